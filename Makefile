@@ -1,0 +1,112 @@
+# Everything that developers and CI run. Each target sets up what it needs (`make help` lists them).
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+    PYTHON ?= python
+    BIN := $(VENV)/Scripts
+else
+    PYTHON ?= python3
+    BIN := $(VENV)/bin
+endif
+PY := $(BIN)/python
+
+# rustup puts cargo here, and a shell that was open before the installation does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# Another environment that happens to be active must not receive the build: without these, maturin takes .venv.
+unexport VIRTUAL_ENV CONDA_PREFIX
+# The tests force each tier themselves; one forced from outside would hide the others.
+unexport GRIDNN_SIMD
+
+RUST_MIN := $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
+RUST_SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
+# Stamps live in the environment, so that deleting it starts afresh; so does deleting the compiled module.
+TOOLS := $(VENV)/.tools
+EXTENSION := $(VENV)/.extension
+MISSING := $(if $(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd),,missing)
+
+.PHONY: demo test test-full dev lint test-rust test-python wheel import-time asan help rust python rust-lints missing
+
+demo: dev ## set up everything and train a small network on scans of digits
+	@$(PY) -m gridnn demo
+
+test: lint test-rust test-python wheel import-time ## set up everything and run every check
+	@echo "make test: all checks passed"
+
+test-full: test ## the same, more random cases, and the runs that take minutes
+	PROPTEST_CASES=2000 cargo test --release --lib --tests
+	$(PY) -m pytest -m slow --timeout 1800
+
+dev: $(EXTENSION) ## build the extension (release mode) and install it with all tools into .venv
+
+lint: dev rust-lints ## formatters, clippy, ruff, mypy, stubs, licences
+	@# First of all, because the other commands would bring a stale lock file up to date.
+	cargo metadata --locked --format-version 1 >/dev/null
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	PYO3_PYTHON="$(CURDIR)/$(PY)" cargo clippy --all-targets --features python -- -D warnings
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(PY) -m mypy.stubtest gridnn._core --mypy-config-file pyproject.toml
+	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check; \
+	else echo "lint: cargo-deny is not installed; advisories, licences and sources of crates were NOT checked"; fi
+
+test-rust: dev ## Rust tests on every SIMD tier of this CPU, and the examples of the documentation
+	@set -e; tiers=$$($(PY) tools/check_tiers.py); \
+	for tier in $$tiers; do echo "== Rust tests, tier $$tier"; GRIDNN_SIMD=$$tier cargo test --lib --tests; done
+	cargo test --doc
+
+test-python: dev ## Python tests on every SIMD tier of this CPU
+	@set -e; tiers=$$($(PY) tools/check_tiers.py); \
+	for tier in $$tiers; do echo "== Python tests, tier $$tier"; GRIDNN_SIMD=$$tier $(PY) -m pytest -m "not slow"; done
+
+wheel: dev ## build the wheel into dist/ and check its size and contents
+	@rm -rf dist
+	$(PY) -m maturin build --release --out dist
+	$(PY) tools/check_wheel.py dist
+
+import-time: dev ## how long `import gridnn` takes above `import numpy`
+	@$(PY) tools/import_time.py
+
+asan: rust ## Rust tests under the address sanitizer (needs a nightly toolchain)
+	RUSTFLAGS=-Zsanitizer=address cargo +nightly test --lib --tests --target-dir target/asan \
+		--target "$$(rustc +nightly -vV | sed -n 's/^host: //p')"
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '%-12s %s\n' "$$name" "$$text"; done
+
+rust:
+	@command -v cargo >/dev/null || { \
+		echo "gridnn's engine is compiled from Rust, and there is no cargo on this machine."; \
+		echo "Get Rust $(RUST_MIN) or newer from https://rustup.rs, on Linux and macOS with"; \
+		echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"; \
+		echo "and run make again."; exit 1; } >&2
+	@version=$$(rustc --version | cut -d' ' -f2); \
+	if [ "$$(printf '%s\n' $(RUST_MIN) "$$version" | sort -V | head -n 1)" != $(RUST_MIN) ]; then \
+		echo "gridnn needs Rust $(RUST_MIN) or newer; this is $$version. With rustup: rustup update stable" >&2; exit 1; fi
+
+rust-lints: rust
+	@{ cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1 || rustup component add rustfmt clippy || { \
+		echo "make lint needs rustfmt and clippy, which come with Rust from https://rustup.rs" >&2; exit 1; }
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "gridnn needs Python 3.10 or newer as $(PYTHON); another one: make PYTHON=/path/to/python3" >&2; exit 1; }
+
+# Debian splits ensurepip off into python3-venv; where it is not installed, the system's pip fills the environment.
+$(TOOLS): | rust python
+	$(PYTHON) -m venv $(VENV) || { \
+		$(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install --quiet pip; }
+	$(PY) -m pip install --quiet 'maturin>=1.9.4,<2'
+	@touch $@
+
+$(EXTENSION): $(RUST_SOURCES) pyproject.toml $(TOOLS) $(MISSING) | rust
+	$(PY) -m maturin develop --release --extras test,dev
+	@touch $@
+
+missing:
