@@ -66,7 +66,7 @@ def mnist(path: str | os.PathLike[str]) -> Split:
 
     Args:
         path: The folder with ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
-            ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, each plain or compressed with gzip, with
+            ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, each plain or gzip-compressed, with
             or without ``.gz`` at the end of its name (where both names exist, the one without is read).
 
     Returns:

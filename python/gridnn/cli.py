@@ -1,0 +1,218 @@
+"""The command line: ``python -m gridnn demo``, ``train`` and ``info``; also installed as ``gridnn``.
+
+Exit codes: 0 done, 2 wrong arguments or unreadable files (one line on standard error says which), 130 stopped
+with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import gridnn as gn
+from gridnn import layers
+from gridnn.errors import FileFormatError
+
+__all__ = ["main"]
+
+_INK = " .:-=+*#%@"
+_SCANS_PER_ROW = 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The arguments after the program's name; None takes those of the process.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: argparse found the arguments wrong (code 2), or printed help or version (code 0).
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        if getattr(arguments, "threads", None) is not None:
+            gn.set_num_threads(arguments.threads)
+        arguments.run(arguments)
+    except (OSError, FileFormatError) as error:
+        print(f"gridnn {arguments.command}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="gridnn", description="Convolutional networks on grids, trained on the CPU."
+    )
+    parser.add_argument("--version", action="version", version=f"gridnn {gn.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="train on scans of handwritten digits, in seconds")
+    _add_training_options(demo, epochs=15, batch_size=32)
+    demo.set_defaults(run=_demo)
+
+    train = commands.add_parser("train", help="train on Fashion-MNIST and save the model")
+    train.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="the folder with the four IDX files"
+    )
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="where the trained model is written"
+    )
+    _add_training_options(train, epochs=8, batch_size=128)
+    train.set_defaults(run=_train)
+
+    info = commands.add_parser("info", help="print versions, instruction set and threads in use")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _add_training_options(parser: argparse.ArgumentParser, *, epochs: int, batch_size: int) -> None:
+    """Adds the options that the commands that train share, with their defaults."""
+    parser.add_argument(
+        "--epochs", type=_positive, default=epochs, metavar="N", help="passes over the data (%(default)s)"
+    )
+    parser.add_argument(
+        "--batch-size", type=_positive, default=batch_size, metavar="N", help="samples a step (%(default)s)"
+    )
+    parser.add_argument("--threads", type=_positive, metavar="N", help="threads (default: one a core)")
+    parser.add_argument(
+        "--seed", type=_natural, default=0, metavar="N", help="seed of every random draw (%(default)s)"
+    )
+
+
+def _natural(text: str) -> int:
+    """An argument that is 0, 1, 2 and so on."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more; received {value}")
+    return value
+
+
+def _positive(text: str) -> int:
+    """An argument that is 1, 2 and so on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more; received {value}")
+    return value
+
+
+def _info(_: argparse.Namespace) -> None:
+    """Prints what a bug report should contain."""
+    print(f"gridnn   {gn.__version__}")
+    print(f"tier     {gn.simd_tier()}")
+    print(f"threads  {gn.get_num_threads()}")
+    print(f"numpy    {np.__version__}")
+    print(f"python   {platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    """Trains on the digits of the package and shows how it reads scans it has not seen."""
+    (x, y), (xt, yt) = gn.datasets.digits()
+    print(f"gridnn {gn.__version__}, tier {gn.simd_tier()}, {gn.get_num_threads()} threads")
+    print(f"Training on {len(x)} scans of handwritten digits; {len(xt)} more are held out.\n")
+    model = gn.Sequential(
+        [
+            gn.Input((8, 8, 1)),
+            layers.Rescaling(1 / 16),
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Dropout(0.25),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(10, activation="softmax"),
+        ],
+        seed=arguments.seed,
+    )
+    model.compile(gn.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    start = time.perf_counter()
+    model.fit(x, y, batch_size=arguments.batch_size, epochs=arguments.epochs, seed=arguments.seed)
+    seconds = time.perf_counter() - start
+
+    probabilities = model.predict(xt, verbose=0)
+    guesses = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(guesses != yt)
+    accuracy = np.mean(guesses == yt)
+    print(f"\nTrained in {seconds:.1f} s. Accuracy on the {len(xt)} held-out scans: {accuracy:.1%}")
+    right = np.flatnonzero(guesses == yt)[:_SCANS_PER_ROW]
+    _print_scans("Some that it read correctly:", right, xt, yt, probabilities)
+    _print_scans("Some that it did not:", wrong[:_SCANS_PER_ROW], xt, yt, probabilities)
+
+
+def _print_scans(
+    title: str,
+    rows: NDArray[np.intp],
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    probabilities: NDArray[np.floating],
+) -> None:
+    """Prints the scans of these rows side by side, with what was read, and how surely, below each."""
+    if len(rows) == 0:
+        return
+    print(f"\n{title}\n")
+    # Characters are about twice as high as wide: two of them make a square pixel.
+    shades = images[rows, ..., 0].astype(int) * (len(_INK) - 1) // 16
+    for line in range(shades.shape[1]):
+        print("  ".join("".join(_INK[shade] * 2 for shade in scan[line]) for scan in shades).rstrip())
+    captions = []
+    for row in rows:
+        guess = int(probabilities[row].argmax())
+        truth = "" if guess == labels[row] else f", is {labels[row]}"
+        captions.append(f"{guess} ({probabilities[row, guess]:.0%}){truth}".center(2 * shades.shape[2]))
+    print("  ".join(captions).rstrip())
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    """Trains the network of the README on Fashion-MNIST, prints its test accuracy and saves it."""
+    # Found out now rather than after the training.
+    if not arguments.out.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"--out {arguments.out}: there is no folder {arguments.out.absolute().parent}"
+        )
+    if arguments.out.is_dir():
+        raise IsADirectoryError(f"--out {arguments.out}: expected a file, this is a folder")
+    (x, y), (xt, yt) = gn.datasets.fashion_mnist(arguments.data)
+    model = gn.Sequential(
+        [
+            gn.Input((28, 28, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(128, activation="relu"),
+            layers.Dense(10),
+        ],
+        seed=arguments.seed,
+    )
+    model.summary()
+    model.compile(gn.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    start = time.perf_counter()
+    model.fit(
+        x,
+        y,
+        batch_size=arguments.batch_size,
+        epochs=arguments.epochs,
+        validation_split=0.1,
+        seed=arguments.seed,
+    )
+    seconds = (time.perf_counter() - start) / arguments.epochs
+    result = model.evaluate(xt, yt, verbose=0, return_dict=True)
+    model.save(arguments.out)
+    print(f"{seconds:.1f} s an epoch on {gn.get_num_threads()} threads, tier {gn.simd_tier()}")
+    print(f"test accuracy {result['accuracy']:.2%}, test loss {result['loss']:.4f}")
+    print(f"saved as {arguments.out}")
