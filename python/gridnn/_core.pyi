@@ -1,0 +1,141 @@
+"""The compiled engine. Private: the public names live in :mod:`gridnn`.
+
+Arrays named ``x`` may have any of the types uint8, int8, uint16, int16, int32, uint32, int64, uint64, float32 and
+float64 and must be C-contiguous; they are read in place and never copied as a whole.
+"""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+def simd_tier() -> str:
+    """The instruction set in use: ``"avx512"``, ``"avx2"`` or ``"portable"``."""
+
+def available_tiers() -> list[str]:
+    """Every tier this CPU can run, best first."""
+
+def get_num_threads() -> int:
+    """How many threads the engine uses."""
+
+def set_num_threads(count: int) -> None:
+    """Uses `count` threads from the next call on; an explicit count is obeyed even above the number of cores."""
+
+def permutation(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """A permutation of ``range(length)``, the same on every machine, from the counter-based generator."""
+
+def derive_seed(seed: int, counter: int) -> int:
+    """A new 64-bit seed from a seed and a counter."""
+
+@final
+class Network:
+    """A built model: parameters, optimizer state and cached execution plans.
+
+    Every method may be called from several threads; calls wait for each other and release the GIL.
+    """
+
+    def __new__(cls, description: str, seed: int) -> Network:
+        """Builds a network.
+
+        Args:
+            description: JSON ``{"dtype": "float32" | "float64", "layers": [{"class_name", "name", "config"}, ...]}``. The first
+                layer is an ``Input`` with ``config["shape"]`` (without the batch axis; unknown sizes are null).
+            seed: seed of the initial weights.
+
+        Raises:
+            ShapeError, ValueError: a layer does not fit its input; the message names it.
+        """
+
+    @property
+    def output_shapes(self) -> list[tuple[int | None, ...]]:
+        """One shape per layer of the description (Input included), without the batch axis."""
+
+    @property
+    def weights(self) -> list[tuple[int, str, tuple[int, ...], bool]]:
+        """One ``(position of its layer, name, shape, trainable)`` per weight, in Keras' order."""
+
+    @property
+    def macs(self) -> list[int | None]:
+        """Multiply-adds of one sample per layer of the description; None where the input size is unknown."""
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Copies of all weights, in the order of `weights`."""
+
+    def set_weights(self, values: Sequence[NDArray[Any]]) -> None:
+        """Sets all weights, or none: count, shapes and types (float32 or float64, as the network) are checked first."""
+
+    def get_weight(self, index: int) -> NDArray[Any]: ...
+    def set_weight(self, index: int, value: NDArray[Any]) -> None: ...
+    def get_gradients(self) -> list[NDArray[Any]]:
+        """Gradients of the last training step, in the order of the trainable entries of `weights`."""
+
+    def set_trainable(self, layer: int, trainable: bool) -> None:
+        """Freezes or thaws the weights of the layer at this position. Never replans."""
+
+    def compile(self, description: str) -> None:
+        """Sets optimizer, loss and metrics; resets the optimizer state.
+
+        Args:
+            description: JSON ``{"optimizer": {"class_name", "config"} | null, "loss": {"class_name", "config"}, "metrics":
+                [{"class_name", "config"}, ...]}``; every choice that depends on the data (``from_logits``, which accuracy) is resolved.
+        """
+
+    def train_step(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None,
+        indices: NDArray[np.int64] | None,
+        learning_rate: float,
+        seed: int,
+    ) -> tuple[float, float, list[tuple[float, float]]]:
+        """One optimizer step on rows `indices` of `x` and `y` (None: all rows).
+
+        Integer `y` are class labels for sparse losses. Random numbers come from (seed, `iterations`, sample, position).
+
+        Returns:
+            ``(sum of the loss, its count, [(sum, count) per metric])`` over the batch.
+
+        Raises:
+            NonFiniteError: loss or a gradient is NaN or infinite; the first layer concerned is named; nothing has changed.
+            KeyboardInterrupt: nothing has changed.
+        """
+
+    def evaluate_step(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None,
+        indices: NDArray[np.int64] | None,
+    ) -> tuple[float, float, list[tuple[float, float]]]:
+        """Loss and metrics in inference mode; returns the same as `train_step`."""
+
+    def predict(self, x: NDArray[Any], batch_size: int) -> NDArray[Any]:
+        """The outputs for every row of `x`, in inference mode, in batches of `batch_size`."""
+
+    def forward(self, x: NDArray[Any], training: bool, seed: int) -> NDArray[Any]:
+        """The outputs for one batch; with `training`, dropout is active."""
+
+    @property
+    def iterations(self) -> int:
+        """Optimizer steps taken."""
+
+    def optimizer_state(self) -> dict[str, NDArray[Any]]:
+        """Copies of the optimizer's slots (flat, one array a slot, e.g. ``"momentum"``, ``"velocity"``)."""
+
+    def set_optimizer_state(self, state: dict[str, NDArray[Any]], iterations: int) -> None: ...
+    def memory(self, batch_size: int, training: bool) -> int:
+        """Bytes that a plan for this batch size takes."""
+
+def save_tensors(path: str, tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> None:
+    """Writes one safetensors file atomically (temporary file, fsync, rename, fsync of the folder)."""
+
+def load_tensors(path: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Reads a safetensors file.
+
+    Raises:
+        FileFormatError: the file is damaged, truncated or not a safetensors file.
+    """

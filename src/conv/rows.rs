@@ -1,0 +1,450 @@
+//! The convolution that accepts everything: row by row, a register tile of positions times output channels.
+//!
+//! Forward, output `o` of an axis reads the inputs `o * stride - before + t * dilation`. To the input, position `i`
+//! reads the outputs `(i + before - t * dilation) / stride` where the division is exact: for each remainder of
+//! `i + before` modulo the stride (a *phase*) that is again a correlation of step 1, with a subset of the taps in
+//! reverse and a strided result. So both passes are the same code over a list of phases per axis. No position is
+//! computed that is then thrown away, and nothing is scattered.
+//!
+//! Without dilation and groups the taps of a row and their channels are one contiguous run of memory, whatever the
+//! number of channels.
+
+use std::ops::Range;
+
+use super::band::{self, Extent, Margins};
+use super::{Correlation, Epilogue, Scratch};
+use crate::geometry::{AXES, Axis, ConvGeometry};
+use crate::kernels::{Element, Kernels, Product, Run, Start, pack};
+
+/// Output rows of a block at most: more would save no copying worth the cache.
+const MOST_ROWS: usize = 16;
+
+/// One phase of one axis: result `first + o * out_step` reads `o * step + start + t * tap_step`, `t` in `0..taps`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Phase {
+    /// First position of the result.
+    first: usize,
+    /// Distance of the positions of the result.
+    out_step: usize,
+    /// How many there are.
+    count: usize,
+    /// Distance of what neighbours read.
+    step: usize,
+    /// What position 0 reads first; may lie in front of the source.
+    start: isize,
+    /// Taps of this phase; may be none.
+    taps: usize,
+    /// Distance of what neighbouring taps read.
+    tap_step: usize,
+    /// Tap of the kernel that tap 0 is, and from there to the next one.
+    kernel: (usize, isize),
+}
+
+impl Phase {
+    fn forward(axis: &Axis) -> Self {
+        Self {
+            first: 0,
+            out_step: 1,
+            count: axis.output,
+            step: axis.stride,
+            start: -(axis.before as isize),
+            taps: axis.kernel,
+            tap_step: axis.dilation,
+            kernel: (0, 1),
+        }
+    }
+
+    /// The phases of the gradient to the input.
+    ///
+    /// With `g = gcd(stride, dilation)`, the taps of remainder `r` are `k0, k0 + stride/g, ..`; their outputs lie
+    /// `dilation/g` apart. They are reversed here, so that the run goes forward in memory.
+    fn input_grad(axis: &Axis) -> Vec<Self> {
+        let (s, d) = (axis.stride, axis.dilation);
+        let g = gcd(s, d);
+        (0..s.min(axis.input))
+            .map(|first| {
+                let remainder = (first + axis.before) % s;
+                let k0 = (0..axis.kernel.min(s)).find(|k| k * d % s == remainder);
+                let taps = k0.map_or(0, |k| (axis.kernel - k).div_ceil(s / g));
+                let k0 = k0.unwrap_or(0);
+                let reach = taps.saturating_sub(1);
+                let nearest = ((first + axis.before) as isize - (k0 * d) as isize).div_euclid(s as isize);
+                Self {
+                    first,
+                    out_step: s,
+                    count: (axis.input - first).div_ceil(s),
+                    step: 1,
+                    start: nearest - (reach * (d / g)) as isize,
+                    taps,
+                    tap_step: d / g,
+                    kernel: (k0 + reach * (s / g), -((s / g) as isize)),
+                }
+            })
+            .collect()
+    }
+
+    /// The tap of the kernel that `t` is.
+    fn kernel_tap(&self, t: usize) -> usize {
+        (self.kernel.0 as isize + t as isize * self.kernel.1) as usize
+    }
+
+    /// The taps of output `o` that meet the source, and the position that the first of them reads.
+    fn inside(&self, o: usize, source: usize) -> (Range<usize>, usize) {
+        let origin = (o * self.step) as isize + self.start;
+        let step = self.tap_step as isize;
+        // Smallest t with origin + t * step >= 0; smallest t with origin + t * step >= source.
+        let from = ((-origin).max(0) + step - 1) / step;
+        let to = ((source as isize - origin).max(0) + step - 1) / step;
+        let to = (to as usize).min(self.taps);
+        let from = (from as usize).min(to);
+        (from..to, (origin + (from * self.tap_step) as isize).max(0) as usize)
+    }
+
+    /// The largest position read.
+    fn last(&self) -> isize {
+        ((self.count.max(1) - 1) * self.step) as isize
+            + self.start
+            + (self.taps.max(1) - 1) as isize * self.tap_step as isize
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Joins axes that a pointwise convolution does not tell apart, so that its rows are long.
+fn join_pointwise(mut geometry: ConvGeometry) -> ConvGeometry {
+    let trivial = |a: &Axis| a.kernel == 1 && a.stride == 1 && a.before == 0 && a.after == 0;
+    for _ in 1..AXES {
+        let [first, outer, inner] = geometry.axes;
+        if trivial(&outer) && trivial(&inner) {
+            let joined = outer.input * inner.input;
+            geometry.axes = [Axis::UNIT, first, Axis { input: joined, output: joined, ..Axis::UNIT }];
+        }
+    }
+    geometry
+}
+
+/// A planned pass.
+#[derive(Debug)]
+pub struct Rows<T: Element> {
+    kernels: &'static Kernels<T>,
+    phases: [Vec<Phase>; AXES],
+    from: Extent,
+    to: Extent,
+    groups: usize,
+    margins: Margins,
+    /// Taps of the kernel per axis, and whether its last two axes are exchanged when packing.
+    kernel_taps: [usize; AXES],
+    transposed: bool,
+    block_rows: usize,
+}
+
+impl<T: Element> Rows<T> {
+    /// The forward pass.
+    pub fn forward(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
+        let geometry = join_pointwise(geometry.clone());
+        let phases = geometry.axes.each_ref().map(|axis| vec![Phase::forward(axis)]);
+        let [from, to] = [extent(&geometry, |a| a.input, geometry.c_in), extent(&geometry, |a| a.output, geometry.c_out)];
+        Self::plan(&geometry, phases, from, to, false, kernels)
+    }
+
+    /// The gradient to the input.
+    pub fn input_grad(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
+        let geometry = join_pointwise(geometry.clone());
+        let phases = geometry.axes.each_ref().map(Phase::input_grad);
+        let [from, to] = [extent(&geometry, |a| a.output, geometry.c_out), extent(&geometry, |a| a.input, geometry.c_in)];
+        Self::plan(&geometry, phases, from, to, true, kernels)
+    }
+
+    fn plan(
+        geometry: &ConvGeometry,
+        phases: [Vec<Phase>; AXES],
+        from: Extent,
+        to: Extent,
+        transposed: bool,
+        kernels: &'static Kernels<T>,
+    ) -> Self {
+        let reading = || phases[2].iter().filter(|p| p.taps > 0);
+        let before = reading().map(|p| -p.start).max().unwrap_or(0).max(0);
+        let behind = reading().map(|p| p.last() + 1 - from.columns as isize).max().unwrap_or(0).max(0);
+        let margins = Margins { left: before as usize, right: behind as usize };
+        let most = |axis: usize, f: fn(&Phase) -> usize| phases[axis].iter().map(f).max().unwrap_or(1);
+        let planes = most(0, |p| p.taps.max(1) * p.tap_step);
+        let rows_per_row = most(1, |p| p.step);
+        let block_rows = band::block_rows::<T>(from, margins, planes, rows_per_row, MOST_ROWS);
+        let kernel_taps = geometry.axes.each_ref().map(|a| a.kernel);
+        Self { kernels, phases, from, to, groups: geometry.groups, margins, kernel_taps, transposed, block_rows }
+    }
+
+    fn group_channels(&self) -> (usize, usize) {
+        (self.from.channels / self.groups, self.to.channels / self.groups)
+    }
+
+    /// Phases of all three axes in a fixed order, each with the offset of its packed panels.
+    fn for_each_phase(&self, mut visit: impl FnMut([&Phase; AXES], usize)) -> usize {
+        let (k, n) = self.group_channels();
+        let mut offset = 0;
+        for d in &self.phases[0] {
+            for h in &self.phases[1] {
+                for w in &self.phases[2] {
+                    visit([d, h, w], offset);
+                    offset += self.groups * pack::panels_len(d.taps * h.taps * w.taps * k, n, self.kernels.panel());
+                }
+            }
+        }
+        offset
+    }
+
+    /// Offset of the packed panels of a phase, given by its place in each axis.
+    fn panels_of(&self, place: [usize; AXES]) -> usize {
+        let (k, n) = self.group_channels();
+        let taps = |axis: usize| self.phases[axis].iter().map(|p| p.taps);
+        let all_w: usize = taps(2).sum();
+        let all_h: usize = taps(1).sum();
+        let before = |axis: usize| taps(axis).take(place[axis]).sum::<usize>();
+        let [d, h] = [self.phases[0][place[0]].taps, self.phases[1][place[1]].taps];
+        let rows = (before(0) * all_h + d * before(1)) * all_w + d * h * before(2);
+        self.groups * pack::panels_len(rows * k, n, self.kernels.panel())
+    }
+
+    /// Output rows of a block, in source rows: what `rows` of the result read of the second axis.
+    fn source_rows(&self, rows: &Range<usize>) -> Range<usize> {
+        let mut all: Option<Range<usize>> = None;
+        for row in rows.clone() {
+            let (phase, o) = place(&self.phases[1], row);
+            let (taps, first) = self.phases[1][phase].inside(o, self.from.rows);
+            if !taps.is_empty() {
+                let last = first + (taps.len() - 1) * self.phases[1][phase].tap_step;
+                let old = all.take().unwrap_or(first..last + 1);
+                all = Some(old.start.min(first)..old.end.max(last + 1));
+            }
+        }
+        all.unwrap_or(0..0)
+    }
+}
+
+fn extent(geometry: &ConvGeometry, size: fn(&Axis) -> usize, channels: usize) -> Extent {
+    let [planes, rows, columns] = geometry.axes.each_ref().map(size);
+    Extent { planes, rows, columns, channels }
+}
+
+/// The phase that a position of the result belongs to, and its number there.
+fn place(phases: &[Phase], position: usize) -> (usize, usize) {
+    (position % phases[0].out_step, position / phases[0].out_step)
+}
+
+impl<T: Element> Correlation<T> for Rows<T> {
+    fn packed_len(&self) -> usize {
+        self.for_each_phase(|_, _| {})
+    }
+
+    fn pack(&self, kernel: &[T], packed: &mut [T]) {
+        let (k, n) = self.group_channels();
+        let panel = self.kernels.panel();
+        let [_, kh, kw] = self.kernel_taps;
+        // Kernel (tap, c_in / groups, c_out): forward, k walks over the second axis and n over the third.
+        let (k_all, n_all) = if self.transposed { (n, k * self.groups) } else { (k, n * self.groups) };
+        self.for_each_phase(|[d, h, w], offset| {
+            let rows = d.taps * h.taps * w.taps * k;
+            let len = pack::panels_len(rows, n, panel);
+            for g in 0..self.groups {
+                let out = &mut packed[offset + g * len..offset + (g + 1) * len];
+                pack::panels(out, kernel, (rows, n, panel), if self.transposed { n_all } else { 1 }, |row| {
+                    let (tap, channel) = (row / k, row % k);
+                    let (tw, th, td) = (tap % w.taps, tap / w.taps % h.taps, tap / w.taps / h.taps);
+                    let tap = (d.kernel_tap(td) * kh + h.kernel_tap(th)) * kw + w.kernel_tap(tw);
+                    let matrix = tap * k_all * n_all;
+                    if self.transposed { matrix + g * k + channel } else { matrix + channel * n_all + g * n }
+                });
+            }
+        });
+    }
+
+    fn rows(&self) -> usize {
+        self.to.planes * self.to.rows
+    }
+
+    fn row_len(&self) -> usize {
+        self.to.columns * self.to.channels
+    }
+
+    fn scratch(&self) -> (usize, usize) {
+        let span = |phases: &[Phase], rows: usize| {
+            let reach = phases.iter().map(|p| p.taps.max(1) * p.tap_step).max().unwrap_or(1);
+            rows * phases[0].step + reach + 1
+        };
+        let planes = span(&self.phases[0], 1).min(self.from.planes);
+        let rows = span(&self.phases[1], self.block_rows).min(self.from.rows);
+        let band = if self.margins.left + self.margins.right == 0 {
+            0
+        } else {
+            band::len(self.from, self.margins, planes, rows)
+        };
+        (band, self.kernel_taps.iter().product())
+    }
+
+    fn run(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        rows: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        scratch.reserve(self.scratch());
+        let Scratch { band, runs } = scratch;
+        let row_len = self.row_len();
+        let mut row = rows.start;
+        while row < rows.end {
+            let plane = row / self.to.rows;
+            let first = row % self.to.rows;
+            let end = (first + self.block_rows).min(self.to.rows).min(first + rows.end - row);
+            let (d_phase, d) = place(&self.phases[0], plane);
+            let (d_taps, d_first) = self.phases[0][d_phase].inside(d, self.from.planes);
+            let d_step = self.phases[0][d_phase].tap_step;
+            let source = self.source_rows(&(first..end));
+            let planes = match d_taps.len() {
+                0 => 0..0,
+                n => d_first..d_first + (n - 1) * d_step + 1,
+            };
+            let view = band::view(from, self.from, self.margins, planes, source, band);
+            for h_out in first..end {
+                let (h_phase, h) = place(&self.phases[1], h_out);
+                let h_axis = &self.phases[1][h_phase];
+                let (h_taps, h_first) = h_axis.inside(h, self.from.rows);
+                let line_start = (row + h_out - first - rows.start) * row_len;
+                let line = &mut to[line_start..line_start + row_len];
+                for (w_phase, w_axis) in self.phases[2].iter().enumerate() {
+                    let lines = Lines {
+                        panels: &packed[self.panels_of([d_phase, h_phase, w_phase])..],
+                        taps: [self.phases[0][d_phase].taps, h_axis.taps, w_axis.taps],
+                        d: (d_taps.clone(), d_first, d_step),
+                        h: (h_taps.clone(), h_first, h_axis.tap_step),
+                    };
+                    self.line(&view, &lines, w_axis, line, epilogue, runs);
+                }
+            }
+            row += end - first;
+        }
+    }
+}
+
+/// The taps of depth and height that one row of the result meets, with the packed weights of its phase.
+struct Lines<'a, T> {
+    panels: &'a [T],
+    taps: [usize; AXES],
+    /// Taps, position that the first of them reads, distance to the next.
+    d: (Range<usize>, usize, usize),
+    h: (Range<usize>, usize, usize),
+}
+
+impl<T: Element> Rows<T> {
+    /// One row of the result, one phase of its columns.
+    fn line(
+        &self,
+        view: &band::View<'_, T>,
+        lines: &Lines<'_, T>,
+        w: &Phase,
+        line: &mut [T],
+        epilogue: Epilogue<'_, T>,
+        runs: &mut Vec<Run>,
+    ) {
+        let (k, n) = self.group_channels();
+        let panel = self.kernels.panel();
+        let [d_taps, h_taps, w_taps] = lines.taps;
+        let all_rows = d_taps * h_taps * w_taps * k;
+        let group_len = pack::panels_len(all_rows, n, panel);
+        let joined = w.tap_step == 1 && self.groups == 1;
+        let column = (self.margins.left as isize + w.start).max(0) as usize * self.from.channels;
+        let (start, c_m) = (w.first * self.to.channels, w.out_step * self.to.channels);
+        for g in 0..self.groups {
+            runs.clear();
+            if w_taps > 0 {
+                for (i, td) in lines.d.0.clone().enumerate() {
+                    for (j, th) in lines.h.0.clone().enumerate() {
+                        let at = view.at(lines.d.1 + i * lines.d.2, lines.h.1 + j * lines.h.2) + column + g * k;
+                        let b = (td * h_taps + th) * w_taps * k * panel;
+                        if joined {
+                            runs.push(Run { a: at, b });
+                        } else {
+                            let step = w.tap_step * self.from.channels;
+                            runs.extend((0..w_taps).map(|t| Run { a: at + t * step, b: b + t * k * panel }));
+                        }
+                    }
+                }
+            }
+            let run_len = if joined { w_taps.max(1) * k } else { k };
+            self.kernels.product(&mut Product {
+                a: view.data,
+                a_m: w.step * self.from.channels,
+                a_k: 1,
+                b: &lines.panels[g * group_len..],
+                b_k: panel,
+                b_panel: all_rows * panel,
+                b_padded: true,
+                runs,
+                run_len,
+                c: &mut line[start + g * n..],
+                c_m,
+                m: w.count,
+                n,
+                start: epilogue.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[g * n..(g + 1) * n])),
+                relu: epilogue.relu,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_cover_every_input_and_every_tap_once() {
+        for (input, kernel, stride, dilation, before) in
+            [(7usize, 3usize, 1usize, 1usize, 1usize), (9, 3, 2, 1, 0), (8, 5, 2, 2, 2), (11, 2, 3, 1, 0), (10, 3, 4, 6, 5), (5, 1, 2, 1, 0)]
+        {
+            let span = dilation * (kernel - 1) + 1;
+            let output = (input + before).checked_sub(span).map_or(0, |rest| rest / stride + 1);
+            let axis = Axis { input, output, kernel, stride, dilation, before, after: 0 };
+            let mut seen = vec![0; input];
+            let mut pairs = Vec::new();
+            for phase in Phase::input_grad(&axis) {
+                for o in 0..phase.count {
+                    let i = phase.first + o * phase.out_step;
+                    seen[i] += 1;
+                    let (taps, first) = phase.inside(o, output);
+                    for (n, t) in taps.enumerate() {
+                        pairs.push((i, phase.kernel_tap(t), first + n * phase.tap_step));
+                    }
+                }
+            }
+            assert!(seen.iter().all(|&n| n == 1), "{axis:?}");
+            let mut expected = Vec::new();
+            for o in 0..output {
+                for t in 0..kernel {
+                    let i = (o * stride + t * dilation).wrapping_sub(before);
+                    if i < input {
+                        expected.push((i, t, o));
+                    }
+                }
+            }
+            pairs.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(pairs, expected, "{axis:?}");
+        }
+    }
+
+    #[test]
+    fn pointwise_axes_are_joined() {
+        let axis = |n| Axis { input: n, output: n, ..Axis::UNIT };
+        let strided = Axis { input: 4, output: 2, stride: 2, ..Axis::UNIT };
+        let geometry = |axes| ConvGeometry { axes, c_in: 1, c_out: 1, groups: 1 };
+        let joined = join_pointwise(geometry([axis(3), axis(4), axis(5)]));
+        assert_eq!(joined.axes.map(|a| a.input), [1, 1, 60]);
+        let joined = join_pointwise(geometry([axis(3), strided, axis(5)]));
+        assert_eq!(joined.axes.map(|a| a.input), [3, 4, 5]);
+    }
+}

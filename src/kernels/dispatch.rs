@@ -1,0 +1,237 @@
+//! Which instruction set runs: detected once, forced by `GRIDNN_SIMD`, carried along as a value.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use super::lanes::Element;
+use super::portable::Portable;
+use super::product::{self, Product};
+use crate::error::{Error, Result};
+
+/// An instruction set that this CPU has. There is no way to make one for a CPU that has not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Tier(Isa);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl fmt::Debug for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The feature list of the entries below, of detection and of the CI rows: keep the three equal.
+macro_rules! detected {
+    ($($feature:tt),*) => { $(is_x86_feature_detected!($feature))&&* };
+}
+
+impl Tier {
+    /// Every tier that this CPU has, best first; the portable one is always last.
+    pub fn available() -> Vec<Self> {
+        let mut tiers = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = detected!("avx2", "fma");
+            if avx2 && detected!("avx512f", "avx512bw", "avx512dq", "avx512vl") {
+                tiers.push(Self(Isa::Avx512));
+            }
+            if avx2 {
+                tiers.push(Self(Isa::Avx2));
+            }
+        }
+        tiers.push(Self(Isa::Portable));
+        tiers
+    }
+
+    /// The tier in use: the best one, or the one that `GRIDNN_SIMD` names. Decided once.
+    ///
+    /// # Errors
+    /// `GRIDNN_SIMD` names a tier that does not exist or that this CPU lacks.
+    pub fn current() -> Result<Self> {
+        static CURRENT: OnceLock<Result<Tier>> = OnceLock::new();
+        CURRENT
+            .get_or_init(|| match std::env::var("GRIDNN_SIMD") {
+                Ok(wanted) if !wanted.is_empty() => Self::named(&wanted),
+                _ => Ok(Self::available()[0]),
+            })
+            .clone()
+    }
+
+    /// The tier with this name.
+    ///
+    /// # Errors
+    /// There is none on this CPU.
+    pub fn named(wanted: &str) -> Result<Self> {
+        let available = Self::available();
+        available.iter().find(|tier| tier.name() == wanted).copied().ok_or_else(|| Error::Tier {
+            wanted: wanted.to_string(),
+            available: available.iter().map(Self::name).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// `"avx512"`, `"avx2"` or `"portable"`.
+    pub fn name(&self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "avx2",
+            Isa::Portable => "portable",
+        }
+    }
+
+    /// Whether multiply and add are rounded together. Tiers that do so agree to the bit.
+    pub fn fused(&self) -> bool {
+        self.0 != Isa::Portable
+    }
+
+    /// Runs plain loops compiled for this tier.
+    #[inline]
+    pub fn vectorize<J: Job>(self, job: J) -> J::Output {
+        match self.0 {
+            // SAFETY: a `Tier` exists only for instruction sets that were detected.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { avx512_entries::vectorize(job) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { avx2_entries::vectorize(job) },
+            Isa::Portable => job.run(),
+        }
+    }
+}
+
+/// Loops that the compiler shall vectorise for the tier in use.
+///
+/// `run` must be `#[inline(always)]`, and so must everything hot that it calls: only code inlined into a tier's entry
+/// is compiled for it. Plain Rust arithmetic is never reassociated nor contracted, so every tier gives the same bytes.
+pub trait Job {
+    /// What the loops return.
+    type Output;
+    /// The loops.
+    fn run(self) -> Self::Output;
+}
+
+/// The kernels of one tier for one element type.
+pub struct Kernels<T: 'static> {
+    /// The tier these belong to.
+    pub tier: Tier,
+    /// Elements in a vector.
+    pub width: usize,
+    product: unsafe fn(&mut Product<'_, T>),
+}
+
+impl<T> fmt::Debug for Kernels<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kernels({})", self.tier.name())
+    }
+}
+
+impl<T: Element> Kernels<T> {
+    /// The kernels of a tier.
+    pub fn of(tier: Tier) -> &'static Self {
+        T::table(tier)
+    }
+
+    /// Columns of a panel of packed weights.
+    pub fn panel(&self) -> usize {
+        2 * self.width
+    }
+
+    /// Computes a product.
+    ///
+    /// # Panics
+    /// The product reaches outside of its slices: a bug of the caller.
+    #[inline]
+    pub fn product(&self, p: &mut Product<'_, T>) {
+        p.check(self.panel());
+        // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
+        unsafe { (self.product)(p) }
+    }
+}
+
+/// Finds the table of an element type.
+pub trait Tables: Sized + 'static {
+    /// The kernels of `tier` for this type.
+    fn table(tier: Tier) -> &'static Kernels<Self>;
+}
+
+/// Rows of the largest tile that a tier keeps in its registers.
+#[cfg(target_arch = "x86_64")]
+const AVX512_ROWS: usize = 14;
+#[cfg(target_arch = "x86_64")]
+const AVX2_ROWS: usize = 6;
+const PORTABLE_ROWS: usize = 4;
+
+macro_rules! entries {
+    ($module:ident, $features:literal, $f32:ty, $f64:ty, $rows:ident) => {
+        #[cfg(target_arch = "x86_64")]
+        mod $module {
+            use super::*;
+
+            /// # Safety
+            /// The CPU has the features; the product was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn product_f32(p: &mut Product<'_, f32>) {
+                // SAFETY: as the caller's.
+                unsafe { product::product::<$f32, $rows>(p) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the product was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn product_f64(p: &mut Product<'_, f64>) {
+                // SAFETY: as the caller's.
+                unsafe { product::product::<$f64, $rows>(p) }
+            }
+
+            /// # Safety
+            /// The CPU has the features.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn vectorize<J: Job>(job: J) -> J::Output {
+                job.run()
+            }
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+use super::x86_64::{avx2, avx512};
+entries!(avx512_entries, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", avx512::F32, avx512::F64, AVX512_ROWS);
+entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, AVX2_ROWS);
+
+/// # Safety
+/// The product was checked.
+unsafe fn product_portable<T: Element, const W: usize>(p: &mut Product<'_, T>) {
+    // SAFETY: the portable tier needs no feature; the rest is the caller's.
+    unsafe { product::product::<Portable<T, W>, PORTABLE_ROWS>(p) }
+}
+
+macro_rules! tables {
+    ($type:ty, $entry:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
+        impl Tables for $type {
+            fn table(tier: Tier) -> &'static Kernels<Self> {
+                match tier.0 {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => {
+                        &Kernels { tier: Tier(Isa::Avx512), width: $avx512, product: avx512_entries::$entry }
+                    }
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => &Kernels { tier: Tier(Isa::Avx2), width: $avx2, product: avx2_entries::$entry },
+                    Isa::Portable => &Kernels {
+                        tier: Tier(Isa::Portable),
+                        width: $portable,
+                        product: product_portable::<$type, $portable>,
+                    },
+                }
+            }
+        }
+    };
+}
+tables!(f32, product_f32, 16, 8, 4);
+tables!(f64, product_f64, 8, 4, 2);

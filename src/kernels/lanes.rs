@@ -1,0 +1,140 @@
+//! The vector operations that kernel bodies are written with, and the element types they work on.
+
+use std::fmt::Debug;
+
+/// float32 or float64.
+pub trait Element:
+    super::Plain + Debug + Default + PartialEq + PartialOrd + std::ops::AddAssign + super::dispatch::Tables
+{
+    /// Zero.
+    const ZERO: Self;
+    /// One.
+    const ONE: Self;
+    /// The type's name in NumPy.
+    const NAME: &'static str;
+    /// Nearest value to a double.
+    fn from_f64(value: f64) -> Self;
+    /// The value as a double, exactly.
+    fn to_f64(self) -> f64;
+    /// Whether it is neither NaN nor infinite.
+    fn finite(self) -> bool;
+    /// Sum, rounded once.
+    fn add(self, other: Self) -> Self;
+    /// Difference, rounded once.
+    fn sub(self, other: Self) -> Self;
+    /// Product, rounded once.
+    fn mul(self, other: Self) -> Self;
+    /// Quotient, rounded once.
+    fn div(self, other: Self) -> Self;
+    /// Square root, rounded once.
+    fn sqrt(self) -> Self;
+}
+
+macro_rules! element {
+    ($type:ty, $name:literal) => {
+        impl Element for $type {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const NAME: &'static str = $name;
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                value as $type
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn finite(self) -> bool {
+                self.is_finite()
+            }
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                self + other
+            }
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                self - other
+            }
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                self * other
+            }
+            #[inline(always)]
+            fn div(self, other: Self) -> Self {
+                self / other
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                self.sqrt()
+            }
+        }
+    };
+}
+element!(f32, "float32");
+element!(f64, "float64");
+
+/// A vector of `WIDTH` elements and what the bodies do with it.
+///
+/// Methods are plain `#[inline(always)]` functions around intrinsics; only the outermost entry of a tier carries
+/// `#[target_feature]`, so every level between the two must be inlined.
+///
+/// # Safety
+/// Every method may only run on a CPU that has the instructions of the implementing tier; pointers must be valid for
+/// the lanes that the method says it touches.
+pub trait Lanes: 'static {
+    /// Element type.
+    type Elem: Element;
+    /// The register type.
+    type V: Copy;
+    /// Selects the first lanes of a vector.
+    type Mask: Copy;
+    /// Elements in a register.
+    const WIDTH: usize;
+
+    /// All lanes zero.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn zero() -> Self::V;
+    /// All lanes equal.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn splat(x: Self::Elem) -> Self::V;
+    /// `WIDTH` elements from memory, any alignment.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn load(p: *const Self::Elem) -> Self::V;
+    /// `WIDTH` elements to memory, any alignment.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn store(p: *mut Self::Elem, v: Self::V);
+    /// The mask of the first `n <= WIDTH` lanes.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn mask(n: usize) -> Self::Mask;
+    /// The masked lanes from memory, zero elsewhere; touches no other element.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn load_masked(p: *const Self::Elem, mask: Self::Mask) -> Self::V;
+    /// The masked lanes to memory; touches no other element.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn store_masked(p: *mut Self::Elem, mask: Self::Mask, v: Self::V);
+    /// `a * b + c`, rounded once where the hardware can.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `v > 0 ? v : 0`; NaN stays NaN.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn relu(v: Self::V) -> Self::V;
+}

@@ -1,0 +1,23 @@
+//! Single-threaded inner loops. No allocation, no threads, no tensors: slices and strides.
+//!
+//! [`Kernels`] is the table of one instruction set; [`Tier`] says which sets there are and which is in use. Bodies are
+//! generic over [`lanes::Lanes`], so that one set of tests covers every tier.
+
+#![allow(unsafe_code, reason = "this is where SIMD lives; every block states why it is sound")]
+
+mod aligned;
+mod dispatch;
+pub mod lanes;
+pub mod math;
+pub mod pack;
+mod portable;
+pub mod product;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+pub use aligned::{Aligned, Plain};
+pub use dispatch::{Job, Kernels, Tables, Tier};
+pub use lanes::Element;
+pub use product::{Product, Run, Start};

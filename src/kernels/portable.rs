@@ -1,0 +1,81 @@
+//! The portable tier: plain arrays that the compiler turns into whatever vectors the target's baseline has.
+//!
+//! Multiply and add round separately here: a fused operation without hardware support would be a library call.
+
+use super::lanes::{Element, Lanes};
+
+/// 16 bytes of lanes: one register of SSE2 or NEON.
+pub struct Portable<T, const W: usize>(std::marker::PhantomData<T>);
+
+impl<T: Element, const W: usize> Lanes for Portable<T, W> {
+    type Elem = T;
+    type V = [T; W];
+    type Mask = usize;
+    const WIDTH: usize = W;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self::V {
+        [T::ZERO; W]
+    }
+    #[inline(always)]
+    unsafe fn splat(x: T) -> Self::V {
+        [x; W]
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const T) -> Self::V {
+        // SAFETY: the caller vouches for W elements.
+        unsafe { p.cast::<[T; W]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut T, v: Self::V) {
+        // SAFETY: the caller vouches for W elements.
+        unsafe { p.cast::<[T; W]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn mask(n: usize) -> usize {
+        n
+    }
+    #[inline(always)]
+    unsafe fn load_masked(p: *const T, mask: usize) -> Self::V {
+        // SAFETY: the caller vouches for the first `mask` elements; a full mask is the common case.
+        unsafe {
+            if mask == W {
+                return Self::load(p);
+            }
+            let mut v = [T::ZERO; W];
+            for (i, lane) in v.iter_mut().enumerate().take(mask) {
+                *lane = *p.add(i);
+            }
+            v
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_masked(p: *mut T, mask: usize, v: Self::V) {
+        // SAFETY: as for the load.
+        unsafe {
+            if mask == W {
+                return Self::store(p, v);
+            }
+            for (i, lane) in v.iter().enumerate().take(mask) {
+                *p.add(i) = *lane;
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn mul_add(a: Self::V, b: Self::V, mut c: Self::V) -> Self::V {
+        for i in 0..W {
+            c[i] = a[i].mul(b[i]).add(c[i]);
+        }
+        c
+    }
+    #[inline(always)]
+    unsafe fn relu(mut v: Self::V) -> Self::V {
+        for lane in &mut v {
+            // Written so that NaN stays NaN.
+            if *lane <= T::ZERO {
+                *lane = T::ZERO;
+            }
+        }
+        v
+    }
+}

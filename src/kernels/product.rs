@@ -1,0 +1,243 @@
+//! The microkernel: an outer-product tile `acc[MR][NV] += broadcast(A[m, k]) * B[k, vector]`.
+//!
+//! One body serves convolution forward and to the input (`k` contiguous in A: a run of taps and channels), kernel
+//! gradients (`m` contiguous in A: the run becomes the rows of the result and `k` walks over positions) and dense
+//! layers. Every element of the result is one chain of multiply-adds in the order (run, k), so tile sizes, vector
+//! width and thread count cannot change a bit of it.
+
+use super::lanes::{Element, Lanes};
+
+/// A contiguous stretch of `k`, as offsets into both operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Offset into A of `A[0, 0]` of this run.
+    pub a: usize,
+    /// Offset into B of `B[0, 0]` of this run.
+    pub b: usize,
+}
+
+/// What an accumulator starts from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Start<'a, T> {
+    /// Zero.
+    Zero,
+    /// One value per column.
+    Bias(&'a [T]),
+    /// What the result holds already: the chain goes on.
+    Result,
+}
+
+/// `C[m, n] = start + sum over runs and k of A[m, k] * B[k, n]`, as a whole problem.
+#[derive(Debug)]
+pub struct Product<'a, T> {
+    /// Left operand.
+    pub a: &'a [T],
+    /// Distance of rows in A.
+    pub a_m: usize,
+    /// Distance of `k` in A.
+    pub a_k: usize,
+    /// Right operand.
+    pub b: &'a [T],
+    /// Distance of `k` in B.
+    pub b_k: usize,
+    /// Distance of the column panels (`Kernels::panel` columns wide) in B.
+    pub b_panel: usize,
+    /// Whether B is packed: panels padded to full width and `a_k == 1`. Otherwise B is read in place and `a_m == 1`.
+    pub b_padded: bool,
+    /// The stretches of `k`, in summation order.
+    pub runs: &'a [Run],
+    /// Length of each.
+    pub run_len: usize,
+    /// Result.
+    pub c: &'a mut [T],
+    /// Distance of rows in C.
+    pub c_m: usize,
+    /// Rows.
+    pub m: usize,
+    /// Columns.
+    pub n: usize,
+    /// What the chains start from.
+    pub start: Start<'a, T>,
+    /// Whether negative results become zero at the store.
+    pub relu: bool,
+}
+
+impl<T: Element> Product<'_, T> {
+    /// Panics unless every element that a tier with panels of `panel` columns will touch lies inside its slice.
+    pub(super) fn check(&self, panel: usize) {
+        let last = |n: usize, stride: usize| n.saturating_sub(1).checked_mul(stride).expect("stride overflow");
+        assert!(if self.b_padded { self.a_k == 1 } else { self.a_m == 1 }, "stride of A");
+        assert!(self.m > 0 && self.n > 0 && self.run_len > 0, "empty product");
+        let panels = self.n.div_ceil(panel);
+        let width = if self.b_padded { panel } else { self.n - (panels - 1) * panel };
+        let a_reach = last(self.m, self.a_m) + last(self.run_len, self.a_k);
+        let b_reach = last(self.run_len, self.b_k) + last(panels, self.b_panel) + (width - 1);
+        for run in self.runs {
+            assert!(run.a < self.a.len() && a_reach < self.a.len() - run.a, "A is too short");
+            assert!(run.b < self.b.len() && b_reach < self.b.len() - run.b, "B is too short");
+        }
+        assert!(last(self.m, self.c_m) + self.n <= self.c.len(), "C is too short");
+        assert!(self.c_m >= self.n || self.m == 1, "rows of C overlap");
+        if let Start::Bias(bias) = self.start {
+            assert_eq!(bias.len(), self.n, "bias length");
+        }
+    }
+}
+
+/// Splits `m` rows into equal tiles of at most `most` rows: `(tiles, rows of the larger ones, how many are larger)`.
+///
+/// A row of 32 becomes 11 + 11 + 10 and not 14 + 14 + 4: a small tail tile cannot hide the latency of its chains.
+#[inline(always)]
+fn balanced(m: usize, most: usize) -> (usize, usize, usize) {
+    let tiles = m.div_ceil(most);
+    let base = m / tiles;
+    (tiles, base, m % tiles)
+}
+
+/// One tile of at most two vectors of columns.
+///
+/// # Safety
+/// As [`Lanes`]; `p` passed [`Product::check`], the tile lies inside the product.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: bool>(
+    p: &Product<L::Elem>,
+    c: *mut L::Elem,
+    row: usize,
+    panel: usize,
+    column: usize,
+    columns: usize,
+) {
+    // SAFETY: the caller passed the bounds check of the whole product; offsets below stay inside the tile.
+    unsafe {
+        let last = L::mask(columns - (NV - 1) * L::WIDTH);
+        let c = c.add(row * p.c_m + column);
+        let mut acc = [[L::zero(); NV]; MR];
+        match p.start {
+            Start::Zero => {}
+            Start::Bias(bias) => {
+                let bias = bias.as_ptr().add(column);
+                for j in 0..NV {
+                    let at = bias.add(j * L::WIDTH);
+                    let v = if j + 1 == NV { L::load_masked(at, last) } else { L::load(at) };
+                    for i in 0..MR {
+                        acc[i][j] = v;
+                    }
+                }
+            }
+            Start::Result => {
+                for i in 0..MR {
+                    for j in 0..NV {
+                        let at = c.add(i * p.c_m + j * L::WIDTH);
+                        acc[i][j] = if j + 1 == NV { L::load_masked(at, last) } else { L::load(at) };
+                    }
+                }
+            }
+        }
+        let a_m = if K_CONTIGUOUS { p.a_m } else { 1 };
+        let a_k = if K_CONTIGUOUS { 1 } else { p.a_k };
+        let a_row = p.a.as_ptr().add(row * a_m);
+        let b_panel = p.b.as_ptr().add(panel * p.b_panel);
+        for run in p.runs {
+            let mut a = a_row.add(run.a);
+            let mut b = b_panel.add(run.b);
+            for _ in 0..p.run_len {
+                let mut bv = [L::zero(); NV];
+                for j in 0..NV {
+                    let at = b.add(j * L::WIDTH);
+                    bv[j] = if !K_CONTIGUOUS && j + 1 == NV { L::load_masked(at, last) } else { L::load(at) };
+                }
+                for i in 0..MR {
+                    let av = L::splat(*a.add(i * a_m));
+                    for j in 0..NV {
+                        acc[i][j] = L::mul_add(av, bv[j], acc[i][j]);
+                    }
+                }
+                a = a.wrapping_add(a_k);
+                b = b.wrapping_add(p.b_k);
+            }
+        }
+        for i in 0..MR {
+            for j in 0..NV {
+                let v = if p.relu { L::relu(acc[i][j]) } else { acc[i][j] };
+                let at = c.add(i * p.c_m + j * L::WIDTH);
+                if j + 1 == NV {
+                    L::store_masked(at, last, v);
+                } else {
+                    L::store(at, v);
+                }
+            }
+        }
+    }
+}
+
+/// The tile with `rows` rows and `NV` vectors.
+///
+/// # Safety
+/// As [`tile`]; `rows` is at most `MOST`.
+#[inline(always)]
+unsafe fn tile_of<L: Lanes, const MOST: usize, const NV: usize, const K_CONTIGUOUS: bool>(
+    p: &Product<L::Elem>,
+    c: *mut L::Elem,
+    rows: usize,
+    row: usize,
+    panel: usize,
+    column: usize,
+    columns: usize,
+) {
+    macro_rules! choose {
+        ($($mr:literal)*) => {
+            match rows {
+                // SAFETY: as the caller's. The guard keeps tiles that would spill out of the program.
+                $($mr if $mr <= MOST => unsafe {
+                    tile::<L, $mr, NV, K_CONTIGUOUS>(p, c, row, panel, column, columns);
+                },)*
+                _ => unreachable!("a tile has 1 to {MOST} rows"),
+            }
+        };
+    }
+    choose!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}
+
+/// The whole product in tiles of at most `MOST` rows and two vectors.
+///
+/// # Safety
+/// As [`Lanes`]; `p` passed [`Product::check`]; B is packed exactly if `K_CONTIGUOUS`.
+#[inline(always)]
+unsafe fn tiles<L: Lanes, const MOST: usize, const K_CONTIGUOUS: bool>(p: &mut Product<L::Elem>) {
+    let c = p.c.as_mut_ptr();
+    let panel_width = 2 * L::WIDTH;
+    let (count, base, larger) = balanced(p.m, MOST);
+    let mut row = 0;
+    for t in 0..count {
+        let rows = base + usize::from(t < larger);
+        for panel in 0..p.n.div_ceil(panel_width) {
+            let column = panel * panel_width;
+            let columns = (p.n - column).min(panel_width);
+            // SAFETY: as the caller's; row and column stay inside m and n.
+            unsafe {
+                if columns > L::WIDTH {
+                    tile_of::<L, MOST, 2, K_CONTIGUOUS>(p, c, rows, row, panel, column, columns);
+                } else {
+                    tile_of::<L, MOST, 1, K_CONTIGUOUS>(p, c, rows, row, panel, column, columns);
+                }
+            }
+        }
+        row += rows;
+    }
+}
+
+/// The body that every tier's entry calls.
+///
+/// # Safety
+/// As [`Lanes`]; `p` passed [`Product::check`].
+#[inline(always)]
+pub(super) unsafe fn product<L: Lanes, const MOST: usize>(p: &mut Product<L::Elem>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        if p.b_padded {
+            tiles::<L, MOST, true>(p);
+        } else {
+            tiles::<L, MOST, false>(p);
+        }
+    }
+}

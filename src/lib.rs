@@ -1,0 +1,24 @@
+//! Convolutional networks on grids (series, images, volumes), trained on the CPU.
+//!
+//! The levels, from the outside in: `python` (the door), [`engine`] (whole training steps) and `ops` (single
+//! operations), [`conv`] and its siblings (algorithms on slices), [`kernels`] (single-threaded inner loops). A level
+//! uses the ones below it and never the ones above; `tests/layering.rs` checks it.
+
+pub mod conv;
+//pub mod dense;
+//pub mod engine;
+pub mod error;
+pub mod geometry;
+#[doc(hidden)]
+pub mod kernels;
+//pub mod activation;
+pub mod parallel;
+//pub mod pool;
+#[cfg(feature = "python")]
+mod python;
+#[doc(hidden)]
+//pub mod reference;
+pub mod rng;
+//pub mod storage;
+
+pub use error::{Error, Result};
