@@ -18,6 +18,16 @@ def run(name, *arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def test_the_readme_runs(tmp_path):
+    blocks = re.findall(
+        r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert blocks
+    command = [sys.executable, "-W", "error", "-c", "\n".join(blocks)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
 def test_every_example_is_listed():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(RUNS)
 
