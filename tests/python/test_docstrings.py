@@ -1,0 +1,25 @@
+import doctest
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+
+import gridnn as gn
+from gridnn import layers
+
+# __main__ would run the command line.
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(gn.__path__, prefix="gridnn.")
+    if not module.name.endswith("__main__")
+]
+
+
+@pytest.mark.parametrize("name", ["gridnn", *MODULES])
+def test_examples_in_docstrings(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"gn": gn, "layers": layers, "np": np}
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, _ = doctest.testmod(importlib.import_module(name), extraglobs=names, optionflags=options)
+    assert failed == 0
