@@ -1,0 +1,79 @@
+"""gridnn: convolutional networks on grids (series, images, volumes), trained on the CPU.
+
+Example:
+    >>> import numpy as np
+    >>> import gridnn as gn
+    >>> from gridnn import layers
+    >>> model = gn.Sequential([
+    ...     gn.Input((8, 8, 1)),
+    ...     layers.Conv2D(4, 3, activation="relu"),
+    ...     layers.GlobalAveragePooling2D(),
+    ...     layers.Dense(10),
+    ... ])
+    >>> model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    >>> history = model.fit(np.zeros((20, 8, 8, 1)), np.zeros(20, int), epochs=2, verbose=0, seed=0)
+    >>> sorted(history.history)
+    ['accuracy', 'loss']
+
+Only the compiled engine is loaded at once; everything else when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gridnn._network import get_num_threads, set_num_threads, simd_tier
+from gridnn._network import version as __version__
+
+if TYPE_CHECKING:
+    from gridnn import callbacks, datasets, errors, initializers, layers, losses, metrics, optimizers
+    from gridnn._seeding import set_random_seed
+    from gridnn.layers import Input
+    from gridnn.saving import load_model
+    from gridnn.sequential import Sequential
+    from gridnn.trainer import Trainer
+
+__all__ = [
+    "Input",
+    "Sequential",
+    "Trainer",
+    "__version__",
+    "callbacks",
+    "datasets",
+    "errors",
+    "get_num_threads",
+    "initializers",
+    "layers",
+    "load_model",
+    "losses",
+    "metrics",
+    "optimizers",
+    "set_num_threads",
+    "set_random_seed",
+    "simd_tier",
+]
+
+_SUBMODULES = ("callbacks", "datasets", "errors", "initializers", "layers", "losses", "metrics", "optimizers")
+
+_HOMES = {
+    "Input": "gridnn.layers",
+    "Sequential": "gridnn.sequential",
+    "Trainer": "gridnn.trainer",
+    "load_model": "gridnn.saving",
+    "set_random_seed": "gridnn._seeding",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"gridnn.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value  # found without this function from now on
+        return value
+    raise AttributeError(f"module 'gridnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

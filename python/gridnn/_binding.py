@@ -1,0 +1,154 @@
+"""`Binder`: the data arguments of `fit` and `evaluate`, checked and turned into sources of batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gridnn import _data, _validation
+from gridnn._data import DEFAULT_BATCH_SIZE, Arrays, ArraySource, IterableSource, Source
+from gridnn._network import as_array
+
+if TYPE_CHECKING:
+    from gridnn.sequential import Sequential
+
+
+def optional_count(value: object, name: str) -> int | None:
+    """A positive integer, or None."""
+    return None if value is None else _validation.positive_integer(value, name)
+
+
+def batch_size_or_default(value: object) -> int:
+    """A positive integer; None is 32."""
+    return DEFAULT_BATCH_SIZE if value is None else _validation.positive_integer(value, "batch_size")
+
+
+class Binder:
+    """Makes sources of batches for one model; builds the model where it was not.
+
+    Args:
+        model: the model that will see the batches.
+    """
+
+    def __init__(self, model: Sequential) -> None:
+        self._model = model
+
+    def arrays(self, x: object, y: object, sample_weight: object = None, *, prefix: str = "") -> Arrays:
+        """Canonical arrays that fit the model.
+
+        Args:
+            x: inputs.
+            y: targets.
+            sample_weight: one number per sample, or None.
+            prefix: what comes before the arguments' names in messages.
+
+        Raises:
+            ValueError: empty, of different lengths, or unsuitable as inputs or targets of this model.
+            TypeError: not numbers.
+        """
+        if y is None:
+            raise ValueError(
+                f"`{prefix}y` is missing: pass targets, or an iterable of (x, y) batches as `{prefix}x`."
+            )
+        inputs = as_array(x, prefix + "x")
+        targets = as_array(y, prefix + "y")
+        _data.check_lengths(**{prefix + "x": inputs, prefix + "y": targets})
+        network = self._model._network_for(inputs, prefix + "x")
+        inputs = network.as_input(inputs, prefix + "x")
+        objective = self._model._resolve(targets.shape)
+        targets = _data.as_targets(targets, objective.loss, network, prefix + "y")
+        weights = None if sample_weight is None else _data.as_sample_weight(sample_weight, len(inputs))
+        self._model._settle(objective)
+        return Arrays(inputs, targets, weights, objective.loss)
+
+    def training(
+        self,
+        x: Any,
+        y: object,
+        sample_weight: object,
+        class_weight: Mapping[int, float] | None,
+        validation_split: float,
+        batch_size: int | None,
+        steps: int | None,
+        shuffle_seed: int | None,
+    ) -> tuple[Source, Arrays | None]:
+        """The batches to train on, and the rows that `validation_split` holds out."""
+        steps = optional_count(steps, "steps_per_epoch")
+        split = _validation.real(validation_split, "validation_split", low=0.0, high=1.0)
+        if _data.is_batches(x, y):
+            refused = {
+                "y": y,
+                "batch_size": batch_size,
+                "sample_weight": sample_weight,
+                "validation_split": split or None,
+            }
+            _refuse_with_batches(refused)
+            return self._iterable(x, steps, "x", class_weight), None
+        arrays = self.arrays(x, y, sample_weight)
+        held_out = None
+        if split:
+            # The last samples, before any shuffling, and class weights are for training alone: Keras' rules.
+            cut = math.floor(len(arrays) * (1.0 - split))
+            if cut in (0, len(arrays)):
+                raise ValueError(
+                    f"Training data contains {len(arrays)} samples, which is not sufficient to split it "
+                    f"into a validation and training set as specified by `validation_split={split}`."
+                )
+            arrays, held_out = arrays.rows(0, cut), arrays.rows(cut, len(arrays))
+        arrays = arrays.with_class_weight(class_weight)
+        return ArraySource(arrays, batch_size_or_default(batch_size), steps, shuffle_seed), held_out
+
+    def validation(
+        self, data: Any, held_out: Arrays | None, batch_size: int | None, steps: int | None
+    ) -> Source | None:
+        """The batches to validate on: those of `data`, else of the rows held out, else None."""
+        steps = optional_count(steps, "validation_steps")
+        if data is None:
+            return None if held_out is None else _limited(held_out, batch_size, steps)
+        if isinstance(data, (tuple, list)) and len(data) in (2, 3) and not isinstance(data[0], tuple):
+            return _limited(self.arrays(*data, prefix="validation_"), batch_size, steps)
+        if (
+            not isinstance(data, Iterable)
+            or isinstance(data, (str, bytes, Mapping))
+            or hasattr(data, "__array__")
+        ):
+            raise TypeError(
+                "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of "
+                f"such batches. Received {type(data).__name__}."
+            )
+        return self._iterable(data, steps, "validation_data", None)
+
+    def evaluation(
+        self, x: Any, y: object, sample_weight: object, batch_size: int | None, steps: int | None
+    ) -> Source:
+        """The batches to evaluate on."""
+        steps = optional_count(steps, "steps")
+        if _data.is_batches(x, y):
+            _refuse_with_batches({"y": y, "batch_size": batch_size, "sample_weight": sample_weight})
+            return self._iterable(x, steps, "x", None)
+        return _limited(self.arrays(x, y, sample_weight), batch_size, steps)
+
+    def _iterable(
+        self, batches: Any, steps: int | None, argument: str, class_weight: Mapping[int, float] | None
+    ) -> IterableSource:
+        def bind(x: object, y: object, sample_weight: object) -> Arrays:
+            return self.arrays(x, y, sample_weight).with_class_weight(class_weight)
+
+        return IterableSource(batches, bind, steps, argument)
+
+
+def _limited(arrays: Arrays, batch_size: int | None, steps: int | None) -> ArraySource:
+    """The rows of at most `steps` batches, in order."""
+    size = batch_size_or_default(batch_size)
+    if steps is not None:
+        arrays = arrays.rows(0, min(steps * size, len(arrays)))
+    return ArraySource(arrays, size)
+
+
+def _refuse_with_batches(arguments: Mapping[str, object]) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(
+                f"`{name}` cannot be given when `x` yields batches (x, y) or (x, y, sample_weight) itself."
+            )

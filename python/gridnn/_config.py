@@ -1,0 +1,155 @@
+"""What layers, losses, metrics, optimizers and initializers have in common: they are descriptions.
+
+A description is fully given by the arguments of its constructor. It can be written as plain JSON values and
+made again from them; a `Registry` knows the classes of one kind by name. To add a loss or a layer is to write
+its class and register it: nothing else in the package lists them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Configurable:
+    """An object described by the arguments of its constructor.
+
+    Subclasses name those arguments in `config_fields` and keep each, in canonical form, in an attribute of
+    that name.
+    """
+
+    config_fields: ClassVar[tuple[str, ...]] = ()
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain JSON values."""
+        return {field: _plain(getattr(self, field)) for field in self.config_fields}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The object that has this `get_config`."""
+        return cls(**config)
+
+    def engine_config(self) -> dict[str, Any]:
+        """The configuration as the engine wants it: every choice made, every nested object lowered."""
+        return {field: _lowered(getattr(self, field)) for field in self.config_fields}
+
+    def engine_description(self) -> dict[str, Any]:
+        """What the engine is told about this object."""
+        return {"class_name": type(self).__name__, "config": self.engine_config()}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{field}={getattr(self, field)!r}" for field in self.config_fields)
+        return f"{type(self).__name__}({arguments})"
+
+
+def serialize(value: Configurable) -> dict[str, Any]:
+    """The class and configuration of `value` as plain JSON values."""
+    return {"class_name": type(value).__name__, "config": value.get_config()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Configurable):
+        return serialize(value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(element) for element in value]
+    return value
+
+
+def _lowered(value: Any) -> Any:
+    if isinstance(value, Configurable):
+        return value.engine_description()
+    return _plain(value)
+
+
+T = TypeVar("T", bound=Configurable)
+
+
+class Registry(Generic[T]):
+    """The classes of one kind, by class name and by further string ids.
+
+    Args:
+        kind: what the classes are, for messages: "loss", "layer".
+        base: their common base class.
+        fold_case: whether class names are recognised in any mixture of cases (as Keras does for optimizers).
+    """
+
+    def __init__(self, kind: str, base: type[T], *, fold_case: bool = False) -> None:
+        self.kind = kind
+        self._base = base
+        self._fold_case = fold_case
+        self._classes: dict[str, type[T]] = {}
+
+    def register(self, *aliases: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator: makes the class known by its name and by `aliases`."""
+
+        def add(cls: type[T]) -> type[T]:
+            for key in (cls.__name__, *aliases):
+                key = self._key(key)
+                if key in self._classes:
+                    raise RuntimeError(f"two {self.kind} classes claim the id {key!r}")
+                self._classes[key] = cls
+            return cls
+
+        return add
+
+    def classes(self) -> list[type[T]]:
+        """Every registered class, once, in the order of registration."""
+        return list(dict.fromkeys(self._classes.values()))
+
+    def knows(self, value: object) -> bool:
+        """Whether `value` is an instance of exactly a registered class, which the engine understands."""
+        return type(value) in self._classes.values()
+
+    def get(self, identifier: object) -> T:
+        """Turns a string id, a class, a serialized description or an instance into an instance.
+
+        Raises:
+            ValueError: the id is not known.
+            TypeError: `identifier` is none of the above, or of a class that the engine does not know.
+        """
+        if isinstance(identifier, str):
+            return self._class(identifier)()
+        if isinstance(identifier, Mapping):
+            return self.deserialize(identifier)
+        for cls in self._classes.values():
+            if identifier is cls:
+                return cls()
+        if isinstance(identifier, self._base) and self.knows(identifier):
+            return identifier
+        raise TypeError(
+            f"Could not interpret {self.kind} identifier: expected a string id or an instance of a "
+            f"{self.kind} class of gridnn. Received {identifier!r} of type {type(identifier).__name__}."
+        )
+
+    def deserialize(self, description: object) -> T:
+        """The object that `serialize` wrote as `description`."""
+        if not isinstance(description, Mapping) or not isinstance(description.get("class_name"), str):
+            raise TypeError(f"A {self.kind} description must have a `class_name`. Received {description!r}.")
+        config = description.get("config", {})
+        if not isinstance(config, Mapping):
+            raise TypeError(f"The `config` of a {self.kind} description must be a dict. Received {config!r}.")
+        return self._class(description["class_name"]).from_config(config)
+
+    def _key(self, name: str) -> str:
+        return name.lower() if self._fold_case else name
+
+    def _class(self, name: str) -> type[T]:
+        try:
+            return self._classes[self._key(name)]
+        except KeyError:
+            known = ", ".join(repr(key) for key in self._classes)
+            raise ValueError(
+                f"Could not interpret {self.kind} identifier: {name!r}. Known are {known}."
+            ) from None
+
+
+_WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z0-9])(?=[A-Z][a-z])")
+
+
+def snake_case(name: str) -> str:
+    """`MaxPooling2D` -> `max_pooling2d`, `ReLU` -> `re_lu`: as Keras names layers and metrics."""
+    return _WORD_START.sub("_", name).lower()

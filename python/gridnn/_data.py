@@ -1,0 +1,294 @@
+"""From what users pass as data to the batches that the engine takes.
+
+Arrays are bound once: types, shapes and labels are checked for the whole set before the first step, and a
+batch is then a slice of indices into them. Nothing here copies a data set that already has a usable layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _validation
+from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
+from gridnn.errors import ShapeError
+from gridnn.losses import Loss
+
+DEFAULT_BATCH_SIZE = 32
+_END = object()  # what no user can yield
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """A bound data set: canonical arrays of the same length, and the loss they are for."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    sample_weight: NDArray[np.float64] | None
+    loss: Loss
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    def rows(self, start: int, stop: int) -> Arrays:
+        """Rows ``start:stop`` as views."""
+        weight = None if self.sample_weight is None else self.sample_weight[start:stop]
+        return Arrays(self.x[start:stop], self.y[start:stop], weight, self.loss)
+
+    def with_class_weight(self, class_weight: Mapping[int, float] | None) -> Arrays:
+        """The same arrays with the weights of classes folded into those of samples."""
+        if class_weight is None:
+            return self
+        factors = _class_factors(class_weight, _classes(self.y, self.loss))
+        weights = factors if self.sample_weight is None else self.sample_weight * factors
+        return Arrays(self.x, self.y, weights, self.loss)
+
+
+class Batch(NamedTuple):
+    """Rows of a data set."""
+
+    arrays: Arrays
+    indices: NDArray[np.int64] | None  # None: all rows
+    size: int
+
+
+def is_batches(x: object, y: object = None) -> bool:
+    """Whether `x` yields batches rather than being an array; a list of tuples does if `y` is None."""
+    if isinstance(x, (list, tuple)):
+        return y is None and bool(x) and isinstance(x[0], tuple)
+    if isinstance(x, (str, bytes, Mapping)) or hasattr(x, "__array__"):
+        return False
+    return isinstance(x, Iterable)
+
+
+def check_lengths(**arrays: NDArray[Any] | None) -> None:
+    """Checks that arrays are not empty and of the same length.
+
+    Raises:
+        ValueError: they are not.
+    """
+    sizes = {name: array.shape[0] for name, array in arrays.items() if array is not None}
+    if len(set(sizes.values())) > 1:
+        text = ", ".join(f"`{name}` has {size}" for name, size in sizes.items())
+        raise ValueError(f"All arrays must contain the same number of samples; {text}.")
+    if not next(iter(sizes.values())):
+        raise ValueError(f"`{next(iter(sizes))}` holds no samples.")
+
+
+def as_targets(y: NDArray[Any], loss: Loss, network: Network, argument: str = "y") -> NDArray[Any]:
+    """Returns `y` as the targets of `loss`: whole-number labels or values of the outputs' shape.
+
+    Raises:
+        ShapeError: the shape does not fit the model's output.
+        ValueError: NaN, infinity, fractions or unknown classes among labels.
+    """
+    if loss.targets == "labels":
+        return _as_labels(y, network.output_shape, getattr(loss, "ignore_class", None), argument)
+    return _as_values(y, network, argument)
+
+
+def _as_labels(y: NDArray[Any], output_shape: Shape, ignore_class: int | None, argument: str) -> NDArray[Any]:
+    received = y.shape
+    if y.ndim == len(output_shape) + 1 and y.shape[-1] == 1:
+        y = y.reshape(y.shape[:-1])
+    if not shapes_agree(output_shape[:-1], y.shape[1:]):
+        one_hot = shapes_agree(output_shape, y.shape[1:])
+        hint = " For one-hot targets use the loss 'categorical_crossentropy'." if one_hot else ""
+        raise ShapeError(
+            f"`{argument}` does not fit the model: for outputs {shape_text(output_shape)} class labels have "
+            f"shape {shape_text(output_shape[:-1])}. Received {received}.{hint}"
+        )
+    if y.dtype.kind == "f":
+        _check_finite(y, argument)
+        whole = y.astype(np.int64)
+        if not np.array_equal(whole, y):
+            raise ValueError(
+                f"`{argument}` must hold whole-number class labels; it holds {y[whole != y].flat[0]:g}."
+            )
+        y = whole
+    classes = output_shape[-1]
+    if classes is not None and y.size and not (y.min() >= 0 and y.max() < classes):
+        outside = y[(y < 0) | (y >= classes)]
+        outside = outside if ignore_class is None else outside[outside != ignore_class]
+        if outside.size:
+            raise ValueError(
+                f"`{argument}` holds label {outside.flat[0]}, but the model has {classes} classes: labels "
+                f"must be from 0 to {classes - 1}."
+            )
+    return y
+
+
+def _as_values(y: NDArray[Any], network: Network, argument: str) -> NDArray[Any]:
+    received = y.shape
+    output_shape = network.output_shape
+    if y.ndim == len(output_shape) and output_shape[-1] == 1:
+        y = y.reshape(*y.shape, 1)
+    if not shapes_agree(output_shape, y.shape[1:]):
+        raise ShapeError(
+            f"`{argument}` does not fit the model: expected the outputs' shape {shape_text(output_shape)}. "
+            f"Received {received}."
+        )
+    _check_finite(y, argument)
+    return np.ascontiguousarray(y, dtype=network.dtype)
+
+
+def _check_finite(values: NDArray[Any], argument: str) -> None:
+    # A sum is finite only if every element is, unless it overflows: then look at the elements.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64))
+    if suspicious and not np.isfinite(values).all():
+        kind = "NaN" if np.isnan(values).any() else "infinity"
+        raise ValueError(f"`{argument}` must be finite; it holds {kind}.")
+
+
+def as_sample_weight(sample_weight: object, samples: int) -> NDArray[np.float64]:
+    """Returns `sample_weight` as one finite number per sample."""
+    array = as_array(sample_weight, "sample_weight")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.shape != (samples,):
+        raise ValueError(
+            f"The `sample_weight` argument must have one number for each of the {samples} samples. Received "
+            f"shape {array.shape}."
+        )
+    _check_finite(array, "sample_weight")
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def _classes(y: NDArray[Any], loss: Loss) -> NDArray[Any]:
+    """The class of every sample."""
+    if loss.targets == "values":
+        y = np.round(y[..., 0]) if y.shape[-1] == 1 else np.argmax(y, axis=-1)
+    if y.ndim != 1:
+        raise ValueError(
+            "The `class_weight` argument needs one label per sample; the targets have several. Use "
+            "`sample_weight`."
+        )
+    return y
+
+
+def _class_factors(class_weight: Mapping[int, float], classes: NDArray[Any]) -> NDArray[np.float64]:
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"The `class_weight` argument must be a dict. Received {class_weight!r}.")
+    weights = {
+        _validation.integer(key, "class_weight"): _validation.real(value, "class_weight")
+        for key, value in class_weight.items()
+    }
+    labels, positions = np.unique(classes, return_inverse=True)
+    factors = np.array([weights.get(int(label), 1.0) for label in labels], dtype=np.float64)
+    return factors[positions.reshape(-1)]
+
+
+class ArraySource:
+    """Batches from bound arrays, epoch by epoch.
+
+    Passes through the data follow each other seamlessly: with `steps` per epoch that are not one pass, an
+    epoch continues where the last one stopped. Which rows a batch has depends on the epoch and the seed only,
+    so training can resume.
+
+    Args:
+        arrays: the data.
+        batch_size: rows per batch; the last one of a pass may have fewer.
+        steps: batches per epoch; None for one pass.
+        shuffle_seed: seed of the order, new in each pass; None keeps the order of the data.
+    """
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        batch_size: int,
+        steps: int | None = None,
+        shuffle_seed: int | None = None,
+    ) -> None:
+        self.arrays = arrays
+        self.batch_size = batch_size
+        self._per_pass = -(-len(arrays) // batch_size)
+        self.steps = self._per_pass if steps is None else steps
+        self.samples = len(arrays) if self.steps == self._per_pass else self.steps * batch_size
+        self._seed = shuffle_seed
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        for step in range(epoch * self.steps, (epoch + 1) * self.steps):
+            data_pass, position = divmod(step, self._per_pass)
+            start = position * self.batch_size
+            indices = self._pass_order(data_pass)[start : start + self.batch_size]
+            yield Batch(self.arrays, indices, len(indices))
+
+    def _pass_order(self, data_pass: int) -> NDArray[np.int64]:
+        wanted = 0 if self._seed is None else data_pass
+        if self._order is None or self._order[0] != wanted:
+            length = len(self.arrays)
+            order = np.arange(length) if self._seed is None else permutation(length, self._seed, wanted)
+            self._order = (wanted, order)
+        return self._order[1]
+
+
+class IterableSource:
+    """Batches that the user's iterable makes: ``(x, y)`` or ``(x, y, sample_weight)`` each.
+
+    A generator is continued from epoch to epoch; anything that can be iterated again is begun anew once it is
+    exhausted.
+
+    Args:
+        batches: the iterable.
+        bind: makes canonical arrays of one batch.
+        steps: batches per epoch; None for all that come.
+        argument: name of the iterable, for messages.
+    """
+
+    batch_size: int | None = None
+    samples: int | None = None
+
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        bind: Callable[[object, object, object | None], Arrays],
+        steps: int | None = None,
+        argument: str = "x",
+    ) -> None:
+        self._batches = batches
+        self._bind = bind
+        self.steps = steps
+        self._argument = argument
+        self._running: Iterator[Any] | None = None
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch; fewer than asked for where a generator ends."""
+        count = 0
+        while self.steps is None or count < self.steps:
+            fresh = self._running is None
+            if self._running is None:
+                self._running = iter(self._batches)
+            item = next(self._running, _END)
+            if item is _END:
+                self._running = None
+                if fresh and count == 0:
+                    raise ValueError(
+                        f"`{self._argument}` gave no batch for epoch {epoch + 1}. A generator can be used "
+                        "up only once: pass something that can be iterated again, or give the number of "
+                        "steps per epoch."
+                    )
+                if fresh or self.steps is None:
+                    return
+                continue
+            arrays = self._bind(*_unpack(item, self._argument))
+            count += 1
+            yield Batch(arrays, None, len(arrays))
+
+
+def _unpack(item: object, argument: str) -> tuple[object, object, object | None]:
+    if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
+        raise ValueError(
+            f"`{argument}` must give batches (x, y) or (x, y, sample_weight). Received {type(item).__name__}"
+            + (f" of {len(item)} elements." if isinstance(item, (tuple, list)) else ".")
+        )
+    return item[0], item[1], item[2] if len(item) == 3 else None
+
+
+Source = ArraySource | IterableSource

@@ -1,0 +1,302 @@
+"""The handle on the engine; with `functional` the only module that imports the compiled one.
+
+It brings arrays into the few forms the engine reads in place (known types, C-contiguous) and turns
+descriptions into the JSON that the engine parses. What the numbers mean is the engine's business, epochs and
+files are the callers'.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _core
+from gridnn._core import (
+    available_tiers,
+    derive_seed,
+    get_num_threads,
+    permutation,
+    simd_tier,
+)
+from gridnn._validation import positive_integer
+from gridnn.errors import ShapeError
+
+__all__ = [
+    "Network",
+    "StepResult",
+    "WeightInfo",
+    "as_array",
+    "available_tiers",
+    "derive_seed",
+    "get_num_threads",
+    "load_tensors",
+    "permutation",
+    "save_tensors",
+    "set_num_threads",
+    "shape_text",
+    "simd_tier",
+    "version",
+]
+
+version: str = _core.__version__
+
+Shape = tuple[int | None, ...]
+
+
+def set_num_threads(count: int) -> None:
+    """Uses `count` threads from the next call on, even if there are fewer cores."""
+    _core.set_num_threads(positive_integer(count, "count"))
+
+
+def as_array(value: object, argument: str) -> NDArray[Any]:
+    """Returns `value` as a C-contiguous array of a type the engine reads, copied only where it is not one.
+
+    bool becomes uint8 (a view), float16 float32, other byte orders the machine's own; a memory-mapped file
+    stays on disk.
+
+    Args:
+        value: an array, anything with `__array__`, or nested sequences of numbers.
+        argument: its name, for messages.
+
+    Raises:
+        TypeError: complex numbers, strings, dates, objects, ragged sequences, masked arrays.
+        ValueError: there is no batch axis.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"The `{argument}` argument is a masked array; fill or drop the masked entries first."
+        )
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise TypeError(f"The `{argument}` argument is not an array of numbers: {error}.") from error
+    if array.dtype == np.bool_:
+        array = np.ascontiguousarray(array).view(np.uint8)
+    elif array.dtype == np.float16:
+        array = array.astype(np.float32)
+    elif array.dtype.kind not in "iuf":
+        raise TypeError(
+            f"The `{argument}` argument must hold real numbers. Received an array of type {array.dtype} "
+            f"and shape {array.shape}."
+        )
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    if array.ndim == 0:
+        raise ValueError(f"The `{argument}` argument must have a batch axis. Received a single number.")
+    # NumPy regards an array of another byte order as a different type; the engine knows the native one only.
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """A shape with its batch axis: ``(batch, 28, 28, 1)``; unknown sizes are shown as None."""
+    return "(" + ", ".join(["batch", *(str(size) for size in shape)]) + ")"
+
+
+def shapes_agree(expected: Sequence[int | None], actual: Sequence[int]) -> bool:
+    """Whether `actual` is `expected` with its unknown sizes filled in."""
+    return len(expected) == len(actual) and all(
+        want is None or want == got for want, got in zip(expected, actual, strict=True)
+    )
+
+
+class WeightInfo(NamedTuple):
+    """One weight of a network."""
+
+    layer: int
+    """Position of its layer in the description, Input included."""
+    name: str
+    shape: tuple[int, ...]
+    trainable: bool
+
+
+class StepResult(NamedTuple):
+    """What one batch adds to the running means: sums and what to divide them by."""
+
+    loss_sum: float
+    loss_count: float
+    metrics: list[tuple[float, float]]
+
+
+class Network:
+    """A built model in the engine: parameters, optimizer state and execution plans.
+
+    Args:
+        layers: engine descriptions, the first one an Input.
+        dtype: "float32" or "float64".
+        seed: seed of the initial weights.
+
+    Raises:
+        ShapeError, ValueError: a layer does not fit its input; the message names it.
+    """
+
+    def __init__(self, layers: Sequence[Mapping[str, Any]], dtype: str, seed: int) -> None:
+        description = json.dumps({"dtype": dtype, "layers": list(layers)}, allow_nan=False)
+        self._engine = _core.Network(description, seed)
+        self.dtype = np.dtype(dtype)
+        self.output_shapes: list[Shape] = [tuple(shape) for shape in self._engine.output_shapes]
+        self.weights = [WeightInfo(*info) for info in self._engine.weights]
+        self.macs = self._engine.macs
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one sample."""
+        return self.output_shapes[0]
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of one output."""
+        return self.output_shapes[-1]
+
+    def as_input(self, value: object, argument: str = "x") -> NDArray[Any]:
+        """Returns `value` as an array this network takes.
+
+        Raises:
+            ShapeError: rank or sizes do not fit the network's input.
+        """
+        array = as_array(value, argument)
+        if not shapes_agree(self.input_shape, array.shape[1:]):
+            hint = ""
+            if array.ndim == len(self.input_shape) and self.input_shape[-1] == 1:
+                hint = f" If the channel axis is missing, pass {argument}[..., numpy.newaxis]."
+            raise ShapeError(
+                f"`{argument}` does not fit the model's Input: expected shape "
+                f"{shape_text(self.input_shape)}, received {array.shape}.{hint}"
+            )
+        return array
+
+    # Weights
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Copies of all weights, in Keras' order."""
+        return self._engine.get_weights()
+
+    def get_weight(self, index: int) -> NDArray[Any]:
+        """A copy of one weight."""
+        return self._engine.get_weight(index)
+
+    def as_weight(self, index: int, value: object, owner: str) -> NDArray[Any]:
+        """Returns `value` as weight number `index` of this network.
+
+        Raises:
+            ShapeError: the shape is another.
+        """
+        info = self.weights[index]
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(
+                f"{owner}: weight '{info.name}' must hold real numbers. Received type {array.dtype}."
+            )
+        if array.shape != info.shape:
+            raise ShapeError(f"{owner}: weight '{info.name}' has shape {info.shape}. Received {array.shape}.")
+        return np.ascontiguousarray(array, dtype=self.dtype)
+
+    def set_weights(self, values: Sequence[NDArray[Any]]) -> None:
+        """Sets all weights, or none; `values` come from `as_weight`."""
+        self._engine.set_weights(list(values))
+
+    def set_weight(self, index: int, value: NDArray[Any]) -> None:
+        """Sets one weight; `value` comes from `as_weight`."""
+        self._engine.set_weight(index, value)
+
+    def get_gradients(self) -> list[NDArray[Any]]:
+        """Gradients of the last training step, one per trainable weight."""
+        return self._engine.get_gradients()
+
+    def set_trainable(self, layer: int, trainable: bool) -> None:
+        """Freezes or thaws the weights of the layer at this position."""
+        self._engine.set_trainable(layer, trainable)
+        self.weights = [WeightInfo(*info) for info in self._engine.weights]
+
+    # Training and inference
+
+    def compile(
+        self,
+        optimizer: Mapping[str, Any] | None,
+        loss: Mapping[str, Any],
+        metrics: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Sets optimizer, loss and metrics (engine descriptions); the optimizer starts afresh."""
+        self._engine.compile(
+            json.dumps({"optimizer": optimizer, "loss": loss, "metrics": list(metrics)}, allow_nan=False)
+        )
+
+    def train_step(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None,
+        indices: NDArray[np.int64] | None,
+        learning_rate: float,
+        seed: int,
+    ) -> StepResult:
+        """One optimizer step on rows `indices` (None: all) of canonical arrays."""
+        return StepResult(*self._engine.train_step(x, y, sample_weight, indices, learning_rate, seed))
+
+    def evaluate_step(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None,
+        indices: NDArray[np.int64] | None,
+    ) -> StepResult:
+        """Loss and metrics in inference mode."""
+        return StepResult(*self._engine.evaluate_step(x, y, sample_weight, indices))
+
+    def predict(self, x: NDArray[Any], batch_size: int) -> NDArray[Any]:
+        """The outputs for every row of `x`, in inference mode."""
+        if x.shape[0] == 0 and None not in self.output_shape:
+            return np.empty((0, *(size for size in self.output_shape if size is not None)), self.dtype)
+        return self._engine.predict(x, batch_size)
+
+    def forward(self, x: NDArray[Any], training: bool, seed: int) -> NDArray[Any]:
+        """The outputs for one batch; with `training`, dropout is active."""
+        return self._engine.forward(x, training, seed)
+
+    # State
+
+    @property
+    def iterations(self) -> int:
+        """Optimizer steps taken."""
+        return self._engine.iterations
+
+    def optimizer_state(self) -> dict[str, NDArray[Any]]:
+        """Copies of the optimizer's slots."""
+        return self._engine.optimizer_state()
+
+    def set_optimizer_state(self, state: dict[str, NDArray[Any]], iterations: int) -> None:
+        """Restores what `optimizer_state` returned.
+
+        Raises:
+            ShapeError, ValueError: the slots are not those of the compiled optimizer; nothing has changed.
+        """
+        own = self._engine.optimizer_state()
+        if state.keys() != own.keys():
+            raise ValueError(f"the optimizer has the slots {sorted(own)}; received {sorted(state)}")
+        for slot, values in own.items():
+            if state[slot].shape != values.shape or state[slot].dtype != values.dtype:
+                raise ShapeError(
+                    f"optimizer slot '{slot}' is {values.dtype} of shape {values.shape}; received "
+                    f"{state[slot].dtype} of shape {state[slot].shape}"
+                )
+        self._engine.set_optimizer_state(state, iterations)
+
+
+def save_tensors(
+    path: str | os.PathLike[str], tensors: dict[str, NDArray[Any]], metadata: dict[str, str]
+) -> None:
+    """Writes one safetensors file atomically."""
+    _core.save_tensors(os.fsdecode(path), tensors, metadata)
+
+
+def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Reads a safetensors file.
+
+    Raises:
+        FileFormatError: the file is damaged, truncated or of another format.
+    """
+    return _core.load_tensors(os.fsdecode(path))

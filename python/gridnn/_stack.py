@@ -1,0 +1,261 @@
+"""`LayerStack`: layers one after the other, and the network that the engine makes of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _summary, _validation
+from gridnn._network import Network, Shape
+from gridnn._seeding import next_seed
+from gridnn.layers import base
+
+
+class LayerStack:
+    """What a `Sequential` is before it is trained: its structure and its weights.
+
+    Args:
+        layers: the layers, first to last.
+        name: name of the model.
+        dtype: "float32" or "float64".
+        seed: seed of the initial weights; None draws one.
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[base.Layer] | None = None,
+        *,
+        name: str | None = None,
+        dtype: str = "float32",
+        seed: int | None = None,
+    ) -> None:
+        self.name = _validation.object_name(name) or "sequential"
+        self._dtype = _validation.choice(np.dtype(dtype).name, "dtype", ("float32", "float64"))
+        seed = _validation.seed(seed)
+        self._seed = next_seed() if seed is None else seed
+        self._lock = threading.RLock()  # structure and compile state; the engine has its own for steps
+        self._input: base.Input | None = None
+        self._layers: list[base.Layer] = []
+        self._network: Network | None = None
+        try:
+            for layer in layers or ():
+                self._append(layer)
+            self._build_if_complete()
+        except BaseException:
+            for layer in self._stack():
+                layer._release()
+            raise
+
+    # Structure
+
+    @property
+    def layers(self) -> list[base.Layer]:
+        """The layers, without the `Input`."""
+        return list(self._layers)
+
+    @property
+    def dtype(self) -> str:
+        """Type of weights and outputs."""
+        return self._dtype
+
+    @property
+    def seed(self) -> int:
+        """Seed of the initial weights."""
+        return self._seed
+
+    @property
+    def built(self) -> bool:
+        """Whether shapes are known and weights exist."""
+        return self._network is not None
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of the input, batch axis (None) included."""
+        return (None, *self._built_network().input_shape)
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the output, batch axis (None) included."""
+        return (None, *self._built_network().output_shape)
+
+    def add(self, layer: base.Layer) -> None:
+        """Puts a layer on top. Weights of the other layers stay; the optimizer starts afresh.
+
+        Raises:
+            TypeError: not a layer.
+            ValueError: it belongs to a model, its name is taken, or it does not fit; the model is unchanged.
+        """
+        with self._lock:
+            self._append(layer)
+            try:
+                self._rebuild()
+            except BaseException:
+                self._remove_last(layer)
+                raise
+
+    def pop(self) -> base.Layer:
+        """Removes the last layer and returns it, as if new. Weights of the other layers stay.
+
+        Raises:
+            ValueError: there is no layer.
+        """
+        with self._lock:
+            if not self._layers:
+                raise ValueError(f"Model '{self.name}' has no layers to remove.")
+            layer = self._layers[-1]
+            self._remove_last(layer)
+            self._rebuild()
+            return layer
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> base.Layer:
+        """The layer of this name, or at this index of `layers`.
+
+        Raises:
+            ValueError: there is none, or not exactly one argument is given.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("Provide either a layer name or a layer index.")
+        if index is not None:
+            if not -len(self._layers) <= _validation.integer(index, "index") < len(self._layers):
+                raise ValueError(
+                    f"There is no layer at index {index}: the model has {len(self._layers)} layers."
+                )
+            return self._layers[index]
+        for layer in self._layers:
+            if layer.name == name:
+                return layer
+        names = ", ".join(layer.name for layer in self._layers)
+        raise ValueError(f"No such layer: {name}. Existing layers are: {names}.")
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Builds the model for inputs of this shape, whose first axis is the batch (usually None).
+
+        Raises:
+            ValueError: a layer does not fit, or the model is built for another shape.
+        """
+        shape = _validation.sample_shape(tuple(input_shape)[1:], "input_shape")
+        with self._lock:
+            if self._network is None:
+                if not self._layers:
+                    raise ValueError(f"Model '{self.name}' has no layers: call add(layer).")
+                self._build(shape)
+            elif self._network.input_shape != shape:
+                raise ValueError(
+                    f"Model '{self.name}' is already built for input shape {self.input_shape}. "
+                    f"Received input_shape={tuple(input_shape)}."
+                )
+
+    def _append(self, layer: base.Layer) -> None:
+        if not base.REGISTRY.knows(layer):
+            raise TypeError(f"A Sequential model holds instances of gridnn.layers. Received {layer!r}.")
+        if isinstance(layer, base.Input):
+            if self._layers or self._input is not None:
+                raise ValueError(f"{layer.label} must be the first layer, and the only Input, of a model.")
+            layer._claim(set())
+            self._input = layer
+            return
+        layer._claim({other.name for other in self._stack()})
+        self._layers.append(layer)
+
+    def _stack(self) -> list[base.Layer]:
+        """The layers, with the `Input` if there is one."""
+        inputs: list[base.Layer] = [] if self._input is None else [self._input]
+        return inputs + self._layers
+
+    def _remove_last(self, layer: base.Layer) -> None:
+        if layer is self._input:
+            self._input = None
+        else:
+            self._layers.remove(layer)
+        layer._release()
+
+    def _build_if_complete(self) -> None:
+        if self._input is not None and self._layers:
+            self._build(self._input.shape)
+
+    def _rebuild(self) -> None:
+        """Builds again after a change of the layers, if the input shape is known."""
+        old = self._network
+        if old is None:
+            self._build_if_complete()
+        elif self._layers:
+            self._build(old.input_shape)
+        else:
+            self._network = None
+
+    def _build(self, shape: Shape) -> None:
+        """Makes the network; layers that had weights keep them."""
+        inputs = self._input or base.Input(shape)
+        stack = [inputs, *self._layers]
+        network = Network([layer.engine_description() for layer in stack], self._dtype, self._seed)
+        kept = {layer.name: layer.get_weights() for layer in self._layers if layer.built}
+        if kept:
+            values = network.get_weights()
+            for position, layer in enumerate(stack):
+                own = [i for i, info in enumerate(network.weights) if info.layer == position]
+                for i, value in zip(own, kept.get(layer.name, ()), strict=False):
+                    values[i] = value
+            network.set_weights(values)
+        for position, layer in enumerate(stack):
+            layer._attach(network, position)
+        self._network = network
+
+    # Weights
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Copies of all weights: layer by layer, in Keras' order and shapes."""
+        return self._built_network().get_weights()
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets all weights, or none.
+
+        Raises:
+            ValueError: their number or a shape is another.
+            TypeError: not numbers.
+        """
+        network = self._built_network()
+        if len(weights) != len(network.weights):
+            raise ValueError(
+                f"Model '{self.name}' has {len(network.weights)} weights. Received {len(weights)} arrays."
+            )
+        owners = [self._layers[info.layer - 1].label for info in network.weights]  # position 0 is the Input
+        network.set_weights([network.as_weight(i, value, owners[i]) for i, value in enumerate(weights)])
+
+    def count_params(self) -> int:
+        """Number of weights, counting every element."""
+        self._built_network()
+        return sum(layer.count_params() for layer in self._layers)
+
+    def summary(self, *, print_fn: Callable[[str], object] | None = None) -> None:
+        """Prints a table of the layers: output shape, number of weights, multiply-adds of one sample.
+
+        Args:
+            print_fn: receives the text instead of standard output.
+        """
+        (print if print_fn is None else print_fn)(_summary.table(self.name, self._layers, self._network))
+
+    # What training and files need
+
+    def _built_network(self) -> Network:
+        network = self._network
+        if network is None:
+            raise ValueError(
+                f"Model '{self.name}' is not built yet: give it an Input as first layer, call "
+                "build(input_shape), or pass data to fit or predict first."
+            )
+        return network
+
+    def _network_for(self, x: NDArray[Any], argument: str = "x") -> Network:
+        """The network; the model is built for the shape of `x` if it was not."""
+        with self._lock:
+            if self._network is None:
+                if x.ndim < 2 or 0 in x.shape[1:]:
+                    raise ValueError(
+                        f"`{argument}` must have shape (batch, ..., channels). Received {x.shape}."
+                    )
+                self.build((None, *x.shape[1:]))
+            return self._built_network()

@@ -1,0 +1,56 @@
+"""The table that `Sequential.summary` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gridnn._network import Network
+from gridnn.layers.base import Layer
+
+_HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds")
+
+
+def table(name: str, layers: Sequence[Layer], network: Network | None) -> str:
+    """A line per layer with output shape, number of weights and multiply-adds of one sample."""
+    rows = [_HEADINGS]
+    for position, layer in enumerate(layers, start=1):
+        label = f"{layer.name} ({type(layer).__name__})"
+        if network is None:
+            rows.append((label, "?", "?", "?"))
+            continue
+        macs = network.macs[position]
+        rows.append(
+            (
+                label,
+                str(layer.output_shape),
+                f"{layer.count_params():,}",
+                "?" if macs is None else f"{macs:,}",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    lines = [f"Model: {name}"]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    for i, row in enumerate(rows):
+        # Words to the left, numbers to the right.
+        cells = [
+            cell.ljust(w) if column < 2 else cell.rjust(w)
+            for column, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+        if i in (0, len(rows) - 1):
+            lines.append(rule)
+    if network is None:
+        lines.append(
+            "Not built yet: shapes are known with an Input as first layer, after build(), or with the "
+            "first data."
+        )
+        return "\n".join(lines)
+    total = sum(layer.count_params() for layer in layers)
+    trainable = sum(layer.count_params() for layer in layers if layer.trainable)
+    lines.append(f"Input shape: {(None, *network.input_shape)}")
+    lines.append(
+        f"Parameters: {total:,} ({total * network.dtype.itemsize / 1024:,.1f} KiB), trainable: {trainable:,}"
+    )
+    if None not in network.macs:
+        lines.append(f"Multiply-adds of one sample: {sum(count or 0 for count in network.macs):,}")
+    return "\n".join(lines)

@@ -1,0 +1,192 @@
+"""User arguments made canonical, once, where they enter.
+
+Every function takes the value and the name of the argument it was given for, and returns the one form that
+the rest of the package (and the engine) knows: plain `int`, `float`, `bool`, `str` and tuples of them. NumPy
+scalars are accepted wherever the Python number is. Wrong kinds raise TypeError, wrong values ValueError;
+where Keras users know a message by heart it is the same sentence.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from typing import SupportsFloat, SupportsIndex
+
+Padding = str | tuple[tuple[int, int], ...]
+
+_SEED_LIMIT = 2**64
+
+
+def integer(value: object, name: str) -> int:
+    """Returns `value` as an int; bool and float are refused, since they are nearly always a mistake here."""
+    return _index(value, f"The `{name}` argument must be an integer. Received {name}={value!r}.")
+
+
+def positive_integer(value: object, name: str) -> int:
+    """Returns `value` as an int of at least 1."""
+    number = integer(value, name)
+    if number < 1:
+        raise ValueError(f"The `{name}` argument must be a positive integer. Received {name}={number}.")
+    return number
+
+
+def non_negative_integer(value: object, name: str) -> int:
+    """Returns `value` as an int of at least 0."""
+    number = integer(value, name)
+    if number < 0:
+        raise ValueError(f"The `{name}` argument must be at least 0. Received {name}={number}.")
+    return number
+
+
+def boolean(value: object, name: str) -> bool:
+    """Returns `value` as a bool; only a Python or NumPy bool is one."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise TypeError(f"The `{name}` argument must be True or False. Received {name}={value!r}.")
+    return bool(value)
+
+
+def real(value: object, name: str, *, low: float = -math.inf, high: float = math.inf) -> float:
+    """Returns `value` as a finite float within ``[low, high]``."""
+    if isinstance(value, (bool, str, bytes)) or not isinstance(value, SupportsFloat):
+        raise TypeError(f"The `{name}` argument must be a number. Received {name}={value!r}.")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or not low <= number <= high:
+        limits = "finite"
+        if low > -math.inf and high < math.inf:
+            limits = f"between {low:g} and {high:g}"
+        elif low > -math.inf:
+            limits = f"finite and at least {low:g}"
+        raise ValueError(f"The `{name}` argument must be {limits}. Received {name}={value!r}.")
+    return number
+
+
+def string(value: object, name: str) -> str:
+    """Returns `value` as a plain str."""
+    if not isinstance(value, str):
+        raise TypeError(f"The `{name}` argument must be a string. Received {name}={value!r}.")
+    return str(value)
+
+
+def choice(value: object, name: str, allowed: Sequence[str]) -> str:
+    """Returns `value` if it is one of the strings `allowed`."""
+    text = string(value, name)
+    if text not in allowed:
+        options = ", ".join(repr(option) for option in allowed)
+        raise ValueError(f"The `{name}` argument must be one of {options}. Received {name}={text!r}.")
+    return text
+
+
+def seed(value: object, name: str = "seed") -> int | None:
+    """Returns a seed in ``[0, 2**64)``, or None."""
+    if value is None:
+        return None
+    number = integer(value, name)
+    if not 0 <= number < _SEED_LIMIT:
+        raise ValueError(
+            f"The `{name}` argument must be at least 0 and below 2**64. Received {name}={number}."
+        )
+    return number
+
+
+def object_name(value: object, name: str = "name") -> str | None:
+    """Returns the name of a layer, model or metric, or None; names become keys in files, hence no slash."""
+    if value is None:
+        return None
+    text = string(value, name)
+    if not text or "/" in text or not text.isprintable():
+        raise ValueError(
+            f"The `{name}` argument must be printable, not empty and without '/'. Received {name}={text!r}."
+        )
+    return text
+
+
+def _elements(value: object) -> tuple[object, ...] | None:
+    """The elements of a sequence of axis values, or None if `value` is not one."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        return None
+    return tuple(value)
+
+
+def _index(value: object, message: str) -> int:
+    """`value` as an int; TypeError with `message` if it is not one."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(message)
+    return operator.index(value)
+
+
+def axis_integers(value: object, rank: int, name: str) -> tuple[int, ...]:
+    """Returns one positive int per spatial axis; a single int stands for all of them.
+
+    Raises:
+        TypeError: an element is not an integer.
+        ValueError: the number of elements is not `rank`, or one is below 1.
+    """
+    message = f"The `{name}` argument must be a tuple of {rank} integers. Received {name}={value}"
+    elements = _elements(value)
+    if elements is None:
+        elements = (value,) * rank
+    elif len(elements) != rank:
+        raise ValueError(message)
+    numbers = tuple(_index(element, message) for element in elements)
+    refused = {number for number in numbers if number <= 0}
+    if refused:
+        raise ValueError(f"{message}, including values {refused} that do not satisfy `value > 0`")
+    return numbers
+
+
+def convolution_padding(value: object, rank: int, *, causal: bool) -> Padding:
+    """Returns "valid", "same", "causal" (where allowed) or one ``(before, after)`` pair per spatial axis.
+
+    An int pads every side of every axis alike.
+    """
+    allowed = ("valid", "same", "causal") if causal else ("valid", "same")
+    message = (
+        f"The `padding` argument must be one of {allowed}, an integer, or {rank} pairs (before, after), one "
+        f"per spatial axis. Received padding={value!r}."
+    )
+    if isinstance(value, str):
+        if value.lower() not in allowed:
+            raise ValueError(message)
+        return value.lower()
+    elements = _elements(value)
+    if elements is None:
+        side = _index(value, message)
+        elements = ((side, side),) * rank
+    pairs = []
+    for element in elements:
+        pair = _elements(element)
+        if pair is None:
+            raise TypeError(message)
+        sides = [_index(side, message) for side in pair]
+        if len(sides) != 2 or min(sides) < 0:
+            raise ValueError(message)
+        pairs.append((sides[0], sides[1]))
+    if len(pairs) != rank:
+        raise ValueError(message)
+    return tuple(pairs)
+
+
+def pooling_padding(value: object) -> str:
+    """Returns "valid" or "same"."""
+    return choice(value.lower() if isinstance(value, str) else value, "padding", ("valid", "same"))
+
+
+def sample_shape(value: object, name: str) -> tuple[int | None, ...]:
+    """Returns the shape of one sample: positive sizes, or None where the size is not known in advance."""
+    elements = _elements(value)
+    if elements is None:
+        raise TypeError(f"The `{name}` argument must be a tuple of sizes. Received {name}={value!r}.")
+    if not elements:
+        raise ValueError(f"The `{name}` argument must have at least one axis. Received {name}={value!r}.")
+    sizes: list[int | None] = []
+    for element in elements:
+        message = f"The `{name}` argument must hold positive integers or None. Received {name}={value!r}."
+        size = None if element is None else _index(element, message)
+        if size is not None and size < 1:
+            raise ValueError(message)
+        sizes.append(size)
+    return tuple(sizes)

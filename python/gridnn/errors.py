@@ -1,0 +1,20 @@
+"""The exceptions of gridnn that Python does not already have.
+
+Each is a subclass of the built-in exception a careful caller would catch anyway, and carries its message as
+the only argument, so that it survives pickling and crosses process boundaries. The engine raises these very
+classes.
+"""
+
+__all__ = ["FileFormatError", "NonFiniteError", "ShapeError"]
+
+
+class ShapeError(ValueError):
+    """An array, or the result a layer would have, does not have a usable shape."""
+
+
+class FileFormatError(ValueError):
+    """A file is damaged, truncated, of another format, or written by a newer version."""
+
+
+class NonFiniteError(ArithmeticError):
+    """The loss or a gradient became NaN or infinite; the weights are as they were before that step."""

@@ -1,0 +1,220 @@
+"""Initial values of weights, as descriptions; the numbers are drawn in the engine.
+
+Every draw is counter-based on (seed, position of the layer, position in the weight), so initial weights
+depend on the model's seed alone, never on the order of construction or the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gridnn import _validation
+from gridnn._config import Configurable, Registry, snake_case
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "get",
+]
+
+
+class Initializer(Configurable):
+    """Base of all initializers: a description of how a weight is first filled."""
+
+
+REGISTRY: Registry[Initializer] = Registry("initializer", Initializer)
+
+
+@REGISTRY.register("zeros", "zero")
+class Zeros(Initializer):
+    """All zeros."""
+
+
+@REGISTRY.register("ones", "one")
+class Ones(Initializer):
+    """All ones."""
+
+
+@REGISTRY.register("constant")
+class Constant(Initializer):
+    """One value everywhere.
+
+    Args:
+        value: that value.
+    """
+
+    config_fields = ("value",)
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.value = _validation.real(value, "value")
+
+
+@REGISTRY.register("random_uniform", "uniform")
+class RandomUniform(Initializer):
+    """Uniform in ``[minval, maxval)``.
+
+    Args:
+        minval: lower end, included.
+        maxval: upper end, excluded.
+        seed: a seed of its own; None takes the model's.
+    """
+
+    config_fields = ("minval", "maxval", "seed")
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+        self.minval = _validation.real(minval, "minval")
+        self.maxval = _validation.real(maxval, "maxval", low=self.minval)
+        self.seed = _validation.seed(seed)
+
+
+@REGISTRY.register("random_normal", "normal")
+class RandomNormal(Initializer):
+    """Normal distribution.
+
+    Args:
+        mean: its mean.
+        stddev: its standard deviation.
+        seed: a seed of its own; None takes the model's.
+    """
+
+    config_fields = ("mean", "stddev", "seed")
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean = _validation.real(mean, "mean")
+        self.stddev = _validation.real(stddev, "stddev", low=0.0)
+        self.seed = _validation.seed(seed)
+
+
+@REGISTRY.register("truncated_normal")
+class TruncatedNormal(RandomNormal):
+    """Normal distribution, drawn again beyond two standard deviations from the mean.
+
+    Args:
+        mean: mean of the distribution.
+        stddev: standard deviation before truncation.
+        seed: a seed of its own; None takes the model's.
+    """
+
+
+@REGISTRY.register("variance_scaling")
+class VarianceScaling(Initializer):
+    """A distribution as wide as the weight's fans ask for.
+
+    With ``n`` the number of inputs of a unit (`mode` "fan_in"), of its outputs ("fan_out") or their mean
+    ("fan_avg"), each counted over the whole receptive field, the variance is ``scale / n``.
+
+    Args:
+        scale: positive factor.
+        mode: "fan_in", "fan_out" or "fan_avg".
+        distribution: "uniform" in ``+-sqrt(3 scale / n)``, "truncated_normal" (also called "normal"), whose
+            standard deviation after truncation is ``sqrt(scale / n)``, or "untruncated_normal".
+        seed: a seed of its own; None takes the model's.
+    """
+
+    config_fields: ClassVar[tuple[str, ...]] = ("scale", "mode", "distribution", "seed")
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+    ) -> None:
+        self.scale = _validation.real(scale, "scale")
+        if self.scale <= 0.0:
+            raise ValueError(f"Argument `scale` must be positive float. Received: scale={scale}")
+        self.mode = _validation.choice(mode, "mode", ("fan_in", "fan_out", "fan_avg"))
+        name = _validation.string(distribution, "distribution").lower()
+        name = "truncated_normal" if name == "normal" else name
+        self.distribution = _validation.choice(
+            name, "distribution", ("uniform", "truncated_normal", "untruncated_normal")
+        )
+        self.seed = _validation.seed(seed)
+
+
+class _NamedScaling(VarianceScaling):
+    """A `VarianceScaling` with a name of its own; only the seed is open.
+
+    Args:
+        seed: a seed of its own; None takes the model's.
+    """
+
+    config_fields = ("seed",)
+    _scaling: tuple[float, str, str]
+
+    def __init__(self, seed: int | None = None) -> None:
+        scale, mode, distribution = self._scaling
+        super().__init__(scale, mode, distribution, seed)
+
+    def engine_description(self) -> dict[str, Any]:
+        """The same numbers as the `VarianceScaling` it stands for: the engine knows that one only."""
+        return VarianceScaling(self.scale, self.mode, self.distribution, self.seed).engine_description()
+
+
+def _register_named(cls: type[_NamedScaling]) -> type[_NamedScaling]:
+    REGISTRY.register(snake_case(cls.__name__))(cls)
+    return cls
+
+
+@_register_named
+class GlorotUniform(_NamedScaling):
+    """Uniform in ``+-sqrt(6 / (fan_in + fan_out))``; also called Xavier."""
+
+    _scaling = (1.0, "fan_avg", "uniform")
+
+
+@_register_named
+class GlorotNormal(_NamedScaling):
+    """Truncated normal of standard deviation ``sqrt(2 / (fan_in + fan_out))``."""
+
+    _scaling = (1.0, "fan_avg", "truncated_normal")
+
+
+@_register_named
+class HeUniform(_NamedScaling):
+    """Uniform in ``+-sqrt(6 / fan_in)``, made for relu."""
+
+    _scaling = (2.0, "fan_in", "uniform")
+
+
+@_register_named
+class HeNormal(_NamedScaling):
+    """Truncated normal of standard deviation ``sqrt(2 / fan_in)``, made for relu."""
+
+    _scaling = (2.0, "fan_in", "truncated_normal")
+
+
+@_register_named
+class LecunUniform(_NamedScaling):
+    """Uniform in ``+-sqrt(3 / fan_in)``."""
+
+    _scaling = (1.0, "fan_in", "uniform")
+
+
+@_register_named
+class LecunNormal(_NamedScaling):
+    """Truncated normal of standard deviation ``sqrt(1 / fan_in)``."""
+
+    _scaling = (1.0, "fan_in", "truncated_normal")
+
+
+def get(identifier: object) -> Initializer:
+    """The initializer for a string id ("he_normal", "HeNormal"), a description or an instance.
+
+    Example:
+        >>> get("zeros")
+        Zeros()
+    """
+    return REGISTRY.get(identifier)

@@ -1,0 +1,274 @@
+"""Pooling: maxima and means over windows, and means over whole grids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from gridnn import _validation
+from gridnn.layers.base import REGISTRY, Layer
+
+__all__ = [
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
+    "AvgPool1D",
+    "AvgPool2D",
+    "AvgPool3D",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
+    "GlobalAvgPool1D",
+    "GlobalAvgPool2D",
+    "GlobalAvgPool3D",
+    "MaxPool1D",
+    "MaxPool2D",
+    "MaxPool3D",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
+]
+
+
+class _Pooling(Layer):
+    """What window pools share: their window, its stride and its padding."""
+
+    rank: ClassVar[int]
+    config_fields: ClassVar[tuple[str, ...]] = ("pool_size", "strides", "padding")
+
+    def __init__(
+        self,
+        pool_size: int | Sequence[int],
+        strides: int | Sequence[int] | None,
+        padding: str,
+        *,
+        name: str | None,
+    ) -> None:
+        super().__init__(name=name)
+        self.pool_size = _validation.axis_integers(pool_size, self.rank, "pool_size")
+        strides = self.pool_size if strides is None else strides
+        self.strides = _validation.axis_integers(strides, self.rank, "strides")
+        self.padding = _validation.pooling_padding(padding)
+
+
+class MaxPooling(_Pooling):
+    """The maximum over a window, channel by channel.
+
+    Along an axis of size n, with window k and stride s, the output size is ``floor((n - k) / s) + 1`` for
+    "valid" and ``ceil(n / s)`` for "same", where windows that reach over the edge see only what is there.
+    Where several elements are largest the gradient goes to the first, in row-major order.
+
+    Args:
+        pool_size: an int, or one per spatial axis.
+        strides: an int, or one per spatial axis; None takes `pool_size`.
+        padding: "valid" or "same".
+        name: see `Layer`.
+
+    Raises:
+        ValueError: a size that is not positive, an unknown padding.
+    """
+
+    def __init__(
+        self,
+        pool_size: int | Sequence[int] = 2,
+        strides: int | Sequence[int] | None = None,
+        padding: str = "valid",
+        *,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, name=name)
+
+
+@REGISTRY.register()
+class MaxPooling1D(MaxPooling):
+    """Maximum over windows of a series; arguments as in `MaxPooling`.
+
+    Input shape:
+        ``(batch, steps, channels)``.
+
+    Output shape:
+        ``(batch, new_steps, channels)``.
+    """
+
+    rank = 1
+
+
+@REGISTRY.register()
+class MaxPooling2D(MaxPooling):
+    """Maximum over windows of an image; arguments as in `MaxPooling`.
+
+    Input shape:
+        ``(batch, height, width, channels)``.
+
+    Output shape:
+        ``(batch, new_height, new_width, channels)``.
+
+    Example:
+        >>> MaxPooling2D(3, strides=2, padding="same").strides
+        (2, 2)
+    """
+
+    rank = 2
+
+
+@REGISTRY.register()
+class MaxPooling3D(MaxPooling):
+    """Maximum over windows of a volume; arguments as in `MaxPooling`.
+
+    Input shape:
+        ``(batch, depth, height, width, channels)``.
+
+    Output shape:
+        ``(batch, new_depth, new_height, new_width, channels)``.
+    """
+
+    rank = 3
+
+
+class AveragePooling(_Pooling):
+    """The mean over a window, channel by channel.
+
+    Output sizes as in `MaxPooling`.
+
+    Args:
+        pool_size: an int, or one per spatial axis.
+        strides: an int, or one per spatial axis; None takes `pool_size`.
+        padding: "valid" or "same".
+        count_include_pad: with "same", whether a window that reaches over the edge divides by its full size
+            (True) or by the number of elements that are there (False).
+        name: see `Layer`.
+
+    Raises:
+        ValueError: a size that is not positive, an unknown padding.
+    """
+
+    config_fields = ("pool_size", "strides", "padding", "count_include_pad")
+
+    def __init__(
+        self,
+        pool_size: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
+        padding: str = "valid",
+        *,
+        count_include_pad: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, name=name)
+        self.count_include_pad = _validation.boolean(count_include_pad, "count_include_pad")
+
+
+@REGISTRY.register()
+class AveragePooling1D(AveragePooling):
+    """Mean over windows of a series; arguments as in `AveragePooling`.
+
+    Input shape:
+        ``(batch, steps, channels)``.
+
+    Output shape:
+        ``(batch, new_steps, channels)``.
+    """
+
+    rank = 1
+
+
+@REGISTRY.register()
+class AveragePooling2D(AveragePooling):
+    """Mean over windows of an image; arguments as in `AveragePooling`.
+
+    Input shape:
+        ``(batch, height, width, channels)``.
+
+    Output shape:
+        ``(batch, new_height, new_width, channels)``.
+
+    Example:
+        >>> AveragePooling2D(2).pool_size
+        (2, 2)
+    """
+
+    rank = 2
+
+
+@REGISTRY.register()
+class AveragePooling3D(AveragePooling):
+    """Mean over windows of a volume; arguments as in `AveragePooling`.
+
+    Input shape:
+        ``(batch, depth, height, width, channels)``.
+
+    Output shape:
+        ``(batch, new_depth, new_height, new_width, channels)``.
+    """
+
+    rank = 3
+
+
+class _GlobalPooling(Layer):
+    """What pools over the whole grid share."""
+
+    rank: ClassVar[int]
+    config_fields = ("keepdims",)
+
+    def __init__(self, keepdims: bool = False, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.keepdims = _validation.boolean(keepdims, "keepdims")
+
+
+class GlobalAveragePooling(_GlobalPooling):
+    """The mean of every channel over the whole grid.
+
+    Args:
+        keepdims: keep the spatial axes, with size 1.
+        name: see `Layer`.
+    """
+
+
+@REGISTRY.register()
+class GlobalAveragePooling1D(GlobalAveragePooling):
+    """Mean over a series; arguments as in `GlobalAveragePooling`.
+
+    Input shape:
+        ``(batch, steps, channels)``.
+
+    Output shape:
+        ``(batch, channels)``, or ``(batch, 1, channels)`` with `keepdims`.
+    """
+
+    rank = 1
+
+
+@REGISTRY.register()
+class GlobalAveragePooling2D(GlobalAveragePooling):
+    """Mean over an image; arguments as in `GlobalAveragePooling`.
+
+    Input shape:
+        ``(batch, height, width, channels)``.
+
+    Output shape:
+        ``(batch, channels)``, or ``(batch, 1, 1, channels)`` with `keepdims`.
+    """
+
+    rank = 2
+
+
+@REGISTRY.register()
+class GlobalAveragePooling3D(GlobalAveragePooling):
+    """Mean over a volume; arguments as in `GlobalAveragePooling`.
+
+    Input shape:
+        ``(batch, depth, height, width, channels)``.
+
+    Output shape:
+        ``(batch, channels)``, or ``(batch, 1, 1, 1, channels)`` with `keepdims`.
+    """
+
+    rank = 3
+
+
+MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
+AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
+GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
+)

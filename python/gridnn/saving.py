@@ -1,0 +1,217 @@
+"""Models as files, and as what pickle and deepcopy carry.
+
+A file is one safetensors file. Its metadata holds JSON: the format version, the model (layers and their
+configuration), the compile arguments and the progress of training; its tensors are
+``model/<position>_<layer>/<weight>`` and ``optimizer/<slot>``. Reading one executes nothing: layers are
+looked up by name and get their arguments through the same checks as a user's, and a model is handed out only
+when everything in the file has fitted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from gridnn import _network, _validation
+from gridnn._compilation import Compilation
+from gridnn.errors import FileFormatError
+
+if TYPE_CHECKING:
+    from gridnn._network import Network
+    from gridnn.sequential import Sequential
+
+__all__ = ["load_model", "load_weights", "save", "save_weights"]
+
+FORMAT = "gridnn"
+VERSION = 1
+
+Path = str | os.PathLike[str]
+Tensors = dict[str, NDArray[Any]]
+Metadata = dict[str, str]
+
+
+def save(model: Sequential, path: Path) -> None:
+    """Writes model, weights, compile arguments, optimizer state and progress; see `Sequential.save`."""
+    _network.save_tensors(path, *pack(model))
+
+
+def load_model(path: Path) -> Sequential:
+    """Reads a model that `Sequential.save` wrote; training can continue to the byte.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileFormatError: the file is damaged, of another format, or written by a newer version.
+        OSError: the file cannot be read.
+    """
+    tensors, metadata = _network.load_tensors(path)
+    with _blaming(path):
+        return unpack(tensors, metadata)
+
+
+def save_weights(model: Sequential, path: Path) -> None:
+    """Writes the weights alone; see `Sequential.save_weights`."""
+    model._built_network()
+    with model._lock:
+        _network.save_tensors(path, _weights(model), _header())
+
+
+def load_weights(model: Sequential, path: Path) -> None:
+    """Sets the weights of a built model from a file; see `Sequential.load_weights`."""
+    network = model._built_network()
+    tensors, metadata = _network.load_tensors(path)
+    with _blaming(path):
+        _check_header(metadata)
+        # By position, not by name: models of the same layers may name them differently.
+        by_place = {_place(key): tensor for key, tensor in tensors.items() if key.startswith("model/")}
+        _set_weights(network, by_place)
+
+
+def pack(model: Sequential) -> tuple[Tensors, Metadata]:
+    """Everything about a model as tensors and strings."""
+    with model._lock:
+        metadata = _header()
+        metadata["model"] = _dumps({"class_name": type(model).__name__, "config": model.get_config()})
+        tensors: Tensors = {}
+        iterations = 0
+        if model.built:
+            tensors.update(_weights(model))
+        compilation = model._compilation
+        if compilation is not None:
+            metadata["compile"] = _dumps(compilation.get_config())
+            if compilation.in_engine:
+                network = model._built_network()
+                iterations = network.iterations
+                state = network.optimizer_state()
+                tensors.update({f"optimizer/{slot}": values for slot, values in state.items()})
+        progress = model._progress
+        metadata["progress"] = _dumps(
+            {"iterations": iterations, "epoch": progress.epoch, "seed": progress.seed}
+        )
+        return tensors, metadata
+
+
+def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
+    """The model that `pack` was given; whatever does not fit raises ValueError, TypeError or KeyError."""
+    from gridnn.sequential import Sequential
+
+    _check_header(metadata)
+    description = _loads(metadata["model"])
+    if description["class_name"] != Sequential.__name__:
+        raise ValueError(f"unknown kind of model {description['class_name']!r}")
+    model = Sequential.from_config(description["config"])
+    weights = {_place(key): tensor for key, tensor in tensors.items() if key.startswith("model/")}
+    slots = {
+        key.removeprefix("optimizer/"): tensor
+        for key, tensor in tensors.items()
+        if key.startswith("optimizer/")
+    }
+    if len(weights) + len(slots) != len(tensors):
+        raise ValueError("tensors of unknown purpose, or twice the same")
+    if model.built:
+        _set_weights(model._built_network(), weights)
+    elif weights:
+        raise ValueError("weights without the input shape they are for")
+    progress = _loads(metadata["progress"])
+    iterations = _validation.non_negative_integer(progress["iterations"], "iterations")
+    if "compile" in metadata:
+        model._compilation = Compilation.from_config(_loads(metadata["compile"]))
+        objective = model._compilation.objective
+        if objective is not None:
+            model._settle(objective)
+            model._built_network().set_optimizer_state(slots, iterations)
+            slots = {}
+    if slots:
+        raise ValueError("optimizer state without an optimizer")
+    epoch = _validation.non_negative_integer(progress["epoch"], "epoch")
+    model._record_progress(epoch, _validation.seed(progress["seed"]))
+    return model
+
+
+def _weights(model: Sequential) -> Tensors:
+    """Every weight under its name in files."""
+    network = model._built_network()
+    names = ["input", *(layer.name for layer in model._layers)]
+    keys = [f"model/{info.layer}_{names[info.layer]}/{info.name}" for info in network.weights]
+    return dict(zip(keys, network.get_weights(), strict=True))
+
+
+def _place(key: str) -> tuple[int, str]:
+    """``model/3_dense/kernel`` -> ``(3, "kernel")``."""
+    parts = key.split("/")
+    position = parts[1].split("_", 1)[0] if len(parts) == 3 else ""
+    if not (position.isascii() and position.isdigit() and len(position) < 10):
+        raise ValueError(f"tensor {key!r} is not named model/<position>_<layer>/<weight>")
+    return int(position), parts[2]
+
+
+def _set_weights(network: Network, by_place: Mapping[tuple[int, str], NDArray[Any]]) -> None:
+    """Sets all weights, or none if anything is missing, superfluous or of another shape or type."""
+    expected = [(info.layer, info.name) for info in network.weights]
+    if set(expected) != set(by_place):
+        missing = sorted(set(expected) - set(by_place))
+        extra = sorted(set(by_place) - set(expected))
+        raise ValueError(f"the file holds other weights than the model: missing {missing}, not known {extra}")
+    values = []
+    for index, place in enumerate(expected):
+        tensor = by_place[place]
+        if tensor.dtype != network.dtype:
+            raise ValueError(f"weight {place} is {tensor.dtype}, the model computes in {network.dtype}")
+        values.append(network.as_weight(index, tensor, f"layer at position {place[0]}"))
+    network.set_weights(values)
+
+
+def _header() -> Metadata:
+    return {"format": FORMAT, "format_version": str(VERSION)}
+
+
+def _check_header(metadata: Metadata) -> None:
+    if metadata.get("format") != FORMAT:
+        raise FileFormatError("not a file of gridnn: its metadata does not say so")
+    version = metadata.get("format_version", "")
+    if not (version.isascii() and version.isdigit() and len(version) < 10):
+        raise FileFormatError(f"format version {version!r} is not a number")
+    if int(version) > VERSION:
+        raise FileFormatError(
+            f"format version {version}; this version of gridnn reads up to {VERSION}: update it"
+        )
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def _loads(text: str) -> Any:
+    """JSON without the NaN and Infinity that Python adds to it."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    value = json.loads(text, parse_constant=refuse)
+    if not isinstance(value, dict):
+        raise TypeError("the JSON is not an object")
+    return value
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Turns whatever the contents of a file provoke into a FileFormatError that names the file."""
+    try:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) and error.args else str(error)
+        raise FileFormatError(f"{os.fsdecode(path)}: {reason}") from error

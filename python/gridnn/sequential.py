@@ -1,0 +1,401 @@
+"""`Sequential`: a model that is a list of layers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from gridnn import _validation, saving
+from gridnn._compilation import Compilation, Objective
+from gridnn._config import serialize
+from gridnn._network import Shape, as_array, derive_seed
+from gridnn._stack import LayerStack
+from gridnn.callbacks import Callback, History
+from gridnn.layers import base
+from gridnn.trainer import Trainer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from gridnn.losses import AutomaticCrossentropy, Loss
+    from gridnn.optimizers import Optimizer
+
+__all__ = ["Sequential"]
+
+_FORWARD = (
+    2  # stream of the model's seed for dropout in `model(x, training=True)`; see trainer.py for the others
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far training has come."""
+
+    epoch: int = 0
+    """Epochs completed."""
+    seed: int | None = None
+    """Seed of the last fit."""
+
+
+class Sequential(LayerStack):
+    """A stack of layers, trained and used as one.
+
+    The model is built (weights exist, shapes are known) as soon as it has an `Input` and another layer, else
+    by its first data. Methods may be called from several threads; calls wait for each other.
+
+    Args:
+        layers: the layers, first to last; more can follow with `add`.
+        name: name of the model.
+        dtype: "float32", or "float64" to compute everything in double precision (for checks of gradients).
+        seed: seed of the initial weights; None draws one from the sequence that `gridnn.set_random_seed`
+            fixes.
+
+    Raises:
+        TypeError: an element is not a layer.
+        ValueError: a layer belongs to another model, two have the same name, or one does not fit its input.
+
+    Example:
+        >>> import gridnn as gn
+        >>> from gridnn import layers
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.Flatten(),
+        layers.Dense(10)])
+        >>> model.output_shape
+        (None, 10)
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[base.Layer] | None = None,
+        *,
+        name: str | None = None,
+        dtype: str = "float32",
+        seed: int | None = None,
+    ) -> None:
+        self._compilation: Compilation | None = None
+        self._progress = Progress()
+        self._forward_calls = 0
+        self.history: History | None = None
+        self.stop_training = False
+        """Set by callbacks to end `fit` after the current batch."""
+        super().__init__(layers, name=name, dtype=dtype, seed=seed)
+
+    # Training and use
+
+    def compile(
+        self,
+        optimizer: str | Optimizer | Mapping[str, Any] = "adam",
+        loss: str | Loss | Mapping[str, Any] | None = None,
+        metrics: Sequence[Any] | None = None,
+    ) -> None:
+        """Sets what training does; the optimizer starts afresh.
+
+        Args:
+            optimizer: string id ("adam", "sgd") or an instance of `gridnn.optimizers`.
+            loss: string id ("sparse_categorical_crossentropy", "mse", ...) or an instance of `gridnn.losses`.
+            metrics: string ids ("accuracy", ...) or instances of `gridnn.metrics`.
+
+        Raises:
+            ValueError: an unknown id.
+            TypeError: an object that the engine does not know.
+        """
+        compilation = Compilation(optimizer, loss, metrics)
+        with self._lock:
+            self._compilation = compilation
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; its `learning_rate` may be set at any time."""
+        return self._compiled().optimizer
+
+    @property
+    def loss(self) -> Loss | AutomaticCrossentropy | None:
+        """The loss given to `compile`."""
+        return self._compiled().loss
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Keys of logs, in the order of the lists that `evaluate` returns."""
+        return ["loss", *(metric.name for metric in self._compiled().metrics)]
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Callback | Iterable[Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        *,
+        seed: int | None = None,
+    ) -> History:
+        """Trains the model.
+
+        Training can be interrupted and continued to the byte: save, load, then ``fit(...,
+        initial_epoch=epochs done)``.
+
+        Args:
+            x: inputs ``(samples, ...)``, of any real type; or an iterable (a generator, too) of batches ``(x,
+                y)`` or ``(x, y, sample_weight)``.
+            y: targets, as the loss wants them.
+            batch_size: samples per step; 32 if None.
+            epochs: number of the epoch to end after, counted from 1.
+            verbose: 0 prints nothing, 1 a progress line, 2 one line an epoch; "auto" is 1 on a terminal or in
+                a notebook, else 2.
+            callbacks: see `gridnn.callbacks`.
+            validation_split: share of the samples, the last ones before shuffling, to evaluate on after each
+                epoch instead of training on them.
+            validation_data: ``(x, y)``, ``(x, y, sample_weight)`` or an iterable of such batches; beats the
+                split.
+            shuffle: whether arrays are read in a new order each epoch.
+            class_weight: class -> weight of its samples in the training loss; 1 for classes not listed.
+            sample_weight: weight of each sample in the training loss.
+            initial_epoch: epoch to begin with, counted from 0.
+            steps_per_epoch: batches per epoch; None for one pass through the data. The next epoch continues
+                in the data where this one stopped.
+            validation_steps: evaluate at most this many batches.
+            validation_batch_size: samples per batch of the validation; None for `batch_size`.
+            validation_freq: validate every so many epochs, or after the epochs listed (counted from 1).
+            seed: seed of shuffling and dropout. None continues the last fit's if `initial_epoch` is where
+                that ended, and else draws one from the sequence that `gridnn.set_random_seed` fixes.
+
+        Returns:
+            The history: ``history.history["loss"]`` is the list of the epochs' losses.
+
+        Raises:
+            ValueError: data that does not fit the model or is not usable (empty, NaN among labels, unknown
+                classes, ...).
+            TypeError: data of the wrong kind.
+            NonFiniteError: the loss or a gradient became NaN or infinite; weights are as before that step.
+            KeyboardInterrupt: Ctrl-C; weights are as before the step in progress.
+        """
+        return Trainer(self).fit(
+            x,
+            y,
+            batch_size,
+            epochs,
+            verbose,
+            callbacks,
+            validation_split,
+            validation_data,
+            shuffle,
+            class_weight,
+            sample_weight,
+            initial_epoch,
+            steps_per_epoch,
+            validation_steps,
+            validation_batch_size,
+            validation_freq,
+            seed=seed,
+        )
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Callback | Iterable[Callback] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on a data set, in inference mode.
+
+        Args:
+            x: as in `fit`.
+            y: as in `fit`.
+            batch_size: samples per step; 32 if None.
+            verbose: as in `fit`.
+            sample_weight: weight of each sample in the loss.
+            steps: evaluate at most this many batches.
+            callbacks: see `gridnn.callbacks`.
+            return_dict: return name -> value.
+
+        Returns:
+            The loss; with metrics, a list of the loss and them.
+
+        Raises:
+            ValueError, TypeError: as in `fit`.
+        """
+        return Trainer(self).evaluate(x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+    ) -> NDArray[Any]:
+        """The outputs for a data set, in inference mode.
+
+        The bytes of a sample's output do not depend on what else is in its batch.
+
+        Args:
+            x: inputs, or an iterable of batches of inputs.
+            batch_size: samples at once; 32 if None.
+            verbose: 0 or 2 for a line at the end, 1 for a progress line; "auto" is 1 on a terminal or in a
+                notebook, else 0.
+            steps: predict at most this many batches.
+
+        Returns:
+            Array ``(samples, ...)``.
+
+        Raises:
+            ValueError, TypeError: `x` does not fit.
+        """
+        return Trainer(self).predict(x, batch_size, verbose, steps)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One optimizer step on one batch; returns its loss and metrics like `evaluate`."""
+        return Trainer(self).train_on_batch(x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Loss and metrics of one batch, in inference mode, like `evaluate`."""
+        return Trainer(self).test_on_batch(x, y, sample_weight, return_dict)
+
+    def predict_on_batch(self, x: Any) -> NDArray[Any]:
+        """The outputs for one batch, in inference mode."""
+        return self(x)
+
+    def __call__(self, x: Any, training: bool = False) -> NDArray[Any]:
+        """The outputs for one batch.
+
+        Args:
+            x: inputs ``(batch, ...)``.
+            training: whether layers such as Dropout act as in training.
+        """
+        array = as_array(x, "x")
+        network = self._network_for(array)
+        array = network.as_input(array)
+        if not _validation.boolean(training, "training"):
+            return network.predict(array, max(len(array), 1))
+        with self._lock:
+            self._forward_calls += 1
+            seed = derive_seed(derive_seed(self._seed, _FORWARD), self._forward_calls)
+        return network.forward(array, True, seed)
+
+    # Files and copies
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes everything to one file: model, weights, compile arguments, optimizer state, progress.
+
+        The file appears whole or not at all. `gridnn.load_model` reads it.
+        """
+        saving.save(self, path)
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Writes the weights to one file."""
+        saving.save_weights(self, path)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Sets the weights from a file that `save_weights` or `save` wrote for a model of the same layers.
+
+        Raises:
+            FileFormatError: the file is damaged, or holds other weights; the model is unchanged.
+        """
+        saving.load_weights(self, path)
+
+    def get_config(self) -> dict[str, Any]:
+        """The model without weights as plain JSON values."""
+        return {
+            "name": self.name,
+            "dtype": self._dtype,
+            "seed": self._seed,
+            "layers": [{**serialize(layer), "trainable": layer.trainable} for layer in self._stack()],
+            "build_input_shape": None if self._network is None else list(self._network.input_shape),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A new, untrained model with this `get_config`."""
+        layers = []
+        for description in config["layers"]:
+            layer = base.REGISTRY.deserialize(description)
+            layer.trainable = description.get("trainable", True)
+            layers.append(layer)
+        model = cls(layers, name=config["name"], dtype=config["dtype"], seed=config["seed"])
+        if config["build_input_shape"] is not None:
+            model.build((None, *config["build_input_shape"]))
+        return model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return saving.unpack, saving.pack(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
+        return saving.unpack(*saving.pack(self))
+
+    def __repr__(self) -> str:
+        state = "built" if self.built else "not built"
+        return f"<Sequential '{self.name}': {len(self._layers)} layers, {state}>"
+
+    # What the trainer and the files need
+
+    def _build(self, shape: Shape) -> None:
+        """Makes the network; what was compiled is to be compiled into the new one."""
+        super()._build(shape)
+        if self._compilation is not None:
+            self._compilation = self._compilation.afresh()
+
+    def _compiled(self) -> Compilation:
+        if self._compilation is None:
+            raise ValueError(
+                f"Model '{self.name}' must be compiled before training or evaluation: call "
+                "compile(optimizer, loss)."
+            )
+        return self._compilation
+
+    def _resolve(self, target_shape: Sequence[int]) -> Objective:
+        """The objective for targets of this shape; `_settle` makes it final."""
+        return self._compiled().resolve(
+            target_shape, self._built_network().output_shape, self._last_activation()
+        )
+
+    def _settle(self, objective: Objective) -> None:
+        """Compiles the engine, the first time."""
+        with self._lock:
+            compilation = self._compiled()
+            if compilation.objective is not objective or not compilation.in_engine:
+                self._built_network().compile(
+                    compilation.optimizer.engine_description(),
+                    objective.loss.engine_description(),
+                    [metric.engine_description() for metric in objective.metrics],
+                )
+                compilation.objective = objective
+                compilation.in_engine = True
+
+    def _objective(self) -> Objective:
+        objective = self._compiled().objective
+        if objective is None:
+            raise ValueError(f"Model '{self.name}' was compiled anew during training; start fit again.")
+        return objective
+
+    def _last_activation(self) -> str | None:
+        """Name of the activation whose outputs the model returns."""
+        for layer in reversed(self._layers):
+            if layer.output_activation is not None:
+                return layer.output_activation
+        return None
+
+    def _record_progress(self, epoch: int, seed: int | None) -> None:
+        self._progress = Progress(epoch, seed)

@@ -1,0 +1,379 @@
+"""`Trainer`: epochs, batches, history and callbacks around the engine's steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _data, _validation
+from gridnn._binding import Binder, batch_size_or_default, optional_count
+from gridnn._compilation import Objective
+from gridnn._data import Source
+from gridnn._network import StepResult, as_array, derive_seed
+from gridnn._seeding import next_seed
+from gridnn.callbacks import Callback, CallbackList, History, Logs, ProgbarLogger, has_live_display
+
+if TYPE_CHECKING:
+    from gridnn.sequential import Sequential
+
+__all__ = ["Trainer"]
+
+# Streams drawn from the seed of one fit, so that shuffling and dropout are independent of each other.
+_SHUFFLE, _STEP = 0, 1
+
+_PREDICT_UPDATES = 100  # in how many parts a prediction is made when somebody watches
+
+Callbacks = Callback | Iterable[Callback] | None
+
+
+class RunningMeans:
+    """Means over the batches so far: of the loss weighted by samples, of metrics by their own counts.
+
+    Args:
+        objective: the loss and the metrics.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self._names = objective.names
+        self._loss_is_sum = objective.loss.reduction == "sum"
+        self._sums = [0.0] * len(self._names)
+        self._counts = [0.0] * len(self._names)
+
+    def add(self, result: StepResult, samples: int) -> None:
+        """Adds one batch."""
+        loss = result.loss_sum
+        if not self._loss_is_sum:
+            loss = loss / result.loss_count if result.loss_count else 0.0
+        for i, (total, count) in enumerate([(loss * samples, float(samples)), *result.metrics]):
+            self._sums[i] += total
+            self._counts[i] += count
+
+    def logs(self) -> Logs:
+        """Name -> mean."""
+        values = zip(self._names, self._sums, self._counts, strict=True)
+        return {name: total / count if count else 0.0 for name, total, count in values}
+
+
+class Trainer:
+    """Does the work behind `Sequential.fit`, `evaluate`, `predict` and the ``..._on_batch`` methods.
+
+    It keeps nothing between calls: weights, optimizer state and progress are the model's.
+
+    Args:
+        model: the model to work on.
+
+    Example:
+        >>> import numpy as np
+        >>> import gridnn as gn
+        >>> model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> history = gn.Trainer(model).fit(np.zeros((8, 4)), np.zeros(8), epochs=2, verbose=0)
+        >>> history.history["loss"]
+        [0.0, 0.0]
+    """
+
+    def __init__(self, model: Sequential) -> None:
+        self.model = model
+        self._binder = Binder(model)
+
+    # Training
+
+    def fit(
+        self,
+        x: object,
+        y: object = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Callbacks = None,
+        validation_split: float = 0.0,
+        validation_data: object = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: object = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        *,
+        seed: int | None = None,
+    ) -> History:
+        """Trains the model; see `Sequential.fit`."""
+        epochs = _validation.non_negative_integer(epochs, "epochs")
+        initial_epoch = _validation.non_negative_integer(initial_epoch, "initial_epoch")
+        verbose = _verbosity(verbose)
+        is_validated = _validation_rule(validation_freq)
+        shuffle = _validation.boolean(shuffle, "shuffle")
+        seed = _validation.seed(seed)
+        if seed is None:
+            seed = self._seed_to_continue(initial_epoch)
+
+        source, held_out = self._binder.training(
+            x,
+            y,
+            sample_weight,
+            class_weight,
+            # `validation_data` beats the split: then all of `x` is trained on.
+            validation_split if validation_data is None else 0.0,
+            batch_size,
+            steps_per_epoch,
+            derive_seed(seed, _SHUFFLE) if shuffle else None,
+        )
+        validation = self._binder.validation(
+            validation_data,
+            held_out,
+            batch_size if validation_batch_size is None else validation_batch_size,
+            validation_steps,
+        )
+        history = _first(callbacks, History) or History()
+        params = {**_params(verbose, source), "epochs": epochs}
+        with self._listening(callbacks, params, history) as listeners:
+            self._run_epochs(range(initial_epoch, epochs), seed, source, validation, is_validated, listeners)
+        return history
+
+    def _run_epochs(
+        self,
+        epochs: range,
+        seed: int,
+        source: Source,
+        validation: Source | None,
+        is_validated: Callable[[int], bool],
+        listeners: CallbackList,
+    ) -> None:
+        model = self.model
+        model.stop_training = False
+        logs: Logs = {}
+        listeners.on_train_begin({})
+        for epoch in epochs:
+            listeners.on_epoch_begin(epoch, {})
+            logs = self._train_epoch(source, epoch, derive_seed(seed, _STEP), listeners)
+            # Before the callbacks of the epoch's end, so that a checkpoint written there resumes after this
+            # epoch.
+            model._record_progress(epoch + 1, seed)
+            if validation is not None and is_validated(epoch):
+                results = self._evaluate(validation, listeners)
+                logs.update({f"val_{name}": value for name, value in results.items()})
+            listeners.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        listeners.on_train_end(logs)
+
+    def _train_epoch(self, source: Source, epoch: int, seed: int, listeners: CallbackList) -> Logs:
+        model = self.model
+        means: RunningMeans | None = None
+        for step, (arrays, indices, size) in enumerate(source.batches(epoch)):
+            listeners.on_train_batch_begin(step, {})
+            means = means or RunningMeans(model._objective())
+            result = model._built_network().train_step(
+                arrays.x, arrays.y, arrays.sample_weight, indices, model.optimizer.learning_rate, seed
+            )
+            means.add(result, size)
+            listeners.on_train_batch_end(step, means.logs())
+            if model.stop_training:
+                break
+        return {} if means is None else means.logs()
+
+    def train_on_batch(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step on one batch; see `Sequential.train_on_batch`."""
+        arrays = self._binder.arrays(x, y, sample_weight).with_class_weight(class_weight)
+        model = self.model
+        result = model._built_network().train_step(
+            arrays.x,
+            arrays.y,
+            arrays.sample_weight,
+            None,
+            model.optimizer.learning_rate,
+            derive_seed(model.seed, _STEP),
+        )
+        means = RunningMeans(model._objective())
+        means.add(result, len(arrays))
+        return _result(means.logs(), return_dict)
+
+    # Evaluation
+
+    def evaluate(
+        self,
+        x: object,
+        y: object = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: object = None,
+        steps: int | None = None,
+        callbacks: Callbacks = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on a data set; see `Sequential.evaluate`."""
+        verbose = _verbosity(verbose)
+        source = self._binder.evaluation(x, y, sample_weight, batch_size, steps)
+        with self._listening(callbacks, _params(verbose, source)) as listeners:
+            logs = self._evaluate(source, listeners)
+        return _result(logs, return_dict)
+
+    def test_on_batch(
+        self, x: object, y: object, sample_weight: object = None, return_dict: bool = False
+    ) -> Any:
+        """Loss and metrics of one batch; see `Sequential.test_on_batch`."""
+        arrays = self._binder.arrays(x, y, sample_weight)
+        result = self.model._built_network().evaluate_step(arrays.x, arrays.y, arrays.sample_weight, None)
+        means = RunningMeans(self.model._objective())
+        means.add(result, len(arrays))
+        return _result(means.logs(), return_dict)
+
+    def _evaluate(self, source: Source, listeners: CallbackList) -> Logs:
+        model = self.model
+        means: RunningMeans | None = None
+        listeners.on_test_begin({})
+        for step, (arrays, indices, size) in enumerate(source.batches(0)):
+            listeners.on_test_batch_begin(step, {})
+            means = means or RunningMeans(model._objective())
+            result = model._built_network().evaluate_step(arrays.x, arrays.y, arrays.sample_weight, indices)
+            means.add(result, size)
+            listeners.on_test_batch_end(step, means.logs())
+        logs = {} if means is None else means.logs()
+        listeners.on_test_end(logs)
+        return logs
+
+    # Prediction
+
+    def predict(
+        self,
+        x: object,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Callbacks = None,
+    ) -> NDArray[Any]:
+        """The outputs for a data set; see `Sequential.predict`."""
+        steps = optional_count(steps, "steps")
+        verbose = _verbosity(verbose)
+        if verbose == "auto" and not has_live_display():
+            verbose = 0  # a line per prediction would say nothing in a log
+        if _data.is_batches(x):
+            if batch_size is not None:
+                raise ValueError("`batch_size` cannot be given when `x` yields batches itself.")
+            parts = ((array, max(len(array), 1), 1) for array in _batches_to_predict(x, steps))
+            params = {"verbose": verbose, "epochs": 1, "steps": steps, "samples": None, "batch_size": None}
+            return self._predict_parts(parts, params, callbacks)
+        size = batch_size_or_default(batch_size)
+        array = as_array(x, "x")
+        if steps is not None:
+            array = array[: steps * size]
+        total = max(-(-len(array) // size), 1)
+        params = {"verbose": verbose, "epochs": 1, "steps": total, "samples": len(array), "batch_size": size}
+        # In one call if nobody watches: the engine then spreads the whole range over its threads at once.
+        stride = -(-total // _PREDICT_UPDATES) if verbose or callbacks else total
+        parts = (
+            (array[first * size : (first + stride) * size], size, min(stride, total - first))
+            for first in range(0, total, stride)
+        )
+        return self._predict_parts(parts, params, callbacks)
+
+    def _predict_parts(
+        self, parts: Iterable[tuple[NDArray[Any], int, int]], params: dict[str, Any], callbacks: Callbacks
+    ) -> NDArray[Any]:
+        """Predicts ``(rows, batch size, number of batches)`` one after the other."""
+        outputs = []
+        done = 0
+        with self._listening(callbacks, params) as listeners:
+            listeners.on_predict_begin({})
+            for rows, batch_size, batches in parts:
+                listeners.on_predict_batch_begin(done, {})
+                network = self.model._network_for(rows)
+                outputs.append(network.predict(network.as_input(rows), batch_size))
+                done += batches
+                listeners.on_predict_batch_end(done - 1, {})
+            listeners.on_predict_end({})
+        if not outputs:
+            raise ValueError("`x` gave no batch to predict.")
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+
+    # What the above have in common
+
+    def _seed_to_continue(self, initial_epoch: int) -> int:
+        """The seed of the run that `initial_epoch` continues, or a new one."""
+        progress = self.model._progress
+        continues = initial_epoch and initial_epoch == progress.epoch
+        return progress.seed if continues and progress.seed is not None else next_seed()
+
+    @contextmanager
+    def _listening(
+        self, callbacks: Callbacks, params: dict[str, Any], history: History | None = None
+    ) -> Iterator[CallbackList]:
+        """All callbacks, with a progress line unless there is one; an exception leaves the line finished."""
+        members = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+        if history is not None:
+            self.model.history = history
+            if history not in members:
+                members.append(history)
+        line = _first(members, ProgbarLogger)
+        if line is None and params["verbose"] != 0:
+            line = ProgbarLogger()
+            members.append(line)
+        try:
+            yield CallbackList(members, self.model, params)
+        finally:
+            if line is not None:
+                line.close()
+
+
+def _first(callbacks: Callbacks, kind: type[Any]) -> Any:
+    """The first callback of a kind, or None."""
+    members = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+    return next((callback for callback in members if isinstance(callback, kind)), None)
+
+
+def _params(verbose: str | int, source: Source) -> dict[str, Any]:
+    """What callbacks are told about the run."""
+    return {
+        "verbose": verbose,
+        "epochs": 1,
+        "steps": source.steps,
+        "samples": source.samples,
+        "batch_size": source.batch_size,
+    }
+
+
+def _verbosity(verbose: object) -> str | int:
+    """The `verbose` argument as "auto", 0, 1 or 2."""
+    if isinstance(verbose, bool):
+        return int(verbose)
+    if verbose == "auto" or (isinstance(verbose, int) and verbose in (0, 1, 2)):
+        return verbose
+    raise ValueError(f'The `verbose` argument must be "auto", 0, 1 or 2. Received verbose={verbose!r}.')
+
+
+def _validation_rule(validation_freq: object) -> Callable[[int], bool]:
+    """Whether to validate after an epoch, counted from 0; the argument counts from 1, as Keras' does."""
+    if isinstance(validation_freq, (list, tuple, set, range)):
+        chosen = {_validation.positive_integer(epoch, "validation_freq") for epoch in validation_freq}
+        return lambda epoch: epoch + 1 in chosen
+    every = _validation.positive_integer(validation_freq, "validation_freq")
+    return lambda epoch: (epoch + 1) % every == 0
+
+
+def _batches_to_predict(x: Any, steps: int | None) -> Iterator[NDArray[Any]]:
+    """The inputs of at most `steps` batches of an iterable; a tuple's first element is the input."""
+    for step, item in enumerate(x):
+        yield as_array(item[0] if isinstance(item, tuple) else item, "x")
+        if steps is not None and step + 1 >= steps:
+            return
+
+
+def _result(logs: Logs, return_dict: bool) -> Any:
+    """Logs as Keras returns them: a dict on request, else the loss alone or a list."""
+    if return_dict:
+        return logs
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values
