@@ -17,7 +17,7 @@ pub mod parallel;
 #[cfg(feature = "python")]
 mod python;
 #[doc(hidden)]
-//pub mod reference;
+pub mod reference;
 pub mod rng;
 //pub mod storage;
 

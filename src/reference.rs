@@ -1,0 +1,226 @@
+//! The obvious loops: every operation as its definition says, accumulated in double precision.
+//!
+//! Tests and benches compare the fast paths with these; nothing dispatches to them. All functions take one sample,
+//! channels last, and return doubles whatever the element type is.
+
+use crate::geometry::{AXES, Axis, ConvGeometry, PoolGeometry};
+use crate::kernels::Element;
+
+/// The input position that tap `tap` of output `output` reads, unless it lies in the padding.
+fn source(axis: &Axis, output: usize, tap: usize) -> Option<usize> {
+    (output * axis.stride + tap * axis.dilation).checked_sub(axis.before).filter(|&i| i < axis.input)
+}
+
+/// All positions of a box, the last axis fastest.
+fn positions(sizes: [usize; AXES]) -> impl Iterator<Item = [usize; AXES]> {
+    let [a, b, c] = sizes;
+    (0..a).flat_map(move |i| (0..b).flat_map(move |j| (0..c).map(move |k| [i, j, k])))
+}
+
+/// The number of a position in its box.
+fn flat(sizes: [usize; AXES], at: [usize; AXES]) -> usize {
+    (at[0] * sizes[1] + at[1]) * sizes[2] + at[2]
+}
+
+/// Calls `visit(output, tap, input)` with flat numbers, `None` for an input in the padding; outputs in row-major
+/// order, and for each of them its taps in row-major order.
+fn for_each_tap(axes: &[Axis; AXES], mut visit: impl FnMut(usize, usize, Option<usize>)) {
+    let inputs = axes.each_ref().map(|a| a.input);
+    let outputs = axes.each_ref().map(|a| a.output);
+    let taps = axes.each_ref().map(|a| a.kernel);
+    for output in positions(outputs) {
+        for tap in positions(taps) {
+            let at = |i: usize| source(&axes[i], output[i], tap[i]);
+            let input = match (at(0), at(1), at(2)) {
+                (Some(d), Some(h), Some(w)) => Some(flat(inputs, [d, h, w])),
+                _ => None,
+            };
+            visit(flat(outputs, output), flat(taps, tap), input);
+        }
+    }
+}
+
+/// Calls `visit(x, kernel, y)` with the offsets of every product of a convolution that does not meet the padding.
+fn for_each_product(g: &ConvGeometry, mut visit: impl FnMut(usize, usize, usize)) {
+    let (group_in, group_out) = (g.group_in(), g.group_out());
+    for_each_tap(&g.axes, |output, tap, input| {
+        let Some(input) = input else { return };
+        for group in 0..g.groups {
+            for ci in 0..group_in {
+                for co in group * group_out..(group + 1) * group_out {
+                    let x = input * g.c_in + group * group_in + ci;
+                    visit(x, (tap * group_in + ci) * g.c_out + co, output * g.c_out + co);
+                }
+            }
+        }
+    });
+}
+
+/// `y[o, co] = sum over taps and ci of x[o * stride + t * dilation - before, ci] * kernel[t, ci, co]`.
+pub fn conv<T: Element>(g: &ConvGeometry, x: &[T], kernel: &[T]) -> Vec<f64> {
+    assert_eq!((x.len(), kernel.len()), (g.input_len(), g.kernel_len()));
+    let mut y = vec![0.0; g.output_len()];
+    for_each_product(g, |i, k, o| y[o] += x[i].to_f64() * kernel[k].to_f64());
+    y
+}
+
+/// The gradient of `<dy, conv(x, kernel)>` to `x`.
+pub fn conv_input_grad<T: Element>(g: &ConvGeometry, dy: &[T], kernel: &[T]) -> Vec<f64> {
+    assert_eq!((dy.len(), kernel.len()), (g.output_len(), g.kernel_len()));
+    let mut dx = vec![0.0; g.input_len()];
+    for_each_product(g, |i, k, o| dx[i] += dy[o].to_f64() * kernel[k].to_f64());
+    dx
+}
+
+/// The gradient of `<dy, conv(x, kernel)>` to `kernel`.
+pub fn conv_kernel_grad<T: Element>(g: &ConvGeometry, x: &[T], dy: &[T]) -> Vec<f64> {
+    assert_eq!((x.len(), dy.len()), (g.input_len(), g.output_len()));
+    let mut dkernel = vec![0.0; g.kernel_len()];
+    for_each_product(g, |i, k, o| dkernel[k] += x[i].to_f64() * dy[o].to_f64());
+    dkernel
+}
+
+/// The result of [`max_pool`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaxPool {
+    /// The maxima; minus infinity for a window that lies in the padding altogether.
+    pub values: Vec<f64>,
+    /// Offset into the sample of each maximum, unless the window lies in the padding altogether.
+    pub winners: Vec<Option<usize>>,
+}
+
+/// The maximum of every window, channel by channel. Padding never wins; of equal elements the first in row-major
+/// order does; the first NaN beats everything.
+pub fn max_pool<T: Element>(g: &PoolGeometry, x: &[T]) -> MaxPool {
+    assert_eq!(x.len(), g.input_len());
+    let mut values = vec![f64::NEG_INFINITY; g.output_len()];
+    let mut winners = vec![None; g.output_len()];
+    for_each_tap(&g.axes, |output, _, input| {
+        let Some(input) = input else { return };
+        for c in 0..g.channels {
+            let (i, o) = (input * g.channels + c, output * g.channels + c);
+            let new = x[i].to_f64();
+            if winners[o].is_none() || new > values[o] || new.is_nan() && !values[o].is_nan() {
+                (values[o], winners[o]) = (new, Some(i));
+            }
+        }
+    });
+    MaxPool { values, winners }
+}
+
+/// The gradient of `<dy, max_pool(x)>` to `x`: every element of `dy` goes to the winner of its window.
+pub fn max_pool_grad<T: Element>(g: &PoolGeometry, x: &[T], dy: &[T]) -> Vec<f64> {
+    assert_eq!(dy.len(), g.output_len());
+    let mut dx = vec![0.0; g.input_len()];
+    for (winner, dy) in max_pool(g, x).winners.iter().zip(dy) {
+        if let Some(i) = winner {
+            dx[*i] += dy.to_f64();
+        }
+    }
+    dx
+}
+
+/// What each window's sum is divided by: its elements, with or without those in the padding.
+fn divisors(g: &PoolGeometry, count_padding: bool) -> Vec<f64> {
+    let mut counts = vec![0.0; g.output_len() / g.channels.max(1)];
+    for_each_tap(&g.axes, |output, _, input| {
+        if count_padding || input.is_some() {
+            counts[output] += 1.0;
+        }
+    });
+    counts
+}
+
+/// The mean of every window, channel by channel. `count_padding` says whether zeros of the padding are elements; if
+/// they are not, a window that lies in the padding altogether gives 0.
+pub fn average_pool<T: Element>(g: &PoolGeometry, x: &[T], count_padding: bool) -> Vec<f64> {
+    assert_eq!(x.len(), g.input_len());
+    let mut y = vec![0.0; g.output_len()];
+    for_each_tap(&g.axes, |output, _, input| {
+        let Some(input) = input else { return };
+        for c in 0..g.channels {
+            y[output * g.channels + c] += x[input * g.channels + c].to_f64();
+        }
+    });
+    for (output, divisor) in divisors(g, count_padding).iter().enumerate() {
+        for sum in &mut y[output * g.channels..(output + 1) * g.channels] {
+            *sum /= divisor.max(1.0);
+        }
+    }
+    y
+}
+
+/// The gradient of `<dy, average_pool(x)>` to `x`.
+pub fn average_pool_grad<T: Element>(g: &PoolGeometry, dy: &[T], count_padding: bool) -> Vec<f64> {
+    assert_eq!(dy.len(), g.output_len());
+    let divisors = divisors(g, count_padding);
+    let mut dx = vec![0.0; g.input_len()];
+    for_each_tap(&g.axes, |output, _, input| {
+        let Some(input) = input else { return };
+        for c in 0..g.channels {
+            dx[input * g.channels + c] += dy[output * g.channels + c].to_f64() / divisors[output];
+        }
+    });
+    dx
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::{Padding, Window};
+
+    fn window(kernel: &[usize], stride: usize, dilation: usize, padding: Padding) -> Window {
+        let all = |n: usize| vec![n; kernel.len()];
+        Window { kernel: kernel.to_vec(), stride: all(stride), dilation: all(dilation), padding }
+    }
+
+    /// Worked by hand.
+    #[test]
+    fn a_series() {
+        let g = ConvGeometry::new(&window(&[3], 2, 1, Padding::SAME), &[4], 1, 1, 1).unwrap();
+        let (x, kernel) = ([1.0f32, 2.0, 3.0, 4.0], [10.0f32, 100.0, 1000.0]);
+        // "same" with stride 2 on 4 elements puts its one zero behind them.
+        assert_eq!(conv(&g, &x, &kernel), [3210.0, 430.0]);
+        assert_eq!(conv_input_grad(&g, &[1.0f32, 2.0], &kernel), [10.0, 100.0, 1020.0, 200.0]);
+        assert_eq!(conv_kernel_grad(&g, &x, &[1.0f32, 2.0]), [7.0, 10.0, 3.0]);
+    }
+
+    #[test]
+    fn groups_do_not_mix() {
+        let g = ConvGeometry::new(&window(&[1], 1, 1, Padding::VALID), &[1], 4, 2, 2).unwrap();
+        // Kernel (1, 2, 2): y0 = x0 k00 + x1 k10, y1 = x2 k01 + x3 k11.
+        assert_eq!(conv(&g, &[1.0f64, 2.0, 3.0, 4.0], &[1.0, 10.0, 100.0, 1000.0]), [201.0, 4030.0]);
+    }
+
+    #[test]
+    fn a_dilated_image() {
+        let g = ConvGeometry::new(&window(&[2, 2], 1, 2, Padding::VALID), &[3, 3], 1, 1, 1).unwrap();
+        let x: Vec<f32> = (0..9u8).map(f32::from).collect();
+        assert_eq!(conv(&g, &x, &[1.0, 10.0, 100.0, 1000.0]), [8620.0]);
+    }
+
+    #[test]
+    fn pools() {
+        let padding = Padding::Explicit(vec![(1, 3)]);
+        let g = PoolGeometry::new(&window(&[2], 2, 1, padding), &[4], 1).unwrap();
+        let x = [-1.0f32, 5.0, 5.0, -3.0];
+        // Windows: (pad, x0), (x1, x2), (x3, pad), (pad, pad).
+        let pooled = max_pool(&g, &x);
+        assert_eq!(pooled.values, [-1.0, 5.0, -3.0, f64::NEG_INFINITY]);
+        assert_eq!(pooled.winners, [Some(0), Some(1), Some(3), None]);
+        let dy = [1.0f32, 2.0, 3.0, 4.0];
+        assert_eq!(max_pool_grad(&g, &x, &dy), [1.0, 2.0, 0.0, 3.0]);
+        assert_eq!(average_pool(&g, &x, false), [-1.0, 5.0, -3.0, 0.0]);
+        assert_eq!(average_pool(&g, &x, true), [-0.5, 5.0, -1.5, 0.0]);
+        assert_eq!(average_pool_grad(&g, &dy, false), [1.0, 1.0, 1.0, 3.0]);
+        assert_eq!(average_pool_grad(&g, &dy, true), [0.5, 1.0, 1.0, 1.5]);
+    }
+
+    #[test]
+    fn the_first_nan_wins() {
+        let g = PoolGeometry::new(&window(&[4], 1, 1, Padding::VALID), &[4], 1).unwrap();
+        let pooled = max_pool(&g, &[9.0f64, f64::NAN, 10.0, f64::NAN]);
+        assert!(pooled.values[0].is_nan());
+        assert_eq!(pooled.winners, [Some(1)]);
+    }
+}

@@ -1,0 +1,267 @@
+//! Convolution passes against the reference: a table of named cases, then properties of random ones.
+
+mod common;
+
+use common::{
+    ConvCase, PASSES, Problem, Runner, bits, check_close, conv_cases, integers, relative_tolerance, uniform,
+};
+use gridnn::conv::Epilogue;
+use gridnn::kernels::{Element, Tier};
+use proptest::prelude::*;
+
+/// Cases with a name: what users run, what a kernel treats specially, and what once went wrong.
+fn named() -> Vec<(&'static str, ConvCase)> {
+    let case = ConvCase::new;
+    vec![
+        ("one multiplication", case(&[1], 1, 1, 1)),
+        ("first layer of digits", case(&[28, 28], 3, 1, 32)),
+        ("second layer of digits", case(&[13, 13], 3, 32, 64)),
+        ("colour image", case(&[17, 33], 5, 3, 16).same()),
+        ("channels between vectors", case(&[6, 9], 3, 7, 37).same()),
+        ("one output channel", case(&[9, 9], 3, 5, 1).same()),
+        ("70 output channels", case(&[5, 15], 3, 3, 70)),
+        ("pointwise", case(&[7, 9], 1, 33, 40)),
+        ("pointwise volume", case(&[3, 4, 5], 1, 8, 9)),
+        ("pointwise with stride", case(&[7, 9], 1, 5, 6).stride(&[2, 2])),
+        ("pointwise with padding", case(&[4, 4], 1, 3, 5).pad(&[(1, 0), (0, 2)])),
+        ("stride 2, same, even", case(&[14, 14], 3, 8, 16).same().stride(&[2, 2])),
+        ("stride 2, same, odd", case(&[15, 9], 3, 8, 16).same().stride(&[2, 2])),
+        ("stride larger than the kernel", case(&[11, 13], 2, 3, 4).stride(&[3, 5])),
+        ("stride that leaves a rest", case(&[10, 12], 3, 3, 4).stride(&[3, 4])),
+        ("dilation", case(&[13, 14], 3, 6, 18).same().dilation(&[2, 3])),
+        (
+            "stride and dilation with a common factor",
+            case(&[21], 4, 3, 5).stride(&[4]).dilation(&[6]).pad(&[(9, 7)]),
+        ),
+        ("equal stride and dilation", case(&[12, 20], 3, 4, 8).stride(&[2, 3]).dilation(&[2, 3]).same()),
+        ("depthwise", case(&[10, 11], 3, 20, 20).same().groups(20)),
+        ("depthwise, multiplier 2", case(&[8, 8], 3, 6, 12).same().groups(6)),
+        ("groups of three channels", case(&[7, 7], 3, 12, 8).same().groups(4)),
+        (
+            "groups, stride, dilation",
+            case(&[12, 13], 3, 8, 12).groups(2).stride(&[2, 1]).dilation(&[1, 2]).same(),
+        ),
+        ("causal series", case(&[40], 3, 8, 24).causal().dilation(&[4])),
+        ("long series", case(&[700], 9, 1, 20).same().stride(&[4])),
+        ("volume", case(&[6, 7, 8], 3, 4, 16).same()),
+        ("volume of uneven everything", {
+            let pads = [(2, 0), (0, 3), (1, 1)];
+            case(&[4, 7, 9], 1, 3, 17).kernel(&[2, 3, 4]).stride(&[1, 2, 3]).dilation(&[3, 1, 2]).pad(&pads)
+        }),
+        ("map of one pixel", case(&[1, 1], 3, 40, 50).same()),
+        ("map of 2 x 2", case(&[2, 2], 3, 70, 66).same()),
+        ("kernel larger than the input", case(&[3, 2], 7, 3, 5).same()),
+        ("outputs that see padding only", case(&[2, 3], 2, 3, 4).pad(&[(4, 3), (5, 4)])),
+        ("padding in front only", case(&[6, 6], 3, 4, 4).pad(&[(3, 0), (3, 0)])),
+        ("padding behind only, with stride", case(&[6, 6], 3, 4, 4).pad(&[(0, 4), (0, 5)]).stride(&[2, 3])),
+        ("inputs that no output sees", case(&[9, 9], 1, 2, 3).stride(&[4, 4])),
+        ("row longer than a block", case(&[2, 600], 3, 2, 3).same()),
+    ]
+}
+
+/// Every pass on every tier against the reference.
+fn check<T: Element>(case: &ConvCase) -> Result<(), String> {
+    let problem = Problem::<T>::new(case, uniform);
+    let (expected, magnitudes) = (problem.expected(), problem.magnitudes().expected());
+    for tier in Tier::available() {
+        let got = Runner::new(tier).passes(&problem);
+        for pass in 0..3 {
+            let relative = relative_tolerance::<T>(tier, problem.terms()[pass]);
+            check_close(&got[pass], &expected[pass], &magnitudes[pass], relative)
+                .map_err(|what| format!("{} in {} on {tier:?}: {what}", PASSES[pass], T::NAME))?;
+        }
+    }
+    Ok(())
+}
+
+/// Small integers leave no room for rounding.
+fn check_integers<T: Element>(case: &ConvCase) -> Result<(), String> {
+    let problem = Problem::<T>::new(case, integers);
+    let expected = problem.expected();
+    for tier in Tier::available() {
+        let got = Runner::new(tier).passes(&problem);
+        for pass in 0..3 {
+            check_close(&got[pass], &expected[pass], &expected[pass], 0.0)
+                .map_err(|what| format!("{} of integers in {} on {tier:?}: {what}", PASSES[pass], T::NAME))?;
+        }
+    }
+    Ok(())
+}
+
+/// Tiers that fuse agree to the bit; so do results computed in one piece and in several.
+fn check_bits<T: Element>(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
+    let problem = Problem::<T>::new(case, uniform);
+    let mut fused: Option<[Vec<u64>; 3]> = None;
+    for tier in Tier::available() {
+        let mut runner = Runner::new(tier);
+        let whole = runner.passes(&problem).map(|pass| bits(&pass));
+        runner.cuts = cuts.to_vec();
+        let pieces = runner.passes(&problem).map(|pass| bits(&pass));
+        for pass in 0..3 {
+            if whole[pass] != pieces[pass] {
+                return Err(format!("{} in {} on {tier:?} depends on the partition", PASSES[pass], T::NAME));
+            }
+        }
+        if tier.fused() {
+            let first = fused.get_or_insert_with(|| whole.clone());
+            for pass in 0..3 {
+                if whole[pass] != first[pass] {
+                    return Err(format!("{} in {}: {tier:?} has other bits", PASSES[pass], T::NAME));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bias and ReLU of both correlations, and a kernel gradient that is added to what is there.
+fn check_epilogue<T: Element>(case: &ConvCase) -> Result<(), String> {
+    let problem = Problem::<T>::new(case, uniform);
+    let sizes = problem.magnitudes();
+    let (expected, magnitudes) = (problem.expected(), sizes.expected());
+    let (c_in, c_out) = (problem.geometry.c_in, problem.geometry.c_out);
+    let in_bias: Vec<T> = uniform(c_in, case.seed ^ 5);
+    let before: Vec<T> = uniform(problem.kernel.len(), case.seed ^ 6);
+    for tier in Tier::available() {
+        let mut runner = Runner::new(tier);
+        let with = |bias| Epilogue { bias: Some(bias), relu: true };
+        let got =
+            [runner.forward(&problem, with(&problem.bias)), runner.input_grad(&problem, with(&in_bias)), {
+                let mut dkernel = before.clone();
+                runner.add_kernel_grad(&problem, &mut dkernel);
+                dkernel
+            }];
+        for pass in 0..3 {
+            let (start, columns) = match pass {
+                0 => (&problem.bias, c_out),
+                1 => (&in_bias, c_in),
+                _ => (&before, before.len()),
+            };
+            let start = |i: usize| start[i % columns].to_f64();
+            let sum = |(i, e): (usize, &f64)| if pass < 2 { (e + start(i)).max(0.0) } else { e + start(i) };
+            let expected: Vec<f64> = expected[pass].iter().enumerate().map(sum).collect();
+            let magnitudes: Vec<f64> =
+                magnitudes[pass].iter().enumerate().map(|(i, m)| m + start(i).abs()).collect();
+            // The start counts as one more term.
+            let relative = relative_tolerance::<T>(tier, problem.terms()[pass] + 1);
+            check_close(&got[pass], &expected, &magnitudes, relative).map_err(|what| {
+                format!("{} with a start in {} on {tier:?}: {what}", PASSES[pass], T::NAME)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// `<conv(x), dy> = <x, input_grad(dy)> = <kernel, kernel_grad(x, dy)>`, without the reference.
+fn check_adjoint(case: &ConvCase) -> Result<(), String> {
+    let problem = Problem::<f64>::new(case, uniform);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let products = |p: &Problem<f64>, [y, dx, dkernel]: [Vec<f64>; 3]| {
+        [dot(&y, &p.dy), dot(&p.x, &dx), dot(&p.kernel, &dkernel)]
+    };
+    for tier in Tier::available() {
+        let mut runner = Runner::new(tier);
+        let got = products(&problem, runner.passes(&problem));
+        let sizes = problem.magnitudes();
+        let magnitude = products(&sizes, runner.passes(&sizes))[0];
+        let lengths = [problem.dy.len(), problem.x.len(), problem.kernel.len()];
+        for pass in 1..3 {
+            // Each side errs by its chains and by the dot product.
+            let chain = |i: usize| relative_tolerance::<f64>(tier, problem.terms()[i] + lengths[i]);
+            let allowed = magnitude * (chain(0) + chain(pass));
+            let error = (got[0] - got[pass]).abs();
+            if !(error <= allowed) {
+                return Err(format!("{} on {tier:?}: {got:?}, off by {error:e} > {allowed:e}", PASSES[pass]));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_table(check: impl Fn(&ConvCase) -> Result<(), String>) {
+    let failures: Vec<String> = named()
+        .iter()
+        .filter_map(|(name, case)| check(case).err().map(|what| format!("{name}: {what}\n    {case:?}")))
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn named_cases_in_float32() {
+    check_table(check::<f32>);
+}
+
+#[test]
+fn named_cases_in_float64() {
+    check_table(check::<f64>);
+}
+
+#[test]
+fn named_cases_of_integers_are_exact() {
+    check_table(|case| check_integers::<f32>(case).and_then(|()| check_integers::<f64>(case)));
+}
+
+#[test]
+fn named_cases_have_the_same_bits_everywhere() {
+    check_table(|case| {
+        check_bits::<f32>(case, &[1, 3, 4, 9, 20]).and_then(|()| check_bits::<f64>(case, &[2, 5]))
+    });
+}
+
+#[test]
+fn named_cases_with_bias_and_relu() {
+    check_table(|case| check_epilogue::<f32>(case).and_then(|()| check_epilogue::<f64>(case)));
+}
+
+#[test]
+fn named_cases_are_adjoint() {
+    check_table(check_adjoint);
+}
+
+/// A scratch that served other problems holds their bands: none of it may show.
+#[test]
+fn scratch_may_hold_anything() {
+    for tier in Tier::available() {
+        let mut shared = Runner::<f32>::new(tier);
+        for (name, case) in named().iter().rev() {
+            let problem = Problem::new(case, uniform);
+            let fresh = Runner::new(tier).passes(&problem);
+            assert_eq!(shared.passes(&problem), fresh, "{name} on {tier:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn passes_agree_with_the_reference_in_float32(case in conv_cases()) {
+        check::<f32>(&case).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn passes_agree_with_the_reference_in_float64(case in conv_cases()) {
+        check::<f64>(&case).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn passes_of_integers_are_exact(case in conv_cases()) {
+        check_integers::<f32>(&case).map_err(TestCaseError::fail)?;
+        check_integers::<f64>(&case).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn bits_depend_on_neither_partition_nor_tier(case in conv_cases(), cuts in prop::collection::vec(0..1000usize, 0..5)) {
+        check_bits::<f32>(&case, &cuts).map_err(TestCaseError::fail)?;
+        check_bits::<f64>(&case, &cuts).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn bias_and_relu_are_applied_once(case in conv_cases()) {
+        check_epilogue::<f32>(&case).map_err(TestCaseError::fail)?;
+        check_epilogue::<f64>(&case).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn passes_are_adjoint(case in conv_cases()) {
+        check_adjoint(&case).map_err(TestCaseError::fail)?;
+    }
+}
