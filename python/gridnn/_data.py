@@ -65,18 +65,19 @@ def is_batches(x: object, y: object = None) -> bool:
     return isinstance(x, Iterable)
 
 
-def check_lengths(**arrays: NDArray[Any] | None) -> None:
+def check_lengths(**arrays: NDArray[Any]) -> None:
     """Checks that arrays are not empty and of the same length.
 
     Raises:
         ValueError: they are not.
     """
-    sizes = {name: array.shape[0] for name, array in arrays.items() if array is not None}
+    sizes = {name: array.shape[0] for name, array in arrays.items()}
+    for name, size in sizes.items():
+        if not size:
+            raise ValueError(f"`{name}` holds no samples.")
     if len(set(sizes.values())) > 1:
         text = ", ".join(f"`{name}` has {size}" for name, size in sizes.items())
         raise ValueError(f"All arrays must contain the same number of samples; {text}.")
-    if not next(iter(sizes.values())):
-        raise ValueError(f"`{next(iter(sizes))}` holds no samples.")
 
 
 def as_targets(y: NDArray[Any], loss: Loss, network: Network, argument: str = "y") -> NDArray[Any]:

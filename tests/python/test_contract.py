@@ -1,0 +1,445 @@
+"""What every layer, loss, metric, optimizer and initializer must do; a new one adds its row here."""
+
+import copy
+import json
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import twins
+
+import gridnn as gn
+from gridnn import initializers, layers, losses, metrics, optimizers
+from gridnn._config import serialize
+from gridnn.layers.activation import ACTIVATIONS
+from gridnn.layers.base import REGISTRY as LAYERS
+
+
+@dataclass
+class Case:
+    """A layer, the shape of one sample that goes in, and of what comes out."""
+
+    cls: type
+    arguments: dict[str, Any]
+    shape: tuple[int, ...]
+    output: tuple[int, ...]
+    free: bool = field(default=True)  # whether spatial sizes may be unknown
+
+    def layer(self):
+        return self.cls(**self.arguments)
+
+    def __str__(self):
+        options = ",".join(f"{k}={v}" for k, v in self.arguments.items())
+        return f"{self.cls.__name__}({options})".replace(" ", "")
+
+
+def spatial(rank, size):
+    """`size` for the last axis, one less for each before: no two axes are alike."""
+    return tuple(size - rank + 1 + axis for axis in range(rank))
+
+
+def convolutions():
+    for rank, cls in ((1, layers.Conv1D), (2, layers.Conv2D), (3, layers.Conv3D)):
+        n = spatial(rank, 6)
+        yield Case(cls, {"filters": 3, "kernel_size": 2}, (*n, 2), (*(s - 1 for s in n), 3))
+        yield Case(
+            cls,
+            {"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "tanh"},
+            (*n, 2),
+            (*(-(-s // 2) for s in n), 2),
+        )
+        yield Case(
+            cls,
+            {
+                "filters": 4,
+                "kernel_size": 2,
+                "dilation_rate": 2,
+                "strides": 2,
+                "groups": 2,
+                "use_bias": False,
+            },
+            (*n, 2),
+            (*((s - 3) // 2 + 1 for s in n), 4),
+        )
+        yield Case(
+            cls,
+            {"filters": 2, "kernel_size": 2, "padding": [(2, 0)] * rank},
+            (*n, 1),
+            (*(s + 1 for s in n), 2),
+        )
+    yield Case(layers.Conv1D, {"filters": 2, "kernel_size": 3, "padding": "causal"}, (5, 2), (5, 2))
+    causal = {"filters": 2, "kernel_size": 2, "padding": "causal", "dilation_rate": 2, "strides": 2}
+    yield Case(layers.Conv1D, causal, (5, 2), (3, 2))
+    yield Case(layers.Conv2D, {"filters": 2, "kernel_size": (1, 3), "padding": 1}, (4, 3, 2), (6, 3, 2))
+
+
+def pools():
+    maxima = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
+    means = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
+    overall = (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D)
+    for rank in (1, 2, 3):
+        n = spatial(rank, 6)
+        halves, ups = (*(s // 2 for s in n), 2), (*(-(-s // 2) for s in n), 2)
+        overlapping = {"pool_size": 3, "strides": 2, "padding": "same"}
+        yield Case(maxima[rank - 1], {}, (*n, 2), halves)
+        yield Case(maxima[rank - 1], overlapping, (*n, 2), ups)
+        yield Case(means[rank - 1], {"pool_size": 2}, (*n, 2), halves)
+        yield Case(means[rank - 1], overlapping, (*n, 2), ups)
+        yield Case(means[rank - 1], {**overlapping, "count_include_pad": True}, (*n, 2), ups)
+        yield Case(overall[rank - 1], {}, (*n, 3), (3,))
+        yield Case(overall[rank - 1], {"keepdims": True}, (*n, 3), (*[1] * rank, 3))
+
+
+def others():
+    yield Case(layers.Dense, {"units": 3}, (4,), (3,))
+    yield Case(layers.Dense, {"units": 2, "activation": "softmax", "use_bias": False}, (3, 2, 3), (3, 2, 2))
+    for name in ACTIVATIONS:
+        yield Case(layers.Activation, {"activation": name}, (2, 3), (2, 3))
+    yield Case(layers.ReLU, {}, (3, 2), (3, 2))
+    yield Case(layers.ReLU, {"max_value": 1.0, "negative_slope": 0.1, "threshold": 0.2}, (5,), (5,))
+    yield Case(layers.Softmax, {}, (2, 4), (2, 4))
+    yield Case(layers.Flatten, {}, (2, 3, 2), (12,), free=False)
+    yield Case(layers.Dropout, {"rate": 0.0}, (3, 2), (3, 2))
+    yield Case(layers.Rescaling, {"scale": 0.5, "offset": -1.0}, (3, 2), (3, 2))
+
+
+CASES = [*convolutions(), *pools(), *others()]
+each_layer = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def data(case, rng, samples=3):
+    return rng.normal(size=(samples, *case.shape))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20)
+
+
+def test_every_layer_has_a_case():
+    assert {case.cls for case in CASES} == set(LAYERS.classes()) - {layers.Input}
+
+
+@each_layer
+def test_layer_config_round_trip(case):
+    config = json.loads(json.dumps(case.layer().get_config()))
+    again = case.cls.from_config(config)
+    assert again.get_config() == config
+    assert type(again) is case.cls
+    assert copy.deepcopy(again).get_config() == config
+    assert pickle.loads(pickle.dumps(again)).get_config() == config
+
+
+@each_layer
+def test_layer_shapes_and_values(case, rng):
+    model = gn.Sequential([gn.Input(case.shape), case.layer()], dtype="float64", seed=1)
+    x = data(case, rng)
+    assert model.output_shape == (None, *case.output)
+    assert model.layers[0].input_shape == (None, *case.shape)
+    y = model.predict(x)
+    assert y.dtype == np.float64
+    assert y.shape == (3, *case.output)
+    expected = twins.forward(model, model.get_weights(), x)
+    np.testing.assert_allclose(y, expected, rtol=1e-11, atol=1e-12)
+    single = gn.Sequential([gn.Input(case.shape), case.layer()], seed=1)
+    single.set_weights(model.get_weights())
+    np.testing.assert_allclose(single.predict(x.astype(np.float32)), expected, rtol=2e-5, atol=2e-5)
+
+
+@each_layer
+def test_layer_called_alone(case, rng):
+    model = gn.Sequential([gn.Input(case.shape), case.layer()], seed=1)
+    x = data(case, rng).astype(np.float32)
+    assert model.layers[0](x).tobytes() == model(x).tobytes()
+
+
+@each_layer
+def test_layer_with_unknown_sizes(case, rng):
+    if not case.free or len(case.shape) < 2:
+        pytest.skip("the layer needs its sizes")
+    shape = (*[None] * (len(case.shape) - 1), case.shape[-1])
+    fixed = gn.Sequential([gn.Input(case.shape), case.layer()], seed=1)
+    free = gn.Sequential([gn.Input(shape), case.layer()], seed=1)
+    x = data(case, rng).astype(np.float32)
+    assert free.predict(x).tobytes() == fixed.predict(x).tobytes()
+
+
+@each_layer
+def test_layer_treats_samples_alone(case, rng):
+    model = gn.Sequential([gn.Input(case.shape), case.layer()], seed=1)
+    x = data(case, rng, samples=5).astype(np.float32)
+    y = model.predict(x)
+    assert y.tobytes() == b"".join(model.predict(x[i : i + 1]).tobytes() for i in range(5))
+
+
+def central_differences(model, x, y, step=1e-5):
+    """Gradients of the loss by the engine's own evaluation."""
+    weights = model.get_weights()
+
+    def loss(moved):
+        model.set_weights(moved)
+        return model.test_on_batch(x, y)
+
+    gradients = twins.gradients(loss, weights, step)
+    model.set_weights(weights)
+    return gradients
+
+
+@each_layer
+def test_layer_gradients(case, rng):
+    # The dense layer before it mixes channels, so that its gradient depends on the gradient to the layer's
+    # input.
+    before = layers.Dense(case.shape[-1], kernel_initializer="random_normal", bias_initializer="uniform")
+    model = gn.Sequential([gn.Input(case.shape), before, case.layer()], dtype="float64", seed=2)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    x = data(case, rng)
+    y = rng.normal(size=(3, *case.output))
+    model.compile(optimizers.SGD(learning_rate=0.0), "mse")
+    weights = model.get_weights()
+    model.train_on_batch(x, y)
+    for before_step, after_step in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before_step, after_step)
+    gradients = model._built_network().get_gradients()
+    expected = central_differences(model, x, y)
+    assert len(gradients) == len(expected)
+    for gradient, difference in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(gradient, difference, rtol=1e-5, atol=1e-8)
+
+
+@each_layer
+def test_layer_survives_file_pickle_and_copy(case, rng, tmp_path):
+    model = gn.Sequential([gn.Input(case.shape), case.layer()], seed=3)
+    x = data(case, rng).astype(np.float32)
+    expected = model.predict(x).tobytes()
+    model.save(tmp_path / "model.gridnn")
+    for again in (
+        gn.load_model(tmp_path / "model.gridnn"),
+        pickle.loads(pickle.dumps(model)),
+        copy.deepcopy(model),
+    ):
+        assert again.get_config() == model.get_config()
+        assert again.predict(x).tobytes() == expected
+
+
+# Losses
+
+
+@dataclass
+class LossCase:
+    loss: losses.Loss
+    twin: Any
+    targets: str  # "labels", "one-hot" or "values"
+    output: tuple[int, ...] = (4,)
+
+    def __str__(self):
+        return f"{self.loss!r}->{self.output}".replace(" ", "")
+
+
+def _sparse(**arguments):
+    return lambda y, outputs: twins.sparse_categorical_crossentropy(y, outputs, **arguments)
+
+
+def _categorical(**arguments):
+    return lambda y, outputs: twins.categorical_crossentropy(y, outputs, **arguments)
+
+
+Sparse, Categorical = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
+LOSSES = [
+    LossCase(Sparse(from_logits=True), _sparse(), "labels"),
+    LossCase(Sparse(from_logits=True), _sparse(), "labels", (2, 3, 4)),
+    LossCase(Sparse(from_logits=False), _sparse(from_logits=False), "labels"),
+    LossCase(Sparse(from_logits=True, ignore_class=1), _sparse(ignore_class=1), "labels"),
+    LossCase(Sparse(from_logits=True, reduction="sum"), _sparse(), "labels", (2, 4)),
+    LossCase(Categorical(from_logits=True), _categorical(), "one-hot"),
+    LossCase(Categorical(from_logits=False), _categorical(from_logits=False), "one-hot", (3, 4)),
+    LossCase(
+        Categorical(from_logits=True, label_smoothing=0.2), _categorical(label_smoothing=0.2), "one-hot"
+    ),
+    LossCase(losses.MeanSquaredError(), twins.mean_squared_error, "values"),
+    LossCase(losses.MeanSquaredError(), twins.mean_squared_error, "values", (3, 2)),
+    LossCase(losses.MeanSquaredError(reduction="sum"), twins.mean_squared_error, "values", (2, 4)),
+]
+each_loss = pytest.mark.parametrize("case", LOSSES, ids=str)
+
+
+def loss_problem(case, rng, dtype="float64", samples=5):
+    """A model whose outputs suit the loss, inputs and targets."""
+    probabilities = getattr(case.loss, "from_logits", None) is False
+    top = layers.Dense(case.output[-1], activation="softmax" if probabilities else None)
+    model = gn.Sequential([gn.Input((*case.output[:-1], 3)), top], dtype=dtype, seed=4)
+    x = rng.normal(size=(samples, *case.output[:-1], 3))
+    labels = rng.integers(0, case.output[-1], size=(samples, *case.output[:-1]))
+    y = {
+        "labels": labels,
+        "one-hot": np.eye(case.output[-1])[labels],
+        "values": rng.normal(size=(samples, *case.output)),
+    }[case.targets]
+    return model, x, y
+
+
+def test_every_loss_has_a_case():
+    assert {type(case.loss) for case in LOSSES} == set(losses.REGISTRY.classes())
+
+
+@each_loss
+def test_loss_config_round_trip(case):
+    config = json.loads(json.dumps(serialize(case.loss)))
+    assert serialize(losses.get(config)) == config
+
+
+@each_loss
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_value_and_gradient(case, weighted, rng):
+    model, x, y = loss_problem(case, rng)
+    sample_weight = rng.uniform(0.5, 2, size=len(x)) if weighted else None
+    model.compile(optimizers.SGD(learning_rate=0.0), case.loss)
+
+    def loss(weights):
+        outputs = twins.forward(model, weights, x)
+        return twins.reduce(case.twin(y, outputs), sample_weight, case.loss.reduction)
+
+    weights = model.get_weights()
+    assert model.test_on_batch(x, y, sample_weight) == pytest.approx(loss(weights), rel=1e-10)
+    assert model.train_on_batch(x, y, sample_weight) == pytest.approx(loss(weights), rel=1e-10)
+    for gradient, expected in zip(
+        model._built_network().get_gradients(), twins.gradients(loss, weights), strict=True
+    ):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-8)
+
+
+# Metrics
+
+METRICS = [
+    (metrics.SparseCategoricalAccuracy(), "labels", lambda y, p: p.argmax(-1) == y),
+    (metrics.CategoricalAccuracy(), "one-hot", lambda y, p: p.argmax(-1) == y.argmax(-1)),
+    (metrics.BinaryAccuracy(threshold=0.3), "one-hot", lambda y, p: (p > 0.3) == y),
+    (metrics.MeanSquaredError(), "values", lambda y, p: ((y - p) ** 2).mean(-1)),
+    (metrics.MeanAbsoluteError(), "values", lambda y, p: np.abs(y - p).mean(-1)),
+]
+
+
+def test_every_metric_has_a_case():
+    assert {type(metric) for metric, _, _ in METRICS} == set(metrics.REGISTRY.classes())
+
+
+@pytest.mark.parametrize(("metric", "targets", "twin"), METRICS, ids=[repr(m) for m, _, _ in METRICS])
+def test_metric(metric, targets, twin, rng):
+    config = json.loads(json.dumps(serialize(metric)))
+    assert serialize(metrics.get(config)) == config
+    loss = losses.SparseCategoricalCrossentropy() if targets == "labels" else losses.MeanSquaredError()
+    case = LossCase(loss, None, targets, (2, 4))
+    model, x, y = loss_problem(case, rng, samples=7)
+    model.compile("sgd", loss, metrics=[metric])
+    expected = np.mean(twin(y, twins.forward(model, model.get_weights(), x)))
+    assert model.evaluate(x, y, batch_size=3, verbose=0)[1] == pytest.approx(expected)
+    # Metrics are not weighted, as Keras' `metrics=` are not.
+    weight = rng.uniform(size=7)
+    assert model.evaluate(x, y, batch_size=3, verbose=0, sample_weight=weight)[1] == pytest.approx(expected)
+
+
+# Optimizers
+
+OPTIMIZERS = [
+    (optimizers.SGD(0.1), twins.SGD(0.1)),
+    (optimizers.SGD(0.1, momentum=0.9), twins.SGD(0.1, 0.9)),
+    (optimizers.SGD(0.1, momentum=0.9, nesterov=True), twins.SGD(0.1, 0.9, True)),
+    (optimizers.Adam(0.02), twins.Adam(0.02)),
+    (optimizers.Adam(0.1, beta_1=0.8, beta_2=0.9, epsilon=1e-3), twins.Adam(0.1, 0.8, 0.9, 1e-3)),
+]
+each_optimizer = pytest.mark.parametrize(
+    ("optimizer", "twin"), copy.deepcopy(OPTIMIZERS), ids=[repr(optimizer) for optimizer, _ in OPTIMIZERS]
+)
+
+
+def test_every_optimizer_has_a_case():
+    assert {type(optimizer) for optimizer, _ in OPTIMIZERS} == set(optimizers.REGISTRY.classes())
+
+
+def small_net(dtype="float64"):
+    return gn.Sequential(
+        [
+            gn.Input((5, 5, 2)),
+            layers.Conv2D(2, 3, activation="tanh", padding="same", bias_initializer="uniform"),
+            layers.AveragePooling2D(2),
+            layers.Flatten(),
+            layers.Dense(3),
+        ],
+        dtype=dtype,
+        seed=5,
+    )
+
+
+@each_optimizer
+def test_training_steps_equal_the_twin(optimizer, twin, rng):
+    config = json.loads(json.dumps(serialize(optimizer)))
+    assert serialize(optimizers.get(config)) == config
+    model = small_net()
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    x, y = rng.normal(size=(6, 5, 5, 2)), rng.integers(0, 3, size=6)
+
+    def loss(weights):
+        return twins.reduce(twins.sparse_categorical_crossentropy(y, twins.forward(model, weights, x)))
+
+    weights = model.get_weights()
+    for _ in range(3):
+        expected = loss(weights)
+        assert model.train_on_batch(x, y) == pytest.approx(expected, rel=1e-6)
+        weights = twin.step(weights, twins.gradients(loss, weights))
+    for got, want in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7)
+
+
+@each_optimizer
+def test_learning_rate_zero_leaves_weights_alone(optimizer, twin, rng):
+    model = small_net("float32")
+    model.compile(type(optimizer).from_config({**optimizer.get_config(), "learning_rate": 0.0}), "ce")
+    before = model.get_weights()
+    model.train_on_batch(rng.normal(size=(4, 5, 5, 2)), np.array([0, 1, 2, 0]))
+    assert [w.tobytes() for w in before] == [w.tobytes() for w in model.get_weights()]
+
+
+# Initializers
+
+INITIALIZERS = [
+    (initializers.Zeros(), 0, 0),
+    (initializers.Ones(), 1, 0),
+    (initializers.Constant(0.25), 0.25, 0),
+    (initializers.RandomUniform(-1, 3), 1, 4 / np.sqrt(12)),
+    (initializers.RandomNormal(0.5, 0.2), 0.5, 0.2),
+    (initializers.TruncatedNormal(0.0, 1.0), 0, 0.87962566103423978),
+    (initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"), 0, np.sqrt(2 / 300)),
+    (initializers.GlorotUniform(), 0, np.sqrt(2 / 500)),
+    (initializers.GlorotNormal(), 0, np.sqrt(2 / 500)),
+    (initializers.HeUniform(), 0, np.sqrt(2 / 200)),
+    (initializers.HeNormal(), 0, np.sqrt(2 / 200)),
+    (initializers.LecunUniform(), 0, np.sqrt(1 / 200)),
+    (initializers.LecunNormal(), 0, np.sqrt(1 / 200)),
+]
+
+
+def test_every_initializer_has_a_case():
+    assert {type(case) for case, _, _ in INITIALIZERS} == set(initializers.REGISTRY.classes())
+
+
+@pytest.mark.parametrize(
+    ("initializer", "mean", "deviation"), INITIALIZERS, ids=[repr(i) for i, _, _ in INITIALIZERS]
+)
+def test_initializer(initializer, mean, deviation):
+    config = json.loads(json.dumps(serialize(initializer)))
+    assert serialize(initializers.get(config)) == config
+
+    def drawn(seed, initializer=initializer):
+        layer = layers.Dense(300, use_bias=False, kernel_initializer=initializer)
+        return gn.Sequential([gn.Input((200,)), layer], seed=seed).get_weights()[0]
+
+    kernel = drawn(1)
+    # Five standard errors of a mean of 60,000 draws; of their standard deviation likewise.
+    assert kernel.mean() == pytest.approx(mean, abs=5 * deviation / np.sqrt(60_000) + 1e-7)
+    assert kernel.std() == pytest.approx(deviation, rel=0.03, abs=1e-7)
+    assert kernel.tobytes() == drawn(1).tobytes()
+    if deviation:
+        assert kernel.tobytes() != drawn(2).tobytes()
+        own = type(initializer).from_config({**initializer.get_config(), "seed": 9})
+        assert drawn(1, own).tobytes() == drawn(2, own).tobytes()

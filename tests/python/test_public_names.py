@@ -1,0 +1,69 @@
+"""What `import gridnn` gives, and what it costs."""
+
+import importlib
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import gridnn as gn
+from gridnn import errors
+
+
+def test_every_public_name_resolves():
+    for name in gn.__all__:
+        assert getattr(gn, name) is not None
+    assert set(gn.__all__) <= set(dir(gn))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = gn.nonsense
+
+
+@pytest.mark.parametrize(
+    "module", ["callbacks", "errors", "initializers", "layers", "losses", "metrics", "optimizers", "trainer"]
+)
+def test_names_listed_by_modules_exist(module):
+    module = importlib.import_module(f"gridnn.{module}")
+    for name in module.__all__:
+        assert getattr(module, name).__doc__
+
+
+def run(code):
+    """Words that a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+def test_import_loads_little():
+    loaded = set(run("import sys, gridnn; print(*[m for m in sys.modules if m.startswith('gridnn')])"))
+    assert loaded == {"gridnn", "gridnn._core", "gridnn._network", "gridnn._validation", "gridnn.errors"}
+
+
+def test_submodules_resolve_after_a_plain_import():
+    names = " ".join(f"gn.{name}" for name in gn._SUBMODULES)
+    assert len(run(f"import gridnn as gn; print({names.replace(' ', ', ')}, sep='')")) > 0
+
+
+def test_errors_are_values_that_travel():
+    assert issubclass(errors.ShapeError, ValueError)
+    assert issubclass(errors.FileFormatError, ValueError)
+    assert issubclass(errors.NonFiniteError, ArithmeticError)
+    for cls in (errors.ShapeError, errors.FileFormatError, errors.NonFiniteError):
+        again = pickle.loads(pickle.dumps(cls("what is wrong")))
+        assert type(again) is cls
+        assert str(again) == "what is wrong"
+
+
+def test_threads_and_tier():
+    before = gn.get_num_threads()
+    try:
+        gn.set_num_threads(before + 3)
+        assert gn.get_num_threads() == before + 3
+        with pytest.raises(ValueError, match="`count`"):
+            gn.set_num_threads(0)
+        with pytest.raises(TypeError, match="`count`"):
+            gn.set_num_threads("all")
+    finally:
+        gn.set_num_threads(before)
+    assert gn.simd_tier() in ("avx512", "avx2", "portable")
+    assert gn.__version__.count(".") == 2

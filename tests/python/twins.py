@@ -1,0 +1,228 @@
+"""Obvious NumPy implementations of what the engine computes, in float64: witnesses, not rivals.
+
+Nothing here is taken from the package but the descriptions of layers. A gradient is a central difference of
+the forward pass, so the two can only be wrong together if the engine is wrong in the same way twice.
+"""
+
+import itertools
+import math
+
+import numpy as np
+
+
+def pads(size, kernel, stride, dilation, padding):
+    """The zeros (before, after) one axis."""
+    span = (kernel - 1) * dilation + 1
+    if padding == "same":
+        total = max((math.ceil(size / stride) - 1) * stride + span - size, 0)
+        return total // 2, total - total // 2
+    if padding == "causal":
+        return span - 1, 0
+    return 0, 0
+
+
+def all_pads(shape, kernel, strides, dilation, padding):
+    if isinstance(padding, str):
+        return [pads(*axis, padding) for axis in zip(shape, kernel, strides, dilation, strict=True)]
+    return [tuple(pair) for pair in padding]
+
+
+def windows(x, kernel, strides, dilation, padding, fill):
+    """For every tap of the window, the input that it meets at each output: (batch, *out, channels)."""
+    rank = len(kernel)
+    spatial = all_pads(x.shape[1:-1], kernel, strides, dilation, padding)
+    x = np.pad(x, [(0, 0), *spatial, (0, 0)], constant_values=fill)
+    out = [(x.shape[1 + a] - (kernel[a] - 1) * dilation[a] - 1) // strides[a] + 1 for a in range(rank)]
+    taps = []
+    for tap in itertools.product(*map(range, kernel)):
+        rows = tuple(
+            slice(t * d, t * d + (o - 1) * s + 1, s)
+            for t, d, o, s in zip(tap, dilation, out, strides, strict=True)
+        )
+        taps.append((tap, x[(slice(None), *rows)]))
+    return taps
+
+
+def convolution(x, kernel, bias=None, *, strides, padding, dilation_rate, groups):
+    size = kernel.shape[:-2]
+    filters = kernel.shape[-1]
+    c_in, c_out = kernel.shape[-2], filters // groups
+    y = 0.0
+    for tap, values in windows(x, size, strides, dilation_rate, padding, 0.0):
+        parts = [
+            values[..., g * c_in : (g + 1) * c_in] @ kernel[tap][:, g * c_out : (g + 1) * c_out]
+            for g in range(groups)
+        ]
+        y = y + np.concatenate(parts, axis=-1)
+    return y if bias is None else y + bias
+
+
+def max_pooling(x, pool_size, strides, padding):
+    ones = [1] * len(pool_size)
+    return np.max([values for _, values in windows(x, pool_size, strides, ones, padding, -np.inf)], axis=0)
+
+
+def average_pooling(x, pool_size, strides, padding, count_include_pad):
+    ones = [1] * len(pool_size)
+    total = sum(values for _, values in windows(x, pool_size, strides, ones, padding, 0.0))
+    if count_include_pad:
+        return total / math.prod(pool_size)
+    there = sum(values for _, values in windows(np.ones_like(x), pool_size, strides, ones, padding, 0.0))
+    return total / there
+
+
+def softmax(x, axis=-1):
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+_erf = np.vectorize(math.erf, otypes=[float])
+
+ACTIVATIONS = {
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "softplus": lambda x: np.logaddexp(x, 0),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu": lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2))),
+    "softmax": softmax,
+}
+
+
+def relu(x, max_value, negative_slope, threshold):
+    y = np.where(x >= threshold, x, negative_slope * (x - threshold))
+    return y if max_value is None else np.minimum(y, max_value)
+
+
+def layer(description, weights, x):
+    """One layer in inference mode, from `get_config` and its list of weights."""
+    kind, config = description["class_name"], description["config"]
+    if kind.startswith("Conv"):
+        names = ("strides", "padding", "dilation_rate", "groups")
+        y = convolution(x, *weights, **{name: config[name] for name in names})
+        return ACTIVATIONS[config["activation"]](y)
+    if kind == "Dense":
+        y = x @ weights[0] + (weights[1] if config["use_bias"] else 0)
+        return ACTIVATIONS[config["activation"]](y)
+    if kind.startswith("MaxPooling"):
+        return max_pooling(x, config["pool_size"], config["strides"], config["padding"])
+    if kind.startswith("AveragePooling"):
+        names = ("pool_size", "strides", "padding", "count_include_pad")
+        return average_pooling(x, *(config[name] for name in names))
+    if kind.startswith("GlobalAveragePooling"):
+        return x.mean(axis=tuple(range(1, x.ndim - 1)), keepdims=config["keepdims"])
+    if kind == "Activation":
+        return ACTIVATIONS[config["activation"]](x)
+    if kind == "ReLU":
+        return relu(x, config["max_value"], config["negative_slope"], config["threshold"])
+    if kind == "Softmax":
+        return softmax(x, config["axis"])
+    if kind == "Rescaling":
+        return x * config["scale"] + config["offset"]
+    if kind == "Flatten":
+        return x.reshape(len(x), -1)
+    if kind == "Dropout":
+        return x
+    raise NotImplementedError(kind)
+
+
+def forward(model, weights, x):
+    """The outputs of a `Sequential` whose weights are `weights`, in inference mode."""
+    y = np.asarray(x, dtype=np.float64)
+    start = 0
+    for description, own in zip(
+        model.get_config()["layers"][-len(model.layers) :], model.layers, strict=True
+    ):
+        count = len(own.get_weights())
+        y = layer(description, weights[start : start + count], y)
+        start += count
+    return y
+
+
+def log_probabilities(outputs, from_logits):
+    if from_logits:
+        shifted = outputs - outputs.max(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return np.log(np.clip(outputs / outputs.sum(axis=-1, keepdims=True), 1e-7, 1 - 1e-7))
+
+
+def sparse_categorical_crossentropy(y, outputs, from_logits=True, ignore_class=None):
+    """(losses, which of them count)."""
+    counts = np.ones(y.shape, bool) if ignore_class is None else y != ignore_class
+    picked = np.where(counts, y, 0)[..., np.newaxis].astype(int)
+    return -np.take_along_axis(log_probabilities(outputs, from_logits), picked, axis=-1)[
+        ..., 0
+    ] * counts, counts
+
+
+def categorical_crossentropy(y, outputs, from_logits=True, label_smoothing=0.0):
+    y = y * (1 - label_smoothing) + label_smoothing / y.shape[-1]
+    losses = -(y * log_probabilities(outputs, from_logits)).sum(axis=-1)
+    return losses, np.ones(losses.shape, bool)
+
+
+def mean_squared_error(y, outputs):
+    losses = ((y - outputs) ** 2).mean(axis=-1)
+    return losses, np.ones(losses.shape, bool)
+
+
+def reduce(losses_and_counts, sample_weight=None, reduction="sum_over_batch_size"):
+    """Keras' reductions: with weights the mean is sum(loss * weight) / count."""
+    losses, counts = losses_and_counts
+    if sample_weight is not None:
+        losses = losses * np.reshape(sample_weight, (-1, *[1] * (losses.ndim - 1)))
+    return losses.sum() / (counts.sum() if reduction == "sum_over_batch_size" else 1)
+
+
+def gradients(function, weights, step=1e-6):
+    """Central differences of a scalar function of a list of arrays."""
+    out = []
+    for i, weight in enumerate(weights):
+        gradient = np.empty_like(weight)
+        for at in np.ndindex(weight.shape):
+            values = []
+            for sign in (1, -1):
+                moved = [w.copy() if i == j else w for j, w in enumerate(weights)]
+                moved[i][at] += sign * step
+                values.append(function(moved))
+            gradient[at] = (values[0] - values[1]) / (2 * step)
+        out.append(gradient)
+    return out
+
+
+class SGD:
+    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False):
+        self.learning_rate, self.momentum, self.nesterov = learning_rate, momentum, nesterov
+        self.velocity = None
+
+    def step(self, weights, grads):
+        if self.velocity is None:
+            self.velocity = [np.zeros_like(w) for w in weights]
+        out = []
+        for i, (w, g) in enumerate(zip(weights, grads, strict=True)):
+            v = self.velocity[i] = self.momentum * self.velocity[i] - self.learning_rate * g
+            out.append(w + (self.momentum * v - self.learning_rate * g if self.nesterov else v))
+        return out
+
+
+class Adam:
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+        self.learning_rate, self.beta_1, self.beta_2, self.epsilon = learning_rate, beta_1, beta_2, epsilon
+        self.m = self.v = None
+        self.t = 0
+
+    def step(self, weights, grads):
+        if self.m is None:
+            self.m = [np.zeros_like(w) for w in weights]
+            self.v = [np.zeros_like(w) for w in weights]
+        self.t += 1
+        rate = self.learning_rate * math.sqrt(1 - self.beta_2**self.t) / (1 - self.beta_1**self.t)
+        out = []
+        for i, (w, g) in enumerate(zip(weights, grads, strict=True)):
+            self.m[i] = self.m[i] + (g - self.m[i]) * (1 - self.beta_1)
+            self.v[i] = self.v[i] + (g * g - self.v[i]) * (1 - self.beta_2)
+            out.append(w - rate * self.m[i] / (np.sqrt(self.v[i]) + self.epsilon))
+        return out
