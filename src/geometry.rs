@@ -60,7 +60,8 @@ pub struct Axis {
 
 impl Axis {
     /// An axis of size 1 that a series or an image has in front.
-    pub const UNIT: Self = Self { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0 };
+    pub const UNIT: Self =
+        Self { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0 };
 
     /// Inputs that one output spans: `dilation * (kernel - 1) + 1`.
     pub fn span(&self) -> usize {
@@ -116,10 +117,15 @@ impl Window {
     /// A zero in kernel, stride or dilation, a rank that does not fit, an output without elements, sizes that overflow.
     pub fn place(&self, input: &[usize]) -> Result<[Axis; AXES]> {
         let rank = input.len();
-        let lists = [("kernel size", &self.kernel), ("strides", &self.stride), ("dilation rate", &self.dilation)];
+        let lists =
+            [("kernel size", &self.kernel), ("strides", &self.stride), ("dilation rate", &self.dilation)];
         for (name, list) in lists {
             if list.len() != rank || list.contains(&0) {
-                return Err(Error::value(name, format!("{rank} integers of at least 1"), format!("{list:?}")));
+                return Err(Error::value(
+                    name,
+                    format!("{rank} integers of at least 1"),
+                    format!("{list:?}"),
+                ));
             }
         }
         if !(1..=AXES).contains(&rank) {
@@ -129,7 +135,11 @@ impl Window {
         for i in 0..rank {
             let pad = match &self.padding {
                 Padding::Rule(PaddingRule::Causal) if rank != 1 => {
-                    return Err(Error::value("padding", "\"causal\" with one spatial axis", format!("{rank} axes")));
+                    return Err(Error::value(
+                        "padding",
+                        "\"causal\" with one spatial axis",
+                        format!("{rank} axes"),
+                    ));
                 }
                 Padding::Rule(rule) => AxisPad::Rule(*rule),
                 Padding::Explicit(pairs) => match pairs.get(i) {
@@ -140,7 +150,9 @@ impl Window {
                 },
             };
             let axis = Axis::new(input[i], self.kernel[i], self.stride[i], self.dilation[i], pad)
-                .ok_or_else(|| Error::value("window", "sizes that fit the address space", format!("{self:?}")))?;
+                .ok_or_else(|| {
+                    Error::value("window", "sizes that fit the address space", format!("{self:?}"))
+                })?;
             if axis.output == 0 {
                 return Err(Error::shape(
                     format!("spatial axis {i}"),
@@ -173,10 +185,10 @@ impl ConvGeometry {
     /// # Errors
     /// As [`Window::place`]; channel counts that the groups do not divide.
     pub fn new(window: &Window, input: &[usize], c_in: usize, c_out: usize, groups: usize) -> Result<Self> {
-        if groups == 0 || c_in == 0 || c_in % groups != 0 {
+        if groups == 0 || c_in == 0 || !c_in.is_multiple_of(groups) {
             return Err(Error::shape("input channels", format!("a multiple of groups={groups}"), c_in));
         }
-        if c_out == 0 || c_out % groups != 0 {
+        if c_out == 0 || !c_out.is_multiple_of(groups) {
             return Err(Error::value("filters", format!("a positive multiple of groups={groups}"), c_out));
         }
         let geometry = Self { axes: window.place(input)?, c_in, c_out, groups };
@@ -187,9 +199,7 @@ impl ConvGeometry {
     }
 
     fn checked_sizes(&self) -> Option<()> {
-        let spatial = |f: fn(&Axis) -> usize| {
-            self.axes.iter().try_fold(1usize, |n, a| n.checked_mul(f(a)))
-        };
+        let spatial = |f: fn(&Axis) -> usize| self.axes.iter().try_fold(1usize, |n, a| n.checked_mul(f(a)));
         let padded = self.axes.iter().try_fold(1usize, |n, a| n.checked_mul(a.input + a.before + a.after))?;
         let sizes = [
             padded.checked_mul(self.c_in)?,

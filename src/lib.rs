@@ -4,21 +4,21 @@
 //! operations), [`conv`] and its siblings (algorithms on slices), [`kernels`] (single-threaded inner loops). A level
 //! uses the ones below it and never the ones above; `tests/layering.rs` checks it.
 
+pub mod activation;
 pub mod conv;
-//pub mod dense;
-//pub mod engine;
+pub mod dense;
+pub mod engine;
 pub mod error;
 pub mod geometry;
 #[doc(hidden)]
 pub mod kernels;
-//pub mod activation;
 pub mod parallel;
-//pub mod pool;
+pub mod pool;
 #[cfg(feature = "python")]
 mod python;
 #[doc(hidden)]
 pub mod reference;
 pub mod rng;
-//pub mod storage;
+pub mod storage;
 
 pub use error::{Error, Result};

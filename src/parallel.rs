@@ -5,7 +5,10 @@
 //! late, or that another model keeps busy, delays nobody. The calling thread is worker 0, so a program always makes
 //! progress, and a program that is not worth waking anybody up for simply runs there.
 
-#![allow(unsafe_code, reason = "`Shared` hands out disjoint ranges of one buffer; nothing else here is unsafe")]
+#![allow(
+    unsafe_code,
+    reason = "`Shared` hands out disjoint ranges of one buffer; nothing else here is unsafe"
+)]
 
 use std::any::Any;
 use std::ops::{Deref, DerefMut, Range};
@@ -68,7 +71,8 @@ pub fn set_threads(count: usize) -> Result<()> {
 /// `GRIDNN_NUM_THREADS`, else `OMP_NUM_THREADS` (joblib sets it in its workers), else what affinity mask and cgroup
 /// quota leave of the physical cores.
 fn default_threads() -> usize {
-    let from = |name| std::env::var(name).ok()?.trim().parse().ok().filter(|n| (1..=MOST_THREADS).contains(n));
+    let from =
+        |name| std::env::var(name).ok()?.trim().parse().ok().filter(|n| (1..=MOST_THREADS).contains(n));
     from("GRIDNN_NUM_THREADS").or_else(|| from("OMP_NUM_THREADS")).unwrap_or_else(|| {
         // `available_parallelism` knows affinity and cgroups, but counts hardware threads.
         let logical = std::thread::available_parallelism().map_or(1, usize::from);
@@ -125,6 +129,10 @@ pub trait Program: Sync {
     /// # Errors
     /// What the task found wrong; no later phase starts.
     fn run(&self, phase: usize, task: usize, worker: usize) -> Result<()>;
+    /// From this phase on the program is no longer interrupted: it changes what must not be changed by half.
+    fn commit(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// Asked by the calling thread now and then; true abandons the program.
@@ -157,7 +165,12 @@ pub fn execute(program: &dyn Program, workers: usize, interrupt: Interrupt<'_>) 
 ///
 /// # Errors
 /// As [`execute`].
-pub fn for_each(tasks: usize, workers: usize, interrupt: Interrupt<'_>, run: &(dyn Fn(usize, usize) + Sync)) -> Result<()> {
+pub fn for_each(
+    tasks: usize,
+    workers: usize,
+    interrupt: Interrupt<'_>,
+    run: &(dyn Fn(usize, usize) + Sync),
+) -> Result<()> {
     struct Single<'a>(usize, &'a (dyn Fn(usize, usize) + Sync));
     impl Program for Single<'_> {
         fn phases(&self) -> usize {
@@ -183,6 +196,8 @@ struct Execution<'a> {
     /// Finished tasks of the phase.
     done: AtomicUsize,
     stopped: AtomicBool,
+    /// Set when the phases that may not be interrupted begin. Guarded by `lock` against `stopped`.
+    committed: AtomicBool,
     parked: AtomicUsize,
     lock: Mutex<Option<(usize, usize, Error)>>,
     moved: Condvar,
@@ -200,6 +215,7 @@ impl<'a> Execution<'a> {
             ticket: AtomicU64::new(0),
             done: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
+            committed: AtomicBool::new(false),
             parked: AtomicUsize::new(0),
             lock: Mutex::new(None),
             moved: Condvar::new(),
@@ -221,9 +237,8 @@ impl<'a> Execution<'a> {
         let mut asked = Instant::now();
         while !self.over() {
             if let Some(interrupt) = interrupt {
-                if asked.elapsed() >= INTERRUPT_PERIOD {
-                    if interrupt() {
-                        self.stop(0, 0, Error::Interrupted);
+                if asked.elapsed() >= INTERRUPT_PERIOD && !self.committed.load(Ordering::SeqCst) {
+                    if interrupt() && self.abandon() {
                         return;
                     }
                     asked = Instant::now();
@@ -246,7 +261,14 @@ impl<'a> Execution<'a> {
             }
             if self.done.fetch_add(1, Ordering::AcqRel) + 1 == tasks {
                 self.done.store(0, Ordering::Relaxed);
-                self.ticket.store((self.next_phase(phase + 1) as u64) << 32, Ordering::SeqCst);
+                let next = self.next_phase(phase + 1);
+                if next >= self.program.commit() {
+                    let _guard = lock(&self.lock);
+                    if !self.stopped.load(Ordering::SeqCst) {
+                        self.committed.store(true, Ordering::SeqCst);
+                    }
+                }
+                self.ticket.store((next as u64) << 32, Ordering::SeqCst);
                 self.wake();
             }
         }
@@ -254,7 +276,8 @@ impl<'a> Execution<'a> {
 
     /// Spins, yields, then parks until the phase is over. The worker that asks for interrupts comes back in time.
     fn wait_past(&self, phase: usize, asks: bool) {
-        let waiting = || phase_of(self.ticket.load(Ordering::SeqCst)) == phase && !self.stopped.load(Ordering::SeqCst);
+        let waiting =
+            || phase_of(self.ticket.load(Ordering::SeqCst)) == phase && !self.stopped.load(Ordering::SeqCst);
         for round in 0..SPINS + YIELDS {
             if !waiting() {
                 return;
@@ -271,7 +294,9 @@ impl<'a> Execution<'a> {
         self.parked.fetch_add(1, Ordering::SeqCst);
         while waiting() {
             if asks {
-                drop(self.moved.wait_timeout(guard, INTERRUPT_PERIOD).unwrap_or_else(PoisonError::into_inner));
+                drop(
+                    self.moved.wait_timeout(guard, INTERRUPT_PERIOD).unwrap_or_else(PoisonError::into_inner),
+                );
                 break;
             }
             guard = self.moved.wait(guard).unwrap_or_else(PoisonError::into_inner);
@@ -295,6 +320,20 @@ impl<'a> Execution<'a> {
         drop(first);
         self.stopped.store(true, Ordering::SeqCst);
         self.wake();
+    }
+
+    /// Stops for an interrupt, unless the program has just become uninterruptible: then it ends as if the key had been
+    /// pressed after it, and the caller is told of the interrupt by whoever noticed it.
+    fn abandon(&self) -> bool {
+        let mut first = lock(&self.lock);
+        if self.committed.load(Ordering::SeqCst) {
+            return false;
+        }
+        first.get_or_insert((0, 0, Error::Interrupted));
+        self.stopped.store(true, Ordering::SeqCst);
+        drop(first);
+        self.wake();
+        true
     }
 
     fn outcome(self) -> Result<()> {
@@ -374,16 +413,22 @@ impl<T: Plain> Shared<T> {
     pub fn write(&self, range: Range<usize>) -> Writing<'_, T> {
         let borrow = self.enter(&range, true);
         // SAFETY: inside the buffer, and nobody else overlaps while the ledger holds this borrow.
-        let slice = unsafe { std::slice::from_raw_parts_mut(self.data.start().add(range.start), range.len()) };
+        let slice =
+            unsafe { std::slice::from_raw_parts_mut(self.data.start().add(range.start), range.len()) };
         Writing { slice, _entry: Entry { ledger: &self.ledger, borrow } }
     }
 
     fn enter(&self, range: &Range<usize>, writes: bool) -> Borrow {
-        assert!(range.start <= range.end && range.end <= self.len(), "range {range:?} outside of {}", self.len());
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "range {range:?} outside of {}",
+            self.len()
+        );
         let borrow = Borrow { start: range.start, end: range.end, writes };
         if !range.is_empty() {
             let mut ledger = lock(&self.ledger);
-            let clash = ledger.iter().find(|o| (writes || o.writes) && o.start < range.end && range.start < o.end);
+            let clash =
+                ledger.iter().find(|o| (writes || o.writes) && o.start < range.end && range.start < o.end);
             if let Some(clash) = clash.copied() {
                 drop(ledger);
                 panic!("{borrow:?} clashes with {clash:?}");

@@ -32,8 +32,10 @@ impl Stream {
     pub fn new(seed: u64, purpose: Purpose, a: u64, b: u32) -> Self {
         // The purpose and the high half of `a` are folded into the key by one round of the generator itself, so that
         // no two (seed, purpose, a) share a key and a counter.
-        let folded =
-            philox([purpose as u32, (a >> 32) as u32, seed as u32, (seed >> 32) as u32], [0x9e37_79b9, 0x7f4a_7c15]);
+        let folded = philox(
+            [purpose as u32, (a >> 32) as u32, seed as u32, (seed >> 32) as u32],
+            [0x9e37_79b9, 0x7f4a_7c15],
+        );
         Self { key: [folded[0] ^ seed as u32, folded[1] ^ (seed >> 32) as u32], a: a as u32, b }
     }
 

@@ -29,7 +29,7 @@ pub(super) struct View<'a, T> {
 
 impl<T> View<'_, T> {
     /// Offset of the first element (margin included) of a row of the tensor.
-    pub fn at(&self, plane: usize, row: usize) -> usize {
+    pub(super) fn at(&self, plane: usize, row: usize) -> usize {
         (plane - self.first_plane) * self.plane + (row - self.first_row) * self.row
     }
 }
@@ -84,7 +84,13 @@ pub(super) fn view<'a, T: Element>(
 }
 
 /// Rows of a block, so that its band stays within half of a small L2 share.
-pub(super) fn block_rows<T>(extent: Extent, margins: Margins, planes: usize, rows_per_row: usize, most: usize) -> usize {
+pub(super) fn block_rows<T>(
+    extent: Extent,
+    margins: Margins,
+    planes: usize,
+    rows_per_row: usize,
+    most: usize,
+) -> usize {
     const BYTES: usize = 96 << 10;
     let row = len(extent, margins, planes.max(1), 1) * size_of::<T>() * rows_per_row.max(1);
     (BYTES / row.max(1)).clamp(1, most)

@@ -41,8 +41,7 @@ impl<T: Element> KernelGrad<T> {
         let input = Extent { planes, rows, columns, channels: geometry.c_in };
         let [depth, height, width] = &geometry.axes;
         let reach = (width.output - 1) * width.stride + width.span();
-        let margins =
-            Margins { left: width.before, right: reach.saturating_sub(width.before + width.input) };
+        let margins = Margins { left: width.before, right: reach.saturating_sub(width.before + width.input) };
         let most = POSITIONS.div_ceil(width.output).max(1);
         let block_rows = band::block_rows::<T>(input, margins, depth.span(), height.stride, most);
         Self { kernels, geometry: geometry.clone(), input, margins, block_rows }

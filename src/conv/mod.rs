@@ -85,7 +85,10 @@ pub fn forward<T: Element>(geometry: &ConvGeometry, kernels: &'static Kernels<T>
 }
 
 /// Plans the gradient to the input, which is also the forward pass of the transposed convolution.
-pub fn input_grad<T: Element>(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Box<dyn Correlation<T>> {
+pub fn input_grad<T: Element>(
+    geometry: &ConvGeometry,
+    kernels: &'static Kernels<T>,
+) -> Box<dyn Correlation<T>> {
     Box::new(Rows::input_grad(geometry, kernels))
 }
 

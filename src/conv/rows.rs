@@ -145,7 +145,8 @@ impl<T: Element> Rows<T> {
     pub fn forward(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
         let geometry = join_pointwise(geometry.clone());
         let phases = geometry.axes.each_ref().map(|axis| vec![Phase::forward(axis)]);
-        let [from, to] = [extent(&geometry, |a| a.input, geometry.c_in), extent(&geometry, |a| a.output, geometry.c_out)];
+        let [from, to] =
+            [extent(&geometry, |a| a.input, geometry.c_in), extent(&geometry, |a| a.output, geometry.c_out)];
         Self::plan(&geometry, phases, from, to, false, kernels)
     }
 
@@ -153,7 +154,8 @@ impl<T: Element> Rows<T> {
     pub fn input_grad(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
         let geometry = join_pointwise(geometry.clone());
         let phases = geometry.axes.each_ref().map(Phase::input_grad);
-        let [from, to] = [extent(&geometry, |a| a.output, geometry.c_out), extent(&geometry, |a| a.input, geometry.c_in)];
+        let [from, to] =
+            [extent(&geometry, |a| a.output, geometry.c_out), extent(&geometry, |a| a.input, geometry.c_in)];
         Self::plan(&geometry, phases, from, to, true, kernels)
     }
 
@@ -174,7 +176,17 @@ impl<T: Element> Rows<T> {
         let rows_per_row = most(1, |p| p.step);
         let block_rows = band::block_rows::<T>(from, margins, planes, rows_per_row, MOST_ROWS);
         let kernel_taps = geometry.axes.each_ref().map(|a| a.kernel);
-        Self { kernels, phases, from, to, groups: geometry.groups, margins, kernel_taps, transposed, block_rows }
+        Self {
+            kernels,
+            phases,
+            from,
+            to,
+            groups: geometry.groups,
+            margins,
+            kernel_taps,
+            transposed,
+            block_rows,
+        }
     }
 
     fn group_channels(&self) -> (usize, usize) {
@@ -189,7 +201,8 @@ impl<T: Element> Rows<T> {
             for h in &self.phases[1] {
                 for w in &self.phases[2] {
                     visit([d, h, w], offset);
-                    offset += self.groups * pack::panels_len(d.taps * h.taps * w.taps * k, n, self.kernels.panel());
+                    offset +=
+                        self.groups * pack::panels_len(d.taps * h.taps * w.taps * k, n, self.kernels.panel());
                 }
             }
         }
@@ -364,7 +377,8 @@ impl<T: Element> Rows<T> {
             if w_taps > 0 {
                 for (i, td) in lines.d.0.clone().enumerate() {
                     for (j, th) in lines.h.0.clone().enumerate() {
-                        let at = view.at(lines.d.1 + i * lines.d.2, lines.h.1 + j * lines.h.2) + column + g * k;
+                        let at =
+                            view.at(lines.d.1 + i * lines.d.2, lines.h.1 + j * lines.h.2) + column + g * k;
                         let b = (td * h_taps + th) * w_taps * k * panel;
                         if joined {
                             runs.push(Run { a: at, b });
@@ -403,9 +417,14 @@ mod tests {
 
     #[test]
     fn phases_cover_every_input_and_every_tap_once() {
-        for (input, kernel, stride, dilation, before) in
-            [(7usize, 3usize, 1usize, 1usize, 1usize), (9, 3, 2, 1, 0), (8, 5, 2, 2, 2), (11, 2, 3, 1, 0), (10, 3, 4, 6, 5), (5, 1, 2, 1, 0)]
-        {
+        for (input, kernel, stride, dilation, before) in [
+            (7usize, 3usize, 1usize, 1usize, 1usize),
+            (9, 3, 2, 1, 0),
+            (8, 5, 2, 2, 2),
+            (11, 2, 3, 1, 0),
+            (10, 3, 4, 6, 5),
+            (5, 1, 2, 1, 0),
+        ] {
             let span = dilation * (kernel - 1) + 1;
             let output = (input + before).checked_sub(span).map_or(0, |rest| rest / stride + 1);
             let axis = Axis { input, output, kernel, stride, dilation, before, after: 0 };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use super::lanes::Element;
+use super::peak;
 use super::portable::Portable;
 use super::product::{self, Product};
 use crate::error::{Error, Result};
@@ -125,6 +126,7 @@ pub struct Kernels<T: 'static> {
     /// Elements in a vector.
     pub width: usize,
     product: unsafe fn(&mut Product<'_, T>),
+    multiply_adds: unsafe fn(usize, T, T) -> T,
 }
 
 impl<T> fmt::Debug for Kernels<T> {
@@ -153,6 +155,14 @@ impl<T: Element> Kernels<T> {
         p.check(self.panel());
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
         unsafe { (self.product)(p) }
+    }
+
+    /// Does nothing but multiply and add in registers, for benches: the number of operations (two per multiply-add),
+    /// and a sum that must be used.
+    pub fn multiply_adds(&self, rounds: usize, factor: T, term: T) -> (usize, T) {
+        // SAFETY: the table exists only for detected tiers.
+        let sum = unsafe { (self.multiply_adds)(rounds, factor, term) };
+        (2 * peak::CHAINS * self.width * rounds, sum)
     }
 }
 
@@ -194,6 +204,22 @@ macro_rules! entries {
             /// # Safety
             /// The CPU has the features.
             #[target_feature(enable = $features)]
+            pub(super) unsafe fn multiply_adds_f32(rounds: usize, factor: f32, term: f32) -> f32 {
+                // SAFETY: as the caller's.
+                unsafe { peak::multiply_adds::<$f32>(rounds, factor, term) }
+            }
+
+            /// # Safety
+            /// The CPU has the features.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn multiply_adds_f64(rounds: usize, factor: f64, term: f64) -> f64 {
+                // SAFETY: as the caller's.
+                unsafe { peak::multiply_adds::<$f64>(rounds, factor, term) }
+            }
+
+            /// # Safety
+            /// The CPU has the features.
+            #[target_feature(enable = $features)]
             pub(super) unsafe fn vectorize<J: Job>(job: J) -> J::Output {
                 job.run()
             }
@@ -202,7 +228,13 @@ macro_rules! entries {
 }
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::{avx2, avx512};
-entries!(avx512_entries, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", avx512::F32, avx512::F64, AVX512_ROWS);
+entries!(
+    avx512_entries,
+    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl",
+    avx512::F32,
+    avx512::F64,
+    AVX512_ROWS
+);
 entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, AVX2_ROWS);
 
 /// # Safety
@@ -212,26 +244,42 @@ unsafe fn product_portable<T: Element, const W: usize>(p: &mut Product<'_, T>) {
     unsafe { product::product::<Portable<T, W>, PORTABLE_ROWS>(p) }
 }
 
+/// # Safety
+/// None: the portable tier needs no feature.
+unsafe fn multiply_adds_portable<T: Element, const W: usize>(rounds: usize, factor: T, term: T) -> T {
+    // SAFETY: as above.
+    unsafe { peak::multiply_adds::<Portable<T, W>>(rounds, factor, term) }
+}
+
 macro_rules! tables {
-    ($type:ty, $entry:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
+    ($type:ty, $entry:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
         impl Tables for $type {
             fn table(tier: Tier) -> &'static Kernels<Self> {
                 match tier.0 {
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => {
-                        &Kernels { tier: Tier(Isa::Avx512), width: $avx512, product: avx512_entries::$entry }
-                    }
+                    Isa::Avx512 => &Kernels {
+                        tier: Tier(Isa::Avx512),
+                        width: $avx512,
+                        product: avx512_entries::$entry,
+                        multiply_adds: avx512_entries::$multiply_adds,
+                    },
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => &Kernels { tier: Tier(Isa::Avx2), width: $avx2, product: avx2_entries::$entry },
+                    Isa::Avx2 => &Kernels {
+                        tier: Tier(Isa::Avx2),
+                        width: $avx2,
+                        product: avx2_entries::$entry,
+                        multiply_adds: avx2_entries::$multiply_adds,
+                    },
                     Isa::Portable => &Kernels {
                         tier: Tier(Isa::Portable),
                         width: $portable,
                         product: product_portable::<$type, $portable>,
+                        multiply_adds: multiply_adds_portable::<$type, $portable>,
                     },
                 }
             }
         }
     };
 }
-tables!(f32, product_f32, 16, 8, 4);
-tables!(f64, product_f64, 8, 4, 2);
+tables!(f32, product_f32, multiply_adds_f32, 16, 8, 4);
+tables!(f64, product_f64, multiply_adds_f64, 8, 4, 2);

@@ -10,6 +10,7 @@ mod dispatch;
 pub mod lanes;
 pub mod math;
 pub mod pack;
+mod peak;
 mod portable;
 pub mod product;
 #[cfg(test)]

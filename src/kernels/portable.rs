@@ -5,7 +5,7 @@
 use super::lanes::{Element, Lanes};
 
 /// 16 bytes of lanes: one register of SSE2 or NEON.
-pub struct Portable<T, const W: usize>(std::marker::PhantomData<T>);
+pub(super) struct Portable<T, const W: usize>(std::marker::PhantomData<T>);
 
 impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     type Elem = T;

@@ -65,12 +65,15 @@ pub struct Product<'a, T> {
 impl<T: Element> Product<'_, T> {
     /// Panics unless every element that a tier with panels of `panel` columns will touch lies inside its slice.
     pub(super) fn check(&self, panel: usize) {
-        let last = |n: usize, stride: usize| n.saturating_sub(1).checked_mul(stride).expect("stride overflow");
+        let last =
+            |n: usize, stride: usize| n.saturating_sub(1).checked_mul(stride).expect("stride overflow");
         assert!(if self.b_padded { self.a_k == 1 } else { self.a_m == 1 }, "stride of A");
         assert!(self.m > 0 && self.n > 0 && self.run_len > 0, "empty product");
         let panels = self.n.div_ceil(panel);
         let width = if self.b_padded { panel } else { self.n - (panels - 1) * panel };
         let a_reach = last(self.m, self.a_m) + last(self.run_len, self.a_k);
+        // Panels before the last one are read to their full width.
+        assert!(self.b_panel >= panel || panels == 1, "panels of B overlap");
         let b_reach = last(self.run_len, self.b_k) + last(panels, self.b_panel) + (width - 1);
         for run in self.runs {
             assert!(run.a < self.a.len() && a_reach < self.a.len() - run.a, "A is too short");
@@ -135,11 +138,12 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
         }
         let a_m = if K_CONTIGUOUS { p.a_m } else { 1 };
         let a_k = if K_CONTIGUOUS { 1 } else { p.a_k };
-        let a_row = p.a.as_ptr().add(row * a_m);
-        let b_panel = p.b.as_ptr().add(panel * p.b_panel);
+        // Wrapping, because without runs the operands may be empty.
+        let a_row = p.a.as_ptr().wrapping_add(row * a_m);
+        let b_panel = p.b.as_ptr().wrapping_add(panel * p.b_panel);
         for run in p.runs {
-            let mut a = a_row.add(run.a);
-            let mut b = b_panel.add(run.b);
+            let mut a = a_row.wrapping_add(run.a);
+            let mut b = b_panel.wrapping_add(run.b);
             for _ in 0..p.run_len {
                 let mut bv = [L::zero(); NV];
                 for j in 0..NV {

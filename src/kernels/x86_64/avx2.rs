@@ -5,9 +5,9 @@ use std::arch::x86_64::*;
 use crate::kernels::lanes::Lanes;
 
 /// float32 lanes.
-pub struct F32;
+pub(in crate::kernels) struct F32;
 /// float64 lanes.
-pub struct F64;
+pub(in crate::kernels) struct F64;
 
 /// A window of `n` set lanes starts at `MASK[8 - n]`.
 static MASK_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -73,10 +73,34 @@ macro_rules! lanes {
     };
 }
 lanes!(
-    F32, f32, __m256, 8, MASK_32, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
-    _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_fmadd_ps, _mm256_cmp_ps, _mm256_and_ps
+    F32,
+    f32,
+    __m256,
+    8,
+    MASK_32,
+    _mm256_setzero_ps,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_maskload_ps,
+    _mm256_maskstore_ps,
+    _mm256_fmadd_ps,
+    _mm256_cmp_ps,
+    _mm256_and_ps
 );
 lanes!(
-    F64, f64, __m256d, 4, MASK_64, _mm256_setzero_pd, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd,
-    _mm256_maskload_pd, _mm256_maskstore_pd, _mm256_fmadd_pd, _mm256_cmp_pd, _mm256_and_pd
+    F64,
+    f64,
+    __m256d,
+    4,
+    MASK_64,
+    _mm256_setzero_pd,
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_maskload_pd,
+    _mm256_maskstore_pd,
+    _mm256_fmadd_pd,
+    _mm256_cmp_pd,
+    _mm256_and_pd
 );

@@ -5,9 +5,9 @@ use std::arch::x86_64::*;
 use crate::kernels::lanes::Lanes;
 
 /// float32 lanes.
-pub struct F32;
+pub(in crate::kernels) struct F32;
 /// float64 lanes.
-pub struct F64;
+pub(in crate::kernels) struct F64;
 
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $mask:ty, $width:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
@@ -67,10 +67,34 @@ macro_rules! lanes {
     };
 }
 lanes!(
-    F32, f32, __m512, __mmask16, 16, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
-    _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps, _mm512_fmadd_ps, _mm512_cmp_ps_mask, _mm512_maskz_mov_ps
+    F32,
+    f32,
+    __m512,
+    __mmask16,
+    16,
+    _mm512_setzero_ps,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
+    _mm512_fmadd_ps,
+    _mm512_cmp_ps_mask,
+    _mm512_maskz_mov_ps
 );
 lanes!(
-    F64, f64, __m512d, __mmask8, 8, _mm512_setzero_pd, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd,
-    _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd, _mm512_fmadd_pd, _mm512_cmp_pd_mask, _mm512_maskz_mov_pd
+    F64,
+    f64,
+    __m512d,
+    __mmask8,
+    8,
+    _mm512_setzero_pd,
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_maskz_loadu_pd,
+    _mm512_mask_storeu_pd,
+    _mm512_fmadd_pd,
+    _mm512_cmp_pd_mask,
+    _mm512_maskz_mov_pd
 );

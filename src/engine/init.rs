@@ -1,0 +1,142 @@
+//! Initial weights: counter-based draws, so that they depend on the seed and the number of the weight alone.
+
+use super::spec::{Distribution, FanMode, Initializer};
+use crate::kernels::Element;
+use crate::rng::{Purpose, Stream};
+
+/// Standard deviation of a standard normal cut at two: variances are divided by its square (Keras' constant).
+const TRUNCATED_STDDEV: f64 = 0.879_625_661_034_239_78;
+
+/// Fills weight number `index` of a network.
+pub fn fill<T: Element>(initializer: &Initializer, shape: &[usize], seed: u64, index: usize, out: &mut [T]) {
+    let stream = |own: Option<u64>| match own {
+        Some(seed) => Stream::new(seed, Purpose::Weights, 0, 0),
+        None => Stream::new(seed, Purpose::Weights, index as u64 + 1, 0),
+    };
+    match *initializer {
+        Initializer::Zeros {} => out.fill(T::ZERO),
+        Initializer::Ones {} => out.fill(T::ONE),
+        Initializer::Constant { value } => out.fill(T::from_f64(value)),
+        Initializer::RandomUniform { minval, maxval, seed } => uniform(&stream(seed), minval, maxval, out),
+        Initializer::RandomNormal { mean, stddev, seed } => normal(&stream(seed), mean, stddev, out),
+        Initializer::TruncatedNormal { mean, stddev, seed } => truncated(&stream(seed), mean, stddev, out),
+        Initializer::VarianceScaling { scale, mode, distribution, seed } => {
+            let (fan_in, fan_out) = fans(shape);
+            let fan = match mode {
+                FanMode::FanIn => fan_in,
+                FanMode::FanOut => fan_out,
+                FanMode::FanAvg => (fan_in + fan_out) / 2.0,
+            };
+            let variance = scale / fan.max(1.0);
+            match distribution {
+                Distribution::Uniform => {
+                    let limit = (3.0 * variance).sqrt();
+                    uniform(&stream(seed), -limit, limit, out);
+                }
+                Distribution::UntruncatedNormal => normal(&stream(seed), 0.0, variance.sqrt(), out),
+                Distribution::TruncatedNormal => {
+                    truncated(&stream(seed), 0.0, variance.sqrt() / TRUNCATED_STDDEV, out);
+                }
+            }
+        }
+    }
+}
+
+/// Keras' fans: the receptive field times the last two sizes (whatever they mean for the layer).
+fn fans(shape: &[usize]) -> (f64, f64) {
+    match *shape {
+        [] => (1.0, 1.0),
+        [n] => (n as f64, n as f64),
+        [ref field @ .., fan_in, fan_out] => {
+            let field = field.iter().product::<usize>() as f64;
+            (field * fan_in as f64, field * fan_out as f64)
+        }
+    }
+}
+
+fn uniform<T: Element>(stream: &Stream, low: f64, high: f64, out: &mut [T]) {
+    for (block, pair) in out.chunks_mut(2).enumerate() {
+        for (x, u) in pair.iter_mut().zip(stream.uniforms(block as u64)) {
+            *x = T::from_f64(low + (high - low) * u);
+        }
+    }
+}
+
+fn normal<T: Element>(stream: &Stream, mean: f64, stddev: f64, out: &mut [T]) {
+    for (block, pair) in out.chunks_mut(2).enumerate() {
+        for (x, z) in pair.iter_mut().zip(stream.normals(block as u64)) {
+            *x = T::from_f64(mean + stddev * z);
+        }
+    }
+}
+
+/// Normal numbers no further than two standard deviations from the mean, by rejection: each element has a stream of
+/// attempts of its own (95 % need one).
+fn truncated<T: Element>(stream: &Stream, mean: f64, stddev: f64, out: &mut [T]) {
+    for (i, x) in out.iter_mut().enumerate() {
+        let attempts = (0..64u64).flat_map(|attempt| stream.normals((i as u64) << 6 | attempt));
+        let z = attempts.into_iter().find(|z| z.abs() <= 2.0).unwrap_or(0.0);
+        *x = T::from_f64(mean + stddev * z);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moments(values: &[f64]) -> (f64, f64) {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        (mean, values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n)
+    }
+
+    #[test]
+    fn glorot_uniform_has_keras_limit() {
+        let glorot = Initializer::VarianceScaling {
+            scale: 1.0,
+            mode: FanMode::FanAvg,
+            distribution: Distribution::Uniform,
+            seed: None,
+        };
+        let shape = [3, 3, 32, 64];
+        let mut out = vec![0.0f64; shape.iter().product()];
+        fill(&glorot, &shape, 1, 0, &mut out);
+        let limit = (6.0f64 / (9.0 * 96.0)).sqrt();
+        let largest = out.iter().fold(0.0f64, |a, x| a.max(x.abs()));
+        assert!(largest <= limit && largest > 0.999 * limit);
+    }
+
+    #[test]
+    fn he_normal_has_variance_2_over_fan_in() {
+        let he = Initializer::VarianceScaling {
+            scale: 2.0,
+            mode: FanMode::FanIn,
+            distribution: Distribution::TruncatedNormal,
+            seed: Some(3),
+        };
+        let mut out = vec![0.0f64; 100 * 400];
+        fill(&he, &[100, 400], 1, 0, &mut out);
+        let (mean, variance) = moments(&out);
+        assert!(mean.abs() < 0.005, "{mean}");
+        assert!((variance / 0.02 - 1.0).abs() < 0.03, "{variance}");
+        assert!(out.iter().all(|x| x.abs() <= 2.0 * 0.02f64.sqrt() / TRUNCATED_STDDEV));
+    }
+
+    #[test]
+    fn draws_depend_on_seed_and_number() {
+        let draw = |seed, index| {
+            let mut out = vec![0.0f32; 8];
+            fill(
+                &Initializer::RandomNormal { mean: 0.0, stddev: 1.0, seed: None },
+                &[8],
+                seed,
+                index,
+                &mut out,
+            );
+            out
+        };
+        assert_eq!(draw(1, 0), draw(1, 0));
+        assert_ne!(draw(1, 0), draw(1, 1));
+        assert_ne!(draw(1, 0), draw(2, 0));
+    }
+}

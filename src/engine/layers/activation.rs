@@ -1,0 +1,134 @@
+//! Activation layers, and the activation step that other layers put behind themselves.
+
+use super::{Backward, Context, Keeps, Layer, Site, Size, Step};
+use crate::activation::{Activation, From};
+use crate::conv::Scratch;
+use crate::error::{Error, Result};
+use crate::kernels::{Element, Tier};
+
+/// What a name stands for; softmax needs the shape and comes later.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Named {
+    /// Works on every element alone.
+    Elementwise(Activation),
+    /// Softmax over an axis.
+    Softmax(isize),
+}
+
+impl Named {
+    /// The activation of this name, with Keras' defaults.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn parse(name: &str) -> Result<Self> {
+        Ok(Self::Elementwise(match name {
+            "linear" => Activation::Linear,
+            "relu" => Activation::Relu,
+            "leaky_relu" => Activation::LeakyRelu { negative_slope: 0.2 },
+            "elu" => Activation::Elu { alpha: 1.0 },
+            "sigmoid" => Activation::Sigmoid,
+            "tanh" => Activation::Tanh,
+            "gelu" => Activation::Gelu,
+            "silu" | "swish" => Activation::Silu,
+            "softplus" => Activation::Softplus,
+            "softmax" => return Ok(Self::Softmax(-1)),
+            _ => return Err(Error::value("activation", "the name of an activation", format!("\"{name}\""))),
+        }))
+    }
+
+    /// Whether the result is the input.
+    pub(super) fn is_linear(self) -> bool {
+        self == Self::Elementwise(Activation::Linear)
+    }
+
+    /// Whether a kernel can apply it at the store.
+    pub(super) fn is_relu(self) -> bool {
+        self == Self::Elementwise(Activation::Relu)
+    }
+
+    /// The activation on tensors of `shape` (without the batch).
+    fn place(self, shape: &[usize]) -> Result<Activation> {
+        match self {
+            Self::Elementwise(activation) => Ok(activation),
+            Self::Softmax(axis) => {
+                let rank = shape.len();
+                // Counted from the end, or from the front with the batch as axis 0.
+                let at = if axis < 0 { axis + rank as isize } else { axis - 1 };
+                let at = usize::try_from(at).ok().filter(|&i| i < rank).ok_or_else(|| {
+                    Error::value("axis", format!("1 to {rank} or -{rank} to -1 (axis 0 is the batch)"), axis)
+                })?;
+                Ok(Activation::Softmax { size: shape[at], inner: shape[at + 1..].iter().product() })
+            }
+        }
+    }
+
+    /// The step that applies it to tensors of `shape`.
+    pub(super) fn step<T: Element>(self, shape: &[usize], tier: Tier) -> Result<Box<dyn Step<T>>> {
+        Ok(Box::new(ActivationStep { activation: self.place(shape)?, len: shape.iter().product(), tier }))
+    }
+}
+
+/// The description.
+pub(super) struct ActivationLayer(Named);
+
+impl ActivationLayer {
+    pub(super) fn named(name: &str) -> Result<Self> {
+        Named::parse(name).map(Self)
+    }
+
+    pub(super) fn softmax(axis: isize) -> Self {
+        Self(Named::Softmax(axis))
+    }
+
+    pub(super) fn rectifier(max_value: Option<f64>, negative_slope: f64, threshold: f64) -> Self {
+        let plain = max_value.is_none() && negative_slope == 0.0 && threshold == 0.0;
+        let general = Activation::Rectifier { max_value, negative_slope, threshold };
+        Self(Named::Elementwise(if plain { Activation::Relu } else { general }))
+    }
+}
+
+impl<T: Element> Layer<T> for ActivationLayer {
+    fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
+        // A wrong axis is found at build, whatever the sizes.
+        self.0.place(&vec![1; input.len()])?;
+        Ok(input.to_vec())
+    }
+
+    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+        if self.0.is_linear() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![self.0.step(site.input, site.kernels.tier)?])
+    }
+}
+
+struct ActivationStep {
+    activation: Activation,
+    len: usize,
+    tier: Tier,
+}
+
+impl<T: Element> Step<T> for ActivationStep {
+    fn input_len(&self) -> usize {
+        self.len
+    }
+
+    fn output_len(&self) -> usize {
+        self.len
+    }
+
+    fn keeps(&self) -> Keeps {
+        let input = self.activation.gradient_from() == From::Input;
+        Keeps { input, output: !input, notes: 0 }
+    }
+
+    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        self.activation.forward(self.tier, x, y);
+    }
+
+    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
+        let Backward { x, y, dy, dx: Some(dx), .. } = tensors else { return };
+        let known = if self.activation.gradient_from() == From::Input { x } else { y };
+        self.activation.backward(self.tier, known, dy, dx);
+    }
+}

@@ -1,0 +1,168 @@
+//! Convolution layers of every rank.
+
+use std::ops::Range;
+
+use super::activation::Named;
+use super::{Backward, Context, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec, spatial, window_shape};
+use crate::activation::mask_by_sign;
+use crate::conv::{self, Correlation, Epilogue, KernelGrad, Scratch, add_column_sums};
+use crate::engine::spec::ConvSpec;
+use crate::error::{Error, Result};
+use crate::geometry::ConvGeometry;
+use crate::kernels::{Element, Tier};
+
+/// The description.
+pub(super) struct Conv {
+    spec: ConvSpec,
+    rank: usize,
+    activation: Named,
+}
+
+impl Conv {
+    pub(super) fn new(spec: &ConvSpec, rank: usize) -> Result<Self> {
+        Ok(Self { spec: spec.clone(), rank, activation: Named::parse(&spec.activation)? })
+    }
+
+    fn geometry(&self, input: &[usize]) -> Result<ConvGeometry> {
+        let (sizes, channels) = input.split_at(self.rank);
+        ConvGeometry::new(&self.spec.window(), sizes, channels[0], self.spec.filters, self.spec.groups)
+    }
+}
+
+impl<T: Element> Layer<T> for Conv {
+    fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
+        let (sizes, _) = spatial(input, self.rank)?;
+        let mut shape = window_shape(&self.spec.window(), sizes)?;
+        shape.push(Some(self.spec.filters));
+        Ok(shape)
+    }
+
+    fn weights(&self, input: &[Size]) -> Result<Vec<WeightSpec>> {
+        let (_, channels) = spatial(input, self.rank)?;
+        let channels = channels.ok_or_else(|| Error::shape("input channels", "a known number", "None"))?;
+        let groups = self.spec.groups;
+        if groups == 0 || channels == 0 || channels % groups != 0 {
+            return Err(Error::shape(
+                "input channels",
+                format!("a positive multiple of groups={groups}"),
+                channels,
+            ));
+        }
+        let mut shape = self.spec.kernel_size.clone();
+        shape.extend([channels / groups, self.spec.filters]);
+        let initializer = self.spec.kernel_initializer.clone();
+        let mut weights = vec![WeightSpec { name: "kernel", shape, initializer }];
+        if self.spec.use_bias {
+            let initializer = self.spec.bias_initializer.clone();
+            weights.push(WeightSpec { name: "bias", shape: vec![self.spec.filters], initializer });
+        }
+        Ok(weights)
+    }
+
+    fn macs(&self, input: &[usize]) -> usize {
+        self.geometry(input).map_or(0, |g| g.macs())
+    }
+
+    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+        let geometry = self.geometry(site.input)?;
+        let shape: Vec<usize> =
+            geometry.axes[3 - self.rank..].iter().map(|a| a.output).chain([self.spec.filters]).collect();
+        let conv = ConvStep {
+            forward: conv::forward(&geometry, site.kernels),
+            input_grad: conv::input_grad(&geometry, site.kernels),
+            kernel_grad: KernelGrad::new(&geometry, site.kernels),
+            geometry,
+            weights: site.weights.to_vec(),
+            relu: self.activation.is_relu(),
+            masked_behind: false,
+            tier: site.kernels.tier,
+        };
+        let mut steps: Vec<Box<dyn Step<T>>> = vec![Box::new(conv)];
+        if !self.activation.is_relu() && !self.activation.is_linear() {
+            steps.push(self.activation.step(&shape, site.kernels.tier)?);
+        }
+        Ok(steps)
+    }
+}
+
+struct ConvStep<T: Element> {
+    geometry: ConvGeometry,
+    forward: Box<dyn Correlation<T>>,
+    input_grad: Box<dyn Correlation<T>>,
+    kernel_grad: KernelGrad<T>,
+    /// Kernel and, if there is one, bias.
+    weights: Vec<Range<usize>>,
+    relu: bool,
+    /// Whether the pool behind applies the mask of the ReLU.
+    masked_behind: bool,
+    tier: Tier,
+}
+
+impl<T: Element> ConvStep<T> {
+    fn masks(&self) -> bool {
+        self.relu && !self.masked_behind
+    }
+}
+
+impl<T: Element> Step<T> for ConvStep<T> {
+    fn input_len(&self) -> usize {
+        self.geometry.input_len()
+    }
+
+    fn output_len(&self) -> usize {
+        self.geometry.output_len()
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { input: true, output: self.masks(), notes: 0 }
+    }
+
+    fn weights(&self) -> &Ranges {
+        &self.weights
+    }
+
+    fn packed_len(&self) -> [usize; 2] {
+        [self.forward.packed_len(), self.input_grad.packed_len()]
+    }
+
+    fn pack(&self, pass: usize, params: &[T], packed: &mut [T]) {
+        let plan = [&self.forward, &self.input_grad][pass];
+        plan.pack(&params[self.weights[0].clone()], packed);
+    }
+
+    fn positions(&self) -> usize {
+        self.output_len() / self.geometry.c_out
+    }
+
+    fn masks_by_sign(&self) -> bool {
+        self.masks()
+    }
+
+    fn leave_mask(&mut self) {
+        self.masked_behind = true;
+    }
+
+    fn forward(&self, cx: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], scratch: &mut Scratch<T>) {
+        let bias = self.weights.get(1).map(|range| &cx.params[range.clone()]);
+        let epilogue = Epilogue { bias, relu: self.relu };
+        for (x, y) in x.chunks_exact(self.input_len()).zip(y.chunks_exact_mut(self.output_len())) {
+            self.forward.run(x, cx.packed, y, 0..self.forward.rows(), epilogue, scratch);
+        }
+    }
+
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, T>, scratch: &mut Scratch<T>) {
+        let Backward { x, y, dy, dx, grads, .. } = tensors;
+        if self.masks() {
+            mask_by_sign(self.tier, y, dy);
+        }
+        let (dkernel, dbias) = grads.split_at_mut(self.weights[0].len());
+        for (x, dy) in x.chunks_exact(self.input_len()).zip(dy.chunks_exact(self.output_len())) {
+            self.kernel_grad.run(x, dy, 0..self.kernel_grad.rows(), dkernel, scratch);
+            add_column_sums(self.tier, dy, dbias);
+        }
+        let Some(dx) = dx else { return };
+        for (dy, dx) in dy.chunks_exact(self.output_len()).zip(dx.chunks_exact_mut(self.input_len())) {
+            self.input_grad.run(dy, cx.packed, dx, 0..self.input_grad.rows(), Epilogue::NONE, scratch);
+        }
+    }
+}

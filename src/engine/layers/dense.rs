@@ -1,0 +1,178 @@
+//! The dense layer, on the last axis of its input.
+
+use std::ops::Range;
+
+use super::activation::Named;
+use super::{Backward, BatchStep, Context, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec};
+use crate::activation::mask_by_sign;
+use crate::conv::{Epilogue, Scratch, add_column_sums};
+use crate::dense::Dense;
+use crate::engine::spec::DenseSpec;
+use crate::error::{Error, Result};
+use crate::kernels::{Element, Tier};
+
+/// Rows of the weight matrix that a task of the weight gradient computes: four tiles of the largest tier.
+const GRAD_ROWS: usize = 56;
+
+/// The description.
+pub(super) struct DenseLayer {
+    spec: DenseSpec,
+    activation: Named,
+}
+
+impl DenseLayer {
+    pub(super) fn new(spec: &DenseSpec) -> Result<Self> {
+        Ok(Self { spec: spec.clone(), activation: Named::parse(&spec.activation)? })
+    }
+
+    /// Size of the last axis.
+    fn inputs(input: &[Size]) -> Result<usize> {
+        match input.last() {
+            Some(Some(n)) if *n > 0 => Ok(*n),
+            Some(Some(_)) => Err(Error::shape("last axis of the input", "at least 1 element", 0)),
+            Some(None) => Err(Error::shape(
+                "last axis of the input",
+                "a known size (set all sizes in Input, or pool globally instead of Flatten)",
+                "None",
+            )),
+            None => Err(Error::shape("input", "at least 2 axes (batch, features)", "(batch,)")),
+        }
+    }
+}
+
+impl<T: Element> Layer<T> for DenseLayer {
+    fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
+        Self::inputs(input)?;
+        let mut shape = input.to_vec();
+        shape.pop();
+        shape.push(Some(self.spec.units));
+        Ok(shape)
+    }
+
+    fn weights(&self, input: &[Size]) -> Result<Vec<WeightSpec>> {
+        let inputs = Self::inputs(input)?;
+        let units = self.spec.units;
+        if units == 0 {
+            return Err(Error::value("units", "a positive integer", 0));
+        }
+        let initializer = self.spec.kernel_initializer.clone();
+        let mut weights = vec![WeightSpec { name: "kernel", shape: vec![inputs, units], initializer }];
+        if self.spec.use_bias {
+            let initializer = self.spec.bias_initializer.clone();
+            weights.push(WeightSpec { name: "bias", shape: vec![units], initializer });
+        }
+        Ok(weights)
+    }
+
+    fn macs(&self, input: &[usize]) -> usize {
+        input.iter().product::<usize>() * self.spec.units
+    }
+
+    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+        let inputs = site.input[site.input.len() - 1];
+        let positions: usize = site.input[..site.input.len() - 1].iter().product();
+        let units = self.spec.units;
+        let mut steps: Vec<Box<dyn Step<T>>> = vec![Box::new(DenseStep {
+            dense: Dense::new(inputs, units, site.kernels),
+            inputs,
+            units,
+            positions,
+            weights: site.weights.to_vec(),
+            relu: self.activation.is_relu(),
+            tier: site.kernels.tier,
+        })];
+        if !self.activation.is_relu() && !self.activation.is_linear() {
+            let shape: Vec<usize> =
+                site.input[..site.input.len() - 1].iter().copied().chain([units]).collect();
+            steps.push(self.activation.step(&shape, site.kernels.tier)?);
+        }
+        Ok(steps)
+    }
+}
+
+struct DenseStep<T: Element> {
+    dense: Dense<T>,
+    inputs: usize,
+    units: usize,
+    /// Rows of a sample: 1, or the positions in front of the last axis.
+    positions: usize,
+    /// Kernel and, if there is one, bias.
+    weights: Vec<Range<usize>>,
+    relu: bool,
+    tier: Tier,
+}
+
+impl<T: Element> Step<T> for DenseStep<T> {
+    fn input_len(&self) -> usize {
+        self.positions * self.inputs
+    }
+
+    fn output_len(&self) -> usize {
+        self.positions * self.units
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { input: true, output: self.relu, notes: 0 }
+    }
+
+    fn weights(&self) -> &Ranges {
+        &self.weights
+    }
+
+    fn packed_len(&self) -> [usize; 2] {
+        [self.dense.packed_len(), self.dense.transposed_len()]
+    }
+
+    fn pack(&self, pass: usize, params: &[T], packed: &mut [T]) {
+        let weights = &params[self.weights[0].clone()];
+        if pass == 0 {
+            self.dense.pack(weights, packed);
+        } else {
+            self.dense.pack_transposed(weights, packed);
+        }
+    }
+
+    fn forward(&self, cx: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        let bias = self.weights.get(1).map(|range| &cx.params[range.clone()]);
+        self.dense.forward(x, cx.packed, y, Epilogue { bias, relu: self.relu });
+    }
+
+    /// Masks `dy` and computes `dx`; the weights' gradient is the batch step's.
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
+        let Backward { y, dy, dx, .. } = tensors;
+        if self.relu {
+            mask_by_sign(self.tier, y, dy);
+        }
+        if let Some(dx) = dx {
+            self.dense.input_grad(dy, cx.packed, dx);
+        }
+    }
+
+    fn batch(&self) -> Option<&dyn BatchStep<T>> {
+        Some(self)
+    }
+}
+
+impl<T: Element> BatchStep<T> for DenseStep<T> {
+    fn grad_tasks(&self) -> usize {
+        self.inputs.div_ceil(GRAD_ROWS)
+    }
+
+    fn grad_ranges(&self, task: usize) -> Vec<Range<usize>> {
+        let start = self.weights[0].start;
+        let rows = task * GRAD_ROWS..((task + 1) * GRAD_ROWS).min(self.inputs);
+        let kernel = start + rows.start * self.units..start + rows.end * self.units;
+        // The first task has the bias as well.
+        std::iter::once(kernel).chain(self.weights.get(1).filter(|_| task == 0).cloned()).collect()
+    }
+
+    fn grad(&self, x: &[T], dy: &[T], range: Range<usize>, grads: &mut [T]) {
+        if self.weights.get(1) == Some(&range) {
+            grads.fill(T::ZERO);
+            add_column_sums(self.tier, dy, grads);
+            return;
+        }
+        let first = (range.start - self.weights[0].start) / self.units;
+        self.dense.kernel_grad(x, dy, first..first + range.len() / self.units, grads);
+    }
+}

@@ -1,0 +1,108 @@
+//! Dropout: in training, elements are zeroed with probability `rate` and the others scaled by `1 / (1 - rate)`.
+//!
+//! The mask is never stored: the backward pass draws the same counter-based numbers again.
+
+use super::{Backward, Context, Layer, Random, Site, Size, Step};
+use crate::conv::Scratch;
+use crate::error::Result;
+use crate::kernels::{Element, Job, Tier};
+use crate::rng::{Purpose, Stream};
+
+/// The description.
+pub(super) struct Dropout {
+    pub(super) rate: f64,
+    pub(super) seed: Option<u64>,
+}
+
+impl<T: Element> Layer<T> for Dropout {
+    fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
+        Ok(input.to_vec())
+    }
+
+    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+        let len = site.input.iter().product();
+        // An element is kept if its 32 random bits lie below this; 2^32 keeps all, and a rate of 1 keeps none.
+        let keep_below = ((1.0 - self.rate) * 4_294_967_296.0).round() as u64;
+        let scale = T::from_f64(if self.rate < 1.0 { 1.0 / (1.0 - self.rate) } else { 0.0 });
+        Ok(vec![Box::new(Mask {
+            len,
+            keep_below,
+            scale,
+            seed: self.seed,
+            layer: site.layer,
+            tier: site.kernels.tier,
+        })])
+    }
+}
+
+struct Mask<T> {
+    len: usize,
+    keep_below: u64,
+    scale: T,
+    seed: Option<u64>,
+    layer: usize,
+    tier: Tier,
+}
+
+struct Apply<'a, T> {
+    stream: Stream,
+    keep_below: u64,
+    scale: T,
+    from: &'a [T],
+    to: &'a mut [T],
+}
+
+impl<T: Element> Job for Apply<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (block, (to, from)) in self.to.chunks_mut(4).zip(self.from.chunks(4)).enumerate() {
+            let words = self.stream.block(block as u64);
+            for ((to, from), word) in to.iter_mut().zip(from).zip(words) {
+                *to = if u64::from(word) < self.keep_below { from.mul(self.scale) } else { T::ZERO };
+            }
+        }
+    }
+}
+
+impl<T: Element> Mask<T> {
+    fn apply(&self, cx: &Context<'_, T>, random: Random, from: &[T], to: &mut [T]) {
+        let seed = self.seed.unwrap_or(random.seed);
+        for (i, (from, to)) in from.chunks_exact(self.len).zip(to.chunks_exact_mut(self.len)).enumerate() {
+            // Samples of a step are told apart by the second coordinate, layers and steps by the first.
+            let coordinate = (random.step << 16) ^ self.layer as u64;
+            let stream = Stream::new(seed, Purpose::Dropout, coordinate, (cx.first + i) as u32);
+            self.tier.vectorize(Apply { stream, keep_below: self.keep_below, scale: self.scale, from, to });
+        }
+    }
+}
+
+impl<T: Element> Step<T> for Mask<T> {
+    fn input_len(&self) -> usize {
+        self.len
+    }
+
+    fn output_len(&self) -> usize {
+        self.len
+    }
+
+    fn idle_at_inference(&self) -> bool {
+        true
+    }
+
+    fn forward(&self, cx: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        match cx.training {
+            Some(random) if self.len > 0 => self.apply(cx, random, x, y),
+            _ => y.copy_from_slice(x),
+        }
+    }
+
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
+        if let (Some(dx), Some(random)) = (tensors.dx, cx.training) {
+            if self.len > 0 {
+                self.apply(cx, random, tensors.dy, dx);
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Layers: what a description means ([`Layer`]) and what runs once the sizes are known ([`Step`]).
+//!
+//! A layer knows its shapes and weights; for a concrete input it plans one step, several, or none. Most steps work
+//! sample by sample, so that a stack of them runs depth first on a few samples that stay in cache; a step that wants
+//! the whole batch at once offers [`BatchStep`].
+
+mod activation;
+mod conv;
+mod dense;
+mod dropout;
+mod pool;
+mod rescaling;
+mod reshaping;
+
+use std::ops::Range;
+
+use super::spec::{Initializer, LayerKind, LayerSpec, Size};
+use crate::conv::Scratch;
+use crate::error::{Error, Result};
+use crate::kernels::{Element, Kernels};
+
+/// A weight of a layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightSpec {
+    /// Its name in the layer.
+    pub name: &'static str,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// How it starts.
+    pub initializer: Initializer,
+}
+
+impl WeightSpec {
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Where the weights of a layer are in the flat buffers, in the order in which the layer named them.
+pub type Ranges = [Range<usize>];
+
+/// What planning needs besides the input size.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a, T: 'static> {
+    /// Sizes of the input, without the batch.
+    pub input: &'a [usize],
+    /// Place of the layer's weights.
+    pub weights: &'a Ranges,
+    /// The kernels in use.
+    pub kernels: &'static Kernels<T>,
+    /// Number of the layer in the model: a coordinate of its random numbers.
+    pub layer: usize,
+}
+
+/// What a description means.
+pub trait Layer<T: Element>: Send + Sync {
+    /// Sizes of the output, without the batch.
+    ///
+    /// # Errors
+    /// The input does not fit.
+    fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>>;
+
+    /// The weights, in Keras' order.
+    ///
+    /// # Errors
+    /// The input does not fit or leaves a weight's size open.
+    fn weights(&self, input: &[Size]) -> Result<Vec<WeightSpec>> {
+        let _ = input;
+        Ok(Vec::new())
+    }
+
+    /// Multiply-adds of one sample.
+    fn macs(&self, input: &[usize]) -> usize {
+        let _ = input;
+        0
+    }
+
+    /// Plans the steps for a concrete input.
+    ///
+    /// # Errors
+    /// The input does not fit.
+    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>>;
+}
+
+/// Which tensors a gradient is computed from, besides `dy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keeps {
+    /// The input.
+    pub input: bool,
+    /// The output.
+    pub output: bool,
+    /// Bytes a sample that the forward pass writes down.
+    pub notes: usize,
+}
+
+/// Where random numbers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Random {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Optimizer steps taken.
+    pub step: u64,
+}
+
+/// What steps see of the network while they run.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a, T> {
+    /// All parameters.
+    pub params: &'a [T],
+    /// This step's packed weights.
+    pub packed: &'a [T],
+    /// Number of the first sample in the batch.
+    pub first: usize,
+    /// Samples.
+    pub samples: usize,
+    /// None at inference, where dropout and its like do nothing.
+    pub training: Option<Random>,
+}
+
+/// Tensors of a backward call.
+#[derive(Debug)]
+pub struct Backward<'a, T> {
+    /// The input, if kept.
+    pub x: &'a [T],
+    /// The output, if kept.
+    pub y: &'a [T],
+    /// What the forward pass wrote down.
+    pub notes: &'a [u8],
+    /// Gradient of the output; free to be overwritten.
+    pub dy: &'a mut [T],
+    /// Gradient of the input, where anybody wants it.
+    pub dx: Option<&'a mut [T]>,
+    /// Gradient of this step's weights, in the order of its [`Step::weights`]; contributions are added.
+    pub grads: &'a mut [T],
+}
+
+/// One planned operation.
+pub trait Step<T: Element>: Send + Sync {
+    /// Elements of one input sample.
+    fn input_len(&self) -> usize;
+
+    /// Elements of one output sample.
+    fn output_len(&self) -> usize;
+
+    /// What the backward pass looks at.
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    /// Places of this step's weights, in the order of its gradients.
+    fn weights(&self) -> &Ranges {
+        &[]
+    }
+
+    /// Elements of the weights packed for the forward and for the backward pass.
+    fn packed_len(&self) -> [usize; 2] {
+        [0, 0]
+    }
+
+    /// Packs the weights for one of the two passes.
+    fn pack(&self, pass: usize, params: &[T], packed: &mut [T]) {
+        let _ = (pass, params, packed);
+    }
+
+    /// Positions of the output that share this step's weights.
+    fn positions(&self) -> usize {
+        1
+    }
+
+    /// Whether the backward pass masks `dy` by the sign of the output (a fused ReLU).
+    fn masks_by_sign(&self) -> bool {
+        false
+    }
+
+    /// Leaves that mask to the max-pool behind; the output need not be kept any more.
+    fn leave_mask(&mut self) {}
+
+    /// Applies the mask of the step in front as well. Returns whether this step can.
+    fn take_mask(&mut self) -> bool {
+        false
+    }
+
+    /// Whether output equals input at inference.
+    fn idle_at_inference(&self) -> bool {
+        false
+    }
+
+    /// Computes the outputs of some samples.
+    fn forward(&self, cx: &Context<'_, T>, x: &[T], y: &mut [T], notes: &mut [u8], scratch: &mut Scratch<T>);
+
+    /// Computes the gradients of some samples.
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, T>, scratch: &mut Scratch<T>);
+
+    /// The step as one that wants the whole batch.
+    fn batch(&self) -> Option<&dyn BatchStep<T>> {
+        None
+    }
+}
+
+/// A step whose weight gradient is a sum over the whole batch, cut by weights and not by samples.
+pub trait BatchStep<T: Element>: Send + Sync {
+    /// In how many tasks the weight gradient is cut; a matter of the shapes only.
+    fn grad_tasks(&self) -> usize;
+
+    /// Parts of the gradients that a task computes, as ranges of the flat buffers.
+    fn grad_ranges(&self, task: usize) -> Vec<Range<usize>>;
+
+    /// Computes the part `range` (one of a task's `grad_ranges`) from all inputs and all (masked) output gradients.
+    fn grad(&self, x: &[T], dy: &[T], range: Range<usize>, grads: &mut [T]);
+}
+
+/// The layer that a description means.
+///
+/// # Errors
+/// The description asks for what does not exist.
+pub fn layer<T: Element>(spec: &LayerSpec) -> Result<Box<dyn Layer<T>>> {
+    use LayerKind as Kind;
+    Ok(match &spec.kind {
+        Kind::Input { .. } => {
+            return Err(Error::value("", "one Input, the first of the layers", "another one"));
+        }
+        Kind::Rescaling { scale, offset } => Box::new(rescaling::Rescaling::new(*scale, *offset)),
+        Kind::Conv1D(conv) => Box::new(conv::Conv::new(conv, 1)?),
+        Kind::Conv2D(conv) => Box::new(conv::Conv::new(conv, 2)?),
+        Kind::Conv3D(conv) => Box::new(conv::Conv::new(conv, 3)?),
+        Kind::MaxPooling1D(pool) => Box::new(pool::Pool::max(pool, 1)),
+        Kind::MaxPooling2D(pool) => Box::new(pool::Pool::max(pool, 2)),
+        Kind::MaxPooling3D(pool) => Box::new(pool::Pool::max(pool, 3)),
+        Kind::AveragePooling1D(pool) => Box::new(pool::Pool::average(pool, 1)),
+        Kind::AveragePooling2D(pool) => Box::new(pool::Pool::average(pool, 2)),
+        Kind::AveragePooling3D(pool) => Box::new(pool::Pool::average(pool, 3)),
+        Kind::GlobalAveragePooling1D { keepdims } => {
+            Box::new(pool::GlobalAverage { rank: 1, keepdims: *keepdims })
+        }
+        Kind::GlobalAveragePooling2D { keepdims } => {
+            Box::new(pool::GlobalAverage { rank: 2, keepdims: *keepdims })
+        }
+        Kind::GlobalAveragePooling3D { keepdims } => {
+            Box::new(pool::GlobalAverage { rank: 3, keepdims: *keepdims })
+        }
+        Kind::Flatten {} => Box::new(reshaping::Flatten),
+        Kind::Dense(dense) => Box::new(dense::DenseLayer::new(dense)?),
+        Kind::Activation { activation } => Box::new(activation::ActivationLayer::named(activation)?),
+        Kind::ReLU { max_value, negative_slope, threshold } => {
+            Box::new(activation::ActivationLayer::rectifier(*max_value, *negative_slope, *threshold))
+        }
+        Kind::Softmax { axis } => Box::new(activation::ActivationLayer::softmax(*axis)),
+        Kind::Dropout { rate, seed } => Box::new(dropout::Dropout { rate: *rate, seed: *seed }),
+    })
+}
+
+/// Splits a shape of a known rank into spatial sizes and channels.
+fn spatial(input: &[Size], rank: usize) -> Result<(&[Size], Size)> {
+    match input {
+        [sizes @ .., channels] if sizes.len() == rank => Ok((sizes, *channels)),
+        _ => Err(Error::shape(
+            "input",
+            format!("{} axes (batch, {rank} spatial, channels)", rank + 2),
+            super::shape_text(input),
+        )),
+    }
+}
+
+/// The known sizes of a shape.
+fn known(sizes: &[Size]) -> Option<Vec<usize>> {
+    sizes.iter().copied().collect()
+}
+
+/// Output sizes of a window, axis by axis; unknown ones stay unknown.
+fn window_shape(window: &crate::geometry::Window, sizes: &[Size]) -> Result<Vec<Size>> {
+    use crate::geometry::{AXES, Padding, Window};
+    (0..sizes.len())
+        .map(|i| {
+            let Some(size) = sizes[i] else { return Ok(None) };
+            let pick = |list: &[usize]| list.get(i).map_or_else(Vec::new, |&n| vec![n]);
+            let padding = match &window.padding {
+                Padding::Explicit(pairs) => Padding::Explicit(pairs.get(i).copied().into_iter().collect()),
+                rule => rule.clone(),
+            };
+            let axis = Window {
+                kernel: pick(&window.kernel),
+                stride: pick(&window.stride),
+                dilation: pick(&window.dilation),
+                padding,
+            };
+            Ok(Some(axis.place(&[size])?[AXES - 1].output))
+        })
+        .collect()
+}

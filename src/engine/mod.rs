@@ -1,0 +1,621 @@
+//! Whole training and inference steps of a sequential model.
+//!
+//! A [`Network`] is built from a description once. A step is one call: it gathers a batch, runs forward, loss and
+//! backward, refuses the update if anything is not finite, and updates, on memory that was planned before.
+
+pub mod init;
+pub mod layers;
+mod loss;
+mod optim;
+mod plan;
+mod run;
+pub mod source;
+pub mod spec;
+
+use std::ops::Range;
+use std::sync::atomic::AtomicUsize;
+
+use layers::{Layer, Random};
+use optim::Rates;
+pub use plan::Purpose;
+use plan::{Placed, Schedule, Steps, Work};
+use run::{AllFinite, Batch, Goal, Memory, State, StepProgram};
+use source::Source;
+use spec::{CompileSpec, LayerKind, LayerSpec, ModelSpec, Size};
+
+use crate::error::{Error, Result};
+use crate::kernels::{Element, Kernels, Tier};
+use crate::parallel::{self, Interrupt, Shared};
+
+/// Input shapes whose plans are kept, and batch sizes for each.
+const PLANS: usize = 8;
+/// Multiply-adds below which a program stays on the calling thread: waking a helper costs some 20 microseconds.
+const SERIAL_MACS: usize = 2_000_000;
+/// Elements between weights in the flat buffers: they start on a cache line.
+const ALIGN: usize = 16;
+
+/// A shape for messages, with the batch: `(batch, 28, None, 1)`.
+pub(crate) fn shape_text(sizes: &[Size]) -> String {
+    let sizes = sizes.iter().map(|size| size.map_or_else(|| "None".to_string(), |n| n.to_string()));
+    format!("({})", std::iter::once("batch".to_string()).chain(sizes).collect::<Vec<_>>().join(", "))
+}
+
+/// A weight of a network.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    /// Position of its layer in the description.
+    pub layer: usize,
+    /// Its name in the layer.
+    pub name: &'static str,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its place in the flat buffers.
+    pub range: Range<usize>,
+    /// Whether the optimizer updates it.
+    pub trainable: bool,
+}
+
+/// Sums over a batch: loss and its count, `(sum, count)` per metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// Sum of the loss elements, weighted.
+    pub loss: f64,
+    /// Their number.
+    pub count: f64,
+    /// The metrics.
+    pub metrics: Vec<(f64, f64)>,
+}
+
+/// The data of a step, borrowed from the caller.
+#[derive(Debug, Clone)]
+pub struct Data<'a> {
+    /// Inputs.
+    pub x: Source<'a>,
+    /// Labels.
+    pub y: Source<'a>,
+    /// A weight per row of `x`.
+    pub sample_weight: Option<&'a [f64]>,
+    /// Rows of the batch; None for all.
+    pub indices: Option<&'a [i64]>,
+}
+
+/// Loss, metrics and optimizer, with the optimizer's state.
+struct Compiled<T: Element> {
+    spec: CompileSpec,
+    slots: Vec<Shared<T>>,
+}
+
+/// Plans for one input shape.
+struct Plans<T: Element> {
+    shape: Vec<usize>,
+    steps: Steps<T>,
+    schedules: Vec<Schedule>,
+}
+
+/// A built model.
+pub struct Network<T: Element> {
+    specs: Vec<LayerSpec>,
+    layers: Vec<Box<dyn Layer<T>>>,
+    input: Vec<Size>,
+    output_shapes: Vec<Vec<Size>>,
+    weights: Vec<Weight>,
+    params: Shared<T>,
+    grads: Shared<T>,
+    /// Counts changes of the parameters, so that packed copies know when they are old.
+    version: u64,
+    compiled: Option<Compiled<T>>,
+    iterations: u64,
+    blocks: Vec<Range<usize>>,
+    plans: Vec<Plans<T>>,
+    memory: Memory<T>,
+    kernels: &'static Kernels<T>,
+}
+
+impl<T: Element> Network<T> {
+    /// Builds a model and draws its initial weights.
+    ///
+    /// # Errors
+    /// A layer does not fit its input; the message names it.
+    pub fn new(spec: ModelSpec, seed: u64) -> Result<Self> {
+        Self::on_tier(spec, seed, Tier::current()?)
+    }
+
+    /// The same on a chosen tier.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn on_tier(spec: ModelSpec, seed: u64, tier: Tier) -> Result<Self> {
+        let mut specs = spec.layers.into_iter();
+        let Some(LayerSpec { kind: LayerKind::Input { shape: input }, name }) = specs.next() else {
+            return Err(Error::value("layers", "an Input in front", "none"));
+        };
+        if input.is_empty() || input.contains(&Some(0)) {
+            return Err(Error::shape(
+                name,
+                "positive sizes or None, the last of them channels",
+                shape_text(&input),
+            ));
+        }
+        let specs: Vec<LayerSpec> = specs.collect();
+        let mut layers = Vec::with_capacity(specs.len());
+        let mut weights: Vec<Weight> = Vec::new();
+        let mut initializers = Vec::new();
+        let mut output_shapes = vec![input.clone()];
+        let mut len: usize = 0;
+        for (i, spec) in specs.iter().enumerate() {
+            let shape = &output_shapes[i];
+            let locate = |error: Error| error.in_layer(&spec.name);
+            let layer = layers::layer::<T>(spec).map_err(locate)?;
+            for weight in layer.weights(shape).map_err(locate)? {
+                let elements = weight.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+                let end = elements.and_then(|n| len.checked_add(n)).filter(|&n| n < isize::MAX as usize / 64);
+                let end = end.ok_or_else(|| {
+                    Error::value(
+                        &spec.name,
+                        "weights that fit the address space",
+                        format!("{:?}", weight.shape),
+                    )
+                })?;
+                weights.push(Weight {
+                    layer: i + 1,
+                    name: weight.name,
+                    shape: weight.shape,
+                    range: len..end,
+                    trainable: true,
+                });
+                initializers.push(weight.initializer);
+                len = end.next_multiple_of(ALIGN);
+            }
+            let output = layer.output_shape(shape).map_err(locate)?;
+            output_shapes.push(output);
+            layers.push(layer);
+        }
+        let mut network = Self {
+            specs,
+            layers,
+            input,
+            output_shapes,
+            weights,
+            params: Shared::zeroed(len),
+            grads: Shared::zeroed(len),
+            version: 1,
+            compiled: None,
+            iterations: 0,
+            blocks: Vec::new(),
+            plans: Vec::new(),
+            memory: Memory {
+                arena: Shared::zeroed(0),
+                notes: Shared::zeroed(0),
+                scores: Shared::zeroed(0),
+                workers: Vec::new(),
+            },
+            kernels: Kernels::of(tier),
+        };
+        for (i, (weight, initializer)) in network.weights.iter().zip(&initializers).enumerate() {
+            let out = &mut network.params.get_mut()[weight.range.clone()];
+            init::fill(initializer, &weight.shape, seed, i, out);
+        }
+        network.cut_blocks();
+        Ok(network)
+    }
+
+    /// Output sizes of every layer of the description, the input included, without the batch.
+    pub fn output_shapes(&self) -> &[Vec<Size>] {
+        &self.output_shapes
+    }
+
+    /// The weights, in Keras' order.
+    pub fn weights(&self) -> &[Weight] {
+        &self.weights
+    }
+
+    /// Multiply-adds of one sample in every layer of the description; None where sizes are unknown.
+    pub fn macs(&self) -> Vec<Option<usize>> {
+        let shapes = self.output_shapes.iter();
+        let known = |shape: &Vec<Size>| shape.iter().copied().collect::<Option<Vec<usize>>>();
+        let of_layers =
+            self.layers.iter().zip(shapes).map(|(layer, shape)| known(shape).map(|s| layer.macs(&s)));
+        std::iter::once(Some(0)).chain(of_layers).collect()
+    }
+
+    /// Optimizer steps taken.
+    pub fn iterations(&self) -> u64 {
+        self.iterations
+    }
+
+    /// The elements of weight `index`.
+    pub fn weight(&mut self, index: usize) -> &[T] {
+        &self.params.get_mut()[self.weights[index].range.clone()]
+    }
+
+    /// The last gradient of weight `index`.
+    pub fn gradient(&mut self, index: usize) -> &[T] {
+        &self.grads.get_mut()[self.weights[index].range.clone()]
+    }
+
+    /// Replaces weight `index`; the caller has checked its length.
+    ///
+    /// # Errors
+    /// The length is another.
+    pub fn set_weight(&mut self, index: usize, values: &[T]) -> Result<()> {
+        let weight = &self.weights[index];
+        if weight.range.len() != values.len() {
+            return Err(Error::shape(
+                weight.name,
+                format!("{:?}", weight.shape),
+                format!("{} elements", values.len()),
+            ));
+        }
+        self.params.get_mut()[weight.range.clone()].copy_from_slice(values);
+        self.version += 1;
+        Ok(())
+    }
+
+    /// Freezes or thaws a layer of the description.
+    pub fn set_trainable(&mut self, layer: usize, trainable: bool) {
+        for weight in self.weights.iter_mut().filter(|w| w.layer == layer) {
+            weight.trainable = trainable;
+        }
+        self.cut_blocks();
+    }
+
+    /// Cuts the trainable weights into the optimizer's tasks.
+    fn cut_blocks(&mut self) {
+        self.blocks = self
+            .weights
+            .iter()
+            .filter(|w| w.trainable)
+            .flat_map(|w| (0..plan::flat_blocks(&w.range)).map(|block| plan::flat_block(&w.range, block)))
+            .collect();
+    }
+
+    /// Sets optimizer, loss and metrics; the optimizer starts afresh.
+    ///
+    /// # Errors
+    /// The loss does not fit the output.
+    pub fn compile(&mut self, spec: CompileSpec) -> Result<()> {
+        let slots = spec.optimizer.as_ref().map_or(&[][..], |o| o.slots());
+        let slots = slots.iter().map(|_| Shared::zeroed(self.params.len())).collect();
+        self.compiled = Some(Compiled { spec, slots });
+        self.iterations = 0;
+        Ok(())
+    }
+
+    /// Names and elements of the optimizer's slots.
+    pub fn optimizer_state(&mut self) -> Vec<(&'static str, &[T])> {
+        let Some(Compiled { spec, slots }) = &mut self.compiled else { return Vec::new() };
+        let names = spec.optimizer.as_ref().map_or(&[][..], |o| o.slots());
+        names.iter().copied().zip(slots.iter_mut().map(|slot| &*slot.get_mut())).collect()
+    }
+
+    /// Restores the slots, all or none, and the number of steps taken.
+    ///
+    /// # Errors
+    /// They are not those of the compiled optimizer.
+    pub fn set_optimizer_state(&mut self, state: &[(String, Vec<T>)], iterations: u64) -> Result<()> {
+        let own: Vec<(&str, usize)> =
+            self.optimizer_state().iter().map(|(name, v)| (*name, v.len())).collect();
+        let given: Vec<(&str, usize)> = state.iter().map(|(name, v)| (name.as_str(), v.len())).collect();
+        let sorted = |mut list: Vec<(&str, usize)>| {
+            list.sort_unstable();
+            format!("{list:?}")
+        };
+        let (own, given) = (sorted(own), sorted(given));
+        if own != given {
+            return Err(Error::shape("optimizer state", format!("slots {own}"), given));
+        }
+        if let Some(Compiled { spec, slots }) = &mut self.compiled {
+            let names = spec.optimizer.as_ref().map_or(&[][..], |o| o.slots());
+            for (name, slot) in names.iter().zip(slots) {
+                for (_, values) in state.iter().filter(|(given, _)| given == name) {
+                    slot.get_mut().copy_from_slice(values);
+                }
+            }
+        }
+        self.iterations = iterations;
+        Ok(())
+    }
+
+    /// Bytes that a step on `batch` samples takes besides the data set: parameters, optimizer state, plan.
+    ///
+    /// # Errors
+    /// A size of the input is unknown, or a layer does not fit it.
+    pub fn memory(&mut self, batch: usize, training: bool) -> Result<usize> {
+        let shape: Option<Vec<usize>> = self.input.iter().copied().collect();
+        let shape = shape.ok_or_else(|| Error::value("Input", "known sizes", shape_text(&self.input)))?;
+        let purpose = if training { Purpose::Train } else { Purpose::Infer };
+        let (plan, schedule) = self.plan(&shape, batch.max(1), purpose)?;
+        let plans = &self.plans[plan];
+        let schedule = &plans.schedules[schedule];
+        let arena = schedule.arena_len(parallel::threads()) * size_of::<T>() + schedule.notes_len;
+        let slots = self.compiled.as_ref().map_or(0, |c| c.slots.len());
+        let flat = self.params.len() * size_of::<T>() * if training { 2 + slots } else { 1 };
+        Ok(arena + flat + plans.steps.bytes())
+    }
+
+    /// Finds or makes the plan for an input shape, batch and purpose: its place in `plans` and in its `schedules`.
+    fn plan(&mut self, shape: &[usize], batch: usize, purpose: Purpose) -> Result<(usize, usize)> {
+        let at = match self.plans.iter().position(|p| p.shape == shape) {
+            Some(at) => at,
+            None => {
+                let ranges: Vec<Vec<Range<usize>>> = (1..=self.layers.len())
+                    .map(|layer| {
+                        self.weights.iter().filter(|w| w.layer == layer).map(|w| w.range.clone()).collect()
+                    })
+                    .collect();
+                let placed = self.layers.iter().enumerate().map(|(i, layer)| Placed {
+                    layer: layer.as_ref(),
+                    name: &self.specs[i].name,
+                    index: i + 1,
+                    weights: &ranges[i],
+                });
+                let steps = Steps::new(placed, shape, self.kernels)?;
+                if self.plans.len() == PLANS {
+                    self.plans.remove(0);
+                }
+                self.plans.push(Plans { shape: shape.to_vec(), steps, schedules: Vec::new() });
+                self.plans.len() - 1
+            }
+        };
+        let plans = &mut self.plans[at];
+        let found = plans.schedules.iter().position(|s| s.batch == batch && s.purpose == purpose);
+        let schedule = found.unwrap_or_else(|| {
+            if plans.schedules.len() == PLANS {
+                plans.schedules.remove(0);
+            }
+            plans.schedules.push(Schedule::new(&plans.steps, batch, purpose));
+            plans.schedules.len() - 1
+        });
+        Ok((at, schedule))
+    }
+
+    /// Checks `x` against the model's input and returns the sizes of a sample.
+    fn check_input(&self, x: &Source<'_>) -> Result<Vec<usize>> {
+        let sizes = x.shape.get(1..).unwrap_or(&[]);
+        let fits = sizes.len() == self.input.len()
+            && sizes.iter().zip(&self.input).all(|(n, want)| want.is_none_or(|want| want == *n));
+        if !fits || sizes.contains(&0) {
+            let got: Vec<Size> = sizes.iter().map(|&n| Some(n)).collect();
+            return Err(Error::shape("x", shape_text(&self.input), shape_text(&got)));
+        }
+        Ok(sizes.to_vec())
+    }
+
+    /// Checks lengths and row numbers; returns the batch size.
+    fn check_rows(data: &Data<'_>) -> Result<usize> {
+        let rows = data.x.rows();
+        if data.y.rows() != rows {
+            return Err(Error::shape("y", format!("{rows} samples, as x has"), data.y.rows()));
+        }
+        if let Some(weights) = data.sample_weight.filter(|w| w.len() != rows) {
+            return Err(Error::shape(
+                "sample_weight",
+                format!("{rows} numbers, one per sample of x"),
+                weights.len(),
+            ));
+        }
+        if let Some(indices) = data.indices {
+            let outside = indices.iter().find(|&&i| usize::try_from(i).map_or(true, |i| i >= rows));
+            if let Some(outside) = outside {
+                return Err(Error::value(
+                    "indices",
+                    format!("numbers from 0 to {}", rows.saturating_sub(1)),
+                    outside,
+                ));
+            }
+        }
+        match data.indices.map_or(rows, <[i64]>::len) {
+            0 => Err(Error::shape("x", "at least 1 sample", 0)),
+            batch => Ok(batch),
+        }
+    }
+
+    /// One optimizer step. Nothing has changed if it fails.
+    ///
+    /// # Errors
+    /// Data that do not fit, a loss or gradient that is not finite, an interrupt.
+    pub fn train_step(
+        &mut self,
+        data: &Data<'_>,
+        learning_rate: f64,
+        seed: u64,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Scores> {
+        let optimizer = self.compiled.as_ref().map(|c| c.spec.optimizer.is_some());
+        if optimizer != Some(true) {
+            return Err(Error::value("model", "a compiled optimizer", "none; call compile() first"));
+        }
+        if !learning_rate.is_finite() {
+            return Err(Error::value("learning rate", "a finite number", learning_rate));
+        }
+        let scores = self.scored_step(data, Some((learning_rate, seed)), interrupt)?;
+        self.iterations += 1;
+        self.version += 1;
+        Ok(scores)
+    }
+
+    /// Loss and metrics in inference mode.
+    ///
+    /// # Errors
+    /// Data that do not fit, an interrupt.
+    pub fn evaluate_step(&mut self, data: &Data<'_>, interrupt: Interrupt<'_>) -> Result<Scores> {
+        self.scored_step(data, None, interrupt)
+    }
+
+    fn scored_step(
+        &mut self,
+        data: &Data<'_>,
+        train: Option<(f64, u64)>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Scores> {
+        let shape = self.check_input(&data.x)?;
+        let batch = Self::check_rows(data)?;
+        let purpose = if train.is_some() { Purpose::Train } else { Purpose::Infer };
+        let (plan, schedule) = self.plan(&shape, batch, purpose)?;
+        let Some(compiled) = &self.compiled else {
+            return Err(Error::value("model", "a compiled loss", "none; call compile() first"));
+        };
+        let output = &self.plans[plan].steps.output_shape;
+        let Some((channels, positions)) = output.split_last() else {
+            return Err(Error::shape("model", "an output with at least one axis", "none"));
+        };
+        compiled.spec.loss.check(&data.y, output)?;
+        let rows = (0..batch).map(|i| data.indices.map_or(i, |indices| indices[i] as usize));
+        let count = compiled.spec.loss.count(&data.y, rows, positions.iter().product(), *channels)?;
+        let per_sample = run::scores_len(&compiled.spec);
+        if self.memory.scores.len() < per_sample * batch {
+            self.memory.scores = Shared::zeroed(per_sample * batch);
+        }
+        let batch_data = Batch {
+            x: &data.x,
+            y: Some(&data.y),
+            sample_weight: data.sample_weight,
+            indices: data.indices,
+            first: 0,
+            count,
+        };
+        let rates = train.map(|(learning_rate, _)| Rates { learning_rate, iterations: self.iterations });
+        let training = train.map(|(_, seed)| Random { seed, step: self.iterations });
+        self.execute((plan, schedule), batch_data, Extent::Scores(rates), training, interrupt)?;
+
+        let scores = self.memory.scores.get_mut();
+        let metrics = (per_sample - 1) / 2;
+        let mut sums = Scores { loss: 0.0, count, metrics: vec![(0.0, 0.0); metrics] };
+        for sample in scores[..per_sample * batch].chunks_exact(per_sample) {
+            sums.loss += sample[0];
+            for (sum, pair) in sums.metrics.iter_mut().zip(sample[1..].chunks_exact(2)) {
+                *sum = (sum.0 + pair[0], sum.1 + pair[1]);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Outputs of all rows of `x`, in batches of `batch_size`, and their shape.
+    ///
+    /// # Errors
+    /// Data that do not fit, an interrupt.
+    pub fn predict(
+        &mut self,
+        x: &Source<'_>,
+        batch_size: usize,
+        training: Option<u64>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<(Vec<T>, Vec<usize>)> {
+        let shape = self.check_input(x)?;
+        let rows = x.rows();
+        let purpose = if training.is_some() { Purpose::Train } else { Purpose::Infer };
+        let training = training.map(|seed| Random { seed, step: self.iterations });
+        let (plan, _) = self.plan(&shape, batch_size.clamp(1, rows.max(1)), purpose)?;
+        let mut output = vec![rows];
+        output.extend(&self.plans[plan].steps.output_shape);
+        let len: usize = output[1..].iter().product();
+        let mut result = vec![T::ZERO; rows * len];
+        for first in (0..rows).step_by(batch_size.max(1)) {
+            let batch = batch_size.min(rows - first);
+            let (plan, schedule) = self.plan(&shape, batch, purpose)?;
+            let data = Batch { x, y: None, sample_weight: None, indices: None, first, count: 0.0 };
+            self.execute((plan, schedule), data, Extent::Outputs, training, interrupt)?;
+            let place = self.plans[plan].schedules[schedule].values.last();
+            if let Some(plan::Place::Batch(start)) = place {
+                let values = &self.memory.arena.get_mut()[*start..start + batch * len];
+                result[first * len..(first + batch) * len].copy_from_slice(values);
+            }
+            if interrupt() {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok((result, output))
+    }
+
+    /// Runs a plan on a batch.
+    fn execute(
+        &mut self,
+        (plan, schedule): (usize, usize),
+        batch: Batch<'_, '_>,
+        extent: Extent,
+        training: Option<Random>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<()> {
+        let Plans { steps, schedules, .. } = &self.plans[plan];
+        let plan_of_batch = &schedules[schedule];
+        let optimizer = self.compiled.as_ref().and_then(|c| c.spec.optimizer.as_ref());
+        let update = match extent {
+            Extent::Scores(Some(rates)) => optimizer.map(|optimizer| (optimizer, rates)),
+            _ => None,
+        };
+        let passes = 1 + usize::from(update.is_some());
+        let mut phases: Vec<Vec<(Work, usize)>> = Vec::with_capacity(16);
+        let stale = (0..passes).filter(|&pass| steps.packed_version[pass] != self.version);
+        phases.push(stale.flat_map(|pass| steps.pack_work(pass)).collect());
+        phases.extend(plan_of_batch.forward.iter().cloned());
+        if extent != Extent::Outputs {
+            phases.push(plan_of_batch.loss.clone());
+        }
+        if update.is_some() {
+            phases.extend(plan_of_batch.backward.iter().cloned());
+            phases.push(vec![(Work::Update, self.blocks.len())]);
+        }
+        let work = steps.macs() * plan_of_batch.batch * if update.is_some() { 3 } else { 1 };
+        let workers = if work < SERIAL_MACS { 1 } else { parallel::threads() };
+        self.memory.reserve(plan_of_batch, workers);
+        let training_step = update.is_some();
+        let program = StepProgram {
+            steps,
+            schedule: plan_of_batch,
+            memory: &self.memory,
+            state: State {
+                params: &self.params,
+                grads: &self.grads,
+                slots: self.compiled.as_ref().map_or(&[], |c| &c.slots),
+                blocks: &self.blocks,
+            },
+            batch,
+            goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update },
+            training,
+            kernels: self.kernels,
+            phases,
+            bad_layer: AtomicUsize::new(usize::MAX),
+        };
+        parallel::execute(&program, workers, interrupt)?;
+        let bad = program.bad_layer.into_inner();
+        for version in &mut self.plans[plan].steps.packed_version[..passes] {
+            *version = self.version;
+        }
+        if training_step && bad != usize::MAX {
+            return Err(self.blame(plan, schedule, bad));
+        }
+        Ok(())
+    }
+
+    /// Names the first layer whose output is not finite, else what the step found.
+    fn blame(&mut self, plan: usize, schedule: usize, bad: usize) -> Error {
+        let Plans { steps, schedules, .. } = &self.plans[plan];
+        let schedule = &schedules[schedule];
+        let arena = self.memory.arena.get_mut();
+        for (t, place) in schedule.values.iter().enumerate().skip(1) {
+            let planned = &steps.steps[schedule.active[t - 1]];
+            if let plan::Place::Batch(start) = *place {
+                let values = &arena[start..start + planned.step.output_len() * schedule.batch];
+                if !self.kernels.tier.vectorize(AllFinite(values)) {
+                    return Error::NonFinite {
+                        what: "the output",
+                        layer: self.specs[planned.layer - 1].name.clone(),
+                    };
+                }
+            }
+        }
+        if bad == run::BAD_LOSS {
+            return Error::NonFinite { what: "the loss", layer: "the model".to_string() };
+        }
+        Error::NonFinite { what: "the gradient", layer: self.specs[bad - 1].name.clone() }
+    }
+}
+
+/// How far a program goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Extent {
+    /// To the outputs.
+    Outputs,
+    /// To loss and metrics, and with rates to the update.
+    Scores(Option<Rates>),
+}

@@ -1,0 +1,414 @@
+//! One step of a network as a program for the thread pool.
+
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::layers::{Backward, Context, Random};
+use super::loss::{Sample, Scorer};
+use super::optim::Rates;
+use super::plan::{Place, Planned, Schedule, Steps, Work, batch_samples, flat_block};
+use super::source::Source;
+use super::spec::{CompileSpec, Optimizer, Reduction};
+use crate::conv::Scratch;
+use crate::error::Result;
+use crate::kernels::{Element, Job, Kernels};
+use crate::parallel::{Program, Reading, Shared, Writing, lock};
+
+/// Memory that outlives a step and is shared by all plans.
+#[derive(Debug)]
+pub(super) struct Memory<T: Element> {
+    pub arena: Shared<T>,
+    pub notes: Shared<u8>,
+    /// Loss and metrics of every sample.
+    pub scores: Shared<f64>,
+    pub workers: Vec<Mutex<Worker<T>>>,
+}
+
+impl<T: Element> Memory<T> {
+    /// Makes room for a schedule and a number of workers. Contents are lost when it grows: nothing lives across steps.
+    pub(super) fn reserve(&mut self, schedule: &Schedule, workers: usize) {
+        if self.arena.len() < schedule.arena_len(workers) {
+            self.arena = Shared::zeroed(schedule.arena_len(workers));
+        }
+        if self.notes.len() < schedule.notes_len {
+            self.notes = Shared::zeroed(schedule.notes_len);
+        }
+        while self.workers.len() < workers {
+            self.workers.push(Mutex::default());
+        }
+    }
+}
+
+/// What a worker keeps for itself.
+#[derive(Debug, Default)]
+pub(super) struct Worker<T: Element> {
+    scratch: Scratch<T>,
+    rows: [Vec<f64>; 2],
+}
+
+/// What the optimizer works on.
+pub(super) struct State<'a, T: Element> {
+    pub params: &'a Shared<T>,
+    pub grads: &'a Shared<T>,
+    pub slots: &'a [Shared<T>],
+    /// Blocks of trainable weights, none across two weights.
+    pub blocks: &'a [Range<usize>],
+}
+
+/// The data of a step.
+pub(super) struct Batch<'a, 'b> {
+    pub x: &'a Source<'b>,
+    pub y: Option<&'a Source<'b>>,
+    pub sample_weight: Option<&'a [f64]>,
+    /// Rows of the batch; None for the first ones.
+    pub indices: Option<&'a [i64]>,
+    /// First row, if there are no indices.
+    pub first: usize,
+    /// Loss elements of the batch.
+    pub count: f64,
+}
+
+impl Batch<'_, '_> {
+    fn row(&self, sample: usize) -> usize {
+        self.indices.map_or(self.first + sample, |indices| indices[sample] as usize)
+    }
+}
+
+/// What a program does besides computing outputs.
+pub(super) struct Goal<'a> {
+    pub compiled: Option<&'a CompileSpec>,
+    pub update: Option<(&'a Optimizer, Rates)>,
+}
+
+/// A step about to run.
+pub(super) struct StepProgram<'a, 'b, T: Element> {
+    pub steps: &'a Steps<T>,
+    pub schedule: &'a Schedule,
+    pub memory: &'a Memory<T>,
+    pub state: State<'a, T>,
+    pub batch: Batch<'a, 'b>,
+    pub goal: Goal<'a>,
+    pub training: Option<Random>,
+    pub kernels: &'static Kernels<T>,
+    pub phases: Vec<Vec<(Work, usize)>>,
+    /// Lowest number of a layer with a gradient that is not finite.
+    pub bad_layer: AtomicUsize,
+}
+
+/// Stands in `bad_layer` for the loss.
+pub(super) const BAD_LOSS: usize = usize::MAX - 1;
+
+/// Scores of a sample: loss, then (sum, count) per metric.
+pub(super) fn scores_len(compiled: &CompileSpec) -> usize {
+    1 + 2 * compiled.metrics.len()
+}
+
+impl<T: Element> StepProgram<'_, '_, T> {
+    fn planned(&self, i: usize) -> &Planned<T> {
+        &self.steps.steps[self.schedule.active[i]]
+    }
+
+    /// Elements of a sample of a tensor.
+    fn len(&self, tensor: usize) -> usize {
+        if tensor == 0 { self.steps.lens[0] } else { self.planned(tensor - 1).step.output_len() }
+    }
+
+    /// Place of some samples of a tensor in the arena.
+    fn range(&self, place: Place, tensor: usize, samples: &Range<usize>, worker: usize) -> Range<usize> {
+        let len = self.len(tensor);
+        let start = match place {
+            Place::None => return 0..0,
+            Place::Batch(start) => start + samples.start * len,
+            Place::Local(start) => self.schedule.local + worker * self.schedule.local_len + start,
+        };
+        start..start + samples.len() * len
+    }
+
+    fn read_value(&self, tensor: usize, samples: &Range<usize>, worker: usize) -> Reading<'_, T> {
+        self.memory.arena.read(self.range(self.schedule.values[tensor], tensor, samples, worker))
+    }
+
+    fn write_value(&self, tensor: usize, samples: &Range<usize>, worker: usize) -> Writing<'_, T> {
+        self.memory.arena.write(self.range(self.schedule.values[tensor], tensor, samples, worker))
+    }
+
+    fn write_grad(&self, tensor: usize, samples: &Range<usize>, worker: usize) -> Writing<'_, T> {
+        self.memory.arena.write(self.range(self.schedule.grads[tensor], tensor, samples, worker))
+    }
+
+    fn notes_range(&self, i: usize, samples: &Range<usize>) -> Range<usize> {
+        let per_sample = if self.schedule.notes_len == 0 { 0 } else { self.planned(i).step.keeps().notes };
+        let start = self.schedule.notes[i];
+        start + samples.start * per_sample..start + samples.end * per_sample
+    }
+
+    fn samples(&self, task: usize, per_task: usize) -> Range<usize> {
+        task * per_task..((task + 1) * per_task).min(self.schedule.batch)
+    }
+
+    /// Runs active steps `steps` forward on some samples; the first stack gathers the input.
+    fn forward(&self, steps: Range<usize>, samples: &Range<usize>, worker: usize) {
+        let mut own = lock(&self.memory.workers[worker]);
+        if steps.start == 0 && !self.is_batch(&steps) {
+            let len = self.len(0);
+            let mut x = self.write_value(0, samples, worker);
+            for (x, sample) in x.chunks_exact_mut(len.max(1)).zip(samples.clone()) {
+                self.batch.x.gather(self.batch.row(sample), x);
+            }
+        }
+        let params = self.state.params.read(0..self.state.params.len());
+        for i in steps {
+            let planned = self.planned(i);
+            let x = self.read_value(i, samples, worker);
+            let mut y = self.write_value(i + 1, samples, worker);
+            let mut notes = self.memory.notes.write(self.notes_range(i, samples));
+            let packed = self.steps.packed[0].read(planned.packed[0].clone());
+            let cx = self.context(&params, &packed, samples);
+            planned.step.forward(&cx, &x, &mut y, &mut notes, &mut own.scratch);
+        }
+    }
+
+    /// Whether the range is one batch step, which reads what a stack has left.
+    fn is_batch(&self, steps: &Range<usize>) -> bool {
+        steps.len() == 1 && self.planned(steps.start).step.batch().is_some()
+    }
+
+    fn context<'c>(&self, params: &'c [T], packed: &'c [T], samples: &Range<usize>) -> Context<'c, T> {
+        Context { params, packed, first: samples.start, samples: samples.len(), training: self.training }
+    }
+
+    /// Runs one active step backward on some samples.
+    fn backward_step(
+        &self,
+        i: usize,
+        samples: &Range<usize>,
+        grads: &mut [T],
+        params: &[T],
+        scratch: &mut Scratch<T>,
+        worker: usize,
+    ) {
+        let planned = self.planned(i);
+        let keeps = planned.step.keeps();
+        let kept = |tensor: usize, wanted: bool| wanted.then(|| self.read_value(tensor, samples, worker));
+        let (x, y) = (kept(i, keeps.input), kept(i + 1, keeps.output));
+        let notes = self.memory.notes.read(self.notes_range(i, samples));
+        let mut dy = self.write_grad(i + 1, samples, worker);
+        let mut dx = (i > self.schedule.first_weighted).then(|| self.write_grad(i, samples, worker));
+        let packed = self.steps.packed[1].read(planned.packed[1].clone());
+        let tensors = Backward {
+            x: x.as_deref().unwrap_or(&[]),
+            y: y.as_deref().unwrap_or(&[]),
+            notes: &notes,
+            dy: &mut dy,
+            dx: dx.as_deref_mut(),
+            grads,
+        };
+        planned.step.backward(&self.context(params, &packed, samples), tensors, scratch);
+    }
+
+    /// Runs a stack backward on a chunk of samples, group by group.
+    fn backward(&self, steps: &Range<usize>, chunk: usize, worker: usize) {
+        let mut own = lock(&self.memory.workers[worker]);
+        let params = self.state.params.read(0..self.state.params.len());
+        let mut partial = self.memory.arena.write(self.partial(chunk, &self.stack_partial(steps)));
+        partial.fill(T::ZERO);
+        let samples = self.samples(chunk, self.schedule.chunk);
+        let mut first = samples.start;
+        while first < samples.end {
+            let group = first..(first + self.schedule.group).min(samples.end);
+            for i in steps.clone().rev() {
+                let own_part = &self.planned(i).partial;
+                let base = self.stack_partial(steps).start;
+                let grads = &mut partial[own_part.start - base..own_part.end - base];
+                self.backward_step(i, &group, grads, &params, &mut own.scratch, worker);
+            }
+            first = group.end;
+        }
+    }
+
+    /// The part of a chunk's partial gradients that a stack owns.
+    fn stack_partial(&self, steps: &Range<usize>) -> Range<usize> {
+        self.planned(steps.start).partial.start..self.planned(steps.end - 1).partial.end
+    }
+
+    fn partial(&self, chunk: usize, part: &Range<usize>) -> Range<usize> {
+        let start = self.schedule.partials + chunk * self.steps.partial_len;
+        start + part.start..start + part.end
+    }
+
+    /// Sums a block of the partial gradients over the chunks, in their order.
+    fn reduce(&self, part: usize, block: usize) {
+        let (from, to) = &self.steps.partials[part];
+        let block = flat_block(from, block);
+        let target = to.start + block.start - from.start;
+        let mut grads = self.state.grads.write(target..target + block.len());
+        let chunks = self.schedule.batch.div_ceil(self.schedule.chunk);
+        for chunk in 0..chunks {
+            let partial = self.memory.arena.read(self.partial(chunk, &block));
+            if chunk == 0 {
+                grads.copy_from_slice(&partial);
+            } else {
+                self.kernels.tier.vectorize(Add { from: &partial, to: &mut grads });
+            }
+        }
+        let owner =
+            self.steps.steps.iter().find(|p| p.partial.start <= block.start && block.start < p.partial.end);
+        self.check(&grads, owner.map_or(0, |p| p.layer));
+    }
+
+    /// Remembers the layer if a gradient is not finite.
+    fn check(&self, grads: &[T], layer: usize) {
+        if !self.kernels.tier.vectorize(AllFinite(grads)) {
+            self.bad_layer.fetch_min(layer, Ordering::Relaxed);
+        }
+    }
+
+    /// A task of the weight gradient of a batch step.
+    fn batch_grad(&self, i: usize, task: usize, worker: usize) {
+        let planned = self.planned(i);
+        let Some(step) = planned.step.batch() else { return };
+        let all = 0..self.schedule.batch;
+        let x = self.read_value(i, &all, worker);
+        let dy = self.memory.arena.read(self.range(self.schedule.grads[i + 1], i + 1, &all, worker));
+        for range in step.grad_ranges(task) {
+            let mut grads = self.state.grads.write(range.clone());
+            step.grad(&x, &dy, range, &mut grads);
+            self.check(&grads, planned.layer);
+        }
+    }
+
+    /// Losses and metrics of some samples, and the gradient of the output if it is wanted.
+    fn score(&self, samples: Range<usize>, worker: usize) -> Result<()> {
+        let (Some(compiled), Some(y)) = (self.goal.compiled, self.batch.y) else { return Ok(()) };
+        let last = self.schedule.active.len();
+        let len = self.len(last);
+        let channels = self.steps.output_shape.last().copied().unwrap_or(1);
+        let scorer =
+            Scorer { loss: &compiled.loss, metrics: &compiled.metrics, channels, tier: self.kernels.tier };
+        let mut own = lock(&self.memory.workers[worker]);
+        for sample in samples {
+            let one = sample..sample + 1;
+            let output = self.read_value(last, &one, worker);
+            let row = self.batch.row(sample);
+            let weight = self.batch.sample_weight.map_or(1.0, |weights| weights[row]);
+            let scale = match compiled.loss.reduction() {
+                Reduction::SumOverBatchSize => weight / self.batch.count.max(1.0),
+                Reduction::Sum => weight,
+            };
+            let per_sample = scores_len(compiled);
+            let mut scores = self.memory.scores.write(sample * per_sample..(sample + 1) * per_sample);
+            let (loss, metrics) = scores.split_at_mut(1);
+            let mut dy = (self.goal.update.is_some() && self.schedule.grads[last] != Place::None)
+                .then(|| self.write_grad(last, &one, worker));
+            debug_assert!(dy.as_ref().is_none_or(|dy| dy.len() == len));
+            let item = Sample { output: &output, y, row, scale };
+            loss[0] = weight * scorer.score(&item, dy.as_deref_mut(), metrics, &mut own.rows)?;
+            if !loss[0].is_finite() {
+                self.bad_layer.fetch_min(BAD_LOSS, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether loss and gradients are all finite.
+    fn sound(&self) -> bool {
+        self.bad_layer.load(Ordering::Relaxed) == usize::MAX
+    }
+
+    /// Updates a block of weights.
+    fn update(&self, block: usize) {
+        let Some((optimizer, rates)) = self.goal.update else { return };
+        if !self.sound() {
+            return;
+        }
+        let range = self.state.blocks[block].clone();
+        let mut weights = self.state.params.write(range.clone());
+        let grads = self.state.grads.read(range.clone());
+        let mut slots: Vec<_> = self.state.slots.iter().map(|slot| slot.write(range.clone())).collect();
+        let mut slots: Vec<&mut [T]> = slots.iter_mut().map(|slot| &mut **slot).collect();
+        optimizer.update(self.kernels.tier, rates, &mut weights, &grads, &mut slots);
+    }
+}
+
+impl<T: Element> Program for StepProgram<'_, '_, T> {
+    fn phases(&self) -> usize {
+        self.phases.len()
+    }
+
+    fn tasks(&self, phase: usize) -> usize {
+        self.phases[phase].iter().map(|(_, tasks)| tasks).sum()
+    }
+
+    fn commit(&self) -> usize {
+        let update = |phase: &Vec<(Work, usize)>| phase.iter().any(|(work, _)| *work == Work::Update);
+        self.phases.iter().position(update).unwrap_or(usize::MAX)
+    }
+
+    fn run(&self, phase: usize, task: usize, worker: usize) -> Result<()> {
+        let mut task = task;
+        let mut works = self.phases[phase].iter();
+        let work = loop {
+            match works.next() {
+                Some((work, tasks)) if task < *tasks => break *work,
+                Some((_, tasks)) => task -= tasks,
+                None => return Ok(()),
+            }
+        };
+        let block = |step: usize| self.samples(task, batch_samples(self.planned(step).step.as_ref()));
+        match work {
+            Work::Pack { step, pass } => {
+                let planned = &self.steps.steps[step];
+                let params = self.state.params.read(0..self.state.params.len());
+                let mut packed = self.steps.packed[pass].write(planned.packed[pass].clone());
+                planned.step.pack(pass, &params, &mut packed);
+            }
+            Work::Forward { from, to } => {
+                self.forward(from..to, &self.samples(task, self.schedule.group), worker)
+            }
+            Work::BatchForward { step } => self.forward(step..step + 1, &block(step), worker),
+            Work::Loss => {
+                let per_task = self.schedule.batch.div_ceil(self.tasks(phase));
+                return self.score(self.samples(task, per_task), worker);
+            }
+            Work::BatchBackward { step } => {
+                let mut own = lock(&self.memory.workers[worker]);
+                let params = self.state.params.read(0..self.state.params.len());
+                self.backward_step(step, &block(step), &mut [], &params, &mut own.scratch, worker);
+            }
+            Work::Grad { step } => self.batch_grad(step, task, worker),
+            Work::Backward { from, to } => self.backward(&(from..to), task, worker),
+            Work::Reduce { part } => self.reduce(part, task),
+            Work::Update => self.update(task),
+        }
+        Ok(())
+    }
+}
+
+/// `to += from`
+struct Add<'a, T> {
+    from: &'a [T],
+    to: &'a mut [T],
+}
+
+impl<T: Element> Job for Add<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for (to, from) in self.to.iter_mut().zip(self.from) {
+            *to += *from;
+        }
+    }
+}
+
+/// Whether no element is NaN or infinite.
+pub(super) struct AllFinite<'a, T>(pub &'a [T]);
+
+impl<T: Element> Job for AllFinite<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    fn run(self) -> bool {
+        // No early exit, so that the loop vectorises.
+        self.0.iter().fold(true, |all, x| all & x.finite())
+    }
+}

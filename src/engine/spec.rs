@@ -1,0 +1,239 @@
+//! What Python says about a model, as data: the descriptions of layers, losses, metrics, optimizers, initializers.
+//!
+//! A description is JSON with Keras' names; unknown class names and missing or mistyped fields are errors here.
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::geometry::{Padding, Window};
+
+/// A size that may be unknown until data comes.
+pub type Size = Option<usize>;
+
+/// Element type of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// Single precision.
+    Float32,
+    /// Double precision.
+    Float64,
+}
+
+/// A model.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelSpec {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Layers in order; the first is the input.
+    pub layers: Vec<LayerSpec>,
+}
+
+/// A layer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LayerSpec {
+    /// Its name in messages.
+    pub name: String,
+    /// What it does.
+    #[serde(flatten)]
+    pub kind: LayerKind,
+}
+
+/// The layers, with their configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "class_name", content = "config")]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub enum LayerKind {
+    Input { shape: Vec<Size> },
+    Rescaling { scale: f64, offset: f64 },
+    Conv1D(ConvSpec),
+    Conv2D(ConvSpec),
+    Conv3D(ConvSpec),
+    MaxPooling1D(PoolSpec),
+    MaxPooling2D(PoolSpec),
+    MaxPooling3D(PoolSpec),
+    AveragePooling1D(PoolSpec),
+    AveragePooling2D(PoolSpec),
+    AveragePooling3D(PoolSpec),
+    GlobalAveragePooling1D { keepdims: bool },
+    GlobalAveragePooling2D { keepdims: bool },
+    GlobalAveragePooling3D { keepdims: bool },
+    Flatten {},
+    Dense(DenseSpec),
+    Activation { activation: String },
+    ReLU { max_value: Option<f64>, negative_slope: f64, threshold: f64 },
+    Softmax { axis: isize },
+    Dropout { rate: f64, seed: Option<u64> },
+}
+
+/// Configuration of a convolution.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub struct ConvSpec {
+    pub filters: usize,
+    pub kernel_size: Vec<usize>,
+    pub strides: Vec<usize>,
+    pub padding: Padding,
+    pub dilation_rate: Vec<usize>,
+    pub groups: usize,
+    pub activation: String,
+    pub use_bias: bool,
+    pub kernel_initializer: Initializer,
+    pub bias_initializer: Initializer,
+}
+
+impl ConvSpec {
+    /// The window that slides over the input.
+    pub fn window(&self) -> Window {
+        Window {
+            kernel: self.kernel_size.clone(),
+            stride: self.strides.clone(),
+            dilation: self.dilation_rate.clone(),
+            padding: self.padding.clone(),
+        }
+    }
+}
+
+/// Configuration of a pool.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub struct PoolSpec {
+    pub pool_size: Vec<usize>,
+    pub strides: Vec<usize>,
+    pub padding: Padding,
+    #[serde(default)]
+    pub count_include_pad: bool,
+}
+
+impl PoolSpec {
+    /// The window that slides over the input.
+    pub fn window(&self) -> Window {
+        Window {
+            kernel: self.pool_size.clone(),
+            stride: self.strides.clone(),
+            dilation: vec![1; self.pool_size.len()],
+            padding: self.padding.clone(),
+        }
+    }
+}
+
+/// Configuration of a dense layer.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub struct DenseSpec {
+    pub units: usize,
+    pub activation: String,
+    pub use_bias: bool,
+    pub kernel_initializer: Initializer,
+    pub bias_initializer: Initializer,
+}
+
+/// How initial weights are drawn.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "class_name", content = "config")]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub enum Initializer {
+    Zeros {},
+    Ones {},
+    Constant { value: f64 },
+    RandomUniform { minval: f64, maxval: f64, seed: Option<u64> },
+    RandomNormal { mean: f64, stddev: f64, seed: Option<u64> },
+    TruncatedNormal { mean: f64, stddev: f64, seed: Option<u64> },
+    VarianceScaling { scale: f64, mode: FanMode, distribution: Distribution, seed: Option<u64> },
+}
+
+/// Which fan the variance is divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub enum FanMode {
+    FanIn,
+    FanOut,
+    FanAvg,
+}
+
+/// What is drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub enum Distribution {
+    Uniform,
+    UntruncatedNormal,
+    TruncatedNormal,
+}
+
+/// What a model is trained for and how.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CompileSpec {
+    /// How weights are updated; none for a model that is only evaluated.
+    pub optimizer: Option<Optimizer>,
+    /// What is minimised.
+    pub loss: Loss,
+    /// What is measured besides.
+    pub metrics: Vec<Metric>,
+}
+
+/// How losses of single elements are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// Their mean over the batch.
+    #[default]
+    SumOverBatchSize,
+    /// Their sum.
+    Sum,
+}
+
+/// The losses.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "class_name", content = "config")]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub enum Loss {
+    SparseCategoricalCrossentropy {
+        from_logits: bool,
+        #[serde(default)]
+        ignore_class: Option<i64>,
+        #[serde(default)]
+        reduction: Reduction,
+    },
+    CategoricalCrossentropy {
+        from_logits: bool,
+        #[serde(default)]
+        label_smoothing: f64,
+        #[serde(default)]
+        reduction: Reduction,
+    },
+    MeanSquaredError {
+        #[serde(default)]
+        reduction: Reduction,
+    },
+}
+
+/// The metrics.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "class_name", content = "config")]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub enum Metric {
+    SparseCategoricalAccuracy {},
+    CategoricalAccuracy {},
+    BinaryAccuracy { threshold: f64 },
+    MeanSquaredError {},
+    MeanAbsoluteError {},
+}
+
+/// The optimizers; the learning rate comes with every step.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "class_name", content = "config")]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub enum Optimizer {
+    SGD { momentum: f64, nesterov: bool },
+    Adam { beta_1: f64, beta_2: f64, epsilon: f64 },
+}
+
+/// Parses a description.
+///
+/// # Errors
+/// It is not what this version understands; the message is the parser's.
+pub fn parse<'a, S: Deserialize<'a>>(what: &str, json: &'a str) -> Result<S> {
+    serde_json::from_str(json).map_err(|error| Error::value(what, "a description of this version", error))
+}

@@ -1,0 +1,106 @@
+//! NumPy arrays as slices and slices as NumPy arrays.
+
+use numpy::{
+    Element as NumpyElement, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray,
+};
+use numpy::{PyUntypedArrayMethods, ToPyArray};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::engine::source::{Source, Values};
+use crate::kernels::Element;
+
+/// An array of any type that we read in place, borrowed for as long as this lives.
+#[expect(missing_docs, reason = "the names are NumPy's")]
+pub(super) enum Borrowed<'py> {
+    U8(PyReadonlyArrayDyn<'py, u8>),
+    I8(PyReadonlyArrayDyn<'py, i8>),
+    U16(PyReadonlyArrayDyn<'py, u16>),
+    I16(PyReadonlyArrayDyn<'py, i16>),
+    U32(PyReadonlyArrayDyn<'py, u32>),
+    I32(PyReadonlyArrayDyn<'py, i32>),
+    U64(PyReadonlyArrayDyn<'py, u64>),
+    I64(PyReadonlyArrayDyn<'py, i64>),
+    F32(PyReadonlyArrayDyn<'py, f32>),
+    F64(PyReadonlyArrayDyn<'py, f64>),
+}
+
+impl<'py> Borrowed<'py> {
+    /// Borrows an array, without copying it.
+    pub(super) fn new(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        macro_rules! try_types {
+            ($($variant:ident: $type:ty),*) => { $(
+                if let Ok(array) = object.cast::<PyArrayDyn<$type>>() {
+                    let array = array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+                    if !array.is_c_contiguous() {
+                        return Err(PyValueError::new_err(format!("{name}: expected a C-contiguous array")));
+                    }
+                    return Ok(Self::$variant(array));
+                }
+            )* };
+        }
+        try_types!(
+            F32: f32, U8: u8, F64: f64, I64: i64, I32: i32, U32: u32, I16: i16, U16: u16, I8: i8, U64: u64
+        );
+        let got = match object.cast::<PyUntypedArray>() {
+            Ok(array) => format!("an array of {}", array.dtype()),
+            Err(_) => object.get_type().to_string(),
+        };
+        Err(PyTypeError::new_err(format!(
+            "{name}: expected an array of integers of 8 to 64 bits, float32 or float64; received {got}"
+        )))
+    }
+
+    /// The elements and the shape.
+    pub(super) fn source(&self) -> PyResult<Source<'_>> {
+        macro_rules! source {
+            ($($variant:ident),*) => {
+                match self { $(
+                    Self::$variant(array) => Source {
+                        values: Values::$variant(array.as_slice()?),
+                        shape: array.shape().to_vec(),
+                    },
+                )* }
+            };
+        }
+        Ok(source!(U8, I8, U16, I16, U32, I32, U64, I64, F32, F64))
+    }
+}
+
+/// A copy of elements as an array of a shape.
+pub(super) fn array<'py, T: NumpyElement>(
+    py: Python<'py>,
+    values: &[T],
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyAny>> {
+    Ok(values.to_pyarray(py).reshape(shape)?.into_any())
+}
+
+/// The elements as an array of a shape, without a copy.
+pub(super) fn into_array<'py, T: NumpyElement>(
+    py: Python<'py>,
+    values: Vec<T>,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyAny>> {
+    Ok(PyArray1::from_vec(py, values).reshape(shape)?.into_any())
+}
+
+/// A copy of an array that must have this type and shape.
+pub(super) fn values<T: Element + NumpyElement>(
+    name: &str,
+    object: &Bound<'_, PyAny>,
+    shape: &[usize],
+) -> PyResult<Vec<T>> {
+    let array = object
+        .cast::<PyArrayDyn<T>>()
+        .map_err(|_| PyTypeError::new_err(format!("{name}: expected an array of {}", T::NAME)))?;
+    let array = array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    if array.shape() != shape {
+        return Err(super::raise(crate::Error::shape(
+            name,
+            format!("{shape:?}"),
+            format!("{:?}", array.shape()),
+        )));
+    }
+    Ok(array.as_array().iter().copied().collect())
+}

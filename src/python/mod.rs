@@ -1,0 +1,73 @@
+//! The door to Python: arrays are borrowed, the GIL is released, errors become exceptions. No arithmetic here.
+
+mod arrays;
+mod errors;
+mod files;
+mod network;
+
+use numpy::{PyArray1, ToPyArray};
+use pyo3::prelude::*;
+
+use crate::kernels::Tier;
+use crate::parallel;
+use crate::rng::{Purpose, Stream};
+use errors::raise;
+
+/// The compiled engine. Private: the public names live in `gridnn`.
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use super::files::{load_tensors, save_tensors};
+    #[pymodule_export]
+    use super::network::Network;
+    use super::*;
+    #[pymodule_export]
+    use super::{available_tiers, derive_seed, get_num_threads, permutation, set_num_threads, simd_tier};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // A tier that this CPU lacks is found at import, not at the first step.
+        Tier::current().map_err(raise)?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// The instruction set in use.
+#[pyfunction]
+fn simd_tier() -> PyResult<&'static str> {
+    Tier::current().map(|tier| tier.name()).map_err(raise)
+}
+
+/// Every tier this CPU can run, best first.
+#[pyfunction]
+fn available_tiers() -> Vec<&'static str> {
+    Tier::available().iter().map(Tier::name).collect()
+}
+
+/// How many threads the engine uses.
+#[pyfunction]
+fn get_num_threads() -> usize {
+    parallel::threads()
+}
+
+/// Uses `count` threads from the next call on; an explicit count is obeyed even above the number of cores.
+#[pyfunction]
+fn set_num_threads(count: usize) -> PyResult<()> {
+    parallel::set_threads(count).map_err(raise)
+}
+
+/// A permutation of `range(length)`, the same on every machine, from the counter-based generator.
+#[pyfunction]
+fn permutation(py: Python<'_>, length: usize, seed: u64, epoch: u64) -> Bound<'_, PyArray1<i64>> {
+    let order = py.detach(|| {
+        let order = Stream::new(seed, Purpose::Shuffle, epoch, 0).permutation(length);
+        order.into_iter().map(|i| i as i64).collect::<Vec<_>>()
+    });
+    order.to_pyarray(py)
+}
+
+/// A new 64-bit seed from a seed and a counter.
+#[pyfunction]
+fn derive_seed(seed: u64, counter: u64) -> u64 {
+    Stream::new(seed, Purpose::Seeds, counter, 0).word(0)
+}

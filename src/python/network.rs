@@ -1,0 +1,331 @@
+//! The engine's `Network` as a Python class of either element type.
+
+use std::sync::Mutex;
+
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::arrays::{Borrowed, array, into_array, values};
+use super::errors::{enter, raise};
+use crate::engine::spec::{Dtype, ModelSpec, Size, parse};
+use crate::engine::{self, Data, Scores};
+use crate::error::Result;
+use crate::parallel::lock;
+
+enum Typed {
+    Float32(Box<engine::Network<f32>>),
+    Float64(Box<engine::Network<f64>>),
+}
+
+/// Does the same with a network of either type.
+macro_rules! with {
+    ($typed:expr, $network:ident => $body:expr) => {
+        match $typed {
+            Typed::Float32($network) => $body,
+            Typed::Float64($network) => $body,
+        }
+    };
+}
+
+/// A built model: parameters, optimizer state and cached execution plans.
+///
+/// Every method may be called from several threads; calls wait for each other and release the GIL.
+#[pyclass(module = "gridnn._core", frozen)]
+pub(super) struct Network {
+    inner: Mutex<Typed>,
+}
+
+type Sums = (f64, f64, Vec<(f64, f64)>);
+
+fn sums(scores: Scores) -> Sums {
+    (scores.loss, scores.count, scores.metrics)
+}
+
+fn shape_tuple<'py>(py: Python<'py>, shape: &[Size]) -> PyResult<Bound<'py, PyTuple>> {
+    PyTuple::new(py, shape)
+}
+
+fn borrow_flat<'py, T: numpy::Element>(
+    array: &Bound<'py, PyArray1<T>>,
+) -> PyResult<PyReadonlyArray1<'py, T>> {
+    array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+impl Network {
+    /// Runs `work` on the network, without the GIL and after every call in front of this one.
+    fn run<R: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Typed, crate::parallel::Interrupt<'_>) -> Result<R> + Send,
+    ) -> PyResult<R> {
+        enter(py, |interrupt| work(&mut lock(&self.inner), interrupt))
+    }
+
+    /// Waits for the network without holding the GIL, then works on it with the GIL: for copies in and out.
+    fn hold<R>(&self, py: Python<'_>, work: impl FnOnce(&mut Typed) -> PyResult<R>) -> PyResult<R> {
+        loop {
+            if let Ok(mut inner) = self.inner.try_lock() {
+                return work(&mut inner);
+            }
+            // Somebody else works on it and may need the GIL to finish: wait without it, then try again. A lock that a
+            // panic has poisoned is as good as any: `lock` looks through it.
+            py.detach(|| drop(lock(&self.inner)));
+            if self.inner.is_poisoned() {
+                return work(&mut lock(&self.inner));
+            }
+        }
+    }
+
+    fn step(
+        &self,
+        py: Python<'_>,
+        (x, y): (&Bound<'_, PyAny>, &Bound<'_, PyAny>),
+        sample_weight: Option<&Bound<'_, PyArray1<f64>>>,
+        indices: Option<&Bound<'_, PyArray1<i64>>>,
+        train: Option<(f64, u64)>,
+    ) -> PyResult<Sums> {
+        let (x, y) = (Borrowed::new("x", x)?, Borrowed::new("y", y)?);
+        let sample_weight = sample_weight.map(borrow_flat).transpose()?;
+        let indices = indices.map(borrow_flat).transpose()?;
+        let data = Data {
+            x: x.source()?,
+            y: y.source()?,
+            sample_weight: sample_weight.as_ref().map(|w| w.as_slice()).transpose()?,
+            indices: indices.as_ref().map(|i| i.as_slice()).transpose()?,
+        };
+        self.run(py, |network, interrupt| {
+            with!(network, network => match train {
+                Some((learning_rate, seed)) => network.train_step(&data, learning_rate, seed, interrupt),
+                None => network.evaluate_step(&data, interrupt),
+            })
+        })
+        .map(sums)
+    }
+
+    fn outputs<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        batch_size: usize,
+        training: Option<u64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        enum Values {
+            F32(Vec<f32>),
+            F64(Vec<f64>),
+        }
+        let x = Borrowed::new("x", x)?;
+        let x = x.source()?;
+        let (values, shape) = self.run(py, |network, interrupt| match network {
+            Typed::Float32(network) => {
+                network.predict(&x, batch_size, training, interrupt).map(|(v, shape)| (Values::F32(v), shape))
+            }
+            Typed::Float64(network) => {
+                network.predict(&x, batch_size, training, interrupt).map(|(v, shape)| (Values::F64(v), shape))
+            }
+        })?;
+        match values {
+            Values::F32(values) => into_array(py, values, &shape),
+            Values::F64(values) => into_array(py, values, &shape),
+        }
+    }
+}
+
+#[pymethods]
+impl Network {
+    #[new]
+    fn new(py: Python<'_>, description: &str, seed: u64) -> PyResult<Self> {
+        let spec: ModelSpec = parse("model", description).map_err(raise)?;
+        let typed = enter(py, |_| {
+            Ok(match spec.dtype {
+                Dtype::Float32 => Typed::Float32(Box::new(engine::Network::new(spec, seed)?)),
+                Dtype::Float64 => Typed::Float64(Box::new(engine::Network::new(spec, seed)?)),
+            })
+        })?;
+        Ok(Self { inner: Mutex::new(typed) })
+    }
+
+    #[getter]
+    fn output_shapes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        self.hold(py, |network| {
+            with!(network, n => n.output_shapes().iter().map(|shape| shape_tuple(py, shape)).collect())
+        })
+    }
+
+    #[getter(weights)]
+    #[expect(clippy::type_complexity, reason = "it is the tuple of the stub file")]
+    fn weight_infos<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Vec<(usize, &'static str, Bound<'py, PyTuple>, bool)>> {
+        self.hold(py, |network| {
+            with!(network, n => n
+                .weights()
+                .iter()
+                .map(|w| Ok((w.layer, w.name, PyTuple::new(py, &w.shape)?, w.trainable)))
+                .collect())
+        })
+    }
+
+    #[getter]
+    fn macs(&self, py: Python<'_>) -> PyResult<Vec<Option<usize>>> {
+        self.hold(py, |network| Ok(with!(network, n => n.macs())))
+    }
+
+    fn get_weights<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let count = self.hold(py, |network| Ok(with!(network, n => n.weights().len())))?;
+        (0..count).map(|i| self.get_weight(py, i)).collect()
+    }
+
+    fn get_weight<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyAny>> {
+        self.hold(py, |network| {
+            with!(network, n => {
+                let shape = n.weights().get(index).map(|w| w.shape.clone()).ok_or_else(|| no_weight(index))?;
+                array(py, n.weight(index), &shape)
+            })
+        })
+    }
+
+    fn set_weights(&self, py: Python<'_>, values: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
+        self.hold(py, |network| {
+            with!(network, n => {
+                if values.len() != n.weights().len() {
+                    let got = values.len();
+                    return Err(PyValueError::new_err(format!("expected {} weights, received {got}", n.weights().len())));
+                }
+                let checked = n.weights().iter().zip(&values).map(|(w, v)| weight_values(w, v));
+                let checked = checked.collect::<PyResult<Vec<_>>>()?;
+                checked.iter().enumerate().try_for_each(|(i, v)| n.set_weight(i, v)).map_err(raise)
+            })
+        })
+    }
+
+    fn set_weight(&self, py: Python<'_>, index: usize, value: Bound<'_, PyAny>) -> PyResult<()> {
+        self.hold(py, |network| {
+            with!(network, n => {
+                let weight = n.weights().get(index).ok_or_else(|| no_weight(index))?;
+                let checked = weight_values(weight, &value)?;
+                n.set_weight(index, &checked).map_err(raise)
+            })
+        })
+    }
+
+    fn get_gradients<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        self.hold(py, |network| {
+            with!(network, n => {
+                let trainable: Vec<_> = n.weights().iter().map(|w| w.trainable.then(|| w.shape.clone())).collect();
+                let shapes = trainable.iter().enumerate().filter_map(|(i, shape)| Some((i, shape.as_ref()?)));
+                shapes.map(|(i, shape)| array(py, n.gradient(i), shape)).collect()
+            })
+        })
+    }
+
+    fn set_trainable(&self, py: Python<'_>, layer: usize, trainable: bool) -> PyResult<()> {
+        self.hold(py, |network| {
+            with!(network, n => n.set_trainable(layer, trainable));
+            Ok(())
+        })
+    }
+
+    fn compile(&self, py: Python<'_>, description: &str) -> PyResult<()> {
+        let spec = parse("compile", description).map_err(raise)?;
+        self.run(py, |network, _| with!(network, n => n.compile(spec)))
+    }
+
+    fn train_step(
+        &self,
+        py: Python<'_>,
+        x: Bound<'_, PyAny>,
+        y: Bound<'_, PyAny>,
+        sample_weight: Option<Bound<'_, PyArray1<f64>>>,
+        indices: Option<Bound<'_, PyArray1<i64>>>,
+        learning_rate: f64,
+        seed: u64,
+    ) -> PyResult<Sums> {
+        self.step(py, (&x, &y), sample_weight.as_ref(), indices.as_ref(), Some((learning_rate, seed)))
+    }
+
+    fn evaluate_step(
+        &self,
+        py: Python<'_>,
+        x: Bound<'_, PyAny>,
+        y: Bound<'_, PyAny>,
+        sample_weight: Option<Bound<'_, PyArray1<f64>>>,
+        indices: Option<Bound<'_, PyArray1<i64>>>,
+    ) -> PyResult<Sums> {
+        self.step(py, (&x, &y), sample_weight.as_ref(), indices.as_ref(), None)
+    }
+
+    fn predict<'py>(
+        &self,
+        py: Python<'py>,
+        x: Bound<'py, PyAny>,
+        batch_size: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.outputs(py, &x, batch_size, None)
+    }
+
+    fn forward<'py>(
+        &self,
+        py: Python<'py>,
+        x: Bound<'py, PyAny>,
+        training: bool,
+        seed: u64,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.outputs(py, &x, usize::MAX, training.then_some(seed))
+    }
+
+    #[getter]
+    fn iterations(&self, py: Python<'_>) -> PyResult<u64> {
+        self.hold(py, |network| Ok(with!(network, n => n.iterations())))
+    }
+
+    fn optimizer_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let state = PyDict::new(py);
+        self.hold(py, |network| {
+            with!(network, n => n
+                .optimizer_state()
+                .into_iter()
+                .try_for_each(|(name, values)| state.set_item(name, array(py, values, &[values.len()])?)))
+        })?;
+        Ok(state)
+    }
+
+    fn set_optimizer_state(
+        &self,
+        py: Python<'_>,
+        state: &Bound<'_, PyDict>,
+        iterations: u64,
+    ) -> PyResult<()> {
+        self.hold(py, |network| {
+            with!(network, n => {
+                let len: usize = n.optimizer_state().first().map_or(0, |(_, values)| values.len());
+                let list = state
+                    .iter()
+                    .map(|(name, slot)| {
+                        let name: String = name.extract()?;
+                        let slot = values(&name, &slot, &[len])?;
+                        Ok((name, slot))
+                    })
+                    .collect::<PyResult<Vec<_>>>()?;
+                n.set_optimizer_state(&list, iterations).map_err(raise)
+            })
+        })
+    }
+
+    fn memory(&self, py: Python<'_>, batch_size: usize, training: bool) -> PyResult<usize> {
+        self.run(py, |network, _| with!(network, n => n.memory(batch_size, training)))
+    }
+}
+
+fn no_weight(index: usize) -> PyErr {
+    PyValueError::new_err(format!("there is no weight {index}"))
+}
+
+fn weight_values<T: crate::kernels::Element + numpy::Element>(
+    weight: &engine::Weight,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<Vec<T>> {
+    values(weight.name, value, &weight.shape)
+}
