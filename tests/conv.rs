@@ -170,7 +170,7 @@ fn check_adjoint(case: &ConvCase) -> Result<(), String> {
             let chain = |i: usize| relative_tolerance::<f64>(tier, problem.terms()[i] + lengths[i]);
             let allowed = magnitude * (chain(0) + chain(pass));
             let error = (got[0] - got[pass]).abs();
-            if !(error <= allowed) {
+            if error.is_nan() || error > allowed {
                 return Err(format!("{} on {tier:?}: {got:?}, off by {error:e} > {allowed:e}", PASSES[pass]));
             }
         }

@@ -1,32 +1,42 @@
 //! Multiply-adds in registers and nothing else: what a tier could reach at most, for benches.
 
+use std::hint::black_box;
+
 use super::lanes::{Element, Lanes};
 
 /// Independent chains: enough for a latency of 4 cycles and two results per cycle, few enough for 16 registers.
 pub(super) const CHAINS: usize = 12;
 
-/// `rounds` multiply-adds `v = v * factor + term` of every chain; the sum keeps the compiler from dropping them.
+/// Lanes of the widest vector of any tier.
+const WIDEST: usize = 16;
+
+/// `rounds` multiply-adds `v = v * factor + term` of every chain, and the sum of what comes out.
+///
+/// The chains start in memory and end there, as those of a product do: otherwise the portable tier's arrays would not
+/// become vectors.
 ///
 /// # Safety
 /// As [`Lanes`].
 #[inline(always)]
 pub(super) unsafe fn multiply_adds<L: Lanes>(rounds: usize, factor: L::Elem, term: L::Elem) -> L::Elem {
-    // SAFETY: the caller vouches for the instructions; `lanes` has room for the widest vector of any tier.
+    const { assert!(L::WIDTH <= WIDEST) };
+    let mut memory = black_box([L::Elem::ONE; CHAINS * WIDEST]);
+    // SAFETY: the caller vouches for the instructions; every chain has room for a vector in `memory`.
     unsafe {
+        let at = memory.as_mut_ptr();
         let (factor, term) = (L::splat(factor), L::splat(term));
         let mut chains = [L::zero(); CHAINS];
+        for i in 0..CHAINS {
+            chains[i] = L::load(at.add(i * L::WIDTH));
+        }
         for _ in 0..rounds {
-            for chain in &mut chains {
-                *chain = L::mul_add(*chain, factor, term);
+            for i in 0..CHAINS {
+                chains[i] = L::mul_add(chains[i], factor, term);
             }
         }
-        let mut lanes = [L::Elem::ZERO; 64];
-        assert!(L::WIDTH <= lanes.len());
-        let mut sum = L::Elem::ZERO;
-        for chain in chains {
-            L::store(lanes.as_mut_ptr(), chain);
-            sum = lanes.iter().fold(sum, |sum, lane| sum.add(*lane));
+        for i in 0..CHAINS {
+            L::store(at.add(i * L::WIDTH), chains[i]);
         }
-        sum
     }
+    black_box(memory).iter().fold(L::Elem::ZERO, |sum, x| sum.add(*x))
 }

@@ -358,8 +358,7 @@ pub fn check_close<T: Element>(
     for (i, ((got, expected), magnitude)) in got.iter().zip(expected).zip(magnitudes).enumerate() {
         let error = (got.to_f64() - expected).abs();
         let allowed = relative * magnitude;
-        // Written so that NaN fails.
-        if !(error <= allowed) {
+        if error.is_nan() || error > allowed {
             return Err(format!(
                 "element {i}: got {got:?}, expected {expected}, off by {error:e} > {allowed:e}"
             ));

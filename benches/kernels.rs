@@ -1,0 +1,385 @@
+//! The convolution passes alone: one thread, weights packed beforehand, outputs preallocated, a whole batch.
+//!
+//! `cargo bench --bench kernels -- [CASE ..] [--passes fwd,dx,dw] [--tier NAME|all] [--type f32|f64] [--quick]`
+//!
+//! CASE is a part of a name in `cases.csv`. Every sample stands between two runs of a loop that does nothing but
+//! multiply and add in registers; where these two disagree the clock moved, and the sample is dropped. Samples of all
+//! passes and tiers of a case take turns. GFLOP/s count `2 * outputs * taps * c_in / groups`, padding included, as
+//! everybody does. Cases of class "memory" are compared with a stream of the same reads and writes.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use gridnn::conv::{self, Correlation, Epilogue, KernelGrad, Scratch};
+use gridnn::geometry::{ConvGeometry, Padding, PaddingRule, Window};
+use gridnn::kernels::{Aligned, Element, Job, Kernels, Tier};
+
+/// Peaks before and after a sample may differ by this much.
+const DRIFT: f64 = 0.03;
+const PEAK_TIME: Duration = Duration::from_millis(1);
+const PASSES: [&str; 3] = ["fwd", "dx", "dw"];
+
+fn main() -> ExitCode {
+    let outcome = Options::parse(std::env::args().skip(1)).and_then(|options| match options.double {
+        false => bench::<f32>(&options),
+        true => bench::<f64>(&options),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Options {
+    names: Vec<String>,
+    passes: Vec<usize>,
+    tiers: Vec<Tier>,
+    double: bool,
+    samples: usize,
+    sample_time: Duration,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            names: Vec::new(),
+            passes: vec![0, 1, 2],
+            tiers: vec![Tier::current().map_err(|error| error.to_string())?],
+            double: false,
+            samples: 20,
+            sample_time: Duration::from_millis(10),
+        };
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--passes" => {
+                    let number = |name| PASSES.iter().position(|p| *p == name);
+                    let all: Option<Vec<usize>> = value()?.split(',').map(number).collect();
+                    options.passes = all.ok_or_else(|| format!("--passes: a list of {PASSES:?}"))?;
+                }
+                "--tier" => {
+                    options.tiers = match value()?.as_str() {
+                        "all" => Tier::available(),
+                        name => vec![Tier::named(name).map_err(|error| error.to_string())?],
+                    }
+                }
+                "--type" => {
+                    options.double = match value()?.as_str() {
+                        "f32" => false,
+                        "f64" => true,
+                        other => return Err(format!("--type: f32 or f64; received {other}")),
+                    }
+                }
+                "--quick" => (options.samples, options.sample_time) = (7, Duration::from_millis(4)),
+                "--bench" => {} // From cargo.
+                option if option.starts_with('-') => return Err(format!("unknown option {option}")),
+                name => options.names.push(name.to_string()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// A line of `cases.csv`.
+#[derive(Debug)]
+struct Case {
+    name: &'static str,
+    class: &'static str,
+    batch: usize,
+    geometry: ConvGeometry,
+}
+
+impl Case {
+    fn parse(line: &'static str) -> Option<Self> {
+        let fields: Vec<&'static str> = line.split(',').collect();
+        let [name, class, rank, batch, size, c_in, c_out, kernel, stride, dilation, padding, groups] =
+            fields[..]
+        else {
+            return None;
+        };
+        let number = |text: &str| text.parse::<usize>().ok();
+        let rank = number(rank)?;
+        let all = |text| number(text).map(|n| vec![n; rank]);
+        let padding = Padding::Rule(match padding {
+            "same" => PaddingRule::Same,
+            "valid" => PaddingRule::Valid,
+            "causal" => PaddingRule::Causal,
+            _ => return None,
+        });
+        let window = Window { kernel: all(kernel)?, stride: all(stride)?, dilation: all(dilation)?, padding };
+        let geometry =
+            ConvGeometry::new(&window, &all(size)?, number(c_in)?, number(c_out)?, number(groups)?).ok()?;
+        Some(Self { name, class, batch: number(batch)?, geometry })
+    }
+
+    /// Percent of the peak that a pass should reach, where that is what counts.
+    fn target(&self, pass: usize) -> Option<f64> {
+        let targets = match self.class {
+            "large" => [92.0, 92.0, 84.0],
+            "strided" | "mid" => [88.0, 85.0, 80.0],
+            "tiny-map" => [80.0, 80.0, 75.0],
+            _ => return None,
+        };
+        Some(targets[pass])
+    }
+}
+
+/// FLOP/s of the peak loop of a tier.
+fn peak<T: Element>(tier: Tier, rounds: usize) -> f64 {
+    let kernels = Kernels::<T>::of(tier);
+    let start = Instant::now();
+    let (flops, sum) = kernels.multiply_adds(black_box(rounds), T::from_f64(0.5), T::ONE);
+    black_box(sum);
+    flops as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Rounds of the peak loop that take [`PEAK_TIME`].
+fn peak_rounds<T: Element>(tier: Tier) -> usize {
+    let rounds = 200_000;
+    peak::<T>(tier, rounds);
+    let start = Instant::now();
+    peak::<T>(tier, rounds);
+    (rounds as f64 * PEAK_TIME.as_secs_f64() / start.elapsed().as_secs_f64()).ceil() as usize
+}
+
+/// Reads two arrays: the traffic of a kernel gradient.
+struct Dot<'a, T>(&'a [T], &'a [T]);
+
+impl<T: Element> Job for Dot<'_, T> {
+    type Output = T;
+    #[inline(always)]
+    fn run(self) -> T {
+        const LANES: usize = 64;
+        let mut sums = [T::ZERO; LANES];
+        for (a, b) in self.0.chunks_exact(LANES).zip(self.1.chunks_exact(LANES)) {
+            for i in 0..LANES {
+                sums[i] = sums[i].add(a[i].mul(b[i]));
+            }
+        }
+        sums.iter().fold(T::ZERO, |sum, x| sum.add(*x))
+    }
+}
+
+/// Operands of a case.
+struct Data<T> {
+    x: Aligned<T>,
+    kernel: Aligned<T>,
+    dy: Aligned<T>,
+}
+
+impl<T: Element> Data<T> {
+    fn new(case: &Case) -> Self {
+        let g = &case.geometry;
+        let fill = |len: usize| {
+            let mut buffer = Aligned::zeroed(len);
+            for (i, value) in buffer.iter_mut().enumerate() {
+                *value =
+                    T::from_f64(((i as u64).wrapping_mul(0x9e37_79b9) >> 8 & 0xffff) as f64 / 32_768.0 - 1.0);
+            }
+            buffer
+        };
+        Self {
+            x: fill(case.batch * g.input_len()),
+            kernel: fill(g.kernel_len()),
+            dy: fill(case.batch * g.output_len()),
+        }
+    }
+}
+
+/// One pass on one tier, and its samples.
+struct Subject {
+    pass: usize,
+    tier: Tier,
+    rounds: usize,
+    /// Calls in a sample.
+    calls: u32,
+    run: Box<dyn FnMut()>,
+    stream: Option<Box<dyn FnMut()>>,
+    /// Seconds per call, peak FLOP/s, seconds of the stream.
+    samples: Vec<[f64; 3]>,
+    dropped: usize,
+}
+
+fn correlation<T: Element>(
+    plan: Box<dyn Correlation<T>>,
+    from_len: usize,
+    from: impl Fn(&Data<T>) -> &[T] + 'static,
+    data: Rc<Data<T>>,
+) -> Box<dyn FnMut()> {
+    let mut packed = Aligned::zeroed(plan.packed_len());
+    plan.pack(&data.kernel, &mut packed);
+    let to_len = plan.rows() * plan.row_len();
+    let mut to = Aligned::zeroed(from(&data).len() / from_len * to_len);
+    let mut scratch = Scratch::default();
+    Box::new(move || {
+        for (from, to) in from(&data).chunks_exact(from_len).zip(to.chunks_exact_mut(to_len)) {
+            plan.run(from, &packed, to, 0..plan.rows(), Epilogue::NONE, &mut scratch);
+        }
+        black_box(&mut to);
+    })
+}
+
+fn pass<T: Element>(case: &Case, pass: usize, tier: Tier, data: &Rc<Data<T>>) -> Box<dyn FnMut()> {
+    let (g, kernels, data) = (&case.geometry, Kernels::of(tier), Rc::clone(data));
+    let (x_len, y_len) = (g.input_len(), g.output_len());
+    match pass {
+        0 => correlation(conv::forward(g, kernels), x_len, |data| &data.x, data),
+        1 => correlation(conv::input_grad(g, kernels), y_len, |data| &data.dy, data),
+        _ => {
+            let plan = KernelGrad::new(g, kernels);
+            let mut dkernel = Aligned::zeroed(g.kernel_len());
+            let mut scratch = Scratch::default();
+            Box::new(move || {
+                dkernel.fill(T::ZERO);
+                for (x, dy) in data.x.chunks_exact(x_len).zip(data.dy.chunks_exact(y_len)) {
+                    plan.run(x, dy, 0..plan.rows(), &mut dkernel, &mut scratch);
+                }
+                black_box(&mut dkernel);
+            })
+        }
+    }
+}
+
+/// The same reads and writes without arithmetic to speak of.
+fn stream<T: Element>(pass: usize, tier: Tier, data: &Rc<Data<T>>) -> Box<dyn FnMut()> {
+    let data = Rc::clone(data);
+    if pass == 2 {
+        return Box::new(move || {
+            black_box(tier.vectorize(Dot(&data.x, &data.dy)));
+        });
+    }
+    let mut to = Aligned::zeroed(if pass == 0 { data.dy.len() } else { data.x.len() });
+    Box::new(move || {
+        let from = if pass == 0 { &data.x } else { &data.dy };
+        let both = to.len().min(from.len());
+        to[..both].copy_from_slice(&from[..both]);
+        black_box(&mut to);
+    })
+}
+
+fn seconds(calls: u32, mut run: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    for _ in 0..calls {
+        run();
+    }
+    start.elapsed().as_secs_f64() / f64::from(calls)
+}
+
+impl Subject {
+    fn new<T: Element>(
+        case: &Case,
+        number: usize,
+        tier: Tier,
+        data: &Rc<Data<T>>,
+        options: &Options,
+    ) -> Self {
+        let mut run = pass(case, number, tier, data);
+        run();
+        let once = seconds(1, &mut run);
+        let calls = (options.sample_time.as_secs_f64() / once).ceil().clamp(1.0, 1e6) as u32;
+        let stream = (case.class == "memory").then(|| stream(number, tier, data));
+        Self {
+            pass: number,
+            tier,
+            rounds: peak_rounds::<T>(tier),
+            calls,
+            run,
+            stream,
+            samples: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    fn sample<T: Element>(&mut self) {
+        (self.run)();
+        let before = peak::<T>(self.tier, self.rounds);
+        let time = seconds(self.calls, &mut self.run);
+        let after = peak::<T>(self.tier, self.rounds);
+        let stream = self.stream.as_mut().map_or(0.0, |stream| {
+            stream();
+            seconds(self.calls, stream)
+        });
+        if (before - after).abs() > DRIFT * before.min(after) {
+            self.dropped += 1;
+        } else {
+            self.samples.push([time, f64::midpoint(before, after), stream]);
+        }
+    }
+
+    fn line<T: Element>(&self, case: &Case) -> String {
+        let g = &case.geometry;
+        if self.samples.is_empty() {
+            return format!("every sample was dropped ({}): the machine is busy", self.dropped);
+        }
+        let flops = (2 * case.batch * g.macs()) as f64;
+        let time = median(self.samples.iter().map(|s| s[0]));
+        let percent = median(self.samples.iter().map(|s| 100.0 * flops / s[0] / s[1]));
+        let peak = median(self.samples.iter().map(|s| s[1]));
+        let mut line =
+            format!("{:10.3} {:8.1} {:7.1} {percent:6.1}", time * 1e3, flops / time / 1e9, peak / 1e9);
+        if let Some(target) = case.target(self.pass) {
+            let verdict = if percent >= target { "" } else { " missed" };
+            line += &format!("   target {target:.0}{verdict}");
+        }
+        if self.stream.is_some() {
+            let bytes = case.batch * (g.input_len() + g.output_len()) * size_of::<T>();
+            let of_stream = median(self.samples.iter().map(|s| 100.0 * s[2] / s[0]));
+            let verdict = if of_stream >= 85.0 { "" } else { " missed" };
+            line += &format!(
+                "   {:.1} GB/s, {of_stream:.0} % of a stream, target 85{verdict}",
+                bytes as f64 / time / 1e9
+            );
+        }
+        if self.dropped > 0 {
+            line += &format!("   ({} dropped)", self.dropped);
+        }
+        line
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
+
+fn bench<T: Element>(options: &Options) -> Result<(), String> {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("gridnn {}, {}, one thread, load {}", env!("CARGO_PKG_VERSION"), T::NAME, load.trim());
+    println!(
+        "{:<16} {:<4} {:<8} {:>10} {:>8} {:>7} {:>6}",
+        "case", "pass", "tier", "ms", "GFLOP/s", "peak", "%"
+    );
+    let lines = include_str!("cases.csv").lines().skip(1);
+    for line in lines {
+        let case = Case::parse(line).ok_or_else(|| format!("cases.csv: cannot read {line:?}"))?;
+        if !options.names.is_empty() && !options.names.iter().any(|name| case.name.contains(name.as_str())) {
+            continue;
+        }
+        let data = Rc::new(Data::<T>::new(&case));
+        let mut subjects: Vec<Subject> = options
+            .passes
+            .iter()
+            .flat_map(|pass| options.tiers.iter().map(move |tier| (*pass, *tier)))
+            .map(|(pass, tier)| Subject::new(&case, pass, tier, &data, options))
+            .collect();
+        // Bounded, or a busy machine would keep it here for ever.
+        for _ in 0..3 * options.samples {
+            for subject in subjects.iter_mut().filter(|s| s.samples.len() < options.samples) {
+                subject.sample::<T>();
+            }
+        }
+        for subject in &subjects {
+            let (pass, tier) = (PASSES[subject.pass], subject.tier.name());
+            println!("{:<16} {pass:<4} {tier:<8} {}", case.name, subject.line::<T>(&case));
+        }
+    }
+    Ok(())
+}

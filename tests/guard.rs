@@ -1,0 +1,315 @@
+//! Witness against out-of-bounds accesses: every operand ends exactly at a page that may not be touched, or starts
+//! right after one, so that a single element too far kills the test.
+
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code, reason = "protected pages come from the system; every block states why it is sound")]
+
+mod common;
+
+use std::ops::{Deref, DerefMut};
+use std::ptr;
+use std::sync::Once;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use common::{ConvCase, Problem, check_close, conv_cases, integers, partition};
+use gridnn::conv::{self, Correlation, Epilogue, KernelGrad, Scratch};
+use gridnn::kernels::{Element, Kernels, Product, Run, Start, Tier, pack};
+use proptest::prelude::*;
+
+/// Which end of the elements touches a protected page.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Edge {
+    Front,
+    Back,
+}
+
+const EDGES: [Edge; 2] = [Edge::Front, Edge::Back];
+
+/// Elements between two protected pages, touching one of them.
+struct Fenced<T> {
+    mapping: *mut libc::c_void,
+    bytes: usize,
+    start: *mut T,
+    len: usize,
+}
+
+impl<T: Element> Fenced<T> {
+    fn new(values: &[T], edge: Edge) -> Self {
+        // SAFETY: plain query.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+        let inner = size_of_val(values).next_multiple_of(page);
+        let bytes = inner + 2 * page;
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a fresh anonymous mapping touches nothing that exists.
+        let mapping = unsafe { libc::mmap(ptr::null_mut(), bytes, access, kind, -1, 0) };
+        assert_ne!(mapping, libc::MAP_FAILED, "no memory");
+        for offset in [0, page + inner] {
+            // SAFETY: one whole page inside the mapping, which nobody else knows yet.
+            let refused = unsafe { libc::mprotect(mapping.byte_add(offset), page, libc::PROT_NONE) };
+            assert_eq!(refused, 0, "cannot protect a page");
+        }
+        let offset = if edge == Edge::Front { 0 } else { inner - size_of_val(values) };
+        // SAFETY: between the protected pages there is room for the values; the size of T divides that of a page,
+        // so the start is aligned.
+        let start = unsafe { mapping.byte_add(page + offset).cast::<T>() };
+        // SAFETY: as above, and a fresh mapping does not overlap with the values.
+        unsafe { ptr::copy_nonoverlapping(values.as_ptr(), start, values.len()) };
+        Self { mapping, bytes, start, len: values.len() }
+    }
+
+    fn nans(len: usize, edge: Edge) -> Self {
+        Self::new(&vec![T::from_f64(f64::NAN); len], edge)
+    }
+}
+
+impl<T> Drop for Fenced<T> {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and nobody borrows from it any more.
+        unsafe { libc::munmap(self.mapping, self.bytes) };
+    }
+}
+
+impl<T> Deref for Fenced<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: `new` wrote `len` elements.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+}
+
+impl<T> DerefMut for Fenced<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+/// What runs now, for the last words of the process.
+static SCENE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+static SCENE_LEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Says which case is about to run, should it be the last one. Leaks the text, as a signal handler may read it.
+fn announce(scene: String) {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        // SAFETY: the handler calls async-signal-safe functions only.
+        unsafe { libc::signal(libc::SIGSEGV, last_words as *const () as libc::sighandler_t) };
+    });
+    let text: &'static mut [u8] = scene.into_bytes().leak();
+    // Other tests announce theirs meanwhile: empty while the two halves do not belong together.
+    SCENE_LEN.store(0, Ordering::SeqCst);
+    SCENE.store(text.as_mut_ptr(), Ordering::SeqCst);
+    SCENE_LEN.store(text.len(), Ordering::SeqCst);
+}
+
+extern "C" fn last_words(signal: libc::c_int) {
+    let (text, len) = (SCENE.load(Ordering::SeqCst), SCENE_LEN.load(Ordering::SeqCst));
+    let start = "out of bounds in: ";
+    // SAFETY: write, signal and raise are async-signal-safe; announced texts live for ever.
+    unsafe {
+        libc::write(2, start.as_ptr().cast(), start.len());
+        libc::write(2, text.cast(), len);
+        libc::write(2, "\n".as_ptr().cast(), 1);
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
+/// A correlation of fenced operands, cut into rows: each part of the result has fences of its own.
+fn correlate<T: Element>(
+    plan: &dyn Correlation<T>,
+    from: &[T],
+    kernel: &[T],
+    bias: &[T],
+    cuts: &[usize],
+    edge: Edge,
+) -> Vec<T> {
+    let from = Fenced::new(from, edge);
+    let bias = Fenced::new(bias, edge);
+    let mut packed = Fenced::nans(plan.packed_len(), edge);
+    plan.pack(&Fenced::new(kernel, edge), &mut packed);
+    let mut whole = Vec::new();
+    for rows in partition(plan.rows(), cuts) {
+        let mut part = Fenced::nans(rows.len() * plan.row_len(), edge);
+        let epilogue = Epilogue { bias: Some(&*bias), relu: false };
+        plan.run(&from, &packed, &mut part, rows, epilogue, &mut Scratch::default());
+        whole.extend_from_slice(&part);
+    }
+    whole
+}
+
+fn check<T: Element>(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
+    let problem = Problem::<T>::new(&ConvCase { samples: 1, ..case.clone() }, integers);
+    let g = &problem.geometry;
+    let in_bias: Vec<T> = integers(g.c_in, case.seed);
+    let [mut y, mut dx, dkernel] = problem.expected();
+    y.iter_mut().enumerate().for_each(|(i, y)| *y += problem.bias[i % g.c_out].to_f64());
+    dx.iter_mut().enumerate().for_each(|(i, dx)| *dx += in_bias[i % g.c_in].to_f64());
+    for tier in Tier::available() {
+        let kernels = Kernels::of(tier);
+        for edge in EDGES {
+            announce(format!("{} on {tier:?}, {edge:?}, rows cut at {cuts:?}: {case:?}", T::NAME));
+            let plan = conv::forward(g, kernels);
+            let got = correlate(&*plan, &problem.x, &problem.kernel, &problem.bias, cuts, edge);
+            check_close(&got, &y, &y, 0.0).map_err(|what| format!("forward, {tier:?}: {what}"))?;
+            let plan = conv::input_grad(g, kernels);
+            let got = correlate(&*plan, &problem.dy, &problem.kernel, &in_bias, cuts, edge);
+            check_close(&got, &dx, &dx, 0.0).map_err(|what| format!("input gradient, {tier:?}: {what}"))?;
+            let plan = KernelGrad::new(g, kernels);
+            let x = Fenced::new(&problem.x, edge);
+            let mut got = Fenced::new(&vec![T::ZERO; g.kernel_len()], edge);
+            for rows in partition(plan.rows(), cuts) {
+                let part = &problem.dy[rows.start * plan.row_len()..rows.end * plan.row_len()];
+                plan.run(&x, &Fenced::new(part, edge), rows, &mut got, &mut Scratch::default());
+            }
+            check_close(&got, &dkernel, &dkernel, 0.0)
+                .map_err(|what| format!("kernel gradient, {tier:?}: {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The microkernel alone, its operands as short as its contract allows.
+fn check_products<T: Element>() {
+    for tier in Tier::available() {
+        let kernels = Kernels::<T>::of(tier);
+        let panel = kernels.panel();
+        for edge in EDGES {
+            for m in (1..=15).chain([29]) {
+                for n in [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65] {
+                    for packed in [true, false] {
+                        announce(format!(
+                            "{} product on {tier:?}, {edge:?}, m={m} n={n} packed={packed}",
+                            T::NAME
+                        ));
+                        let (k, c_m) = (3, n + 2);
+                        let (a_m, a_k) = if packed { (k + 1, 1) } else { (1, m + 1) };
+                        let a = Fenced::new(&integers::<T>((m - 1) * a_m + (k - 1) * a_k + 1, 1), edge);
+                        let matrix: Vec<T> = integers(k * n, 2);
+                        let (b, b_k, b_panel) = if packed {
+                            let mut panels = vec![T::ZERO; pack::panels_len(k, n, panel)];
+                            pack::panels(&mut panels, &matrix, (k, n, panel), 1, |row| row * n);
+                            (Fenced::new(&panels, edge), panel, k * panel)
+                        } else {
+                            (Fenced::new(&matrix, edge), n, panel)
+                        };
+                        let before: Vec<T> = integers((m - 1) * c_m + n, 3);
+                        let bias = Fenced::new(&integers::<T>(n, 4), edge);
+                        for start in [Start::Result, Start::Bias(&bias), Start::Zero] {
+                            let mut c = Fenced::new(&before, edge);
+                            kernels.product(&mut Product {
+                                a: &a,
+                                a_m,
+                                a_k,
+                                b: &b,
+                                b_k,
+                                b_panel,
+                                b_padded: packed,
+                                runs: &[Run { a: 0, b: 0 }],
+                                run_len: k,
+                                c: &mut c,
+                                c_m,
+                                m,
+                                n,
+                                start,
+                                relu: false,
+                            });
+                            for (i, got) in c.iter().enumerate() {
+                                let (row, column) = (i / c_m, i % c_m);
+                                let expected = if column < n {
+                                    let first = match start {
+                                        Start::Result => before[i],
+                                        Start::Bias(bias) => bias[column],
+                                        Start::Zero => T::ZERO,
+                                    };
+                                    let term = |q: usize| {
+                                        a[row * a_m + q * a_k].to_f64() * matrix[q * n + column].to_f64()
+                                    };
+                                    first.to_f64() + (0..k).map(term).sum::<f64>()
+                                } else {
+                                    // The gap between two rows belongs to somebody else.
+                                    before[i].to_f64()
+                                };
+                                assert_eq!(
+                                    got.to_f64(),
+                                    expected,
+                                    "{tier:?} m={m} n={n} packed={packed} {start:?}"
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The fences must hold, or the other tests of this file prove nothing.
+#[test]
+fn one_element_too_far_is_deadly() {
+    for edge in EDGES {
+        let fenced = Fenced::new(&[1.0f32; 5], edge);
+        let outside =
+            if edge == Edge::Front { fenced.start.wrapping_sub(1) } else { fenced.start.wrapping_add(5) };
+        // SAFETY: the child does nothing but one read, which must kill it, and leaves without running destructors.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: as above; a read of a protected page raises SIGSEGV.
+            unsafe {
+                libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+                ptr::read_volatile(outside);
+                libc::_exit(0);
+            }
+        }
+        assert!(child > 0, "cannot fork");
+        let mut status = 0;
+        // SAFETY: waits for the child made above.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert!(
+            libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSEGV,
+            "{edge:?}: status {status}"
+        );
+        assert_eq!(fenced.iter().sum::<f32>(), 5.0);
+    }
+}
+
+#[test]
+fn products_stay_inside_in_float32() {
+    check_products::<f32>();
+}
+
+#[test]
+fn products_stay_inside_in_float64() {
+    check_products::<f64>();
+}
+
+#[test]
+fn named_cases_stay_inside() {
+    let case = ConvCase::new;
+    let cases = [
+        case(&[13, 13], 3, 1, 32),
+        case(&[9, 31], 3, 3, 17).same(),
+        case(&[7, 9], 1, 5, 33),
+        case(&[8, 8], 3, 4, 4).same().stride(&[2, 2]),
+        case(&[9, 11], 3, 3, 5).dilation(&[2, 3]),
+        case(&[6, 7], 3, 9, 9).same().groups(9),
+        case(&[2, 3], 2, 3, 4).pad(&[(4, 3), (5, 4)]),
+        case(&[60], 9, 1, 20).causal().stride(&[4]),
+        case(&[4, 5, 6], 3, 2, 8).same(),
+    ];
+    for case in &cases {
+        for cuts in [&[][..], &[1, 2, 3, 5]] {
+            check::<f32>(case, cuts)
+                .and_then(|()| check::<f64>(case, cuts))
+                .unwrap_or_else(|what| panic!("{what}: {case:?}"));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_cases_stay_inside(case in conv_cases(), cuts in prop::collection::vec(0..1000usize, 0..4)) {
+        check::<f32>(&case, &cuts).map_err(TestCaseError::fail)?;
+        check::<f64>(&case, &cuts).map_err(TestCaseError::fail)?;
+    }
+}
