@@ -16,13 +16,24 @@ if TYPE_CHECKING:
 
 
 class Configurable:
-    """An object described by the arguments of its constructor.
+    """An object described by the arguments of its constructor, which never change.
 
     Subclasses name those arguments in `config_fields` and keep each, in canonical form, in an attribute of
     that name.
     """
 
     config_fields: ClassVar[tuple[str, ...]] = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # What the engine was told is compiled there: a change here would be silently ignored.
+        if name in self.config_fields and name in self.__dict__:
+            raise AttributeError(f"{self.label}: `{name}` cannot change after construction; make a new one.")
+        super().__setattr__(name, value)
+
+    @property
+    def label(self) -> str:
+        """How messages call this object."""
+        return type(self).__name__
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values."""

@@ -249,8 +249,6 @@ class Network:
 
     def predict(self, x: NDArray[Any], batch_size: int) -> NDArray[Any]:
         """The outputs for every row of `x`, in inference mode."""
-        if x.shape[0] == 0 and None not in self.output_shape:
-            return np.empty((0, *(size for size in self.output_shape if size is not None)), self.dtype)
         return self._engine.predict(x, batch_size)
 
     def forward(self, x: NDArray[Any], training: bool, seed: int) -> NDArray[Any]:

@@ -145,7 +145,5 @@ def get(identifier: object) -> Metric | AutomaticAccuracy:
     if isinstance(identifier, str):
         if identifier.lower() in ("accuracy", "acc"):
             return AutomaticAccuracy(identifier)
-        metric = REGISTRY.get(identifier)
-        metric.name = identifier
-        return metric
+        return REGISTRY.deserialize({"class_name": identifier, "config": {"name": identifier}})
     return REGISTRY.get(identifier)

@@ -38,15 +38,6 @@ class Optimizer(Configurable):
         del config["learning_rate"]
         return config
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # The other settings are compiled into the engine: changing them here would be silently ignored.
-        if name in self.config_fields and name != "learning_rate" and name in self.__dict__:
-            raise AttributeError(
-                f"{type(self).__name__}.{name} cannot change after construction; make a new optimizer and "
-                "compile the model again."
-            )
-        super().__setattr__(name, value)
-
 
 REGISTRY: Registry[Optimizer] = Registry("optimizer", Optimizer, fold_case=True)
 

@@ -61,10 +61,9 @@ class Sequential(LayerStack):
     Example:
         >>> import gridnn as gn
         >>> from gridnn import layers
-        >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.Flatten(),
-        layers.Dense(10)])
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.Flatten()])
         >>> model.output_shape
-        (None, 10)
+        (None, 144)
     """
 
     def __init__(

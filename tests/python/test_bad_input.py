@@ -72,6 +72,9 @@ def test_bad_inputs_to_predict(model, x):
 
 def test_predict_nothing(model):
     assert model.predict(X[:0], verbose=0).shape == (0, 3)
+    assert model(X[:0]).shape == (0, 3)
+    anywhere = gn.Sequential([gn.Input((None, None, 1)), layers.Conv2D(2, 3)])
+    assert anywhere.predict(X[:0], verbose=0).shape == (0, 3, 2, 2)
 
 
 @pytest.mark.parametrize(

@@ -272,3 +272,19 @@ def test_names_in_snake_case():
     expected = "average_pooling1d conv2d dense global_average_pooling3d max_pooling2d re_lu rescaling"
     names = {snake_case(cls.__name__) for cls in LAYERS.classes()}
     assert set(expected.split()) <= names
+
+
+@pytest.mark.parametrize(
+    ("thing", "attribute"),
+    [
+        (losses.MeanSquaredError(), "reduction"),
+        (metrics.BinaryAccuracy(), "threshold"),
+        (metrics.MeanSquaredError(), "name"),
+        (optimizers.SGD(), "momentum"),
+        (initializers.HeNormal(), "seed"),
+        (layers.Dense(3), "units"),
+    ],
+)
+def test_descriptions_never_change(thing, attribute):
+    with pytest.raises(AttributeError, match=attribute):
+        setattr(thing, attribute, 0.5)

@@ -1,6 +1,7 @@
 """Structure of models: adding, naming, building, weights, seeds, copies."""
 
 import copy
+import multiprocessing
 import pickle
 import threading
 
@@ -229,6 +230,16 @@ def test_copies(built):
         assert again.get_config() == model.get_config()
         if built:
             assert [w.tobytes() for w in again.get_weights()] == [w.tobytes() for w in model.get_weights()]
+
+
+def use(model):
+    return model.predict(np.ones((2, 5, 5, 1)), verbose=0).tobytes()
+
+
+def test_in_another_process():
+    model = gn.Sequential([gn.Input((5, 5, 1)), *stack()], seed=1)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(use, [model]) == [use(model)]
 
 
 def test_summary(capsys):

@@ -1,6 +1,10 @@
 """Epochs, batches, weights of samples and classes, validation, seeds, iterables."""
 
 import itertools
+import os
+import signal
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -329,3 +333,46 @@ def test_a_trainer_by_itself():
     assert len(history.history["loss"]) == 2
     assert trainer.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
     assert trainer.predict(X).tobytes() == model.predict(X).tobytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself SIGINT there")
+def test_interrupt_leaves_whole_steps():
+    def wide():
+        stack = [gn.Input((24, 24, 3)), layers.Conv2D(16, 3, activation="relu"), layers.Conv2D(16, 3)]
+        model = gn.Sequential([*stack, layers.GlobalAveragePooling2D(), layers.Dense(3)], seed=1)
+        model.compile("adam", "ce")
+        return model
+
+    x = RNG.normal(size=(640, 24, 24, 3)).astype(np.float32)
+    y = RNG.integers(0, 3, size=640)
+    model = wide()
+    key = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    key.start()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, epochs=10_000, shuffle=False, verbose=0)
+    key.join()
+    steps = model._built_network().iterations
+    assert steps > 0
+    again = wide()
+    again.fit(x, y, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
+    assert bytes_of(again) == bytes_of(model)
+
+
+def test_bytes_do_not_depend_on_the_number_of_threads():
+    x = RNG.normal(size=(50, 12, 12, 2)).astype(np.float32)
+    y = RNG.integers(0, 4, size=50)
+    before = gn.get_num_threads()
+    results = set()
+    try:
+        for count in (1, 2, 3):
+            gn.set_num_threads(count)
+            stack = [layers.Conv2D(8, 3, activation="relu"), layers.Dropout(0.2), layers.MaxPooling2D()]
+            model = gn.Sequential([*stack, layers.Flatten(), layers.Dense(4)], seed=2)
+            model.compile("adam", "ce", metrics=["accuracy"])
+            history = model.fit(x, y, batch_size=16, epochs=3, seed=5, verbose=0)
+            results.add(
+                (bytes_of(model), tuple(history.history["loss"]), model.predict(x, verbose=0).tobytes())
+            )
+    finally:
+        gn.set_num_threads(before)
+    assert len(results) == 1

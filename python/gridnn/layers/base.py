@@ -87,14 +87,6 @@ class Layer(Configurable):
         self._place: _Place | None = None
         self._claimed = False
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.config_fields and name in self.__dict__:
-            raise AttributeError(
-                f"{self.label}: `{name}` cannot change after construction, since the model is planned for "
-                "it; make a new layer."
-            )
-        super().__setattr__(name, value)
-
     # Description
 
     @property
