@@ -1,36 +1,15 @@
 //! Max and average pooling of one sample, channels last, with gradients.
 //!
-//! Windows are scanned tap by tap on blocks of channels that stay in registers. Max-pooling remembers the tap that won
-//! (the first in row-major order; NaN wins over everything), so that its gradient needs neither input nor output.
+//! An output row is cut into runs of outputs whose windows see the same taps; the kernels do a run at a time.
+//! Max-pooling remembers the tap that won (the first in row-major order; NaN wins over everything), so that its
+//! gradient needs neither input nor output.
 
 use std::ops::Range;
 
 use crate::geometry::{Axis, PoolGeometry};
-use crate::kernels::{Element, Job, Plain, Tier};
-
-/// Channels that are handled together: one vector of the widest tier.
-const LANES: usize = 16;
-
-/// A number of a tap in its window.
-pub trait Tap: Plain + PartialEq + Default {
-    /// The number as this type; windows are never larger than it can hold.
-    fn of(tap: usize) -> Self;
-}
-impl Tap for u8 {
-    #[inline(always)]
-    fn of(tap: usize) -> Self {
-        tap as Self
-    }
-}
-impl Tap for u32 {
-    #[inline(always)]
-    fn of(tap: usize) -> Self {
-        tap as Self
-    }
-}
+use crate::kernels::{Element, Kernels, Pooling, Tap, Tier, WindowRun};
 
 /// Taps of an axis that lie inside the input for output `o`, and the input position of the first of them.
-#[inline(always)]
 fn inside(axis: &Axis, o: usize) -> (Range<usize>, usize) {
     let start = o * axis.stride;
     let first = axis.before.saturating_sub(start).div_ceil(axis.dilation).min(axis.kernel);
@@ -39,63 +18,75 @@ fn inside(axis: &Axis, o: usize) -> (Range<usize>, usize) {
     (first..end, (start + first * axis.dilation).saturating_sub(axis.before))
 }
 
-/// The window of one output: calls `visit(tap, offset of the input position)` in row-major order.
-#[inline(always)]
-fn taps(g: &PoolGeometry, position: [usize; 3], mut visit: impl FnMut(usize, usize)) {
+/// Outputs of an axis whose windows lie inside the input.
+fn whole_windows(axis: &Axis) -> Range<usize> {
+    let from = axis.before.div_ceil(axis.stride).min(axis.output);
+    let last = (axis.input + axis.before).checked_sub(axis.span()).map_or(0, |room| room / axis.stride + 1);
+    from..last.clamp(from, axis.output)
+}
+
+/// Calls `visit(run, outputs of the run, position of the first)` for all runs of some rows (depth times height).
+///
+/// Outputs are counted from the first of the rows, in elements.
+fn for_runs(
+    g: &PoolGeometry,
+    rows: Range<usize>,
+    mut visit: impl FnMut(&WindowRun<'_>, Range<usize>, [usize; 3]),
+) {
     let [d, h, w] = &g.axes;
-    let [(d_taps, d_first), (h_taps, h_first), (w_taps, w_first)] =
-        [inside(d, position[0]), inside(h, position[1]), inside(w, position[2])];
-    for (i, td) in d_taps.enumerate() {
-        let plane = (d_first + i * d.dilation) * h.input;
-        for (j, th) in h_taps.clone().enumerate() {
-            let row = (plane + h_first + j * h.dilation) * w.input;
-            for (k, tw) in w_taps.clone().enumerate() {
-                let tap = (td * h.kernel + th) * w.kernel + tw;
-                visit(tap, (row + w_first + k * w.dilation) * g.channels);
+    let whole = whole_windows(w);
+    let mut taps = Vec::with_capacity(g.window_len());
+    for (i, row) in rows.enumerate() {
+        let position = [row / h.output, row % h.output];
+        let [(d_taps, d_first), (h_taps, h_first)] = [inside(d, position[0]), inside(h, position[1])];
+        let mut column = 0;
+        while column < w.output {
+            let count = if whole.contains(&column) { whole.len() } else { 1 };
+            let (w_taps, w_first) = inside(w, column);
+            taps.clear();
+            for (i, td) in d_taps.clone().enumerate() {
+                for (j, th) in h_taps.clone().enumerate() {
+                    let plane = (d_first + i * d.dilation) * h.input;
+                    let line = (plane + h_first + j * h.dilation) * w.input;
+                    taps.extend(w_taps.clone().enumerate().map(|(k, tw)| Tap {
+                        number: (td * h.kernel + th) * w.kernel + tw,
+                        at: (line + w_first + k * w.dilation) * g.channels,
+                    }));
+                }
             }
+            let run = WindowRun { taps: &taps, count, step: w.stride * g.channels, channels: g.channels };
+            let first = (i * w.output + column) * g.channels;
+            visit(&run, first..first + count * g.channels, [position[0], position[1], column]);
+            column += count;
         }
     }
 }
 
-/// Calls `visit(position, offset of the output)` for every output of some rows (depth times height).
-#[inline(always)]
-fn outputs(g: &PoolGeometry, rows: Range<usize>, mut visit: impl FnMut([usize; 3], usize)) {
-    let [_, h, w] = &g.axes;
-    let mut offset = 0;
-    for row in rows {
-        for o in 0..w.output {
-            visit([row / h.output, row % h.output, o], offset);
-            offset += g.channels;
-        }
+/// Whether no input belongs to two windows; inputs that belong to none are zeroed.
+fn prepare<T: Element>(g: &PoolGeometry, dx: &mut [T]) -> bool {
+    let apart = g.axes.iter().all(|a| a.kernel == 1 || a.stride >= a.span());
+    let covered =
+        |a: &Axis| a.stride == a.kernel && a.dilation == 1 && a.output * a.stride >= a.input + a.before;
+    if !(apart && g.axes.iter().all(covered)) {
+        dx.fill(T::ZERO);
     }
-}
-
-/// Calls `visit(first channel, channels)` in blocks of at most [`LANES`].
-#[inline(always)]
-fn channel_blocks(channels: usize, mut visit: impl FnMut(usize, usize)) {
-    let mut first = 0;
-    while first < channels {
-        visit(first, LANES.min(channels - first));
-        first += LANES;
-    }
+    apart
 }
 
 /// A max-pool.
 #[derive(Debug, Clone)]
-pub struct MaxPool {
+pub struct MaxPool<T: 'static> {
     geometry: PoolGeometry,
-    tier: Tier,
+    kernels: &'static Kernels<T>,
 }
 
-impl MaxPool {
-    /// Plans a pool.
-    pub fn new(geometry: PoolGeometry, tier: Tier) -> Self {
-        Self { geometry, tier }
-    }
+impl<T: Element> MaxPool<T> {
+    /// Taps that the number of a winner, a byte, tells apart.
+    pub const MOST_TAPS: usize = 256;
 
-    /// Whether a tap's number fits a byte.
-    pub fn taps_fit_u8(&self) -> bool {
-        self.geometry.window_len() <= 256
+    /// Plans a pool.
+    pub fn new(geometry: PoolGeometry, kernels: &'static Kernels<T>) -> Self {
+        Self { geometry, kernels }
     }
 
     /// Rows (depth times height) of the output.
@@ -103,150 +94,65 @@ impl MaxPool {
         self.geometry.axes[0].output * self.geometry.axes[1].output
     }
 
-    /// Computes `rows` of the output of one sample and the winning taps; `y` and `winners` hold exactly these rows.
-    pub fn forward<T: Element, I: Tap>(
-        &self,
-        x: &[T],
-        y: &mut [T],
-        winners: Option<&mut [I]>,
-        rows: Range<usize>,
-    ) {
-        self.tier.vectorize(MaxForward { g: &self.geometry, x, y, winners, rows });
+    /// Computes `rows` of the output of one sample; `y` holds exactly these rows. The winning taps go to `winners`,
+    /// unless it is empty.
+    ///
+    /// # Panics
+    /// Winners are asked for and the window has more than [`MaxPool::MOST_TAPS`] taps.
+    pub fn forward(&self, x: &[T], y: &mut [T], winners: &mut [u8], rows: Range<usize>) {
+        assert!(
+            winners.is_empty() || self.geometry.window_len() <= Self::MOST_TAPS,
+            "too many taps for a byte"
+        );
+        for_runs(&self.geometry, rows, |run, out, _| {
+            let winners = if winners.is_empty() { &mut [][..] } else { &mut winners[out.clone()] };
+            self.kernels.pool(run, Pooling::Max { x, y: &mut y[out], winners });
+        });
     }
 
     /// The gradient to the input of one sample. With `y`, the gradient passes only where the output is positive: the
     /// gradient of a ReLU in front of the pool.
-    pub fn backward<T: Element, I: Tap>(&self, dy: &[T], winners: &[I], y: Option<&[T]>, dx: &mut [T]) {
-        self.tier.vectorize(MaxBackward { g: &self.geometry, dy, winners, y, dx });
-    }
-}
-
-struct MaxForward<'a, T, I> {
-    g: &'a PoolGeometry,
-    x: &'a [T],
-    y: &'a mut [T],
-    winners: Option<&'a mut [I]>,
-    rows: Range<usize>,
-}
-
-impl<T: Element, I: Tap> Job for MaxForward<'_, T, I> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { g, x, y, mut winners, rows } = self;
-        outputs(g, rows, |position, out| {
-            channel_blocks(g.channels, |c, n| {
-                let mut best = [T::ZERO; LANES];
-                let mut tap_of = [I::default(); LANES];
-                let mut first = true;
-                taps(g, position, |tap, at| {
-                    let x = &x[at + c..at + c + n];
-                    let tap = I::of(tap);
-                    if first {
-                        best[..n].copy_from_slice(x);
-                        tap_of = [tap; LANES];
-                        first = false;
-                    } else if let Ok(x) = <&[T; LANES]>::try_from(x) {
-                        contest(x, &mut best, &mut tap_of, tap);
-                    } else {
-                        contest(x, &mut best, &mut tap_of, tap);
-                    }
-                });
-                y[out + c..out + c + n].copy_from_slice(&best[..n]);
-                if let Some(winners) = &mut winners {
-                    winners[out + c..out + c + n].copy_from_slice(&tap_of[..n]);
-                }
-            });
+    pub fn backward(&self, dy: &[T], winners: &[u8], y: Option<&[T]>, dx: &mut [T]) {
+        let store = prepare(&self.geometry, dx);
+        for_runs(&self.geometry, 0..self.rows(), |run, out, _| {
+            let y = y.map_or(&[][..], |y| &y[out.clone()]);
+            let (dy, winners) = (&dy[out.clone()], &winners[out]);
+            self.kernels.pool(run, Pooling::MaxGrad { dy, winners, y, dx, store });
         });
     }
-}
 
-/// Lets a tap compete: larger values and NaN win.
-#[inline(always)]
-fn contest<T: Element, I: Tap>(x: &[T], best: &mut [T; LANES], tap_of: &mut [I; LANES], tap: I) {
-    for ((best, tap_of), x) in best.iter_mut().zip(tap_of).zip(x) {
-        let wins = *x > *best || *x != *x;
-        *best = if wins { *x } else { *best };
-        *tap_of = if wins { tap } else { *tap_of };
-    }
-}
-
-struct MaxBackward<'a, T, I> {
-    g: &'a PoolGeometry,
-    dy: &'a [T],
-    winners: &'a [I],
-    y: Option<&'a [T]>,
-    dx: &'a mut [T],
-}
-
-impl<T: Element, I: Tap> Job for MaxBackward<'_, T, I> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { g, dy, winners, y, dx } = self;
-        let tiled = prepare(g, dx);
-        outputs(g, 0..g.axes[0].output * g.axes[1].output, |position, out| {
-            channel_blocks(g.channels, |c, n| {
-                let range = out + c..out + c + n;
-                let mut flow = [T::ZERO; LANES];
-                flow[..n].copy_from_slice(&dy[range.clone()]);
-                if let Some(y) = y {
-                    for (flow, y) in flow.iter_mut().zip(&y[range.clone()]) {
-                        *flow = if *y > T::ZERO { *flow } else { T::ZERO };
-                    }
-                }
-                let mut tap_of = [I::default(); LANES];
-                tap_of[..n].copy_from_slice(&winners[range]);
-                taps(g, position, |tap, at| {
-                    let dx = &mut dx[at + c..at + c + n];
-                    let tap = I::of(tap);
-                    if let Ok(dx) = <&mut [T; LANES]>::try_from(&mut *dx) {
-                        award(dx, &flow, &tap_of, tap, tiled);
-                    } else {
-                        award(dx, &flow, &tap_of, tap, tiled);
-                    }
-                });
-            });
-        });
-    }
-}
-
-/// Gives the gradient to the tap that won.
-#[inline(always)]
-fn award<T: Element, I: Tap>(dx: &mut [T], flow: &[T; LANES], tap_of: &[I; LANES], tap: I, tiled: bool) {
-    for ((dx, flow), tap_of) in dx.iter_mut().zip(flow).zip(tap_of) {
-        let share = if *tap_of == tap { *flow } else { T::ZERO };
-        *dx = if tiled { share } else { dx.add(share) };
-    }
-}
-
-/// Zeroes `dx` unless the windows tile the input, so that every element is written exactly once. Returns whether
-/// windows may be stored instead of added.
-#[inline(always)]
-fn prepare<T: Element>(g: &PoolGeometry, dx: &mut [T]) -> bool {
-    let apart = g.axes.iter().all(|a| a.stride >= a.span());
-    let covers =
-        |a: &Axis| a.stride == a.kernel && a.dilation == 1 && a.output * a.stride >= a.input + a.before;
-    if !g.axes.iter().all(covers) {
+    /// The same without notes of the forward pass, for windows of any size: the winner is looked for again.
+    pub fn backward_from(&self, x: &[T], dy: &[T], y: Option<&[T]>, dx: &mut [T]) {
+        let c = self.geometry.channels;
         dx.fill(T::ZERO);
+        for_runs(&self.geometry, 0..self.rows(), |run, out, _| {
+            for (i, at) in out.enumerate() {
+                let place = |tap: &Tap| tap.at + i / c * run.step + i % c;
+                let winner = run.taps.iter().map(place).reduce(|best, other| {
+                    let wins = x[other] > x[best] || x[other] != x[other];
+                    if wins { other } else { best }
+                });
+                let passes = y.is_none_or(|y| y[at] > T::ZERO);
+                if let Some(winner) = winner.filter(|_| passes) {
+                    dx[winner] += dy[at];
+                }
+            }
+        });
     }
-    apart
 }
 
 /// An average pool.
 #[derive(Debug, Clone)]
-pub struct AveragePool {
+pub struct AveragePool<T: 'static> {
     geometry: PoolGeometry,
     count_padding: bool,
-    tier: Tier,
+    kernels: &'static Kernels<T>,
 }
 
-impl AveragePool {
+impl<T: Element> AveragePool<T> {
     /// Plans a pool; without `count_padding` sums are divided by the number of real elements.
-    pub fn new(geometry: PoolGeometry, count_padding: bool, tier: Tier) -> Self {
-        Self { geometry, count_padding, tier }
+    pub fn new(geometry: PoolGeometry, count_padding: bool, kernels: &'static Kernels<T>) -> Self {
+        Self { geometry, count_padding, kernels }
     }
 
     /// Rows (depth times height) of the output.
@@ -255,92 +161,36 @@ impl AveragePool {
     }
 
     /// Computes `rows` of the output of one sample; `y` holds exactly these rows.
-    pub fn forward<T: Element>(&self, x: &[T], y: &mut [T], rows: Range<usize>) {
-        self.tier.vectorize(AverageForward { pool: self, x, y, rows });
+    pub fn forward(&self, x: &[T], y: &mut [T], rows: Range<usize>) {
+        for_runs(&self.geometry, rows, |run, out, position| {
+            let share = self.share(run, position);
+            self.kernels.pool(run, Pooling::Average { x, y: &mut y[out], share });
+        });
     }
 
     /// The gradient to the input of one sample.
-    pub fn backward<T: Element>(&self, dy: &[T], dx: &mut [T]) {
-        self.tier.vectorize(AverageBackward { pool: self, dy, dx });
+    pub fn backward(&self, dy: &[T], dx: &mut [T]) {
+        let store = prepare(&self.geometry, dx);
+        for_runs(&self.geometry, 0..self.rows(), |run, out, position| {
+            let share = self.share(run, position);
+            self.kernels.pool(run, Pooling::AverageGrad { dy: &dy[out], dx, share, store });
+        });
     }
 
     /// One over what the sum of a window is divided by.
     ///
     /// Padding counts as far as it was asked for: the part of a window that reaches beyond it (`ceil_mode`) does not.
-    #[inline(always)]
-    fn share<T: Element>(&self, position: [usize; 3]) -> T {
-        let mut count = 1;
-        for (axis, o) in self.geometry.axes.iter().zip(position) {
-            count *= if self.count_padding {
-                let room = axis.input + axis.before + axis.after - o * axis.stride;
-                room.div_ceil(axis.dilation).min(axis.kernel)
-            } else {
-                inside(axis, o).0.len()
-            };
-        }
+    fn share(&self, run: &WindowRun<'_>, position: [usize; 3]) -> T {
+        let padded = |(axis, o): (&Axis, usize)| {
+            let room = (axis.input + axis.before + axis.after).saturating_sub(o * axis.stride);
+            room.div_ceil(axis.dilation).min(axis.kernel)
+        };
+        let count = if self.count_padding {
+            self.geometry.axes.iter().zip(position).map(padded).product()
+        } else {
+            run.taps.len()
+        };
         T::from_f64(1.0 / count.max(1) as f64)
-    }
-}
-
-struct AverageForward<'a, T> {
-    pool: &'a AveragePool,
-    x: &'a [T],
-    y: &'a mut [T],
-    rows: Range<usize>,
-}
-
-impl<T: Element> Job for AverageForward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { pool, x, y, rows } = self;
-        let g = &pool.geometry;
-        outputs(g, rows, |position, out| {
-            let share = pool.share::<T>(position);
-            channel_blocks(g.channels, |c, n| {
-                let mut sum = [T::ZERO; LANES];
-                taps(g, position, |_, at| {
-                    for (sum, x) in sum.iter_mut().zip(&x[at + c..at + c + n]) {
-                        *sum += *x;
-                    }
-                });
-                for (y, sum) in y[out + c..out + c + n].iter_mut().zip(sum) {
-                    *y = sum.mul(share);
-                }
-            });
-        });
-    }
-}
-
-struct AverageBackward<'a, T> {
-    pool: &'a AveragePool,
-    dy: &'a [T],
-    dx: &'a mut [T],
-}
-
-impl<T: Element> Job for AverageBackward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { pool, dy, dx } = self;
-        let g = &pool.geometry;
-        let tiled = prepare(g, dx);
-        outputs(g, 0..pool.rows(), |position, out| {
-            let share = pool.share::<T>(position);
-            channel_blocks(g.channels, |c, n| {
-                let mut flow = [T::ZERO; LANES];
-                for (flow, dy) in flow.iter_mut().zip(&dy[out + c..out + c + n]) {
-                    *flow = dy.mul(share);
-                }
-                taps(g, position, |_, at| {
-                    for (dx, flow) in dx[at + c..at + c + n].iter_mut().zip(flow) {
-                        *dx = if tiled { flow } else { dx.add(flow) };
-                    }
-                });
-            });
-        });
     }
 }
 

@@ -7,6 +7,7 @@ use super::lanes::Element;
 use super::peak;
 use super::portable::Portable;
 use super::product::{self, Product};
+use super::window::{self, Pooling, WindowRun};
 use crate::error::{Error, Result};
 
 /// An instruction set that this CPU has. There is no way to make one for a CPU that has not.
@@ -127,6 +128,7 @@ pub struct Kernels<T: 'static> {
     pub width: usize,
     product: unsafe fn(&mut Product<'_, T>),
     multiply_adds: unsafe fn(usize, T, T) -> T,
+    pool: unsafe fn(&WindowRun<'_>, &mut Pooling<'_, T>),
 }
 
 impl<T> fmt::Debug for Kernels<T> {
@@ -155,6 +157,17 @@ impl<T: Element> Kernels<T> {
         p.check(self.panel());
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
         unsafe { (self.product)(p) }
+    }
+
+    /// Pools a run of outputs.
+    ///
+    /// # Panics
+    /// The run reaches outside of its slices: a bug of the caller.
+    #[inline]
+    pub fn pool(&self, run: &WindowRun<'_>, mut pooling: Pooling<'_, T>) {
+        pooling.check(run);
+        // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
+        unsafe { (self.pool)(run, &mut pooling) }
     }
 
     /// Does nothing but multiply and add in registers, for benches: the number of operations (two per multiply-add),
@@ -199,6 +212,22 @@ macro_rules! entries {
             pub(super) unsafe fn product_f64(p: &mut Product<'_, f64>) {
                 // SAFETY: as the caller's.
                 unsafe { product::product::<$f64, $rows>(p) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the run was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn pool_f32(run: &WindowRun<'_>, pooling: &mut Pooling<'_, f32>) {
+                // SAFETY: as the caller's.
+                unsafe { window::pool::<$f32>(run, pooling) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the run was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn pool_f64(run: &WindowRun<'_>, pooling: &mut Pooling<'_, f64>) {
+                // SAFETY: as the caller's.
+                unsafe { window::pool::<$f64>(run, pooling) }
             }
 
             /// # Safety
@@ -251,8 +280,15 @@ unsafe fn multiply_adds_portable<T: Element, const W: usize>(rounds: usize, fact
     unsafe { peak::multiply_adds::<Portable<T, W>>(rounds, factor, term) }
 }
 
+/// # Safety
+/// The run was checked.
+unsafe fn pool_portable<T: Element, const W: usize>(run: &WindowRun<'_>, pooling: &mut Pooling<'_, T>) {
+    // SAFETY: the portable tier needs no feature; the rest is the caller's.
+    unsafe { window::pool::<Portable<T, W>>(run, pooling) }
+}
+
 macro_rules! tables {
-    ($type:ty, $entry:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
+    ($type:ty, $product:ident, $pool:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
         impl Tables for $type {
             fn table(tier: Tier) -> &'static Kernels<Self> {
                 match tier.0 {
@@ -260,20 +296,23 @@ macro_rules! tables {
                     Isa::Avx512 => &Kernels {
                         tier: Tier(Isa::Avx512),
                         width: $avx512,
-                        product: avx512_entries::$entry,
+                        product: avx512_entries::$product,
+                        pool: avx512_entries::$pool,
                         multiply_adds: avx512_entries::$multiply_adds,
                     },
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2 => &Kernels {
                         tier: Tier(Isa::Avx2),
                         width: $avx2,
-                        product: avx2_entries::$entry,
+                        product: avx2_entries::$product,
+                        pool: avx2_entries::$pool,
                         multiply_adds: avx2_entries::$multiply_adds,
                     },
                     Isa::Portable => &Kernels {
                         tier: Tier(Isa::Portable),
                         width: $portable,
                         product: product_portable::<$type, $portable>,
+                        pool: pool_portable::<$type, $portable>,
                         multiply_adds: multiply_adds_portable::<$type, $portable>,
                     },
                 }
@@ -281,5 +320,5 @@ macro_rules! tables {
         }
     };
 }
-tables!(f32, product_f32, multiply_adds_f32, 16, 8, 4);
-tables!(f64, product_f64, multiply_adds_f64, 8, 4, 2);
+tables!(f32, product_f32, pool_f32, multiply_adds_f32, 16, 8, 4);
+tables!(f64, product_f64, pool_f64, multiply_adds_f64, 8, 4, 2);

@@ -89,6 +89,8 @@ pub trait Lanes: 'static {
     type V: Copy;
     /// Selects the first lanes of a vector.
     type Mask: Copy;
+    /// The lanes for which a comparison holds.
+    type Lot: Copy;
     /// Elements in a register.
     const WIDTH: usize;
 
@@ -137,4 +139,44 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn relu(v: Self::V) -> Self::V;
+    /// Sums.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// Products.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// Lanes where `x` is larger than `best` or NaN.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn wins(x: Self::V, best: Self::V) -> Self::Lot;
+    /// Lanes where both are equal.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn equal(a: Self::V, b: Self::V) -> Self::Lot;
+    /// Lanes that are larger than 0.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn positive(v: Self::V) -> Self::Lot;
+    /// `a` in the chosen lanes, `b` in the others.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn select(lot: Self::Lot, a: Self::V, b: Self::V) -> Self::V;
+    /// `n` bytes as numbers, zero behind them; touches no other byte.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn load_bytes(p: *const u8, n: usize) -> Self::V;
+    /// The first `n` lanes, whole numbers from 0 to 255, as bytes; touches no other byte.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn store_bytes(p: *mut u8, n: usize, v: Self::V);
 }

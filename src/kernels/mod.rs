@@ -15,6 +15,7 @@ mod portable;
 pub mod product;
 #[cfg(test)]
 mod tests;
+pub mod window;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -22,3 +23,4 @@ pub use aligned::{Aligned, Plain};
 pub use dispatch::{Job, Kernels, Tables, Tier};
 pub use lanes::Element;
 pub use product::{Product, Run, Start};
+pub use window::{Pooling, Tap, WindowRun};

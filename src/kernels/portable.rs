@@ -11,6 +11,7 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     type Elem = T;
     type V = [T; W];
     type Mask = usize;
+    type Lot = [bool; W];
     const WIDTH: usize = W;
 
     #[inline(always)]
@@ -77,5 +78,54 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
             }
         }
         v
+    }
+    #[inline(always)]
+    unsafe fn add(mut a: Self::V, b: Self::V) -> Self::V {
+        for i in 0..W {
+            a[i] = a[i].add(b[i]);
+        }
+        a
+    }
+    #[inline(always)]
+    unsafe fn mul(mut a: Self::V, b: Self::V) -> Self::V {
+        for i in 0..W {
+            a[i] = a[i].mul(b[i]);
+        }
+        a
+    }
+    #[inline(always)]
+    unsafe fn wins(x: Self::V, best: Self::V) -> [bool; W] {
+        std::array::from_fn(|i| x[i] > best[i] || x[i] != x[i])
+    }
+    #[inline(always)]
+    unsafe fn equal(a: Self::V, b: Self::V) -> [bool; W] {
+        std::array::from_fn(|i| a[i] == b[i])
+    }
+    #[inline(always)]
+    unsafe fn positive(v: Self::V) -> [bool; W] {
+        v.map(|lane| lane > T::ZERO)
+    }
+    #[inline(always)]
+    unsafe fn select(lot: [bool; W], a: Self::V, mut b: Self::V) -> Self::V {
+        for i in 0..W {
+            b[i] = if lot[i] { a[i] } else { b[i] };
+        }
+        b
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const u8, n: usize) -> Self::V {
+        let mut v = [T::ZERO; W];
+        for (i, lane) in v.iter_mut().enumerate().take(n) {
+            // SAFETY: the caller vouches for n bytes.
+            *lane = T::from_f64(f64::from(unsafe { *p.add(i) }));
+        }
+        v
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, n: usize, v: Self::V) {
+        for (i, lane) in v.iter().enumerate().take(n) {
+            // SAFETY: the caller vouches for n bytes.
+            unsafe { *p.add(i) = lane.to_f64() as u8 };
+        }
     }
 }

@@ -44,28 +44,31 @@ impl<T: Element> Layer<T> for Pool {
         let (sizes, channels) = site.input.split_at(self.rank);
         let geometry = PoolGeometry::new(&self.window, sizes, channels[0])?;
         let (input_len, output_len) = (geometry.input_len(), geometry.output_len());
-        let tier = site.kernels.tier;
         Ok(vec![match self.kind {
             Kind::Max => {
-                Box::new(MaxStep { pool: MaxPool::new(geometry, tier), input_len, output_len, mask: false })
+                let notes = geometry.window_len() <= MaxPool::<T>::MOST_TAPS;
+                let pool = MaxPool::new(geometry, site.kernels);
+                Box::new(MaxStep { pool, input_len, output_len, notes, mask: false })
             }
             Kind::Average { count_padding } => {
-                let pool = AveragePool::new(geometry, count_padding, tier);
+                let pool = AveragePool::new(geometry, count_padding, site.kernels);
                 Box::new(AverageStep { pool, input_len, output_len })
             }
         }])
     }
 }
 
-struct MaxStep {
-    pool: MaxPool,
+struct MaxStep<T: 'static> {
+    pool: MaxPool<T>,
     input_len: usize,
     output_len: usize,
+    /// Whether the number of a tap fits a byte; if not, the backward pass looks for the winners again.
+    notes: bool,
     /// Whether the gradient passes only where the output is positive (a ReLU was in front).
     mask: bool,
 }
 
-impl<T: Element> Step<T> for MaxStep {
+impl<T: Element> Step<T> for MaxStep<T> {
     fn input_len(&self) -> usize {
         self.input_len
     }
@@ -75,8 +78,8 @@ impl<T: Element> Step<T> for MaxStep {
     }
 
     fn keeps(&self) -> Keeps {
-        let width = if self.pool.taps_fit_u8() { 1 } else { 4 };
-        Keeps { input: false, output: self.mask, notes: self.output_len * width }
+        let notes = if self.notes { self.output_len } else { 0 };
+        Keeps { input: !self.notes, output: self.mask, notes }
     }
 
     fn take_mask(&mut self) -> bool {
@@ -85,50 +88,36 @@ impl<T: Element> Step<T> for MaxStep {
     }
 
     fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], notes: &mut [u8], _: &mut Scratch<T>) {
-        let rows = 0..self.pool.rows();
         let samples = x.chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.output_len));
-        if notes.is_empty() {
-            samples.for_each(|(x, y)| self.pool.forward::<T, u8>(x, y, None, rows.clone()));
-        } else if self.pool.taps_fit_u8() {
-            for ((x, y), notes) in samples.zip(notes.chunks_exact_mut(self.output_len)) {
-                self.pool.forward(x, y, Some(notes), rows.clone());
-            }
-        } else {
-            let mut winners = vec![0u32; self.output_len];
-            for ((x, y), notes) in samples.zip(notes.chunks_exact_mut(self.output_len * 4)) {
-                self.pool.forward(x, y, Some(&mut winners), rows.clone());
-                for (bytes, winner) in notes.chunks_exact_mut(4).zip(&winners) {
-                    bytes.copy_from_slice(&winner.to_le_bytes());
-                }
-            }
+        for (i, (x, y)) in samples.enumerate() {
+            let own = if notes.is_empty() { 0..0 } else { i * self.output_len..(i + 1) * self.output_len };
+            self.pool.forward(x, y, &mut notes[own], 0..self.pool.rows());
         }
     }
 
     fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
-        let Backward { y, dy, dx: Some(dx), notes, .. } = tensors else { return };
+        let Backward { x, y, dy, dx: Some(dx), notes, .. } = tensors else { return };
         for (i, (dy, dx)) in
             dy.chunks_exact(self.output_len).zip(dx.chunks_exact_mut(self.input_len)).enumerate()
         {
             let outputs = i * self.output_len..(i + 1) * self.output_len;
             let y = self.mask.then(|| &y[outputs.clone()]);
-            if self.pool.taps_fit_u8() {
+            if self.notes {
                 self.pool.backward(dy, &notes[outputs], y, dx);
             } else {
-                let bytes = notes[outputs.start * 4..outputs.end * 4].chunks_exact(4);
-                let winners: Vec<u32> = bytes.map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-                self.pool.backward(dy, &winners, y, dx);
+                self.pool.backward_from(&x[i * self.input_len..(i + 1) * self.input_len], dy, y, dx);
             }
         }
     }
 }
 
-struct AverageStep {
-    pool: AveragePool,
+struct AverageStep<T: 'static> {
+    pool: AveragePool<T>,
     input_len: usize,
     output_len: usize,
 }
 
-impl<T: Element> Step<T> for AverageStep {
+impl<T: Element> Step<T> for AverageStep<T> {
     fn input_len(&self) -> usize {
         self.input_len
     }

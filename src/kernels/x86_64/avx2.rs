@@ -16,12 +16,14 @@ static MASK_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $width:literal, $masks:ident, $zero:ident, $splat:ident, $load:ident, $store:ident,
-     $maskload:ident, $maskstore:ident, $fma:ident, $cmp:ident, $and:ident) => {
+     $maskload:ident, $maskstore:ident, $fma:ident, $cmp:ident, $and:ident, $add:ident, $mul:ident,
+     $blend:ident, $load_bytes:ident, $store_bytes:ident, $or:ident) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
             type V = $v;
             type Mask = __m256i;
+            type Lot = $v;
             const WIDTH: usize = $width;
 
             #[inline(always)]
@@ -69,6 +71,46 @@ macro_rules! lanes {
                 // SAFETY: see above. "Not less or equal" keeps NaN.
                 unsafe { $and($cmp::<_CMP_NLE_UQ>(v, $zero()), v) }
             }
+            #[inline(always)]
+            unsafe fn add(a: $v, b: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn mul(a: $v, b: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $mul(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn wins(x: $v, best: $v) -> Self::Lot {
+                // SAFETY: see above.
+                unsafe { $or($cmp::<_CMP_GT_OQ>(x, best), $cmp::<_CMP_UNORD_Q>(x, x)) }
+            }
+            #[inline(always)]
+            unsafe fn equal(a: $v, b: $v) -> Self::Lot {
+                // SAFETY: see above.
+                unsafe { $cmp::<_CMP_EQ_OQ>(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn positive(v: $v) -> Self::Lot {
+                // SAFETY: see above.
+                unsafe { $cmp::<_CMP_GT_OQ>(v, $zero()) }
+            }
+            #[inline(always)]
+            unsafe fn select(lot: Self::Lot, a: $v, b: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $blend(b, a, lot) }
+            }
+            #[inline(always)]
+            unsafe fn load_bytes(p: *const u8, n: usize) -> $v {
+                // SAFETY: see above; only n bytes are accessed.
+                unsafe { $load_bytes(p, n) }
+            }
+            #[inline(always)]
+            unsafe fn store_bytes(p: *mut u8, n: usize, v: $v) {
+                // SAFETY: see above; only n bytes are accessed.
+                unsafe { $store_bytes(p, n, v) }
+            }
         }
     };
 }
@@ -86,7 +128,13 @@ lanes!(
     _mm256_maskstore_ps,
     _mm256_fmadd_ps,
     _mm256_cmp_ps,
-    _mm256_and_ps
+    _mm256_and_ps,
+    _mm256_add_ps,
+    _mm256_mul_ps,
+    _mm256_blendv_ps,
+    bytes_to_f32,
+    f32_to_bytes,
+    _mm256_or_ps
 );
 lanes!(
     F64,
@@ -102,5 +150,78 @@ lanes!(
     _mm256_maskstore_pd,
     _mm256_fmadd_pd,
     _mm256_cmp_pd,
-    _mm256_and_pd
+    _mm256_and_pd,
+    _mm256_add_pd,
+    _mm256_mul_pd,
+    _mm256_blendv_pd,
+    bytes_to_f64,
+    f64_to_bytes,
+    _mm256_or_pd
 );
+
+/// `n` bytes in the low end of a register; the others are zero.
+///
+/// # Safety
+/// SSE2; `n <= 8` readable bytes.
+#[inline(always)]
+unsafe fn load_low(p: *const u8, n: usize) -> __m128i {
+    let mut bytes = [0u8; 8];
+    // SAFETY: as the caller's; the copy stays inside the array.
+    unsafe {
+        p.copy_to_nonoverlapping(bytes.as_mut_ptr(), n);
+        _mm_loadl_epi64(bytes.as_ptr().cast())
+    }
+}
+
+/// The first `n` of the lanes of `low` and `high`, as bytes.
+///
+/// # Safety
+/// SSE2; `n <= 8` writable bytes.
+#[inline(always)]
+unsafe fn store_low(p: *mut u8, n: usize, low: __m128i, high: __m128i) {
+    let mut bytes = [0u8; 8];
+    // SAFETY: as the caller's; the copy stays inside the array.
+    unsafe {
+        let words = _mm_packs_epi32(low, high);
+        _mm_storel_epi64(bytes.as_mut_ptr().cast(), _mm_packus_epi16(words, words));
+        p.copy_from_nonoverlapping(bytes.as_ptr(), n);
+    }
+}
+
+/// # Safety
+/// AVX2; `n <= 8` readable bytes.
+#[inline(always)]
+unsafe fn bytes_to_f32(p: *const u8, n: usize) -> __m256 {
+    // SAFETY: as the caller's.
+    unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load_low(p, n))) }
+}
+
+/// # Safety
+/// AVX2; `n <= 8` writable bytes.
+#[inline(always)]
+unsafe fn f32_to_bytes(p: *mut u8, n: usize, v: __m256) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let whole = _mm256_cvtps_epi32(v);
+        store_low(p, n, _mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
+    }
+}
+
+/// # Safety
+/// AVX2; `n <= 4` readable bytes.
+#[inline(always)]
+unsafe fn bytes_to_f64(p: *const u8, n: usize) -> __m256d {
+    // SAFETY: as the caller's.
+    unsafe { _mm256_cvtepi32_pd(_mm_cvtepu8_epi32(load_low(p, n))) }
+}
+
+/// # Safety
+/// AVX2; `n <= 4` writable bytes.
+#[inline(always)]
+unsafe fn f64_to_bytes(p: *mut u8, n: usize, v: __m256d) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let whole = _mm256_cvtpd_epi32(v);
+        store_low(p, n, whole, whole);
+    }
+}

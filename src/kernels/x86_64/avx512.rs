@@ -11,12 +11,14 @@ pub(in crate::kernels) struct F64;
 
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $mask:ty, $width:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
-     $maskz_load:ident, $mask_store:ident, $fma:ident, $cmp:ident, $maskz_mov:ident) => {
+     $maskz_load:ident, $mask_store:ident, $fma:ident, $cmp:ident, $maskz_mov:ident, $add:ident, $mul:ident,
+     $blend:ident, $load_bytes:ident, $store_bytes:ident) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
             type V = $v;
             type Mask = $mask;
+            type Lot = $mask;
             const WIDTH: usize = $width;
 
             #[inline(always)]
@@ -63,6 +65,46 @@ macro_rules! lanes {
                 // SAFETY: see above. "Not less or equal" keeps NaN.
                 unsafe { $maskz_mov($cmp::<_CMP_NLE_UQ>(v, $zero()), v) }
             }
+            #[inline(always)]
+            unsafe fn add(a: $v, b: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn mul(a: $v, b: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $mul(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn wins(x: $v, best: $v) -> Self::Lot {
+                // SAFETY: see above.
+                unsafe { $cmp::<_CMP_GT_OQ>(x, best) | $cmp::<_CMP_UNORD_Q>(x, x) }
+            }
+            #[inline(always)]
+            unsafe fn equal(a: $v, b: $v) -> Self::Lot {
+                // SAFETY: see above.
+                unsafe { $cmp::<_CMP_EQ_OQ>(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn positive(v: $v) -> Self::Lot {
+                // SAFETY: see above.
+                unsafe { $cmp::<_CMP_GT_OQ>(v, $zero()) }
+            }
+            #[inline(always)]
+            unsafe fn select(lot: Self::Lot, a: $v, b: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $blend(lot, b, a) }
+            }
+            #[inline(always)]
+            unsafe fn load_bytes(p: *const u8, n: usize) -> $v {
+                // SAFETY: see above; only n bytes are accessed.
+                unsafe { $load_bytes(p, n) }
+            }
+            #[inline(always)]
+            unsafe fn store_bytes(p: *mut u8, n: usize, v: $v) {
+                // SAFETY: see above; only n bytes are accessed.
+                unsafe { $store_bytes(p, n, v) }
+            }
         }
     };
 }
@@ -80,7 +122,12 @@ lanes!(
     _mm512_mask_storeu_ps,
     _mm512_fmadd_ps,
     _mm512_cmp_ps_mask,
-    _mm512_maskz_mov_ps
+    _mm512_maskz_mov_ps,
+    _mm512_add_ps,
+    _mm512_mul_ps,
+    _mm512_mask_blend_ps,
+    bytes_to_f32,
+    f32_to_bytes
 );
 lanes!(
     F64,
@@ -96,5 +143,52 @@ lanes!(
     _mm512_mask_storeu_pd,
     _mm512_fmadd_pd,
     _mm512_cmp_pd_mask,
-    _mm512_maskz_mov_pd
+    _mm512_maskz_mov_pd,
+    _mm512_add_pd,
+    _mm512_mul_pd,
+    _mm512_mask_blend_pd,
+    bytes_to_f64,
+    f64_to_bytes
 );
+
+/// # Safety
+/// AVX-512 F, BW and VL; `n <= 16` readable bytes.
+#[inline(always)]
+unsafe fn bytes_to_f32(p: *const u8, n: usize) -> __m512 {
+    // SAFETY: as the caller's; bytes outside the mask are not accessed.
+    unsafe {
+        let bytes = _mm_maskz_loadu_epi8(((1u32 << n) - 1) as __mmask16, p.cast());
+        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+    }
+}
+
+/// # Safety
+/// AVX-512 F; `n <= 16` writable bytes.
+#[inline(always)]
+unsafe fn f32_to_bytes(p: *mut u8, n: usize, v: __m512) {
+    // SAFETY: as the caller's; bytes outside the mask are not accessed.
+    unsafe {
+        _mm512_mask_cvtepi32_storeu_epi8(p.cast(), ((1u32 << n) - 1) as __mmask16, _mm512_cvtps_epi32(v))
+    }
+}
+
+/// # Safety
+/// AVX-512 F, BW and VL; `n <= 8` readable bytes.
+#[inline(always)]
+unsafe fn bytes_to_f64(p: *const u8, n: usize) -> __m512d {
+    // SAFETY: as the caller's; bytes outside the mask are not accessed.
+    unsafe {
+        let bytes = _mm_maskz_loadu_epi8(((1u32 << n) - 1) as __mmask16, p.cast());
+        _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(bytes))
+    }
+}
+
+/// # Safety
+/// AVX-512 F and VL; `n <= 8` writable bytes.
+#[inline(always)]
+unsafe fn f64_to_bytes(p: *mut u8, n: usize, v: __m512d) {
+    // SAFETY: as the caller's; bytes outside the mask are not accessed.
+    unsafe {
+        _mm256_mask_cvtepi32_storeu_epi8(p.cast(), ((1u32 << n) - 1) as __mmask8, _mm512_cvtpd_epi32(v))
+    }
+}
