@@ -62,6 +62,12 @@ pub enum Error {
         /// The error number, where there is one.
         code: Option<i32>,
     },
+    /// There is not enough memory.
+    #[error("cannot allocate {bytes} bytes")]
+    Memory {
+        /// What was asked for.
+        bytes: usize,
+    },
     /// The user pressed Ctrl-C; nothing was changed.
     #[error("interrupted; the step in progress was abandoned")]
     Interrupted,

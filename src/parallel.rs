@@ -97,10 +97,11 @@ fn physical_cores() -> Option<usize> {
 fn helpers(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
     let process = std::process::id();
     let mut slot = lock(&HELPERS);
-    if let Some(helpers) = &*slot {
-        if helpers.process == process && helpers.threads == threads {
-            return Ok(Arc::clone(&helpers.pool));
-        }
+    if let Some(helpers) = &*slot
+        && helpers.process == process
+        && helpers.threads == threads
+    {
+        return Ok(Arc::clone(&helpers.pool));
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads - 1)
@@ -109,11 +110,11 @@ fn helpers(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
         .map_err(|error| Error::internal(format!("cannot start {threads} threads: {error}")))?;
     let pool = Arc::new(pool);
     let old = slot.replace(Helpers { process, threads, pool: Arc::clone(&pool) });
-    if let Some(old) = old {
-        if old.process != process {
-            // The threads of the parent do not exist in this child: joining them would wait for ever.
-            std::mem::forget(old);
-        }
+    if let Some(old) = old
+        && old.process != process
+    {
+        // The threads of the parent do not exist in this child: joining them would wait for ever.
+        std::mem::forget(old);
     }
     Ok(pool)
 }
@@ -236,13 +237,14 @@ impl<'a> Execution<'a> {
     fn work(&self, worker: usize, interrupt: Option<Interrupt<'_>>) {
         let mut asked = Instant::now();
         while !self.over() {
-            if let Some(interrupt) = interrupt {
-                if asked.elapsed() >= INTERRUPT_PERIOD && !self.committed.load(Ordering::SeqCst) {
-                    if interrupt() && self.abandon() {
-                        return;
-                    }
-                    asked = Instant::now();
+            if let Some(interrupt) = interrupt
+                && asked.elapsed() >= INTERRUPT_PERIOD
+                && !self.committed.load(Ordering::SeqCst)
+            {
+                if interrupt() && self.abandon() {
+                    return;
                 }
+                asked = Instant::now();
             }
             let ticket = self.ticket.fetch_add(1, Ordering::AcqRel);
             let (phase, task) = (phase_of(ticket), (ticket & u64::from(u32::MAX)) as usize);
@@ -376,8 +378,17 @@ impl<T: Plain> Shared<T> {
     }
 
     /// Shares `len` zeros.
-    pub fn zeroed(len: usize) -> Self {
-        Self::new(Aligned::zeroed(len))
+    ///
+    /// # Errors
+    /// There is not so much memory.
+    pub fn zeroed(len: usize) -> Result<Self> {
+        let memory = || Error::Memory { bytes: len.saturating_mul(size_of::<T>()) };
+        Ok(Self::new(Aligned::try_zeroed(len).ok_or_else(memory)?))
+    }
+
+    /// Nothing.
+    pub fn empty() -> Self {
+        Self::new(Aligned::default())
     }
 
     /// Elements.
@@ -517,7 +528,7 @@ mod tests {
     #[test]
     fn phases_follow_each_other_for_any_number_of_workers() {
         for workers in [1, 2, 3, 5, 8] {
-            let program = Squares { cells: Shared::zeroed(100) };
+            let program = Squares { cells: Shared::zeroed(100).unwrap() };
             for _ in 0..20 {
                 execute(&program, workers, &|| false).unwrap();
             }
@@ -545,7 +556,7 @@ mod tests {
         panic::set_hook(quiet);
         assert_eq!(error, Error::internal("boom"));
         // The pool is as good as before.
-        execute(&Squares { cells: Shared::zeroed(10) }, 3, &|| false).unwrap();
+        execute(&Squares { cells: Shared::zeroed(10).unwrap() }, 3, &|| false).unwrap();
     }
 
     #[test]
@@ -558,7 +569,7 @@ mod tests {
 
     #[test]
     fn overlapping_writes_are_refused() {
-        let cells = Shared::<u32>::zeroed(10);
+        let cells = Shared::<u32>::zeroed(10).unwrap();
         let _first = cells.write(0..5);
         let _second = cells.write(5..8);
         let _reader = cells.read(8..10);

@@ -129,7 +129,7 @@ impl<T: Element> MaxPool<T> {
             for (i, at) in out.enumerate() {
                 let place = |tap: &Tap| tap.at + i / c * run.step + i % c;
                 let winner = run.taps.iter().map(place).reduce(|best, other| {
-                    let wins = x[other] > x[best] || x[other] != x[other];
+                    let wins = x[other] > x[best] || x[other].is_nan();
                     if wins { other } else { best }
                 });
                 let passes = y.is_none_or(|y| y[at] > T::ZERO);

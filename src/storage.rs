@@ -22,6 +22,9 @@ pub struct Tensor {
     pub bytes: Vec<u8>,
 }
 
+/// Tensors by name.
+pub type Tensors = Vec<(String, Tensor)>;
+
 fn io_error(path: &Path, error: &std::io::Error) -> Error {
     Error::Io { path: path.display().to_string(), problem: error.to_string(), code: error.raw_os_error() }
 }
@@ -73,7 +76,7 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 ///
 /// # Errors
 /// It cannot be read, or is damaged, truncated or of another format.
-pub fn load(path: &Path) -> Result<(Vec<(String, Tensor)>, HashMap<String, String>)> {
+pub fn load(path: &Path) -> Result<(Tensors, HashMap<String, String>)> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))

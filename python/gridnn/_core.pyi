@@ -1,7 +1,7 @@
 """The compiled engine. Private: the public names live in :mod:`gridnn`.
 
-Arrays named ``x`` may have any of the types uint8, int8, uint16, int16, int32, uint32, int64, uint64, float32 and
-float64 and must be C-contiguous; they are read in place and never copied as a whole.
+Arrays named ``x`` may have any of the types uint8, int8, uint16, int16, int32, uint32, int64, uint64, float32
+and float64 and must be C-contiguous; they are read in place and never copied as a whole.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,20 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+__all__ = [
+    "Network",
+    "__version__",
+    "available_tiers",
+    "derive_seed",
+    "get_num_threads",
+    "load_tensors",
+    "permutation",
+    "save_tensors",
+    "set_num_threads",
+    "simd_tier",
+    "weight_shapes",
+]
 
 __version__: str
 
@@ -22,7 +36,7 @@ def get_num_threads() -> int:
     """How many threads the engine uses."""
 
 def set_num_threads(count: int) -> None:
-    """Uses `count` threads from the next call on; an explicit count is obeyed even above the number of cores."""
+    """Uses `count` threads from the next call on, even where there are fewer cores."""
 
 def permutation(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of ``range(length)``, the same on every machine, from the counter-based generator."""
@@ -41,12 +55,14 @@ class Network:
         """Builds a network.
 
         Args:
-            description: JSON ``{"dtype": "float32" | "float64", "layers": [{"class_name", "name", "config"}, ...]}``. The first
-                layer is an ``Input`` with ``config["shape"]`` (without the batch axis; unknown sizes are null).
+            description: JSON ``{"dtype": "float32" | "float64", "layers": [{"class_name", "name", "config"},
+                ...]}``. The first layer is an ``Input`` with ``config["shape"]`` (without the batch axis;
+                unknown sizes are null).
             seed: seed of the initial weights.
 
         Raises:
             ShapeError, ValueError: a layer does not fit its input; the message names it.
+            MemoryError: the weights do not fit into memory.
         """
 
     @property
@@ -65,7 +81,7 @@ class Network:
         """Copies of all weights, in the order of `weights`."""
 
     def set_weights(self, values: Sequence[NDArray[Any]]) -> None:
-        """Sets all weights, or none: count, shapes and types (float32 or float64, as the network) are checked first."""
+        """Sets all weights, or none: count, shapes and types (those of the network) are checked first."""
 
     def get_weight(self, index: int) -> NDArray[Any]: ...
     def set_weight(self, index: int, value: NDArray[Any]) -> None: ...
@@ -79,8 +95,9 @@ class Network:
         """Sets optimizer, loss and metrics; resets the optimizer state.
 
         Args:
-            description: JSON ``{"optimizer": {"class_name", "config"} | null, "loss": {"class_name", "config"}, "metrics":
-                [{"class_name", "config"}, ...]}``; every choice that depends on the data (``from_logits``, which accuracy) is resolved.
+            description: JSON ``{"optimizer": {"class_name", "config"} | null, "loss": {"class_name",
+                "config"}, "metrics": [{"class_name", "config"}, ...]}``; every choice that depends on the data
+                (``from_logits``, which accuracy) is resolved.
         """
 
     def train_step(
@@ -94,13 +111,15 @@ class Network:
     ) -> tuple[float, float, list[tuple[float, float]]]:
         """One optimizer step on rows `indices` of `x` and `y` (None: all rows).
 
-        Integer `y` are class labels for sparse losses. Random numbers come from (seed, `iterations`, sample, position).
+        Integer `y` are class labels for sparse losses. Random numbers come from (seed, `iterations`, sample,
+        position).
 
         Returns:
             ``(sum of the loss, its count, [(sum, count) per metric])`` over the batch.
 
         Raises:
-            NonFiniteError: loss or a gradient is NaN or infinite; the first layer concerned is named; nothing has changed.
+            NonFiniteError: loss or a gradient is NaN or infinite; the first layer concerned is named; nothing
+                has changed.
             KeyboardInterrupt: nothing has changed.
         """
 
@@ -129,6 +148,16 @@ class Network:
     def set_optimizer_state(self, state: dict[str, NDArray[Any]], iterations: int) -> None: ...
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a plan for this batch size takes."""
+
+def weight_shapes(description: str) -> list[tuple[int, str, list[int]]]:
+    """The weights that a description asks for, found without allocating them.
+
+    Returns:
+        One ``(position of its layer, name, shape)`` per weight, in the order of `Network.weights`.
+
+    Raises:
+        ShapeError, ValueError: a layer does not fit its input; the message names it.
+    """
 
 def save_tensors(path: str, tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> None:
     """Writes one safetensors file atomically (temporary file, fsync, rename, fsync of the folder)."""

@@ -5,7 +5,7 @@ use crate::kernels::Element;
 use crate::rng::{Purpose, Stream};
 
 /// Standard deviation of a standard normal cut at two: variances are divided by its square (Keras' constant).
-const TRUNCATED_STDDEV: f64 = 0.879_625_661_034_239_78;
+const TRUNCATED_STDDEV: f64 = 0.879_625_661_034_239_8;
 
 /// Fills weight number `index` of a network.
 pub fn fill<T: Element>(initializer: &Initializer, shape: &[usize], seed: u64, index: usize, out: &mut [T]) {

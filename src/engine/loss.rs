@@ -200,9 +200,8 @@ impl Scorer<'_> {
                         *dy = T::from_f64(scale * (mass / sum - own));
                     }
                 }
-                let clip = |q: f64| q.max(EPSILON).min(1.0 - EPSILON);
-                let nan = if sum.is_finite() { 0.0 } else { f64::NAN };
-                nan - p.iter().zip(t).map(|(p, t)| t * math::ln(clip(q(*p)))).sum::<f64>()
+                let clip = |q: f64| q.clamp(EPSILON, 1.0 - EPSILON);
+                -p.iter().zip(t).map(|(p, t)| t * math::ln(clip(q(*p)))).sum::<f64>()
             }
         }
     }

@@ -111,20 +111,24 @@ pub struct Network<T: Element> {
     kernels: &'static Kernels<T>,
 }
 
-impl<T: Element> Network<T> {
-    /// Builds a model and draws its initial weights.
+/// What a description says about shapes and weights, before anything is allocated.
+pub struct Structure<T: Element> {
+    specs: Vec<LayerSpec>,
+    layers: Vec<Box<dyn Layer<T>>>,
+    input: Vec<Size>,
+    output_shapes: Vec<Vec<Size>>,
+    weights: Vec<Weight>,
+    initializers: Vec<spec::Initializer>,
+    /// Elements of the flat buffers.
+    len: usize,
+}
+
+impl<T: Element> Structure<T> {
+    /// Infers shapes and weights.
     ///
     /// # Errors
     /// A layer does not fit its input; the message names it.
-    pub fn new(spec: ModelSpec, seed: u64) -> Result<Self> {
-        Self::on_tier(spec, seed, Tier::current()?)
-    }
-
-    /// The same on a chosen tier.
-    ///
-    /// # Errors
-    /// As [`Network::new`].
-    pub fn on_tier(spec: ModelSpec, seed: u64, tier: Tier) -> Result<Self> {
+    pub fn new(spec: ModelSpec) -> Result<Self> {
         let mut specs = spec.layers.into_iter();
         let Some(LayerSpec { kind: LayerKind::Input { shape: input }, name }) = specs.next() else {
             return Err(Error::value("layers", "an Input in front", "none"));
@@ -170,23 +174,48 @@ impl<T: Element> Network<T> {
             output_shapes.push(output);
             layers.push(layer);
         }
+        Ok(Self { specs, layers, input, output_shapes, weights, initializers, len })
+    }
+
+    /// The weights, in Keras' order.
+    pub fn weights(&self) -> &[Weight] {
+        &self.weights
+    }
+}
+
+impl<T: Element> Network<T> {
+    /// Builds a model and draws its initial weights.
+    ///
+    /// # Errors
+    /// A layer does not fit its input; the message names it.
+    pub fn new(spec: ModelSpec, seed: u64) -> Result<Self> {
+        Self::on_tier(spec, seed, Tier::current()?)
+    }
+
+    /// The same on a chosen tier.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn on_tier(spec: ModelSpec, seed: u64, tier: Tier) -> Result<Self> {
+        let Structure { specs, layers, input, output_shapes, weights, initializers, len } =
+            Structure::new(spec)?;
         let mut network = Self {
             specs,
             layers,
             input,
             output_shapes,
             weights,
-            params: Shared::zeroed(len),
-            grads: Shared::zeroed(len),
+            params: Shared::zeroed(len)?,
+            grads: Shared::zeroed(len)?,
             version: 1,
             compiled: None,
             iterations: 0,
             blocks: Vec::new(),
             plans: Vec::new(),
             memory: Memory {
-                arena: Shared::zeroed(0),
-                notes: Shared::zeroed(0),
-                scores: Shared::zeroed(0),
+                arena: Shared::empty(),
+                notes: Shared::empty(),
+                scores: Shared::empty(),
                 workers: Vec::new(),
             },
             kernels: Kernels::of(tier),
@@ -275,7 +304,7 @@ impl<T: Element> Network<T> {
     /// The loss does not fit the output.
     pub fn compile(&mut self, spec: CompileSpec) -> Result<()> {
         let slots = spec.optimizer.as_ref().map_or(&[][..], |o| o.slots());
-        let slots = slots.iter().map(|_| Shared::zeroed(self.params.len())).collect();
+        let slots = slots.iter().map(|_| Shared::zeroed(self.params.len())).collect::<Result<_>>()?;
         self.compiled = Some(Compiled { spec, slots });
         self.iterations = 0;
         Ok(())
@@ -464,7 +493,7 @@ impl<T: Element> Network<T> {
         let count = compiled.spec.loss.count(&data.y, rows, positions.iter().product(), *channels)?;
         let per_sample = run::scores_len(&compiled.spec);
         if self.memory.scores.len() < per_sample * batch {
-            self.memory.scores = Shared::zeroed(per_sample * batch);
+            self.memory.scores = Shared::zeroed(per_sample * batch)?;
         }
         let batch_data = Batch {
             x: &data.x,
@@ -557,7 +586,7 @@ impl<T: Element> Network<T> {
         }
         let work = steps.macs() * plan_of_batch.batch * if update.is_some() { 3 } else { 1 };
         let workers = if work < SERIAL_MACS { 1 } else { parallel::threads() };
-        self.memory.reserve(plan_of_batch, workers);
+        self.memory.reserve(plan_of_batch, workers)?;
         let training_step = update.is_some();
         let program = StepProgram {
             steps,

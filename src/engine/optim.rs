@@ -77,7 +77,7 @@ fn power(x: f64, mut n: u64) -> f64 {
 #[inline(always)]
 fn flush<T: Element>(x: T) -> T {
     let least = T::from_f64(f64::from(f32::MIN_POSITIVE));
-    if x > least || T::ZERO.sub(x) > least || x != x { x } else { T::ZERO }
+    if x > least || T::ZERO.sub(x) > least || x.is_nan() { x } else { T::ZERO }
 }
 
 /// `w -= lr g`

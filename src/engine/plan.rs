@@ -88,10 +88,11 @@ impl<T: Element> Steps<T> {
         for Placed { layer, name, index, weights } in layers {
             let site = Site { input: &shape, weights, kernels, layer: index };
             for mut step in layer.steps(&site).map_err(|error| error.in_layer(name))? {
-                if let Some(front) = planned.last_mut() {
-                    if front.step.masks_by_sign() && step.take_mask() {
-                        front.step.leave_mask();
-                    }
+                if let Some(front) = planned.last_mut()
+                    && front.step.masks_by_sign()
+                    && step.take_mask()
+                {
+                    front.step.leave_mask();
                 }
                 let lens = step.packed_len();
                 let place = |pass: usize| packed[pass]..packed[pass] + lens[pass];
@@ -117,7 +118,7 @@ impl<T: Element> Steps<T> {
             steps: planned,
             lens,
             output_shape: shape,
-            packed: packed.map(Shared::zeroed),
+            packed: [Shared::zeroed(packed[0])?, Shared::zeroed(packed[1])?],
             packed_version: [0, 0],
             partials,
             partial_len,

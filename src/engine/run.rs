@@ -27,16 +27,18 @@ pub(super) struct Memory<T: Element> {
 
 impl<T: Element> Memory<T> {
     /// Makes room for a schedule and a number of workers. Contents are lost when it grows: nothing lives across steps.
-    pub(super) fn reserve(&mut self, schedule: &Schedule, workers: usize) {
+    pub(super) fn reserve(&mut self, schedule: &Schedule, workers: usize) -> Result<()> {
         if self.arena.len() < schedule.arena_len(workers) {
-            self.arena = Shared::zeroed(schedule.arena_len(workers));
+            self.arena = Shared::empty();
+            self.arena = Shared::zeroed(schedule.arena_len(workers))?;
         }
         if self.notes.len() < schedule.notes_len {
-            self.notes = Shared::zeroed(schedule.notes_len);
+            self.notes = Shared::zeroed(schedule.notes_len)?;
         }
         while self.workers.len() < workers {
             self.workers.push(Mutex::default());
         }
+        Ok(())
     }
 }
 

@@ -39,15 +39,20 @@ impl<T> Aligned<T> {
 }
 
 impl<T: Plain> Aligned<T> {
-    /// `len` zeros.
+    /// `len` zeros. Aborts if there is no memory; for sizes that a user chooses there is [`Aligned::try_zeroed`].
     pub fn zeroed(len: usize) -> Self {
+        Self::try_zeroed(len).unwrap_or_else(|| alloc::handle_alloc_error(Self::layout(len)))
+    }
+
+    /// `len` zeros, if there is memory for them.
+    pub fn try_zeroed(len: usize) -> Option<Self> {
         if len == 0 {
-            return Self { start: NonNull::dangling(), len, owns: PhantomData };
+            return Some(Self { start: NonNull::dangling(), len, owns: PhantomData });
         }
         let layout = Self::layout(len);
         // SAFETY: the layout is not empty.
         let bytes = unsafe { alloc::alloc(layout) };
-        let Some(start) = NonNull::new(bytes.cast::<T>()) else { alloc::handle_alloc_error(layout) };
+        let start = NonNull::new(bytes.cast::<T>())?;
         #[cfg(target_os = "linux")]
         if layout.align() == HUGE {
             // SAFETY: the range was just allocated; advice cannot make it invalid, and a refusal does not matter.
@@ -55,7 +60,7 @@ impl<T: Plain> Aligned<T> {
         }
         // SAFETY: the allocation has this size; zero bytes are a value of T (`Plain`).
         unsafe { bytes.write_bytes(0, layout.size()) };
-        Self { start, len, owns: PhantomData }
+        Some(Self { start, len, owns: PhantomData })
     }
 
     /// The start of the memory, which never moves. No reference to the elements is made.

@@ -18,6 +18,8 @@ pub trait Element:
     fn to_f64(self) -> f64;
     /// Whether it is neither NaN nor infinite.
     fn finite(self) -> bool;
+    /// Whether it is NaN.
+    fn is_nan(self) -> bool;
     /// Sum, rounded once.
     fn add(self, other: Self) -> Self;
     /// Difference, rounded once.
@@ -47,6 +49,10 @@ macro_rules! element {
             #[inline(always)]
             fn finite(self) -> bool {
                 self.is_finite()
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                self.is_nan()
             }
             #[inline(always)]
             fn add(self, other: Self) -> Self {

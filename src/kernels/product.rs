@@ -73,7 +73,7 @@ impl<T: Element> Product<'_, T> {
         let width = if self.b_padded { panel } else { self.n - (panels - 1) * panel };
         let a_reach = last(self.m, self.a_m) + last(self.run_len, self.a_k);
         // Panels before the last one are read to their full width.
-        assert!(self.b_panel >= panel || panels == 1, "panels of B overlap");
+        assert!(self.b_panel >= panel || panels == 1 || self.runs.is_empty(), "panels of B overlap");
         let b_reach = last(self.run_len, self.b_k) + last(panels, self.b_panel) + (width - 1);
         for run in self.runs {
             assert!(run.a < self.a.len() && a_reach < self.a.len() - run.a, "A is too short");

@@ -11,7 +11,6 @@ use crate::engine::source::{Source, Values};
 use crate::kernels::Element;
 
 /// An array of any type that we read in place, borrowed for as long as this lives.
-#[expect(missing_docs, reason = "the names are NumPy's")]
 pub(super) enum Borrowed<'py> {
     U8(PyReadonlyArrayDyn<'py, u8>),
     I8(PyReadonlyArrayDyn<'py, i8>),

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use pyo3::exceptions::{
-    PyImportError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyTypeError, PyValueError,
+    PyImportError, PyKeyboardInterrupt, PyMemoryError, PyOSError, PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -26,6 +26,7 @@ pub(super) fn raise(error: Error) -> PyErr {
             PyOSError::new_err((code, problem, path))
         }
         Error::Io { code: None, .. } => PyOSError::new_err(text),
+        Error::Memory { .. } => PyMemoryError::new_err(text),
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         Error::Tier { .. } => PyImportError::new_err(text),
         Error::Internal { .. } => PyRuntimeError::new_err(text),

@@ -19,7 +19,7 @@ mod _core {
     #[pymodule_export]
     use super::files::{load_tensors, save_tensors};
     #[pymodule_export]
-    use super::network::Network;
+    use super::network::{Network, weight_shapes};
     use super::*;
     #[pymodule_export]
     use super::{available_tiers, derive_seed, get_num_threads, permutation, set_num_threads, simd_tier};

@@ -233,6 +233,7 @@ impl Network {
         self.run(py, |network, _| with!(network, n => n.compile(spec)))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "it is the signature of the stub file")]
     fn train_step(
         &self,
         py: Python<'_>,
@@ -317,6 +318,14 @@ impl Network {
     fn memory(&self, py: Python<'_>, batch_size: usize, training: bool) -> PyResult<usize> {
         self.run(py, |network, _| with!(network, n => n.memory(batch_size, training)))
     }
+}
+
+/// Shapes of the weights that a description asks for, as `(layer, name, shape)`, without allocating them.
+#[pyfunction]
+pub(super) fn weight_shapes(description: &str) -> PyResult<Vec<(usize, &'static str, Vec<usize>)>> {
+    let spec: ModelSpec = parse("model", description).map_err(raise)?;
+    let structure = engine::Structure::<f32>::new(spec).map_err(raise)?;
+    Ok(structure.weights().iter().map(|w| (w.layer, w.name, w.shape.clone())).collect())
 }
 
 fn no_weight(index: usize) -> PyErr {

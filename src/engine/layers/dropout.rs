@@ -99,10 +99,10 @@ impl<T: Element> Step<T> for Mask<T> {
     }
 
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
-        if let (Some(dx), Some(random)) = (tensors.dx, cx.training) {
-            if self.len > 0 {
-                self.apply(cx, random, tensors.dy, dx);
-            }
+        if let (Some(dx), Some(random)) = (tensors.dx, cx.training)
+            && self.len > 0
+        {
+            self.apply(cx, random, tensors.dy, dx);
         }
     }
 }

@@ -30,13 +30,6 @@ pub struct WeightSpec {
     pub initializer: Initializer,
 }
 
-impl WeightSpec {
-    /// Elements.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
-
 /// Where the weights of a layer are in the flat buffers, in the order in which the layer named them.
 pub type Ranges = [Range<usize>];
 
