@@ -96,8 +96,8 @@ class Network:
 
         Args:
             description: JSON ``{"optimizer": {"class_name", "config"} | null, "loss": {"class_name",
-                "config"}, "metrics": [{"class_name", "config"}, ...]}``; every choice that depends on the data
-                (``from_logits``, which accuracy) is resolved.
+                "config"}, "metrics": [{"class_name", "config"}, ...]}``; every choice that depends on the
+                data (``from_logits``, which accuracy) is resolved.
         """
 
     def train_step(
