@@ -41,6 +41,7 @@ __all__ = [
     "shape_text",
     "simd_tier",
     "version",
+    "weight_shapes",
 ]
 
 version: str = _core.__version__
@@ -132,11 +133,11 @@ class Network:
 
     Raises:
         ShapeError, ValueError: a layer does not fit its input; the message names it.
+        MemoryError: the weights do not fit into memory.
     """
 
     def __init__(self, layers: Sequence[Mapping[str, Any]], dtype: str, seed: int) -> None:
-        description = json.dumps({"dtype": dtype, "layers": list(layers)}, allow_nan=False)
-        self._engine = _core.Network(description, seed)
+        self._engine = _core.Network(_description(layers, dtype), seed)
         self.dtype = np.dtype(dtype)
         self.output_shapes: list[Shape] = [tuple(shape) for shape in self._engine.output_shapes]
         self.weights = [WeightInfo(*info) for info in self._engine.weights]
@@ -282,6 +283,24 @@ class Network:
                     f"{state[slot].dtype} of shape {state[slot].shape}"
                 )
         self._engine.set_optimizer_state(state, iterations)
+
+
+def weight_shapes(layers: Sequence[Mapping[str, Any]], dtype: str) -> dict[tuple[int, str], tuple[int, ...]]:
+    """Shapes of the weights that `Network(layers, dtype, seed)` would have, without taking memory for them.
+
+    Returns:
+        ``(position of the layer, name of the weight)`` -> shape, in Keras' order.
+
+    Raises:
+        ShapeError, ValueError: a layer does not fit its input; the message names it.
+    """
+    shapes = _core.weight_shapes(_description(layers, dtype))
+    return {(layer, name): tuple(shape) for layer, name, shape in shapes}
+
+
+def _description(layers: Sequence[Mapping[str, Any]], dtype: str) -> str:
+    """A model in the form that the engine parses."""
+    return json.dumps({"dtype": dtype, "layers": list(layers)}, allow_nan=False)
 
 
 def save_tensors(

@@ -3,8 +3,9 @@
 A file is one safetensors file. Its metadata holds JSON: the format version, the model (layers and their
 configuration), the compile arguments and the progress of training; its tensors are
 ``model/<position>_<layer>/<weight>`` and ``optimizer/<slot>``. Reading one executes nothing: layers are
-looked up by name and get their arguments through the same checks as a user's, and a model is handed out only
-when everything in the file has fitted.
+looked up by name and get their arguments through the same checks as a user's, the weights of a description
+are compared with the tensors before memory is taken for them, and a model is handed out only when everything
+in the file has fitted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from gridnn import _network, _validation
 from gridnn._compilation import Compilation
 from gridnn.errors import FileFormatError
+from gridnn.layers import base
 
 if TYPE_CHECKING:
     from gridnn._network import Network
@@ -33,6 +35,8 @@ VERSION = 1
 Path = str | os.PathLike[str]
 Tensors = dict[str, NDArray[Any]]
 Metadata = dict[str, str]
+Place = tuple[int, str]
+"""Position of a layer in the description, and the name of one of its weights."""
 
 
 def save(model: Sequential, path: Path) -> None:
@@ -70,6 +74,7 @@ def load_weights(model: Sequential, path: Path) -> None:
         _check_header(metadata)
         # By position, not by name: models of the same layers may name them differently.
         by_place = {_place(key): tensor for key, tensor in tensors.items() if key.startswith("model/")}
+        _check_shapes({(info.layer, info.name): info.shape for info in network.weights}, by_place)
         _set_weights(network, by_place)
 
 
@@ -105,7 +110,6 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
     description = _loads(metadata["model"])
     if description["class_name"] != Sequential.__name__:
         raise ValueError(f"unknown kind of model {description['class_name']!r}")
-    model = Sequential.from_config(description["config"])
     weights = {_place(key): tensor for key, tensor in tensors.items() if key.startswith("model/")}
     slots = {
         key.removeprefix("optimizer/"): tensor
@@ -114,10 +118,10 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
     }
     if len(weights) + len(slots) != len(tensors):
         raise ValueError("tensors of unknown purpose, or twice the same")
+    _check_shapes(_expected_shapes(description["config"]), weights)
+    model = Sequential.from_config(description["config"])
     if model.built:
         _set_weights(model._built_network(), weights)
-    elif weights:
-        raise ValueError("weights without the input shape they are for")
     progress = _loads(metadata["progress"])
     iterations = _validation.non_negative_integer(progress["iterations"], "iterations")
     if "compile" in metadata:
@@ -142,7 +146,7 @@ def _weights(model: Sequential) -> Tensors:
     return dict(zip(keys, network.get_weights(), strict=True))
 
 
-def _place(key: str) -> tuple[int, str]:
+def _place(key: str) -> Place:
     """``model/3_dense/kernel`` -> ``(3, "kernel")``."""
     parts = key.split("/")
     position = parts[1].split("_", 1)[0] if len(parts) == 3 else ""
@@ -151,19 +155,38 @@ def _place(key: str) -> tuple[int, str]:
     return int(position), parts[2]
 
 
-def _set_weights(network: Network, by_place: Mapping[tuple[int, str], NDArray[Any]]) -> None:
-    """Sets all weights, or none if anything is missing, superfluous or of another shape or type."""
-    expected = [(info.layer, info.name) for info in network.weights]
-    if set(expected) != set(by_place):
-        missing = sorted(set(expected) - set(by_place))
-        extra = sorted(set(by_place) - set(expected))
+def _expected_shapes(config: Mapping[str, Any]) -> dict[Place, tuple[int, ...]]:
+    """The weights that a model of this configuration is going to have; none while its input is not known."""
+    stack = [base.REGISTRY.deserialize(layer) for layer in config["layers"]]
+    if not stack or not isinstance(stack[0], base.Input):
+        if config["build_input_shape"] is None:
+            return {}
+        stack.insert(0, base.Input(config["build_input_shape"]))
+    return _network.weight_shapes([layer.engine_description() for layer in stack], config["dtype"])
+
+
+def _check_shapes(expected: Mapping[Place, tuple[int, ...]], tensors: Mapping[Place, NDArray[Any]]) -> None:
+    """Raises ValueError if a weight is missing, superfluous or of another shape."""
+    if expected.keys() != tensors.keys():
+        missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
         raise ValueError(f"the file holds other weights than the model: missing {missing}, not known {extra}")
+    for place, shape in expected.items():
+        if tensors[place].shape != shape:
+            raise ValueError(
+                f"weight {place} of the model has shape {shape}, in the file it is {tensors[place].shape}"
+            )
+
+
+def _set_weights(network: Network, tensors: Mapping[Place, NDArray[Any]]) -> None:
+    """Sets all weights, or none if one is of another type; places and shapes are known to fit."""
     values = []
-    for index, place in enumerate(expected):
-        tensor = by_place[place]
+    for index, info in enumerate(network.weights):
+        tensor = tensors[info.layer, info.name]
         if tensor.dtype != network.dtype:
-            raise ValueError(f"weight {place} is {tensor.dtype}, the model computes in {network.dtype}")
-        values.append(network.as_weight(index, tensor, f"layer at position {place[0]}"))
+            raise ValueError(
+                f"weight {(info.layer, info.name)} is {tensor.dtype}, the model computes in {network.dtype}"
+            )
+        values.append(network.as_weight(index, tensor, f"layer at position {info.layer}"))
     network.set_weights(values)
 
 
@@ -204,14 +227,6 @@ def _blaming(path: Path) -> Iterator[None]:
     """Turns whatever the contents of a file provoke into a FileFormatError that names the file."""
     try:
         yield
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-        MemoryError,
-    ) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) and error.args else str(error)
         raise FileFormatError(f"{os.fsdecode(path)}: {reason}") from error

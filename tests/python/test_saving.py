@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -251,6 +252,24 @@ def test_wrong_model(tmp_path, file, change):
     model = json.loads(metadata["model"])
     change(model)
     refused(tmp_path, tensors, {**metadata, "model": json.dumps(model)})
+
+
+@pytest.mark.parametrize("units", [10**9, 10**13])
+def test_a_description_that_asks_for_all_memory(tmp_path, units):
+    # 16 GB would be slow to take, and 160 TB a MemoryError: it must not come to either.
+    model = gn.Sequential([gn.Input((4,)), layers.Dense(3)])
+    model.save(tmp_path / "small.gridnn")
+    tensors, metadata = load_tensors(tmp_path / "small.gridnn")
+    description = json.loads(metadata["model"])
+    description["config"]["layers"][1]["config"]["units"] = units
+    before = time.perf_counter()
+    match = rf"'kernel'\) of the model has shape \(4, {units}\), in the file it is \(4, 3\)"
+    refused(tmp_path, tensors, {**metadata, "model": json.dumps(description)}, match)
+    for shape in ([4], None):  # the same without an Input
+        description["config"]["layers"] = description["config"]["layers"][-1:]
+        description["config"]["build_input_shape"] = shape
+        refused(tmp_path, tensors, {**metadata, "model": json.dumps(description)})
+    assert time.perf_counter() - before < 1
 
 
 @pytest.mark.parametrize(
