@@ -3,8 +3,8 @@
 //! `cargo bench --bench kernels -- [CASE ..] [--passes fwd,dx,dw] [--tier NAME|all] [--type f32|f64] [--quick]`
 //!
 //! CASE is a part of a name in `cases.csv`. Every sample stands between two runs of a loop that does nothing but
-//! multiply and add in registers; where these two disagree the clock moved, and the sample is dropped. Samples of all
-//! passes and tiers of a case take turns. GFLOP/s count `2 * outputs * taps * c_in / groups`, padding included, as
+//! multiply and add in registers; where these two disagree the clock moved, and the sample is dropped, as it is when
+//! other programs took the core away meanwhile. Samples of all passes and tiers of a case take turns. GFLOP/s count `2 * outputs * taps * c_in / groups`, padding included, as
 //! everybody does. Cases of class "memory" are compared with a stream of the same reads and writes.
 
 use std::hint::black_box;
@@ -16,7 +16,7 @@ use gridnn::conv::{self, Correlation, Epilogue, KernelGrad, Scratch};
 use gridnn::geometry::{ConvGeometry, Padding, PaddingRule, Window};
 use gridnn::kernels::{Aligned, Element, Job, Kernels, Tier};
 
-/// Peaks before and after a sample may differ by this much.
+/// Peaks before and after a sample may differ by this much, and so much of its time may go to other programs.
 const DRIFT: f64 = 0.03;
 const PEAK_TIME: Duration = Duration::from_millis(1);
 const PASSES: [&str; 3] = ["fwd", "dx", "dw"];
@@ -203,7 +203,7 @@ struct Subject {
     stream: Option<Box<dyn FnMut()>>,
     /// Seconds per call, peak FLOP/s, seconds of the stream.
     samples: Vec<[f64; 3]>,
-    dropped: usize,
+    dropped: Vec<[f64; 3]>,
 }
 
 fn correlation<T: Element>(
@@ -271,6 +271,12 @@ fn seconds(calls: u32, mut run: impl FnMut()) -> f64 {
     start.elapsed().as_secs_f64() / f64::from(calls)
 }
 
+/// Seconds that this thread was ready to run and another one ran instead, where the system tells.
+fn waited() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0) * 1e-9
+}
+
 impl Subject {
     fn new<T: Element>(
         case: &Case,
@@ -292,12 +298,13 @@ impl Subject {
             run,
             stream,
             samples: Vec::new(),
-            dropped: 0,
+            dropped: Vec::new(),
         }
     }
 
     fn sample<T: Element>(&mut self) {
         (self.run)();
+        let waited = waited();
         let before = peak::<T>(self.tier, self.rounds);
         let time = seconds(self.calls, &mut self.run);
         let after = peak::<T>(self.tier, self.rounds);
@@ -305,22 +312,22 @@ impl Subject {
             stream();
             seconds(self.calls, stream)
         });
-        if (before - after).abs() > DRIFT * before.min(after) {
-            self.dropped += 1;
-        } else {
-            self.samples.push([time, f64::midpoint(before, after), stream]);
-        }
+        let waited = self::waited() - waited;
+        let lost = waited > DRIFT * time * f64::from(self.calls);
+        let drifted = (before - after).abs() > DRIFT * before.min(after);
+        let samples = if lost || drifted { &mut self.dropped } else { &mut self.samples };
+        samples.push([time, f64::midpoint(before, after), stream]);
     }
 
     fn line<T: Element>(&self, case: &Case) -> String {
         let g = &case.geometry;
-        if self.samples.is_empty() {
-            return format!("every sample was dropped ({}): the machine is busy", self.dropped);
-        }
+        // Rather a doubtful figure that says so than none.
+        let busy = self.samples.is_empty();
+        let samples = if busy { &self.dropped } else { &self.samples };
         let flops = (2 * case.batch * g.macs()) as f64;
-        let time = median(self.samples.iter().map(|s| s[0]));
-        let percent = median(self.samples.iter().map(|s| 100.0 * flops / s[0] / s[1]));
-        let peak = median(self.samples.iter().map(|s| s[1]));
+        let time = median(samples.iter().map(|s| s[0]));
+        let percent = median(samples.iter().map(|s| 100.0 * flops / s[0] / s[1]));
+        let peak = median(samples.iter().map(|s| s[1]));
         let mut line =
             format!("{:10.3} {:8.1} {:7.1} {percent:6.1}", time * 1e3, flops / time / 1e9, peak / 1e9);
         if let Some(target) = case.target(self.pass) {
@@ -329,15 +336,17 @@ impl Subject {
         }
         if self.stream.is_some() {
             let bytes = case.batch * (g.input_len() + g.output_len()) * size_of::<T>();
-            let of_stream = median(self.samples.iter().map(|s| 100.0 * s[2] / s[0]));
+            let of_stream = median(samples.iter().map(|s| 100.0 * s[2] / s[0]));
             let verdict = if of_stream >= 85.0 { "" } else { " missed" };
             line += &format!(
                 "   {:.1} GB/s, {of_stream:.0} % of a stream, target 85{verdict}",
                 bytes as f64 / time / 1e9
             );
         }
-        if self.dropped > 0 {
-            line += &format!("   ({} dropped)", self.dropped);
+        if busy {
+            line += "   DOUBTFUL: the machine was busy in every sample";
+        } else if !self.dropped.is_empty() {
+            line += &format!("   ({} dropped)", self.dropped.len());
         }
         line
     }
