@@ -226,3 +226,16 @@ def test_not_compiled_and_not_built(x, y):
     assert model.predict(x, verbose=0).shape == (N, 3)
     with pytest.raises(ValueError, match="no layers"):
         gn.Sequential().predict(x)
+
+
+def test_more_weights_than_memory(x, y):
+    too_large = layers.Dense(10**13, name="too_large")  # 240 TB: no machine's address space
+    with pytest.raises(MemoryError, match="cannot allocate"):
+        gn.Sequential([gn.Input((6,)), too_large])
+    model = gn.Sequential([gn.Input((5, 4, 1)), layers.Flatten(), layers.Dense(3)])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = [w.tobytes() for w in model.get_weights()]
+    with pytest.raises(MemoryError, match="cannot allocate"):
+        model.add(too_large)
+    assert [w.tobytes() for w in model.get_weights()] == before
+    model.fit(x, y, verbose=0)
