@@ -12,6 +12,7 @@ pub mod error;
 pub mod geometry;
 #[doc(hidden)]
 pub mod kernels;
+pub mod ops;
 pub mod parallel;
 pub mod pool;
 #[cfg(feature = "python")]

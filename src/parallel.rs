@@ -7,7 +7,7 @@
 
 #![allow(
     unsafe_code,
-    reason = "`Shared` hands out disjoint ranges of one buffer; nothing else here is unsafe"
+    reason = "`Shared` and `Cut` hand out disjoint ranges of one buffer; nothing else here is unsafe"
 )]
 
 use std::any::Any;
@@ -186,6 +186,105 @@ pub fn for_each(
         }
     }
     execute(&Single(tasks, run), workers, interrupt)
+}
+
+/// What tasks own one part each of: a [`Cut`], or a pair of them.
+pub trait Parts: Sync {
+    /// What a task owns.
+    type Part;
+
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// Part number `i`.
+    ///
+    /// # Safety
+    /// `i < count()`, and nobody else asks for part `i` while this one is in use.
+    unsafe fn part(&self, i: usize) -> Self::Part;
+}
+
+/// A slice of equal samples, each of them cut into pieces of a given length (the last may be shorter).
+///
+/// Parts are numbered sample by sample. They depend on sizes only, never on the number of threads.
+#[derive(Debug)]
+pub struct Cut<'a, T> {
+    data: *mut T,
+    samples: usize,
+    sample: usize,
+    piece: usize,
+    slice: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a `Cut` is used as a `&mut [T]` whose disjoint pieces go to other threads.
+unsafe impl<T: Send> Sync for Cut<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Cut<'_, T> {}
+
+impl<'a, T> Cut<'a, T> {
+    /// Cuts a slice.
+    ///
+    /// # Panics
+    /// `sample` is zero or does not divide the length.
+    pub fn new(slice: &'a mut [T], sample: usize, piece: usize) -> Self {
+        assert!(sample > 0 && slice.len().is_multiple_of(sample), "{} not of {sample}", slice.len());
+        Self {
+            data: slice.as_mut_ptr(),
+            samples: slice.len() / sample,
+            sample,
+            piece: piece.clamp(1, sample),
+            slice: std::marker::PhantomData,
+        }
+    }
+
+    /// Pieces of a sample.
+    pub fn pieces(&self) -> usize {
+        self.sample.div_ceil(self.piece)
+    }
+}
+
+impl<'a, T: Send> Parts for Cut<'a, T> {
+    type Part = &'a mut [T];
+
+    fn count(&self) -> usize {
+        self.samples * self.pieces()
+    }
+
+    unsafe fn part(&self, i: usize) -> &'a mut [T] {
+        let first = i % self.pieces() * self.piece;
+        let len = self.piece.min(self.sample - first);
+        // SAFETY: inside sample `i / pieces` of the slice that is borrowed for 'a; parts of different numbers do not
+        // overlap, and the caller sees to it that there is only one of this number.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(i / self.pieces() * self.sample + first), len) }
+    }
+}
+
+impl<A: Parts, B: Parts> Parts for (A, B) {
+    type Part = (A::Part, B::Part);
+
+    fn count(&self) -> usize {
+        assert_eq!(self.0.count(), self.1.count(), "both are cut alike");
+        self.0.count()
+    }
+
+    unsafe fn part(&self, i: usize) -> Self::Part {
+        // SAFETY: as the caller's.
+        unsafe { (self.0.part(i), self.1.part(i)) }
+    }
+}
+
+/// Runs one task per part, `run(task, worker, part)`.
+///
+/// # Errors
+/// As [`execute`].
+pub fn for_each_part<P: Parts>(
+    parts: P,
+    workers: usize,
+    interrupt: Interrupt<'_>,
+    run: &(dyn Fn(usize, usize, P::Part) + Sync),
+) -> Result<()> {
+    // SAFETY: `for_each` runs every task number below the count once.
+    let task = |task, worker| run(task, worker, unsafe { parts.part(task) });
+    for_each(parts.count(), workers, interrupt, &task)
 }
 
 /// A program while it runs.
@@ -578,5 +677,27 @@ mod tests {
             assert!(panic::catch_unwind(AssertUnwindSafe(|| drop(cells.write(clash)))).is_err());
         }
         assert!(panic::catch_unwind(AssertUnwindSafe(|| drop(cells.read(7..9)))).is_err());
+    }
+
+    #[test]
+    fn every_part_is_written_once() {
+        for (samples, sample, piece) in [(3, 10, 4), (1, 7, 100), (5, 1, 1), (0, 4, 2)] {
+            for workers in [1, 2, 3] {
+                let mut numbers = vec![0usize; samples * sample];
+                let mut bytes = vec![0u8; samples * sample * 2];
+                let parts =
+                    (Cut::new(&mut numbers, sample, piece), Cut::new(&mut bytes, sample * 2, piece * 2));
+                let pieces = sample.div_ceil(piece);
+                for_each_part(parts, workers, &|| false, &|task, _, (numbers, bytes)| {
+                    assert_eq!(bytes.len(), 2 * numbers.len());
+                    numbers.iter_mut().for_each(|n| *n += task + 1);
+                    bytes.fill(1);
+                })
+                .unwrap();
+                let expected = (0..samples * sample).map(|i| i / sample * pieces + i % sample / piece + 1);
+                assert!(numbers.iter().copied().eq(expected));
+                assert!(bytes.iter().all(|b| *b == 1));
+            }
+        }
     }
 }

@@ -27,7 +27,17 @@ from gridnn._network import get_num_threads, set_num_threads, simd_tier
 from gridnn._network import version as __version__
 
 if TYPE_CHECKING:
-    from gridnn import callbacks, datasets, errors, initializers, layers, losses, metrics, optimizers
+    from gridnn import (
+        callbacks,
+        datasets,
+        errors,
+        functional,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        optimizers,
+    )
     from gridnn._seeding import set_random_seed
     from gridnn.layers import Input
     from gridnn.saving import load_model
@@ -42,6 +52,7 @@ __all__ = [
     "callbacks",
     "datasets",
     "errors",
+    "functional",
     "get_num_threads",
     "initializers",
     "layers",
@@ -54,7 +65,17 @@ __all__ = [
     "simd_tier",
 ]
 
-_SUBMODULES = ("callbacks", "datasets", "errors", "initializers", "layers", "losses", "metrics", "optimizers")
+_SUBMODULES = (
+    "callbacks",
+    "datasets",
+    "errors",
+    "functional",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "optimizers",
+)
 
 _HOMES = {
     "Input": "gridnn.layers",
