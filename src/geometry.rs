@@ -39,6 +39,87 @@ impl Padding {
     pub const SAME: Self = Self::Rule(PaddingRule::Same);
 }
 
+/// What the border of the input is extended with; names and results are those of `numpy.pad`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaddingMode {
+    /// Zeros.
+    #[default]
+    Zeros,
+    /// The input mirrored at its first and last element, which are not repeated.
+    Reflect,
+    /// The first and the last element.
+    Edge,
+    /// The input again: the axis is a ring.
+    Wrap,
+    /// The input mirrored behind its first and last element, which are repeated.
+    Symmetric,
+}
+
+impl PaddingMode {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Zeros, Self::Reflect, Self::Edge, Self::Wrap, Self::Symmetric];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zeros => "zeros",
+            Self::Reflect => "reflect",
+            Self::Edge => "edge",
+            Self::Wrap => "wrap",
+            Self::Symmetric => "symmetric",
+        }
+    }
+
+    /// The mode of this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn named(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(|mode| format!("\"{}\"", mode.name())).join(", ");
+            Error::value("padding_mode", format!("one of {names}"), format!("\"{name}\""))
+        })
+    }
+
+    /// The element of an axis of `input` elements that stands at `position` of the axis with `before` elements in
+    /// front; None where a zero stands. Padding longer than the input mirrors or repeats it as often as needed.
+    pub fn source(self, position: usize, before: usize, input: usize) -> Option<usize> {
+        if (before..before + input).contains(&position) {
+            return Some(position - before);
+        }
+        if self == Self::Zeros || input == 0 {
+            return None;
+        }
+        let last = input - 1;
+        // How far in front of the first element, or behind the first element.
+        let wrapped = |period: usize| match before.checked_sub(position) {
+            Some(front) => (period - front % period) % period,
+            None => (position - before) % period,
+        };
+        Some(match self {
+            Self::Zeros => return None,
+            Self::Edge => {
+                if position < before {
+                    0
+                } else {
+                    last
+                }
+            }
+            Self::Wrap => wrapped(input),
+            Self::Symmetric => {
+                let i = wrapped(2 * input);
+                if i < input { i } else { 2 * input - 1 - i }
+            }
+            Self::Reflect if input == 1 => 0,
+            Self::Reflect => {
+                let i = wrapped(2 * last);
+                if i < input { i } else { 2 * last - i }
+            }
+        })
+    }
+}
+
 /// One spatial axis of a window that slides over an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Axis {
@@ -116,6 +197,92 @@ impl Window {
     /// # Errors
     /// A zero in kernel, stride or dilation, a rank that does not fit, an output without elements, sizes that overflow.
     pub fn place(&self, input: &[usize]) -> Result<[Axis; AXES]> {
+        let rank = self.check(input)?;
+        let mut axes = [Axis::UNIT; AXES];
+        for i in 0..rank {
+            let pad = self.pad(i, rank)?;
+            let axis = Axis::new(input[i], self.kernel[i], self.stride[i], self.dilation[i], pad)
+                .ok_or_else(|| self.too_large())?;
+            if axis.output == 0 {
+                return Err(Error::shape(
+                    format!("spatial axis {i}"),
+                    format!("at least {} elements (padding included) for the window", axis.span()),
+                    axis.input + axis.before + axis.after,
+                ));
+            }
+            axes[AXES - rank + i] = axis;
+        }
+        Ok(axes)
+    }
+
+    /// Places the window so that its convolution maps the *output* of a transposed convolution to `input`.
+    ///
+    /// An axis of `n` elements becomes, with `span = dilation * (kernel - 1) + 1`:
+    /// - "valid": `(n - 1) * stride + span + p`, where `p` is the output padding or `max(span, stride) - span`;
+    /// - "same": `n * stride`, or with an output padding `(n - 1) * stride + span % 2 + p`;
+    /// - pairs: `(n - 1) * stride + span + p - before - after`, with `p` 0 by default.
+    ///
+    /// # Errors
+    /// As [`Window::place`]; "causal"; an output padding that is not smaller than stride or dilation.
+    pub fn place_transposed(
+        &self,
+        output_padding: Option<&[usize]>,
+        input: &[usize],
+    ) -> Result<[Axis; AXES]> {
+        let rank = self.check(input)?;
+        if self.padding == Padding::Rule(PaddingRule::Causal) {
+            return Err(Error::value("padding", "\"valid\", \"same\", an integer or pairs", "\"causal\""));
+        }
+        if let Some(list) = output_padding.filter(|list| list.len() != rank) {
+            return Err(Error::value("output_padding", format!("{rank} integers"), format!("{list:?}")));
+        }
+        let mut axes = [Axis::UNIT; AXES];
+        for i in 0..rank {
+            let (n, kernel, stride, dilation) = (input[i], self.kernel[i], self.stride[i], self.dilation[i]);
+            let extra = output_padding.map(|list| list[i]);
+            if let Some(extra) = extra.filter(|&extra| extra >= stride.max(dilation)) {
+                let rule = format!("less than strides ({stride}) or dilation_rate ({dilation})");
+                return Err(Error::value("output_padding", rule, extra));
+            }
+            let pad = self.pad(i, rank)?;
+            let (output, before) =
+                transposed_size(n, kernel, stride, dilation, pad, extra).ok_or_else(|| self.too_large())?;
+            if n == 0 || output <= 0 {
+                return Err(Error::shape(
+                    format!("spatial axis {i}"),
+                    "an output of at least 1 element",
+                    if n == 0 { 0 } else { output },
+                ));
+            }
+            let (output, span) = (output as usize, dilation * (kernel - 1) + 1);
+            // What the window reaches beyond the result when it is placed `n` times.
+            let after = ((n - 1) * stride + span).saturating_sub(before + output);
+            axes[AXES - rank + i] =
+                Axis { input: output, output: n, kernel, stride, dilation, before, after };
+        }
+        Ok(axes)
+    }
+
+    fn too_large(&self) -> Error {
+        Error::value("window", "sizes that fit the address space", format!("{self:?}"))
+    }
+
+    /// Padding of one axis.
+    fn pad(&self, i: usize, rank: usize) -> Result<AxisPad> {
+        match &self.padding {
+            Padding::Rule(PaddingRule::Causal) if rank != 1 => {
+                Err(Error::value("padding", "\"causal\" with one spatial axis", format!("{rank} axes")))
+            }
+            Padding::Rule(rule) => Ok(AxisPad::Rule(*rule)),
+            Padding::Explicit(pairs) => match pairs.get(i) {
+                Some(&(before, after)) if pairs.len() == rank => Ok(AxisPad::Explicit(before, after)),
+                _ => Err(Error::value("padding", format!("{rank} pairs"), format!("{pairs:?}"))),
+            },
+        }
+    }
+
+    /// Checks the lists; returns the rank.
+    fn check(&self, input: &[usize]) -> Result<usize> {
         let rank = input.len();
         let lists =
             [("kernel size", &self.kernel), ("strides", &self.stride), ("dilation rate", &self.dilation)];
@@ -131,39 +298,43 @@ impl Window {
         if !(1..=AXES).contains(&rank) {
             return Err(Error::shape("input", "1 to 3 spatial axes", rank));
         }
-        let mut axes = [Axis::UNIT; AXES];
-        for i in 0..rank {
-            let pad = match &self.padding {
-                Padding::Rule(PaddingRule::Causal) if rank != 1 => {
-                    return Err(Error::value(
-                        "padding",
-                        "\"causal\" with one spatial axis",
-                        format!("{rank} axes"),
-                    ));
-                }
-                Padding::Rule(rule) => AxisPad::Rule(*rule),
-                Padding::Explicit(pairs) => match pairs.get(i) {
-                    Some(&(before, after)) if pairs.len() == rank => AxisPad::Explicit(before, after),
-                    _ => {
-                        return Err(Error::value("padding", format!("{rank} pairs"), format!("{pairs:?}")));
-                    }
-                },
-            };
-            let axis = Axis::new(input[i], self.kernel[i], self.stride[i], self.dilation[i], pad)
-                .ok_or_else(|| {
-                    Error::value("window", "sizes that fit the address space", format!("{self:?}"))
-                })?;
-            if axis.output == 0 {
-                return Err(Error::shape(
-                    format!("spatial axis {i}"),
-                    format!("at least {} elements (padding included) for the window", axis.span()),
-                    axis.input + axis.before + axis.after,
-                ));
-            }
-            axes[AXES - rank + i] = axis;
-        }
-        Ok(axes)
+        Ok(rank)
     }
+}
+
+/// Size of a transposed axis and the elements cropped in front of it; may be negative, None if too large.
+fn transposed_size(
+    n: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    pad: AxisPad,
+    extra: Option<usize>,
+) -> Option<(isize, usize)> {
+    let span = dilation.checked_mul(kernel - 1)?.checked_add(1)?;
+    let steps = n.saturating_sub(1).checked_mul(stride)?;
+    let (size, crop, before) = match (pad, extra) {
+        // Refused by the caller.
+        (AxisPad::Rule(PaddingRule::Causal), _) => return None,
+        (AxisPad::Rule(PaddingRule::Valid), _) => {
+            (steps.checked_add(span)?.checked_add(extra.unwrap_or(stride.saturating_sub(span)))?, 0, 0)
+        }
+        (AxisPad::Rule(PaddingRule::Same), _) => {
+            // Keras' rule: of `pad` elements, half (the odd one included) count at the front, at most `span - 1`.
+            let (size, pad) = match extra {
+                None => (steps.checked_add(stride)?, stride.checked_add(span)?.saturating_sub(2)),
+                Some(p) => {
+                    (steps.checked_add(span % 2)?.checked_add(p)?, (span + span % 2 + p).checked_sub(2)?)
+                }
+            };
+            (size, 0, span - 1 - pad.div_ceil(2).min(span - 1))
+        }
+        (AxisPad::Explicit(before, after), _) => {
+            (steps.checked_add(span)?.checked_add(extra.unwrap_or(0))?, before.checked_add(after)?, before)
+        }
+    };
+    let (size, crop) = (isize::try_from(size).ok()?, isize::try_from(crop).ok()?);
+    Some((size - crop, before))
 }
 
 /// A convolution on one sample.
@@ -177,6 +348,8 @@ pub struct ConvGeometry {
     pub c_out: usize,
     /// Groups that both channel counts are divided into.
     pub groups: usize,
+    /// What the borders are extended with.
+    pub mode: PaddingMode,
 }
 
 impl ConvGeometry {
@@ -185,17 +358,50 @@ impl ConvGeometry {
     /// # Errors
     /// As [`Window::place`]; channel counts that the groups do not divide.
     pub fn new(window: &Window, input: &[usize], c_in: usize, c_out: usize, groups: usize) -> Result<Self> {
-        if groups == 0 || c_in == 0 || !c_in.is_multiple_of(groups) {
-            return Err(Error::shape("input channels", format!("a multiple of groups={groups}"), c_in));
+        check_groups(c_in, c_out, groups)?;
+        let geometry = Self { axes: window.place(input)?, c_in, c_out, groups, mode: PaddingMode::Zeros };
+        geometry.checked()
+    }
+
+    /// The convolution whose gradient to the input is the transposed convolution: `c_in` channels of `input` elements
+    /// become `c_out` channels, and both change roles here.
+    ///
+    /// # Errors
+    /// As [`Window::place_transposed`]; channel counts that the groups do not divide.
+    pub fn transposed(
+        window: &Window,
+        output_padding: Option<&[usize]>,
+        input: &[usize],
+        (c_in, c_out): (usize, usize),
+        groups: usize,
+    ) -> Result<Self> {
+        check_groups(c_in, c_out, groups)?;
+        let axes = window.place_transposed(output_padding, input)?;
+        Self { axes, c_in: c_out, c_out: c_in, groups, mode: PaddingMode::Zeros }.checked()
+    }
+
+    /// The same with borders extended in another way.
+    ///
+    /// # Errors
+    /// There is nothing to extend an axis with: it has no elements.
+    pub fn with_mode(mut self, mode: PaddingMode) -> Result<Self> {
+        let pads = |a: &Axis| a.before + a.after > 0;
+        if mode != PaddingMode::Zeros && self.axes.iter().any(|a| a.input == 0 && pads(a)) {
+            return Err(Error::value(
+                "padding_mode",
+                "\"zeros\" for an axis without elements",
+                format!("\"{}\"", mode.name()),
+            ));
         }
-        if c_out == 0 || !c_out.is_multiple_of(groups) {
-            return Err(Error::value("filters", format!("a positive multiple of groups={groups}"), c_out));
-        }
-        let geometry = Self { axes: window.place(input)?, c_in, c_out, groups };
-        geometry.checked_sizes().ok_or_else(|| {
-            Error::shape("convolution", "sizes that fit the address space", format!("{geometry:?}"))
+        self.mode = if self.axes.iter().any(pads) { mode } else { PaddingMode::Zeros };
+        Ok(self)
+    }
+
+    fn checked(self) -> Result<Self> {
+        self.checked_sizes().ok_or_else(|| {
+            Error::shape("convolution", "sizes that fit the address space", format!("{self:?}"))
         })?;
-        Ok(geometry)
+        Ok(self)
     }
 
     fn checked_sizes(&self) -> Option<()> {
@@ -243,6 +449,17 @@ impl ConvGeometry {
     pub fn macs(&self) -> usize {
         self.output_len() * self.taps() * self.group_in()
     }
+}
+
+/// Checks that `groups` divides both channel counts.
+fn check_groups(c_in: usize, c_out: usize, groups: usize) -> Result<()> {
+    if groups == 0 || c_in == 0 || !c_in.is_multiple_of(groups) {
+        return Err(Error::shape("input channels", format!("a multiple of groups={groups}"), c_in));
+    }
+    if c_out == 0 || !c_out.is_multiple_of(groups) {
+        return Err(Error::value("filters", format!("a positive multiple of groups={groups}"), c_out));
+    }
+    Ok(())
 }
 
 /// A pool on one sample: the window slides over every channel alike.
@@ -319,5 +536,52 @@ mod tests {
         assert!(window(usize::MAX, 1, 2, Padding::VALID).place(&[4]).is_err());
         assert!(window(3, 1, 1, Padding::Explicit(vec![(usize::MAX, 1)])).place(&[4]).is_err());
         assert!(window(0, 1, 1, Padding::VALID).place(&[4]).is_err());
+    }
+
+    /// What `numpy.pad` gives for 3 elements and pads of 7, 4 for 1 element and pads of 2.
+    #[test]
+    fn padding_modes_are_numpys() {
+        let sources = |mode: PaddingMode, n: usize, pad: usize| -> Vec<usize> {
+            (0..n + 2 * pad).map(|i| mode.source(i, pad, n).unwrap()).collect()
+        };
+        assert_eq!(sources(PaddingMode::Reflect, 3, 5), [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]);
+        assert_eq!(sources(PaddingMode::Symmetric, 3, 4), [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0]);
+        assert_eq!(sources(PaddingMode::Wrap, 3, 4), [2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0]);
+        assert_eq!(sources(PaddingMode::Edge, 3, 2), [0, 0, 0, 1, 2, 2, 2]);
+        for mode in PaddingMode::ALL {
+            assert_eq!(PaddingMode::named(mode.name()), Ok(mode));
+            if mode != PaddingMode::Zeros {
+                assert_eq!(sources(mode, 1, 2), [0; 5]);
+            }
+        }
+        assert_eq!(PaddingMode::Zeros.source(1, 2, 3), None);
+        assert!(PaddingMode::named("constant").is_err());
+    }
+
+    #[test]
+    fn transposed_sizes_are_keras() {
+        let place = |n, kernel, stride, dilation, padding, extra: Option<usize>| {
+            let extra = extra.map(|p| vec![p]);
+            let axis = window(kernel, stride, dilation, padding)
+                .place_transposed(extra.as_deref(), &[n])
+                .unwrap()[2];
+            assert_eq!(axis.output, n);
+            (axis.input, axis.before)
+        };
+        assert_eq!(place(4, 3, 2, 1, Padding::VALID, None), (9, 0));
+        assert_eq!(place(4, 2, 3, 1, Padding::VALID, None), (12, 0));
+        assert_eq!(place(4, 3, 2, 1, Padding::VALID, Some(1)), (10, 0));
+        // Keras: pad_len 3, of which 2 count at the front; the crop is 2 - 2.
+        assert_eq!(place(4, 3, 2, 1, Padding::SAME, None), (8, 0));
+        assert_eq!(place(4, 4, 2, 1, Padding::SAME, None), (8, 1));
+        assert_eq!(place(4, 3, 2, 1, Padding::SAME, Some(0)), (7, 1));
+        assert_eq!(place(4, 3, 2, 1, Padding::SAME, Some(1)), (8, 0));
+        assert_eq!(place(4, 2, 3, 1, Padding::SAME, None), (12, 0));
+        assert_eq!(place(4, 3, 2, 1, Padding::Explicit(vec![(1, 1)]), Some(1)), (8, 1));
+        let w = window(3, 2, 1, Padding::VALID);
+        assert!(w.place_transposed(Some(&[2]), &[4]).is_err());
+        assert!(window(3, 1, 1, Padding::Explicit(vec![(4, 4)])).place_transposed(None, &[4]).is_err());
+        assert!(window(3, 1, 1, Padding::Rule(PaddingRule::Causal)).place_transposed(None, &[4]).is_err());
+        assert!(w.place_transposed(None, &[0]).is_err());
     }
 }

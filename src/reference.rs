@@ -3,12 +3,29 @@
 //! Tests and benches compare the fast paths with these; nothing dispatches to them. All functions take one sample,
 //! channels last, and return doubles whatever the element type is.
 
-use crate::geometry::{AXES, Axis, ConvGeometry, PoolGeometry};
+use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode, PoolGeometry};
 use crate::kernels::Element;
 
-/// The input position that tap `tap` of output `output` reads, unless it lies in the padding.
-fn source(axis: &Axis, output: usize, tap: usize) -> Option<usize> {
-    (output * axis.stride + tap * axis.dilation).checked_sub(axis.before).filter(|&i| i < axis.input)
+/// The input position that tap `tap` of output `output` reads, unless it is a zero of the padding.
+///
+/// Other borders are walked step by step, as their names say: reflected at the first and last element, and so on.
+fn source(axis: &Axis, mode: PaddingMode, output: usize, tap: usize) -> Option<usize> {
+    let n = axis.input as isize;
+    let mut at = (output * axis.stride + tap * axis.dilation) as isize - axis.before as isize;
+    while !(0..n).contains(&at) {
+        at = match mode {
+            PaddingMode::Zeros => return None,
+            PaddingMode::Edge => at.clamp(0, n - 1),
+            PaddingMode::Wrap if at < 0 => at + n,
+            PaddingMode::Wrap => at - n,
+            PaddingMode::Symmetric if at < 0 => -1 - at,
+            PaddingMode::Symmetric => 2 * n - 1 - at,
+            PaddingMode::Reflect if n == 1 => 0,
+            PaddingMode::Reflect if at < 0 => -at,
+            PaddingMode::Reflect => 2 * (n - 1) - at,
+        };
+    }
+    Some(at as usize)
 }
 
 /// All positions of a box, the last axis fastest.
@@ -24,13 +41,13 @@ fn flat(sizes: [usize; AXES], at: [usize; AXES]) -> usize {
 
 /// Calls `visit(output, tap, input)` with flat numbers, `None` for an input in the padding; outputs in row-major
 /// order, and for each of them its taps in row-major order.
-fn for_each_tap(axes: &[Axis; AXES], mut visit: impl FnMut(usize, usize, Option<usize>)) {
+fn for_each_tap(axes: &[Axis; AXES], mode: PaddingMode, mut visit: impl FnMut(usize, usize, Option<usize>)) {
     let inputs = axes.each_ref().map(|a| a.input);
     let outputs = axes.each_ref().map(|a| a.output);
     let taps = axes.each_ref().map(|a| a.kernel);
     for output in positions(outputs) {
         for tap in positions(taps) {
-            let at = |i: usize| source(&axes[i], output[i], tap[i]);
+            let at = |i: usize| source(&axes[i], mode, output[i], tap[i]);
             let input = match (at(0), at(1), at(2)) {
                 (Some(d), Some(h), Some(w)) => Some(flat(inputs, [d, h, w])),
                 _ => None,
@@ -43,7 +60,7 @@ fn for_each_tap(axes: &[Axis; AXES], mut visit: impl FnMut(usize, usize, Option<
 /// Calls `visit(x, kernel, y)` with the offsets of every product of a convolution that does not meet the padding.
 fn for_each_product(g: &ConvGeometry, mut visit: impl FnMut(usize, usize, usize)) {
     let (group_in, group_out) = (g.group_in(), g.group_out());
-    for_each_tap(&g.axes, |output, tap, input| {
+    for_each_tap(&g.axes, g.mode, |output, tap, input| {
         let Some(input) = input else { return };
         for group in 0..g.groups {
             for ci in 0..group_in {
@@ -95,7 +112,7 @@ pub fn max_pool<T: Element>(g: &PoolGeometry, x: &[T]) -> MaxPool {
     assert_eq!(x.len(), g.input_len());
     let mut values = vec![f64::NEG_INFINITY; g.output_len()];
     let mut winners = vec![None; g.output_len()];
-    for_each_tap(&g.axes, |output, _, input| {
+    for_each_tap(&g.axes, PaddingMode::Zeros, |output, _, input| {
         let Some(input) = input else { return };
         for c in 0..g.channels {
             let (i, o) = (input * g.channels + c, output * g.channels + c);
@@ -123,7 +140,7 @@ pub fn max_pool_grad<T: Element>(g: &PoolGeometry, x: &[T], dy: &[T]) -> Vec<f64
 /// What each window's sum is divided by: its elements, with or without those in the padding.
 fn divisors(g: &PoolGeometry, count_padding: bool) -> Vec<f64> {
     let mut counts = vec![0.0; g.output_len() / g.channels.max(1)];
-    for_each_tap(&g.axes, |output, _, input| {
+    for_each_tap(&g.axes, PaddingMode::Zeros, |output, _, input| {
         if count_padding || input.is_some() {
             counts[output] += 1.0;
         }
@@ -136,7 +153,7 @@ fn divisors(g: &PoolGeometry, count_padding: bool) -> Vec<f64> {
 pub fn average_pool<T: Element>(g: &PoolGeometry, x: &[T], count_padding: bool) -> Vec<f64> {
     assert_eq!(x.len(), g.input_len());
     let mut y = vec![0.0; g.output_len()];
-    for_each_tap(&g.axes, |output, _, input| {
+    for_each_tap(&g.axes, PaddingMode::Zeros, |output, _, input| {
         let Some(input) = input else { return };
         for c in 0..g.channels {
             y[output * g.channels + c] += x[input * g.channels + c].to_f64();
@@ -155,7 +172,7 @@ pub fn average_pool_grad<T: Element>(g: &PoolGeometry, dy: &[T], count_padding: 
     assert_eq!(dy.len(), g.output_len());
     let divisors = divisors(g, count_padding);
     let mut dx = vec![0.0; g.input_len()];
-    for_each_tap(&g.axes, |output, _, input| {
+    for_each_tap(&g.axes, PaddingMode::Zeros, |output, _, input| {
         let Some(input) = input else { return };
         for c in 0..g.channels {
             dx[input * g.channels + c] += dy[output * g.channels + c].to_f64() / divisors[output];

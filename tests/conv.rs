@@ -6,6 +6,7 @@ use common::{
     ConvCase, PASSES, Problem, Runner, bits, check_close, conv_cases, integers, relative_tolerance, uniform,
 };
 use gridnn::conv::Epilogue;
+use gridnn::geometry::PaddingMode;
 use gridnn::kernels::{Element, Tier};
 use proptest::prelude::*;
 
@@ -56,6 +57,31 @@ fn named() -> Vec<(&'static str, ConvCase)> {
         ("padding behind only, with stride", case(&[6, 6], 3, 4, 4).pad(&[(0, 4), (0, 5)]).stride(&[2, 3])),
         ("inputs that no output sees", case(&[9, 9], 1, 2, 3).stride(&[4, 4])),
         ("row longer than a block", case(&[2, 600], 3, 2, 3).same()),
+        ("depthwise, 5 x 5, stride 2", case(&[11, 12], 5, 40, 40).same().groups(40).stride(&[2, 2])),
+        ("depthwise volume", case(&[4, 5, 6], 3, 9, 9).same().groups(9)),
+        ("depthwise, causal, dilated", case(&[50], 3, 17, 17).causal().groups(17).dilation(&[7])),
+        ("depthwise to fewer channels", case(&[8, 8], 3, 24, 6).same().groups(6)),
+        ("32 groups of 4", case(&[9, 9], 3, 128, 128).same().groups(32)),
+        ("groups of 8 in a long row", case(&[900], 3, 16, 16).same().groups(2)),
+        ("many groups with stride and dilation", {
+            case(&[14, 15], 3, 20, 30).groups(10).stride(&[2, 3]).dilation(&[2, 1]).same()
+        }),
+        ("reflected image", case(&[9, 11], 3, 5, 7).same().mode(PaddingMode::Reflect)),
+        ("repeated edge, stride", case(&[9, 11], 5, 3, 8).same().stride(&[2, 3]).mode(PaddingMode::Edge)),
+        ("ring", case(&[30], 7, 4, 6).same().mode(PaddingMode::Wrap).dilation(&[3])),
+        ("symmetric volume", case(&[5, 6, 7], 3, 3, 4).same().mode(PaddingMode::Symmetric)),
+        ("reflected more than once", {
+            case(&[3, 2], 3, 2, 3).pad(&[(8, 7), (5, 9)]).stride(&[2, 1]).mode(PaddingMode::Reflect)
+        }),
+        ("wrapped more than once", case(&[2, 3], 2, 2, 3).pad(&[(5, 4), (7, 0)]).mode(PaddingMode::Wrap)),
+        ("causal, symmetric", case(&[6], 3, 2, 3).causal().dilation(&[5]).mode(PaddingMode::Symmetric)),
+        ("reflected, one pixel", case(&[1, 1], 3, 4, 4).same().mode(PaddingMode::Reflect)),
+        ("pointwise, edge", case(&[5, 6], 1, 3, 4).pad(&[(1, 2), (0, 3)]).mode(PaddingMode::Edge)),
+        ("depthwise, reflected", case(&[9, 10], 3, 18, 18).same().groups(18).mode(PaddingMode::Reflect)),
+        ("groups, wrapped, dilated", {
+            case(&[10, 9], 3, 12, 8).groups(4).same().dilation(&[2, 3]).mode(PaddingMode::Wrap)
+        }),
+        ("reflected, many rows", case(&[60, 70], 3, 8, 8).same().mode(PaddingMode::Reflect)),
     ]
 }
 
@@ -63,8 +89,10 @@ fn named() -> Vec<(&'static str, ConvCase)> {
 fn check<T: Element>(case: &ConvCase) -> Result<(), String> {
     let problem = Problem::<T>::new(case, uniform);
     let (expected, magnitudes) = (problem.expected(), problem.magnitudes().expected());
-    for tier in Tier::available() {
-        let got = Runner::new(tier).passes(&problem);
+    for (tier, last) in Tier::available().into_iter().flat_map(|tier| [(tier, false), (tier, true)]) {
+        let mut runner = Runner::new(tier);
+        runner.last = last;
+        let got = runner.passes(&problem);
         for pass in 0..3 {
             let relative = relative_tolerance::<T>(tier, problem.terms()[pass]);
             check_close(&got[pass], &expected[pass], &magnitudes[pass], relative)

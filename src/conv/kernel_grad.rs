@@ -73,7 +73,7 @@ impl<T: Element> KernelGrad<T> {
     /// Adds what `rows` of the output of one sample contribute; `dy` holds exactly these rows.
     pub fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         scratch.reserve(self.scratch());
-        let Scratch { band, runs } = scratch;
+        let Scratch { band, runs, .. } = scratch;
         let [depth, height, _] = &self.geometry.axes;
         let mut row = rows.start;
         while row < rows.end {

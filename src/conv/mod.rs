@@ -5,27 +5,34 @@
 //! use the same plans.
 
 mod band;
+mod depthwise;
 mod kernel_grad;
+mod padding;
 mod rows;
 
 use std::ops::Range;
 
+use depthwise::{Depthwise, DepthwiseKernelGrad};
 pub use kernel_grad::KernelGrad;
+use padding::{Padded, PaddedInputGrad, PaddedKernelGrad};
 pub use rows::Rows;
 
 use crate::geometry::ConvGeometry;
-use crate::kernels::{Aligned, Element, Job, Kernels, Run, Tier};
+use crate::kernels::{Aligned, Element, Job, Kernels, Run, Tap, Tier};
 
 /// Memory that a worker uses inside one call and may reuse in the next.
 #[derive(Debug)]
 pub struct Scratch<T> {
     band: Aligned<T>,
     runs: Vec<Run>,
+    taps: Vec<Tap>,
+    /// The band of a pass that runs another one inside.
+    outer: Aligned<T>,
 }
 
 impl<T: Element> Default for Scratch<T> {
     fn default() -> Self {
-        Self { band: Aligned::zeroed(0), runs: Vec::new() }
+        Self { band: Aligned::zeroed(0), runs: Vec::new(), taps: Vec::new(), outer: Aligned::zeroed(0) }
     }
 }
 
@@ -38,6 +45,14 @@ impl<T: Element> Scratch<T> {
         if self.runs.capacity() < runs {
             self.runs.reserve(runs - self.runs.len());
         }
+    }
+
+    /// Lends the outer band, with room for `len` elements; to be given back.
+    fn take_outer(&mut self, len: usize) -> Aligned<T> {
+        if self.outer.len() < len {
+            self.outer = Aligned::zeroed(len);
+        }
+        std::mem::take(&mut self.outer)
     }
 }
 
@@ -79,18 +94,105 @@ pub trait Correlation<T: Element>: Send + Sync {
     );
 }
 
-/// Plans the forward pass.
-pub fn forward<T: Element>(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Box<dyn Correlation<T>> {
-    Box::new(Rows::forward(geometry, kernels))
+/// A pass that adds up the gradient to the kernel.
+pub trait Accumulation<T: Element>: Send + Sync {
+    /// Rows (depth times height) of the output.
+    fn rows(&self) -> usize;
+    /// Elements of one row of the output.
+    fn row_len(&self) -> usize;
+    /// Adds what `rows` of the output of one sample contribute; `dy` holds exactly these rows. Rows in order, in any
+    /// partition, give the same bytes.
+    fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>);
 }
 
-/// Plans the gradient to the input, which is also the forward pass of the transposed convolution.
-pub fn input_grad<T: Element>(
+impl<T: Element> Accumulation<T> for KernelGrad<T> {
+    fn rows(&self) -> usize {
+        self.rows()
+    }
+
+    fn row_len(&self) -> usize {
+        self.row_len()
+    }
+
+    fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
+        self.run(x, dy, rows, dkernel, scratch);
+    }
+}
+
+/// A planned map of tensors.
+pub type Correlated<T> = Box<dyn Correlation<T>>;
+/// A planned kernel gradient.
+pub type Accumulated<T> = Box<dyn Accumulation<T>>;
+
+/// An entry of a list: a plan, unless the algorithm does not accept the geometry.
+type Entry<T, P> = fn(&ConvGeometry, &'static Kernels<T>) -> Option<P>;
+
+fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 3] {
+    [
+        |g, k| padding::accepts(g).then(|| Box::new(Padded::new(g, k)) as _),
+        |g, k| depthwise::accepts(g).then(|| Box::new(Depthwise::forward(g, k)) as _),
+        |g, k| Some(Box::new(Rows::forward(g, k))),
+    ]
+}
+
+fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 3] {
+    [
+        |g, k| padding::accepts(g).then(|| Box::new(PaddedInputGrad::new(g, k)) as _),
+        |g, k| depthwise::accepts(g).then(|| Box::new(Depthwise::input_grad(g, k)) as _),
+        |g, k| Some(Box::new(Rows::input_grad(g, k))),
+    ]
+}
+
+fn kernel_grad_list<T: Element>() -> [Entry<T, Accumulated<T>>; 3] {
+    [
+        |g, k| padding::accepts(g).then(|| Box::new(PaddedKernelGrad::new(g, k)) as _),
+        |g, k| depthwise::accepts(g).then(|| Box::new(DepthwiseKernelGrad::new(g, k)) as _),
+        |g, k| Some(Box::new(KernelGrad::new(g, k))),
+    ]
+}
+
+/// All plans of an ordered list; the first is the one that runs.
+fn walk<T: Element, P>(
+    list: [Entry<T, P>; 3],
     geometry: &ConvGeometry,
     kernels: &'static Kernels<T>,
-) -> Box<dyn Correlation<T>> {
-    Box::new(Rows::input_grad(geometry, kernels))
+) -> impl Iterator<Item = P> {
+    // Only the padded algorithms know other borders than zeros.
+    let last = if padding::accepts(geometry) { 1 } else { list.len() };
+    list.into_iter().take(last).filter_map(move |entry| entry(geometry, kernels))
 }
+
+macro_rules! plans {
+    ($(#[$doc:meta])* $plan:ident, $(#[$all_doc:meta])* $all:ident, $list:ident, $result:ident) => {
+        $(#[$doc])*
+        pub fn $plan<T: Element>(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> $result<T> {
+            walk($list(), geometry, kernels).next().expect("the last algorithm accepts everything")
+        }
+
+        $(#[$all_doc])*
+        pub fn $all<T: Element>(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Vec<$result<T>> {
+            walk($list(), geometry, kernels).collect()
+        }
+    };
+}
+plans!(
+    /// Plans the forward pass.
+    forward,
+    /// Every algorithm for the forward pass that accepts the geometry, for tests and benches.
+    forward_plans, forward_list, Correlated
+);
+plans!(
+    /// Plans the gradient to the input, which is also the forward pass of the transposed convolution.
+    input_grad,
+    /// Every algorithm for the input gradient that accepts the geometry, for tests and benches.
+    input_grad_plans, input_grad_list, Correlated
+);
+plans!(
+    /// Plans the gradient to the kernel.
+    kernel_grad,
+    /// Every algorithm for the kernel gradient that accepts the geometry, for tests and benches.
+    kernel_grad_plans, kernel_grad_list, Accumulated
+);
 
 /// Adds the sum of every column of `rows` (rows of `sums.len()` elements) to `sums`: the gradient of a bias.
 ///

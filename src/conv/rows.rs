@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::band::{self, Extent, Margins};
 use super::{Correlation, Epilogue, Scratch};
-use crate::geometry::{AXES, Axis, ConvGeometry};
+use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::{Element, Kernels, Product, Run, Start, pack};
 
 /// Output rows of a block at most: more would save no copying worth the cache.
@@ -113,7 +113,12 @@ fn gcd(a: usize, b: usize) -> usize {
 }
 
 /// Joins axes that a pointwise convolution does not tell apart, so that its rows are long.
+///
+/// The grid inside a padded one comes row by row and stays as it is; its mode tells.
 fn join_pointwise(mut geometry: ConvGeometry) -> ConvGeometry {
+    if geometry.mode != PaddingMode::Zeros {
+        return geometry;
+    }
     let trivial = |a: &Axis| a.kernel == 1 && a.stride == 1 && a.before == 0 && a.after == 0;
     for _ in 1..AXES {
         let [first, outer, inner] = geometry.axes;
@@ -307,7 +312,7 @@ impl<T: Element> Correlation<T> for Rows<T> {
         scratch: &mut Scratch<T>,
     ) {
         scratch.reserve(self.scratch());
-        let Scratch { band, runs } = scratch;
+        let Scratch { band, runs, .. } = scratch;
         let row_len = self.row_len();
         let mut row = rows.start;
         while row < rows.end {
@@ -460,7 +465,7 @@ mod tests {
     fn pointwise_axes_are_joined() {
         let axis = |n| Axis { input: n, output: n, ..Axis::UNIT };
         let strided = Axis { input: 4, output: 2, stride: 2, ..Axis::UNIT };
-        let geometry = |axes| ConvGeometry { axes, c_in: 1, c_out: 1, groups: 1 };
+        let geometry = |axes| ConvGeometry { axes, c_in: 1, c_out: 1, groups: 1, mode: PaddingMode::Zeros };
         let joined = join_pointwise(geometry([axis(3), axis(4), axis(5)]));
         assert_eq!(joined.axes.map(|a| a.input), [1, 1, 60]);
         let joined = join_pointwise(geometry([axis(3), strided, axis(5)]));

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use super::depthwise::{self, LaneWork};
 use super::lanes::Element;
 use super::peak;
 use super::portable::Portable;
@@ -129,6 +130,7 @@ pub struct Kernels<T: 'static> {
     product: unsafe fn(&mut Product<'_, T>),
     multiply_adds: unsafe fn(usize, T, T) -> T,
     pool: unsafe fn(&WindowRun<'_>, &mut Pooling<'_, T>),
+    lane_work: unsafe fn(&WindowRun<'_>, &mut LaneWork<'_, T>),
 }
 
 impl<T> fmt::Debug for Kernels<T> {
@@ -168,6 +170,17 @@ impl<T: Element> Kernels<T> {
         pooling.check(run);
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
         unsafe { (self.pool)(run, &mut pooling) }
+    }
+
+    /// Multiplies and adds channel by channel over a run of outputs.
+    ///
+    /// # Panics
+    /// The run reaches outside of its slices: a bug of the caller.
+    #[inline]
+    pub fn lane_work(&self, run: &WindowRun<'_>, mut work: LaneWork<'_, T>) {
+        work.check(run);
+        // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
+        unsafe { (self.lane_work)(run, &mut work) }
     }
 
     /// Does nothing but multiply and add in registers, for benches: the number of operations (two per multiply-add),
@@ -231,11 +244,27 @@ macro_rules! entries {
             }
 
             /// # Safety
+            /// The CPU has the features; the work was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn lane_work_f32(run: &WindowRun<'_>, work: &mut LaneWork<'_, f32>) {
+                // SAFETY: as the caller's.
+                unsafe { depthwise::lane_work::<$f32>(run, work) }
+            }
+
+            /// # Safety
             /// The CPU has the features.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn multiply_adds_f32(rounds: usize, factor: f32, term: f32) -> f32 {
                 // SAFETY: as the caller's.
                 unsafe { peak::multiply_adds::<$f32>(rounds, factor, term) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the work was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn lane_work_f64(run: &WindowRun<'_>, work: &mut LaneWork<'_, f64>) {
+                // SAFETY: as the caller's.
+                unsafe { depthwise::lane_work::<$f64>(run, work) }
             }
 
             /// # Safety
@@ -287,8 +316,15 @@ unsafe fn pool_portable<T: Element, const W: usize>(run: &WindowRun<'_>, pooling
     unsafe { window::pool::<Portable<T, W>>(run, pooling) }
 }
 
+/// # Safety
+/// The work was checked.
+unsafe fn lane_work_portable<T: Element, const W: usize>(run: &WindowRun<'_>, work: &mut LaneWork<'_, T>) {
+    // SAFETY: the portable tier needs no feature; the rest is the caller's.
+    unsafe { depthwise::lane_work::<Portable<T, W>>(run, work) }
+}
+
 macro_rules! tables {
-    ($type:ty, $product:ident, $pool:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
+    ($type:ty, $product:ident, $pool:ident, $lane_work:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
         impl Tables for $type {
             fn table(tier: Tier) -> &'static Kernels<Self> {
                 match tier.0 {
@@ -298,6 +334,7 @@ macro_rules! tables {
                         width: $avx512,
                         product: avx512_entries::$product,
                         pool: avx512_entries::$pool,
+                        lane_work: avx512_entries::$lane_work,
                         multiply_adds: avx512_entries::$multiply_adds,
                     },
                     #[cfg(target_arch = "x86_64")]
@@ -306,6 +343,7 @@ macro_rules! tables {
                         width: $avx2,
                         product: avx2_entries::$product,
                         pool: avx2_entries::$pool,
+                        lane_work: avx2_entries::$lane_work,
                         multiply_adds: avx2_entries::$multiply_adds,
                     },
                     Isa::Portable => &Kernels {
@@ -313,6 +351,7 @@ macro_rules! tables {
                         width: $portable,
                         product: product_portable::<$type, $portable>,
                         pool: pool_portable::<$type, $portable>,
+                        lane_work: lane_work_portable::<$type, $portable>,
                         multiply_adds: multiply_adds_portable::<$type, $portable>,
                     },
                 }
@@ -320,5 +359,5 @@ macro_rules! tables {
         }
     };
 }
-tables!(f32, product_f32, pool_f32, multiply_adds_f32, 16, 8, 4);
-tables!(f64, product_f64, pool_f64, multiply_adds_f64, 8, 4, 2);
+tables!(f32, product_f32, pool_f32, lane_work_f32, multiply_adds_f32, 16, 8, 4);
+tables!(f64, product_f64, pool_f64, lane_work_f64, multiply_adds_f64, 8, 4, 2);

@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "this is where SIMD lives; every block states why it is sound")]
 
 mod aligned;
+mod depthwise;
 mod dispatch;
 pub mod lanes;
 pub mod math;
@@ -20,6 +21,7 @@ pub mod window;
 mod x86_64;
 
 pub use aligned::{Aligned, Plain};
+pub use depthwise::LaneWork;
 pub use dispatch::{Job, Kernels, Tables, Tier};
 pub use lanes::Element;
 pub use product::{Product, Run, Start};

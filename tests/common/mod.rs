@@ -4,8 +4,8 @@
 
 use std::ops::Range;
 
-use gridnn::conv::{self, Correlation, Epilogue, KernelGrad, Scratch};
-use gridnn::geometry::{ConvGeometry, Padding, PaddingRule, Window};
+use gridnn::conv::{self, Correlation, Epilogue, Scratch};
+use gridnn::geometry::{ConvGeometry, Padding, PaddingMode, PaddingRule, Window};
 use gridnn::kernels::{Element, Kernels, Tier};
 use gridnn::reference;
 use proptest::prelude::*;
@@ -21,6 +21,7 @@ pub struct ConvCase {
     pub stride: Vec<usize>,
     pub dilation: Vec<usize>,
     pub padding: Padding,
+    pub mode: PaddingMode,
     pub groups: usize,
     /// Channels of one group.
     pub group_in: usize,
@@ -39,6 +40,7 @@ impl ConvCase {
             stride: all(1),
             dilation: all(1),
             padding: Padding::VALID,
+            mode: PaddingMode::Zeros,
             groups: 1,
             group_in: c_in,
             group_out: c_out,
@@ -57,6 +59,10 @@ impl ConvCase {
 
     pub fn pad(self, pairs: &[(usize, usize)]) -> Self {
         Self { padding: Padding::Explicit(pairs.to_vec()), ..self }
+    }
+
+    pub fn mode(self, mode: PaddingMode) -> Self {
+        Self { mode, ..self }
     }
 
     pub fn kernel(self, kernel: &[usize]) -> Self {
@@ -85,6 +91,7 @@ impl ConvCase {
         };
         let channels = [self.group_in, self.group_out].map(|c| c * self.groups);
         ConvGeometry::new(&window, &self.input, channels[0], channels[1], self.groups)
+            .and_then(|geometry| geometry.with_mode(self.mode))
             .unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
@@ -131,6 +138,10 @@ fn padding(rank: usize) -> BoxedStrategy<Padding> {
     }
 }
 
+fn mode() -> impl Strategy<Value = PaddingMode> {
+    prop_oneof![3 => Just(PaddingMode::Zeros), 2 => prop::sample::select(PaddingMode::ALL.to_vec())]
+}
+
 /// Groups, and channels of one group.
 fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
     prop_oneof![
@@ -150,15 +161,22 @@ pub fn conv_cases() -> impl Strategy<Value = ConvCase> {
                 *sizes.last_mut().expect("rank is at least 1") = last;
                 sizes
             });
-        let window = (list(1..=7), list(1..=3), list(1..=3), padding(rank));
+        let window = (list(1..=7), list(1..=3), list(1..=3), padding(rank), mode());
         (input, window, channels(), 1..=2usize, any::<u64>()).prop_map(
-            |(input, (kernel, stride, dilation, padding), (groups, group_in, group_out), samples, seed)| {
+            |(
+                input,
+                (kernel, stride, dilation, padding, mode),
+                (groups, group_in, group_out),
+                samples,
+                seed,
+            )| {
                 ConvCase {
                     input,
                     kernel,
                     stride,
                     dilation,
                     padding,
+                    mode,
                     groups,
                     group_in,
                     group_out,
@@ -267,12 +285,19 @@ pub struct Runner<T> {
     pub tier: Tier,
     /// Where the rows of a result are cut.
     pub cuts: Vec<usize>,
+    /// Takes the last algorithm that accepts a problem and not the first.
+    pub last: bool,
     scratch: Scratch<T>,
 }
 
 impl<T: Element> Runner<T> {
     pub fn new(tier: Tier) -> Self {
-        Self { tier, cuts: Vec::new(), scratch: Scratch::default() }
+        Self { tier, cuts: Vec::new(), last: false, scratch: Scratch::default() }
+    }
+
+    fn pick<P>(&self, mut plans: Vec<P>) -> P {
+        let i = if self.last { plans.len() - 1 } else { 0 };
+        plans.swap_remove(i)
     }
 
     fn correlate(
@@ -298,13 +323,13 @@ impl<T: Element> Runner<T> {
     }
 
     pub fn forward(&mut self, p: &Problem<T>, epilogue: Epilogue<'_, T>) -> Vec<T> {
-        let plan = conv::forward(&p.geometry, Kernels::of(self.tier));
+        let plan = self.pick(conv::forward_plans(&p.geometry, Kernels::of(self.tier)));
         let samples: Vec<&[T]> = p.x.chunks_exact(p.geometry.input_len()).collect();
         self.correlate(&*plan, &samples, &p.kernel, epilogue)
     }
 
     pub fn input_grad(&mut self, p: &Problem<T>, epilogue: Epilogue<'_, T>) -> Vec<T> {
-        let plan = conv::input_grad(&p.geometry, Kernels::of(self.tier));
+        let plan = self.pick(conv::input_grad_plans(&p.geometry, Kernels::of(self.tier)));
         let samples: Vec<&[T]> = p.dy.chunks_exact(p.geometry.output_len()).collect();
         self.correlate(&*plan, &samples, &p.kernel, epilogue)
     }
@@ -317,7 +342,7 @@ impl<T: Element> Runner<T> {
     }
 
     pub fn add_kernel_grad(&mut self, p: &Problem<T>, dkernel: &mut [T]) {
-        let plan = KernelGrad::new(&p.geometry, Kernels::of(self.tier));
+        let plan = self.pick(conv::kernel_grad_plans(&p.geometry, Kernels::of(self.tier)));
         let (x_len, y_len) = (p.geometry.input_len(), p.geometry.output_len());
         for (x, dy) in p.x.chunks_exact(x_len).zip(p.dy.chunks_exact(y_len)) {
             for rows in partition(plan.rows(), &self.cuts) {
