@@ -12,7 +12,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use common::{ConvCase, Problem, check_close, conv_cases, integers, partition};
-use gridnn::conv::{self, Correlation, Epilogue, KernelGrad, Scratch};
+use gridnn::conv::{self, Correlation, Epilogue, Scratch};
 use gridnn::kernels::{Element, Kernels, Product, Run, Start, Tier, pack};
 use proptest::prelude::*;
 
@@ -155,7 +155,7 @@ fn check<T: Element>(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
             let plan = conv::input_grad(g, kernels);
             let got = correlate(&*plan, &problem.dy, &problem.kernel, &in_bias, cuts, edge);
             check_close(&got, &dx, &dx, 0.0).map_err(|what| format!("input gradient, {tier:?}: {what}"))?;
-            let plan = KernelGrad::new(g, kernels);
+            let plan = conv::kernel_grad(g, kernels);
             let x = Fenced::new(&problem.x, edge);
             let mut got = Fenced::new(&vec![T::ZERO; g.kernel_len()], edge);
             for rows in partition(plan.rows(), cuts) {

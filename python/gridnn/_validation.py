@@ -15,6 +15,8 @@ from typing import SupportsFloat, SupportsIndex
 
 Padding = str | tuple[tuple[int, int], ...]
 
+PADDING_MODES = ("zeros", "reflect", "edge", "wrap", "symmetric")
+
 _SEED_LIMIT = 2**64
 
 
@@ -168,6 +170,11 @@ def convolution_padding(value: object, rank: int, *, causal: bool) -> Padding:
     if len(pairs) != rank:
         raise ValueError(message)
     return tuple(pairs)
+
+
+def padding_mode(value: object, name: str = "padding_mode") -> str:
+    """Returns one of the names in `PADDING_MODES`."""
+    return choice(value, name, PADDING_MODES)
 
 
 def pooling_padding(value: object) -> str:

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::geometry::{Padding, Window};
+use crate::geometry::{Padding, PaddingMode, Window};
 
 /// A size that may be unknown until data comes.
 pub type Size = Option<usize>;
@@ -74,6 +74,8 @@ pub struct ConvSpec {
     pub kernel_size: Vec<usize>,
     pub strides: Vec<usize>,
     pub padding: Padding,
+    #[serde(default)]
+    pub padding_mode: PaddingMode,
     pub dilation_rate: Vec<usize>,
     pub groups: usize,
     pub activation: String,

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use gridnn::conv::{self, Correlation, Epilogue, Scratch};
-use gridnn::geometry::{ConvGeometry, Padding, PaddingMode, PaddingRule, Window};
+use gridnn::geometry::{Axis, ConvGeometry, Padding, PaddingMode, PaddingRule, Window};
 use gridnn::kernels::{Element, Kernels, Tier};
 use gridnn::reference;
 use proptest::prelude::*;
@@ -268,7 +268,16 @@ impl<T: Element> Problem<T> {
     pub fn terms(&self) -> [usize; 3] {
         let g = &self.geometry;
         let positions = g.output_len() / g.c_out * self.samples;
-        [g.taps() * g.group_in(), g.taps() * g.group_out(), positions]
+        // An input element that stands in the border as well adds up its copies.
+        let copies = |a: &Axis| {
+            let sources =
+                (0..a.before + a.input + a.after).filter_map(|i| g.mode.source(i, a.before, a.input));
+            let mut counts = vec![0; a.input];
+            sources.for_each(|i| counts[i] += 1);
+            counts.into_iter().max().unwrap_or(1)
+        };
+        let copies: usize = g.axes.iter().map(copies).product();
+        [g.taps() * g.group_in(), g.taps() * g.group_out() + copies, positions]
     }
 }
 

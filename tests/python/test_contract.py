@@ -69,7 +69,14 @@ def convolutions():
             (*n, 1),
             (*(s + 1 for s in n), 2),
         )
+        for mode in ("reflect", "edge", "wrap", "symmetric"):
+            bordered = {"filters": 2, "kernel_size": 3, "padding": "same", "padding_mode": mode}
+            yield Case(cls, bordered, (*n, 2), (*n, 2))
+        depthwise = {"filters": 6, "kernel_size": 3, "groups": 3, "padding": "same", "padding_mode": "edge"}
+        yield Case(cls, depthwise, (*n, 3), (*n, 6))
     yield Case(layers.Conv1D, {"filters": 2, "kernel_size": 3, "padding": "causal"}, (5, 2), (5, 2))
+    ring = {"filters": 2, "kernel_size": 3, "padding": [(7, 9)], "padding_mode": "wrap", "strides": 2}
+    yield Case(layers.Conv1D, ring, (3, 2), (9, 2))
     causal = {"filters": 2, "kernel_size": 2, "padding": "causal", "dilation_rate": 2, "strides": 2}
     yield Case(layers.Conv1D, causal, (5, 2), (3, 2))
     yield Case(layers.Conv2D, {"filters": 2, "kernel_size": (1, 3), "padding": 1}, (4, 3, 2), (6, 3, 2))

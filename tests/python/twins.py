@@ -27,11 +27,12 @@ def all_pads(shape, kernel, strides, dilation, padding):
     return [tuple(pair) for pair in padding]
 
 
-def windows(x, kernel, strides, dilation, padding, fill):
+def windows(x, kernel, strides, dilation, padding, fill=0.0, mode="zeros"):
     """For every tap of the window, the input that it meets at each output: (batch, *out, channels)."""
     rank = len(kernel)
     spatial = all_pads(x.shape[1:-1], kernel, strides, dilation, padding)
-    x = np.pad(x, [(0, 0), *spatial, (0, 0)], constant_values=fill)
+    border = {"mode": "constant", "constant_values": fill} if mode == "zeros" else {"mode": mode}
+    x = np.pad(x, [(0, 0), *spatial, (0, 0)], **border)
     out = [(x.shape[1 + a] - (kernel[a] - 1) * dilation[a] - 1) // strides[a] + 1 for a in range(rank)]
     taps = []
     for tap in itertools.product(*map(range, kernel)):
@@ -43,12 +44,12 @@ def windows(x, kernel, strides, dilation, padding, fill):
     return taps
 
 
-def convolution(x, kernel, bias=None, *, strides, padding, dilation_rate, groups):
+def convolution(x, kernel, bias=None, *, strides, padding, padding_mode="zeros", dilation_rate, groups):
     size = kernel.shape[:-2]
     filters = kernel.shape[-1]
     c_in, c_out = kernel.shape[-2], filters // groups
     y = 0.0
-    for tap, values in windows(x, size, strides, dilation_rate, padding, 0.0):
+    for tap, values in windows(x, size, strides, dilation_rate, padding, mode=padding_mode):
         parts = [
             values[..., g * c_in : (g + 1) * c_in] @ kernel[tap][:, g * c_out : (g + 1) * c_out]
             for g in range(groups)
@@ -101,7 +102,7 @@ def layer(description, weights, x):
     """One layer in inference mode, from `get_config` and its list of weights."""
     kind, config = description["class_name"], description["config"]
     if kind.startswith("Conv"):
-        names = ("strides", "padding", "dilation_rate", "groups")
+        names = ("strides", "padding", "padding_mode", "dilation_rate", "groups")
         y = convolution(x, *weights, **{name: config[name] for name in names})
         return ACTIVATIONS[config["activation"]](y)
     if kind == "Dense":

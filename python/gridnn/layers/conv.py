@@ -11,7 +11,6 @@ from gridnn.layers.base import REGISTRY, Layer, Weight
 
 __all__ = ["Conv1D", "Conv2D", "Conv3D"]
 
-PADDING_MODES = ("zeros",)
 
 
 class Convolution(Layer):
@@ -29,7 +28,8 @@ class Convolution(Layer):
         strides: an int, or one per spatial axis.
         padding: "valid", "same", "causal" (1-D only), an int for every side, or one (before, after) pair per
             axis.
-        padding_mode: what is put there: "zeros".
+        padding_mode: what is put there: "zeros", or as `numpy.pad` does "reflect", "edge", "wrap" or
+            "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis; may be combined with
             strides.
         groups: input and output channels are split into this many groups that do not see each other.
@@ -102,7 +102,7 @@ class Convolution(Layer):
         self.kernel_size = _validation.axis_integers(kernel_size, self.rank, "kernel_size")
         self.strides = _validation.axis_integers(strides, self.rank, "strides")
         self.padding = _validation.convolution_padding(padding, self.rank, causal=self.rank == 1)
-        self.padding_mode = _validation.choice(padding_mode, "padding_mode", PADDING_MODES)
+        self.padding_mode = _validation.padding_mode(padding_mode)
         self.dilation_rate = _validation.axis_integers(dilation_rate, self.rank, "dilation_rate")
         self.activation = activation_name(activation)
         self.use_bias = _validation.boolean(use_bias, "use_bias")

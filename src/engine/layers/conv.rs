@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::activation::Named;
 use super::{Backward, Context, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec, spatial, window_shape};
 use crate::activation::mask_by_sign;
-use crate::conv::{self, Correlation, Epilogue, KernelGrad, Scratch, add_column_sums};
+use crate::conv::{self, Accumulated, Correlated, Epilogue, Scratch, add_column_sums};
 use crate::engine::spec::ConvSpec;
 use crate::error::{Error, Result};
 use crate::geometry::ConvGeometry;
@@ -25,7 +25,8 @@ impl Conv {
 
     fn geometry(&self, input: &[usize]) -> Result<ConvGeometry> {
         let (sizes, channels) = input.split_at(self.rank);
-        ConvGeometry::new(&self.spec.window(), sizes, channels[0], self.spec.filters, self.spec.groups)
+        ConvGeometry::new(&self.spec.window(), sizes, channels[0], self.spec.filters, self.spec.groups)?
+            .with_mode(self.spec.padding_mode)
     }
 }
 
@@ -70,7 +71,7 @@ impl<T: Element> Layer<T> for Conv {
         let conv = ConvStep {
             forward: conv::forward(&geometry, site.kernels),
             input_grad: conv::input_grad(&geometry, site.kernels),
-            kernel_grad: KernelGrad::new(&geometry, site.kernels),
+            kernel_grad: conv::kernel_grad(&geometry, site.kernels),
             geometry,
             weights: site.weights.to_vec(),
             relu: self.activation.is_relu(),
@@ -87,9 +88,9 @@ impl<T: Element> Layer<T> for Conv {
 
 struct ConvStep<T: Element> {
     geometry: ConvGeometry,
-    forward: Box<dyn Correlation<T>>,
-    input_grad: Box<dyn Correlation<T>>,
-    kernel_grad: KernelGrad<T>,
+    forward: Correlated<T>,
+    input_grad: Correlated<T>,
+    kernel_grad: Accumulated<T>,
     /// Kernel and, if there is one, bias.
     weights: Vec<Range<usize>>,
     relu: bool,
