@@ -1,38 +1,12 @@
-//! The band: the input rows that a block of output rows reads, copied once with zeros left and right of them.
+//! The band: the part of the input that a block of outputs reads, copied once with zeros where it leaves the input.
 //!
 //! Rows above, below, in front of and behind the input are never copied: the taps that would meet them are left out.
+//! Columns are: a block that reads left or right of the input gets a copy with zeros there, all others read in place.
 //! A band is a few rows high, stays in cache, and costs one or two percent of a convolution.
 
+use std::ops::Range;
+
 use crate::kernels::Element;
-
-/// How rows of one tensor are extended to the left and to the right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Margins {
-    pub left: usize,
-    pub right: usize,
-}
-
-/// Where the rows of a block are, in the tensor itself or in the copy.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct View<'a, T> {
-    /// The elements.
-    pub data: &'a [T],
-    /// Distance of the planes (depth) in `data`.
-    pub plane: usize,
-    /// Distance of the rows.
-    pub row: usize,
-    /// First plane that `data` holds.
-    pub first_plane: usize,
-    /// First row that each plane holds.
-    pub first_row: usize,
-}
-
-impl<T> View<'_, T> {
-    /// Offset of the first element (margin included) of a row of the tensor.
-    pub(super) fn at(&self, plane: usize, row: usize) -> usize {
-        (plane - self.first_plane) * self.plane + (row - self.first_row) * self.row
-    }
-}
 
 /// Size of a sample: planes, rows, columns, channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,55 +17,108 @@ pub(super) struct Extent {
     pub channels: usize,
 }
 
-impl Extent {
-    fn row(&self) -> usize {
-        self.columns * self.channels
+/// What a block reads. Columns may lie outside of the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Block {
+    pub planes: Range<usize>,
+    pub rows: Range<usize>,
+    pub columns: Range<isize>,
+}
+
+impl Block {
+    /// Whether some columns lie outside of the input, so that the block must be copied.
+    fn leaves(&self, extent: Extent) -> bool {
+        self.columns.start < 0 || self.columns.end > extent.columns as isize
     }
 }
 
-/// Elements of a band of `planes` planes and `rows` rows.
-pub(super) fn len(extent: Extent, margins: Margins, planes: usize, rows: usize) -> usize {
-    planes * rows * (extent.columns + margins.left + margins.right) * extent.channels
+/// Where the elements of a block are, in the tensor itself or in the copy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a, T> {
+    /// The elements.
+    pub data: &'a [T],
+    /// Distance of the planes (depth) in `data`.
+    plane: usize,
+    /// Distance of the rows.
+    row: usize,
+    /// Where the first column of the block is in a row.
+    first: usize,
+    /// First plane and first row that `data` holds.
+    origin: [usize; 2],
 }
 
-/// The rows `rows` of the planes `planes` of `sample`: in place if there are no margins, else copied into `band`.
+impl<T> View<'_, T> {
+    /// Offset of the first column of the block in a row of the tensor.
+    pub(super) fn at(&self, plane: usize, row: usize) -> usize {
+        (plane - self.origin[0]) * self.plane + (row - self.origin[1]) * self.row + self.first
+    }
+}
+
+/// Elements of the copy of a block.
+pub(super) fn len(extent: Extent, planes: usize, rows: usize, columns: usize) -> usize {
+    planes * rows * columns * extent.channels
+}
+
+/// A block of `sample`: in place if it lies inside, else copied into `band`.
 pub(super) fn view<'a, T: Element>(
     sample: &'a [T],
     extent: Extent,
-    margins: Margins,
-    planes: std::ops::Range<usize>,
-    rows: std::ops::Range<usize>,
+    block: &Block,
     band: &'a mut [T],
 ) -> View<'a, T> {
-    if margins == (Margins { left: 0, right: 0 }) {
-        let (plane, row) = (extent.rows * extent.row(), extent.row());
-        return View { data: sample, plane, row, first_plane: 0, first_row: 0 };
-    }
-    let left = margins.left * extent.channels;
-    let right = margins.right * extent.channels;
-    let row = left + extent.row() + right;
-    let plane = rows.len() * row;
-    let band = &mut band[..planes.len() * plane];
-    for (target, p) in band.chunks_exact_mut(plane.max(1)).zip(planes.clone()) {
-        for (line, r) in target.chunks_exact_mut(row).zip(rows.clone()) {
-            let source = (p * extent.rows + r) * extent.row();
-            line[..left].fill(T::ZERO);
-            line[left..row - right].copy_from_slice(&sample[source..source + extent.row()]);
-            line[row - right..].fill(T::ZERO);
-        }
-    }
-    View { data: band, plane, row, first_plane: planes.start, first_row: rows.start }
+    view_samples(sample, extent, block, 1, band).0
 }
 
-/// Rows of a block, so that its band stays within half of a small L2 share.
+/// The same block of `count` samples: the view of the first, and the distance from each to the next.
+pub(super) fn view_samples<'a, T: Element>(
+    samples: &'a [T],
+    extent: Extent,
+    block: &Block,
+    count: usize,
+    band: &'a mut [T],
+) -> (View<'a, T>, usize) {
+    let c = extent.channels;
+    let source_row = extent.columns * c;
+    let source = extent.planes * extent.rows * source_row;
+    if !block.leaves(extent) {
+        let first = block.columns.start as usize * c;
+        let plane = extent.rows * source_row;
+        return (View { data: samples, plane, row: source_row, first, origin: [0, 0] }, source);
+    }
+    let row = width(&block.columns) * c;
+    let clip = |column: isize| column.clamp(0, extent.columns as isize) as usize;
+    let copied = clip(block.columns.start)..clip(block.columns.end);
+    let left = ((copied.start as isize - block.columns.start) as usize * c).min(row);
+    let filled = left + copied.len() * c;
+    let plane = block.rows.len() * row;
+    let apart = block.planes.len() * plane;
+    let band = &mut band[..count * apart];
+    let places = block.planes.clone().flat_map(|p| block.rows.clone().map(move |r| p * extent.rows + r));
+    for (sample, target) in samples.chunks_exact(source.max(1)).zip(band.chunks_exact_mut(apart.max(1))) {
+        for (line, place) in target.chunks_exact_mut(row.max(1)).zip(places.clone()) {
+            let from = place * source_row;
+            line[..left].fill(T::ZERO);
+            line[left..filled].copy_from_slice(&sample[from + copied.start * c..from + copied.end * c]);
+            line[filled..].fill(T::ZERO);
+        }
+    }
+    (View { data: band, plane, row, first: 0, origin: [block.planes.start, block.rows.start] }, apart)
+}
+
+/// Columns of a range that may start below zero.
+pub(super) fn width(columns: &Range<isize>) -> usize {
+    (columns.end - columns.start).max(0) as usize
+}
+
+/// Rows of a block, so that its band stays within a small share of L2.
 pub(super) fn block_rows<T>(
     extent: Extent,
-    margins: Margins,
     planes: usize,
+    columns: usize,
     rows_per_row: usize,
     most: usize,
 ) -> usize {
     const BYTES: usize = 96 << 10;
-    let row = len(extent, margins, planes.max(1), 1) * size_of::<T>() * rows_per_row.max(1);
+    let row = len(extent, planes.max(1), rows_per_row.max(1), columns) * size_of::<T>();
     (BYTES / row.max(1)).clamp(1, most)
 }

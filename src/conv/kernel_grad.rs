@@ -2,17 +2,22 @@
 //!
 //! The same microkernel with exchanged roles: rows of the tile are consecutive (tap, channel) numbers of a band row,
 //! columns are output channels, and `k` walks over the positions of some rows. Both operands are read in place.
-//! Every element is one chain in the order of the positions, whatever the size of the blocks.
+//! Every element is one chain in the order of samples and positions, whatever the size of the blocks.
 
 use std::ops::Range;
 
 use super::Scratch;
-use super::band::{self, Extent, Margins};
+use super::band::{self, Block, Extent, View};
+use super::rows::join_pointwise;
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::{Element, Kernels, Product, Run, Start};
 
 /// Positions between two visits to the accumulators in memory: enough to hide them, few enough that `dy` stays in L1.
 const POSITIONS: usize = 256;
+/// The same for a single tap: every position then brings a new row of `x`, which must stay in L1 as well.
+const POINTWISE_POSITIONS: usize = 64;
+/// Samples that are visited together at most, where one has few positions.
+const MOST_TOGETHER: usize = 16;
 
 /// A planned kernel gradient.
 #[derive(Debug)]
@@ -20,11 +25,13 @@ pub struct KernelGrad<T: Element> {
     kernels: &'static Kernels<T>,
     geometry: ConvGeometry,
     input: Extent,
-    margins: Margins,
+    /// Rows and columns of the output that are visited together, and samples if those are all.
     block_rows: usize,
+    block_columns: usize,
+    together: usize,
 }
 
-/// The taps of one axis that meet the input for some of the outputs, tap by tap.
+/// The outputs of some outputs of an axis whose tap lies inside the input.
 fn outputs_inside(axis: &Axis, tap: usize, outputs: Range<usize>) -> Range<usize> {
     // Output o reads o * stride + tap * dilation - before.
     let offset = tap * axis.dilation;
@@ -34,17 +41,43 @@ fn outputs_inside(axis: &Axis, tap: usize, outputs: Range<usize>) -> Range<usize
     from..to.clamp(from, outputs.end)
 }
 
+/// What some outputs of an axis read, as far as it lies inside the input.
+fn inputs_of(axis: &Axis, outputs: &Range<usize>) -> Range<usize> {
+    let start = (outputs.start * axis.stride).saturating_sub(axis.before).min(axis.input);
+    let end = (outputs.end.saturating_sub(1) * axis.stride + axis.span()).saturating_sub(axis.before);
+    start..end.min(axis.input).max(start)
+}
+
+/// Some positions of the output of one or several samples, and where they are.
+struct Visit<'a, T> {
+    view: View<'a, T>,
+    dy: &'a [T],
+    /// Samples, and the distance of their inputs and outputs.
+    samples: usize,
+    apart: [usize; 2],
+    /// Plane, rows and columns of the output; `dy` starts with the first row.
+    plane: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
 impl<T: Element> KernelGrad<T> {
     /// Plans the pass.
     pub fn new(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
+        let geometry = join_pointwise(geometry.clone());
         let [planes, rows, columns] = geometry.axes.each_ref().map(|a| a.input);
         let input = Extent { planes, rows, columns, channels: geometry.c_in };
-        let [depth, height, width] = &geometry.axes;
-        let reach = (width.output - 1) * width.stride + width.span();
-        let margins = Margins { left: width.before, right: reach.saturating_sub(width.before + width.input) };
-        let most = POSITIONS.div_ceil(width.output).max(1);
-        let block_rows = band::block_rows::<T>(input, margins, depth.span(), height.stride, most);
-        Self { kernels, geometry: geometry.clone(), input, margins, block_rows }
+        let [depth, height, width] = geometry.axes;
+        let positions = if geometry.taps() == 1 { POINTWISE_POSITIONS } else { POSITIONS };
+        // Blocks of equal width.
+        let block_columns = width.output.div_ceil(width.output.div_ceil(positions).max(1)).max(1);
+        let reach = (block_columns - 1) * width.stride + width.span();
+        let most = positions.div_ceil(width.output.max(1)).max(1);
+        let block_rows = band::block_rows::<T>(input, depth.span(), reach, height.stride, most);
+        let whole = depth.output == 1 && block_rows >= height.output && block_columns >= width.output;
+        let map = height.output * width.output;
+        let together = if whole { (positions / map.max(1)).clamp(1, MOST_TOGETHER) } else { 1 };
+        Self { kernels, geometry, input, block_rows, block_columns, together }
     }
 
     /// Rows (depth times height) of the output.
@@ -57,88 +90,137 @@ impl<T: Element> KernelGrad<T> {
         self.geometry.axes[2].output * self.geometry.c_out
     }
 
-    /// Scratch that `run` needs.
-    pub fn scratch(&self) -> (usize, usize) {
-        let [depth, height, _] = &self.geometry.axes;
+    /// Elements of the copy of what a block of one sample reads.
+    fn band_len(&self) -> usize {
+        let [depth, height, width] = &self.geometry.axes;
         let planes = depth.span().min(depth.input);
         let rows = ((self.block_rows - 1) * height.stride + height.span()).min(height.input);
-        let band = if self.margins.left + self.margins.right == 0 {
-            0
-        } else {
-            band::len(self.input, self.margins, planes, rows)
-        };
-        (band, self.block_rows)
+        band::len(self.input, planes, rows, (self.block_columns - 1) * width.stride + width.span())
+    }
+
+    /// Scratch that `run` needs.
+    pub fn scratch(&self) -> (usize, usize) {
+        (self.band_len() * self.together, self.block_rows * self.together)
     }
 
     /// Adds what `rows` of the output of one sample contribute; `dy` holds exactly these rows.
     pub fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         scratch.reserve(self.scratch());
         let Scratch { band, runs, .. } = scratch;
-        let [depth, height, _] = &self.geometry.axes;
+        let [depth, height, width] = &self.geometry.axes;
         let mut row = rows.start;
         while row < rows.end {
-            let (d, first) = (row / height.output, row % height.output);
+            let (plane, first) = (row / height.output, row % height.output);
             let end = (first + self.block_rows).min(height.output).min(first + rows.end - row);
-            let clip = |axis: &Axis, from: usize, to: usize| {
-                let start = (from * axis.stride).saturating_sub(axis.before).min(axis.input);
-                let end = (to * axis.stride + axis.span()).saturating_sub(axis.before).min(axis.input);
-                start..end.max(start)
-            };
-            let view = band::view(
-                x,
-                self.input,
-                self.margins,
-                clip(depth, d, d),
-                clip(height, first, end - 1),
-                band,
-            );
             let dy = &dy[(row - rows.start) * self.row_len()..];
-            for td in 0..depth.kernel {
-                if outputs_inside(depth, td, d..d + 1).is_empty() {
-                    continue;
-                }
-                let plane = d * depth.stride + td * depth.dilation - depth.before;
-                for th in 0..height.kernel {
-                    runs.clear();
-                    runs.extend(outputs_inside(height, th, first..end).map(|h| Run {
-                        a: view.at(plane, h * height.stride + th * height.dilation - height.before),
-                        b: (h - first) * self.row_len(),
-                    }));
-                    if !runs.is_empty() {
-                        self.taps(&view, dy, runs, (td * height.kernel + th) * self.tap_row_len(), dkernel);
-                    }
-                }
+            for column in (0..width.output).step_by(self.block_columns) {
+                let columns = column..(column + self.block_columns).min(width.output);
+                let block = Block {
+                    planes: inputs_of(depth, &(plane..plane + 1)),
+                    rows: inputs_of(height, &(first..end)),
+                    columns: self.input_columns(&columns),
+                };
+                let view = band::view(x, self.input, &block, band);
+                let visit = Visit { view, dy, samples: 1, apart: [0, 0], plane, rows: first..end, columns };
+                self.visit(&visit, runs, dkernel);
             }
             row += end - first;
         }
     }
 
-    /// Elements of the kernel that belong to one (depth, height) tap.
-    fn tap_row_len(&self) -> usize {
-        self.geometry.axes[2].kernel * self.geometry.group_in() * self.geometry.c_out
+    /// Adds what some whole samples contribute, several at a time where their maps are small: large kernels are then
+    /// not read and written for every few positions.
+    pub fn run_samples(&self, x: &[T], dy: &[T], dkernel: &mut [T], scratch: &mut Scratch<T>) {
+        let lens = [self.geometry.input_len(), self.geometry.output_len()];
+        let samples = x.len() / lens[0].max(1);
+        if self.together == 1 {
+            for (x, dy) in x.chunks_exact(lens[0]).zip(dy.chunks_exact(lens[1])) {
+                self.run(x, dy, 0..self.rows(), dkernel, scratch);
+            }
+            return;
+        }
+        scratch.reserve(self.scratch());
+        let Scratch { band, runs, .. } = scratch;
+        let [depth, height, width] = &self.geometry.axes;
+        let block = Block {
+            planes: inputs_of(depth, &(0..1)),
+            rows: inputs_of(height, &(0..height.output)),
+            columns: self.input_columns(&(0..width.output)),
+        };
+        for first in (0..samples).step_by(self.together) {
+            let count = self.together.min(samples - first);
+            let x = &x[first * lens[0]..(first + count) * lens[0]];
+            let (view, apart) = band::view_samples(x, self.input, &block, count, band);
+            self.visit(
+                &Visit {
+                    view,
+                    dy: &dy[first * lens[1]..(first + count) * lens[1]],
+                    samples: count,
+                    apart: [apart, lens[1]],
+                    plane: 0,
+                    rows: 0..height.output,
+                    columns: 0..width.output,
+                },
+                runs,
+                dkernel,
+            );
+        }
+    }
+
+    /// The columns that some outputs read, margins included.
+    fn input_columns(&self, outputs: &Range<usize>) -> Range<isize> {
+        let width = &self.geometry.axes[2];
+        let start = (outputs.start * width.stride) as isize - width.before as isize;
+        start..start + ((outputs.len() - 1) * width.stride + width.span()) as isize
+    }
+
+    /// Adds what the positions of a visit contribute, tap by tap of depth and height.
+    fn visit(&self, visit: &Visit<'_, T>, runs: &mut Vec<Run>, dkernel: &mut [T]) {
+        let g = &self.geometry;
+        let [depth, height, width] = &g.axes;
+        let tap_row = width.kernel * g.group_in() * g.c_out;
+        for td in 0..depth.kernel {
+            if outputs_inside(depth, td, visit.plane..visit.plane + 1).is_empty() {
+                continue;
+            }
+            let plane = visit.plane * depth.stride + td * depth.dilation - depth.before;
+            for th in 0..height.kernel {
+                runs.clear();
+                for sample in 0..visit.samples {
+                    let [a, b] = visit.apart.map(|apart| sample * apart);
+                    let b = b + visit.columns.start * g.c_out;
+                    runs.extend(outputs_inside(height, th, visit.rows.clone()).map(|h| Run {
+                        a: a + visit.view.at(plane, h * height.stride + th * height.dilation - height.before),
+                        b: b + (h - visit.rows.start) * self.row_len(),
+                    }));
+                }
+                if !runs.is_empty() {
+                    self.taps(visit, runs, (td * height.kernel + th) * tap_row, dkernel);
+                }
+            }
+        }
     }
 
     /// All taps of the last axis at once where they are contiguous, else one by one.
-    fn taps(&self, view: &band::View<'_, T>, dy: &[T], runs: &[Run], start: usize, dkernel: &mut [T]) {
+    fn taps(&self, visit: &Visit<'_, T>, runs: &[Run], start: usize, dkernel: &mut [T]) {
         let g = &self.geometry;
         let width = &g.axes[2];
         let joined = width.dilation == 1 && g.groups == 1;
         let (steps, m) = if joined { (1, width.kernel * g.c_in) } else { (width.kernel, g.group_in()) };
-        let panel = self.kernels.panel();
         for tap in 0..steps {
             for group in 0..g.groups {
                 let offset = tap * width.dilation * g.c_in + group * g.group_in();
                 let target = start + tap * g.group_in() * g.c_out + group * g.group_out();
                 self.kernels.product(&mut Product {
-                    a: &view.data[offset..],
+                    a: &visit.view.data[offset..],
                     a_m: 1,
                     a_k: width.stride * g.c_in,
-                    b: &dy[group * g.group_out()..],
+                    b: &visit.dy[group * g.group_out()..],
                     b_k: g.c_out,
-                    b_panel: panel,
+                    b_panel: self.kernels.panel(),
                     b_padded: false,
                     runs,
-                    run_len: width.output,
+                    run_len: visit.columns.len(),
                     c: &mut dkernel[target..],
                     c_m: g.c_out,
                     m,

@@ -11,13 +11,18 @@
 
 use std::ops::Range;
 
-use super::band::{self, Extent, Margins};
+use super::band::{self, Block, Extent};
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
-use crate::kernels::{Element, Kernels, Product, Run, Start, pack};
+use crate::kernels::{Dots, Element, Kernels, Product, Run, Start, dots, pack};
 
 /// Output rows of a block at most: more would save no copying worth the cache.
 const MOST_ROWS: usize = 16;
+/// Output columns of a block at most. A long series would fill the cache with its band otherwise; blocks inside the
+/// input need no band at all.
+const MOST_COLUMNS: usize = 288;
+/// Channels from which on it pays to keep the sums of a narrow result in the lanes.
+const NARROW_DEPTH: usize = 8;
 
 /// One phase of one axis: result `first + o * out_step` reads `o * step + start + t * tap_step`, `t` in `0..taps`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +105,10 @@ impl Phase {
         (from..to, (origin + (from * self.tap_step) as isize).max(0) as usize)
     }
 
-    /// The largest position read.
-    fn last(&self) -> isize {
-        ((self.count.max(1) - 1) * self.step) as isize
-            + self.start
-            + (self.taps.max(1) - 1) as isize * self.tap_step as isize
+    /// What output `o` reads, as if the source had no end: from its first tap to behind its last.
+    fn reads(&self, o: usize) -> Range<isize> {
+        let first = (o * self.step) as isize + self.start;
+        first..first + (self.taps.max(1) - 1) as isize * self.tap_step as isize + 1
     }
 }
 
@@ -115,7 +119,7 @@ fn gcd(a: usize, b: usize) -> usize {
 /// Joins axes that a pointwise convolution does not tell apart, so that its rows are long.
 ///
 /// The grid inside a padded one comes row by row and stays as it is; its mode tells.
-fn join_pointwise(mut geometry: ConvGeometry) -> ConvGeometry {
+pub(super) fn join_pointwise(mut geometry: ConvGeometry) -> ConvGeometry {
     if geometry.mode != PaddingMode::Zeros {
         return geometry;
     }
@@ -138,11 +142,14 @@ pub struct Rows<T: Element> {
     from: Extent,
     to: Extent,
     groups: usize,
-    margins: Margins,
     /// Taps of the kernel per axis, and whether its last two axes are exchanged when packing.
     kernel_taps: [usize; AXES],
     transposed: bool,
+    /// Rows of the result, and columns of each of its phases, that are computed from one band.
     block_rows: usize,
+    block_columns: usize,
+    /// Whether there are so few results per position that sums go into the lanes.
+    narrow: bool,
 }
 
 impl<T: Element> Rows<T> {
@@ -172,61 +179,83 @@ impl<T: Element> Rows<T> {
         transposed: bool,
         kernels: &'static Kernels<T>,
     ) -> Self {
-        let reading = || phases[2].iter().filter(|p| p.taps > 0);
-        let before = reading().map(|p| -p.start).max().unwrap_or(0).max(0);
-        let behind = reading().map(|p| p.last() + 1 - from.columns as isize).max().unwrap_or(0).max(0);
-        let margins = Margins { left: before as usize, right: behind as usize };
-        let most = |axis: usize, f: fn(&Phase) -> usize| phases[axis].iter().map(f).max().unwrap_or(1);
-        let planes = most(0, |p| p.taps.max(1) * p.tap_step);
-        let rows_per_row = most(1, |p| p.step);
-        let block_rows = band::block_rows::<T>(from, margins, planes, rows_per_row, MOST_ROWS);
         let kernel_taps = geometry.axes.each_ref().map(|a| a.kernel);
-        Self {
+        let groups = geometry.groups;
+        let longest = phases[2].iter().map(|p| p.count).max().unwrap_or(1);
+        // Blocks of equal width.
+        let block_columns = longest.div_ceil(longest.div_ceil(MOST_COLUMNS).max(1)).max(1);
+        let narrow = groups == 1 && to.channels <= dots::MOST_COLUMNS && from.channels >= NARROW_DEPTH;
+        let mut rows = Self {
             kernels,
             phases,
             from,
             to,
-            groups: geometry.groups,
-            margins,
+            groups,
             kernel_taps,
             transposed,
-            block_rows,
-        }
+            block_rows: 1,
+            block_columns,
+            narrow,
+        };
+        let [planes, _, columns] = rows.reach(1);
+        let rows_per_row = rows.phases[1].iter().map(|p| p.step).max().unwrap_or(1);
+        rows.block_rows = band::block_rows::<T>(from, planes, columns, rows_per_row, MOST_ROWS);
+        rows
+    }
+
+    /// Upper bounds of the planes, rows and columns of the source that a block of `rows` rows reads.
+    fn reach(&self, rows: usize) -> [usize; AXES] {
+        let span = |axis: usize, outputs: usize| {
+            let reading = || self.phases[axis].iter().filter(|p| p.taps > 0);
+            let first = reading().map(|p| p.reads(0).start).min().unwrap_or(0);
+            let end = reading().map(|p| p.reads(outputs - 1).end).max().unwrap_or(0);
+            band::width(&(first..end))
+        };
+        let step = self.phases[1].first().map_or(1, |p| p.out_step);
+        // Rows that follow each other are at most so many, and one more, of each phase.
+        let of_phase = rows.div_ceil(step) + usize::from(step > 1);
+        let [planes, rows, columns] = [span(0, 1), span(1, of_phase), span(2, self.block_columns)];
+        [planes.min(self.from.planes), rows.min(self.from.rows), columns]
     }
 
     fn group_channels(&self) -> (usize, usize) {
         (self.from.channels / self.groups, self.to.channels / self.groups)
     }
 
-    /// Phases of all three axes in a fixed order, each with the offset of its packed panels.
+    /// Elements of the packed weights of a group: `rows` taps and channels.
+    fn weights_len(&self, rows: usize) -> usize {
+        let (_, n) = self.group_channels();
+        if self.narrow { rows * n } else { pack::panels_len(rows, n, self.kernels.panel()) }
+    }
+
+    /// Phases of all three axes in a fixed order, each with the offset of its packed weights.
     fn for_each_phase(&self, mut visit: impl FnMut([&Phase; AXES], usize)) -> usize {
-        let (k, n) = self.group_channels();
+        let (k, _) = self.group_channels();
         let mut offset = 0;
         for d in &self.phases[0] {
             for h in &self.phases[1] {
                 for w in &self.phases[2] {
                     visit([d, h, w], offset);
-                    offset +=
-                        self.groups * pack::panels_len(d.taps * h.taps * w.taps * k, n, self.kernels.panel());
+                    offset += self.groups * self.weights_len(d.taps * h.taps * w.taps * k);
                 }
             }
         }
         offset
     }
 
-    /// Offset of the packed panels of a phase, given by its place in each axis.
-    fn panels_of(&self, place: [usize; AXES]) -> usize {
-        let (k, n) = self.group_channels();
+    /// Offset of the packed weights of a phase, given by its place in each axis.
+    fn weights_of(&self, place: [usize; AXES]) -> usize {
+        let (k, _) = self.group_channels();
         let taps = |axis: usize| self.phases[axis].iter().map(|p| p.taps);
         let all_w: usize = taps(2).sum();
         let all_h: usize = taps(1).sum();
         let before = |axis: usize| taps(axis).take(place[axis]).sum::<usize>();
         let [d, h] = [self.phases[0][place[0]].taps, self.phases[1][place[1]].taps];
         let rows = (before(0) * all_h + d * before(1)) * all_w + d * h * before(2);
-        self.groups * pack::panels_len(rows * k, n, self.kernels.panel())
+        self.groups * self.weights_len(rows * k)
     }
 
-    /// Output rows of a block, in source rows: what `rows` of the result read of the second axis.
+    /// The rows of the source that some rows of the result read.
     fn source_rows(&self, rows: &Range<usize>) -> Range<usize> {
         let mut all: Option<Range<usize>> = None;
         for row in rows.clone() {
@@ -239,6 +268,14 @@ impl<T: Element> Rows<T> {
             }
         }
         all.unwrap_or(0..0)
+    }
+
+    /// The columns of the source, margins included, that some outputs of every phase of the columns read.
+    fn source_columns(&self, outputs: &Range<usize>) -> Range<isize> {
+        let reading = || self.phases[2].iter().filter(|p| p.taps > 0 && p.count > outputs.start);
+        let first = reading().map(|p| p.reads(outputs.start).start).min().unwrap_or(0);
+        let end = reading().map(|p| p.reads(outputs.end.min(p.count) - 1).end).max().unwrap_or(0);
+        first..end.max(first)
     }
 }
 
@@ -263,18 +300,24 @@ impl<T: Element> Correlation<T> for Rows<T> {
         let [_, kh, kw] = self.kernel_taps;
         // Kernel (tap, c_in / groups, c_out): forward, k walks over the second axis and n over the third.
         let (k_all, n_all) = if self.transposed { (n, k * self.groups) } else { (k, n * self.groups) };
+        let column = if self.transposed { n_all } else { 1 };
         self.for_each_phase(|[d, h, w], offset| {
             let rows = d.taps * h.taps * w.taps * k;
-            let len = pack::panels_len(rows, n, panel);
+            let len = self.weights_len(rows);
             for g in 0..self.groups {
                 let out = &mut packed[offset + g * len..offset + (g + 1) * len];
-                pack::panels(out, kernel, (rows, n, panel), if self.transposed { n_all } else { 1 }, |row| {
+                let row = |row: usize| {
                     let (tap, channel) = (row / k, row % k);
                     let (tw, th, td) = (tap % w.taps, tap / w.taps % h.taps, tap / w.taps / h.taps);
                     let tap = (d.kernel_tap(td) * kh + h.kernel_tap(th)) * kw + w.kernel_tap(tw);
                     let matrix = tap * k_all * n_all;
                     if self.transposed { matrix + g * k + channel } else { matrix + channel * n_all + g * n }
-                });
+                };
+                if self.narrow {
+                    pack::columns(out, kernel, (rows, n), column, row);
+                } else {
+                    pack::panels(out, kernel, (rows, n, panel), column, row);
+                }
             }
         });
     }
@@ -288,18 +331,8 @@ impl<T: Element> Correlation<T> for Rows<T> {
     }
 
     fn scratch(&self) -> (usize, usize) {
-        let span = |phases: &[Phase], rows: usize| {
-            let reach = phases.iter().map(|p| p.taps.max(1) * p.tap_step).max().unwrap_or(1);
-            rows * phases[0].step + reach + 1
-        };
-        let planes = span(&self.phases[0], 1).min(self.from.planes);
-        let rows = span(&self.phases[1], self.block_rows).min(self.from.rows);
-        let band = if self.margins.left + self.margins.right == 0 {
-            0
-        } else {
-            band::len(self.from, self.margins, planes, rows)
-        };
-        (band, self.kernel_taps.iter().product())
+        let [planes, rows, columns] = self.reach(self.block_rows);
+        (band::len(self.from, planes, rows, columns), self.kernel_taps.iter().product())
     }
 
     fn run(
@@ -312,106 +345,147 @@ impl<T: Element> Correlation<T> for Rows<T> {
         scratch: &mut Scratch<T>,
     ) {
         scratch.reserve(self.scratch());
-        let Scratch { band, runs, .. } = scratch;
         let row_len = self.row_len();
+        let longest = self.phases[2].iter().map(|p| p.count).max().unwrap_or(0);
         let mut row = rows.start;
         while row < rows.end {
-            let plane = row / self.to.rows;
-            let first = row % self.to.rows;
+            let (plane, first) = (row / self.to.rows, row % self.to.rows);
             let end = (first + self.block_rows).min(self.to.rows).min(first + rows.end - row);
-            let (d_phase, d) = place(&self.phases[0], plane);
-            let (d_taps, d_first) = self.phases[0][d_phase].inside(d, self.from.planes);
-            let d_step = self.phases[0][d_phase].tap_step;
-            let source = self.source_rows(&(first..end));
-            let planes = match d_taps.len() {
-                0 => 0..0,
-                n => d_first..d_first + (n - 1) * d_step + 1,
-            };
-            let view = band::view(from, self.from, self.margins, planes, source, band);
-            for h_out in first..end {
-                let (h_phase, h) = place(&self.phases[1], h_out);
-                let h_axis = &self.phases[1][h_phase];
-                let (h_taps, h_first) = h_axis.inside(h, self.from.rows);
-                let line_start = (row + h_out - first - rows.start) * row_len;
-                let line = &mut to[line_start..line_start + row_len];
-                for (w_phase, w_axis) in self.phases[2].iter().enumerate() {
-                    let lines = Lines {
-                        panels: &packed[self.panels_of([d_phase, h_phase, w_phase])..],
-                        taps: [self.phases[0][d_phase].taps, h_axis.taps, w_axis.taps],
-                        d: (d_taps.clone(), d_first, d_step),
-                        h: (h_taps.clone(), h_first, h_axis.tap_step),
-                    };
-                    self.line(&view, &lines, w_axis, line, epilogue, runs);
-                }
+            let start = (row - rows.start) * row_len;
+            let lines = &mut to[start..start + (end - first) * row_len];
+            for column in (0..longest).step_by(self.block_columns) {
+                let block = Outputs { plane, rows: first..end, columns: column..column + self.block_columns };
+                self.block(from, packed, lines, &block, epilogue, scratch);
             }
             row += end - first;
         }
     }
 }
 
+/// A block of outputs: rows of a plane, and of each phase of the columns these numbers.
+struct Outputs {
+    plane: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
 /// The taps of depth and height that one row of the result meets, with the packed weights of its phase.
-struct Lines<'a, T> {
-    panels: &'a [T],
-    taps: [usize; AXES],
+struct Taps<'a, T> {
+    weights: &'a [T],
+    counts: [usize; AXES],
     /// Taps, position that the first of them reads, distance to the next.
     d: (Range<usize>, usize, usize),
     h: (Range<usize>, usize, usize),
 }
 
 impl<T: Element> Rows<T> {
-    /// One row of the result, one phase of its columns.
+    /// One block of outputs; `lines` holds its rows, all columns.
+    fn block(
+        &self,
+        from: &[T],
+        packed: &[T],
+        lines: &mut [T],
+        outputs: &Outputs,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let Scratch { band, runs, .. } = scratch;
+        let (d_phase, d) = place(&self.phases[0], outputs.plane);
+        let (d_taps, d_first) = self.phases[0][d_phase].inside(d, self.from.planes);
+        let d_step = self.phases[0][d_phase].tap_step;
+        let planes = match d_taps.len() {
+            0 => 0..0,
+            n => d_first..d_first + (n - 1) * d_step + 1,
+        };
+        let columns = self.source_columns(&outputs.columns);
+        let block = Block { planes, rows: self.source_rows(&outputs.rows), columns: columns.clone() };
+        let view = band::view(from, self.from, &block, band);
+        for (h_out, line) in outputs.rows.clone().zip(lines.chunks_exact_mut(self.row_len())) {
+            let (h_phase, h) = place(&self.phases[1], h_out);
+            let h_axis = &self.phases[1][h_phase];
+            let (h_taps, h_first) = h_axis.inside(h, self.from.rows);
+            for (w_phase, w_axis) in self.phases[2].iter().enumerate() {
+                let some = outputs.columns.start..outputs.columns.end.min(w_axis.count);
+                if some.is_empty() {
+                    continue;
+                }
+                let taps = Taps {
+                    weights: &packed[self.weights_of([d_phase, h_phase, w_phase])..],
+                    counts: [self.phases[0][d_phase].taps, h_axis.taps, w_axis.taps],
+                    d: (d_taps.clone(), d_first, d_step),
+                    h: (h_taps.clone(), h_first, h_axis.tap_step),
+                };
+                // Where the first of these outputs starts to read, seen from the first column of the band.
+                let lead = (w_axis.reads(some.start).start - columns.start).max(0) as usize;
+                self.line(&view, &taps, (w_axis, some, lead), line, epilogue, runs);
+            }
+        }
+    }
+
+    /// Some outputs of one row, of one phase of its columns.
     fn line(
         &self,
         view: &band::View<'_, T>,
-        lines: &Lines<'_, T>,
-        w: &Phase,
+        taps: &Taps<'_, T>,
+        (w, outputs, lead): (&Phase, Range<usize>, usize),
         line: &mut [T],
         epilogue: Epilogue<'_, T>,
         runs: &mut Vec<Run>,
     ) {
         let (k, n) = self.group_channels();
-        let panel = self.kernels.panel();
-        let [d_taps, h_taps, w_taps] = lines.taps;
+        let [d_taps, h_taps, w_taps] = taps.counts;
         let all_rows = d_taps * h_taps * w_taps * k;
-        let group_len = pack::panels_len(all_rows, n, panel);
         let joined = w.tap_step == 1 && self.groups == 1;
-        let column = (self.margins.left as isize + w.start).max(0) as usize * self.from.channels;
-        let (start, c_m) = (w.first * self.to.channels, w.out_step * self.to.channels);
+        let start = (w.first + outputs.start * w.out_step) * self.to.channels;
+        // Distance of `k` in the packed weights.
+        let b_k = if self.narrow { 1 } else { self.kernels.panel() };
         for g in 0..self.groups {
             runs.clear();
             if w_taps > 0 {
-                for (i, td) in lines.d.0.clone().enumerate() {
-                    for (j, th) in lines.h.0.clone().enumerate() {
-                        let at =
-                            view.at(lines.d.1 + i * lines.d.2, lines.h.1 + j * lines.h.2) + column + g * k;
-                        let b = (td * h_taps + th) * w_taps * k * panel;
+                for (i, td) in taps.d.0.clone().enumerate() {
+                    for (j, th) in taps.h.0.clone().enumerate() {
+                        let origin = view.at(taps.d.1 + i * taps.d.2, taps.h.1 + j * taps.h.2);
+                        let a = origin + lead * self.from.channels + g * k;
+                        let b = (td * h_taps + th) * w_taps * k * b_k;
                         if joined {
-                            runs.push(Run { a: at, b });
+                            runs.push(Run { a, b });
                         } else {
                             let step = w.tap_step * self.from.channels;
-                            runs.extend((0..w_taps).map(|t| Run { a: at + t * step, b: b + t * k * panel }));
+                            runs.extend((0..w_taps).map(|t| Run { a: a + t * step, b: b + t * k * b_k }));
                         }
                     }
                 }
             }
+            let a_m = w.step * self.from.channels;
+            let b = &taps.weights[g * self.weights_len(all_rows)..];
             let run_len = if joined { w_taps.max(1) * k } else { k };
-            self.kernels.product(&mut Product {
-                a: view.data,
-                a_m: w.step * self.from.channels,
-                a_k: 1,
-                b: &lines.panels[g * group_len..],
-                b_k: panel,
-                b_panel: all_rows * panel,
-                b_padded: true,
-                runs,
-                run_len,
-                c: &mut line[start + g * n..],
-                c_m,
-                m: w.count,
-                n,
-                start: epilogue.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[g * n..(g + 1) * n])),
-                relu: epilogue.relu,
-            });
+            let c = &mut line[start + g * n..];
+            let (c_m, m) = (w.out_step * self.to.channels, outputs.len());
+            let start = epilogue.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[g * n..(g + 1) * n]));
+            let relu = epilogue.relu;
+            if self.narrow {
+                let b_n = all_rows;
+                let a = view.data;
+                self.kernels.dots(&mut Dots { a, a_m, b, b_n, runs, run_len, c, c_m, m, n, start, relu });
+            } else {
+                self.kernels.product(&mut Product {
+                    a: view.data,
+                    a_m,
+                    a_k: 1,
+                    b,
+                    b_k,
+                    b_panel: all_rows * b_k,
+                    b_padded: true,
+                    runs,
+                    run_len,
+                    c,
+                    c_m,
+                    m,
+                    n,
+                    start,
+                    relu,
+                });
+            }
         }
     }
 }

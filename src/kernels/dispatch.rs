@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use super::depthwise::{self, LaneWork};
+use super::dots::{self, Dots};
 use super::lanes::Element;
 use super::peak;
 use super::portable::Portable;
@@ -131,6 +132,7 @@ pub struct Kernels<T: 'static> {
     multiply_adds: unsafe fn(usize, T, T) -> T,
     pool: unsafe fn(&WindowRun<'_>, &mut Pooling<'_, T>),
     lane_work: unsafe fn(&WindowRun<'_>, &mut LaneWork<'_, T>),
+    dots: unsafe fn(&mut Dots<'_, T>),
 }
 
 impl<T> fmt::Debug for Kernels<T> {
@@ -159,6 +161,17 @@ impl<T: Element> Kernels<T> {
         p.check(self.panel());
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
         unsafe { (self.product)(p) }
+    }
+
+    /// Computes a product with few columns.
+    ///
+    /// # Panics
+    /// The product reaches outside of its slices: a bug of the caller.
+    #[inline]
+    pub fn dots(&self, p: &mut Dots<'_, T>) {
+        p.check();
+        // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
+        unsafe { (self.dots)(p) }
     }
 
     /// Pools a run of outputs.
@@ -206,7 +219,7 @@ const AVX2_ROWS: usize = 6;
 const PORTABLE_ROWS: usize = 4;
 
 macro_rules! entries {
-    ($module:ident, $features:literal, $f32:ty, $f64:ty, $rows:ident) => {
+    ($module:ident, $features:literal, $f32:ty, $f64:ty, $rows:ident, $vectors:literal) => {
         #[cfg(target_arch = "x86_64")]
         mod $module {
             use super::*;
@@ -225,6 +238,22 @@ macro_rules! entries {
             pub(super) unsafe fn product_f64(p: &mut Product<'_, f64>) {
                 // SAFETY: as the caller's.
                 unsafe { product::product::<$f64, $rows>(p) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the product was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn dots_f32(p: &mut Dots<'_, f32>) {
+                // SAFETY: as the caller's.
+                unsafe { dots::dots::<$f32, $vectors>(p) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the product was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn dots_f64(p: &mut Dots<'_, f64>) {
+                // SAFETY: as the caller's.
+                unsafe { dots::dots::<$f64, $vectors>(p) }
             }
 
             /// # Safety
@@ -291,9 +320,10 @@ entries!(
     "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl",
     avx512::F32,
     avx512::F64,
-    AVX512_ROWS
+    AVX512_ROWS,
+    1
 );
-entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, AVX2_ROWS);
+entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, AVX2_ROWS, 2);
 
 /// # Safety
 /// The product was checked.
@@ -307,6 +337,13 @@ unsafe fn product_portable<T: Element, const W: usize>(p: &mut Product<'_, T>) {
 unsafe fn multiply_adds_portable<T: Element, const W: usize>(rounds: usize, factor: T, term: T) -> T {
     // SAFETY: as above.
     unsafe { peak::multiply_adds::<Portable<T, W>>(rounds, factor, term) }
+}
+
+/// # Safety
+/// The product was checked.
+unsafe fn dots_portable<T: Element, const W: usize>(p: &mut Dots<'_, T>) {
+    // SAFETY: the portable tier needs no feature; the rest is the caller's.
+    unsafe { dots::dots::<Portable<T, W>, 4>(p) }
 }
 
 /// # Safety
@@ -324,7 +361,7 @@ unsafe fn lane_work_portable<T: Element, const W: usize>(run: &WindowRun<'_>, wo
 }
 
 macro_rules! tables {
-    ($type:ty, $product:ident, $pool:ident, $lane_work:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
+    ($type:ty, $product:ident, $dots:ident, $pool:ident, $lane_work:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
         impl Tables for $type {
             fn table(tier: Tier) -> &'static Kernels<Self> {
                 match tier.0 {
@@ -333,6 +370,7 @@ macro_rules! tables {
                         tier: Tier(Isa::Avx512),
                         width: $avx512,
                         product: avx512_entries::$product,
+                        dots: avx512_entries::$dots,
                         pool: avx512_entries::$pool,
                         lane_work: avx512_entries::$lane_work,
                         multiply_adds: avx512_entries::$multiply_adds,
@@ -342,6 +380,7 @@ macro_rules! tables {
                         tier: Tier(Isa::Avx2),
                         width: $avx2,
                         product: avx2_entries::$product,
+                        dots: avx2_entries::$dots,
                         pool: avx2_entries::$pool,
                         lane_work: avx2_entries::$lane_work,
                         multiply_adds: avx2_entries::$multiply_adds,
@@ -350,6 +389,7 @@ macro_rules! tables {
                         tier: Tier(Isa::Portable),
                         width: $portable,
                         product: product_portable::<$type, $portable>,
+                        dots: dots_portable::<$type, $portable>,
                         pool: pool_portable::<$type, $portable>,
                         lane_work: lane_work_portable::<$type, $portable>,
                         multiply_adds: multiply_adds_portable::<$type, $portable>,
@@ -359,5 +399,5 @@ macro_rules! tables {
         }
     };
 }
-tables!(f32, product_f32, pool_f32, lane_work_f32, multiply_adds_f32, 16, 8, 4);
-tables!(f64, product_f64, pool_f64, lane_work_f64, multiply_adds_f64, 8, 4, 2);
+tables!(f32, product_f32, dots_f32, pool_f32, lane_work_f32, multiply_adds_f32, 16, 8, 4);
+tables!(f64, product_f64, dots_f64, pool_f64, lane_work_f64, multiply_adds_f64, 8, 4, 2);

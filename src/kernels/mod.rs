@@ -8,6 +8,7 @@
 mod aligned;
 mod depthwise;
 mod dispatch;
+pub mod dots;
 pub mod lanes;
 pub mod math;
 pub mod pack;
@@ -23,6 +24,7 @@ mod x86_64;
 pub use aligned::{Aligned, Plain};
 pub use depthwise::LaneWork;
 pub use dispatch::{Job, Kernels, Tables, Tier};
+pub use dots::Dots;
 pub use lanes::Element;
 pub use product::{Product, Run, Start};
 pub use window::{Pooling, Tap, WindowRun};

@@ -37,3 +37,23 @@ pub fn panels<T: Element>(
         }
     }
 }
+
+/// Writes a matrix column by column: `out[j][i] = at(i, j)` for `k` rows and `n` columns; rows as in [`panels`].
+///
+/// # Panics
+/// `out` does not have `k * n` elements, or a row reaches outside of `source`.
+pub fn columns<T: Element>(
+    out: &mut [T],
+    source: &[T],
+    (k, n): (usize, usize),
+    column: usize,
+    row: impl Fn(usize) -> usize,
+) {
+    assert_eq!(out.len(), k * n);
+    for i in 0..k {
+        let start = row(i);
+        for j in 0..n {
+            out[j * k + i] = source[start + j * column];
+        }
+    }
+}

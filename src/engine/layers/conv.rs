@@ -157,10 +157,8 @@ impl<T: Element> Step<T> for ConvStep<T> {
             mask_by_sign(self.tier, y, dy);
         }
         let (dkernel, dbias) = grads.split_at_mut(self.weights[0].len());
-        for (x, dy) in x.chunks_exact(self.input_len()).zip(dy.chunks_exact(self.output_len())) {
-            self.kernel_grad.run(x, dy, 0..self.kernel_grad.rows(), dkernel, scratch);
-            add_column_sums(self.tier, dy, dbias);
-        }
+        self.kernel_grad.run_samples(x, dy, dkernel, scratch);
+        add_column_sums(self.tier, dy, dbias);
         let Some(dx) = dx else { return };
         for (dy, dx) in dy.chunks_exact(self.output_len()).zip(dx.chunks_exact_mut(self.input_len())) {
             self.input_grad.run(dy, cx.packed, dx, 0..self.input_grad.rows(), Epilogue::NONE, scratch);

@@ -1,0 +1,185 @@
+//! Products with few columns: `k` goes into the lanes, and every result is the sum of a vector.
+//!
+//! A tile of [`super::product`] keeps columns in its lanes; for one to four columns most of them would be idle. Here a
+//! result is [`LANES`] chains, one per residue of the position in a run, added at the end in a fixed tree; all tiers
+//! keep the same number of chains, so those that fuse multiply and add agree to the bit.
+
+use super::lanes::{Element, Lanes};
+use super::product::{Run, Start};
+
+/// Most columns.
+pub const MOST_COLUMNS: usize = 4;
+/// Chains of a float32 result; float64 has half as many. One register of the widest tier.
+const LANES: usize = 16;
+
+/// `C[m, n] = start + sum over runs and k of A[m, k] * B[n, k]` with at most [`MOST_COLUMNS`] columns.
+#[derive(Debug)]
+pub struct Dots<'a, T> {
+    /// Left operand, `k` contiguous within a run.
+    pub a: &'a [T],
+    /// Distance of rows in A.
+    pub a_m: usize,
+    /// Right operand, `k` contiguous.
+    pub b: &'a [T],
+    /// Distance of columns in B.
+    pub b_n: usize,
+    /// The stretches of `k`, in summation order.
+    pub runs: &'a [Run],
+    /// Length of each.
+    pub run_len: usize,
+    /// Result.
+    pub c: &'a mut [T],
+    /// Distance of rows in C.
+    pub c_m: usize,
+    /// Rows.
+    pub m: usize,
+    /// Columns.
+    pub n: usize,
+    /// What is added to the sums.
+    pub start: Start<'a, T>,
+    /// Whether negative results become zero at the store.
+    pub relu: bool,
+}
+
+impl<T: Element> Dots<'_, T> {
+    /// Panics unless every element that is touched lies inside its slice.
+    pub(super) fn check(&self) {
+        let last =
+            |n: usize, stride: usize| n.saturating_sub(1).checked_mul(stride).expect("stride overflow");
+        let reach = |a: usize, b: usize| a.checked_add(b).expect("size overflow");
+        assert!((1..=MOST_COLUMNS).contains(&self.n) && self.m > 0 && self.run_len > 0, "shape");
+        let a_reach = reach(last(self.m, self.a_m), self.run_len);
+        let b_reach = reach(last(self.n, self.b_n), self.run_len);
+        for run in self.runs {
+            assert!(run.a <= self.a.len() && a_reach <= self.a.len() - run.a, "A is too short");
+            assert!(run.b <= self.b.len() && b_reach <= self.b.len() - run.b, "B is too short");
+        }
+        assert!(reach(last(self.m, self.c_m), self.n) <= self.c.len(), "C is too short");
+        if let Start::Bias(bias) = self.start {
+            assert_eq!(bias.len(), self.n, "bias length");
+        }
+    }
+}
+
+/// `MR` rows of `N` columns, from row `row` on. `V` registers hold the chains of one result.
+///
+/// # Safety
+/// As [`Lanes`]; `p` passed [`Dots::check`]; the rows lie inside the product.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const MR: usize, const N: usize, const V: usize>(
+    p: &mut Dots<'_, L::Elem>,
+    row: usize,
+) {
+    // SAFETY: the caller passed the bounds check of the whole product; lanes behind the end of a run are masked.
+    unsafe {
+        let mut acc = [[[L::zero(); V]; N]; MR];
+        let step = V * L::WIDTH;
+        for run in p.runs {
+            let a = p.a.as_ptr().add(run.a + row * p.a_m);
+            let b = p.b.as_ptr().add(run.b);
+            let mut k = 0;
+            while k < p.run_len {
+                let whole = k + step <= p.run_len;
+                for v in 0..V {
+                    let at = k + v * L::WIDTH;
+                    let mask = L::mask(p.run_len.saturating_sub(at).min(L::WIDTH));
+                    let load = |from: *const L::Elem| {
+                        if whole {
+                            L::load(from.wrapping_add(at))
+                        } else {
+                            L::load_masked(from.wrapping_add(at), mask)
+                        }
+                    };
+                    let mut bv = [L::zero(); N];
+                    for j in 0..N {
+                        bv[j] = load(b.add(j * p.b_n));
+                    }
+                    for i in 0..MR {
+                        let av = load(a.add(i * p.a_m));
+                        for j in 0..N {
+                            acc[i][j][v] = L::mul_add(av, bv[j], acc[i][j][v]);
+                        }
+                    }
+                }
+                k += step;
+            }
+        }
+        for i in 0..MR {
+            for j in 0..N {
+                let sum = total::<L, V>(&acc[i][j]);
+                let at = (row + i) * p.c_m + j;
+                let start = match p.start {
+                    Start::Zero => L::Elem::ZERO,
+                    Start::Bias(bias) => bias[j],
+                    Start::Result => p.c[at],
+                };
+                let value = start.add(sum);
+                p.c[at] = if p.relu && value <= L::Elem::ZERO { L::Elem::ZERO } else { value };
+            }
+        }
+    }
+}
+
+/// The sum of all chains: halves are added until one is left.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn total<L: Lanes, const V: usize>(chains: &[L::V; V]) -> L::Elem {
+    let mut values = [L::Elem::ZERO; LANES];
+    for (v, chain) in chains.iter().enumerate() {
+        // SAFETY: V registers are at most LANES elements.
+        unsafe { L::store(values[v * L::WIDTH..(v + 1) * L::WIDTH].as_mut_ptr(), *chain) };
+    }
+    let mut half = V * L::WIDTH / 2;
+    while half > 0 {
+        for i in 0..half {
+            values[i] = values[i].add(values[i + half]);
+        }
+        half /= 2;
+    }
+    values[0]
+}
+
+/// All rows, `MR` at a time.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn rows<L: Lanes, const MR: usize, const N: usize, const V: usize>(p: &mut Dots<'_, L::Elem>) {
+    let mut row = 0;
+    // SAFETY: as the caller's; the rows stay below m.
+    unsafe {
+        while row + MR <= p.m {
+            tile::<L, MR, N, V>(p, row);
+            row += MR;
+        }
+        while row < p.m {
+            tile::<L, 1, N, V>(p, row);
+            row += 1;
+        }
+    }
+}
+
+/// The body that every tier's entry calls. `V` registers make up the chains of a result.
+///
+/// # Safety
+/// As [`Lanes`]; `p` passed [`Dots::check`].
+#[inline(always)]
+pub(super) unsafe fn dots<L: Lanes, const V: usize>(p: &mut Dots<'_, L::Elem>) {
+    const { assert!(V * L::WIDTH * size_of::<L::Elem>() == LANES * size_of::<f32>()) };
+    // Rows of a tile: so many that all chains together fill, but do not overflow, the registers.
+    // SAFETY: as the caller's.
+    unsafe {
+        match (p.n, V) {
+            (1, 1) => rows::<L, 8, 1, V>(p),
+            (2, 1) => rows::<L, 8, 2, V>(p),
+            (3, 1) => rows::<L, 6, 3, V>(p),
+            (4, 1) => rows::<L, 5, 4, V>(p),
+            (1, _) => rows::<L, 4, 1, V>(p),
+            (2, _) => rows::<L, 2, 2, V>(p),
+            (3, _) => rows::<L, 1, 3, V>(p),
+            _ => rows::<L, 1, 4, V>(p),
+        }
+    }
+}
