@@ -21,8 +21,8 @@ const MOST_ROWS: usize = 16;
 /// Output columns of a block at most. A long series would fill the cache with its band otherwise; blocks inside the
 /// input need no band at all.
 const MOST_COLUMNS: usize = 288;
-/// Channels from which on it pays to keep the sums of a narrow result in the lanes.
-const NARROW_DEPTH: usize = 8;
+/// Contiguous products from which on it pays to keep the sums of a narrow result in the lanes.
+const NARROW_RUN: usize = 12;
 
 /// One phase of one axis: result `first + o * out_step` reads `o * step + start + t * tap_step`, `t` in `0..taps`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +184,9 @@ impl<T: Element> Rows<T> {
         let longest = phases[2].iter().map(|p| p.count).max().unwrap_or(1);
         // Blocks of equal width.
         let block_columns = longest.div_ceil(longest.div_ceil(MOST_COLUMNS).max(1)).max(1);
-        let narrow = groups == 1 && to.channels <= dots::MOST_COLUMNS && from.channels >= NARROW_DEPTH;
+        let run =
+            from.channels * phases[2].iter().filter(|p| p.tap_step == 1).map(|p| p.taps).max().unwrap_or(1);
+        let narrow = groups == 1 && to.channels <= dots::MOST_COLUMNS && run >= NARROW_RUN;
         let mut rows = Self {
             kernels,
             phases,

@@ -219,7 +219,7 @@ const AVX2_ROWS: usize = 6;
 const PORTABLE_ROWS: usize = 4;
 
 macro_rules! entries {
-    ($module:ident, $features:literal, $f32:ty, $f64:ty, $rows:ident, $vectors:literal) => {
+    ($module:ident, $features:literal, $f32:ty, $f64:ty, $half32:ty, $half64:ty, $rows:ident, $vectors:literal) => {
         #[cfg(target_arch = "x86_64")]
         mod $module {
             use super::*;
@@ -229,7 +229,7 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn product_f32(p: &mut Product<'_, f32>) {
                 // SAFETY: as the caller's.
-                unsafe { product::product::<$f32, $rows>(p) }
+                unsafe { product::product::<$f32, $half32, $rows>(p) }
             }
 
             /// # Safety
@@ -237,7 +237,7 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn product_f64(p: &mut Product<'_, f64>) {
                 // SAFETY: as the caller's.
-                unsafe { product::product::<$f64, $rows>(p) }
+                unsafe { product::product::<$f64, $half64, $rows>(p) }
             }
 
             /// # Safety
@@ -320,16 +320,18 @@ entries!(
     "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl",
     avx512::F32,
     avx512::F64,
+    avx2::F32,
+    avx2::F64,
     AVX512_ROWS,
     1
 );
-entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, AVX2_ROWS, 2);
+entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, avx2::F32, avx2::F64, AVX2_ROWS, 2);
 
 /// # Safety
 /// The product was checked.
 unsafe fn product_portable<T: Element, const W: usize>(p: &mut Product<'_, T>) {
     // SAFETY: the portable tier needs no feature; the rest is the caller's.
-    unsafe { product::product::<Portable<T, W>, PORTABLE_ROWS>(p) }
+    unsafe { product::product::<Portable<T, W>, Portable<T, W>, PORTABLE_ROWS>(p) }
 }
 
 /// # Safety

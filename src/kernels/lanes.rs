@@ -145,6 +145,11 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn relu(v: Self::V) -> Self::V;
+    /// Asks for a cache line; any address will do.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn prefetch(p: *const Self::Elem);
     /// Sums.
     ///
     /// # Safety

@@ -80,6 +80,8 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
         v
     }
     #[inline(always)]
+    unsafe fn prefetch(_: *const T) {}
+    #[inline(always)]
     unsafe fn add(mut a: Self::V, b: Self::V) -> Self::V {
         for i in 0..W {
             a[i] = a[i].add(b[i]);

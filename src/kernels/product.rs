@@ -7,6 +7,11 @@
 
 use super::lanes::{Element, Lanes};
 
+/// A cache line in bytes.
+const LINE: usize = 64;
+/// Distance in bytes from which on neighbouring rows of A are fetched ahead.
+const SPARSE_ROWS: usize = 1024;
+
 /// A contiguous stretch of `k`, as offsets into both operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
@@ -141,23 +146,37 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
         // Wrapping, because without runs the operands may be empty.
         let a_row = p.a.as_ptr().wrapping_add(row * a_m);
         let b_panel = p.b.as_ptr().wrapping_add(panel * p.b_panel);
+        // The hardware does not see streams whose rows lie a kilobyte apart (pointwise convolutions): the lines of the
+        // next tile are asked for while this one is computed.
+        let sparse = K_CONTIGUOUS && a_m * size_of::<L::Elem>() >= SPARSE_ROWS;
         for run in p.runs {
             let mut a = a_row.wrapping_add(run.a);
             let mut b = b_panel.wrapping_add(run.b);
-            for _ in 0..p.run_len {
-                let mut bv = [L::zero(); NV];
-                for j in 0..NV {
-                    let at = b.add(j * L::WIDTH);
-                    bv[j] = if !K_CONTIGUOUS && j + 1 == NV { L::load_masked(at, last) } else { L::load(at) };
-                }
-                for i in 0..MR {
-                    let av = L::splat(*a.add(i * a_m));
-                    for j in 0..NV {
-                        acc[i][j] = L::mul_add(av, bv[j], acc[i][j]);
+            let mut left = p.run_len;
+            while left > 0 {
+                let stretch = if sparse { left.min(LINE / size_of::<L::Elem>()) } else { left };
+                left -= stretch;
+                if sparse {
+                    for i in 0..MR {
+                        L::prefetch(a.wrapping_add((MR + i) * a_m));
                     }
                 }
-                a = a.wrapping_add(a_k);
-                b = b.wrapping_add(p.b_k);
+                for _ in 0..stretch {
+                    let mut bv = [L::zero(); NV];
+                    for j in 0..NV {
+                        let at = b.add(j * L::WIDTH);
+                        bv[j] =
+                            if !K_CONTIGUOUS && j + 1 == NV { L::load_masked(at, last) } else { L::load(at) };
+                    }
+                    for i in 0..MR {
+                        let av = L::splat(*a.add(i * a_m));
+                        for j in 0..NV {
+                            acc[i][j] = L::mul_add(av, bv[j], acc[i][j]);
+                        }
+                    }
+                    a = a.wrapping_add(a_k);
+                    b = b.wrapping_add(p.b_k);
+                }
             }
         }
         for i in 0..MR {
@@ -230,18 +249,24 @@ unsafe fn tiles<L: Lanes, const MOST: usize, const K_CONTIGUOUS: bool>(p: &mut P
     }
 }
 
-/// The body that every tier's entry calls.
+/// The body that every tier's entry calls. `Half` are vectors of half the width, for results that would leave more than
+/// half of the lanes idle: two of them cost as much as a whole one on most CPUs, and no more on the others.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Product::check`].
+/// As [`Lanes`], for both; `p` passed [`Product::check`].
 #[inline(always)]
-pub(super) unsafe fn product<L: Lanes, const MOST: usize>(p: &mut Product<L::Elem>) {
+pub(super) unsafe fn product<L, Half, const MOST: usize>(p: &mut Product<L::Elem>)
+where
+    L: Lanes,
+    Half: Lanes<Elem = L::Elem>,
+{
     // SAFETY: as the caller's.
     unsafe {
-        if p.b_padded {
-            tiles::<L, MOST, true>(p);
-        } else {
-            tiles::<L, MOST, false>(p);
+        match (p.b_padded, p.n <= Half::WIDTH && Half::WIDTH < L::WIDTH) {
+            (true, true) => tiles::<Half, MOST, true>(p),
+            (true, false) => tiles::<L, MOST, true>(p),
+            (false, true) => tiles::<Half, MOST, false>(p),
+            (false, false) => tiles::<L, MOST, false>(p),
         }
     }
 }

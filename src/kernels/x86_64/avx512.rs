@@ -66,6 +66,11 @@ macro_rules! lanes {
                 unsafe { $maskz_mov($cmp::<_CMP_NLE_UQ>(v, $zero()), v) }
             }
             #[inline(always)]
+            unsafe fn prefetch(p: *const $elem) {
+                // SAFETY: see above; a prefetch of any address is harmless.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+            }
+            #[inline(always)]
             unsafe fn add(a: $v, b: $v) -> $v {
                 // SAFETY: see above.
                 unsafe { $add(a, b) }
