@@ -130,9 +130,15 @@ impl<T: Element> KernelGrad<T> {
 
     /// Adds what some whole samples contribute, several at a time where their maps are small: large kernels are then
     /// not read and written for every few positions.
-    pub fn run_samples(&self, x: &[T], dy: &[T], dkernel: &mut [T], scratch: &mut Scratch<T>) {
+    pub fn run_samples(
+        &self,
+        x: &[T],
+        dy: &[T],
+        samples: usize,
+        dkernel: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
         let lens = [self.geometry.input_len(), self.geometry.output_len()];
-        let samples = x.len() / lens[0].max(1);
         if self.together == 1 {
             for (x, dy) in x.chunks_exact(lens[0]).zip(dy.chunks_exact(lens[1])) {
                 self.run(x, dy, 0..self.rows(), dkernel, scratch);

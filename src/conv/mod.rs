@@ -103,6 +103,13 @@ pub trait Accumulation<T: Element>: Send + Sync {
     /// Adds what `rows` of the output of one sample contribute; `dy` holds exactly these rows. Rows in order, in any
     /// partition, give the same bytes.
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>);
+    /// Adds what `samples` whole samples contribute: the bytes of one sample after the other.
+    fn run_samples(&self, x: &[T], dy: &[T], samples: usize, dkernel: &mut [T], scratch: &mut Scratch<T>) {
+        let lens = [x, dy].map(|tensor| (tensor.len() / samples.max(1)).max(1));
+        for (x, dy) in x.chunks_exact(lens[0]).zip(dy.chunks_exact(lens[1])) {
+            self.run(x, dy, 0..self.rows(), dkernel, scratch);
+        }
+    }
 }
 
 impl<T: Element> Accumulation<T> for KernelGrad<T> {
@@ -116,6 +123,10 @@ impl<T: Element> Accumulation<T> for KernelGrad<T> {
 
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         self.run(x, dy, rows, dkernel, scratch);
+    }
+
+    fn run_samples(&self, x: &[T], dy: &[T], samples: usize, dkernel: &mut [T], scratch: &mut Scratch<T>) {
+        self.run_samples(x, dy, samples, dkernel, scratch);
     }
 }
 

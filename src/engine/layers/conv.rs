@@ -157,7 +157,7 @@ impl<T: Element> Step<T> for ConvStep<T> {
             mask_by_sign(self.tier, y, dy);
         }
         let (dkernel, dbias) = grads.split_at_mut(self.weights[0].len());
-        self.kernel_grad.run_samples(x, dy, dkernel, scratch);
+        self.kernel_grad.run_samples(x, dy, cx.samples, dkernel, scratch);
         add_column_sums(self.tier, dy, dbias);
         let Some(dx) = dx else { return };
         for (dy, dx) in dy.chunks_exact(self.output_len()).zip(dx.chunks_exact_mut(self.input_len())) {
