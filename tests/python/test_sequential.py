@@ -3,7 +3,9 @@
 import copy
 import multiprocessing
 import pickle
+import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -240,6 +242,31 @@ def test_in_another_process():
     model = gn.Sequential([gn.Input((5, 5, 1)), *stack()], seed=1)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.map(use, [model]) == [use(model)]
+
+
+@pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="the system cannot fork a process"
+)
+def test_in_a_fork():
+    model = gn.Sequential([gn.Input((24, 24, 8)), layers.Conv2D(32, 3), layers.Conv2D(32, 3)], seed=1)
+    x = np.ones((4, 24, 24, 8), np.float32)
+    before = gn.get_num_threads()
+    gn.set_num_threads(2)
+    try:
+        expected = model.predict(x, verbose=0).tobytes()  # the helpers run, and do not survive the fork
+
+        def child():
+            sys.exit(model.predict(x, verbose=0).tobytes() != expected)
+
+        process = multiprocessing.get_context("fork").Process(target=child)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads
+            process.start()
+        process.join(60)
+        process.kill()
+        assert process.exitcode == 0
+    finally:
+        gn.set_num_threads(before)
 
 
 def test_summary(capsys):

@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import threading
 
@@ -13,6 +14,7 @@ import twins
 import gridnn as gn
 from gridnn import layers, losses, optimizers
 from gridnn._data import Arrays, ArraySource
+from gridnn._network import available_tiers
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(10, 4)).astype(np.float32)
@@ -375,4 +377,42 @@ def test_bytes_do_not_depend_on_the_number_of_threads():
             )
     finally:
         gn.set_num_threads(before)
+    assert len(results) == 1
+
+
+TRAIN = """
+import hashlib
+import numpy as np
+import gridnn as gn
+from gridnn import layers
+
+rng = np.random.default_rng(3)
+x = rng.normal(size=(40, 9, 10, 3)).astype(np.float32)
+model = gn.Sequential(
+    [
+        layers.Conv2D(19, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(5, 2, padding="same", activation="tanh"),
+        layers.AveragePooling2D(2),
+        layers.Dropout(0.2),
+        layers.Flatten(),
+        layers.Dense(7, activation="sigmoid"),
+        layers.Dense(4, activation="softmax"),
+    ],
+    seed=2,
+)
+model.compile("adam", "sparse_categorical_crossentropy")
+model.fit(x, rng.integers(0, 4, 40), batch_size=16, epochs=3, seed=5, verbose=0)
+print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
+"""
+
+
+def test_bytes_do_not_depend_on_the_tier_where_it_fuses():
+    fused = [tier for tier in available_tiers() if tier != "portable"]
+    if len(fused) < 2:
+        pytest.skip("the CPU has one tier that fuses multiply and add, or none")
+    results = {
+        subprocess.check_output([sys.executable, "-c", TRAIN], env=os.environ | {"GRIDNN_SIMD": tier})
+        for tier in fused
+    }
     assert len(results) == 1
