@@ -480,6 +480,46 @@ impl PoolGeometry {
         Ok(Self { axes: window.place(input)?, channels })
     }
 
+    /// Places the window; with `ceil` a last window that reaches beyond the padding counts as well, if it starts inside
+    /// the input or the padding in front of it.
+    ///
+    /// Per axis, `ceil((input + before + after - span) / stride) + 1` outputs, one less if the last would start behind
+    /// the input. "same" has such a window anyway.
+    ///
+    /// # Errors
+    /// As [`Window::place`].
+    pub fn rounded(window: &Window, ceil: bool, input: &[usize], channels: usize) -> Result<Self> {
+        Ok(Self { axes: if ceil { Self::place_up(window, input)? } else { window.place(input)? }, channels })
+    }
+
+    fn place_up(window: &Window, input: &[usize]) -> Result<[Axis; AXES]> {
+        let floor = |window: &Window| window.place(input);
+        let mut pairs = match &window.padding {
+            Padding::Rule(PaddingRule::Same) => return floor(window),
+            Padding::Rule(PaddingRule::Valid) => vec![(0, 0); input.len()],
+            // One axis; the rule gives what it pads even where nothing else fits.
+            Padding::Rule(PaddingRule::Causal) => {
+                floor(window)?.map(|a| (a.before, a.after))[AXES - 1..].to_vec()
+            }
+            Padding::Explicit(pairs) => pairs.clone(),
+        };
+        // A floor with `stride - 1` more elements behind is a ceiling.
+        for ((_, after), stride) in pairs.iter_mut().zip(&window.stride) {
+            *after = after.saturating_add(stride.saturating_sub(1));
+        }
+        let mut axes = floor(&Window { padding: Padding::Explicit(pairs), ..window.clone() })?;
+        for axis in axes.iter_mut().skip(AXES - input.len()) {
+            axis.after -= axis.stride - 1;
+            if (axis.output - 1) * axis.stride >= axis.input + axis.before {
+                axis.output -= 1;
+            }
+            if axis.output == 0 {
+                return Err(Error::shape("spatial axis", "at least one element", axis.input));
+            }
+        }
+        Ok(axes)
+    }
+
     /// Elements of one input sample.
     pub fn input_len(&self) -> usize {
         self.axes.iter().map(|a| a.input).product::<usize>() * self.channels
@@ -494,6 +534,48 @@ impl PoolGeometry {
     pub fn window_len(&self) -> usize {
         self.axes.iter().map(|a| a.kernel).product()
     }
+}
+
+/// Size of an axis with elements added in front of it and behind.
+///
+/// # Errors
+/// An empty result, an empty axis that a mode other than zeros is to fill from, a size that overflows.
+pub fn padded_size(input: usize, (before, after): (usize, usize), mode: PaddingMode) -> Result<usize> {
+    if input == 0 && mode != PaddingMode::Zeros && before.max(after) > 0 {
+        let got = format!("an empty axis to pad with mode \"{}\"", mode.name());
+        return Err(Error::value("padding", "elements to fill the border from", got));
+    }
+    let size = input.checked_add(before).and_then(|n| n.checked_add(after));
+    not_empty("padded axis", size.filter(|&n| isize::try_from(n).is_ok()), input)
+}
+
+/// Size of an axis with elements taken off its front and its end.
+///
+/// # Errors
+/// Nothing is left.
+pub fn cropped_size(input: usize, (before, after): (usize, usize)) -> Result<usize> {
+    let left = before.checked_add(after).map(|cut| input.saturating_sub(cut));
+    left.filter(|&n| n > 0)
+        .ok_or_else(|| Error::shape("cropped axis", format!("more than {before} + {after} elements"), input))
+}
+
+/// Size of an axis whose elements become `factor` each.
+///
+/// # Errors
+/// The factor is zero, the axis is empty, a size that overflows.
+pub fn upsampled_size(input: usize, factor: usize) -> Result<usize> {
+    if factor == 0 {
+        return Err(Error::value("size", "at least 1", factor));
+    }
+    not_empty("upsampled axis", input.checked_mul(factor), input)
+}
+
+fn not_empty(what: &str, size: Option<usize>, input: usize) -> Result<usize> {
+    let size = size.ok_or_else(|| Error::value(what, "a size that fits the address space", input))?;
+    if size == 0 {
+        return Err(Error::shape(what, "at least one element", 0));
+    }
+    Ok(size)
 }
 
 #[cfg(test)]
@@ -583,5 +665,38 @@ mod tests {
         assert!(window(3, 1, 1, Padding::Explicit(vec![(4, 4)])).place_transposed(None, &[4]).is_err());
         assert!(window(3, 1, 1, Padding::Rule(PaddingRule::Causal)).place_transposed(None, &[4]).is_err());
         assert!(w.place_transposed(None, &[0]).is_err());
+    }
+
+    #[test]
+    fn a_ceiling_keeps_a_last_window_that_starts_inside() {
+        let up = |n, kernel, stride, dilation, padding| {
+            PoolGeometry::rounded(&window(kernel, stride, dilation, padding), true, &[n], 1)
+                .map(|g| g.axes[2].output)
+        };
+        // (n, kernel, stride, before, after) and what PyTorch's rule gives.
+        let cases = [
+            ((5, 2, 2, 0, 0), 3),
+            ((4, 2, 2, 0, 0), 2),
+            ((4, 3, 3, 1, 1), 2),
+            ((1, 2, 2, 0, 0), 1),
+            ((3, 1, 4, 0, 0), 1),
+            ((6, 3, 4, 1, 1), 2),
+            ((7, 3, 4, 1, 1), 2),
+            ((8, 3, 4, 1, 1), 3),
+        ];
+        for ((n, kernel, stride, before, after), expected) in cases {
+            let padding = Padding::Explicit(vec![(before, after)]);
+            assert_eq!(
+                up(n, kernel, stride, 1, padding),
+                Ok(expected),
+                "{n} {kernel} {stride} {before} {after}"
+            );
+        }
+        for n in 1..20 {
+            for (kernel, stride) in [(1, 3), (2, 3), (3, 2), (5, 4)] {
+                assert_eq!(up(n, kernel, stride, 1, Padding::SAME), Ok(n.div_ceil(stride)));
+            }
+        }
+        assert!(up(1, 5, 2, 1, Padding::VALID).is_err());
     }
 }

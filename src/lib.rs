@@ -13,12 +13,14 @@ pub mod geometry;
 #[doc(hidden)]
 pub mod kernels;
 pub mod ops;
+pub mod pad;
 pub mod parallel;
 pub mod pool;
 #[cfg(feature = "python")]
 mod python;
 #[doc(hidden)]
 pub mod reference;
+pub mod resize;
 pub mod rng;
 pub mod storage;
 

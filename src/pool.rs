@@ -2,12 +2,13 @@
 //!
 //! An output row is cut into runs of outputs whose windows see the same taps; the kernels do a run at a time.
 //! Max-pooling remembers the tap that won (the first in row-major order; NaN wins over everything), so that its
-//! gradient needs neither input nor output.
+//! gradient needs neither input nor output. Gradients can be computed for a band of input rows alone: every element
+//! gets its contributions in the order of the outputs, whatever the bands are.
 
 use std::ops::Range;
 
 use crate::geometry::{Axis, PoolGeometry};
-use crate::kernels::{Element, Kernels, Pooling, Tap, Tier, WindowRun};
+use crate::kernels::{Element, Job, Kernels, Pooling, Tap, Tier, WindowRun};
 
 /// Taps of an axis that lie inside the input for output `o`, and the input position of the first of them.
 fn inside(axis: &Axis, o: usize) -> (Range<usize>, usize) {
@@ -25,12 +26,40 @@ fn whole_windows(axis: &Axis) -> Range<usize> {
     from..last.clamp(from, axis.output)
 }
 
+/// Rows (depth times height) of the input.
+fn input_rows(g: &PoolGeometry) -> usize {
+    g.axes[0].input * g.axes[1].input
+}
+
+/// Rows of the output.
+fn output_rows(g: &PoolGeometry) -> usize {
+    g.axes[0].output * g.axes[1].output
+}
+
+/// Elements of a row of the input.
+fn input_row_len(g: &PoolGeometry) -> usize {
+    g.axes[2].input * g.channels
+}
+
+/// Whether the windows of an output row reach a row of the band.
+fn touches(g: &PoolGeometry, row: usize, band: &Range<usize>) -> bool {
+    let [d, h, _] = &g.axes;
+    let (d_taps, d_first) = inside(d, row / h.output);
+    let (h_taps, h_first) = inside(h, row % h.output);
+    (0..d_taps.len()).any(|i| {
+        let plane = (d_first + i * d.dilation) * h.input;
+        (0..h_taps.len()).any(|j| band.contains(&(plane + h_first + j * h.dilation)))
+    })
+}
+
 /// Calls `visit(run, outputs of the run, position of the first)` for all runs of some rows (depth times height).
 ///
-/// Outputs are counted from the first of the rows, in elements.
+/// Outputs are counted from the first of the rows, in elements; what a tap reads, from the first row of `band`. Taps
+/// outside of the band are left out.
 fn for_runs(
     g: &PoolGeometry,
     rows: Range<usize>,
+    band: Range<usize>,
     mut visit: impl FnMut(&WindowRun<'_>, Range<usize>, [usize; 3]),
 ) {
     let [d, h, w] = &g.axes;
@@ -46,8 +75,11 @@ fn for_runs(
             taps.clear();
             for (i, td) in d_taps.clone().enumerate() {
                 for (j, th) in h_taps.clone().enumerate() {
-                    let plane = (d_first + i * d.dilation) * h.input;
-                    let line = (plane + h_first + j * h.dilation) * w.input;
+                    let input = (d_first + i * d.dilation) * h.input + h_first + j * h.dilation;
+                    if !band.contains(&input) {
+                        continue;
+                    }
+                    let line = (input - band.start) * w.input;
                     taps.extend(w_taps.clone().enumerate().map(|(k, tw)| Tap {
                         number: (td * h.kernel + th) * w.kernel + tw,
                         at: (line + w_first + k * w.dilation) * g.channels,
@@ -73,11 +105,34 @@ fn prepare<T: Element>(g: &PoolGeometry, dx: &mut [T]) -> bool {
     apart
 }
 
+/// The first of the largest elements that output `i` of a run sees; the first NaN beats everything.
+fn winner<T: Element>(run: &WindowRun<'_>, x: &[T], i: usize) -> Option<usize> {
+    let place = |tap: &Tap| tap.at + i / run.channels * run.step + i % run.channels;
+    run.taps.iter().map(place).reduce(|best, other| {
+        let wins = x[other] > x[best] || x[other].is_nan() && !x[best].is_nan();
+        if wins { other } else { best }
+    })
+}
+
 /// A max-pool.
 #[derive(Debug, Clone)]
 pub struct MaxPool<T: 'static> {
     geometry: PoolGeometry,
     kernels: &'static Kernels<T>,
+}
+
+/// Memory of [`MaxPool::forward_indices`] and [`MaxPool::backward_band`] that can be used again.
+#[derive(Debug)]
+pub struct Notes<T> {
+    winners: Vec<u8>,
+    row: Vec<T>,
+    places: Vec<i64>,
+}
+
+impl<T> Default for Notes<T> {
+    fn default() -> Self {
+        Self { winners: Vec::new(), row: Vec::new(), places: Vec::new() }
+    }
 }
 
 impl<T: Element> MaxPool<T> {
@@ -91,11 +146,11 @@ impl<T: Element> MaxPool<T> {
 
     /// Rows (depth times height) of the output.
     pub fn rows(&self) -> usize {
-        self.geometry.axes[0].output * self.geometry.axes[1].output
+        output_rows(&self.geometry)
     }
 
     /// Computes `rows` of the output of one sample; `y` holds exactly these rows. The winning taps go to `winners`,
-    /// unless it is empty.
+    /// unless it is empty. A window that lies in the padding altogether gives minus infinity.
     ///
     /// # Panics
     /// Winners are asked for and the window has more than [`MaxPool::MOST_TAPS`] taps.
@@ -104,9 +159,52 @@ impl<T: Element> MaxPool<T> {
             winners.is_empty() || self.geometry.window_len() <= Self::MOST_TAPS,
             "too many taps for a byte"
         );
-        for_runs(&self.geometry, rows, |run, out, _| {
+        for_runs(&self.geometry, rows, 0..input_rows(&self.geometry), |run, out, _| {
+            if run.taps.is_empty() {
+                return y[out].fill(T::from_f64(f64::NEG_INFINITY));
+            }
             let winners = if winners.is_empty() { &mut [][..] } else { &mut winners[out.clone()] };
             self.kernels.pool(run, Pooling::Max { x, y: &mut y[out], winners });
+        });
+    }
+
+    /// As [`MaxPool::forward`], with the flat position (depth, height, width) of every winner instead of its tap; -1
+    /// for a window that lies in the padding altogether.
+    pub fn forward_indices(
+        &self,
+        x: &[T],
+        y: &mut [T],
+        indices: &mut [i64],
+        rows: Range<usize>,
+        notes: &mut Notes<T>,
+    ) {
+        let g = &self.geometry;
+        let (c, small) = (g.channels, g.window_len() <= Self::MOST_TAPS);
+        notes.places.resize(if small { g.window_len() } else { 0 }, 0);
+        let Notes { winners, places, .. } = notes;
+        for_runs(g, rows, 0..input_rows(g), |run, out, _| {
+            let (y, indices) = (&mut y[out.clone()], &mut indices[out]);
+            if run.taps.is_empty() {
+                y.fill(T::from_f64(f64::NEG_INFINITY));
+                indices.fill(-1);
+            } else if small {
+                winners.resize(y.len(), 0);
+                self.kernels.pool(run, Pooling::Max { x, y, winners });
+                run.taps.iter().for_each(|tap| places[tap.number] = (tap.at / c) as i64);
+                let outputs = indices.chunks_exact_mut(c).zip(winners.chunks_exact(c));
+                for (i, (indices, winners)) in outputs.enumerate() {
+                    let shift = (i * run.step / c) as i64;
+                    for (index, winner) in indices.iter_mut().zip(winners) {
+                        *index = places[usize::from(*winner)] + shift;
+                    }
+                }
+            } else {
+                for (i, (y, index)) in y.iter_mut().zip(indices).enumerate() {
+                    if let Some(at) = winner(run, x, i) {
+                        (*y, *index) = (x[at], (at / c) as i64);
+                    }
+                }
+            }
         });
     }
 
@@ -114,7 +212,7 @@ impl<T: Element> MaxPool<T> {
     /// gradient of a ReLU in front of the pool.
     pub fn backward(&self, dy: &[T], winners: &[u8], y: Option<&[T]>, dx: &mut [T]) {
         let store = prepare(&self.geometry, dx);
-        for_runs(&self.geometry, 0..self.rows(), |run, out, _| {
+        for_runs(&self.geometry, 0..self.rows(), 0..input_rows(&self.geometry), |run, out, _| {
             let y = y.map_or(&[][..], |y| &y[out.clone()]);
             let (dy, winners) = (&dy[out.clone()], &winners[out]);
             self.kernels.pool(run, Pooling::MaxGrad { dy, winners, y, dx, store });
@@ -123,21 +221,48 @@ impl<T: Element> MaxPool<T> {
 
     /// The same without notes of the forward pass, for windows of any size: the winner is looked for again.
     pub fn backward_from(&self, x: &[T], dy: &[T], y: Option<&[T]>, dx: &mut [T]) {
-        let c = self.geometry.channels;
         dx.fill(T::ZERO);
-        for_runs(&self.geometry, 0..self.rows(), |run, out, _| {
+        for_runs(&self.geometry, 0..self.rows(), 0..input_rows(&self.geometry), |run, out, _| {
             for (i, at) in out.enumerate() {
-                let place = |tap: &Tap| tap.at + i / c * run.step + i % c;
-                let winner = run.taps.iter().map(place).reduce(|best, other| {
-                    let wins = x[other] > x[best] || x[other].is_nan();
-                    if wins { other } else { best }
-                });
                 let passes = y.is_none_or(|y| y[at] > T::ZERO);
-                if let Some(winner) = winner.filter(|_| passes) {
+                if let Some(winner) = winner(run, x, i).filter(|_| passes) {
                     dx[winner] += dy[at];
                 }
             }
         });
+    }
+
+    /// The gradient to the rows `band` of the input of one sample, from input and output gradient; `dx` holds exactly
+    /// these rows. Windows that reach out of the band are looked at by every band they touch.
+    pub fn backward_band(&self, x: &[T], dy: &[T], dx: &mut [T], band: Range<usize>, notes: &mut Notes<T>) {
+        let g = &self.geometry;
+        let len = g.axes[2].output * g.channels;
+        let small = g.window_len() <= Self::MOST_TAPS;
+        let own = band.start * input_row_len(g)..band.end * input_row_len(g);
+        let store = prepare(g, dx);
+        if !small {
+            dx.fill(T::ZERO);
+        }
+        notes.winners.resize(len, 0);
+        notes.row.resize(len, T::ZERO);
+        for row in (0..self.rows()).filter(|&row| touches(g, row, &band)) {
+            let dy = &dy[row * len..(row + 1) * len];
+            if small {
+                self.forward(x, &mut notes.row, &mut notes.winners, row..row + 1);
+                for_runs(g, row..row + 1, band.clone(), |run, out, _| {
+                    let (dy, winners) = (&dy[out.clone()], &notes.winners[out]);
+                    self.kernels.pool(run, Pooling::MaxGrad { dy, winners, y: &[], dx, store });
+                });
+            } else {
+                for_runs(g, row..row + 1, 0..input_rows(g), |run, out, _| {
+                    for (i, at) in out.enumerate() {
+                        if let Some(winner) = winner(run, x, i).filter(|at| own.contains(at)) {
+                            dx[winner - own.start] += dy[at];
+                        }
+                    }
+                });
+            }
+        }
     }
 }
 
@@ -157,13 +282,13 @@ impl<T: Element> AveragePool<T> {
 
     /// Rows (depth times height) of the output.
     pub fn rows(&self) -> usize {
-        self.geometry.axes[0].output * self.geometry.axes[1].output
+        output_rows(&self.geometry)
     }
 
     /// Computes `rows` of the output of one sample; `y` holds exactly these rows.
     pub fn forward(&self, x: &[T], y: &mut [T], rows: Range<usize>) {
-        for_runs(&self.geometry, rows, |run, out, position| {
-            let share = self.share(run, position);
+        for_runs(&self.geometry, rows, 0..input_rows(&self.geometry), |run, out, position| {
+            let share = self.share(position);
             self.kernels.pool(run, Pooling::Average { x, y: &mut y[out], share });
         });
     }
@@ -171,8 +296,22 @@ impl<T: Element> AveragePool<T> {
     /// The gradient to the input of one sample.
     pub fn backward(&self, dy: &[T], dx: &mut [T]) {
         let store = prepare(&self.geometry, dx);
-        for_runs(&self.geometry, 0..self.rows(), |run, out, position| {
-            let share = self.share(run, position);
+        self.add_rows(dy, dx, 0..self.rows(), 0..input_rows(&self.geometry), store);
+    }
+
+    /// The gradient to the rows `band` of the input of one sample; `dx` holds exactly these rows.
+    pub fn backward_band(&self, dy: &[T], dx: &mut [T], band: Range<usize>) {
+        let g = &self.geometry;
+        let len = g.axes[2].output * g.channels;
+        let store = prepare(g, dx);
+        for row in (0..self.rows()).filter(|&row| touches(g, row, &band)) {
+            self.add_rows(&dy[row * len..(row + 1) * len], dx, row..row + 1, band.clone(), store);
+        }
+    }
+
+    fn add_rows(&self, dy: &[T], dx: &mut [T], rows: Range<usize>, band: Range<usize>, store: bool) {
+        for_runs(&self.geometry, rows, band, |run, out, position| {
+            let share = self.share(position);
             self.kernels.pool(run, Pooling::AverageGrad { dy: &dy[out], dx, share, store });
         });
     }
@@ -180,37 +319,114 @@ impl<T: Element> AveragePool<T> {
     /// One over what the sum of a window is divided by.
     ///
     /// Padding counts as far as it was asked for: the part of a window that reaches beyond it (`ceil_mode`) does not.
-    fn share(&self, run: &WindowRun<'_>, position: [usize; 3]) -> T {
-        let padded = |(axis, o): (&Axis, usize)| {
-            let room = (axis.input + axis.before + axis.after).saturating_sub(o * axis.stride);
-            room.div_ceil(axis.dilation).min(axis.kernel)
+    fn share(&self, position: [usize; 3]) -> T {
+        let elements = |(axis, o): (&Axis, usize)| {
+            if self.count_padding {
+                let room = (axis.input + axis.before + axis.after).saturating_sub(o * axis.stride);
+                room.div_ceil(axis.dilation).min(axis.kernel)
+            } else {
+                inside(axis, o).0.len()
+            }
         };
-        let count = if self.count_padding {
-            self.geometry.axes.iter().zip(position).map(padded).product()
-        } else {
-            run.taps.len()
-        };
+        let count: usize = self.geometry.axes.iter().zip(position).map(elements).product();
         T::from_f64(1.0 / count.max(1) as f64)
     }
 }
 
-/// The mean over all positions, channel by channel: global average pooling of one sample.
-pub fn global_average<T: Element>(tier: Tier, x: &[T], y: &mut [T]) {
-    let positions = x.len() / y.len().max(1);
-    y.fill(T::ZERO);
-    crate::conv::add_column_sums(tier, x, y);
-    let share = T::from_f64(1.0 / positions as f64);
-    for y in y {
-        *y = y.mul(share);
+/// Columns that a global pool does at a time, on the stack.
+const COLUMNS: usize = 64;
+/// Rows whose sum is one chain; the sums of blocks are added in double precision.
+const BLOCK: usize = 64;
+
+/// The mean over all positions of the channels `first..first + y.len()` out of `channels`: global average pooling of
+/// one sample. Channels do not depend on each other, so that they may be computed in any partition.
+pub fn global_average<T: Element>(tier: Tier, x: &[T], channels: usize, first: usize, y: &mut [T]) {
+    struct Sums<'a, T> {
+        x: &'a [T],
+        channels: usize,
+        first: usize,
+        y: &'a mut [T],
+    }
+    impl<T: Element> Job for Sums<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run(self) {
+            let n = self.y.len();
+            let mut totals = [0.0f64; COLUMNS];
+            for block in self.x.chunks(BLOCK * self.channels) {
+                let mut sums = [T::ZERO; COLUMNS];
+                for row in block.chunks_exact(self.channels) {
+                    for (sum, x) in sums[..n].iter_mut().zip(&row[self.first..self.first + n]) {
+                        *sum += *x;
+                    }
+                }
+                for (total, sum) in totals[..n].iter_mut().zip(&sums[..n]) {
+                    *total += sum.to_f64();
+                }
+            }
+            let positions = self.x.len() / self.channels;
+            for (y, total) in self.y.iter_mut().zip(&totals[..n]) {
+                *y = T::from_f64(*total / positions.max(1) as f64);
+            }
+        }
+    }
+    for (i, y) in y.chunks_mut(COLUMNS).enumerate() {
+        tier.vectorize(Sums { x, channels, first: first + i * COLUMNS, y });
     }
 }
 
-/// The gradient of [`global_average`].
-pub fn global_average_grad<T: Element>(dy: &[T], dx: &mut [T]) {
-    let share = T::from_f64(dy.len() as f64 / dx.len() as f64);
+/// The gradient of [`global_average`] to some positions (whole ones) of the input.
+pub fn global_average_grad<T: Element>(dy: &[T], positions: usize, dx: &mut [T]) {
+    let share = T::from_f64(1.0 / positions.max(1) as f64);
     for row in dx.chunks_exact_mut(dy.len().max(1)) {
         for (dx, dy) in row.iter_mut().zip(dy) {
             *dx = dy.mul(share);
+        }
+    }
+}
+
+/// The largest element over all positions, for the channels `first..first + y.len()` out of `channels`; NaN wins over
+/// everything.
+pub fn global_max<T: Element>(tier: Tier, x: &[T], channels: usize, first: usize, y: &mut [T]) {
+    struct Maxima<'a, T> {
+        x: &'a [T],
+        channels: usize,
+        first: usize,
+        y: &'a mut [T],
+    }
+    impl<T: Element> Job for Maxima<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run(self) {
+            let n = self.y.len();
+            self.y.fill(T::from_f64(f64::NEG_INFINITY));
+            for row in self.x.chunks_exact(self.channels) {
+                for (y, x) in self.y.iter_mut().zip(&row[self.first..self.first + n]) {
+                    let keep = *x <= *y || y.is_nan();
+                    *y = if keep { *y } else { *x };
+                }
+            }
+        }
+    }
+    for (i, y) in y.chunks_mut(COLUMNS).enumerate() {
+        tier.vectorize(Maxima { x, channels, first: first + i * COLUMNS, y });
+    }
+}
+
+/// The gradient of [`global_max`] of one sample: the first of the largest elements gets it, or the first NaN.
+pub fn global_max_grad<T: Element>(tier: Tier, x: &[T], dy: &[T], dx: &mut [T]) {
+    let channels = dy.len();
+    for first in (0..channels).step_by(COLUMNS) {
+        let n = COLUMNS.min(channels - first);
+        let (mut y, mut found) = ([T::ZERO; COLUMNS], [false; COLUMNS]);
+        global_max(tier, x, channels, first, &mut y[..n]);
+        for (x, dx) in x.chunks_exact(channels).zip(dx.chunks_exact_mut(channels)) {
+            for c in 0..n {
+                let x = x[first + c];
+                let wins = !found[c] && (x == y[c] || x.is_nan());
+                dx[first + c] = if wins { dy[first + c] } else { T::ZERO };
+                found[c] |= wins;
+            }
         }
     }
 }

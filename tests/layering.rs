@@ -32,6 +32,7 @@ const RULES: &[Rule] = &[
     rule("pool", &["conv", "error", "geometry", "kernels", "parallel", "rng"], &[]),
     rule("norm", &["conv", "error", "geometry", "kernels", "parallel", "rng"], &[]),
     rule("pad", &["conv", "error", "geometry", "kernels", "parallel", "rng"], &[]),
+    rule("resize", &["conv", "error", "geometry", "kernels", "parallel", "rng"], &[]),
     // Two doors to the algorithms, which do not know each other.
     rule(
         "ops",
@@ -46,6 +47,7 @@ const RULES: &[Rule] = &[
             "pad",
             "parallel",
             "pool",
+            "resize",
             "rng",
         ],
         &["ndarray"],
@@ -63,6 +65,7 @@ const RULES: &[Rule] = &[
             "pad",
             "parallel",
             "pool",
+            "resize",
             "rng",
             "storage",
         ],

@@ -14,10 +14,22 @@ __all__ = [
     "Network",
     "__version__",
     "available_tiers",
+    "average_pool",
+    "average_pool_grad",
     "derive_seed",
     "get_num_threads",
+    "global_average_pool",
+    "global_average_pool_grad",
+    "global_max_pool",
+    "global_max_pool_grad",
     "load_tensors",
+    "max_pool",
+    "max_pool_grad",
+    "pad",
+    "pad_grad",
+    "pad_output_shape",
     "permutation",
+    "pool_output_shape",
     "save_tensors",
     "set_num_threads",
     "simd_tier",
@@ -25,6 +37,11 @@ __all__ = [
 ]
 
 __version__: str
+
+_Sizes = tuple[int, ...]
+_Pairs = tuple[tuple[int, int], ...]
+_Window = tuple[_Sizes, _Sizes, str | _Pairs, _Sizes, bool]
+"""Pool size, strides, padding, dilation rate, ceil mode."""
 
 def simd_tier() -> str:
     """The instruction set in use: ``"avx512"``, ``"avx2"`` or ``"portable"``."""
@@ -43,6 +60,54 @@ def permutation(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 def derive_seed(seed: int, counter: int) -> int:
     """A new 64-bit seed from a seed and a counter."""
+
+def max_pool(
+    x: NDArray[Any], window: _Window, indices: bool, out: NDArray[Any] | None
+) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    """The maxima and, if asked for, their positions."""
+
+def max_pool_grad(
+    dy: NDArray[Any], x: NDArray[Any], window: _Window, out: NDArray[Any] | None
+) -> NDArray[Any]:
+    """The gradient of `max_pool`."""
+
+def average_pool(
+    x: NDArray[Any], window: _Window, count_include_pad: bool, out: NDArray[Any] | None
+) -> NDArray[Any]:
+    """The means."""
+
+def average_pool_grad(
+    dy: NDArray[Any],
+    input_shape: tuple[int, ...],
+    window: _Window,
+    count_include_pad: bool,
+    out: NDArray[Any] | None,
+) -> NDArray[Any]:
+    """The gradient of `average_pool`."""
+
+def pool_output_shape(input_shape: tuple[int, ...], window: _Window) -> tuple[int, ...]:
+    """The output shape of a pool, batch and channels included."""
+
+def global_max_pool(x: NDArray[Any], keepdims: bool) -> NDArray[Any]:
+    """The maximum of each channel over the whole grid."""
+
+def global_max_pool_grad(dy: NDArray[Any], x: NDArray[Any], keepdims: bool) -> NDArray[Any]:
+    """The gradient of `global_max_pool`."""
+
+def global_average_pool(x: NDArray[Any], keepdims: bool) -> NDArray[Any]:
+    """The mean of each channel over the whole grid."""
+
+def global_average_pool_grad(dy: NDArray[Any], input_shape: tuple[int, ...], keepdims: bool) -> NDArray[Any]:
+    """The gradient of `global_average_pool`."""
+
+def pad(x: NDArray[Any], padding: tuple[_Pairs, str]) -> NDArray[Any]:
+    """The array with its spatial axes extended."""
+
+def pad_grad(dy: NDArray[Any], padding: tuple[_Pairs, str]) -> NDArray[Any]:
+    """The adjoint of `pad`."""
+
+def pad_output_shape(input_shape: tuple[int, ...], padding: tuple[_Pairs, str]) -> tuple[int, ...]:
+    """The output shape of `pad`, batch and channels included."""
 
 @final
 class Network:

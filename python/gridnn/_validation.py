@@ -16,6 +16,7 @@ from typing import SupportsFloat, SupportsIndex
 Padding = str | tuple[tuple[int, int], ...]
 
 PADDING_MODES = ("zeros", "reflect", "edge", "wrap", "symmetric")
+"""What may stand beyond the border; names and results are those of `numpy.pad`."""
 
 _SEED_LIMIT = 2**64
 
@@ -177,9 +178,35 @@ def padding_mode(value: object, name: str = "padding_mode") -> str:
     return choice(value, name, PADDING_MODES)
 
 
-def pooling_padding(value: object) -> str:
-    """Returns "valid" or "same"."""
-    return choice(value.lower() if isinstance(value, str) else value, "padding", ("valid", "same"))
+def axis_pairs(value: object, rank: int, name: str) -> tuple[tuple[int, int], ...]:
+    """Returns one ``(before, after)`` pair per spatial axis, none of them negative.
+
+    An int stands for every side; one int per axis for both sides of that axis. For a single axis two ints are
+    (before, after).
+    """
+    message = (
+        f"The `{name}` argument must be an integer, {rank} integers, or {rank} pairs (before, after), one "
+        f"per spatial axis. Received {name}={value!r}."
+    )
+    if isinstance(value, (str, bytes)):
+        raise TypeError(message)
+    elements = _elements(value)
+    if elements is None:
+        elements = (value,) * rank
+    elif rank == 1 and len(elements) == 2 and all(_elements(element) is None for element in elements):
+        elements = (elements,)
+    if len(elements) != rank:
+        raise ValueError(message)
+    pairs = []
+    for element in elements:
+        sides = _elements(element)
+        if sides is None:
+            sides = (element, element)
+        numbers = [_index(side, message) for side in sides]
+        if len(numbers) != 2 or min(numbers) < 0:
+            raise ValueError(message)
+        pairs.append((numbers[0], numbers[1]))
+    return tuple(pairs)
 
 
 def sample_shape(value: object, name: str) -> tuple[int | None, ...]:

@@ -160,7 +160,7 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
-    /// Lanes where `x` is larger than `best` or NaN.
+    /// Lanes where `x` is larger than `best`, or NaN where `best` is not.
     ///
     /// # Safety
     /// See the trait.

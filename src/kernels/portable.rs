@@ -97,7 +97,7 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     }
     #[inline(always)]
     unsafe fn wins(x: Self::V, best: Self::V) -> [bool; W] {
-        std::array::from_fn(|i| x[i] > best[i] || x[i].is_nan())
+        std::array::from_fn(|i| x[i] > best[i] || x[i].is_nan() && !best[i].is_nan())
     }
     #[inline(always)]
     unsafe fn equal(a: Self::V, b: Self::V) -> [bool; W] {

@@ -31,7 +31,7 @@ pub struct WindowRun<'a> {
 #[derive(Debug)]
 pub enum Pooling<'a, T> {
     /// `y = max x`; the number of the winning tap goes to `winners` unless that is empty. The first of equals wins,
-    /// NaN wins over everything.
+    /// the first NaN wins over everything.
     Max {
         /// Input.
         x: &'a [T],

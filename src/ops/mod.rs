@@ -4,6 +4,9 @@
 //! right shape, which a function beside each operation tells. Work is cut by sample and by rows of a sample, never by
 //! the number of threads; what is not worth waking anybody up for stays on the calling thread.
 
+pub mod pad;
+pub mod pool;
+
 use ndarray::{ArrayViewMutD, CowArray, IxDyn};
 
 use crate::error::{Error, Result};

@@ -1,11 +1,14 @@
 //! NumPy arrays as slices and slices as NumPy arrays.
 
 use numpy::{
-    Element as NumpyElement, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray,
+    Element as NumpyElement, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn,
+    PyUntypedArray,
 };
 use numpy::{PyUntypedArrayMethods, ToPyArray};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
 
 use crate::engine::source::{Source, Values};
 use crate::kernels::Element;
@@ -102,4 +105,50 @@ pub(super) fn values<T: Element + NumpyElement>(
         )));
     }
     Ok(array.as_array().iter().copied().collect())
+}
+
+/// Borrows an array of one type for reading.
+pub(super) fn readable<'py, T: Element + NumpyElement>(
+    name: &str,
+    object: &Bound<'py, PyAny>,
+) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
+    let array = object
+        .cast::<PyArrayDyn<T>>()
+        .map_err(|_| PyTypeError::new_err(format!("{name}: expected an array of {}", T::NAME)))?;
+    array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+/// The array that a result goes to: `out`, or a new one of the shape.
+pub(super) fn result<'py, T: NumpyElement>(
+    py: Python<'py>,
+    out: Option<&Bound<'py, PyAny>>,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    static EMPTY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if let Some(out) = out {
+        let array = out.cast::<PyArrayDyn<T>>().map_err(|_| {
+            PyTypeError::new_err(format!("out: expected an array of {}", numpy::dtype::<T>(py)))
+        })?;
+        if array.shape() != shape {
+            let got = format!("{:?}", array.shape());
+            return Err(super::raise(crate::Error::shape("out", format!("shape {shape:?}"), got)));
+        }
+        return Ok(array.clone());
+    }
+    // NumPy's own allocator caches small blocks and asks for huge pages for large ones; and the elements are not
+    // touched twice.
+    let empty = EMPTY.import(py, "numpy", "empty")?;
+    Ok(empty.call1((PyTuple::new(py, shape)?, numpy::dtype::<T>(py)))?.cast_into::<PyArrayDyn<T>>()?)
+}
+
+/// Borrows a result for writing, while the operands are borrowed already.
+pub(super) fn writable<'py, T: NumpyElement>(
+    array: &Bound<'py, PyArrayDyn<T>>,
+) -> PyResult<PyReadwriteArrayDyn<'py, T>> {
+    array.try_readwrite().map_err(|error| {
+        PyValueError::new_err(match error {
+            numpy::BorrowError::NotWriteable => "out: expected a writeable array".to_string(),
+            _ => "out: expected an array that shares no memory with the operands".to_string(),
+        })
+    })
 }

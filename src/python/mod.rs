@@ -3,6 +3,7 @@
 mod arrays;
 mod errors;
 mod files;
+mod functional_pool;
 mod network;
 
 use numpy::{PyArray1, ToPyArray};
@@ -18,6 +19,12 @@ use errors::raise;
 mod _core {
     #[pymodule_export]
     use super::files::{load_tensors, save_tensors};
+    #[pymodule_export]
+    use super::functional_pool::{
+        average_pool, average_pool_grad, global_average_pool, global_average_pool_grad, global_max_pool,
+        global_max_pool_grad, max_pool, max_pool_grad, pad_array, pad_grad, pad_output_shape,
+        pool_output_shape,
+    };
     #[pymodule_export]
     use super::network::{Network, weight_shapes};
     use super::*;

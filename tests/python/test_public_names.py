@@ -20,7 +20,18 @@ def test_every_public_name_resolves():
 
 
 @pytest.mark.parametrize(
-    "module", ["callbacks", "errors", "initializers", "layers", "losses", "metrics", "optimizers", "trainer"]
+    "module",
+    [
+        "callbacks",
+        "errors",
+        "functional",
+        "initializers",
+        "layers",
+        "losses",
+        "metrics",
+        "optimizers",
+        "trainer",
+    ],
 )
 def test_names_listed_by_modules_exist(module):
     module = importlib.import_module(f"gridnn.{module}")

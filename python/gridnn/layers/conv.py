@@ -12,7 +12,6 @@ from gridnn.layers.base import REGISTRY, Layer, Weight
 __all__ = ["Conv1D", "Conv2D", "Conv3D"]
 
 
-
 class Convolution(Layer):
     """Slides `filters` kernels over the grid and sums products.
 

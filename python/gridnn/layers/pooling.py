@@ -48,7 +48,7 @@ class _Pooling(Layer):
         self.pool_size = _validation.axis_integers(pool_size, self.rank, "pool_size")
         strides = self.pool_size if strides is None else strides
         self.strides = _validation.axis_integers(strides, self.rank, "strides")
-        self.padding = _validation.pooling_padding(padding)
+        self.padding = _validation.convolution_padding(padding, self.rank, causal=False)
 
 
 class MaxPooling(_Pooling):

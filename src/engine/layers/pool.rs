@@ -181,14 +181,14 @@ impl<T: Element> Step<T> for GlobalStep {
 
     fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
         for (x, y) in x.chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.channels)) {
-            global_average(self.tier, x, y);
+            global_average(self.tier, x, self.channels, 0, y);
         }
     }
 
     fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
         let Backward { dy, dx: Some(dx), .. } = tensors else { return };
         for (dy, dx) in dy.chunks_exact(self.channels).zip(dx.chunks_exact_mut(self.input_len)) {
-            global_average_grad(dy, dx);
+            global_average_grad(dy, self.input_len / self.channels, dx);
         }
     }
 }

@@ -17,7 +17,7 @@ static MASK_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $width:literal, $masks:ident, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $maskload:ident, $maskstore:ident, $fma:ident, $cmp:ident, $and:ident, $add:ident, $mul:ident,
-     $blend:ident, $load_bytes:ident, $store_bytes:ident, $or:ident) => {
+     $blend:ident, $load_bytes:ident, $store_bytes:ident) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
@@ -89,7 +89,7 @@ macro_rules! lanes {
             #[inline(always)]
             unsafe fn wins(x: $v, best: $v) -> Self::Lot {
                 // SAFETY: see above.
-                unsafe { $or($cmp::<_CMP_GT_OQ>(x, best), $cmp::<_CMP_UNORD_Q>(x, x)) }
+                unsafe { $and($cmp::<_CMP_NLE_UQ>(x, best), $cmp::<_CMP_ORD_Q>(best, best)) }
             }
             #[inline(always)]
             unsafe fn equal(a: $v, b: $v) -> Self::Lot {
@@ -138,8 +138,7 @@ lanes!(
     _mm256_mul_ps,
     _mm256_blendv_ps,
     bytes_to_f32,
-    f32_to_bytes,
-    _mm256_or_ps
+    f32_to_bytes
 );
 lanes!(
     F64,
@@ -160,8 +159,7 @@ lanes!(
     _mm256_mul_pd,
     _mm256_blendv_pd,
     bytes_to_f64,
-    f64_to_bytes,
-    _mm256_or_pd
+    f64_to_bytes
 );
 
 /// `n` bytes in the low end of a register; the others are zero.

@@ -83,7 +83,7 @@ macro_rules! lanes {
             #[inline(always)]
             unsafe fn wins(x: $v, best: $v) -> Self::Lot {
                 // SAFETY: see above.
-                unsafe { $cmp::<_CMP_GT_OQ>(x, best) | $cmp::<_CMP_UNORD_Q>(x, x) }
+                unsafe { $cmp::<_CMP_NLE_UQ>(x, best) & $cmp::<_CMP_ORD_Q>(best, best) }
             }
             #[inline(always)]
             unsafe fn equal(a: $v, b: $v) -> Self::Lot {

@@ -1,0 +1,338 @@
+//! Pools over windows and over whole grids, with their gradients.
+
+use std::ops::Range;
+
+use ndarray::{ArrayViewD, ArrayViewMutD};
+
+use super::{expect_shape, in_order, join_shape, out_slice, split_shape, task_rows, workers};
+use crate::error::{Error, Result};
+use crate::geometry::{PoolGeometry, Window};
+use crate::kernels::{Element, Kernels, Tier};
+use crate::parallel::{Cut, Interrupt, Parts, for_each_part};
+use crate::pool::{self, AveragePool, MaxPool, Notes};
+
+/// A window and how outputs are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolOptions {
+    /// The window.
+    pub window: Window,
+    /// Whether a last window that reaches beyond the padding counts, if it starts inside.
+    pub ceil_mode: bool,
+}
+
+/// A pool on a batch.
+struct Batch {
+    geometry: PoolGeometry,
+    input: Vec<usize>,
+    output: Vec<usize>,
+}
+
+impl Batch {
+    fn new(input: &[usize], options: &PoolOptions) -> Result<Self> {
+        let (n, sizes, channels) = split_shape("input", input)?;
+        let geometry = PoolGeometry::rounded(&options.window, options.ceil_mode, sizes, channels)?;
+        let axes = &geometry.axes[geometry.axes.len() - sizes.len()..];
+        let outputs: Vec<usize> = axes.iter().map(|a| a.output).collect();
+        let output = join_shape(n, &outputs, channels);
+        Ok(Self { geometry, input: input.to_vec(), output })
+    }
+
+    /// Elements that the windows of all outputs see.
+    fn work(&self) -> usize {
+        let outputs: usize = self.output.iter().product();
+        outputs.saturating_mul(self.geometry.window_len())
+    }
+
+    /// Rows (depth times height) of the output, and how many make a task.
+    fn output_task(&self) -> (usize, usize) {
+        let axes = &self.geometry.axes;
+        let rows = axes[0].output * axes[1].output;
+        (rows, task_rows(rows, axes[2].output * self.geometry.channels * self.geometry.window_len()))
+    }
+
+    /// Rows of the input, and how many make a task of the gradient.
+    fn input_task(&self) -> (usize, usize) {
+        let axes = &self.geometry.axes;
+        let rows = axes[0].input * axes[1].input;
+        let work = self.geometry.output_len().saturating_mul(self.geometry.window_len());
+        (rows, task_rows(rows, axes[2].input * self.geometry.channels + work / rows.max(1)))
+    }
+}
+
+/// The shape of a pool's output.
+///
+/// # Errors
+/// The window does not fit.
+pub fn pool_output_shape(input: &[usize], options: &PoolOptions) -> Result<Vec<usize>> {
+    Batch::new(input, options).map(|batch| batch.output)
+}
+
+/// Max-pools `x` into `y`; the flat position (depth, height, width) of every winner goes to `indices`, -1 where a
+/// window lies in the padding altogether.
+///
+/// # Shapes
+/// `x` is `(n, sizes, c)`; `y` and `indices` are [`pool_output_shape`].
+///
+/// # Errors
+/// Another shape, or an interrupt.
+pub fn max_pool<T: Element>(
+    x: &ArrayViewD<'_, T>,
+    options: &PoolOptions,
+    mut y: ArrayViewMutD<'_, T>,
+    indices: Option<ArrayViewMutD<'_, i64>>,
+    interrupt: Interrupt<'_>,
+) -> Result<()> {
+    let batch = Batch::new(x.shape(), options)?;
+    let y = out_slice("out", &mut y, &batch.output)?;
+    let x = in_order(x);
+    let x = x.as_slice().unwrap_or_default();
+    if y.is_empty() {
+        return Ok(());
+    }
+    let (rows, piece) = batch.output_task();
+    let (sample, row) = (batch.geometry.output_len(), batch.geometry.output_len() / rows);
+    let x_len = batch.geometry.input_len();
+    let pool = MaxPool::new(batch.geometry.clone(), Kernels::of(Tier::current()?));
+    let cut = Cut::new(y, sample, piece * row);
+    let pieces = cut.pieces();
+    let place = |task: usize, len: usize| {
+        let first = task % pieces * piece;
+        (&x[task / pieces * x_len..][..x_len], first..first + len / row)
+    };
+    let workers = workers(batch.work());
+    let Some(mut indices) = indices else {
+        return for_each_part(cut, workers, interrupt, &|task, _, y| {
+            let (x, rows) = place(task, y.len());
+            pool.forward(x, y, &mut [], rows);
+        });
+    };
+    let indices = out_slice("indices", &mut indices, &batch.output)?;
+    for_each_part(
+        (cut, Cut::new(indices, sample, piece * row)),
+        workers,
+        interrupt,
+        &|task, _, (y, indices)| {
+            let (x, rows) = place(task, y.len());
+            pool.forward_indices(x, y, indices, rows, &mut Notes::default());
+        },
+    )
+}
+
+/// What computes the gradient to some rows of a sample: `(sample, rows, gradient)`.
+type BandTask<'a, T> = &'a (dyn Fn(usize, Range<usize>, &mut [T]) + Sync);
+
+/// Runs a task for all bands of all samples.
+fn for_bands<T: Element>(
+    batch: &Batch,
+    dx: &mut [T],
+    interrupt: Interrupt<'_>,
+    task: BandTask<'_, T>,
+) -> Result<()> {
+    if dx.is_empty() {
+        return Ok(());
+    }
+    let (rows, piece) = batch.input_task();
+    let sample = batch.geometry.input_len();
+    let row = sample / rows;
+    let cut = Cut::new(dx, sample, piece * row);
+    let pieces = cut.pieces();
+    for_each_part(cut, workers(batch.work()), interrupt, &|i, _, dx| {
+        let first = i % pieces * piece;
+        task(i / pieces, first..first + dx.len() / row, dx);
+    })
+}
+
+/// The gradient of `<dy, max_pool(x)>` to `x`: every element of `dy` goes to the winner of its window.
+///
+/// # Shapes
+/// `x` and `dx` are `(n, sizes, c)`; `dy` is [`pool_output_shape`].
+///
+/// # Errors
+/// Another shape, or an interrupt.
+pub fn max_pool_grad<T: Element>(
+    dy: &ArrayViewD<'_, T>,
+    x: &ArrayViewD<'_, T>,
+    options: &PoolOptions,
+    mut dx: ArrayViewMutD<'_, T>,
+    interrupt: Interrupt<'_>,
+) -> Result<()> {
+    let batch = Batch::new(x.shape(), options)?;
+    expect_shape("dy", &batch.output, dy.shape())?;
+    let dx = out_slice("out", &mut dx, &batch.input)?;
+    let (x, dy) = (in_order(x), in_order(dy));
+    let (x, dy) = (x.as_slice().unwrap_or_default(), dy.as_slice().unwrap_or_default());
+    let (x_len, y_len) = (batch.geometry.input_len(), batch.geometry.output_len());
+    let pool = MaxPool::new(batch.geometry.clone(), Kernels::of(Tier::current()?));
+    for_bands(&batch, dx, interrupt, &|sample, band, dx| {
+        let (x, dy) = (&x[sample * x_len..][..x_len], &dy[sample * y_len..][..y_len]);
+        pool.backward_band(x, dy, dx, band, &mut Notes::default());
+    })
+}
+
+/// Average-pools `x` into `y`; `count_padding` says whether sums are divided by the elements of the window or by those
+/// inside the input.
+///
+/// # Shapes
+/// As [`max_pool`].
+///
+/// # Errors
+/// Another shape, or an interrupt.
+pub fn average_pool<T: Element>(
+    x: &ArrayViewD<'_, T>,
+    options: &PoolOptions,
+    count_padding: bool,
+    mut y: ArrayViewMutD<'_, T>,
+    interrupt: Interrupt<'_>,
+) -> Result<()> {
+    let batch = Batch::new(x.shape(), options)?;
+    let y = out_slice("out", &mut y, &batch.output)?;
+    let x = in_order(x);
+    let x = x.as_slice().unwrap_or_default();
+    if y.is_empty() {
+        return Ok(());
+    }
+    let (rows, piece) = batch.output_task();
+    let (sample, row) = (batch.geometry.output_len(), batch.geometry.output_len() / rows);
+    let x_len = batch.geometry.input_len();
+    let pool = AveragePool::new(batch.geometry.clone(), count_padding, Kernels::of(Tier::current()?));
+    let cut = Cut::new(y, sample, piece * row);
+    let pieces = cut.pieces();
+    for_each_part(cut, workers(batch.work()), interrupt, &|task, _, y| {
+        let first = task % pieces * piece;
+        let rows = first..first + y.len() / row;
+        pool.forward(&x[task / pieces * x_len..][..x_len], y, rows);
+    })
+}
+
+/// The gradient of `<dy, average_pool(x)>` to `x`.
+///
+/// # Shapes
+/// As [`max_pool_grad`].
+///
+/// # Errors
+/// Another shape, or an interrupt.
+pub fn average_pool_grad<T: Element>(
+    dy: &ArrayViewD<'_, T>,
+    options: &PoolOptions,
+    count_padding: bool,
+    mut dx: ArrayViewMutD<'_, T>,
+    interrupt: Interrupt<'_>,
+) -> Result<()> {
+    let batch = Batch::new(dx.shape(), options)?;
+    expect_shape("dy", &batch.output, dy.shape())?;
+    let dx = out_slice("out", &mut dx, &batch.input)?;
+    let dy = in_order(dy);
+    let dy = dy.as_slice().unwrap_or_default();
+    let y_len = batch.geometry.output_len();
+    let pool = AveragePool::new(batch.geometry.clone(), count_padding, Kernels::of(Tier::current()?));
+    for_bands(&batch, dx, interrupt, &|sample, band, dx| {
+        pool.backward_band(&dy[sample * y_len..][..y_len], dx, band);
+    })
+}
+
+/// What a pool over the whole grid yields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Global {
+    /// The largest element of each channel.
+    Max,
+    /// Their mean.
+    Average,
+}
+
+/// Batch, positions and channels of the input of a global pool.
+fn positions(shape: &[usize]) -> Result<(usize, usize, usize)> {
+    let (n, sizes, channels) = split_shape("input", shape)?;
+    let positions: usize = sizes.iter().product();
+    if positions == 0 {
+        return Err(Error::shape(
+            "input",
+            "at least one element along every spatial axis",
+            format!("{shape:?}"),
+        ));
+    }
+    Ok((n, positions, channels))
+}
+
+/// The shape of a global pool's output: `(n, c)`, with `keepdims` `(n, 1.., c)`.
+///
+/// # Errors
+/// There is nothing to pool.
+pub fn global_output_shape(input: &[usize], keepdims: bool) -> Result<Vec<usize>> {
+    let (n, _, channels) = positions(input)?;
+    let ones = if keepdims { input.len() - 2 } else { 0 };
+    Ok(join_shape(n, &vec![1; ones], channels))
+}
+
+/// Channels of a task of a global pool: a few cache lines of every position.
+const TASK_CHANNELS: usize = 64;
+
+/// Pools each channel of each sample over the whole grid.
+///
+/// # Shapes
+/// `x` is `(n, sizes, c)`; `y` is [`global_output_shape`].
+///
+/// # Errors
+/// Another shape, or an interrupt.
+pub fn global_pool<T: Element>(
+    kind: Global,
+    x: &ArrayViewD<'_, T>,
+    keepdims: bool,
+    mut y: ArrayViewMutD<'_, T>,
+    interrupt: Interrupt<'_>,
+) -> Result<()> {
+    let (_, positions, channels) = positions(x.shape())?;
+    let y = out_slice("out", &mut y, &global_output_shape(x.shape(), keepdims)?)?;
+    let x = in_order(x);
+    let x = x.as_slice().unwrap_or_default();
+    let (tier, sample) = (Tier::current()?, positions * channels);
+    let cut = Cut::new(y, channels, TASK_CHANNELS);
+    let pieces = cut.pieces();
+    for_each_part(cut, workers(x.len()), interrupt, &|task, _, y| {
+        let x = &x[task / pieces * sample..][..sample];
+        let first = task % pieces * TASK_CHANNELS;
+        match kind {
+            Global::Max => pool::global_max(tier, x, channels, first, y),
+            Global::Average => pool::global_average(tier, x, channels, first, y),
+        }
+    })
+}
+
+/// The gradient of `<dy, global_pool(x)>` to `x`, which only maxima look at: the first of the largest gets it.
+///
+/// # Shapes
+/// `x` and `dx` are `(n, sizes, c)`; `dy` is [`global_output_shape`].
+///
+/// # Errors
+/// Another shape, or an interrupt.
+pub fn global_pool_grad<T: Element>(
+    dy: &ArrayViewD<'_, T>,
+    x: Option<&ArrayViewD<'_, T>>,
+    keepdims: bool,
+    mut dx: ArrayViewMutD<'_, T>,
+    interrupt: Interrupt<'_>,
+) -> Result<()> {
+    let shape = dx.shape().to_vec();
+    let (_, positions, channels) = positions(&shape)?;
+    expect_shape("dy", &global_output_shape(&shape, keepdims)?, dy.shape())?;
+    let dx = out_slice("out", &mut dx, &shape)?;
+    let dy = in_order(dy);
+    let dy = dy.as_slice().unwrap_or_default();
+    let (tier, sample, workers) = (Tier::current()?, positions * channels, workers(dx.len()));
+    let Some(x) = x else {
+        let piece = task_rows(positions, channels);
+        let cut = Cut::new(dx, sample, piece * channels);
+        let pieces = cut.pieces();
+        return for_each_part(cut, workers, interrupt, &|task, _, dx| {
+            pool::global_average_grad(&dy[task / pieces * channels..][..channels], positions, dx);
+        });
+    };
+    expect_shape("x", &shape, x.shape())?;
+    let x = in_order(x);
+    let x = x.as_slice().unwrap_or_default();
+    let cut = Cut::new(dx, sample, sample);
+    debug_assert_eq!(cut.count(), shape[0]);
+    for_each_part(cut, workers, interrupt, &|task, _, dx| {
+        let (x, dy) = (&x[task * sample..][..sample], &dy[task * channels..][..channels]);
+        pool::global_max_grad(tier, x, dy, dx);
+    })
+}
