@@ -44,8 +44,21 @@ pub fn save(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String,
             .map_err(|error| format_error(path, format!("tensor {name}: {error}")))?;
         views.push((name.as_str(), view));
     }
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| format_error(path, error))?;
+    let mut bytes =
+        safetensors::serialize(views, Some(metadata)).map_err(|error| format_error(path, error))?;
+    sort_header(&mut bytes).map_err(|error| format_error(path, error))?;
     write_atomically(path, &bytes).map_err(|error| io_error(path, &error))
+}
+
+/// Sorts the entries of the header, which a hash map has put into another order in every process: the same model
+/// shall give the same bytes.
+fn sort_header(bytes: &mut [u8]) -> serde_json::Result<()> {
+    let Some((len, rest)) = bytes.split_first_chunk_mut::<8>() else { return Ok(()) };
+    let header = &mut rest[..u64::from_le_bytes(*len) as usize];
+    // An object of serde_json is a sorted map. Only the order changes, so the length stays.
+    let sorted = serde_json::to_vec(&serde_json::from_slice::<serde_json::Value>(header)?)?;
+    header[..sorted.len()].copy_from_slice(&sorted);
+    Ok(())
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -118,6 +131,23 @@ mod tests {
         save(&path, &tensors, metadata.clone()).unwrap();
         assert_eq!(load(&path).unwrap(), (tensors, metadata));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn the_same_contents_are_the_same_bytes() {
+        let path = folder("order").join("x.gridnn");
+        let (mut tensors, _) = example();
+        tensors.push(("a/\"quoted\" \u{e4}".to_string(), tensors[0].1.clone()));
+        let mut files = std::collections::HashSet::new();
+        for _ in 0..8 {
+            // Each map has a hash function of its own.
+            let metadata: HashMap<_, _> =
+                (0..8).map(|i| (format!("key {i}"), format!("{{\"value\": \"{i}\\n\"}}"))).collect();
+            save(&path, &tensors, metadata.clone()).unwrap();
+            assert_eq!(load(&path).unwrap().1, metadata);
+            files.insert(fs::read(&path).unwrap());
+        }
+        assert_eq!(files.len(), 1);
     }
 
     #[test]

@@ -127,20 +127,20 @@ def test_train_learns_and_saves(capsys, striped, tmp_path):
     assert f"{result['accuracy']:.2%}" == accuracy[0].split()[-1]
 
 
-def test_any_number_of_threads_writes_the_same_weights(striped, tmp_path):
-    models = []
+def test_any_number_of_threads_writes_the_same_file(striped, tmp_path):
+    files = set()
     for threads in ("1", "2", "3"):
         out = tmp_path / f"{threads}.gridnn"
         arguments = ["--epochs", "2", "--batch-size", "48", "--threads", threads, "--seed", "5"]
         assert main(["train", "--data", str(striped), "--out", str(out), *arguments]) == 0
-        models.append([weights.tobytes() for weights in gn.load_model(out).get_weights()])
-    assert models[0] == models[1] == models[2]
+        files.add(out.read_bytes())
+    assert len(files) == 1
 
 
 @pytest.mark.slow
 def test_fashion_mnist_reaches_ninety_percent(data_folder, tmp_path):
     command = [sys.executable, "-m", "gridnn", "train", "--data", data_folder / "fashion-mnist"]
-    outputs, weights = [], []
+    outputs, files = [], set()
     for threads in (1, 2):
         out = tmp_path / f"{threads}.gridnn"
         outputs.append(
@@ -152,9 +152,9 @@ def test_fashion_mnist_reaches_ninety_percent(data_folder, tmp_path):
                 check=True,
             ).stdout
         )
-        weights.append([array.tobytes() for array in gn.load_model(out).get_weights()])
+        files.add(out.read_bytes())
     for output in outputs:
         accuracy = re.search(r"test accuracy (\d+\.\d\d)%", output)
         assert accuracy
         assert float(accuracy[1]) >= 90
-    assert weights[0] == weights[1]
+    assert len(files) == 1
