@@ -109,6 +109,12 @@ def _positive(text: str) -> int:
     return value
 
 
+def _threads() -> str:
+    """The number of threads in words."""
+    count = gn.get_num_threads()
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
 def _info(_: argparse.Namespace) -> None:
     """Prints what a bug report should contain."""
     print(f"gridnn   {gn.__version__}")
@@ -121,7 +127,7 @@ def _info(_: argparse.Namespace) -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     """Trains on the digits of the package and shows how it reads scans it has not seen."""
     (x, y), (xt, yt) = gn.datasets.digits()
-    print(f"gridnn {gn.__version__}, tier {gn.simd_tier()}, {gn.get_num_threads()} threads")
+    print(f"gridnn {gn.__version__}, tier {gn.simd_tier()}, {_threads()}")
     print(f"Training on {len(x)} scans of handwritten digits; {len(xt)} more are held out.\n")
     model = gn.Sequential(
         [
@@ -214,6 +220,6 @@ def _train(arguments: argparse.Namespace) -> None:
     seconds = (time.perf_counter() - start) / arguments.epochs
     result = model.evaluate(xt, yt, verbose=0, return_dict=True)
     model.save(arguments.out)
-    print(f"{seconds:.1f} s an epoch on {gn.get_num_threads()} threads, tier {gn.simd_tier()}")
+    print(f"{seconds:.1f} s an epoch on {_threads()}, tier {gn.simd_tier()}")
     print(f"test accuracy {result['accuracy']:.2%}, test loss {result['loss']:.4f}")
     print(f"saved as {arguments.out}")
