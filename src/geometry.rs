@@ -192,6 +192,14 @@ pub struct Window {
 }
 
 impl Window {
+    /// Output size of a window with one axis.
+    ///
+    /// # Errors
+    /// As [`Window::place`].
+    pub fn output(&self, input: usize) -> Result<usize> {
+        Ok(self.place(&[input])?[AXES - 1].output)
+    }
+
     /// Places the window on an input of the same rank (1 to 3); leading axes of size 1 are added.
     ///
     /// # Errors

@@ -44,8 +44,13 @@ pub struct LayerSpec {
 #[serde(tag = "class_name", content = "config")]
 #[expect(missing_docs, reason = "the names are Keras'")]
 pub enum LayerKind {
-    Input { shape: Vec<Size> },
-    Rescaling { scale: f64, offset: f64 },
+    Input {
+        shape: Vec<Size>,
+    },
+    Rescaling {
+        scale: f64,
+        offset: f64,
+    },
     Conv1D(ConvSpec),
     Conv2D(ConvSpec),
     Conv3D(ConvSpec),
@@ -55,15 +60,86 @@ pub enum LayerKind {
     AveragePooling1D(PoolSpec),
     AveragePooling2D(PoolSpec),
     AveragePooling3D(PoolSpec),
-    GlobalAveragePooling1D { keepdims: bool },
-    GlobalAveragePooling2D { keepdims: bool },
-    GlobalAveragePooling3D { keepdims: bool },
+    GlobalAveragePooling1D {
+        keepdims: bool,
+    },
+    GlobalAveragePooling2D {
+        keepdims: bool,
+    },
+    GlobalAveragePooling3D {
+        keepdims: bool,
+    },
+    GlobalMaxPooling1D {
+        keepdims: bool,
+    },
+    GlobalMaxPooling2D {
+        keepdims: bool,
+    },
+    GlobalMaxPooling3D {
+        keepdims: bool,
+    },
+    ZeroPadding1D {
+        padding: Vec<(usize, usize)>,
+    },
+    ZeroPadding2D {
+        padding: Vec<(usize, usize)>,
+    },
+    ZeroPadding3D {
+        padding: Vec<(usize, usize)>,
+    },
+    Padding1D {
+        padding: Vec<(usize, usize)>,
+        mode: PaddingMode,
+    },
+    Padding2D {
+        padding: Vec<(usize, usize)>,
+        mode: PaddingMode,
+    },
+    Padding3D {
+        padding: Vec<(usize, usize)>,
+        mode: PaddingMode,
+    },
+    Cropping1D {
+        cropping: Vec<(usize, usize)>,
+    },
+    Cropping2D {
+        cropping: Vec<(usize, usize)>,
+    },
+    Cropping3D {
+        cropping: Vec<(usize, usize)>,
+    },
+    UpSampling1D {
+        size: Vec<usize>,
+        #[serde(default)]
+        interpolation: Interpolation,
+    },
+    UpSampling2D {
+        size: Vec<usize>,
+        #[serde(default)]
+        interpolation: Interpolation,
+    },
+    UpSampling3D {
+        size: Vec<usize>,
+        #[serde(default)]
+        interpolation: Interpolation,
+    },
     Flatten {},
     Dense(DenseSpec),
-    Activation { activation: String },
-    ReLU { max_value: Option<f64>, negative_slope: f64, threshold: f64 },
-    Softmax { axis: isize },
-    Dropout { rate: f64, seed: Option<u64> },
+    Activation {
+        activation: String,
+    },
+    ReLU {
+        max_value: Option<f64>,
+        negative_slope: f64,
+        threshold: f64,
+    },
+    Softmax {
+        axis: isize,
+    },
+    Dropout {
+        rate: f64,
+        seed: Option<u64>,
+    },
 }
 
 /// Configuration of a convolution.
@@ -105,6 +181,8 @@ pub struct PoolSpec {
     pub padding: Padding,
     #[serde(default)]
     pub count_include_pad: bool,
+    #[serde(default)]
+    pub ceil_mode: bool,
 }
 
 impl PoolSpec {
@@ -117,6 +195,16 @@ impl PoolSpec {
             padding: self.padding.clone(),
         }
     }
+}
+
+/// How an upsampled grid is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub enum Interpolation {
+    #[default]
+    Nearest,
+    Bilinear,
 }
 
 /// Configuration of a dense layer.

@@ -86,6 +86,7 @@ def pools():
     maxima = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
     means = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
     overall = (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D)
+    top = (layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D)
     for rank in (1, 2, 3):
         n = spatial(rank, 6)
         halves, ups = (*(s // 2 for s in n), 2), (*(-(-s // 2) for s in n), 2)
@@ -95,8 +96,37 @@ def pools():
         yield Case(means[rank - 1], {"pool_size": 2}, (*n, 2), halves)
         yield Case(means[rank - 1], overlapping, (*n, 2), ups)
         yield Case(means[rank - 1], {**overlapping, "count_include_pad": True}, (*n, 2), ups)
-        yield Case(overall[rank - 1], {}, (*n, 3), (3,))
-        yield Case(overall[rank - 1], {"keepdims": True}, (*n, 3), (*[1] * rank, 3))
+        pairs = {"pool_size": 3, "strides": 2, "padding": [(1, 0)] * rank, "ceil_mode": True}
+        rounded = (*((s - 1) // 2 + 1 if s % 2 else s // 2 for s in n), 2)
+        yield Case(maxima[rank - 1], pairs, (*n, 2), rounded)
+        yield Case(means[rank - 1], pairs, (*n, 2), rounded)
+        yield Case(means[rank - 1], {**pairs, "count_include_pad": True}, (*n, 2), rounded)
+        for cls in (overall[rank - 1], top[rank - 1]):
+            yield Case(cls, {}, (*n, 3), (3,))
+            yield Case(cls, {"keepdims": True}, (*n, 3), (*[1] * rank, 3))
+
+
+def regrids():
+    zeros = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
+    borders = (layers.Padding1D, layers.Padding2D, layers.Padding3D)
+    crops = (layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
+    ups = (layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
+    for rank in (1, 2, 3):
+        n = spatial(rank, 4)
+        yield Case(zeros[rank - 1], {}, (*n, 2), (*(s + 2 for s in n), 2))
+        yield Case(zeros[rank - 1], {"padding": [(0, 2)] * rank}, (*n, 2), (*(s + 2 for s in n), 2))
+        for mode in ("zeros", "reflect", "edge", "wrap", "symmetric"):
+            options = {"padding": [(1, 6)] * rank, "mode": mode}
+            yield Case(borders[rank - 1], options, (*n, 2), (*(s + 7 for s in n), 2))
+        yield Case(crops[rank - 1], {"cropping": [(1, 0)] * rank}, (*n, 2), (*(s - 1 for s in n), 2))
+        size = tuple(range(2, 2 + rank))
+        larger = (*(s * f for s, f in zip(n, size, strict=True)), 2)
+        yield Case(ups[rank - 1], {"size": size}, (*n, 2), larger)
+    yield Case(layers.Cropping2D, {}, (3, 4, 2), (3, 4, 2))
+    for size in (2, (3, 1)):
+        larger = (6, 8, 2) if size == 2 else (9, 4, 2)
+        yield Case(layers.UpSampling2D, {"size": size, "interpolation": "bilinear"}, (3, 4, 2), larger)
+    yield Case(layers.UpSampling2D, {"size": (2, 5), "interpolation": "bilinear"}, (1, 2, 2), (2, 10, 2))
 
 
 def others():
@@ -112,7 +142,7 @@ def others():
     yield Case(layers.Rescaling, {"scale": 0.5, "offset": -1.0}, (3, 2), (3, 2))
 
 
-CASES = [*convolutions(), *pools(), *others()]
+CASES = [*convolutions(), *pools(), *regrids(), *others()]
 each_layer = pytest.mark.parametrize("case", CASES, ids=str)
 
 

@@ -93,8 +93,31 @@ def test_canonical_arguments():
     assert layers.Activation("swish").activation == "silu"
 
 
+def test_forms_of_padding():
+    assert layers.ZeroPadding1D().padding == ((1, 1),)
+    assert layers.ZeroPadding1D((1, 2)).padding == ((1, 2),)
+    assert layers.ZeroPadding1D([(1, 2)]).padding == ((1, 2),)
+    assert layers.ZeroPadding2D((1, 2)).padding == ((1, 1), (2, 2))
+    assert layers.ZeroPadding2D(((1, 2), (3, 4))).padding == ((1, 2), (3, 4))
+    assert layers.ZeroPadding3D(np.array([1, 2, 3])).padding == ((1, 1), (2, 2), (3, 3))
+    assert layers.Cropping1D().cropping == ((1, 1),)
+    assert layers.Cropping2D().cropping == ((0, 0), (0, 0))
+    assert layers.Cropping3D().cropping == ((1, 1), (1, 1), (1, 1))
+    assert layers.Padding2D(2, "wrap").padding == ((2, 2), (2, 2))
+    assert layers.UpSampling2D((2, 3)).size == (2, 3)
+    assert layers.MaxPooling2D(3, padding=1, ceil_mode=True).padding == ((1, 1), (1, 1))
+
+
+def test_a_grid_without_elements_is_an_error():
+    with pytest.raises(gn.errors.ShapeError, match="cropping2d"):
+        gn.Sequential([gn.Input((3, 2, 1)), layers.Cropping2D(1)])
+    with pytest.raises(gn.errors.ShapeError, match="max_pooling1d"):
+        gn.Sequential([gn.Input((2, 1)), layers.MaxPooling1D(5, 1, ceil_mode=True)])
+
+
 def test_aliases_are_the_same_classes():
     for rank in "123":
+        assert getattr(layers, f"GlobalMaxPool{rank}D") is getattr(layers, f"GlobalMaxPooling{rank}D")
         assert getattr(layers, f"MaxPool{rank}D") is getattr(layers, f"MaxPooling{rank}D")
         assert getattr(layers, f"AvgPool{rank}D") is getattr(layers, f"AveragePooling{rank}D")
         assert getattr(layers, f"GlobalAvgPool{rank}D") is getattr(layers, f"GlobalAveragePooling{rank}D")
@@ -108,6 +131,15 @@ def test_aliases_are_the_same_classes():
         lambda: layers.MaxPooling2D(0),
         lambda: layers.MaxPooling1D((1, 2)),
         lambda: layers.AveragePooling2D(2, padding="causal"),
+        lambda: layers.MaxPooling1D(2, padding="causal"),
+        lambda: layers.MaxPooling2D(2, padding=[(1, 1)]),
+        lambda: layers.ZeroPadding2D(-1),
+        lambda: layers.ZeroPadding2D((1, 2, 3)),
+        lambda: layers.ZeroPadding1D([(1, 2, 3)]),
+        lambda: layers.Padding2D(1, "mirror"),
+        lambda: layers.Cropping3D((1, 2)),
+        lambda: layers.UpSampling2D(0),
+        lambda: layers.UpSampling2D(2, "cubic"),
         lambda: layers.Dropout(1.5),
         lambda: layers.Dropout(-0.1),
         lambda: layers.Dropout(float("nan")),
@@ -132,6 +164,13 @@ def test_bad_values(make):
         lambda: layers.Dense("10"),
         lambda: layers.Dense(2.5),
         lambda: layers.AveragePooling2D(),
+        lambda: layers.MaxPooling2D(2, ceil_mode=1),
+        lambda: layers.GlobalMaxPooling2D(keepdims=1),
+        lambda: layers.ZeroPadding2D(1.5),
+        lambda: layers.ZeroPadding1D("1"),
+        lambda: layers.Cropping2D(None),
+        lambda: layers.UpSampling3D(2.0),
+        lambda: layers.UpSampling1D(2, interpolation="bilinear"),
         lambda: layers.Dropout("0.5"),
         lambda: layers.Dropout(None),
         lambda: layers.Rescaling("1"),

@@ -58,18 +58,54 @@ def convolution(x, kernel, bias=None, *, strides, padding, padding_mode="zeros",
     return y if bias is None else y + bias
 
 
-def max_pooling(x, pool_size, strides, padding):
+def pool_taps(x, pool_size, strides, padding, ceil_mode, fill):
+    """Taps of a pool; `ceil_mode` extends the input until rounding down counts every window."""
     ones = [1] * len(pool_size)
-    return np.max([values for _, values in windows(x, pool_size, strides, ones, padding, -np.inf)], axis=0)
+    pairs = all_pads(x.shape[1:-1], pool_size, strides, ones, padding)
+    if ceil_mode:
+        for a, (n, k, s) in enumerate(zip(x.shape[1:-1], pool_size, strides, strict=True)):
+            before, after = pairs[a]
+            out = -(-(n + before + after - k) // s) + 1
+            out -= (out - 1) * s >= n + before
+            pairs[a] = (before, max((out - 1) * s + k - n - before, 0))
+            assert (n + sum(pairs[a]) - k) // s + 1 == out
+    return [values for _, values in windows(x, pool_size, strides, ones, pairs, fill)]
 
 
-def average_pooling(x, pool_size, strides, padding, count_include_pad):
-    ones = [1] * len(pool_size)
-    total = sum(values for _, values in windows(x, pool_size, strides, ones, padding, 0.0))
+def max_pooling(x, pool_size, strides, padding, ceil_mode):
+    return np.max(pool_taps(x, pool_size, strides, padding, ceil_mode, -np.inf), axis=0)
+
+
+def average_pooling(x, pool_size, strides, padding, count_include_pad, ceil_mode):
+    taps = (pool_size, strides, padding, ceil_mode, 0.0)
+    there = np.ones_like(x)
     if count_include_pad:
-        return total / math.prod(pool_size)
-    there = sum(values for _, values in windows(np.ones_like(x), pool_size, strides, ones, padding, 0.0))
-    return total / there
+        # Padding counts; what rounding up adds behind it does not.
+        pairs = all_pads(x.shape[1:-1], pool_size, strides, [1] * len(pool_size), padding)
+        whole = np.ones(
+            (len(x), *(n + sum(pair) for n, pair in zip(x.shape[1:-1], pairs, strict=True)), x.shape[-1])
+        )
+        rounded = pool_taps(x, *taps)[0].shape
+        extra = [
+            max((o - 1) * s + k - n, 0)
+            for o, s, k, n in zip(rounded[1:-1], strides, pool_size, whole.shape[1:-1], strict=True)
+        ]
+        there = windows(whole, pool_size, strides, [1] * len(pool_size), [(0, e) for e in extra], 0.0)
+        return sum(pool_taps(x, *taps)) / sum(values for _, values in there)
+    return sum(pool_taps(x, *taps)) / sum(pool_taps(there, *taps))
+
+
+def upsampling(x, size, interpolation="nearest"):
+    for a, factor in enumerate(size):
+        n = x.shape[a + 1]
+        if interpolation == "nearest":
+            x = x.repeat(factor, axis=a + 1)
+            continue
+        place = np.clip((np.arange(n * factor) + 0.5) / factor - 0.5, 0, n - 1)
+        low = np.minimum(np.floor(place).astype(int), max(n - 2, 0))
+        weight = (place - low).reshape([-1 if b == a + 1 else 1 for b in range(x.ndim)])
+        x = x.take(low, a + 1) * (1 - weight) + x.take(np.minimum(low + 1, n - 1), a + 1) * weight
+    return x
 
 
 def softmax(x, axis=-1):
@@ -109,12 +145,22 @@ def layer(description, weights, x):
         y = x @ weights[0] + (weights[1] if config["use_bias"] else 0)
         return ACTIVATIONS[config["activation"]](y)
     if kind.startswith("MaxPooling"):
-        return max_pooling(x, config["pool_size"], config["strides"], config["padding"])
+        names = ("pool_size", "strides", "padding", "ceil_mode")
+        return max_pooling(x, *(config[name] for name in names))
     if kind.startswith("AveragePooling"):
-        names = ("pool_size", "strides", "padding", "count_include_pad")
+        names = ("pool_size", "strides", "padding", "count_include_pad", "ceil_mode")
         return average_pooling(x, *(config[name] for name in names))
-    if kind.startswith("GlobalAveragePooling"):
-        return x.mean(axis=tuple(range(1, x.ndim - 1)), keepdims=config["keepdims"])
+    if kind.startswith("Global"):
+        reduce = np.max if "Max" in kind else np.mean
+        return reduce(x, axis=tuple(range(1, x.ndim - 1)), keepdims=config["keepdims"])
+    if kind.startswith(("ZeroPadding", "Padding")):
+        mode = config.get("mode", "zeros")
+        return np.pad(x, [(0, 0), *config["padding"], (0, 0)], mode="constant" if mode == "zeros" else mode)
+    if kind.startswith("Cropping"):
+        inner = (slice(a, n - b) for n, (a, b) in zip(x.shape[1:-1], config["cropping"], strict=True))
+        return x[(slice(None), *inner)]
+    if kind.startswith("UpSampling"):
+        return upsampling(x, config["size"], config.get("interpolation", "nearest"))
     if kind == "Activation":
         return ACTIVATIONS[config["activation"]](x)
     if kind == "ReLU":

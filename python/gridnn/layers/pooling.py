@@ -1,4 +1,4 @@
-"""Pooling: maxima and means over windows, and means over whole grids."""
+"""Pooling: maxima and means over windows and over whole grids."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ __all__ = [
     "GlobalAvgPool1D",
     "GlobalAvgPool2D",
     "GlobalAvgPool3D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPool3D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",
@@ -34,14 +40,15 @@ class _Pooling(Layer):
     """What window pools share: their window, its stride and its padding."""
 
     rank: ClassVar[int]
-    config_fields: ClassVar[tuple[str, ...]] = ("pool_size", "strides", "padding")
+    config_fields: ClassVar[tuple[str, ...]] = ("pool_size", "strides", "padding", "ceil_mode")
 
     def __init__(
         self,
         pool_size: int | Sequence[int],
         strides: int | Sequence[int] | None,
-        padding: str,
+        padding: str | int | Sequence[Sequence[int]],
         *,
+        ceil_mode: bool,
         name: str | None,
     ) -> None:
         super().__init__(name=name)
@@ -49,19 +56,24 @@ class _Pooling(Layer):
         strides = self.pool_size if strides is None else strides
         self.strides = _validation.axis_integers(strides, self.rank, "strides")
         self.padding = _validation.convolution_padding(padding, self.rank, causal=False)
+        self.ceil_mode = _validation.boolean(ceil_mode, "ceil_mode")
 
 
 class MaxPooling(_Pooling):
     """The maximum over a window, channel by channel.
 
-    Along an axis of size n, with window k and stride s, the output size is ``floor((n - k) / s) + 1`` for
-    "valid" and ``ceil(n / s)`` for "same", where windows that reach over the edge see only what is there.
-    Where several elements are largest the gradient goes to the first, in row-major order.
+    Along an axis of size n, with window k and stride s, the output size is ``floor((n + before + after - k) /
+    s) + 1``; that is ``ceil(n / s)`` for "same". Windows that reach over the edge see only what is there:
+    padding is never chosen. Where several elements are largest the gradient goes to the first, in row-major
+    order.
 
     Args:
         pool_size: an int, or one per spatial axis.
         strides: an int, or one per spatial axis; None takes `pool_size`.
-        padding: "valid" or "same".
+        padding: "valid" (none), "same" (an odd amount goes to the end), an int for every side, or one
+            (before, after) pair per axis.
+        ceil_mode: round the output size up: a last window that reaches over the end counts as well, if it
+            starts inside the input or the padding before it.
         name: see `Layer`.
 
     Raises:
@@ -72,11 +84,12 @@ class MaxPooling(_Pooling):
         self,
         pool_size: int | Sequence[int] = 2,
         strides: int | Sequence[int] | None = None,
-        padding: str = "valid",
+        padding: str | int | Sequence[Sequence[int]] = "valid",
         *,
+        ceil_mode: bool = False,
         name: str | None = None,
     ) -> None:
-        super().__init__(pool_size, strides, padding, name=name)
+        super().__init__(pool_size, strides, padding, ceil_mode=ceil_mode, name=name)
 
 
 @REGISTRY.register()
@@ -133,27 +146,31 @@ class AveragePooling(_Pooling):
     Args:
         pool_size: an int, or one per spatial axis.
         strides: an int, or one per spatial axis; None takes `pool_size`.
-        padding: "valid" or "same".
-        count_include_pad: with "same", whether a window that reaches over the edge divides by its full size
-            (True) or by the number of elements that are there (False).
+        padding: "valid" (none), "same" (an odd amount goes to the end), an int for every side, or one
+            (before, after) pair per axis.
+        ceil_mode: round the output size up: a last window that reaches over the end counts as well, if it
+            starts inside the input or the padding before it.
+        count_include_pad: whether a window that reaches into the padding divides by its full size (True) or
+            by the number of elements that are there (False). What `ceil_mode` adds never counts.
         name: see `Layer`.
 
     Raises:
         ValueError: a size that is not positive, an unknown padding.
     """
 
-    config_fields = ("pool_size", "strides", "padding", "count_include_pad")
+    config_fields = ("pool_size", "strides", "padding", "count_include_pad", "ceil_mode")
 
     def __init__(
         self,
         pool_size: int | Sequence[int],
         strides: int | Sequence[int] | None = None,
-        padding: str = "valid",
+        padding: str | int | Sequence[Sequence[int]] = "valid",
         *,
         count_include_pad: bool = False,
+        ceil_mode: bool = False,
         name: str | None = None,
     ) -> None:
-        super().__init__(pool_size, strides, padding, name=name)
+        super().__init__(pool_size, strides, padding, ceil_mode=ceil_mode, name=name)
         self.count_include_pad = _validation.boolean(count_include_pad, "count_include_pad")
 
 
@@ -265,6 +282,59 @@ class GlobalAveragePooling3D(GlobalAveragePooling):
     rank = 3
 
 
+class GlobalMaxPooling(_GlobalPooling):
+    """The maximum of every channel over the whole grid.
+
+    Its gradient goes to the first of the largest elements.
+
+    Args:
+        keepdims: keep the spatial axes, with size 1.
+        name: see `Layer`.
+    """
+
+
+@REGISTRY.register()
+class GlobalMaxPooling1D(GlobalMaxPooling):
+    """Maximum over a series; arguments as in `GlobalMaxPooling`.
+
+    Input shape:
+        ``(batch, steps, channels)``.
+
+    Output shape:
+        ``(batch, channels)``, or ``(batch, 1, channels)`` with `keepdims`.
+    """
+
+    rank = 1
+
+
+@REGISTRY.register()
+class GlobalMaxPooling2D(GlobalMaxPooling):
+    """Maximum over an image; arguments as in `GlobalMaxPooling`.
+
+    Input shape:
+        ``(batch, height, width, channels)``.
+
+    Output shape:
+        ``(batch, channels)``, or ``(batch, 1, 1, channels)`` with `keepdims`.
+    """
+
+    rank = 2
+
+
+@REGISTRY.register()
+class GlobalMaxPooling3D(GlobalMaxPooling):
+    """Maximum over a volume; arguments as in `GlobalMaxPooling`.
+
+    Input shape:
+        ``(batch, depth, height, width, channels)``.
+
+    Output shape:
+        ``(batch, channels)``, or ``(batch, 1, 1, 1, channels)`` with `keepdims`.
+    """
+
+    rank = 3
+
+
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (
@@ -272,3 +342,4 @@ GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (
     GlobalAveragePooling2D,
     GlobalAveragePooling3D,
 )
+GlobalMaxPool1D, GlobalMaxPool2D, GlobalMaxPool3D = GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D

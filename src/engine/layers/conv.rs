@@ -8,7 +8,7 @@ use crate::activation::mask_by_sign;
 use crate::conv::{self, Accumulated, Correlated, Epilogue, Scratch, add_column_sums};
 use crate::engine::spec::ConvSpec;
 use crate::error::{Error, Result};
-use crate::geometry::ConvGeometry;
+use crate::geometry::{ConvGeometry, Window};
 use crate::kernels::{Element, Tier};
 
 /// The description.
@@ -33,7 +33,7 @@ impl Conv {
 impl<T: Element> Layer<T> for Conv {
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
         let (sizes, _) = spatial(input, self.rank)?;
-        let mut shape = window_shape(&self.spec.window(), sizes)?;
+        let mut shape = window_shape(&self.spec.window(), sizes, Window::output)?;
         shape.push(Some(self.spec.filters));
         Ok(shape)
     }

@@ -8,6 +8,7 @@ mod activation;
 mod conv;
 mod dense;
 mod dropout;
+mod pad;
 mod pool;
 mod rescaling;
 mod reshaping;
@@ -17,6 +18,7 @@ use std::ops::Range;
 use super::spec::{Initializer, LayerKind, LayerSpec, Size};
 use crate::conv::Scratch;
 use crate::error::{Error, Result};
+use crate::geometry::{Padding, PaddingMode, Window};
 use crate::kernels::{Element, Kernels};
 
 /// A weight of a layer.
@@ -223,14 +225,29 @@ pub fn layer<T: Element>(spec: &LayerSpec) -> Result<Box<dyn Layer<T>>> {
         Kind::AveragePooling1D(pool) => Box::new(pool::Pool::average(pool, 1)),
         Kind::AveragePooling2D(pool) => Box::new(pool::Pool::average(pool, 2)),
         Kind::AveragePooling3D(pool) => Box::new(pool::Pool::average(pool, 3)),
-        Kind::GlobalAveragePooling1D { keepdims } => {
-            Box::new(pool::GlobalAverage { rank: 1, keepdims: *keepdims })
+        Kind::GlobalAveragePooling1D { keepdims } => Box::new(pool::GlobalPool::average(1, *keepdims)),
+        Kind::GlobalAveragePooling2D { keepdims } => Box::new(pool::GlobalPool::average(2, *keepdims)),
+        Kind::GlobalAveragePooling3D { keepdims } => Box::new(pool::GlobalPool::average(3, *keepdims)),
+        Kind::GlobalMaxPooling1D { keepdims } => Box::new(pool::GlobalPool::max(1, *keepdims)),
+        Kind::GlobalMaxPooling2D { keepdims } => Box::new(pool::GlobalPool::max(2, *keepdims)),
+        Kind::GlobalMaxPooling3D { keepdims } => Box::new(pool::GlobalPool::max(3, *keepdims)),
+        Kind::ZeroPadding1D { padding } => Box::new(pad::Regrid::pad(padding, PaddingMode::Zeros, 1)?),
+        Kind::ZeroPadding2D { padding } => Box::new(pad::Regrid::pad(padding, PaddingMode::Zeros, 2)?),
+        Kind::ZeroPadding3D { padding } => Box::new(pad::Regrid::pad(padding, PaddingMode::Zeros, 3)?),
+        Kind::Padding1D { padding, mode } => Box::new(pad::Regrid::pad(padding, *mode, 1)?),
+        Kind::Padding2D { padding, mode } => Box::new(pad::Regrid::pad(padding, *mode, 2)?),
+        Kind::Padding3D { padding, mode } => Box::new(pad::Regrid::pad(padding, *mode, 3)?),
+        Kind::Cropping1D { cropping } => Box::new(pad::Regrid::crop(cropping, 1)?),
+        Kind::Cropping2D { cropping } => Box::new(pad::Regrid::crop(cropping, 2)?),
+        Kind::Cropping3D { cropping } => Box::new(pad::Regrid::crop(cropping, 3)?),
+        Kind::UpSampling1D { size, interpolation } => {
+            Box::new(pad::Regrid::upsample(size, *interpolation, 1)?)
         }
-        Kind::GlobalAveragePooling2D { keepdims } => {
-            Box::new(pool::GlobalAverage { rank: 2, keepdims: *keepdims })
+        Kind::UpSampling2D { size, interpolation } => {
+            Box::new(pad::Regrid::upsample(size, *interpolation, 2)?)
         }
-        Kind::GlobalAveragePooling3D { keepdims } => {
-            Box::new(pool::GlobalAverage { rank: 3, keepdims: *keepdims })
+        Kind::UpSampling3D { size, interpolation } => {
+            Box::new(pad::Regrid::upsample(size, *interpolation, 3)?)
         }
         Kind::Flatten {} => Box::new(reshaping::Flatten),
         Kind::Dense(dense) => Box::new(dense::DenseLayer::new(dense)?),
@@ -260,24 +277,26 @@ fn known(sizes: &[Size]) -> Option<Vec<usize>> {
     sizes.iter().copied().collect()
 }
 
-/// Output sizes of a window, axis by axis; unknown ones stay unknown.
-fn window_shape(window: &crate::geometry::Window, sizes: &[Size]) -> Result<Vec<Size>> {
-    use crate::geometry::{AXES, Padding, Window};
-    (0..sizes.len())
-        .map(|i| {
-            let Some(size) = sizes[i] else { return Ok(None) };
-            let pick = |list: &[usize]| list.get(i).map_or_else(Vec::new, |&n| vec![n]);
-            let padding = match &window.padding {
-                Padding::Explicit(pairs) => Padding::Explicit(pairs.get(i).copied().into_iter().collect()),
-                rule => rule.clone(),
-            };
-            let axis = Window {
-                kernel: pick(&window.kernel),
-                stride: pick(&window.stride),
-                dilation: pick(&window.dilation),
-                padding,
-            };
-            Ok(Some(axis.place(&[size])?[AXES - 1].output))
-        })
-        .collect()
+/// Output sizes of a window, axis by axis, by what `output` says of one axis; unknown ones stay unknown.
+fn window_shape(
+    window: &Window,
+    sizes: &[Size],
+    output: impl Fn(&Window, usize) -> Result<usize>,
+) -> Result<Vec<Size>> {
+    let of_axis = |(i, size): (usize, &Size)| {
+        let Some(size) = *size else { return Ok(None) };
+        let pick = |list: &[usize]| list.get(i).map_or_else(Vec::new, |&n| vec![n]);
+        let padding = match &window.padding {
+            Padding::Explicit(pairs) => Padding::Explicit(pairs.get(i).copied().into_iter().collect()),
+            rule => rule.clone(),
+        };
+        let axis = Window {
+            kernel: pick(&window.kernel),
+            stride: pick(&window.stride),
+            dilation: pick(&window.dilation),
+            padding,
+        };
+        output(&axis, size).map(Some)
+    };
+    sizes.iter().enumerate().map(of_axis).collect()
 }

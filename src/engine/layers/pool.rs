@@ -4,9 +4,9 @@ use super::{Backward, Context, Keeps, Layer, Site, Size, Step, spatial, window_s
 use crate::conv::Scratch;
 use crate::engine::spec::PoolSpec;
 use crate::error::Result;
-use crate::geometry::{PoolGeometry, Window};
+use crate::geometry::{AXES, PoolGeometry, Window};
 use crate::kernels::{Element, Tier};
-use crate::pool::{AveragePool, MaxPool, global_average, global_average_grad};
+use crate::pool::{AveragePool, MaxPool, global_average, global_average_grad, global_max, global_max_grad};
 
 /// What a window yields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,31 +18,36 @@ enum Kind {
 /// The description of a pool with a window.
 pub(super) struct Pool {
     window: Window,
+    ceil_mode: bool,
     rank: usize,
     kind: Kind,
 }
 
 impl Pool {
     pub(super) fn max(spec: &PoolSpec, rank: usize) -> Self {
-        Self { window: spec.window(), rank, kind: Kind::Max }
+        Self { window: spec.window(), ceil_mode: spec.ceil_mode, rank, kind: Kind::Max }
     }
 
     pub(super) fn average(spec: &PoolSpec, rank: usize) -> Self {
-        Self { window: spec.window(), rank, kind: Kind::Average { count_padding: spec.count_include_pad } }
+        let kind = Kind::Average { count_padding: spec.count_include_pad };
+        Self { window: spec.window(), ceil_mode: spec.ceil_mode, rank, kind }
     }
 }
 
 impl<T: Element> Layer<T> for Pool {
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
         let (sizes, channels) = spatial(input, self.rank)?;
-        let mut shape = window_shape(&self.window, sizes)?;
+        let output = |window: &Window, size| {
+            PoolGeometry::rounded(window, self.ceil_mode, &[size], 1).map(|g| g.axes[AXES - 1].output)
+        };
+        let mut shape = window_shape(&self.window, sizes, output)?;
         shape.push(channels);
         Ok(shape)
     }
 
     fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
         let (sizes, channels) = site.input.split_at(self.rank);
-        let geometry = PoolGeometry::new(&self.window, sizes, channels[0])?;
+        let geometry = PoolGeometry::rounded(&self.window, self.ceil_mode, sizes, channels[0])?;
         let (input_len, output_len) = (geometry.input_len(), geometry.output_len());
         Ok(vec![match self.kind {
             Kind::Max => {
@@ -140,13 +145,31 @@ impl<T: Element> Step<T> for AverageStep<T> {
     }
 }
 
-/// The description of global average pooling.
-pub(super) struct GlobalAverage {
-    pub(super) rank: usize,
-    pub(super) keepdims: bool,
+/// What a pool over the whole grid yields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GlobalKind {
+    Max,
+    Average,
 }
 
-impl<T: Element> Layer<T> for GlobalAverage {
+/// The description of a pool over the whole grid.
+pub(super) struct GlobalPool {
+    kind: GlobalKind,
+    rank: usize,
+    keepdims: bool,
+}
+
+impl GlobalPool {
+    pub(super) fn max(rank: usize, keepdims: bool) -> Self {
+        Self { kind: GlobalKind::Max, rank, keepdims }
+    }
+
+    pub(super) fn average(rank: usize, keepdims: bool) -> Self {
+        Self { kind: GlobalKind::Average, rank, keepdims }
+    }
+}
+
+impl<T: Element> Layer<T> for GlobalPool {
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
         let (_, channels) = spatial(input, self.rank)?;
         let mut shape = vec![Some(1); if self.keepdims { self.rank } else { 0 }];
@@ -156,15 +179,13 @@ impl<T: Element> Layer<T> for GlobalAverage {
 
     fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
         let channels = site.input[self.rank];
-        Ok(vec![Box::new(GlobalStep {
-            input_len: site.input.iter().product(),
-            channels,
-            tier: site.kernels.tier,
-        })])
+        let (input_len, tier) = (site.input.iter().product(), site.kernels.tier);
+        Ok(vec![Box::new(GlobalStep { kind: self.kind, input_len, channels, tier })])
     }
 }
 
 struct GlobalStep {
+    kind: GlobalKind,
     input_len: usize,
     channels: usize,
     tier: Tier,
@@ -179,16 +200,29 @@ impl<T: Element> Step<T> for GlobalStep {
         self.channels
     }
 
+    fn keeps(&self) -> Keeps {
+        Keeps { input: self.kind == GlobalKind::Max, ..Keeps::default() }
+    }
+
     fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
         for (x, y) in x.chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.channels)) {
-            global_average(self.tier, x, self.channels, 0, y);
+            match self.kind {
+                GlobalKind::Max => global_max(self.tier, x, self.channels, 0, y),
+                GlobalKind::Average => global_average(self.tier, x, self.channels, 0, y),
+            }
         }
     }
 
     fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
-        let Backward { dy, dx: Some(dx), .. } = tensors else { return };
-        for (dy, dx) in dy.chunks_exact(self.channels).zip(dx.chunks_exact_mut(self.input_len)) {
-            global_average_grad(dy, self.input_len / self.channels, dx);
+        let Backward { x, dy, dx: Some(dx), .. } = tensors else { return };
+        let samples = dy.chunks_exact(self.channels).zip(dx.chunks_exact_mut(self.input_len));
+        for (i, (dy, dx)) in samples.enumerate() {
+            match self.kind {
+                GlobalKind::Max => {
+                    global_max_grad(self.tier, &x[i * self.input_len..][..self.input_len], dy, dx);
+                }
+                GlobalKind::Average => global_average_grad(dy, self.input_len / self.channels, dx),
+            }
         }
     }
 }
