@@ -11,6 +11,7 @@
 )]
 
 use std::any::Any;
+use std::cell::Cell;
 use std::ops::{Deref, DerefMut, Range};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -125,11 +126,11 @@ pub trait Program: Sync {
     fn phases(&self) -> usize;
     /// How many tasks a phase has. Must depend on shapes and batch only, never on the number of threads.
     fn tasks(&self, phase: usize) -> usize;
-    /// Runs a task on a worker (`0..workers`).
+    /// Runs a task on a worker (`0..workers`). A task of more than some milliseconds asks `pulse` now and then.
     ///
     /// # Errors
     /// What the task found wrong; no later phase starts.
-    fn run(&self, phase: usize, task: usize, worker: usize) -> Result<()>;
+    fn run(&self, phase: usize, task: usize, worker: usize, pulse: &Pulse<'_>) -> Result<()>;
     /// From this phase on the program is no longer interrupted: it changes what must not be changed by half.
     fn commit(&self) -> usize {
         usize::MAX
@@ -180,7 +181,7 @@ pub fn for_each(
         fn tasks(&self, _: usize) -> usize {
             self.0
         }
-        fn run(&self, _: usize, task: usize, worker: usize) -> Result<()> {
+        fn run(&self, _: usize, task: usize, worker: usize, _: &Pulse<'_>) -> Result<()> {
             (self.1)(task, worker);
             Ok(())
         }
@@ -303,6 +304,29 @@ struct Execution<'a> {
     moved: Condvar,
 }
 
+/// Tells a long task whether its work is still wanted.
+pub struct Pulse<'a> {
+    run: &'a Execution<'a>,
+    /// The calling thread's question; the other workers have none.
+    interrupt: Option<Interrupt<'a>>,
+    asked: Cell<Instant>,
+}
+
+impl Pulse<'_> {
+    /// Whether the program was abandoned; the task may then return at once. Cheap enough for every millisecond.
+    pub fn stopped(&self) -> bool {
+        if self.run.stopped.load(Ordering::Relaxed) {
+            return true;
+        }
+        let Some(interrupt) = self.interrupt else { return false };
+        if self.asked.get().elapsed() < INTERRUPT_PERIOD || self.run.committed.load(Ordering::SeqCst) {
+            return false;
+        }
+        self.asked.set(Instant::now());
+        interrupt() && self.run.abandon()
+    }
+}
+
 fn phase_of(ticket: u64) -> usize {
     (ticket >> 32) as usize
 }
@@ -334,17 +358,8 @@ impl<'a> Execution<'a> {
     }
 
     fn work(&self, worker: usize, interrupt: Option<Interrupt<'_>>) {
-        let mut asked = Instant::now();
-        while !self.over() {
-            if let Some(interrupt) = interrupt
-                && asked.elapsed() >= INTERRUPT_PERIOD
-                && !self.committed.load(Ordering::SeqCst)
-            {
-                if interrupt() && self.abandon() {
-                    return;
-                }
-                asked = Instant::now();
-            }
+        let pulse = Pulse { run: self, interrupt, asked: Cell::new(Instant::now()) };
+        while !self.over() && !pulse.stopped() {
             let ticket = self.ticket.fetch_add(1, Ordering::AcqRel);
             let (phase, task) = (phase_of(ticket), (ticket & u64::from(u32::MAX)) as usize);
             if phase >= self.phases {
@@ -355,17 +370,21 @@ impl<'a> Execution<'a> {
                 self.wait_past(phase, interrupt.is_some());
                 continue;
             }
-            match panic::catch_unwind(AssertUnwindSafe(|| self.program.run(phase, task, worker))) {
+            match panic::catch_unwind(AssertUnwindSafe(|| self.program.run(phase, task, worker, &pulse))) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.stop(phase, task, error),
                 Err(payload) => self.stop(phase, task, Error::internal(panic_message(&*payload))),
             }
             if self.done.fetch_add(1, Ordering::AcqRel) + 1 == tasks {
                 self.done.store(0, Ordering::Relaxed);
-                let next = self.next_phase(phase + 1);
+                let mut next = self.next_phase(phase + 1);
                 if next >= self.program.commit() {
+                    // Under the lock either the program is stopped or it is committed, never both: no task of the
+                    // phases behind can start if it is stopped.
                     let _guard = lock(&self.lock);
-                    if !self.stopped.load(Ordering::SeqCst) {
+                    if self.stopped.load(Ordering::SeqCst) {
+                        next = self.phases;
+                    } else {
                         self.committed.store(true, Ordering::SeqCst);
                     }
                 }
@@ -418,8 +437,8 @@ impl<'a> Execution<'a> {
         if first.as_ref().is_none_or(|(p, t, _)| (phase, task) < (*p, *t)) {
             *first = Some((phase, task, error));
         }
-        drop(first);
         self.stopped.store(true, Ordering::SeqCst);
+        drop(first);
         self.wake();
     }
 
@@ -614,7 +633,7 @@ mod tests {
         fn tasks(&self, phase: usize) -> usize {
             [self.cells.len(), 0, self.cells.len()][phase]
         }
-        fn run(&self, phase: usize, task: usize, _: usize) -> Result<()> {
+        fn run(&self, phase: usize, task: usize, _: usize, _: &Pulse<'_>) -> Result<()> {
             if phase == 0 {
                 self.cells.write(task..task + 1)[0] = (task * task) as u32;
             } else {
@@ -646,7 +665,7 @@ mod tests {
             fn tasks(&self, _: usize) -> usize {
                 4
             }
-            fn run(&self, phase: usize, _: usize, _: usize) -> Result<()> {
+            fn run(&self, phase: usize, _: usize, _: usize, _: &Pulse<'_>) -> Result<()> {
                 assert!(phase == 0, "never reached");
                 panic!("boom")
             }

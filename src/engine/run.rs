@@ -13,7 +13,7 @@ use super::spec::{CompileSpec, Optimizer, Reduction};
 use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::{Element, Job, Kernels};
-use crate::parallel::{Program, Reading, Shared, Writing, lock};
+use crate::parallel::{Program, Pulse, Reading, Shared, Writing, lock};
 
 /// Memory that outlives a step and is shared by all plans.
 #[derive(Debug)]
@@ -209,15 +209,16 @@ impl<T: Element> StepProgram<'_, '_, T> {
         planned.step.backward(&self.context(params, &packed, samples), tensors, scratch);
     }
 
-    /// Runs a stack backward on a chunk of samples, group by group.
-    fn backward(&self, steps: &Range<usize>, chunk: usize, worker: usize) {
+    /// Runs a stack backward on a chunk of samples, group by group. A chunk can take long: an abandoned one is left
+    /// between two groups.
+    fn backward(&self, steps: &Range<usize>, chunk: usize, worker: usize, pulse: &Pulse<'_>) {
         let mut own = lock(&self.memory.workers[worker]);
         let params = self.state.params.read(0..self.state.params.len());
         let mut partial = self.memory.arena.write(self.partial(chunk, &self.stack_partial(steps)));
         partial.fill(T::ZERO);
         let samples = self.samples(chunk, self.schedule.chunk);
         let mut first = samples.start;
-        while first < samples.end {
+        while first < samples.end && !pulse.stopped() {
             let group = first..(first + self.schedule.group).min(samples.end);
             for i in steps.clone().rev() {
                 let own_part = &self.planned(i).partial;
@@ -347,7 +348,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
         self.phases.iter().position(update).unwrap_or(usize::MAX)
     }
 
-    fn run(&self, phase: usize, task: usize, worker: usize) -> Result<()> {
+    fn run(&self, phase: usize, task: usize, worker: usize, pulse: &Pulse<'_>) -> Result<()> {
         let mut task = task;
         let mut works = self.phases[phase].iter();
         let work = loop {
@@ -379,7 +380,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
                 self.backward_step(step, &block(step), &mut [], &params, &mut own.scratch, worker);
             }
             Work::Grad { step } => self.batch_grad(step, task, worker),
-            Work::Backward { from, to } => self.backward(&(from..to), task, worker),
+            Work::Backward { from, to } => self.backward(&(from..to), task, worker, pulse),
             Work::Reduce { part } => self.reduce(part, task),
             Work::Update => self.update(task),
         }

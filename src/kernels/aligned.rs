@@ -15,6 +15,8 @@ const HUGE: usize = 2 << 20;
 pub struct Aligned<T> {
     start: NonNull<T>,
     len: usize,
+    /// What the allocator gave.
+    block: NonNull<u8>,
     owns: PhantomData<T>,
 }
 
@@ -31,36 +33,45 @@ unsafe impl<T: Plain> Send for Aligned<T> {}
 unsafe impl<T: Plain> Sync for Aligned<T> {}
 
 impl<T> Aligned<T> {
-    fn layout(len: usize) -> Layout {
+    /// What is asked of the allocator, and the alignment of the buffer inside of it.
+    ///
+    /// The allocator zeroes blocks of natural alignment lazily: pages of a large buffer are first touched, and so
+    /// placed, by the worker that uses them. Hence the room to align it ourselves.
+    fn layout(len: usize) -> (Layout, usize) {
         let bytes = len.checked_mul(size_of::<T>()).expect("buffer size overflows");
         let align = if bytes >= HUGE { HUGE } else { LINE };
-        Layout::from_size_align(bytes, align).expect("buffer size overflows")
+        let block = bytes.checked_add(align).expect("buffer size overflows");
+        (Layout::from_size_align(block, align_of::<T>()).expect("buffer size overflows"), align)
     }
 }
 
 impl<T: Plain> Aligned<T> {
     /// `len` zeros. Aborts if there is no memory; for sizes that a user chooses there is [`Aligned::try_zeroed`].
     pub fn zeroed(len: usize) -> Self {
-        Self::try_zeroed(len).unwrap_or_else(|| alloc::handle_alloc_error(Self::layout(len)))
+        Self::try_zeroed(len).unwrap_or_else(|| alloc::handle_alloc_error(Self::layout(len).0))
     }
 
     /// `len` zeros, if there is memory for them.
     pub fn try_zeroed(len: usize) -> Option<Self> {
         if len == 0 {
-            return Some(Self { start: NonNull::dangling(), len, owns: PhantomData });
+            return Some(Self {
+                start: NonNull::dangling(),
+                len,
+                block: NonNull::dangling(),
+                owns: PhantomData,
+            });
         }
-        let layout = Self::layout(len);
-        // SAFETY: the layout is not empty.
-        let bytes = unsafe { alloc::alloc(layout) };
-        let start = NonNull::new(bytes.cast::<T>())?;
+        let (layout, align) = Self::layout(len);
+        // SAFETY: the layout is not empty. Zero bytes are a value of T (`Plain`).
+        let block = NonNull::new(unsafe { alloc::alloc_zeroed(layout) })?;
+        // SAFETY: the block has `align` bytes more than the buffer, so an aligned buffer lies inside of it.
+        let start = unsafe { block.add(block.align_offset(align)) };
         #[cfg(target_os = "linux")]
-        if layout.align() == HUGE {
-            // SAFETY: the range was just allocated; advice cannot make it invalid, and a refusal does not matter.
-            unsafe { libc::madvise(bytes.cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        if align == HUGE {
+            // SAFETY: the range lies inside the block; advice cannot make it invalid, and a refusal does not matter.
+            unsafe { libc::madvise(start.as_ptr().cast(), len * size_of::<T>(), libc::MADV_HUGEPAGE) };
         }
-        // SAFETY: the allocation has this size; zero bytes are a value of T (`Plain`).
-        unsafe { bytes.write_bytes(0, layout.size()) };
-        Some(Self { start, len, owns: PhantomData })
+        Some(Self { start: start.cast(), len, block, owns: PhantomData })
     }
 
     /// The start of the memory, which never moves. No reference to the elements is made.
@@ -91,7 +102,7 @@ impl<T> Drop for Aligned<T> {
     fn drop(&mut self) {
         if self.len > 0 {
             // SAFETY: allocated in `zeroed` with the same layout.
-            unsafe { alloc::dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) }
+            unsafe { alloc::dealloc(self.block.as_ptr(), Self::layout(self.len).0) }
         }
     }
 }
