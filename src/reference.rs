@@ -181,6 +181,86 @@ pub fn average_pool_grad<T: Element>(g: &PoolGeometry, dy: &[T], count_padding: 
     dx
 }
 
+/// The sources of an axis of `n` elements with some in front and behind, by walking outwards step by step; None is a
+/// zero.
+fn walk(n: usize, (before, after): (usize, usize), mode: PaddingMode) -> Vec<Option<usize>> {
+    let side = |count: usize, up: bool| {
+        // From the edge outwards: where the walk stands, and whether it goes up.
+        let (mut at, mut rising) = if up { (n - 1, true) } else { (0, false) };
+        let step = move |_| match mode {
+            PaddingMode::Zeros => None,
+            PaddingMode::Edge => Some(at),
+            PaddingMode::Wrap => {
+                at = if up { (at + 1) % n } else { (at + n - 1) % n };
+                Some(at)
+            }
+            PaddingMode::Reflect | PaddingMode::Symmetric => {
+                let end = if rising { n - 1 } else { 0 };
+                if at == end {
+                    rising = !rising;
+                    if mode == PaddingMode::Symmetric || n == 1 {
+                        return Some(at);
+                    }
+                }
+                at = if rising { at + 1 } else { at - 1 };
+                Some(at)
+            }
+        };
+        (0..count).map(step).collect::<Vec<_>>()
+    };
+    let front = side(before, false);
+    let back = side(after, true);
+    front.into_iter().rev().chain((0..n).map(Some)).chain(back).collect()
+}
+
+/// Calls `visit(output, input)` with the flat positions of every element of a padded box that is not a zero.
+fn for_each_source(
+    sizes: [usize; AXES],
+    pairs: [(usize, usize); AXES],
+    mode: PaddingMode,
+    mut visit: impl FnMut(usize, usize),
+) {
+    let sources: [Vec<Option<usize>>; AXES] = std::array::from_fn(|i| walk(sizes[i], pairs[i], mode));
+    let outputs = sources.each_ref().map(Vec::len);
+    for at in positions(outputs) {
+        if let (Some(d), Some(h), Some(w)) = (sources[0][at[0]], sources[1][at[1]], sources[2][at[2]]) {
+            visit(flat(outputs, at), flat(sizes, [d, h, w]));
+        }
+    }
+}
+
+/// A sample of `sizes` with one channel, padded as `numpy.pad` does.
+pub fn pad<T: Element>(
+    x: &[T],
+    sizes: [usize; AXES],
+    pairs: [(usize, usize); AXES],
+    mode: PaddingMode,
+) -> Vec<f64> {
+    let len = (0..AXES).map(|i| sizes[i] + pairs[i].0 + pairs[i].1).product();
+    let mut y = vec![0.0; len];
+    for_each_source(sizes, pairs, mode, |output, input| y[output] = x[input].to_f64());
+    y
+}
+
+/// The gradient of `<dy, pad(x)>` to `x`.
+pub fn pad_grad<T: Element>(
+    dy: &[T],
+    sizes: [usize; AXES],
+    pairs: [(usize, usize); AXES],
+    mode: PaddingMode,
+) -> Vec<f64> {
+    let mut dx = vec![0.0; sizes.iter().product()];
+    for_each_source(sizes, pairs, mode, |output, input| dx[input] += dy[output].to_f64());
+    dx
+}
+
+/// The weight of input `i` in output `o` of an axis of `n` elements that is upsampled `factor` times: a tent around the
+/// place of the output, which is kept between the first and the last centre.
+pub fn tent(n: usize, factor: usize, o: usize, i: usize) -> f64 {
+    let place = ((o as f64 + 0.5) / factor as f64 - 0.5).clamp(0.0, (n - 1) as f64);
+    (1.0 - (place - i as f64).abs()).max(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
