@@ -337,7 +337,16 @@ def test_a_trainer_by_itself():
     assert trainer.predict(X).tobytes() == model.predict(X).tobytes()
 
 
+@pytest.fixture
+def _interruptible():
+    # A shell starts its background jobs with Ctrl-C ignored, and Python leaves it at that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself SIGINT there")
+@pytest.mark.usefixtures("_interruptible")
 def test_interrupt_leaves_whole_steps():
     def wide():
         stack = [gn.Input((24, 24, 3)), layers.Conv2D(16, 3, activation="relu"), layers.Conv2D(16, 3)]
