@@ -37,18 +37,20 @@ impl<T> Aligned<T> {
     ///
     /// The allocator zeroes blocks of natural alignment lazily: pages of a large buffer are first touched, and so
     /// placed, by the worker that uses them. Hence the room to align it ourselves.
-    fn layout(len: usize) -> (Layout, usize) {
-        let bytes = len.checked_mul(size_of::<T>()).expect("buffer size overflows");
+    ///
+    /// None if the size overflows.
+    fn layout(len: usize) -> Option<(Layout, usize)> {
+        let bytes = len.checked_mul(size_of::<T>())?;
         let align = if bytes >= HUGE { HUGE } else { LINE };
-        let block = bytes.checked_add(align).expect("buffer size overflows");
-        (Layout::from_size_align(block, align_of::<T>()).expect("buffer size overflows"), align)
+        Some((Layout::from_size_align(bytes.checked_add(align)?, align_of::<T>()).ok()?, align))
     }
 }
 
 impl<T: Plain> Aligned<T> {
     /// `len` zeros. Aborts if there is no memory; for sizes that a user chooses there is [`Aligned::try_zeroed`].
     pub fn zeroed(len: usize) -> Self {
-        Self::try_zeroed(len).unwrap_or_else(|| alloc::handle_alloc_error(Self::layout(len).0))
+        let unmet = || Self::layout(len).map_or(Layout::new::<T>(), |(layout, _)| layout);
+        Self::try_zeroed(len).unwrap_or_else(|| alloc::handle_alloc_error(unmet()))
     }
 
     /// `len` zeros, if there is memory for them.
@@ -61,7 +63,7 @@ impl<T: Plain> Aligned<T> {
                 owns: PhantomData,
             });
         }
-        let (layout, align) = Self::layout(len);
+        let (layout, align) = Self::layout(len)?;
         // SAFETY: the layout is not empty. Zero bytes are a value of T (`Plain`).
         let block = NonNull::new(unsafe { alloc::alloc_zeroed(layout) })?;
         // SAFETY: the block has `align` bytes more than the buffer, so an aligned buffer lies inside of it.
@@ -100,9 +102,11 @@ impl<T: Plain> Default for Aligned<T> {
 
 impl<T> Drop for Aligned<T> {
     fn drop(&mut self) {
-        if self.len > 0 {
-            // SAFETY: allocated in `zeroed` with the same layout.
-            unsafe { alloc::dealloc(self.block.as_ptr(), Self::layout(self.len).0) }
+        if self.len > 0
+            && let Some((layout, _)) = Self::layout(self.len)
+        {
+            // SAFETY: allocated in `try_zeroed` with the same layout.
+            unsafe { alloc::dealloc(self.block.as_ptr(), layout) }
         }
     }
 }
