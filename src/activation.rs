@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::kernels::{Element, Job, Tier, math};
 
 /// An activation and its parameters.
@@ -64,6 +65,26 @@ pub enum From {
 }
 
 impl Activation {
+    /// The activation of this name with Keras' defaults, on tensors whose last axis has `channels` elements.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn named(name: &str, channels: usize) -> Result<Self> {
+        Ok(match name {
+            "linear" => Self::Linear,
+            "relu" => Self::Relu,
+            "leaky_relu" => Self::LeakyRelu { negative_slope: 0.2 },
+            "elu" => Self::Elu { alpha: 1.0 },
+            "sigmoid" => Self::Sigmoid,
+            "tanh" => Self::Tanh,
+            "gelu" => Self::Gelu,
+            "silu" | "swish" => Self::Silu,
+            "softplus" => Self::Softplus,
+            "softmax" => Self::Softmax { size: channels, inner: 1 },
+            _ => return Err(Error::value("activation", "the name of an activation", format!("\"{name}\""))),
+        })
+    }
+
     /// Which tensor [`Activation::backward`] looks at.
     pub fn gradient_from(&self) -> From {
         match self {

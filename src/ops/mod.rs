@@ -4,8 +4,13 @@
 //! right shape, which a function beside each operation tells. Work is cut by sample and by rows of a sample, never by
 //! the number of threads; what is not worth waking anybody up for stays on the calling thread.
 
+pub mod conv;
 pub mod pad;
 pub mod pool;
+pub mod separable;
+mod workspace;
+
+pub use workspace::Operand;
 
 use ndarray::{ArrayViewMutD, CowArray, IxDyn};
 

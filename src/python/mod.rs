@@ -4,6 +4,7 @@ mod arrays;
 mod errors;
 mod files;
 mod functional_pool;
+mod functional_conv;
 mod network;
 
 use numpy::{PyArray1, ToPyArray};

@@ -21,19 +21,10 @@ impl Named {
     /// # Errors
     /// There is none.
     pub(super) fn parse(name: &str) -> Result<Self> {
-        Ok(Self::Elementwise(match name {
-            "linear" => Activation::Linear,
-            "relu" => Activation::Relu,
-            "leaky_relu" => Activation::LeakyRelu { negative_slope: 0.2 },
-            "elu" => Activation::Elu { alpha: 1.0 },
-            "sigmoid" => Activation::Sigmoid,
-            "tanh" => Activation::Tanh,
-            "gelu" => Activation::Gelu,
-            "silu" | "swish" => Activation::Silu,
-            "softplus" => Activation::Softplus,
-            "softmax" => return Ok(Self::Softmax(-1)),
-            _ => return Err(Error::value("activation", "the name of an activation", format!("\"{name}\""))),
-        }))
+        Ok(match Activation::named(name, 0)? {
+            Activation::Softmax { .. } => Self::Softmax(-1),
+            activation => Self::Elementwise(activation),
+        })
     }
 
     /// Whether the result is the input.

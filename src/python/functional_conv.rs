@@ -1,0 +1,312 @@
+//! Convolutions of single arrays.
+
+use ndarray::{ArrayViewD, ArrayViewMutD};
+use numpy::{Element as NumpyElement, PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use super::arrays::{readable, result, writable};
+use super::errors::{enter, raise};
+use crate::error::{Error, Result};
+use crate::geometry::{Padding, PaddingMode, PaddingRule};
+use crate::ops::Operand;
+use crate::ops::conv::{self, ConvBatch, ConvKind, ConvOptions, Finish};
+use crate::ops::separable::{self, SeparableBatch};
+use crate::parallel::Interrupt;
+
+/// What `padding` may be once Python has made it canonical.
+#[derive(FromPyObject)]
+pub(super) enum PaddingArgument {
+    Rule(String),
+    Pairs(Vec<(usize, usize)>),
+}
+
+impl PaddingArgument {
+    pub(super) fn padding(self) -> Result<Padding> {
+        Ok(match self {
+            Self::Pairs(pairs) => Padding::Explicit(pairs),
+            Self::Rule(name) => Padding::Rule(match name.as_str() {
+                "valid" => PaddingRule::Valid,
+                "same" => PaddingRule::Same,
+                "causal" => PaddingRule::Causal,
+                _ => return Err(Error::value("padding", "\"valid\", \"same\" or \"causal\"", name)),
+            }),
+        })
+    }
+}
+
+/// `(strides, padding, padding_mode, dilation_rate, groups, output_padding)`.
+type ConvArgument = (Vec<usize>, PaddingArgument, String, Vec<usize>, usize, Option<Vec<usize>>);
+
+fn options(argument: ConvArgument) -> PyResult<ConvOptions> {
+    let (strides, padding, mode, dilation_rate, groups, output_padding) = argument;
+    let parse = || Ok((padding.padding()?, PaddingMode::named(&mode)?));
+    let (padding, padding_mode) = parse().map_err(raise)?;
+    Ok(ConvOptions { strides, padding, padding_mode, dilation_rate, groups, output_padding })
+}
+
+fn kind(name: &str) -> PyResult<ConvKind> {
+    match name {
+        "plain" => Ok(ConvKind::Plain),
+        "transposed" => Ok(ConvKind::Transposed),
+        "depthwise" => Ok(ConvKind::Depthwise),
+        _ => Err(raise(Error::value("kind", "\"plain\", \"transposed\" or \"depthwise\"", name))),
+    }
+}
+
+/// Calls a function with the element type of an array, which Python has seen to be float32 or float64.
+macro_rules! typed {
+    ($array:expr, $function:ident($($argument:expr),* $(,)?)) => {
+        if $array.cast::<PyArrayDyn<f64>>().is_ok() {
+            $function::<f64>($($argument),*)
+        } else {
+            $function::<f32>($($argument),*)
+        }
+    };
+}
+
+type Object<'a, 'py> = &'a Bound<'py, PyAny>;
+
+/// Runs `run` into `out`, or into a new array of the shape.
+fn into<'py, T: Operand + NumpyElement>(
+    py: Python<'py>,
+    out: Option<Object<'_, 'py>>,
+    shape: &[usize],
+    run: impl FnOnce(ArrayViewMutD<'_, T>, Interrupt<'_>) -> Result<()> + Send,
+) -> PyResult<Bound<'py, PyAny>> {
+    let y = result::<T>(py, out, shape)?;
+    let mut target = writable(&y)?;
+    let view = target.as_array_mut();
+    enter(py, |interrupt| run(view, interrupt))?;
+    drop(target);
+    Ok(y.into_any())
+}
+
+/// A bias that may be missing.
+struct Bias<'py, T: NumpyElement>(Option<PyReadonlyArrayDyn<'py, T>>);
+
+impl<'py, T: Operand + NumpyElement> Bias<'py, T> {
+    fn new(bias: Option<Object<'_, 'py>>) -> PyResult<Self> {
+        bias.map(|bias| readable("bias", bias)).transpose().map(Self)
+    }
+
+    fn view(&self) -> Option<ArrayViewD<'_, T>> {
+        self.0.as_ref().map(|bias| bias.as_array())
+    }
+}
+
+/// A convolution: `kind` is "plain", "transposed" or "depthwise".
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a Python function")]
+pub(super) fn convolution<'py>(
+    py: Python<'py>,
+    kind: &str,
+    x: &Bound<'py, PyAny>,
+    kernel: &Bound<'py, PyAny>,
+    bias: Option<&Bound<'py, PyAny>>,
+    options: ConvArgument,
+    activation: &str,
+    out: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    typed!(x, forward(py, kind, [x, kernel], bias, options, activation, out))
+}
+
+fn forward<'py, T: Operand + NumpyElement>(
+    py: Python<'py>,
+    kind_name: &str,
+    [x, kernel]: [Object<'_, 'py>; 2],
+    bias: Option<Object<'_, 'py>>,
+    argument: ConvArgument,
+    activation: &str,
+    out: Option<Object<'_, 'py>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (x, kernel) = (readable::<T>("x", x)?, readable::<T>("kernel", kernel)?);
+    let bias = Bias::new(bias)?;
+    let batch =
+        ConvBatch::new(kind(kind_name)?, x.shape(), kernel.shape(), &options(argument)?).map_err(raise)?;
+    let (x, kernel, bias) = (x.as_array(), kernel.as_array(), bias.view());
+    into(py, out, &batch.y, |y, interrupt| {
+        conv::conv(&batch, &x, &kernel, Finish { bias: bias.as_ref(), activation }, y, interrupt)
+    })
+}
+
+/// The gradient of a convolution to its input.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a Python function")]
+pub(super) fn convolution_input_grad<'py>(
+    py: Python<'py>,
+    kind: &str,
+    dy: &Bound<'py, PyAny>,
+    kernel: &Bound<'py, PyAny>,
+    input_shape: Vec<usize>,
+    options: ConvArgument,
+    out: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    typed!(dy, input_grad(py, kind, [dy, kernel], &input_shape, options, out))
+}
+
+fn input_grad<'py, T: Operand + NumpyElement>(
+    py: Python<'py>,
+    kind_name: &str,
+    [dy, kernel]: [Object<'_, 'py>; 2],
+    input_shape: &[usize],
+    argument: ConvArgument,
+    out: Option<Object<'_, 'py>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (dy, kernel) = (readable::<T>("dy", dy)?, readable::<T>("kernel", kernel)?);
+    let batch =
+        ConvBatch::new(kind(kind_name)?, input_shape, kernel.shape(), &options(argument)?).map_err(raise)?;
+    let (dy, kernel) = (dy.as_array(), kernel.as_array());
+    into(py, out, &batch.x, |dx, interrupt| conv::conv_input_grad(&batch, &dy, &kernel, dx, interrupt))
+}
+
+/// The gradient of a convolution to its kernel.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a Python function")]
+pub(super) fn convolution_kernel_grad<'py>(
+    py: Python<'py>,
+    kind: &str,
+    x: &Bound<'py, PyAny>,
+    dy: &Bound<'py, PyAny>,
+    kernel_shape: Vec<usize>,
+    options: ConvArgument,
+    out: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    typed!(x, kernel_grad(py, kind, [x, dy], &kernel_shape, options, out))
+}
+
+fn kernel_grad<'py, T: Operand + NumpyElement>(
+    py: Python<'py>,
+    kind_name: &str,
+    [x, dy]: [Object<'_, 'py>; 2],
+    kernel_shape: &[usize],
+    argument: ConvArgument,
+    out: Option<Object<'_, 'py>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (x, dy) = (readable::<T>("x", x)?, readable::<T>("dy", dy)?);
+    let batch =
+        ConvBatch::new(kind(kind_name)?, x.shape(), kernel_shape, &options(argument)?).map_err(raise)?;
+    let (x, dy) = (x.as_array(), dy.as_array());
+    into(py, out, &batch.kernel, |dk, interrupt| conv::conv_kernel_grad(&batch, &x, &dy, dk, interrupt))
+}
+
+/// A separable convolution.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a Python function")]
+pub(super) fn separable_convolution<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+    depthwise_kernel: &Bound<'py, PyAny>,
+    pointwise_kernel: &Bound<'py, PyAny>,
+    bias: Option<&Bound<'py, PyAny>>,
+    options: ConvArgument,
+    activation: &str,
+    out: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    typed!(x, separable_forward(py, [x, depthwise_kernel, pointwise_kernel], bias, options, activation, out))
+}
+
+fn separable_forward<'py, T: Operand + NumpyElement>(
+    py: Python<'py>,
+    [x, first, second]: [Object<'_, 'py>; 3],
+    bias: Option<Object<'_, 'py>>,
+    argument: ConvArgument,
+    activation: &str,
+    out: Option<Object<'_, 'py>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let x = readable::<T>("x", x)?;
+    let (first, second) = (readable("depthwise_kernel", first)?, readable("pointwise_kernel", second)?);
+    let bias = Bias::new(bias)?;
+    let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], &options(argument)?)
+        .map_err(raise)?;
+    let (x, first, second, bias) = (x.as_array(), first.as_array(), second.as_array(), bias.view());
+    into(py, out, &batch.pointwise.y, |y, interrupt| {
+        let finish = Finish { bias: bias.as_ref(), activation };
+        separable::separable(&batch, &x, [&first, &second], finish, y, interrupt)
+    })
+}
+
+/// The gradient of a separable convolution to its input.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a Python function")]
+pub(super) fn separable_convolution_input_grad<'py>(
+    py: Python<'py>,
+    dy: &Bound<'py, PyAny>,
+    depthwise_kernel: &Bound<'py, PyAny>,
+    pointwise_kernel: &Bound<'py, PyAny>,
+    input_shape: Vec<usize>,
+    options: ConvArgument,
+    out: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    typed!(dy, separable_input_grad(py, [dy, depthwise_kernel, pointwise_kernel], &input_shape, options, out))
+}
+
+fn separable_input_grad<'py, T: Operand + NumpyElement>(
+    py: Python<'py>,
+    [dy, first, second]: [Object<'_, 'py>; 3],
+    input_shape: &[usize],
+    argument: ConvArgument,
+    out: Option<Object<'_, 'py>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let dy = readable::<T>("dy", dy)?;
+    let (first, second) = (readable("depthwise_kernel", first)?, readable("pointwise_kernel", second)?);
+    let batch = SeparableBatch::new(input_shape, [first.shape(), second.shape()], &options(argument)?)
+        .map_err(raise)?;
+    let (dy, first, second) = (dy.as_array(), first.as_array(), second.as_array());
+    into(py, out, &batch.depthwise.x, |dx, interrupt| {
+        separable::separable_input_grad(&batch, &dy, [&first, &second], dx, interrupt)
+    })
+}
+
+/// The gradients of a separable convolution to its two kernels.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a Python function")]
+pub(super) fn separable_convolution_kernel_grad<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+    dy: &Bound<'py, PyAny>,
+    depthwise_kernel: &Bound<'py, PyAny>,
+    pointwise_kernel: &Bound<'py, PyAny>,
+    options: ConvArgument,
+    out: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    typed!(x, separable_kernel_grad(py, [x, dy, depthwise_kernel, pointwise_kernel], options, out))
+}
+
+fn separable_kernel_grad<'py, T: Operand + NumpyElement>(
+    py: Python<'py>,
+    [x, dy, first, second]: [Object<'_, 'py>; 4],
+    argument: ConvArgument,
+    out: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let (x, dy) = (readable::<T>("x", x)?, readable::<T>("dy", dy)?);
+    let (first, second) = (readable("depthwise_kernel", first)?, readable("pointwise_kernel", second)?);
+    let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], &options(argument)?)
+        .map_err(raise)?;
+    let (x, dy, first, second) = (x.as_array(), dy.as_array(), first.as_array(), second.as_array());
+    let outs = out.as_ref().map(|(a, b)| (a, b)).unzip();
+    let d_first = result::<T>(py, outs.0, &batch.depthwise.kernel)?;
+    let other = result::<T>(py, outs.1, &batch.pointwise.kernel)?;
+    let (mut a, mut b) = (writable(&d_first)?, writable(&other)?);
+    let views = [a.as_array_mut(), b.as_array_mut()];
+    enter(py, |interrupt| {
+        separable::separable_kernel_grad(&batch, &x, &dy, [&first, &second], views, interrupt)
+    })?;
+    drop((a, b));
+    PyTuple::new(py, [d_first, other])
+}
+
+/// The shape of a convolution's output.
+#[pyfunction]
+pub(super) fn convolution_shape<'py>(
+    py: Python<'py>,
+    kind_name: &str,
+    input_shape: Vec<usize>,
+    filters: usize,
+    kernel_size: Vec<usize>,
+    options_: ConvArgument,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let shape =
+        conv::conv_output_shape(kind(kind_name)?, &input_shape, filters, &kernel_size, &options(options_)?);
+    PyTuple::new(py, shape.map_err(raise)?)
+}
