@@ -16,6 +16,10 @@ __all__ = [
     "available_tiers",
     "average_pool",
     "average_pool_grad",
+    "convolution",
+    "convolution_input_grad",
+    "convolution_kernel_grad",
+    "convolution_shape",
     "derive_seed",
     "get_num_threads",
     "global_average_pool",
@@ -31,6 +35,9 @@ __all__ = [
     "permutation",
     "pool_output_shape",
     "save_tensors",
+    "separable_convolution",
+    "separable_convolution_input_grad",
+    "separable_convolution_kernel_grad",
     "set_num_threads",
     "simd_tier",
     "weight_shapes",
@@ -223,6 +230,87 @@ def weight_shapes(description: str) -> list[tuple[int, str, list[int]]]:
     Raises:
         ShapeError, ValueError: a layer does not fit its input; the message names it.
     """
+
+_ConvOptions = tuple[
+    Sequence[int], str | Sequence[tuple[int, int]], str, Sequence[int], int, Sequence[int] | None
+]
+
+def convolution(
+    kind: str,
+    x: NDArray[Any],
+    kernel: NDArray[Any],
+    bias: NDArray[Any] | None,
+    options: _ConvOptions,
+    activation: str,
+    out: NDArray[Any] | None,
+) -> NDArray[Any]:
+    """A convolution.
+
+    Args:
+        kind: "plain", "transposed" or "depthwise".
+        x: input.
+        kernel: kernel.
+        bias: one number per output channel.
+        options: ``(strides, padding, padding_mode, dilation_rate, groups, output_padding)``.
+        activation: its name.
+        out: array for the result.
+    """
+
+def convolution_input_grad(
+    kind: str,
+    dy: NDArray[Any],
+    kernel: NDArray[Any],
+    input_shape: Sequence[int],
+    options: _ConvOptions,
+    out: NDArray[Any] | None,
+) -> NDArray[Any]:
+    """The gradient of a convolution to its input."""
+
+def convolution_kernel_grad(
+    kind: str,
+    x: NDArray[Any],
+    dy: NDArray[Any],
+    kernel_shape: Sequence[int],
+    options: _ConvOptions,
+    out: NDArray[Any] | None,
+) -> NDArray[Any]:
+    """The gradient of a convolution to its kernel."""
+
+def convolution_shape(
+    kind: str, input_shape: Sequence[int], filters: int, kernel_size: Sequence[int], options: _ConvOptions
+) -> tuple[int, ...]:
+    """The shape of a convolution's output."""
+
+def separable_convolution(
+    x: NDArray[Any],
+    depthwise_kernel: NDArray[Any],
+    pointwise_kernel: NDArray[Any],
+    bias: NDArray[Any] | None,
+    options: _ConvOptions,
+    activation: str,
+    out: NDArray[Any] | None,
+) -> NDArray[Any]:
+    """A separable convolution."""
+
+def separable_convolution_input_grad(
+    dy: NDArray[Any],
+    depthwise_kernel: NDArray[Any],
+    pointwise_kernel: NDArray[Any],
+    input_shape: Sequence[int],
+    options: _ConvOptions,
+    out: NDArray[Any] | None,
+) -> NDArray[Any]:
+    """The gradient of a separable convolution to its input."""
+
+def separable_convolution_kernel_grad(
+    x: NDArray[Any],
+    dy: NDArray[Any],
+    depthwise_kernel: NDArray[Any],
+    pointwise_kernel: NDArray[Any],
+    options: _ConvOptions,
+    out: tuple[NDArray[Any] | None, NDArray[Any] | None] | None,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The gradients of a separable convolution to its two kernels."""
 
 def save_tensors(path: str, tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> None:
     """Writes one safetensors file atomically (temporary file, fsync, rename, fsync of the folder)."""

@@ -173,6 +173,22 @@ def convolution_padding(value: object, rank: int, *, causal: bool) -> Padding:
     return tuple(pairs)
 
 
+def output_padding(value: object, rank: int, name: str = "output_padding") -> tuple[int, ...] | None:
+    """Returns one int of at least 0 per spatial axis, or None."""
+    if value is None:
+        return None
+    message = (
+        f"The `{name}` argument must be None or {rank} integers of at least 0. Received {name}={value!r}."
+    )
+    elements = _elements(value)
+    if elements is None:
+        elements = (value,) * rank
+    numbers = tuple(_index(element, message) for element in elements)
+    if len(numbers) != rank or min(numbers) < 0:
+        raise ValueError(message)
+    return numbers
+
+
 def padding_mode(value: object, name: str = "padding_mode") -> str:
     """Returns one of the names in `PADDING_MODES`."""
     return choice(value, name, PADDING_MODES)

@@ -275,10 +275,18 @@ impl<T: Operand> Summing<'_, T> {
         let mut unit = units.start;
         while unit < units.end {
             let (sample, first) = (unit / rows, unit % rows);
+            let whole = if first == 0 { (units.end - unit) / rows } else { 0 };
+            let x = &self.x[sample * self.x_len..];
+            let scratch = &mut worker.scratch;
+            if whole > 0 {
+                let dy = &self.dy[unit * row_len..(unit + whole * rows) * row_len];
+                self.plan.run_samples(&x[..whole * self.x_len], dy, whole, sum, scratch);
+                unit += whole * rows;
+                continue;
+            }
             let end = rows.min(first + units.end - unit);
-            let x = &self.x[sample * self.x_len..][..self.x_len];
             let dy = &self.dy[unit * row_len..(unit + end - first) * row_len];
-            self.plan.run(x, dy, first..end, sum, &mut worker.scratch);
+            self.plan.run(&x[..self.x_len], dy, first..end, sum, scratch);
             unit += end - first;
         }
     }

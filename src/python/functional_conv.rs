@@ -1,51 +1,33 @@
 //! Convolutions of single arrays.
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
-use numpy::{Element as NumpyElement, PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{
+    Element as NumpyElement, PyArrayDyn, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::arrays::{readable, result, writable};
 use super::errors::{enter, raise};
+use super::functional_pool::PaddingArgument;
 use crate::error::{Error, Result};
-use crate::geometry::{Padding, PaddingMode, PaddingRule};
+use crate::geometry::PaddingMode;
 use crate::ops::Operand;
 use crate::ops::conv::{self, ConvBatch, ConvKind, ConvOptions, Finish};
 use crate::ops::separable::{self, SeparableBatch};
 use crate::parallel::Interrupt;
 
-/// What `padding` may be once Python has made it canonical.
-#[derive(FromPyObject)]
-pub(super) enum PaddingArgument {
-    Rule(String),
-    Pairs(Vec<(usize, usize)>),
-}
-
-impl PaddingArgument {
-    pub(super) fn padding(self) -> Result<Padding> {
-        Ok(match self {
-            Self::Pairs(pairs) => Padding::Explicit(pairs),
-            Self::Rule(name) => Padding::Rule(match name.as_str() {
-                "valid" => PaddingRule::Valid,
-                "same" => PaddingRule::Same,
-                "causal" => PaddingRule::Causal,
-                _ => return Err(Error::value("padding", "\"valid\", \"same\" or \"causal\"", name)),
-            }),
-        })
-    }
-}
-
 /// `(strides, padding, padding_mode, dilation_rate, groups, output_padding)`.
 type ConvArgument = (Vec<usize>, PaddingArgument, String, Vec<usize>, usize, Option<Vec<usize>>);
 
-fn options(argument: ConvArgument) -> PyResult<ConvOptions> {
+fn conv_options(argument: ConvArgument) -> PyResult<ConvOptions> {
     let (strides, padding, mode, dilation_rate, groups, output_padding) = argument;
     let parse = || Ok((padding.padding()?, PaddingMode::named(&mode)?));
     let (padding, padding_mode) = parse().map_err(raise)?;
     Ok(ConvOptions { strides, padding, padding_mode, dilation_rate, groups, output_padding })
 }
 
-fn kind(name: &str) -> PyResult<ConvKind> {
+fn named_kind(name: &str) -> PyResult<ConvKind> {
     match name {
         "plain" => Ok(ConvKind::Plain),
         "transposed" => Ok(ConvKind::Transposed),
@@ -67,6 +49,18 @@ macro_rules! typed {
 
 type Object<'a, 'py> = &'a Bound<'py, PyAny>;
 
+/// A result as a view; unlike `as_array_mut` it knows that arrays without elements are harmless.
+fn elements<'a, T: Operand + NumpyElement>(
+    array: &'a mut PyReadwriteArrayDyn<'_, T>,
+    shape: &[usize],
+) -> PyResult<ArrayViewMutD<'a, T>> {
+    let contiguous = || raise(Error::value("out", "a C-contiguous array", "another layout"));
+    if !array.is_c_contiguous() {
+        return Err(contiguous());
+    }
+    ArrayViewMutD::from_shape(shape, array.as_slice_mut()?).map_err(|_| contiguous())
+}
+
 /// Runs `run` into `out`, or into a new array of the shape.
 fn into<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
@@ -76,7 +70,7 @@ fn into<'py, T: Operand + NumpyElement>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let y = result::<T>(py, out, shape)?;
     let mut target = writable(&y)?;
-    let view = target.as_array_mut();
+    let view = elements(&mut target, shape)?;
     enter(py, |interrupt| run(view, interrupt))?;
     drop(target);
     Ok(y.into_any())
@@ -113,7 +107,7 @@ pub(super) fn convolution<'py>(
 
 fn forward<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
-    kind_name: &str,
+    kind: &str,
     [x, kernel]: [Object<'_, 'py>; 2],
     bias: Option<Object<'_, 'py>>,
     argument: ConvArgument,
@@ -122,8 +116,8 @@ fn forward<'py, T: Operand + NumpyElement>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let (x, kernel) = (readable::<T>("x", x)?, readable::<T>("kernel", kernel)?);
     let bias = Bias::new(bias)?;
-    let batch =
-        ConvBatch::new(kind(kind_name)?, x.shape(), kernel.shape(), &options(argument)?).map_err(raise)?;
+    let batch = ConvBatch::new(named_kind(kind)?, x.shape(), kernel.shape(), &conv_options(argument)?)
+        .map_err(raise)?;
     let (x, kernel, bias) = (x.as_array(), kernel.as_array(), bias.view());
     into(py, out, &batch.y, |y, interrupt| {
         conv::conv(&batch, &x, &kernel, Finish { bias: bias.as_ref(), activation }, y, interrupt)
@@ -132,7 +126,6 @@ fn forward<'py, T: Operand + NumpyElement>(
 
 /// The gradient of a convolution to its input.
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn convolution_input_grad<'py>(
     py: Python<'py>,
     kind: &str,
@@ -147,22 +140,21 @@ pub(super) fn convolution_input_grad<'py>(
 
 fn input_grad<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
-    kind_name: &str,
+    kind: &str,
     [dy, kernel]: [Object<'_, 'py>; 2],
     input_shape: &[usize],
     argument: ConvArgument,
     out: Option<Object<'_, 'py>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (dy, kernel) = (readable::<T>("dy", dy)?, readable::<T>("kernel", kernel)?);
-    let batch =
-        ConvBatch::new(kind(kind_name)?, input_shape, kernel.shape(), &options(argument)?).map_err(raise)?;
+    let batch = ConvBatch::new(named_kind(kind)?, input_shape, kernel.shape(), &conv_options(argument)?)
+        .map_err(raise)?;
     let (dy, kernel) = (dy.as_array(), kernel.as_array());
     into(py, out, &batch.x, |dx, interrupt| conv::conv_input_grad(&batch, &dy, &kernel, dx, interrupt))
 }
 
 /// The gradient of a convolution to its kernel.
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn convolution_kernel_grad<'py>(
     py: Python<'py>,
     kind: &str,
@@ -177,15 +169,15 @@ pub(super) fn convolution_kernel_grad<'py>(
 
 fn kernel_grad<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
-    kind_name: &str,
+    kind: &str,
     [x, dy]: [Object<'_, 'py>; 2],
     kernel_shape: &[usize],
     argument: ConvArgument,
     out: Option<Object<'_, 'py>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (x, dy) = (readable::<T>("x", x)?, readable::<T>("dy", dy)?);
-    let batch =
-        ConvBatch::new(kind(kind_name)?, x.shape(), kernel_shape, &options(argument)?).map_err(raise)?;
+    let batch = ConvBatch::new(named_kind(kind)?, x.shape(), kernel_shape, &conv_options(argument)?)
+        .map_err(raise)?;
     let (x, dy) = (x.as_array(), dy.as_array());
     into(py, out, &batch.kernel, |dk, interrupt| conv::conv_kernel_grad(&batch, &x, &dy, dk, interrupt))
 }
@@ -217,7 +209,7 @@ fn separable_forward<'py, T: Operand + NumpyElement>(
     let x = readable::<T>("x", x)?;
     let (first, second) = (readable("depthwise_kernel", first)?, readable("pointwise_kernel", second)?);
     let bias = Bias::new(bias)?;
-    let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], &options(argument)?)
+    let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], &conv_options(argument)?)
         .map_err(raise)?;
     let (x, first, second, bias) = (x.as_array(), first.as_array(), second.as_array(), bias.view());
     into(py, out, &batch.pointwise.y, |y, interrupt| {
@@ -228,7 +220,6 @@ fn separable_forward<'py, T: Operand + NumpyElement>(
 
 /// The gradient of a separable convolution to its input.
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn separable_convolution_input_grad<'py>(
     py: Python<'py>,
     dy: &Bound<'py, PyAny>,
@@ -250,7 +241,7 @@ fn separable_input_grad<'py, T: Operand + NumpyElement>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let dy = readable::<T>("dy", dy)?;
     let (first, second) = (readable("depthwise_kernel", first)?, readable("pointwise_kernel", second)?);
-    let batch = SeparableBatch::new(input_shape, [first.shape(), second.shape()], &options(argument)?)
+    let batch = SeparableBatch::new(input_shape, [first.shape(), second.shape()], &conv_options(argument)?)
         .map_err(raise)?;
     let (dy, first, second) = (dy.as_array(), first.as_array(), second.as_array());
     into(py, out, &batch.depthwise.x, |dx, interrupt| {
@@ -260,7 +251,6 @@ fn separable_input_grad<'py, T: Operand + NumpyElement>(
 
 /// The gradients of a separable convolution to its two kernels.
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn separable_convolution_kernel_grad<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
@@ -281,14 +271,14 @@ fn separable_kernel_grad<'py, T: Operand + NumpyElement>(
 ) -> PyResult<Bound<'py, PyTuple>> {
     let (x, dy) = (readable::<T>("x", x)?, readable::<T>("dy", dy)?);
     let (first, second) = (readable("depthwise_kernel", first)?, readable("pointwise_kernel", second)?);
-    let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], &options(argument)?)
+    let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], &conv_options(argument)?)
         .map_err(raise)?;
     let (x, dy, first, second) = (x.as_array(), dy.as_array(), first.as_array(), second.as_array());
     let outs = out.as_ref().map(|(a, b)| (a, b)).unzip();
     let d_first = result::<T>(py, outs.0, &batch.depthwise.kernel)?;
     let other = result::<T>(py, outs.1, &batch.pointwise.kernel)?;
     let (mut a, mut b) = (writable(&d_first)?, writable(&other)?);
-    let views = [a.as_array_mut(), b.as_array_mut()];
+    let views = [elements(&mut a, &batch.depthwise.kernel)?, elements(&mut b, &batch.pointwise.kernel)?];
     enter(py, |interrupt| {
         separable::separable_kernel_grad(&batch, &x, &dy, [&first, &second], views, interrupt)
     })?;
@@ -300,13 +290,13 @@ fn separable_kernel_grad<'py, T: Operand + NumpyElement>(
 #[pyfunction]
 pub(super) fn convolution_shape<'py>(
     py: Python<'py>,
-    kind_name: &str,
+    kind: &str,
     input_shape: Vec<usize>,
     filters: usize,
     kernel_size: Vec<usize>,
-    options_: ConvArgument,
+    options: ConvArgument,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    let shape =
-        conv::conv_output_shape(kind(kind_name)?, &input_shape, filters, &kernel_size, &options(options_)?);
+    let (kind, options) = (named_kind(kind)?, conv_options(options)?);
+    let shape = conv::conv_output_shape(kind, &input_shape, filters, &kernel_size, &options);
     PyTuple::new(py, shape.map_err(raise)?)
 }

@@ -3,8 +3,8 @@
 mod arrays;
 mod errors;
 mod files;
-mod functional_pool;
 mod functional_conv;
+mod functional_pool;
 mod network;
 
 use numpy::{PyArray1, ToPyArray};
@@ -20,6 +20,11 @@ use errors::raise;
 mod _core {
     #[pymodule_export]
     use super::files::{load_tensors, save_tensors};
+    #[pymodule_export]
+    use super::functional_conv::{
+        convolution, convolution_input_grad, convolution_kernel_grad, convolution_shape,
+        separable_convolution, separable_convolution_input_grad, separable_convolution_kernel_grad,
+    };
     #[pymodule_export]
     use super::functional_pool::{
         average_pool, average_pool_grad, global_average_pool, global_average_pool_grad, global_max_pool,

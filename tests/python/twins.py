@@ -34,6 +34,8 @@ def windows(x, kernel, strides, dilation, padding, fill=0.0, mode="zeros"):
     border = {"mode": "constant", "constant_values": fill} if mode == "zeros" else {"mode": mode}
     x = np.pad(x, [(0, 0), *spatial, (0, 0)], **border)
     out = [(x.shape[1 + a] - (kernel[a] - 1) * dilation[a] - 1) // strides[a] + 1 for a in range(rank)]
+    if min(out) <= 0:
+        raise ValueError("nothing left")
     taps = []
     for tap in itertools.product(*map(range, kernel)):
         rows = tuple(
@@ -55,6 +57,44 @@ def convolution(x, kernel, bias=None, *, strides, padding, padding_mode="zeros",
             for g in range(groups)
         ]
         y = y + np.concatenate(parts, axis=-1)
+    return y if bias is None else y + bias
+
+
+def transposed_convolution(
+    x, kernel, bias=None, *, strides, padding, output_padding=None, dilation_rate, groups=1
+):
+    """Every element spread over a window, then cropped (or filled up) to Keras' size."""
+    rank = x.ndim - 2
+    c_in, inner = x.shape[-1], kernel.shape[-2]
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel.shape[:rank], dilation_rate, strict=True)]
+    sizes, crops = [], []
+    for axis, (n, span, s) in enumerate(zip(x.shape[1:-1], spans, strides, strict=True)):
+        extra = None if output_padding is None else np.broadcast_to(output_padding, rank)[axis]
+        if padding == "valid":
+            sizes.append((n - 1) * s + span + (max(span, s) - span if extra is None else extra))
+            crops.append(0)
+        elif padding == "same":
+            sizes.append(n * s if extra is None else (n - 1) * s + span % 2 + extra)
+            length = s + span - 2 if extra is None else span + span % 2 - 2 + extra
+            crops.append(span - 1 - min(math.ceil(length / 2), span - 1))
+        else:
+            sizes.append((n - 1) * s + span + (extra or 0) - sum(padding[axis]))
+            crops.append(padding[axis][0])
+    if min(sizes) <= 0:
+        raise ValueError("nothing left")
+    spread = [(n - 1) * s + span for n, s, span in zip(x.shape[1:-1], strides, spans, strict=True)]
+    rooms = [max(a, size + crop) for a, size, crop in zip(spread, sizes, crops, strict=True)]
+    y = np.zeros((len(x), *rooms, inner * groups))
+    for tap in itertools.product(*map(range, kernel.shape[:rank])):
+        rows = tuple(
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, d, n, s in zip(tap, dilation_rate, x.shape[1:-1], strides, strict=True)
+        )
+        for g in range(groups):
+            own = slice(g * c_in // groups, (g + 1) * c_in // groups)
+            y[(slice(None), *rows, slice(g * inner, (g + 1) * inner))] += x[..., own] @ kernel[tap][:, own].T
+    cut = tuple(slice(crop, crop + size) for crop, size in zip(crops, sizes, strict=True))
+    y = y[(slice(None), *cut)]
     return y if bias is None else y + bias
 
 

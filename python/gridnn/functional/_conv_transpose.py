@@ -1,0 +1,290 @@
+"""Transposed convolutions with their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gridnn.functional import _convolution
+from gridnn.functional._arrays import ArrayLike
+
+__all__ = [
+    "conv1d_transpose",
+    "conv1d_transpose_input_grad",
+    "conv1d_transpose_kernel_grad",
+    "conv2d_transpose",
+    "conv2d_transpose_input_grad",
+    "conv2d_transpose_kernel_grad",
+    "conv3d_transpose",
+    "conv3d_transpose_input_grad",
+    "conv3d_transpose_kernel_grad",
+    "conv_transpose_output_shape",
+]
+
+Sizes = int | Sequence[int]
+Padding = str | int | Sequence[Sequence[int]]
+
+
+def conv1d_transpose(
+    x: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "valid",
+    output_padding: Sizes | None = None,
+    dilation_rate: Sizes = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Transposed convolution of series; see `conv2d_transpose`."""
+    options = _convolution.options(1, strides, padding, None, dilation_rate, groups, output_padding)
+    return _convolution.forward("transposed", 1, x, kernel, bias, options, activation, out)
+
+
+def conv1d_transpose_input_grad(
+    dy: ArrayLike,
+    kernel: ArrayLike,
+    input_shape: Sequence[int],
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "valid",
+    output_padding: Sizes | None = None,
+    dilation_rate: Sizes = 1,
+    groups: int = 1,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """The gradient of `conv1d_transpose` to its input; see `conv2d_transpose_input_grad`."""
+    options = _convolution.options(1, strides, padding, None, dilation_rate, groups, output_padding)
+    return _convolution.input_grad("transposed", 1, dy, kernel, input_shape, options, out)
+
+
+def conv1d_transpose_kernel_grad(
+    x: ArrayLike,
+    dy: ArrayLike,
+    kernel_shape: Sequence[int],
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "valid",
+    output_padding: Sizes | None = None,
+    dilation_rate: Sizes = 1,
+    groups: int = 1,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """The gradient of `conv1d_transpose` to its kernel; see `conv2d_transpose_kernel_grad`."""
+    options = _convolution.options(1, strides, padding, None, dilation_rate, groups, output_padding)
+    return _convolution.kernel_grad("transposed", 1, x, dy, kernel_shape, options, out)
+
+
+def conv2d_transpose(
+    x: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "valid",
+    output_padding: Sizes | None = None,
+    dilation_rate: Sizes = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Transposed convolution of images, plus bias, through an activation.
+
+    The gradient of a convolution to its input, used forward: every element is spread over a window.
+    Memory: the output; kept for the next call, the packed kernel and per thread a band of a few rows.
+
+    Args:
+        x: ``(batch, height, width, channels)``.
+        kernel: ``(*kernel_size, filters / groups, channels)``.
+        bias: one number per output channel, or None.
+        strides: an int, or one per spatial axis.
+        padding: "valid", "same", an int or one (before, after) pair per axis: what is cropped.
+        output_padding: elements added to the size, less than `strides` or `dilation_rate`; None: as Keras.
+        dilation_rate: distance between kernel elements, an int or one per spatial axis.
+        groups: both kinds of channels are split into this many groups that do not see each other.
+        activation: name of an activation, applied last; None is none.
+        out: array for the result.
+
+    Returns:
+        ``(batch, new_height, new_width, filters)``.
+
+    Raises:
+        ShapeError: shapes that do not fit each other; an output without spatial elements.
+        ValueError: an argument that is not allowed.
+        TypeError: an argument of the wrong kind; complex numbers.
+
+    Example:
+        >>> conv2d_transpose(np.ones((2, 8, 8, 3)), np.ones((3, 3, 5, 3)), strides=2, padding="same").shape
+        (2, 16, 16, 5)
+    """
+    options = _convolution.options(2, strides, padding, None, dilation_rate, groups, output_padding)
+    return _convolution.forward("transposed", 2, x, kernel, bias, options, activation, out)
+
+
+def conv2d_transpose_input_grad(
+    dy: ArrayLike,
+    kernel: ArrayLike,
+    input_shape: Sequence[int],
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "valid",
+    output_padding: Sizes | None = None,
+    dilation_rate: Sizes = 1,
+    groups: int = 1,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """The gradient of ``sum(dy * conv2d_transpose(x, kernel))`` to `x`.
+
+    Memory: the result; kept for the next call, the packed kernel and per thread a band of a few rows.
+
+    Args:
+        dy: gradient of the output, in the output's shape.
+        kernel: see `conv2d_transpose`.
+        input_shape: shape of `x`, batch and channels included.
+        strides: an int, or one per spatial axis.
+        padding: "valid", "same", an int or one (before, after) pair per axis: what is cropped.
+        output_padding: elements added to the size, less than `strides` or `dilation_rate`; None: as Keras.
+        dilation_rate: distance between kernel elements, an int or one per spatial axis.
+        groups: both kinds of channels are split into this many groups that do not see each other.
+        out: array for the result.
+
+    Raises:
+        ShapeError: shapes that do not fit each other.
+        ValueError: an argument that is not allowed.
+        TypeError: an argument of the wrong kind.
+    """
+    options = _convolution.options(2, strides, padding, None, dilation_rate, groups, output_padding)
+    return _convolution.input_grad("transposed", 2, dy, kernel, input_shape, options, out)
+
+
+def conv2d_transpose_kernel_grad(
+    x: ArrayLike,
+    dy: ArrayLike,
+    kernel_shape: Sequence[int],
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "valid",
+    output_padding: Sizes | None = None,
+    dilation_rate: Sizes = 1,
+    groups: int = 1,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """The gradient of ``sum(dy * conv2d_transpose(x, kernel))`` to `kernel`.
+
+    That to a bias is ``dy.sum((0, 1, 2))``.
+    Memory: the result; kept for the next call, up to 16 partial sums of its size (64 MiB at most,
+    or one) and per thread a band of a few rows.
+
+    Args:
+        x: see `conv2d_transpose`.
+        dy: gradient of the output, in the output's shape.
+        kernel_shape: shape of the kernel, channels included.
+        strides: an int, or one per spatial axis.
+        padding: "valid", "same", an int or one (before, after) pair per axis: what is cropped.
+        output_padding: elements added to the size, less than `strides` or `dilation_rate`; None: as Keras.
+        dilation_rate: distance between kernel elements, an int or one per spatial axis.
+        groups: both kinds of channels are split into this many groups that do not see each other.
+        out: array for the result.
+
+    Raises:
+        ShapeError: shapes that do not fit each other.
+        ValueError: an argument that is not allowed.
+        TypeError: an argument of the wrong kind.
+    """
+    options = _convolution.options(2, strides, padding, None, dilation_rate, groups, output_padding)
+    return _convolution.kernel_grad("transposed", 2, x, dy, kernel_shape, options, out)
+
+
+def conv3d_transpose(
+    x: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "valid",
+    output_padding: Sizes | None = None,
+    dilation_rate: Sizes = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Transposed convolution of volumes; see `conv2d_transpose`."""
+    options = _convolution.options(3, strides, padding, None, dilation_rate, groups, output_padding)
+    return _convolution.forward("transposed", 3, x, kernel, bias, options, activation, out)
+
+
+def conv3d_transpose_input_grad(
+    dy: ArrayLike,
+    kernel: ArrayLike,
+    input_shape: Sequence[int],
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "valid",
+    output_padding: Sizes | None = None,
+    dilation_rate: Sizes = 1,
+    groups: int = 1,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """The gradient of `conv3d_transpose` to its input; see `conv2d_transpose_input_grad`."""
+    options = _convolution.options(3, strides, padding, None, dilation_rate, groups, output_padding)
+    return _convolution.input_grad("transposed", 3, dy, kernel, input_shape, options, out)
+
+
+def conv3d_transpose_kernel_grad(
+    x: ArrayLike,
+    dy: ArrayLike,
+    kernel_shape: Sequence[int],
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "valid",
+    output_padding: Sizes | None = None,
+    dilation_rate: Sizes = 1,
+    groups: int = 1,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """The gradient of `conv3d_transpose` to its kernel; see `conv2d_transpose_kernel_grad`."""
+    options = _convolution.options(3, strides, padding, None, dilation_rate, groups, output_padding)
+    return _convolution.kernel_grad("transposed", 3, x, dy, kernel_shape, options, out)
+
+
+def conv_transpose_output_shape(
+    input_shape: Sequence[int],
+    filters: int,
+    kernel_size: Sizes,
+    *,
+    strides: Sizes = 1,
+    padding: Padding = "valid",
+    output_padding: Sizes | None = None,
+    dilation_rate: Sizes = 1,
+) -> tuple[int, ...]:
+    """The shape that a transposed convolution gives, without computing it.
+
+    Args:
+        input_shape: batch, one to three spatial axes, channels; the batch may be 0.
+        filters: number of output channels.
+        kernel_size: an int, or one per spatial axis.
+        strides: see `conv2d_transpose`.
+        padding: see `conv2d_transpose`.
+        output_padding: see `conv2d_transpose`.
+        dilation_rate: see `conv2d_transpose`.
+
+    Raises:
+        ShapeError: nothing is left after cropping; not 3 to 5 axes.
+        ValueError: an argument that is not allowed.
+        TypeError: an argument of the wrong kind.
+
+    Example:
+        >>> conv_transpose_output_shape((8, 14, 14, 3), 16, 3, strides=2, padding="same")
+        (8, 28, 28, 16)
+    """
+    return _convolution.output_shape(
+        "transposed",
+        input_shape,
+        filters,
+        kernel_size,
+        (strides, padding, None, dilation_rate, 1, output_padding),
+    )
