@@ -54,6 +54,14 @@ pub enum LayerKind {
     Conv1D(ConvSpec),
     Conv2D(ConvSpec),
     Conv3D(ConvSpec),
+    Conv1DTranspose(TransposedSpec),
+    Conv2DTranspose(TransposedSpec),
+    Conv3DTranspose(TransposedSpec),
+    DepthwiseConv1D(DepthwiseSpec),
+    DepthwiseConv2D(DepthwiseSpec),
+    DepthwiseConv3D(DepthwiseSpec),
+    SeparableConv1D(SeparableSpec),
+    SeparableConv2D(SeparableSpec),
     MaxPooling1D(PoolSpec),
     MaxPooling2D(PoolSpec),
     MaxPooling3D(PoolSpec),
@@ -170,6 +178,73 @@ impl ConvSpec {
             padding: self.padding.clone(),
         }
     }
+}
+
+/// Configuration of a transposed convolution.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub struct TransposedSpec {
+    pub filters: usize,
+    pub kernel_size: Vec<usize>,
+    pub strides: Vec<usize>,
+    pub padding: Padding,
+    pub output_padding: Option<Vec<usize>>,
+    pub dilation_rate: Vec<usize>,
+    pub groups: usize,
+    pub activation: String,
+    pub use_bias: bool,
+    pub kernel_initializer: Initializer,
+    pub bias_initializer: Initializer,
+}
+
+impl TransposedSpec {
+    /// The window that every element is spread over.
+    pub fn window(&self) -> Window {
+        Window {
+            kernel: self.kernel_size.clone(),
+            stride: self.strides.clone(),
+            dilation: self.dilation_rate.clone(),
+            padding: self.padding.clone(),
+        }
+    }
+}
+
+/// Configuration of a depthwise convolution.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub struct DepthwiseSpec {
+    pub kernel_size: Vec<usize>,
+    pub strides: Vec<usize>,
+    pub padding: Padding,
+    pub padding_mode: PaddingMode,
+    pub depth_multiplier: usize,
+    pub dilation_rate: Vec<usize>,
+    pub activation: String,
+    pub use_bias: bool,
+    pub depthwise_initializer: Initializer,
+    pub bias_initializer: Initializer,
+}
+
+impl DepthwiseSpec {
+    /// The window that slides over every channel.
+    pub fn window(&self) -> Window {
+        Window {
+            kernel: self.kernel_size.clone(),
+            stride: self.strides.clone(),
+            dilation: self.dilation_rate.clone(),
+            padding: self.padding.clone(),
+        }
+    }
+}
+
+/// Configuration of a separable convolution: a depthwise one and what follows it.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub struct SeparableSpec {
+    pub filters: usize,
+    #[serde(flatten)]
+    pub depthwise: DepthwiseSpec,
+    pub pointwise_initializer: Initializer,
 }
 
 /// Configuration of a pool.

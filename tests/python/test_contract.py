@@ -82,6 +82,57 @@ def convolutions():
     yield Case(layers.Conv2D, {"filters": 2, "kernel_size": (1, 3), "padding": 1}, (4, 3, 2), (6, 3, 2))
 
 
+def transposed_convolutions():
+    for rank, cls in ((1, layers.Conv1DTranspose), (2, layers.Conv2DTranspose), (3, layers.Conv3DTranspose)):
+        n = spatial(rank, 4)
+        yield Case(cls, {"filters": 3, "kernel_size": 3}, (*n, 2), (*(s + 2 for s in n), 3))
+        twice = {"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"}
+        yield Case(cls, twice, (*n, 2), (*(2 * s for s in n), 2))
+        odd = {
+            "filters": 4,
+            "kernel_size": 3,
+            "strides": 2,
+            "padding": "same",
+            "output_padding": 0,
+            "groups": 2,
+        }
+        yield Case(cls, odd, (*n, 2), (*(2 * s - 1 for s in n), 4))
+        cropped = {"filters": 1, "kernel_size": 2, "dilation_rate": 2, "padding": [(1, 0)] * rank}
+        yield Case(
+            cls, {**cropped, "use_bias": False, "activation": "tanh"}, (*n, 1), (*(s + 1 for s in n), 1)
+        )
+        gaps = {"filters": 2, "kernel_size": 1, "strides": 3}
+        yield Case(cls, gaps, (*n, 2), (*(3 * s for s in n), 2))
+
+
+def depthwise_convolutions():
+    one = (layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.DepthwiseConv3D)
+    two = (layers.SeparableConv1D, layers.SeparableConv2D)
+    for rank in (1, 2, 3):
+        n = spatial(rank, 6)
+        cls = one[rank - 1]
+        yield Case(cls, {"kernel_size": 2}, (*n, 3), (*(s - 1 for s in n), 3))
+        more = {
+            "kernel_size": 3,
+            "strides": 2,
+            "padding": "same",
+            "depth_multiplier": 2,
+            "activation": "tanh",
+        }
+        yield Case(cls, more, (*n, 2), (*(-(-s // 2) for s in n), 4))
+        yield Case(cls, {"kernel_size": 2, "use_bias": False}, (*n, 1), (*(s - 1 for s in n), 1))
+        ring = {"kernel_size": 2, "padding": 1, "padding_mode": "wrap", "dilation_rate": 2}
+        yield Case(cls, ring, (*n, 2), (*n, 2))
+        if rank < 3:
+            cls = two[rank - 1]
+            yield Case(cls, {"filters": 3, "kernel_size": 2}, (*n, 2), (*(s - 1 for s in n), 3))
+            yield Case(cls, {**more, "filters": 3, "use_bias": False}, (*n, 2), (*(-(-s // 2) for s in n), 3))
+            yield Case(cls, {**ring, "filters": 2, "activation": "relu"}, (*n, 2), (*n, 2))
+    causal = {"kernel_size": 3, "padding": "causal", "dilation_rate": 2}
+    yield Case(layers.DepthwiseConv1D, causal, (5, 2), (5, 2))
+    yield Case(layers.SeparableConv1D, {**causal, "filters": 2}, (5, 2), (5, 2))
+
+
 def pools():
     maxima = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
     means = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
@@ -142,7 +193,14 @@ def others():
     yield Case(layers.Rescaling, {"scale": 0.5, "offset": -1.0}, (3, 2), (3, 2))
 
 
-CASES = [*convolutions(), *pools(), *regrids(), *others()]
+CASES = [
+    *convolutions(),
+    *transposed_convolutions(),
+    *depthwise_convolutions(),
+    *pools(),
+    *regrids(),
+    *others(),
+]
 each_layer = pytest.mark.parametrize("case", CASES, ids=str)
 
 

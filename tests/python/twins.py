@@ -177,6 +177,19 @@ def relu(x, max_value, negative_slope, threshold):
 def layer(description, weights, x):
     """One layer in inference mode, from `get_config` and its list of weights."""
     kind, config = description["class_name"], description["config"]
+    if kind.endswith("Transpose"):
+        names = ("strides", "padding", "output_padding", "dilation_rate", "groups")
+        y = transposed_convolution(x, *weights, **{name: config[name] for name in names})
+        return ACTIVATIONS[config["activation"]](y)
+    if kind.startswith(("Depthwise", "Separable")):
+        names = ("strides", "padding", "padding_mode", "dilation_rate")
+        options = {name: config[name] for name in names}
+        kernel, *rest = weights
+        flat = kernel.reshape(*kernel.shape[:-2], 1, -1)
+        y = convolution(x, flat, **options, groups=kernel.shape[-2])
+        if kind.startswith("Separable"):
+            y = y @ rest[0].reshape(rest[0].shape[-2:])
+        return ACTIVATIONS[config["activation"]](y + rest[-1] if config["use_bias"] else y)
     if kind.startswith("Conv"):
         names = ("strides", "padding", "padding_mode", "dilation_rate", "groups")
         y = convolution(x, *weights, **{name: config[name] for name in names})

@@ -3,7 +3,15 @@
 from gridnn.layers.activation import Activation, ReLU, Softmax
 from gridnn.layers.base import Input, Layer
 from gridnn.layers.conv import Conv1D, Conv2D, Conv3D
+from gridnn.layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 from gridnn.layers.dense import Dense
+from gridnn.layers.depthwise import (
+    DepthwiseConv1D,
+    DepthwiseConv2D,
+    DepthwiseConv3D,
+    SeparableConv1D,
+    SeparableConv2D,
+)
 from gridnn.layers.padding import (
     Cropping1D,
     Cropping2D,
@@ -57,12 +65,18 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "Conv1D",
+    "Conv1DTranspose",
     "Conv2D",
+    "Conv2DTranspose",
     "Conv3D",
+    "Conv3DTranspose",
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
     "Dense",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "DepthwiseConv3D",
     "Dropout",
     "Flatten",
     "GlobalAveragePooling1D",
@@ -90,6 +104,8 @@ __all__ = [
     "Padding3D",
     "ReLU",
     "Rescaling",
+    "SeparableConv1D",
+    "SeparableConv2D",
     "Softmax",
     "UpSampling1D",
     "UpSampling2D",

@@ -9,7 +9,33 @@ from gridnn import _validation, initializers
 from gridnn.layers.activation import activation_name
 from gridnn.layers.base import REGISTRY, Layer, Weight
 
-__all__ = ["Conv1D", "Conv2D", "Conv3D"]
+__all__ = [
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+]
+
+
+def checked_filters(filters: object, groups: object) -> tuple[int, int]:
+    """Returns `filters` and `groups` as positive ints, the first divisible by the second.
+
+    Raises:
+        ValueError: they are not, in Keras' words.
+    """
+    filters, groups = _validation.integer(filters, "filters"), _validation.integer(groups, "groups")
+    if filters <= 0:
+        raise ValueError(
+            "Invalid value for argument `filters`. Expected a strictly positive value. "
+            f"Received filters={filters}."
+        )
+    if groups <= 0:
+        raise ValueError(f"The number of groups must be a positive integer. Received: groups={groups}.")
+    if filters % groups:
+        raise ValueError(
+            "The number of filters must be evenly divisible by the number of groups. "
+            f"Received: groups={groups}, filters={filters}."
+        )
+    return filters, groups
 
 
 class Convolution(Layer):
@@ -82,22 +108,7 @@ class Convolution(Layer):
         trainable: bool = True,
     ) -> None:
         super().__init__(name=name, trainable=trainable)
-        self.filters = _validation.integer(filters, "filters")
-        self.groups = _validation.integer(groups, "groups")
-        if self.filters <= 0:
-            raise ValueError(
-                "Invalid value for argument `filters`. Expected a strictly positive value. "
-                f"Received filters={self.filters}."
-            )
-        if self.groups <= 0:
-            raise ValueError(
-                f"The number of groups must be a positive integer. Received: groups={self.groups}."
-            )
-        if self.filters % self.groups:
-            raise ValueError(
-                "The number of filters must be evenly divisible by the number of groups. "
-                f"Received: groups={self.groups}, filters={self.filters}."
-            )
+        self.filters, self.groups = checked_filters(filters, groups)
         self.kernel_size = _validation.axis_integers(kernel_size, self.rank, "kernel_size")
         self.strides = _validation.axis_integers(strides, self.rank, "strides")
         self.padding = _validation.convolution_padding(padding, self.rank, causal=self.rank == 1)

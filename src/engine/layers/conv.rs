@@ -9,7 +9,7 @@ use crate::conv::{self, Accumulated, Correlated, Epilogue, Scratch, add_column_s
 use crate::engine::spec::ConvSpec;
 use crate::error::{Error, Result};
 use crate::geometry::{ConvGeometry, Window};
-use crate::kernels::{Element, Tier};
+use crate::kernels::{Element, Kernels, Tier};
 
 /// The description.
 pub(super) struct Conv {
@@ -40,7 +40,7 @@ impl<T: Element> Layer<T> for Conv {
 
     fn weights(&self, input: &[Size]) -> Result<Vec<WeightSpec>> {
         let (_, channels) = spatial(input, self.rank)?;
-        let channels = channels.ok_or_else(|| Error::shape("input channels", "a known number", "None"))?;
+        let channels = known_channels(channels)?;
         let groups = self.spec.groups;
         if groups == 0 || channels == 0 || channels % groups != 0 {
             return Err(Error::shape(
@@ -68,26 +68,60 @@ impl<T: Element> Layer<T> for Conv {
         let geometry = self.geometry(site.input)?;
         let shape: Vec<usize> =
             geometry.axes[3 - self.rank..].iter().map(|a| a.output).chain([self.spec.filters]).collect();
-        let conv = ConvStep {
-            forward: conv::forward(&geometry, site.kernels),
-            input_grad: conv::input_grad(&geometry, site.kernels),
-            kernel_grad: conv::kernel_grad(&geometry, site.kernels),
-            geometry,
-            weights: site.weights.to_vec(),
-            relu: self.activation.is_relu(),
-            masked_behind: false,
-            tier: site.kernels.tier,
-        };
-        let mut steps: Vec<Box<dyn Step<T>>> = vec![Box::new(conv)];
-        if !self.activation.is_relu() && !self.activation.is_linear() {
-            steps.push(self.activation.step(&shape, site.kernels.tier)?);
-        }
-        Ok(steps)
+        let weights = site.weights.to_vec();
+        conv_steps(geometry, Direction::Forward, weights, (self.activation, &shape), site.kernels)
     }
+}
+
+/// The number of channels, which must be known when weights are made.
+pub(super) fn known_channels(channels: Size) -> Result<usize> {
+    channels
+        .filter(|&n| n > 0)
+        .ok_or_else(|| Error::shape("input channels", "a known positive number", format!("{channels:?}")))
+}
+
+/// Which pass of a geometry is the forward pass of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Forward,
+    /// The gradient to the input: a transposed convolution.
+    ToInput,
+}
+
+/// A convolution with kernel and, if there are two weights, bias; then an activation on outputs of a shape.
+pub(super) fn conv_steps<T: Element>(
+    geometry: ConvGeometry,
+    direction: Direction,
+    weights: Vec<Range<usize>>,
+    (activation, shape): (Named, &[usize]),
+    kernels: &'static Kernels<T>,
+) -> Result<Vec<Box<dyn Step<T>>>> {
+    let plans = [conv::forward(&geometry, kernels), conv::input_grad(&geometry, kernels)];
+    let [forward, input_grad] = match (direction, plans) {
+        (Direction::Forward, plans) => plans,
+        (Direction::ToInput, [there, back]) => [back, there],
+    };
+    let conv = ConvStep {
+        direction,
+        forward,
+        input_grad,
+        kernel_grad: conv::kernel_grad(&geometry, kernels),
+        geometry,
+        weights,
+        relu: activation.is_relu(),
+        masked_behind: false,
+        tier: kernels.tier,
+    };
+    let mut steps: Vec<Box<dyn Step<T>>> = vec![Box::new(conv)];
+    if !activation.is_relu() && !activation.is_linear() {
+        steps.push(activation.step(shape, kernels.tier)?);
+    }
+    Ok(steps)
 }
 
 struct ConvStep<T: Element> {
     geometry: ConvGeometry,
+    direction: Direction,
     forward: Correlated<T>,
     input_grad: Correlated<T>,
     kernel_grad: Accumulated<T>,
@@ -107,11 +141,17 @@ impl<T: Element> ConvStep<T> {
 
 impl<T: Element> Step<T> for ConvStep<T> {
     fn input_len(&self) -> usize {
-        self.geometry.input_len()
+        match self.direction {
+            Direction::Forward => self.geometry.input_len(),
+            Direction::ToInput => self.geometry.output_len(),
+        }
     }
 
     fn output_len(&self) -> usize {
-        self.geometry.output_len()
+        match self.direction {
+            Direction::Forward => self.geometry.output_len(),
+            Direction::ToInput => self.geometry.input_len(),
+        }
     }
 
     fn keeps(&self) -> Keeps {
@@ -132,7 +172,7 @@ impl<T: Element> Step<T> for ConvStep<T> {
     }
 
     fn positions(&self) -> usize {
-        self.output_len() / self.geometry.c_out
+        self.geometry.output_len() / self.geometry.c_out
     }
 
     fn masks_by_sign(&self) -> bool {
@@ -157,7 +197,11 @@ impl<T: Element> Step<T> for ConvStep<T> {
             mask_by_sign(self.tier, y, dy);
         }
         let (dkernel, dbias) = grads.split_at_mut(self.weights[0].len());
-        self.kernel_grad.run_samples(x, dy, cx.samples, dkernel, scratch);
+        let (from, to) = match self.direction {
+            Direction::Forward => (x, &*dy),
+            Direction::ToInput => (&*dy, x),
+        };
+        self.kernel_grad.run_samples(from, to, cx.samples, dkernel, scratch);
         add_column_sums(self.tier, dy, dbias);
         let Some(dx) = dx else { return };
         for (dy, dx) in dy.chunks_exact(self.output_len()).zip(dx.chunks_exact_mut(self.input_len())) {

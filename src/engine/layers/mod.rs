@@ -6,7 +6,9 @@
 
 mod activation;
 mod conv;
+mod conv_transpose;
 mod dense;
+mod depthwise;
 mod dropout;
 mod pad;
 mod pool;
@@ -219,6 +221,14 @@ pub fn layer<T: Element>(spec: &LayerSpec) -> Result<Box<dyn Layer<T>>> {
         Kind::Conv1D(conv) => Box::new(conv::Conv::new(conv, 1)?),
         Kind::Conv2D(conv) => Box::new(conv::Conv::new(conv, 2)?),
         Kind::Conv3D(conv) => Box::new(conv::Conv::new(conv, 3)?),
+        Kind::Conv1DTranspose(conv) => Box::new(conv_transpose::Transposed::new(conv, 1)?),
+        Kind::Conv2DTranspose(conv) => Box::new(conv_transpose::Transposed::new(conv, 2)?),
+        Kind::Conv3DTranspose(conv) => Box::new(conv_transpose::Transposed::new(conv, 3)?),
+        Kind::DepthwiseConv1D(conv) => Box::new(depthwise::Depthwise::new(conv, 1)?),
+        Kind::DepthwiseConv2D(conv) => Box::new(depthwise::Depthwise::new(conv, 2)?),
+        Kind::DepthwiseConv3D(conv) => Box::new(depthwise::Depthwise::new(conv, 3)?),
+        Kind::SeparableConv1D(conv) => Box::new(depthwise::Separable::new(conv, 1)?),
+        Kind::SeparableConv2D(conv) => Box::new(depthwise::Separable::new(conv, 2)?),
         Kind::MaxPooling1D(pool) => Box::new(pool::Pool::max(pool, 1)),
         Kind::MaxPooling2D(pool) => Box::new(pool::Pool::max(pool, 2)),
         Kind::MaxPooling3D(pool) => Box::new(pool::Pool::max(pool, 3)),
