@@ -30,8 +30,8 @@ def channels_first(y):
     return np.moveaxis(y, -1, 1)
 
 
-def function(name, rank):
-    return getattr(F, f"{name}{rank}d")
+def function(name, rank, suffix=""):
+    return getattr(F, f"{name}{rank}d{suffix}")
 
 
 def padding(attributes, sizes, kernel, strides, dilations):
@@ -60,6 +60,58 @@ def window(x, attributes):
     pads = padding(attributes, x.shape[2:], kernel, strides, dilations)
     options = {"strides": strides, "padding": pads, "ceil_mode": bool(attributes.get("ceil_mode", 0))}
     return rank, kernel, dilations, options
+
+
+def conv(inputs, attributes):
+    x, weights, *bias = inputs
+    if weights.dtype.kind != "f":
+        raise Unsupported(f"type {weights.dtype}")
+    rank = x.ndim - 2
+    kernel = weights.shape[2:]
+    strides = attributes.get("strides", [1] * rank)
+    dilations = attributes.get("dilations", [1] * rank)
+    y = function("conv", rank)(
+        channels_last(x),
+        np.moveaxis(weights, (0, 1), (-1, -2)),
+        bias[0] if bias else None,
+        strides=strides,
+        padding=padding(attributes, x.shape[2:], kernel, strides, dilations),
+        dilation_rate=dilations,
+        groups=attributes.get("group", 1),
+    )
+    return [channels_first(y)]
+
+
+def conv_transpose(inputs, attributes):
+    x, weights, *bias = inputs
+    rank = x.ndim - 2
+    strides = attributes.get("strides", [1] * rank)
+    dilations = attributes.get("dilations", [1] * rank)
+    extra = attributes.get("output_padding", [0] * rank)
+    spans = [(k - 1) * d + 1 for k, d in zip(weights.shape[2:], dilations, strict=True)]
+    full = [(n - 1) * s + span + p for n, s, span, p in zip(x.shape[2:], strides, spans, extra, strict=True)]
+    rule = attributes.get("auto_pad", b"NOTSET").decode()
+    sizes = attributes.get("output_shape")
+    if rule.startswith("SAME") and sizes is None:
+        sizes = [n * s for n, s in zip(x.shape[2:], strides, strict=True)]
+    pads = attributes.get("pads", [0] * 2 * rank)
+    pairs = list(zip(pads[:rank], pads[rank:], strict=True))
+    if sizes is not None:
+        totals = [f - n for f, n in zip(full, sizes, strict=True)]
+        extra = [p + max(-total, 0) for p, total in zip(extra, totals, strict=True)]
+        halves = [(max(total, 0) // 2, max(total, 0) - max(total, 0) // 2) for total in totals]
+        pairs = halves if rule == "SAME_UPPER" else [(after, before) for before, after in halves]
+    y = function("conv", rank, "_transpose")(
+        channels_last(x),
+        np.moveaxis(weights, (0, 1), (-1, -2)),
+        bias[0] if bias else None,
+        strides=strides,
+        padding=pairs,
+        output_padding=extra,
+        dilation_rate=dilations,
+        groups=attributes.get("group", 1),
+    )
+    return [channels_first(y)]
 
 
 def max_pool(inputs, attributes):
@@ -129,6 +181,8 @@ def pad(inputs, attributes):
 
 
 OPERATORS = {
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "MaxPool": max_pool,
     "AveragePool": average_pool,
     "GlobalMaxPool": global_pool("global_max_pool"),
