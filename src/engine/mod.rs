@@ -497,7 +497,13 @@ impl<T: Element> Network<T> {
             phases.push(vec![(Work::Update, self.blocks.len())]);
         }
         let work = steps.macs() * plan_of_batch.batch * if update.is_some() { 3 } else { 1 };
-        let workers = if work < SERIAL_MACS { 1 } else { parallel::threads() };
+        // Most of the work is in the stacks: where they are one task each, a helper would only look on.
+        let stack = |(work, tasks): &(Work, usize)| match work {
+            Work::Forward { .. } | Work::Backward { .. } => Some(*tasks),
+            _ => None,
+        };
+        let tasks = phases.iter().flatten().filter_map(stack).max().unwrap_or(1);
+        let workers = if work < SERIAL_MACS { 1 } else { parallel::threads().min(tasks) };
         self.memory.reserve(plan_of_batch, workers)?;
         let training_step = update.is_some();
         let program = StepProgram {
