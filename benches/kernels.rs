@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use gridnn::conv::{self, Correlation, Epilogue, KernelGrad, Scratch};
+use gridnn::conv::{self, Correlation, Epilogue, Scratch};
 use gridnn::geometry::{ConvGeometry, Padding, PaddingRule, Window};
 use gridnn::kernels::{Aligned, Element, Job, Kernels, Tier};
 
@@ -232,14 +232,12 @@ fn pass<T: Element>(case: &Case, pass: usize, tier: Tier, data: &Rc<Data<T>>) ->
         0 => correlation(conv::forward(g, kernels), x_len, |data| &data.x, data),
         1 => correlation(conv::input_grad(g, kernels), y_len, |data| &data.dy, data),
         _ => {
-            let plan = KernelGrad::new(g, kernels);
+            let plan = conv::kernel_grad(g, kernels);
             let mut dkernel = Aligned::zeroed(g.kernel_len());
             let mut scratch = Scratch::default();
             Box::new(move || {
                 dkernel.fill(T::ZERO);
-                for (x, dy) in data.x.chunks_exact(x_len).zip(data.dy.chunks_exact(y_len)) {
-                    plan.run(x, dy, 0..plan.rows(), &mut dkernel, &mut scratch);
-                }
+                plan.run_samples(&data.x, &data.dy, data.x.len() / x_len, &mut dkernel, &mut scratch);
                 black_box(&mut dkernel);
             })
         }
