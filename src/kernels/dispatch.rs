@@ -211,15 +211,9 @@ pub trait Tables: Sized + 'static {
     fn table(tier: Tier) -> &'static Kernels<Self>;
 }
 
-/// Rows of the largest tile that a tier keeps in its registers.
-#[cfg(target_arch = "x86_64")]
-const AVX512_ROWS: usize = 14;
-#[cfg(target_arch = "x86_64")]
-const AVX2_ROWS: usize = 6;
-const PORTABLE_ROWS: usize = 4;
-
 macro_rules! entries {
-    ($module:ident, $features:literal, $f32:ty, $f64:ty, $half32:ty, $half64:ty, $rows:ident, $vectors:literal) => {
+    ($module:ident, $features:literal, $f32:ty, $f64:ty, $product:ident, $heights:ident, $vectors:literal
+     $(, half $half32:ty, $half64:ty)?) => {
         #[cfg(target_arch = "x86_64")]
         mod $module {
             use super::*;
@@ -229,7 +223,7 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn product_f32(p: &mut Product<'_, f32>) {
                 // SAFETY: as the caller's.
-                unsafe { product::product::<$f32, $half32, $rows>(p) }
+                unsafe { product::$product::<$f32, $($half32,)? product::$heights>(p) }
             }
 
             /// # Safety
@@ -237,7 +231,7 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn product_f64(p: &mut Product<'_, f64>) {
                 // SAFETY: as the caller's.
-                unsafe { product::product::<$f64, $half64, $rows>(p) }
+                unsafe { product::$product::<$f64, $($half64,)? product::$heights>(p) }
             }
 
             /// # Safety
@@ -320,18 +314,19 @@ entries!(
     "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl",
     avx512::F32,
     avx512::F64,
-    avx2::F32,
-    avx2::F64,
-    AVX512_ROWS,
-    1
+    product_or_half,
+    UpTo14,
+    1,
+    half avx2::F32,
+    avx2::F64
 );
-entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, avx2::F32, avx2::F64, AVX2_ROWS, 2);
+entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, product, UpTo6, 2);
 
 /// # Safety
 /// The product was checked.
 unsafe fn product_portable<T: Element, const W: usize>(p: &mut Product<'_, T>) {
     // SAFETY: the portable tier needs no feature; the rest is the caller's.
-    unsafe { product::product::<Portable<T, W>, Portable<T, W>, PORTABLE_ROWS>(p) }
+    unsafe { product::product::<Portable<T, W>, product::UpTo4>(p) }
 }
 
 /// # Safety

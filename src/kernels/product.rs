@@ -5,6 +5,8 @@
 //! layers. Every element of the result is one chain of multiply-adds in the order (run, k), so tile sizes, vector
 //! width and thread count cannot change a bit of it.
 
+use std::ops::Range;
+
 use super::lanes::{Element, Lanes};
 
 /// A cache line in bytes.
@@ -193,80 +195,146 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
     }
 }
 
-/// The tile with `rows` rows and `NV` vectors.
-///
-/// # Safety
-/// As [`tile`]; `rows` is at most `MOST`.
-#[inline(always)]
-unsafe fn tile_of<L: Lanes, const MOST: usize, const NV: usize, const K_CONTIGUOUS: bool>(
-    p: &Product<L::Elem>,
-    c: *mut L::Elem,
-    rows: usize,
-    row: usize,
-    panel: usize,
-    column: usize,
-    columns: usize,
-) {
-    macro_rules! choose {
-        ($($mr:literal)*) => {
-            match rows {
-                // SAFETY: as the caller's. The guard keeps tiles that would spill out of the program.
-                $($mr if $mr <= MOST => unsafe {
-                    tile::<L, $mr, NV, K_CONTIGUOUS>(p, c, row, panel, column, columns);
-                },)*
-                _ => unreachable!("a tile has 1 to {MOST} rows"),
-            }
-        };
-    }
-    choose!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+/// How many rows the tiles of a tier may have: so many that the accumulators fill its registers and do not spill.
+pub(super) trait Heights {
+    /// The most.
+    const MOST: usize;
+
+    /// The tile with `rows` rows and `NV` vectors.
+    ///
+    /// # Safety
+    /// As [`tile`]; `rows` is at most `MOST`.
+    unsafe fn tile<L: Lanes, const NV: usize, const K_CONTIGUOUS: bool>(
+        p: &Product<L::Elem>,
+        c: *mut L::Elem,
+        rows: Range<usize>,
+        panel: usize,
+        columns: Range<usize>,
+    );
 }
 
-/// The whole product in tiles of at most `MOST` rows and two vectors.
+macro_rules! heights {
+    ($(#[$doc:meta])* $name:ident, $most:literal: $($mr:literal)*) => {
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl Heights for $name {
+            const MOST: usize = $most;
+
+            #[inline(always)]
+            unsafe fn tile<L: Lanes, const NV: usize, const K_CONTIGUOUS: bool>(
+                p: &Product<L::Elem>,
+                c: *mut L::Elem,
+                rows: Range<usize>,
+                panel: usize,
+                columns: Range<usize>,
+            ) {
+                match rows.len() {
+                    $(
+                        // SAFETY: as the caller's.
+                        $mr => unsafe {
+                            tile::<L, $mr, NV, K_CONTIGUOUS>(p, c, rows.start, panel, columns.start, columns.len());
+                        },
+                    )*
+                    _ => unreachable!("a tile has 1 to {} rows", $most),
+                }
+            }
+        }
+    };
+}
+heights!(
+    /// 32 registers: 28 accumulators, two vectors of B, one of A.
+    UpTo14, 14: 1 2 3 4 5 6 7 8 9 10 11 12 13 14
+);
+heights!(
+    /// 16 registers: 12 accumulators, two vectors of B, one of A.
+    UpTo6, 6: 1 2 3 4 5 6
+);
+heights!(
+    /// 16 registers, of which the separate multiplication needs one more.
+    UpTo4, 4: 1 2 3 4
+);
+
+/// The tiles' rows of a product.
+#[inline(always)]
+fn row_tiles(m: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let (count, base, larger) = balanced(m, most);
+    (0..count).map(move |t| {
+        let start = t * base + t.min(larger);
+        start..start + base + usize::from(t < larger)
+    })
+}
+
+/// The whole product in tiles of two vectors.
 ///
 /// # Safety
 /// As [`Lanes`]; `p` passed [`Product::check`]; B is packed exactly if `K_CONTIGUOUS`.
 #[inline(always)]
-unsafe fn tiles<L: Lanes, const MOST: usize, const K_CONTIGUOUS: bool>(p: &mut Product<L::Elem>) {
+unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Product<L::Elem>) {
     let c = p.c.as_mut_ptr();
-    let panel_width = 2 * L::WIDTH;
-    let (count, base, larger) = balanced(p.m, MOST);
-    let mut row = 0;
-    for t in 0..count {
-        let rows = base + usize::from(t < larger);
-        for panel in 0..p.n.div_ceil(panel_width) {
-            let column = panel * panel_width;
-            let columns = (p.n - column).min(panel_width);
-            // SAFETY: as the caller's; row and column stay inside m and n.
+    let width = 2 * L::WIDTH;
+    for rows in row_tiles(p.m, H::MOST) {
+        for panel in 0..p.n.div_ceil(width) {
+            let columns = panel * width..(panel * width + width).min(p.n);
+            // SAFETY: as the caller's; rows and columns stay inside m and n.
             unsafe {
-                if columns > L::WIDTH {
-                    tile_of::<L, MOST, 2, K_CONTIGUOUS>(p, c, rows, row, panel, column, columns);
+                if columns.len() > L::WIDTH {
+                    H::tile::<L, 2, K_CONTIGUOUS>(p, c, rows.clone(), panel, columns);
                 } else {
-                    tile_of::<L, MOST, 1, K_CONTIGUOUS>(p, c, rows, row, panel, column, columns);
+                    H::tile::<L, 1, K_CONTIGUOUS>(p, c, rows.clone(), panel, columns);
                 }
             }
         }
-        row += rows;
     }
 }
 
-/// The body that every tier's entry calls. `Half` are vectors of half the width, for results that would leave more than
-/// half of the lanes idle: two of them cost as much as a whole one on most CPUs, and no more on the others.
+/// The whole product of at most one vector of columns.
 ///
 /// # Safety
-/// As [`Lanes`], for both; `p` passed [`Product::check`].
+/// As [`tiles`].
 #[inline(always)]
-pub(super) unsafe fn product<L, Half, const MOST: usize>(p: &mut Product<L::Elem>)
+unsafe fn strip<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Product<L::Elem>) {
+    let c = p.c.as_mut_ptr();
+    for rows in row_tiles(p.m, H::MOST) {
+        // SAFETY: as the caller's; rows stay inside m, and n is at most a vector.
+        unsafe { H::tile::<L, 1, K_CONTIGUOUS>(p, c, rows, 0, 0..p.n) }
+    }
+}
+
+/// The body that every tier's entry calls.
+///
+/// # Safety
+/// As [`Lanes`]; `p` passed [`Product::check`].
+#[inline(always)]
+pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<L::Elem>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        if p.b_padded {
+            tiles::<L, H, true>(p);
+        } else {
+            tiles::<L, H, false>(p);
+        }
+    }
+}
+
+/// The same with vectors of half the width for results that would leave more than half of the lanes idle: two of them
+/// cost as much as a whole one on most CPUs, and no more on the others.
+///
+/// # Safety
+/// As [`product`], for both kinds of vectors.
+#[inline(always)]
+pub(super) unsafe fn product_or_half<L, Half, H>(p: &mut Product<L::Elem>)
 where
     L: Lanes,
     Half: Lanes<Elem = L::Elem>,
+    H: Heights,
 {
     // SAFETY: as the caller's.
     unsafe {
-        match (p.b_padded, p.n <= Half::WIDTH && Half::WIDTH < L::WIDTH) {
-            (true, true) => tiles::<Half, MOST, true>(p),
-            (true, false) => tiles::<L, MOST, true>(p),
-            (false, true) => tiles::<Half, MOST, false>(p),
-            (false, false) => tiles::<L, MOST, false>(p),
+        match (p.n <= Half::WIDTH, p.b_padded) {
+            (false, _) => product::<L, H>(p),
+            (true, true) => strip::<Half, H, true>(p),
+            (true, false) => strip::<Half, H, false>(p),
         }
     }
 }
