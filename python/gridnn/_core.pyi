@@ -29,6 +29,7 @@ __all__ = [
     "load_tensors",
     "max_pool",
     "max_pool_grad",
+    "multiply_adds",
     "pad",
     "pad_grad",
     "pad_output_shape",
@@ -61,6 +62,13 @@ def get_num_threads() -> int:
 
 def set_num_threads(count: int) -> None:
     """Uses `count` threads from the next call on, even where there are fewer cores."""
+
+def multiply_adds(rounds: int) -> int:
+    """Multiply-adds in registers on the calling thread, without the GIL: the speed that benches measure by.
+
+    Returns:
+        How many operations that were, two per multiply-add.
+    """
 
 def permutation(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of ``range(length)``, the same on every machine, from the counter-based generator."""

@@ -20,6 +20,7 @@ from gridnn._core import (
     available_tiers,
     derive_seed,
     get_num_threads,
+    multiply_adds,
     permutation,
     simd_tier,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "derive_seed",
     "get_num_threads",
     "load_tensors",
+    "multiply_adds",
     "permutation",
     "save_tensors",
     "set_num_threads",

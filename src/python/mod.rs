@@ -7,10 +7,12 @@ mod functional_conv;
 mod functional_pool;
 mod network;
 
+use std::hint::black_box;
+
 use numpy::{PyArray1, ToPyArray};
 use pyo3::prelude::*;
 
-use crate::kernels::Tier;
+use crate::kernels::{Kernels, Tier};
 use crate::parallel;
 use crate::rng::{Purpose, Stream};
 use errors::raise;
@@ -35,7 +37,9 @@ mod _core {
     use super::network::{Network, weight_shapes};
     use super::*;
     #[pymodule_export]
-    use super::{available_tiers, derive_seed, get_num_threads, permutation, set_num_threads, simd_tier};
+    use super::{
+        available_tiers, derive_seed, get_num_threads, multiply_adds, permutation, set_num_threads, simd_tier,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -67,6 +71,18 @@ fn get_num_threads() -> usize {
 #[pyfunction]
 fn set_num_threads(count: usize) -> PyResult<()> {
     parallel::set_threads(count).map_err(raise)
+}
+
+/// `rounds` times as many multiply-adds as fit into the registers, on the calling thread: what a step is measured by.
+/// Returns how many operations that were, two per multiply-add.
+#[pyfunction]
+fn multiply_adds(py: Python<'_>, rounds: usize) -> PyResult<usize> {
+    let tier = Tier::current().map_err(raise)?;
+    Ok(py.detach(|| {
+        let (operations, sum) = Kernels::<f32>::of(tier).multiply_adds(black_box(rounds), 0.5, 1.0);
+        black_box(sum);
+        operations
+    }))
 }
 
 /// A permutation of `range(length)`, the same on every machine, from the counter-based generator.
