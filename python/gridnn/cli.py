@@ -1,7 +1,7 @@
-"""The command line: ``python -m gridnn demo``, ``train`` and ``info``; also installed as ``gridnn``.
+"""The command line: ``python -m gridnn`` demo, train, bench and info; also installed as ``gridnn``.
 
-Exit codes: 0 done, 2 wrong arguments or unreadable files (one line on standard error says which), 130 stopped
-with Ctrl-C.
+Exit codes: 0 done, 2 wrong arguments, unreadable files or a missing library (one line on standard error says
+which), 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(arguments, "threads", None) is not None:
             gn.set_num_threads(arguments.threads)
         arguments.run(arguments)
-    except (OSError, FileFormatError) as error:
+    except (OSError, FileFormatError, ImportError, LookupError, ArithmeticError) as error:
         print(f"gridnn {arguments.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -73,6 +73,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_training_options(train, epochs=8, batch_size=128)
     train.set_defaults(run=_train)
+
+    bench = commands.add_parser("bench", help="compare the speed with NumPy's, and with other libraries'")
+    bench.add_argument("names", nargs="*", metavar="NAME", help="parts of names; only these comparisons")
+    bench.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    bench.add_argument(
+        "--peers", action="store_true", help="with PyTorch, TensorFlow, JAX, SciPy if installed"
+    )
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
+    bench.add_argument("--plot", type=Path, metavar="FILE", help="draw a bar chart (needs gridnn[plot])")
+    bench.add_argument("--threads", type=_positive, metavar="N", help="threads (default: one a core)")
+    bench.set_defaults(run=_bench)
 
     info = commands.add_parser("info", help="print versions, instruction set and threads in use")
     info.set_defaults(run=_info)
@@ -122,6 +133,19 @@ def _info(_: argparse.Namespace) -> None:
     print(f"threads  {gn.get_num_threads()}")
     print(f"numpy    {np.__version__}")
     print(f"python   {platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    """Compares, times and prints a table."""
+    from gridnn import bench  # the only command that needs it
+
+    bench.run(
+        arguments.names,
+        quick=arguments.quick,
+        with_peers=arguments.peers,
+        json=arguments.json,
+        plot=arguments.plot,
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> None:

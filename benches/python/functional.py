@@ -1,0 +1,102 @@
+"""Every case of `benches/cases.csv` through the functional API, against the libraries that are installed.
+
+`python benches/python/functional.py [CASE ..] [--passes LIST] [--threads 2,1] [--quick] [--json FILE]`
+
+A call includes everything: checks, packing of the kernel, the result (gridnn's is written into an array that
+is given, the others allocate theirs). Results are compared before anything is timed. PyTorch takes symmetric
+padding where strides make "same" lopsided, as its users do; it is then compared with gridnn on such padding.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from libraries import OWN, ROOT, peers
+from options import Options, facts, geometric_mean, parser, remarks, table, write
+from rounds import Result, Subject, Team, WorkerError, compare
+
+KEYS = ("case", "class", "pass", "threads")
+_TOLERANCE = 2e-4
+"""By the largest element: sums of up to 200 000 products in float32, in any order."""
+
+
+def cases() -> dict[str, tuple[str, peers.Convolution]]:
+    """Class and problem of every case."""
+    found = {}
+    with (ROOT / "benches" / "cases.csv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            name, kind, padding = line.pop("name"), line.pop("class"), line.pop("padding")
+            numbers = {key: int(value) for key, value in line.items()}
+            found[name] = kind, peers.Convolution(padding=padding, **numbers)
+    return found
+
+
+def measure(team: Team, problem: peers.Convolution, which: str, options: Options) -> Result:
+    """Checks and times one pass of one case."""
+    subjects: list[Subject] = []
+    notes: dict[str, str] = {}
+    with team.problem() as folder:
+        arrays = str(folder / "arrays.npz")
+        x, kernel, dy = problem.operands()
+        np.savez(arrays, x=x, kernel=kernel, dy=dy)
+        common = {"file": arrays, "problem": asdict(problem), "which": which}
+        references: dict[tuple[int, ...], Any] = {}
+        for library, worker, layout in team.members():
+            label = f"{library} {layout}"
+            task = next(team.numbers)
+            try:
+                pads = worker.ask("convolution", task=task, layout=layout, **common)["pads"]
+                worker.ask("result", task=task, to=str(folder / "result.npy"))
+            except WorkerError as error:
+                if library == OWN:
+                    raise
+                notes[label] = str(error)
+                continue
+            if tuple(pads) not in references:
+                team.own.ask("reference", pads=pads, to=str(folder / "reference.npy"), **common)
+                references[tuple(pads)] = np.load(folder / "reference.npy")
+            expected, found = references[tuple(pads)], np.load(folder / "result.npy")
+            difference = float(np.max(np.abs(found - expected)) / np.max(np.abs(expected)))
+            if difference <= _TOLERANCE:
+                subjects.append(Subject(library, layout, worker, task))
+            else:
+                notes[label] = f"differs by {difference:.1e}"
+        return compare(team, subjects, problem.flops, options.pace, notes)
+
+
+def main() -> None:
+    """Measures, prints a table, writes a file."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--passes", default=",".join(peers.PASSES), metavar="LIST")
+    parsed = arguments.parse_args()
+    options = Options(parsed)
+    passes = [which for which in peers.PASSES if which in parsed.passes.split(",")]
+    rows: list[dict[str, Any]] = []
+    about: dict[str, Any] = {}
+    for threads in options.threads:
+        with Team(options.libraries, threads, options.python) as team:
+            about = about or facts(team)
+            for name, (kind, problem) in cases().items():
+                for which in passes if options.wants(name) else ():
+                    row = measure(team, problem, which, options).record(
+                        **{"case": name, "class": kind, "pass": which, "threads": threads}
+                    )
+                    rows.append(row)
+                    print(table([row], KEYS).splitlines()[1], file=sys.stderr)
+    print("\n".join(f"{key}: {value}" for key, value in about.items()))
+    for threads in options.threads:
+        chosen = [row for row in rows if row["threads"] == threads]
+        print("\n" + table(chosen, KEYS))
+        mean = geometric_mean(chosen)
+        print(f"{threads} threads: {mean:.2f} times the best of the others (geometric mean)")
+    print(remarks(rows, KEYS))
+    if options.json:
+        write(options.json, about, rows)
+
+
+if __name__ == "__main__":
+    main()

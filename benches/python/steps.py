@@ -1,0 +1,95 @@
+"""Training steps and inference of six models against PyTorch, Keras on TensorFlow, and JAX.
+
+`python benches/python/steps.py [MODEL ..] [--threads 2,1] [--quick] [--json FILE] [--peers-python PATH]`
+
+Everybody starts from the same weights; before anything is timed, outputs and the losses of three steps must
+agree. Percent of the peak: operations that the model needs (no input gradient of the first layer), by those
+that a loop which only multiplies and adds reaches with as many threads.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from libraries import OWN
+from models import BATCHES, MODELS, data
+from options import Options, facts, geometric_mean, parser, remarks, table, write
+from rounds import Result, Subject, Team, WorkerError, compare
+
+KEYS = ("model", "batch", "step", "threads")
+_STEPS = ("train", "infer")
+_TOLERANCES = {"train": 2e-3, "infer": 1e-3}
+"""Losses relative to the first; outputs relative to the largest."""
+
+
+def measure(team: Team, name: str, batch: int, options: Options) -> dict[str, Result]:
+    """Checks and times one model at one batch size: a result for training, one for inference."""
+    model = MODELS[name]
+    subjects: dict[str, list[Subject]] = {step: [] for step in _STEPS}
+    notes: dict[str, dict[str, str]] = {step: {} for step in _STEPS}
+    with team.problem() as folder:
+        team.own.ask("weights", model=name, to=str(folder / "weights.npz"))
+        with np.load(folder / "weights.npz") as weights:
+            x, y = data(model, batch)
+            np.savez(folder / "arrays.npz", x=x, y=y, **dict(weights))
+        expected: dict[str, Any] = {}
+        for library, worker, layout in team.members():
+            tasks = [next(team.numbers), next(team.numbers)]
+            label = f"{library} {layout}"
+            try:
+                worker.ask("network", tasks=tasks, file=str(folder / "arrays.npz"), model=name, layout=layout)
+                # Inference first: the training steps move the weights.
+                for step, task in reversed(list(zip(_STEPS, tasks, strict=True))):
+                    worker.ask("result", task=task, to=str(folder / "result.npy"))
+                    found = np.load(folder / "result.npy")
+                    expected.setdefault(step, found)
+                    scale = np.max(np.abs(expected[step]))
+                    difference = float(np.max(np.abs(found - expected[step])) / scale)
+                    if difference <= _TOLERANCES[step]:
+                        subjects[step].append(Subject(library, layout, worker, task))
+                    else:
+                        notes[step][label] = f"differs by {difference:.1e}"
+            except WorkerError as error:
+                if library == OWN:
+                    raise
+                for step in _STEPS:
+                    notes[step][label] = str(error)
+        return {
+            step: compare(
+                team, subjects[step], model.flops(batch, step == "train"), options.pace, notes[step]
+            )
+            for step in _STEPS
+        }
+
+
+def main() -> None:
+    """Measures, prints a table, writes a file."""
+    options = Options(parser(__doc__).parse_args(), without=("scipy", "numpy"))
+    rows: list[dict[str, Any]] = []
+    about: dict[str, Any] = {}
+    for threads in options.threads:
+        with Team(options.libraries, threads, options.python) as team:
+            about = about or facts(team)
+            for name, batches in BATCHES.items():
+                for batch in batches:
+                    if not options.wants(f"{name} b{batch}"):
+                        continue
+                    for step, result in measure(team, name, batch, options).items():
+                        rows.append(result.record(model=name, batch=batch, step=step, threads=threads))
+                        print(table(rows[-1:], KEYS).splitlines()[1], file=sys.stderr)
+    print("\n".join(f"{key}: {value}" for key, value in about.items()))
+    for threads in options.threads:
+        chosen = [row for row in rows if row["threads"] == threads]
+        print("\n" + table(chosen, KEYS))
+        for step in _STEPS:
+            mean = geometric_mean([row for row in chosen if row["step"] == step])
+            print(f"{step}, {threads} threads: {mean:.2f} times the best of the others (geometric mean)")
+    print(remarks(rows, KEYS))
+    if options.json:
+        write(options.json, about, rows)
+
+
+if __name__ == "__main__":
+    main()
