@@ -96,7 +96,7 @@ def _processor() -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], *, markdown: bool = False) -> str:
-    """A table of results: what names them, gridnn's time and share of the peak, the others' times, the ratio.
+    """A table of results: times in ms, and the ratio of the best of the others to gridnn, with its target.
 
     Args:
         rows: of `Result.record`.
@@ -104,7 +104,7 @@ def table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], *, markdown: b
         markdown: for a page instead of a terminal.
     """
     others = list(dict.fromkeys(name for row in rows for name in row["milliseconds"] if name != OWN))
-    lines = [[*keys, "gridnn ms", "% peak", *others, "best", "ratio"]]
+    lines = [[*keys, "gridnn ms", "% peak", *others, "best", "ratio", "target"]]
     for row in rows:
         times = row["milliseconds"]
         disturbed = row["notes"].get("disturbed", "").split(", ")
@@ -112,10 +112,13 @@ def table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], *, markdown: b
             f"{times[name]:.3g}{'~' if name in disturbed else ''}" if name in times else "-"
             for name in (OWN, *others)
         ]
-        ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        ratio, target = "-", f"{row['target']:.2f}"
+        if row["ratio"] is not None:
+            ratio = f"{row['ratio']:.2f}"
+            target += " missed" if row["ratio"] < row["target"] else ""
         percent = f"{row['percent_of_peak']:.0f}"
         named = [str(row[key]) for key in keys]
-        lines.append([*named, cells[0], percent, *cells[1:], row["best"] or "-", ratio])
+        lines.append([*named, cells[0], percent, *cells[1:], row["best"] or "-", ratio, target])
     if markdown:
         rule = ["---"] * len(keys) + ["---:"] * (len(lines[0]) - len(keys))
         return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))

@@ -32,6 +32,7 @@ _DISTURBED = 0.03
 """Share of a block that threads may have waited for a processor."""
 _ENOUGH = 3
 _SLOW_CALL = 0.05
+"""Longer calls need no warming up before a block."""
 _WORKER = Path(__file__).with_name("worker.py")
 _HOPELESS = 2.0
 """A subject so many times slower than the best one besides gridnn is timed in the first rounds only."""
@@ -186,10 +187,10 @@ class Subject:
     waited: dict[int, float] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Compiles what is compiled at the first call, and finds out how long one takes."""
+        """Finds out how long a call takes; what is compiled at the first one has been, for its result."""
         self.once = self.worker.ask("measure", task=self.task, calls=1, warm=0)["seconds"]
-        if self.once < 20 * _SLOW_CALL:
-            self.once = self.worker.ask("measure", task=self.task, calls=1, warm=1)["seconds"]
+        if self.once < _SLOW_CALL:
+            self.once = self.worker.ask("measure", task=self.task, calls=3, warm=1)["seconds"]
 
     def sample(self, number: int, pace: Pace) -> None:
         """Times a block."""
@@ -272,12 +273,11 @@ def compare(team: Team, subjects: Sequence[Subject], flops: int, pace: Pace, not
         for subject in active[turn:] + active[:turn]:
             subject.sample(number, pace)
         peaks.append(team.own.ask("peak")["flops"])
-        if number + 1 >= min(2, pace.rounds) and others:
+        if others:
             fastest = min(min(subject.seconds.values()) for subject in others)
+            limit = fastest * _HOPELESS * (2 if number == 0 else 1)
             active = [
-                subject
-                for subject in active
-                if subject is own or min(subject.seconds.values()) < _HOPELESS * fastest
+                subject for subject in active if subject is own or min(subject.seconds.values()) < limit
             ]
     best: dict[str, Subject] = {}
     for subject in subjects:
@@ -287,6 +287,7 @@ def compare(team: Team, subjects: Sequence[Subject], flops: int, pace: Pace, not
     doubtful = [name for name, subject in best.items() if subject.doubtful]
     if doubtful:
         notes = {**notes, "disturbed": ", ".join(doubtful)}
+    # Several threads are all at work at once only while nobody else is: the best round had them so.
     peak = max(peaks) if team.threads > 1 else statistics.median(peaks)
     return Result(
         {name: subject.median * 1e3 for name, subject in best.items()},

@@ -57,7 +57,10 @@ def run(
     versions = [Library(threads).version, *(peer.version for peer in others.values())]
     facts = about(threads, versions)
     print("\n".join(f"{key:<10} {_text(value)}" for key, value in facts.items()))
-    print("The numbers below the other names say how many times as long as gridnn they take.\n")
+    print("The numbers below the other names say how many times as long as gridnn they take.")
+    if others:
+        print("Thread pools in one process disturb each other: take these for hints, and see benches/python.")
+    print()
     rows = [
         _measure(comparison, threads, quick)
         for comparison in comparisons(threads, others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ class Library:
     layouts = ("channels first", _LAST)
 
     def __init__(self, threads: int) -> None:
+        # The optimizers load its compiler for GPUs, whose LLVM aborts a process that holds TensorFlow's too.
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
         self._torch: Any = importlib.import_module("torch")
         self._torch.set_num_threads(threads)
         self._torch.set_num_interop_threads(1)
