@@ -28,7 +28,7 @@ TOOLS := $(VENV)/.tools
 EXTENSION := $(VENV)/.extension
 MISSING := $(if $(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd),,missing)
 
-.PHONY: demo test test-full dev lint test-rust test-python wheel import-time asan help rust python rust-lints missing
+.PHONY: demo test test-full dev lint test-rust test-python wheel import-time bench record asan help rust python rust-lints missing
 
 demo: dev ## set up everything and train a small network on scans of digits
 	@$(PY) -m gridnn demo
@@ -76,6 +76,15 @@ wheel: dev ## build the wheel into dist/ and check its size and contents
 
 import-time: dev ## how long `import gridnn` takes above `import numpy`
 	@$(PY) tools/import_time.py
+
+bench: dev ## kernels, whole steps and functional calls; other libraries through GRIDNN_PEERS_PYTHON=/their/python
+	cargo bench --bench kernels
+	$(PY) -m gridnn bench
+	$(PY) benches/python/steps.py
+	$(PY) benches/python/functional.py
+
+record: dev ## measure on a quiet machine, in minutes, and write the tables of docs/performance.md
+	$(PY) benches/python/record.py
 
 # RUSTC_BOOTSTRAP opens the flag, which is not stable yet, in the stable compiler. An explicit target keeps it from
 # build scripts and macros.

@@ -1,0 +1,75 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHES = Path(__file__).parents[2] / "benches" / "python"
+
+
+def run(script, *arguments):
+    command = [sys.executable, BENCHES / script, "--quick", "--threads", "1", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def import_benches(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHES))
+    yield
+    for name in ("functional", "libraries", "models", "options", "record", "rounds", "steps"):
+        sys.modules.pop(name, None)
+
+
+def test_calls_against_numpy(tmp_path):
+    path = tmp_path / "functional.json"
+    output = run("functional.py", "one-image", "--libraries", "numpy", "--json", path)
+    found = json.loads(path.read_text())
+    assert [row["pass"] for row in found["rows"]] == ["forward", "input gradient", "kernel gradient"]
+    for row in found["rows"]:
+        assert row["best"] == "numpy"
+        assert row["milliseconds"].keys() == {"gridnn", "numpy"}
+        assert row["notes"].keys() <= {"disturbed"}
+        assert re.search(rf"one-image-64 +mid +{row['pass']} +1 ", output)
+
+
+def test_steps_of_gridnn_alone(tmp_path):
+    path = tmp_path / "steps.json"
+    output = run("steps.py", "lenet5 b32", "--libraries", "", "--json", path)
+    found = json.loads(path.read_text())
+    assert [(row["model"], row["step"], row["best"]) for row in found["rows"]] == [
+        ("lenet5", "train", None),
+        ("lenet5", "infer", None),
+    ]
+    assert "lenet5" in output
+
+
+@pytest.mark.usefixtures("import_benches")
+def test_arithmetic_of_the_models():
+    from models import BATCHES, MODELS
+
+    # Milliseconds at 470 GFLOP/s, worked out by hand when the models were chosen.
+    hand = {
+        ("mnist-convnet", 128): 3.8,
+        ("lenet5", 128): 0.6,
+        ("cifar-vgg", 128): 62,
+        ("seed-128", 8): 177,
+        ("audio-1d", 32): 2.0,
+        ("voxel-3d", 16): 14.5,
+    }
+    for (name, batch), milliseconds in hand.items():
+        assert batch in BATCHES[name]
+        assert MODELS[name].flops(batch, training=True) / 470e6 == pytest.approx(milliseconds, rel=0.1)
+
+
+@pytest.mark.usefixtures("import_benches")
+def test_a_record_keeps_the_prose():
+    import record
+
+    page = "before\n<!-- steps -->\nold\n<!-- end of steps -->\nafter\n"
+    written = record.write(page, {"steps": "new"})
+    assert written == "before\n<!-- steps -->\n\nnew\n\n<!-- end of steps -->\nafter\n"
+    assert record.write(written, {"steps": "new"}) == written
+    with pytest.raises(ValueError, match="0 parts marked 'kernels'"):
+        record.write(page, {"kernels": "new"})
