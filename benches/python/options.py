@@ -17,6 +17,8 @@ from typing import Any
 from libraries import OWN, ROOT
 from rounds import Pace, Team, default_libraries
 
+from gridnn.bench._report import processor
+
 __all__ = ["Options", "facts", "geometric_mean", "parser", "remarks", "table", "write"]
 
 
@@ -66,7 +68,7 @@ def facts(team: Team) -> dict[str, Any]:
     """When, where and with what."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "processor": _processor(),
+        "processor": processor(),
         "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
         "python": platform.python_version(),
         "compiler": _output("rustc", "--version"),
@@ -83,16 +85,6 @@ def _output(*command: str) -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    """The name of the CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} processors" if names else platform.machine()
 
 
 def table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], *, markdown: bool = False) -> str:

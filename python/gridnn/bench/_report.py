@@ -14,7 +14,7 @@ import numpy as np
 
 import gridnn as gn
 
-__all__ = ["Row", "about", "chart", "table", "write_json"]
+__all__ = ["Row", "about", "chart", "processor", "require_matplotlib", "table", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Row:
 def about(threads: int, versions: Sequence[str]) -> dict[str, Any]:
     """The machine and the libraries."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "libraries": [*versions, f"NumPy {np.__version__}"],
@@ -49,7 +49,7 @@ def about(threads: int, versions: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """The name of the CPU, as well as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
