@@ -1,6 +1,7 @@
 //! Which instruction set runs: detected once, forced by `GRIDNN_SIMD`, carried along as a value.
 
 use std::fmt;
+use std::hint::black_box;
 use std::sync::OnceLock;
 
 use super::depthwise::{self, LaneWork};
@@ -94,6 +95,13 @@ impl Tier {
     /// Whether multiply and add are rounded together. Tiers that do so agree to the bit.
     pub fn fused(&self) -> bool {
         self.0 != Isa::Portable
+    }
+
+    /// Multiplies and adds float32 in registers, for benches: the number of operations, two per multiply-add.
+    pub fn multiply_adds(self, rounds: usize) -> usize {
+        let (operations, sum) = Kernels::<f32>::of(self).multiply_adds(black_box(rounds), 0.5, 1.0);
+        black_box(sum);
+        operations
     }
 
     /// Runs plain loops compiled for this tier.

@@ -7,12 +7,10 @@ mod functional_conv;
 mod functional_pool;
 mod network;
 
-use std::hint::black_box;
-
 use numpy::{PyArray1, ToPyArray};
 use pyo3::prelude::*;
 
-use crate::kernels::{Kernels, Tier};
+use crate::kernels::Tier;
 use crate::parallel;
 use crate::rng::{Purpose, Stream};
 use errors::raise;
@@ -78,11 +76,7 @@ fn set_num_threads(count: usize) -> PyResult<()> {
 #[pyfunction]
 fn multiply_adds(py: Python<'_>, rounds: usize) -> PyResult<usize> {
     let tier = Tier::current().map_err(raise)?;
-    Ok(py.detach(|| {
-        let (operations, sum) = Kernels::<f32>::of(tier).multiply_adds(black_box(rounds), 0.5, 1.0);
-        black_box(sum);
-        operations
-    }))
+    Ok(py.detach(|| tier.multiply_adds(rounds)))
 }
 
 /// A permutation of `range(length)`, the same on every machine, from the counter-based generator.
