@@ -450,7 +450,7 @@ impl<T: Element> Network<T> {
         let mut output = vec![rows];
         output.extend(&self.plans[plan].steps.output_shape);
         let len: usize = output[1..].iter().product();
-        let mut result = vec![T::ZERO; rows * len];
+        let mut result = zeros(rows.checked_mul(len))?;
         for first in (0..rows).step_by(batch_size.max(1)) {
             let batch = batch_size.min(rows - first);
             let (plan, schedule) = self.plan(&shape, batch, purpose)?;
@@ -556,6 +556,16 @@ impl<T: Element> Network<T> {
         }
         Error::NonFinite { what: "the gradient", layer: self.specs[bad - 1].name.clone() }
     }
+}
+
+/// A vector of zeros for a caller; None is a length that overflows.
+fn zeros<T: Element>(len: Option<usize>) -> Result<Vec<T>> {
+    let memory = || Error::Memory { bytes: len.unwrap_or(usize::MAX).saturating_mul(size_of::<T>()) };
+    let len = len.ok_or_else(memory)?;
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| memory())?;
+    values.resize(len, T::ZERO);
+    Ok(values)
 }
 
 /// How far a program goes.
