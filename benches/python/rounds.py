@@ -217,8 +217,13 @@ class Subject:
         return statistics.median(self.seconds[number] for number in self.good)
 
     def ratio(self, own: Subject) -> float:
-        """Median over the rounds of how many times as long as gridnn it takes."""
-        rounds = (self.good & own.good) or (self.seconds.keys() & own.seconds.keys())
+        """Median over the rounds of how many times as long as gridnn it takes.
+
+        Of a subject that sat out most rounds the medians are compared: its few rounds may have been odd ones.
+        """
+        rounds = self.good & own.good
+        if len(rounds) < _ENOUGH:
+            return self.median / own.median
         return statistics.median(self.seconds[number] / own.seconds[number] for number in rounds)
 
 
@@ -237,7 +242,7 @@ class Result:
     @property
     def best(self) -> str | None:
         """The fastest of the others."""
-        return min(self.ratios, key=self.ratios.__getitem__, default=None)
+        return min(self.ratios, key=self.milliseconds.__getitem__, default=None)
 
     def record(self, **more: Any) -> dict[str, Any]:
         """The result for a file, behind what names the problem."""
