@@ -85,13 +85,6 @@ impl<T: Plain> Aligned<T> {
     pub fn capacity(&self) -> usize {
         self.len
     }
-
-    /// A copy of a slice.
-    pub fn copy_of(values: &[T]) -> Self {
-        let mut buffer = Self::zeroed(values.len());
-        buffer.copy_from_slice(values);
-        buffer
-    }
 }
 
 impl<T: Plain> Default for Aligned<T> {
