@@ -1,0 +1,111 @@
+"""Exactness of the six models of the bench: bytes for threads, tiers and interruptions; Keras' numbers."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import six_models
+
+import gridnn as gn
+from gridnn._network import available_tiers
+
+STEPS = 50
+# A step of this one takes as long as ten of the others: all 50 are run by `make test-full`.
+FEWER_STEPS = {"seed-128": 8}
+THREADS = (1, 2, 3, 5)
+REFERENCE = json.loads((Path(__file__).parent / "reference" / "six_models.json").read_text())
+
+every_model = pytest.mark.parametrize("name", six_models.MODELS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def first_tier():
+    # What these tests run is long, and they start the other tiers themselves.
+    if gn.simd_tier() != available_tiers()[0]:
+        pytest.skip(f"run on tier {available_tiers()[0]}")
+
+
+def script(*arguments, **environment):
+    command = [sys.executable, six_models.__file__, *map(str, arguments)]
+    return subprocess.check_output(command, env=os.environ | environment, text=True).strip()
+
+
+@every_model
+def test_bytes_after_fifty_steps(name):
+    check_bytes(name, FEWER_STEPS.get(name, STEPS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FEWER_STEPS)
+def test_bytes_after_all_fifty_steps(name):
+    check_bytes(name, STEPS)
+
+
+def check_bytes(name, steps):
+    fused = [tier for tier in available_tiers() if tier != "portable"]
+    found = {}
+    before = gn.get_num_threads()
+    try:
+        for count in THREADS:
+            gn.set_num_threads(count)
+            found[count] = six_models.after_steps(name, steps)
+    finally:
+        gn.set_num_threads(before)
+    if gn.simd_tier() in fused:
+        for tier in fused[1:]:
+            found[tier] = script("steps", name, steps, 2, GRIDNN_SIMD=tier)
+    assert len(set(found.values())) == 1, found
+
+
+@every_model
+def test_continued_in_new_processes(name, tmp_path):
+    path = tmp_path / "model.safetensors"
+    straight, stopped = six_models.build(name), six_models.build(name)
+    six_models.epochs(straight, name, 0, 3)
+    six_models.epochs(stopped, name, 0, 1)
+    stopped.save(path)
+    for epoch in (1, 2):
+        script("epoch", name, path, epoch)
+    assert six_models.digest(gn.load_model(path)) == six_models.digest(straight)
+
+
+@every_model
+def test_five_steps_as_in_keras(name):
+    """The committed numbers are Keras' on TensorFlow; reference/keras_steps.py made them.
+
+    Keras' float64 numbers are taken for exact. What rounding does to the same steps in float32 is measured by
+    Keras' own float32 run, whose deviation is committed with them; sums in another order deviate as much, in
+    another direction, and eight times it leaves room for the largest of many elements.
+    """
+    reference = REFERENCE[name]
+    x, y = six_models.batches(name, len(reference["losses"]))
+    for dtype in ("float64", "float32"):
+        model = six_models.build(name, dtype, six_models.OPTIMIZER)
+        losses = [float(model.train_on_batch(*batch)) for batch in zip(x.astype(dtype), y, strict=True)]
+        check(np.array(losses), np.array(reference["losses"]), reference["losses_rounding"], dtype)
+        for weight, expected in zip(model.get_weights(), reference["weights"], strict=True):
+            check(weight.ravel()[expected["at"]], np.array(expected["values"]), expected["rounding"], dtype)
+
+
+@pytest.mark.parametrize("name", ["mnist-convnet", "audio-1d"])
+def test_the_committed_numbers_are_those_of_keras(name, tmp_path):
+    """Where Keras is installed, it is asked again."""
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("keras", minversion="3")
+    tool = Path(__file__).parent / "reference" / "keras_steps.py"
+    path = tmp_path / "reference.json"
+    subprocess.run([sys.executable, tool, path, name], check=True, capture_output=True)
+    live = json.loads(path.read_text())[name]
+    np.testing.assert_allclose(live["losses"], REFERENCE[name]["losses"], rtol=1e-9)
+    for now, committed in zip(live["weights"], REFERENCE[name]["weights"], strict=True):
+        np.testing.assert_allclose(now["values"], committed["values"], rtol=0, atol=1e-9)
+
+
+def check(found, exact, rounding, dtype):
+    scale = np.abs(exact).max()
+    bound = 1e-9 * scale if dtype == "float64" else 8 * max(rounding, np.finfo(np.float32).eps * scale)
+    np.testing.assert_allclose(found.astype(np.float64), exact, rtol=0, atol=bound)
