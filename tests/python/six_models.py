@@ -1,7 +1,7 @@
 """The six models of the training-step bench, small batches for them, and what the exactness tests do.
 
 Run as a script in a process of its own: `six_models.py steps NAME STEPS THREADS` trains and prints a digest
-of the weights, `six_models.py epoch NAME FILE EPOCH` trains the model in FILE for one more epoch and saves it.
+of the weights, `six_models.py epoch NAME FILE EPOCH` trains the model in FILE for one more epoch.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ import keras
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import six_models  # noqa: E402
+import six_models
 
 STEPS = 5
 ELEMENTS = 32
@@ -108,11 +108,8 @@ def reference(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    path = (
-        Path(sys.argv[1])
-        if len(sys.argv) > 1
-        else ROOT / "tests" / "python" / "reference" / "six_models.json"
-    )
+    default = Path(__file__).with_name("six_models.json")
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else default
     found = {name: reference(name) for name in sys.argv[2:] or six_models.MODELS}
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(f"{path.name}: Keras {keras.__version__}, {path.stat().st_size} bytes")
