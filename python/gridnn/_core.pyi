@@ -34,6 +34,7 @@ __all__ = [
     "pad_grad",
     "pad_output_shape",
     "permutation",
+    "place_window",
     "pool_output_shape",
     "save_tensors",
     "separable_convolution",
@@ -123,6 +124,21 @@ def pad_grad(dy: NDArray[Any], padding: tuple[_Pairs, str]) -> NDArray[Any]:
 
 def pad_output_shape(input_shape: tuple[int, ...], padding: tuple[_Pairs, str]) -> tuple[int, ...]:
     """The output shape of `pad`, batch and channels included."""
+
+def place_window(
+    sizes: Sequence[int],
+    kernel_size: Sequence[int],
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    dilation_rate: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int] | None,
+) -> list[tuple[int, int, int, int]]:
+    """Where a window stands: ``(input, output, before, after)`` per axis, the last two elements of padding.
+
+    A transposed window is placed on its output: ``input`` is what the layer puts out, ``output`` what it
+    takes in, ``before`` what is cropped in front.
+    """
 
 @final
 class Network:

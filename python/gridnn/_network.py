@@ -22,6 +22,7 @@ from gridnn._core import (
     get_num_threads,
     multiply_adds,
     permutation,
+    place_window,
     simd_tier,
 )
 from gridnn._validation import positive_integer
@@ -38,6 +39,7 @@ __all__ = [
     "load_tensors",
     "multiply_adds",
     "permutation",
+    "place_window",
     "save_tensors",
     "set_num_threads",
     "shape_text",

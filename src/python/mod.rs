@@ -5,6 +5,7 @@ mod errors;
 mod files;
 mod functional_conv;
 mod functional_pool;
+mod geometry;
 mod network;
 
 use numpy::{PyArray1, ToPyArray};
@@ -31,6 +32,8 @@ mod _core {
         global_max_pool_grad, max_pool, max_pool_grad, pad_array, pad_grad, pad_output_shape,
         pool_output_shape,
     };
+    #[pymodule_export]
+    use super::geometry::place_window;
     #[pymodule_export]
     use super::network::{Network, weight_shapes};
     use super::*;

@@ -1,0 +1,231 @@
+"""`receptive_field`: which part of the input the layers of a model look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gridnn import _validation, functional
+from gridnn._network import place_window
+from gridnn.inspect._fields import Field, Grid, Span, Whole, hull, union
+from gridnn.layers import activation, conv, conv_transpose, depthwise, padding, pooling, reshaping
+from gridnn.layers.base import Layer
+from gridnn.sequential import Sequential
+
+__all__ = ["ReceptiveField", "receptive_field"]
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What one output element of a layer sees of the model's input; one number per spatial axis."""
+
+    name: str
+    """Name of the layer."""
+    size: tuple[int, ...]
+    """Input elements from the first to the last that can change an output element, padding included; the
+    most of any element where they differ (behind upsampling)."""
+    jump: tuple[float, ...]
+    """Input elements between the fields of neighbouring outputs; 0 where all outputs see the same."""
+    start: tuple[int, ...]
+    """First input element that output element 0 sees, or would see if there were one: negative where that
+    lies in the padding, or in front of what a transposed convolution spreads."""
+    padding_reach: tuple[tuple[int, int], ...]
+    """How many elements the fields of the first and of the last output reach beyond the input."""
+    outputs: tuple[int, ...]
+    """Output elements along each axis; empty where the layer's output has no spatial axes."""
+    _tensor: Grid | Whole
+
+    def of(self, *index: int) -> tuple[Span, ...]:
+        """The first and last input element, axis by axis, that output element `index` sees.
+
+        Args:
+            index: the position of the output, one number per spatial axis; none where all see the same.
+        """
+        if isinstance(self._tensor, Whole):
+            return self._tensor.spans
+        if len(index) != len(self.size):
+            raise ValueError(f"`index` must be {len(self.size)} numbers. Received {index}.")
+        return tuple(field.at(i) for field, i in zip(self._tensor.fields, index, strict=True))
+
+
+def receptive_field(model: Sequential, input_shape: Sequence[int] | None = None) -> list[ReceptiveField]:
+    """Receptive fields of all layers, through branches.
+
+    Size and jump follow ``size += (span - 1) * jump; jump *= stride`` with ``span = dilation * (kernel - 1)
+    + 1`` and start from 1 and 1 (Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional
+    Neural Networks", Distill 2019); a merge of branches sees what any of them sees. Layers that see all
+    positions (global pools, dense layers behind `Flatten`, layer and group normalization) have the jump 0.
+    Holes of dilated kernels are not left out, and padding that repeats the input (`padding_mode`) counts as
+    the place it stands for beyond the border.
+
+    Args:
+        model: a built model with at least one spatial axis.
+        input_shape: shape of a sample; needed where the model leaves sizes open.
+
+    Returns:
+        One entry per layer, in their order; the layers inside a container stand in front of it.
+
+    Raises:
+        ValueError: the model is not built, or sizes are unknown.
+
+    Example:
+        >>> import gridnn as gn
+        >>> model = gn.Sequential([
+        ...     gn.Input((32, 32, 3)),
+        ...     gn.layers.Conv2D(8, 3, padding="same"),
+        ...     gn.layers.MaxPooling2D(2),
+        ...     gn.layers.Conv2D(8, 3),
+        ... ])
+        >>> for field in gn.inspect.receptive_field(model):
+        ...     print(field.name, field.size, field.jump, field.start)
+        conv2d (3, 3) (1, 1) (-1, -1)
+        max_pooling2d (4, 4) (2, 2) (-1, -1)
+        conv2d_1 (8, 8) (2, 2) (-1, -1)
+    """
+    if not isinstance(model, Sequential):
+        raise TypeError(f"`model` must be a Sequential. Received {model!r}.")
+    shape = model.input_shape[1:] if input_shape is None else tuple(input_shape)
+    sizes = tuple(_validation.positive_integer(n, "input_shape") for n in shape if n is not None)
+    if len(sizes) < len(shape):
+        raise ValueError(
+            f"Sizes of the input of model '{model.name}' are unknown: pass input_shape=(...), for instance "
+            f"{tuple(n or 64 for n in shape)}."
+        )
+    if len(sizes) < 2:
+        raise ValueError(f"Model '{model.name}' has no spatial axes: its input shape is {model.input_shape}.")
+    trace = _Trace(sizes[:-1])
+    trace.run(model.layers, State(Grid((Field.of_input(),) * (len(sizes) - 1)), sizes[:-1]))
+    return trace.found
+
+
+@dataclass(frozen=True)
+class State:
+    """What the elements of a tensor see, and its spatial sizes (of no use once it has none of its own)."""
+
+    tensor: Grid | Whole
+    sizes: tuple[int, ...]
+
+    def hull(self) -> tuple[Span, ...]:
+        """What all elements see together."""
+        return hull(self.tensor, self.sizes)
+
+
+class _Trace:
+    """Follows a tensor through layers and writes down what each of them sees."""
+
+    def __init__(self, input_sizes: tuple[int, ...]) -> None:
+        self._input_sizes = input_sizes
+        self.found: list[ReceptiveField] = []
+
+    def run(self, stack: Sequence[Layer], state: State) -> State:
+        """The tensor behind layers that stand one after the other."""
+        for layer in stack:
+            state = self._behind(layer, state)
+            self._note(layer, state)
+        return state
+
+    def _behind(self, layer: Layer, state: State) -> State:
+        if isinstance(state.tensor, Whole):
+            return state
+        rule = next((_RULES[cls] for cls in type(layer).__mro__ if cls in _RULES), None)
+        return state if rule is None else rule(layer, state.tensor.fields, state.sizes)
+
+    def _merged(self, branches: Sequence[Sequence[Layer]], state: State) -> State:
+        ends = [self.run(branch, state) for branch in branches]
+        sizes = ends[0].sizes
+        return State(union([end.tensor for end in ends], sizes), sizes)
+
+    def _note(self, layer: Layer, state: State) -> None:
+        spans = state.hull()
+        reach = tuple(
+            (max(-first, 0), max(last - n + 1, 0))
+            for (first, last), n in zip(spans, self._input_sizes, strict=True)
+        )
+        fields = state.tensor.fields if isinstance(state.tensor, Grid) else ()
+        self.found.append(
+            ReceptiveField(
+                layer.name,
+                tuple(f.size for f in fields) or tuple(last - first + 1 for first, last in spans),
+                tuple(f.jump for f in fields) or (0,) * len(spans),
+                tuple(f.at(0)[0] for f in fields) or tuple(first for first, _ in spans),
+                reach,
+                state.sizes if fields else (),
+                state.tensor,
+            )
+        )
+
+
+Fields = tuple[Field, ...]
+Rule = Callable[[Any, Fields, tuple[int, ...]], State]
+
+
+def _window(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
+    """Convolutions and pools."""
+    rank = len(sizes)
+    kernel = getattr(layer, "kernel_size", None) or layer.pool_size
+    dilation = getattr(layer, "dilation_rate", (1,) * rank)
+    placed = place_window(sizes, kernel, layer.strides, layer.padding, dilation, False, None)
+    axes = zip(fields, kernel, layer.strides, dilation, placed, strict=True)
+    behind = Grid(tuple(f.window(d * (k - 1) + 1, s, before) for f, k, s, d, (_, _, before, _) in axes))
+    outputs = tuple(axis[1] for axis in placed)
+    if getattr(layer, "ceil_mode", False):
+        window = {"strides": layer.strides, "padding": layer.padding, "ceil_mode": True}
+        outputs = functional.pool_output_shape((1, *sizes, 1), kernel, **window)[1:-1]
+    return State(behind, outputs)
+
+
+def _transposed(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
+    """Transposed convolutions."""
+    kernel, strides, dilation = layer.kernel_size, layer.strides, layer.dilation_rate
+    placed = place_window(sizes, kernel, strides, layer.padding, dilation, True, layer.output_padding)
+    axes = zip(fields, kernel, strides, dilation, placed, strict=True)
+    behind = Grid(tuple(f.spread(d * (k - 1) + 1, s, before) for f, k, s, d, (_, _, before, _) in axes))
+    return State(behind, tuple(axis[0] for axis in placed))
+
+
+def _shifted(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
+    """Padding and cropping."""
+    crop = hasattr(layer, "cropping")
+    pairs = [(-a, -b) for a, b in layer.cropping] if crop else layer.padding
+    behind = Grid(tuple(f.window(1, 1, before) for f, (before, _) in zip(fields, pairs, strict=True)))
+    return State(behind, tuple(n + before + after for n, (before, after) in zip(sizes, pairs, strict=True)))
+
+
+def _upsampled(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
+    blended = getattr(layer, "interpolation", "nearest") != "nearest"
+    factors = layer.size
+    behind = Grid(tuple(f.repeated(k, blended=blended) for f, k in zip(fields, factors, strict=True)))
+    return State(behind, tuple(n * k for n, k in zip(sizes, factors, strict=True)))
+
+
+def _everything(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
+    """Layers whose outputs see all positions, or have none."""
+    return State(Whole(hull(Grid(fields), sizes)), sizes)
+
+
+def _along_axis(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
+    """Softmax, which sees channels only unless it is told another axis."""
+    return (
+        State(Grid(fields), sizes)
+        if layer.axis in (-1, len(sizes) + 1)
+        else _everything(layer, fields, sizes)
+    )
+
+
+_RULES: dict[type[Layer], Rule] = {
+    conv.Convolution: _window,
+    conv_transpose.TransposedConvolution: _transposed,
+    depthwise.DepthwiseConvolution: _window,
+    depthwise.SeparableConvolution: _window,
+    padding.Cropping: _shifted,
+    padding.UpSampling: _upsampled,
+    padding.ZeroPadding: _shifted,
+    pooling.AveragePooling: _window,
+    pooling.GlobalAveragePooling: _everything,
+    pooling.GlobalMaxPooling: _everything,
+    pooling.MaxPooling: _window,
+    activation.Softmax: _along_axis,
+    reshaping.Flatten: _everything,
+}
+"""What is not listed works on every position by itself."""
