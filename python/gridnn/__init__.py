@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         losses,
         metrics,
         optimizers,
+        schedules,
     )
     from gridnn._seeding import set_random_seed
     from gridnn.layers import Input
@@ -64,6 +65,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "schedules",
     "set_num_threads",
     "set_random_seed",
     "simd_tier",
@@ -81,6 +83,7 @@ _SUBMODULES = (
     "losses",
     "metrics",
     "optimizers",
+    "schedules",
 )
 
 _HOMES = {

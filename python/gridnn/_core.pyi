@@ -26,6 +26,7 @@ __all__ = [
     "global_average_pool_grad",
     "global_max_pool",
     "global_max_pool_grad",
+    "learning_rate",
     "load_tensors",
     "max_pool",
     "max_pool_grad",
@@ -228,6 +229,9 @@ class Network:
     ) -> tuple[float, float, list[tuple[float, float]]]:
         """Loss and metrics in inference mode; returns the same as `train_step`."""
 
+    def finalize(self) -> None:
+        """Replaces the trainable weights by their average, if there is one and a step was taken."""
+
     def predict(self, x: NDArray[Any], batch_size: int) -> NDArray[Any]:
         """The outputs for every row of `x`, in inference mode, in batches of `batch_size`."""
 
@@ -244,6 +248,9 @@ class Network:
     def set_optimizer_state(self, state: dict[str, NDArray[Any]], iterations: int) -> None: ...
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a plan for this batch size takes."""
+
+def learning_rate(schedule: str, step: int) -> float:
+    """The learning rate of step `step` by a schedule, JSON ``{"class_name", "config"}``."""
 
 def weight_shapes(description: str) -> list[tuple[int, str, list[int]]]:
     """The weights that a description asks for, found without allocating them.

@@ -41,6 +41,7 @@ __all__ = [
     "permutation",
     "place_window",
     "save_tensors",
+    "schedule_rate",
     "set_num_threads",
     "shape_text",
     "simd_tier",
@@ -260,6 +261,10 @@ class Network:
         """The outputs for one batch; with `training`, dropout is active."""
         return self._engine.forward(x, training, seed)
 
+    def finalize(self) -> None:
+        """Replaces the weights by their moving average, where the optimizer keeps one."""
+        self._engine.finalize()
+
     # State
 
     @property
@@ -287,6 +292,11 @@ class Network:
                     f"{state[slot].dtype} of shape {state[slot].shape}"
                 )
         self._engine.set_optimizer_state(state, iterations)
+
+
+def schedule_rate(schedule: str, step: int) -> float:
+    """The learning rate of a step, by the JSON of a schedule's engine description."""
+    return _core.learning_rate(schedule, step)
 
 
 def weight_shapes(layers: Sequence[Mapping[str, Any]], dtype: str) -> dict[tuple[int, str], tuple[int, ...]]:

@@ -1,45 +1,200 @@
 """Optimizers, as descriptions; the update itself is one pass over all weights in the engine.
 
-The learning rate is the one setting that may change while a model trains: it is handed to every step.
+Names, defaults and formulas are Keras' (3.15). The learning rate is a number, the one setting that may change
+while a model trains, or a schedule of `gridnn.schedules`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from gridnn import _validation
+from gridnn import _validation, schedules
 from gridnn._config import Configurable, Registry
 
-__all__ = ["SGD", "Adam", "Optimizer", "get"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "Nadam",
+    "Optimizer",
+    "RMSprop",
+    "get",
+]
+
+Rate = float | schedules.LearningRateSchedule
+
+
+class Common(TypedDict, total=False):
+    """What every optimizer takes by keyword besides its own arguments; see `Optimizer`."""
+
+    weight_decay: float | None
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    gradient_accumulation_steps: int | None
+    name: str | None
+
+
+_DEFAULTS = {
+    "weight_decay": None,
+    "clipnorm": None,
+    "clipvalue": None,
+    "global_clipnorm": None,
+    "use_ema": False,
+    "ema_momentum": 0.99,
+    "ema_overwrite_frequency": None,
+    "gradient_accumulation_steps": None,
+    "name": None,
+}
 
 
 class Optimizer(Configurable):
     """Base of all optimizers.
 
+    In a step gradients are accumulated, then clipped; then weights decay, move, and are averaged.
+
     Args:
-        learning_rate: step size; 0 leaves the weights as they are.
+        learning_rate: step size, or a schedule of them; 0 leaves the weights as they are.
+        weight_decay: ``w -= w * weight_decay * learning_rate`` at every update; None for none.
+        clipnorm: the gradient of each weight is scaled down to this norm at most.
+        clipvalue: every element of a gradient is clipped to ``[-clipvalue, clipvalue]``.
+        global_clipnorm: all gradients together are scaled down to this norm at most. One of the three may be
+            given.
+        use_ema: keep an exponential moving average of the weights, and put it in their place at the end of
+            `fit`.
+        ema_momentum: share of the average that is kept at every step, in [0, 1].
+        ema_overwrite_frequency: put the average in the weights' place every so many updates as well.
+        gradient_accumulation_steps: average the gradients of so many batches, at least 2, for one update.
+        name: name of the optimizer.
     """
 
-    def __init__(self, learning_rate: float) -> None:
-        self._learning_rate = _validation.real(learning_rate, "learning_rate", low=0.0)
+    config_fields = ("learning_rate", *_DEFAULTS)
+
+    def __init__(
+        self,
+        learning_rate: Rate,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._learning_rate = _as_rate(learning_rate)
+        self.weight_decay = _optional(weight_decay, "weight_decay")
+        self.clipnorm = _optional(clipnorm, "clipnorm", positive=True)
+        self.clipvalue = _optional(clipvalue, "clipvalue", positive=True)
+        self.global_clipnorm = _optional(global_clipnorm, "global_clipnorm", positive=True)
+        if [self.clipnorm, self.clipvalue, self.global_clipnorm].count(None) < 2:
+            raise ValueError(
+                "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set. Received: "
+                f"clipnorm={clipnorm}, clipvalue={clipvalue}, global_clipnorm={global_clipnorm}"
+            )
+        self.use_ema = _validation.boolean(use_ema, "use_ema")
+        self.ema_momentum = _validation.real(ema_momentum, "ema_momentum", low=0.0, high=1.0)
+        self.ema_overwrite_frequency = _at_least(ema_overwrite_frequency, 1, "ema_overwrite_frequency")
+        self.gradient_accumulation_steps = _at_least(
+            gradient_accumulation_steps, 2, "gradient_accumulation_steps"
+        )
+        self.name = _validation.object_name(name)
 
     @property
-    def learning_rate(self) -> float:
-        """Step size; a new value holds from the next step on and costs nothing."""
+    def learning_rate(self) -> Rate:
+        """Step size; a new value holds from the next step on and costs nothing. A schedule stays one."""
         return self._learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate = _validation.real(value, "learning_rate", low=0.0)
+    def learning_rate(self, value: Rate) -> None:
+        rate = _as_rate(value)
+        if isinstance(self._learning_rate, schedules.LearningRateSchedule) and isinstance(rate, float):
+            raise TypeError(
+                "This optimizer was created with a `LearningRateSchedule` object as its `learning_rate` "
+                "constructor argument, hence its learning rate is not settable. If you need it to be, you "
+                "should instantiate the optimizer with a float `learning_rate` argument."
+            )
+        self._learning_rate = rate
 
-    def engine_config(self) -> dict[str, Any]:
-        """The configuration without the learning rate, which comes with every step."""
+    def rate(self, step: int) -> float:
+        """The learning rate of step `step`, counted from 0."""
+        rate = self._learning_rate
+        return rate if isinstance(rate, float) else rate(step)
+
+    def engine_description(self) -> dict[str, Any]:
+        """The rule with its own settings, and beside it what all rules share."""
         config = super().engine_config()
-        del config["learning_rate"]
-        return config
+        for name in ("learning_rate", *_DEFAULTS):
+            del config[name]
+        ema = {"momentum": self.ema_momentum, "overwrite_frequency": self.ema_overwrite_frequency}
+        return {
+            "class_name": type(self).__name__,
+            "config": config,
+            "weight_decay": self.weight_decay,
+            "clipnorm": self.clipnorm,
+            "clipvalue": self.clipvalue,
+            "global_clipnorm": self.global_clipnorm,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            "ema": ema if self.use_ema else None,
+        }
+
+    def __repr__(self) -> str:
+        shown = [
+            name
+            for name in self.config_fields
+            if name not in _DEFAULTS or getattr(self, name) != _DEFAULTS[name]
+        ]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
 REGISTRY: Registry[Optimizer] = Registry("optimizer", Optimizer, fold_case=True)
+
+
+def _as_rate(value: object) -> Rate:
+    if isinstance(value, (schedules.LearningRateSchedule, Mapping)):
+        return schedules.get(value)
+    return _validation.real(value, "learning_rate", low=0.0)
+
+
+def _optional(value: object, name: str, *, positive: bool = False) -> float | None:
+    if value is None:
+        return None
+    number = _validation.real(value, name, low=0.0)
+    if positive and number == 0.0:
+        raise ValueError(f"The `{name}` argument must be positive. Received {name}={value!r}.")
+    return number
+
+
+def _at_least(value: object, least: int, name: str) -> int | None:
+    if value is None:
+        return None
+    number = _validation.integer(value, name)
+    if number < least:
+        raise ValueError(f"`{name}` must be an integer >= {least}. Received: {name}={value}")
+    return number
+
+
+def _decay(value: object, name: str) -> float:
+    number = _validation.real(value, name, low=0.0, high=1.0)
+    if number == 1.0:
+        raise ValueError(f"The `{name}` argument must be below 1. Received {name}={value!r}.")
+    return number
+
+
+def _epsilon(value: object) -> float:
+    return _validation.real(value, "epsilon", low=0.0)
 
 
 @REGISTRY.register()
@@ -53,23 +208,65 @@ class SGD(Optimizer):
         learning_rate: step size.
         momentum: share of the last step that is kept, in [0, 1].
         nesterov: look ahead along the momentum.
+        **common: see `Optimizer`.
 
     Example:
         >>> SGD(0.1, momentum=0.9)
         SGD(learning_rate=0.1, momentum=0.9, nesterov=False)
     """
 
-    config_fields = ("learning_rate", "momentum", "nesterov")
+    config_fields = ("learning_rate", "momentum", "nesterov", *_DEFAULTS)
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self,
+        learning_rate: Rate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
         self.momentum = _validation.real(momentum, "momentum", low=0.0, high=1.0)
         self.nesterov = _validation.boolean(nesterov, "nesterov")
 
 
 @REGISTRY.register()
+class RMSprop(Optimizer):
+    """Steps divided by the root of a running mean of squared gradients (Hinton, 2012).
+
+    ``v = rho * v + (1 - rho) * g^2``, ``s = learning_rate * g / sqrt(v + epsilon)``, ``w -= s``. With
+    momentum ``m = momentum * m + s``, ``w -= m``; centered, the square of the gradient's running mean is
+    taken from v.
+
+    Args:
+        learning_rate: step size.
+        rho: decay of the running means, in [0, 1).
+        momentum: share of the last step that is kept, in [0, 1].
+        epsilon: keeps the division finite.
+        centered: divide by the standard deviation of the gradient, not by its root mean square.
+        **common: see `Optimizer`.
+    """
+
+    config_fields = ("learning_rate", "rho", "momentum", "epsilon", "centered", *_DEFAULTS)
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.rho = _decay(rho, "rho")
+        self.momentum = _validation.real(momentum, "momentum", low=0.0, high=1.0)
+        self.epsilon = _epsilon(epsilon)
+        self.centered = _validation.boolean(centered, "centered")
+
+
+@REGISTRY.register()
 class Adam(Optimizer):
-    """Adam: steps scaled by running means of the gradient and of its square.
+    """Adam: steps scaled by running means of the gradient and of its square (Kingma and Ba, 2014).
 
     At step t: ``m += (g - m)(1 - beta_1)``, ``v += (g^2 - v)(1 - beta_2)``,
     ``w -= learning_rate sqrt(1 - beta_2^t) / (1 - beta_1^t) * m / (sqrt(v) + epsilon)``. Note that `epsilon`
@@ -80,28 +277,199 @@ class Adam(Optimizer):
         beta_1: decay of the running mean of the gradient, in [0, 1).
         beta_2: decay of the running mean of its square, in [0, 1).
         epsilon: keeps the division finite.
+        amsgrad: divide by the largest v so far (Reddi et al., 2018).
+        **common: see `Optimizer`.
     """
 
-    config_fields = ("learning_rate", "beta_1", "beta_2", "epsilon")
+    config_fields = ("learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad", *_DEFAULTS)
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **common)
         self.beta_1 = _decay(beta_1, "beta_1")
         self.beta_2 = _decay(beta_2, "beta_2")
-        self.epsilon = _validation.real(epsilon, "epsilon", low=0.0)
+        self.epsilon = _epsilon(epsilon)
+        self.amsgrad = _validation.boolean(amsgrad, "amsgrad")
 
 
-def _decay(value: float, name: str) -> float:
-    number = _validation.real(value, name, low=0.0, high=1.0)
-    if number == 1.0:
-        raise ValueError(f"The `{name}` argument must be below 1. Received {name}={value!r}.")
-    return number
+@REGISTRY.register()
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2017).
+
+    At every update first ``w -= w * weight_decay * learning_rate``, then what Adam does.
+
+    Args:
+        learning_rate: step size.
+        weight_decay: share of the weights that is taken off, times the learning rate.
+        beta_1: see `Adam`.
+        beta_2: see `Adam`.
+        epsilon: see `Adam`.
+        amsgrad: see `Adam`.
+        **common: see `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        weight_decay: float | None = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **common: Any,
+    ) -> None:
+        if weight_decay is None:
+            raise ValueError("Argument `weight_decay` must be a float. Received: weight_decay=None")
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **common)
+
+    def engine_description(self) -> dict[str, Any]:
+        """Adam's: every optimizer has weight decay there."""
+        return {**super().engine_description(), "class_name": "Adam"}
+
+
+@REGISTRY.register()
+class Adagrad(Optimizer):
+    """Steps divided by the root of the sum of all squared gradients (Duchi et al., 2011).
+
+    ``a += g^2``, ``w -= learning_rate * g / sqrt(a + epsilon)``.
+
+    Args:
+        learning_rate: step size.
+        initial_accumulator_value: what a starts with, at least 0.
+        epsilon: keeps the division finite.
+        **common: see `Optimizer`.
+    """
+
+    config_fields = ("learning_rate", "initial_accumulator_value", "epsilon", *_DEFAULTS)
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.initial_accumulator_value = _validation.real(
+            initial_accumulator_value, "initial_accumulator_value", low=0.0
+        )
+        self.epsilon = _epsilon(epsilon)
+
+
+@REGISTRY.register()
+class Adadelta(Optimizer):
+    """Steps in the unit of the weights, from running means of squares (Zeiler, 2012).
+
+    ``a = rho * a + (1 - rho) * g^2``, ``d = -sqrt(e + epsilon) / sqrt(a + epsilon) * g``,
+    ``e = rho * e + (1 - rho) * d^2``, ``w += learning_rate * d``.
+
+    Args:
+        learning_rate: step size; the paper has 1.
+        rho: decay of the running means, in [0, 1).
+        epsilon: keeps the division finite and starts the first step.
+        **common: see `Optimizer`.
+    """
+
+    config_fields = ("learning_rate", "rho", "epsilon", *_DEFAULTS)
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.rho = _decay(rho, "rho")
+        self.epsilon = _epsilon(epsilon)
+
+
+@REGISTRY.register()
+class Adamax(Optimizer):
+    """Adam with a running maximum in place of the mean of squares (Kingma and Ba, 2014, section 7).
+
+    ``m += (g - m)(1 - beta_1)``, ``u = max(beta_2 * u, |g|)``,
+    ``w -= learning_rate / (1 - beta_1^t) * m / (u + epsilon)``.
+
+    Args:
+        learning_rate: step size.
+        beta_1: decay of the running mean, in [0, 1).
+        beta_2: decay of the running maximum, in [0, 1).
+        epsilon: keeps the division finite.
+        **common: see `Optimizer`.
+    """
+
+    config_fields = ("learning_rate", "beta_1", "beta_2", "epsilon", *_DEFAULTS)
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.beta_1 = _decay(beta_1, "beta_1")
+        self.beta_2 = _decay(beta_2, "beta_2")
+        self.epsilon = _epsilon(epsilon)
+
+
+@REGISTRY.register()
+class Nadam(Adamax):
+    """Adam with Nesterov's momentum (Dozat, 2016).
+
+    With ``u_t = beta_1 (1 - 0.96^t / 2)`` and U_t the product of u_1 to u_t:
+    ``w -= learning_rate * (u_(t+1) m / (1 - U_(t+1)) + (1 - u_t) g / (1 - U_t)) / (sqrt(v / (1 - beta_2^t)) +
+    epsilon)``, m and v as in Adam.
+
+    Args:
+        learning_rate: step size.
+        beta_1: decay of the running mean of the gradient, in [0, 1).
+        beta_2: decay of the running mean of its square, in [0, 1).
+        epsilon: keeps the division finite.
+        **common: see `Optimizer`.
+    """
+
+
+@REGISTRY.register()
+class Lion(Optimizer):
+    """Steps of one size, in the direction of the sign of a momentum (Chen et al., 2023).
+
+    ``w -= learning_rate * sign(beta_1 m + (1 - beta_1) g)``, then ``m = beta_2 m + (1 - beta_2) g``. It wants
+    a learning rate some ten times smaller than Adam's.
+
+    Args:
+        learning_rate: step size.
+        beta_1: share of the momentum in the direction, in (0, 1].
+        beta_2: decay of the momentum, in [0, 1].
+        **common: see `Optimizer`.
+    """
+
+    config_fields = ("learning_rate", "beta_1", "beta_2", *_DEFAULTS)
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.beta_1 = _validation.real(beta_1, "beta_1", low=0.0, high=1.0)
+        if self.beta_1 == 0.0:
+            raise ValueError(
+                "Argument `beta_1` must be in the [0, 1] range. Otherwise, the optimizer degenerates to "
+                f"SignSGD. Received: beta_1={beta_1}."
+            )
+        self.beta_2 = _validation.real(beta_2, "beta_2", low=0.0, high=1.0)
 
 
 def get(identifier: object) -> Optimizer:

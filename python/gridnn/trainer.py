@@ -161,6 +161,8 @@ class Trainer:
             listeners.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
+        if model.built:
+            model._built_network().finalize()
         listeners.on_train_end(logs)
 
     def _train_epoch(self, source: Source, epoch: int, seed: int, listeners: CallbackList) -> Logs:
@@ -169,9 +171,9 @@ class Trainer:
         for step, (arrays, indices, size) in enumerate(source.batches(epoch)):
             listeners.on_train_batch_begin(step, {})
             means = means or RunningMeans(model._objective())
-            result = model._built_network().train_step(
-                arrays.x, arrays.y, arrays.sample_weight, indices, model.optimizer.learning_rate, seed
-            )
+            network = model._built_network()
+            rate = model.optimizer.rate(network.iterations)
+            result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed)
             means.add(result, size)
             listeners.on_train_batch_end(step, means.logs())
             if model.stop_training:
@@ -189,14 +191,10 @@ class Trainer:
         """One step on one batch; see `Sequential.train_on_batch`."""
         arrays = self._binder.arrays(x, y, sample_weight).with_class_weight(class_weight)
         model = self.model
-        result = model._built_network().train_step(
-            arrays.x,
-            arrays.y,
-            arrays.sample_weight,
-            None,
-            model.optimizer.learning_rate,
-            derive_seed(model.seed, _STEP),
-        )
+        network = model._built_network()
+        rate = model.optimizer.rate(network.iterations)
+        seed = derive_seed(model.seed, _STEP)
+        result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, None, rate, seed)
         means = RunningMeans(model._objective())
         means.add(result, len(arrays))
         return _result(means.logs(), return_dict)

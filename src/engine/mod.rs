@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 
 use layers::{Layer, Random};
-use optim::Rates;
+use optim::{Block, Rates, Update};
 pub use plan::Purpose;
 use plan::{Placed, Schedule, Steps, Work};
 use run::{AllFinite, Batch, Goal, Memory, State, StepProgram};
@@ -69,6 +69,13 @@ struct Compiled<T: Element> {
     slots: Vec<Shared<T>>,
 }
 
+impl<T: Element> Compiled<T> {
+    /// Names of the slots.
+    fn slot_names(&self) -> Vec<&'static str> {
+        self.spec.optimizer.iter().flat_map(|o| o.slots()).map(|(name, _)| name).collect()
+    }
+}
+
 /// Plans for one input shape.
 struct Plans<T: Element> {
     shape: Vec<usize>,
@@ -89,7 +96,7 @@ pub struct Network<T: Element> {
     version: u64,
     compiled: Option<Compiled<T>>,
     iterations: u64,
-    blocks: Vec<Range<usize>>,
+    blocks: Vec<Block>,
     plans: Vec<Plans<T>>,
     memory: Memory<T>,
     kernels: &'static Kernels<T>,
@@ -128,6 +135,7 @@ impl<T: Element> Network<T> {
                 arena: Shared::empty(),
                 notes: Shared::empty(),
                 scores: Shared::empty(),
+                factors: Shared::empty(),
                 workers: Vec::new(),
             },
             kernels: Kernels::of(tier),
@@ -202,11 +210,15 @@ impl<T: Element> Network<T> {
 
     /// Cuts the trainable weights into the optimizer's tasks.
     fn cut_blocks(&mut self) {
-        self.blocks = self
-            .weights
-            .iter()
-            .filter(|w| w.trainable)
-            .flat_map(|w| (0..plan::flat_blocks(&w.range)).map(|block| plan::flat_block(&w.range, block)))
+        let trainable = self.weights.iter().enumerate().filter(|(_, w)| w.trainable);
+        self.blocks = trainable
+            .flat_map(|(weight, w)| {
+                (0..plan::flat_blocks(&w.range)).map(move |block| Block {
+                    range: plan::flat_block(&w.range, block),
+                    weight,
+                    layer: w.layer,
+                })
+            })
             .collect();
     }
 
@@ -215,18 +227,39 @@ impl<T: Element> Network<T> {
     /// # Errors
     /// The loss does not fit the output.
     pub fn compile(&mut self, spec: CompileSpec) -> Result<()> {
-        let slots = spec.optimizer.as_ref().map_or(&[][..], |o| o.slots());
-        let slots = slots.iter().map(|_| Shared::zeroed(self.params.len())).collect::<Result<_>>()?;
+        let mut slots = Vec::new();
+        for (name, initial) in spec.optimizer.iter().flat_map(|o| o.slots()) {
+            let mut slot = Shared::zeroed(self.params.len())?;
+            match name {
+                optim::AVERAGE => slot.get_mut().copy_from_slice(self.params.get_mut()),
+                _ => slot.get_mut().fill(T::from_f64(initial)),
+            }
+            slots.push(slot);
+        }
         self.compiled = Some(Compiled { spec, slots });
         self.iterations = 0;
         Ok(())
     }
 
+    /// Replaces the trainable weights by their average, where the optimizer keeps one and a step was taken.
+    pub fn finalize(&mut self) {
+        let Some(compiled) = &mut self.compiled else { return };
+        let names = compiled.slot_names();
+        let average = names.iter().position(|name| *name == optim::AVERAGE);
+        if let Some(average) = average.filter(|_| self.iterations > 0) {
+            for Block { range, .. } in &self.blocks {
+                let values = &compiled.slots[average].get_mut()[range.clone()];
+                self.params.get_mut()[range.clone()].copy_from_slice(values);
+            }
+            self.version += 1;
+        }
+    }
+
     /// Names and elements of the optimizer's slots.
     pub fn optimizer_state(&mut self) -> Vec<(&'static str, &[T])> {
-        let Some(Compiled { spec, slots }) = &mut self.compiled else { return Vec::new() };
-        let names = spec.optimizer.as_ref().map_or(&[][..], |o| o.slots());
-        names.iter().copied().zip(slots.iter_mut().map(|slot| &*slot.get_mut())).collect()
+        let Some(compiled) = &mut self.compiled else { return Vec::new() };
+        let names = compiled.slot_names();
+        names.into_iter().zip(compiled.slots.iter_mut().map(|slot| &*slot.get_mut())).collect()
     }
 
     /// Restores the slots, all or none, and the number of steps taken.
@@ -245,9 +278,8 @@ impl<T: Element> Network<T> {
         if own != given {
             return Err(Error::shape("optimizer state", format!("slots {own}"), given));
         }
-        if let Some(Compiled { spec, slots }) = &mut self.compiled {
-            let names = spec.optimizer.as_ref().map_or(&[][..], |o| o.slots());
-            for (name, slot) in names.iter().zip(slots) {
+        if let Some(compiled) = &mut self.compiled {
+            for (name, slot) in compiled.slot_names().iter().zip(&mut compiled.slots) {
                 for (_, values) in state.iter().filter(|(given, _)| given == name) {
                     slot.get_mut().copy_from_slice(values);
                 }
@@ -481,7 +513,7 @@ impl<T: Element> Network<T> {
         let plan_of_batch = &schedules[schedule];
         let optimizer = self.compiled.as_ref().and_then(|c| c.spec.optimizer.as_ref());
         let update = match extent {
-            Extent::Scores(Some(rates)) => optimizer.map(|optimizer| (optimizer, rates)),
+            Extent::Scores(Some(rates)) => optimizer.map(|optimizer| Update::new(optimizer, rates)),
             _ => None,
         };
         let passes = 1 + usize::from(update.is_some());
@@ -492,8 +524,12 @@ impl<T: Element> Network<T> {
         if extent != Extent::Outputs {
             phases.push(plan_of_batch.loss.clone());
         }
-        if update.is_some() {
+        if let Some(update) = &update {
             phases.extend(plan_of_batch.backward.iter().cloned());
+            if update.prepares() {
+                phases.push(vec![(Work::Prepare, self.blocks.len())]);
+                phases.push(vec![(Work::Clip, 1)]);
+            }
             phases.push(vec![(Work::Update, self.blocks.len())]);
         }
         let work = steps.macs() * plan_of_batch.batch * if update.is_some() { 3 } else { 1 };
@@ -504,7 +540,7 @@ impl<T: Element> Network<T> {
         };
         let tasks = phases.iter().flatten().filter_map(stack).max().unwrap_or(1);
         let workers = if work < SERIAL_MACS { 1 } else { parallel::threads().min(tasks) };
-        self.memory.reserve(plan_of_batch, workers)?;
+        self.memory.reserve(plan_of_batch, workers, self.blocks.len())?;
         let training_step = update.is_some();
         let program = StepProgram {
             steps,

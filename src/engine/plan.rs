@@ -173,6 +173,10 @@ pub(super) enum Work {
     Backward { from: usize, to: usize },
     /// Sums the chunks' partial gradients.
     Reduce { part: usize },
+    /// Makes the gradients final for the optimizer, a task per block.
+    Prepare,
+    /// Finds by how much gradients are clipped.
+    Clip,
     /// Updates the weights, a task per block.
     Update,
 }

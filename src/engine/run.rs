@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::layers::{Backward, Context, Random};
 use super::loss::{Sample, Scorer};
-use super::optim::Rates;
+use super::optim::{Block, Update};
 use super::plan::{Place, Planned, Schedule, Steps, Work, batch_samples, flat_block};
 use super::source::Source;
-use super::spec::{CompileSpec, Optimizer, Reduction};
+use super::spec::{CompileSpec, Reduction};
 use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::{Element, Job, Kernels};
@@ -22,12 +22,17 @@ pub(super) struct Memory<T: Element> {
     pub notes: Shared<u8>,
     /// Loss and metrics of every sample.
     pub scores: Shared<f64>,
+    /// What the gradients of every block of weights are multiplied by, where they are clipped by their norm.
+    pub factors: Shared<f64>,
     pub workers: Vec<Mutex<Worker<T>>>,
 }
 
 impl<T: Element> Memory<T> {
     /// Makes room for a schedule and a number of workers. Contents are lost when it grows: nothing lives across steps.
-    pub(super) fn reserve(&mut self, schedule: &Schedule, workers: usize) -> Result<()> {
+    pub(super) fn reserve(&mut self, schedule: &Schedule, workers: usize, blocks: usize) -> Result<()> {
+        if self.factors.len() < blocks {
+            self.factors = Shared::zeroed(blocks)?;
+        }
         if self.arena.len() < schedule.arena_len(workers) {
             self.arena = Shared::empty();
             self.arena = Shared::zeroed(schedule.arena_len(workers))?;
@@ -54,8 +59,8 @@ pub(super) struct State<'a, T: Element> {
     pub params: &'a Shared<T>,
     pub grads: &'a Shared<T>,
     pub slots: &'a [Shared<T>],
-    /// Blocks of trainable weights, none across two weights.
-    pub blocks: &'a [Range<usize>],
+    /// Blocks of trainable weights.
+    pub blocks: &'a [Block],
 }
 
 /// The data of a step.
@@ -80,7 +85,7 @@ impl Batch<'_, '_> {
 /// What a program does besides computing outputs.
 pub(super) struct Goal<'a> {
     pub compiled: Option<&'a CompileSpec>,
-    pub update: Option<(&'a Optimizer, Rates)>,
+    pub update: Option<Update<'a>>,
 }
 
 /// A step about to run.
@@ -319,18 +324,38 @@ impl<T: Element> StepProgram<'_, '_, T> {
         self.bad_layer.load(Ordering::Relaxed) == usize::MAX
     }
 
+    /// Makes the gradients of a block final.
+    fn prepare(&self, block: usize) {
+        let Some(update) = self.goal.update else { return };
+        let Block { range, layer, .. } = self.state.blocks[block].clone();
+        let slots: Vec<_> = self.state.slots.iter().map(|slot| slot.read(range.clone())).collect();
+        let slots: Vec<&[T]> = slots.iter().map(|slot| &**slot).collect();
+        let mut grads = self.state.grads.write(range);
+        self.memory.factors.write(block..block + 1)[0] =
+            update.prepare(self.kernels.tier, &mut grads, &slots);
+        self.check(&grads, layer);
+    }
+
+    /// Finds the factors by which gradients are clipped.
+    fn clip(&self) {
+        if let Some(update) = self.goal.update {
+            update.clip(self.state.blocks, &mut self.memory.factors.write(0..self.state.blocks.len()));
+        }
+    }
+
     /// Updates a block of weights.
     fn update(&self, block: usize) {
-        let Some((optimizer, rates)) = self.goal.update else { return };
+        let Some(update) = self.goal.update else { return };
         if !self.sound() {
             return;
         }
-        let range = self.state.blocks[block].clone();
+        let range = self.state.blocks[block].range.clone();
+        let factor = if update.clips_by_norm() { self.memory.factors.read(block..block + 1)[0] } else { 1.0 };
         let mut weights = self.state.params.write(range.clone());
         let grads = self.state.grads.read(range.clone());
         let mut slots: Vec<_> = self.state.slots.iter().map(|slot| slot.write(range.clone())).collect();
         let mut slots: Vec<&mut [T]> = slots.iter_mut().map(|slot| &mut **slot).collect();
-        optimizer.update(self.kernels.tier, rates, &mut weights, &grads, &mut slots);
+        update.apply(self.kernels.tier, factor, &mut weights, &grads, &mut slots);
     }
 }
 
@@ -382,6 +407,8 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::Grad { step } => self.batch_grad(step, task, worker),
             Work::Backward { from, to } => self.backward(&(from..to), task, worker, pulse),
             Work::Reduce { part } => self.reduce(part, task),
+            Work::Prepare => self.prepare(task),
+            Work::Clip => self.clip(),
             Work::Update => self.update(task),
         }
         Ok(())

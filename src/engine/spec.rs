@@ -4,6 +4,8 @@
 
 use serde::Deserialize;
 
+pub use super::optim::Optimizer;
+pub use super::optim::schedule::Schedule;
 use crate::error::{Error, Result};
 use crate::geometry::{Padding, PaddingMode, Window};
 
@@ -384,15 +386,6 @@ pub enum Metric {
     BinaryAccuracy { threshold: f64 },
     MeanSquaredError {},
     MeanAbsoluteError {},
-}
-
-/// The optimizers; the learning rate comes with every step.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "class_name", content = "config")]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub enum Optimizer {
-    SGD { momentum: f64, nesterov: bool },
-    Adam { beta_1: f64, beta_2: f64, epsilon: f64 },
 }
 
 /// Parses a description.

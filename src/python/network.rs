@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::arrays::{Borrowed, array, into_array, values};
 use super::errors::{enter, raise};
-use crate::engine::spec::{Dtype, ModelSpec, Size, parse};
+use crate::engine::spec::{Dtype, ModelSpec, Schedule, Size, parse};
 use crate::engine::{self, Data, Scores};
 use crate::error::Result;
 use crate::parallel::lock;
@@ -277,6 +277,13 @@ impl Network {
         self.outputs(py, &x, usize::MAX, training.then_some(seed))
     }
 
+    fn finalize(&self, py: Python<'_>) -> PyResult<()> {
+        self.hold(py, |network| {
+            with!(network, n => n.finalize());
+            Ok(())
+        })
+    }
+
     #[getter]
     fn iterations(&self, py: Python<'_>) -> PyResult<u64> {
         self.hold(py, |network| Ok(with!(network, n => n.iterations())))
@@ -326,6 +333,12 @@ pub(super) fn weight_shapes(description: &str) -> PyResult<Vec<(usize, &'static 
     let spec: ModelSpec = parse("model", description).map_err(raise)?;
     let structure = engine::Structure::<f32>::new(spec).map_err(raise)?;
     Ok(structure.weights().iter().map(|w| (w.layer, w.name, w.shape.clone())).collect())
+}
+
+/// The learning rate of a step, by the description of a schedule.
+#[pyfunction]
+pub(super) fn learning_rate(schedule: &str, step: u64) -> PyResult<f64> {
+    Ok(parse::<Schedule>("schedule", schedule).map_err(raise)?.rate(step))
 }
 
 fn no_weight(index: usize) -> PyErr {

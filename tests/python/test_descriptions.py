@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gridnn as gn
-from gridnn import initializers, layers, losses, metrics, optimizers
+from gridnn import initializers, layers, losses, metrics, optimizers, schedules
 from gridnn._config import Configurable, Registry, snake_case
 from gridnn.layers.base import REGISTRY as LAYERS
 
@@ -38,6 +38,13 @@ def test_loss_ids(identifier, cls):
         ("ADAM", optimizers.Adam),
         ("sgd", optimizers.SGD),
         ("SGD", optimizers.SGD),
+        ("rmsprop", optimizers.RMSprop),
+        ("adamw", optimizers.AdamW),
+        ("adagrad", optimizers.Adagrad),
+        ("adadelta", optimizers.Adadelta),
+        ("adamax", optimizers.Adamax),
+        ("nadam", optimizers.Nadam),
+        ("lion", optimizers.Lion),
         ({"class_name": "sGd", "config": {"momentum": 0.5}}, optimizers.SGD),
     ],
 )
@@ -87,7 +94,7 @@ def test_metric_ids_and_names(identifier, cls, name):
     assert metric.name == name
 
 
-@pytest.mark.parametrize("module", [initializers, losses, metrics, optimizers])
+@pytest.mark.parametrize("module", [initializers, losses, metrics, optimizers, schedules])
 def test_unknown_ids(module):
     with pytest.raises(ValueError, match=r"'nonsense'.*Known are"):
         module.get("nonsense")
@@ -118,6 +125,19 @@ def test_unknown_ids(module):
         lambda: optimizers.SGD(momentum=1.5),
         lambda: optimizers.Adam(beta_1=1.0),
         lambda: optimizers.Adam(epsilon=-1),
+        lambda: optimizers.Adam(clipnorm=1.0, clipvalue=1.0),
+        lambda: optimizers.Adam(clipnorm=0.0),
+        lambda: optimizers.Adam(gradient_accumulation_steps=1),
+        lambda: optimizers.Adam(use_ema=True, ema_momentum=1.5),
+        lambda: optimizers.Adam(use_ema=True, ema_overwrite_frequency=0),
+        lambda: optimizers.AdamW(weight_decay=None),
+        lambda: optimizers.Lion(beta_1=0.0),
+        lambda: schedules.ExponentialDecay(0.1, 0, 0.9),
+        lambda: schedules.PiecewiseConstantDecay([1], [0.1]),
+        lambda: schedules.PiecewiseConstantDecay([2, 1], [0.1, 0.1, 0.1]),
+        lambda: schedules.CosineDecayRestarts(0.1, 10, t_mul=0.5),
+        lambda: schedules.OneCycle(0.1, 1),
+        lambda: schedules.CosineDecay(0.1, 10)(-1),
     ],
 )
 def test_bad_values(make):
@@ -135,7 +155,9 @@ def test_bad_values(make):
         lambda: optimizers.SGD("fast"),
         lambda: optimizers.SGD(nesterov=1),
         lambda: optimizers.SGD(learning_rate=None),
-        lambda: optimizers.Adam(amsgrad=True),
+        lambda: optimizers.Adam(amsgrad=1),
+        lambda: optimizers.Adam(decay=0.1),
+        lambda: optimizers.Adam(lambda: 0.1),
     ],
 )
 def test_wrong_kinds(make):
@@ -152,6 +174,11 @@ def test_learning_rate_is_the_only_setting_that_changes():
         adam.learning_rate = -1
     with pytest.raises(AttributeError, match="beta_1"):
         adam.beta_1 = 0.5
+    planned = optimizers.Adam(schedules.CosineDecay(0.1, 10))
+    with pytest.raises(TypeError, match="not settable"):
+        planned.learning_rate = 0.1
+    planned.learning_rate = schedules.CosineDecay(0.2, 10)
+    assert planned.rate(0) == 0.2
 
 
 def test_named_scalings_are_lowered_for_the_engine():

@@ -291,38 +291,3 @@ def gradients(function, weights, step=1e-6):
             gradient[at] = (values[0] - values[1]) / (2 * step)
         out.append(gradient)
     return out
-
-
-class SGD:
-    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False):
-        self.learning_rate, self.momentum, self.nesterov = learning_rate, momentum, nesterov
-        self.velocity = None
-
-    def step(self, weights, grads):
-        if self.velocity is None:
-            self.velocity = [np.zeros_like(w) for w in weights]
-        out = []
-        for i, (w, g) in enumerate(zip(weights, grads, strict=True)):
-            v = self.velocity[i] = self.momentum * self.velocity[i] - self.learning_rate * g
-            out.append(w + (self.momentum * v - self.learning_rate * g if self.nesterov else v))
-        return out
-
-
-class Adam:
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
-        self.learning_rate, self.beta_1, self.beta_2, self.epsilon = learning_rate, beta_1, beta_2, epsilon
-        self.m = self.v = None
-        self.t = 0
-
-    def step(self, weights, grads):
-        if self.m is None:
-            self.m = [np.zeros_like(w) for w in weights]
-            self.v = [np.zeros_like(w) for w in weights]
-        self.t += 1
-        rate = self.learning_rate * math.sqrt(1 - self.beta_2**self.t) / (1 - self.beta_1**self.t)
-        out = []
-        for i, (w, g) in enumerate(zip(weights, grads, strict=True)):
-            self.m[i] = self.m[i] + (g - self.m[i]) * (1 - self.beta_1)
-            self.v[i] = self.v[i] + (g * g - self.v[i]) * (1 - self.beta_2)
-            out.append(w - rate * self.m[i] / (np.sqrt(self.v[i]) + self.epsilon))
-        return out
