@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         losses,
         metrics,
         optimizers,
+        plot,
         schedules,
     )
     from gridnn._seeding import set_random_seed
@@ -65,6 +66,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "plot",
     "schedules",
     "set_num_threads",
     "set_random_seed",
@@ -83,6 +85,7 @@ _SUBMODULES = (
     "losses",
     "metrics",
     "optimizers",
+    "plot",
     "schedules",
 )
 

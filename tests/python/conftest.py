@@ -7,6 +7,9 @@ import pytest
 
 import gridnn as gn
 
+# Pictures are drawn into memory, whether there is a screen or not.
+os.environ["MPLBACKEND"] = "agg"
+
 
 def pytest_report_header():
     return f"gridnn {gn.__version__}: tier {gn.simd_tier()}, {gn.get_num_threads()} threads"

@@ -30,6 +30,7 @@ def test_every_public_name_resolves():
         "losses",
         "metrics",
         "optimizers",
+        "plot",
         "schedules",
         "trainer",
     ],

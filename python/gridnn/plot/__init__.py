@@ -1,0 +1,37 @@
+"""Pictures of data, models and training, drawn with matplotlib (``pip install 'gridnn[plot]'``).
+
+Every function takes ``ax=``, the axes to draw on (None makes a figure of a fitting size), returns the axes,
+and never calls ``show``: in a notebook the figure appears by itself, in a script ``ax.figure.savefig(...)``
+or ``matplotlib.pyplot.show()`` follows. Colours can be told apart by people of every colour vision.
+"""
+
+from __future__ import annotations
+
+from gridnn.plot._arithmetic import conv_animation, conv_arithmetic
+from gridnn.plot._curves import confusion_matrix, history, signals
+from gridnn.plot._diagram import diagram
+from gridnn.plot._images import activations, filters, heat, images, slices
+from gridnn.plot._models import (
+    conv_matrix,
+    effective_receptive_field,
+    feature_hierarchy,
+    receptive_field,
+)
+
+__all__ = [
+    "activations",
+    "confusion_matrix",
+    "conv_animation",
+    "conv_arithmetic",
+    "conv_matrix",
+    "diagram",
+    "effective_receptive_field",
+    "feature_hierarchy",
+    "filters",
+    "heat",
+    "history",
+    "images",
+    "receptive_field",
+    "signals",
+    "slices",
+]

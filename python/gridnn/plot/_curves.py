@@ -1,0 +1,197 @@
+"""Pictures of numbers: training curves, confusion matrices, series with their maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gridnn import _validation
+from gridnn.callbacks import History
+from gridnn.plot import _style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["confusion_matrix", "history", "signals"]
+
+
+def history(
+    history: History | Mapping[str, Sequence[float]], metric: str = "loss", *, ax: Axes | None = None
+) -> Axes:
+    """A value over the epochs, in training and, where there was one, in validation.
+
+    Args:
+        history: what `fit` returned, or its `history`: name -> a value per epoch.
+        metric: which value.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ValueError: there is no such value.
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> ax = gn.plot.history({"loss": [0.9, 0.4], "val_loss": [1.0, 0.6]})
+    """
+    logs = history.history if isinstance(history, History) else history
+    names = [name for name in (metric, f"val_{metric}") if name in logs]
+    if not names:
+        raise ValueError(f"The history holds {sorted(logs)}. Received metric={metric!r}.")
+    ax = _style.axes(ax, (5.0, 3.2))
+    for name, colour, style in zip(names, _style.COLOURS, ("-", "--"), strict=False):
+        values = list(logs[name])
+        epochs = range(1, len(values) + 1)
+        label = "validation" if name != metric else "training"
+        marker = "o" if len(values) == 1 else ""
+        ax.plot(epochs, values, linestyle=style, marker=marker, color=colour, label=label)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(metric.replace("_", " "))
+    ax.xaxis.set_major_locator(_style.require("matplotlib.ticker").MaxNLocator(integer=True))
+    if len(names) > 1:
+        ax.legend(frameon=False)
+    _open(ax)
+    return ax
+
+
+def confusion_matrix(
+    labels: ArrayLike,
+    predictions: ArrayLike | None = None,
+    *,
+    names: Sequence[object] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """How often samples of each class were taken for each class.
+
+    Args:
+        labels: the true class of each sample; or, without `predictions`, the matrix itself, true classes in
+            rows.
+        predictions: predicted classes, or a row of scores per sample, of which the largest counts.
+        names: names of the classes; None numbers them.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ValueError: numbers of labels and predictions differ, or a class has no name.
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> ax = gn.plot.confusion_matrix([0, 0, 1], [0, 1, 1], names=["cat", "dog"])
+    """
+    matrix = _counts(np.asarray(labels), predictions, 0 if names is None else len(names))
+    size = len(matrix)
+    if names is not None and len(names) != size:
+        raise ValueError(f"`names` must have one name per class, {size}. Received {len(names)}.")
+    words = [str(name) for name in (range(size) if names is None else names)]
+    ax = _style.axes(ax, (1.6 + 0.42 * size, 1.2 + 0.42 * size))
+    # Each row is coloured by its own share, so that rare classes can be read as well as frequent ones.
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    ax.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    for row, column in np.ndindex(size, size):
+        if matrix[row, column]:
+            colour = "white" if share[row, column] > 0.5 else _style.INK
+            text = f"{matrix[row, column]:g}"
+            ax.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+    turned = max(map(len, words)) > 3
+    ax.set_xticks(range(size), words, rotation=45 if turned else 0, ha="right" if turned else "center")
+    ax.set_yticks(range(size), words)
+    ax.set_xlabel("predicted")
+    ax.set_ylabel("true")
+    accuracy = np.trace(matrix) / max(matrix.sum(), 1)
+    ax.set_title(f"{accuracy:.1%} of {matrix.sum():g} right", fontsize=10)
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax
+
+
+def _counts(labels: NDArray[Any], predictions: ArrayLike | None, classes: int) -> NDArray[Any]:
+    """The confusion matrix, at least `classes` wide."""
+    if predictions is None:
+        if labels.ndim != 2 or labels.shape[0] != labels.shape[1]:
+            raise ValueError(f"A confusion matrix is square. Received shape {labels.shape}.")
+        return labels
+    guesses = np.asarray(predictions)
+    if guesses.ndim == 2 and guesses.shape[1] > 1:
+        classes = max(classes, guesses.shape[1])
+        guesses = guesses.argmax(axis=1)
+    labels, guesses = labels.reshape(-1).astype(int), guesses.reshape(-1).astype(int)
+    if len(labels) != len(guesses):
+        raise ValueError(f"Received {len(labels)} labels, {len(guesses)} predictions.")
+    classes = max(classes, int(max(labels.max(initial=0), guesses.max(initial=0))) + 1)
+    matrix = np.zeros((classes, classes), int)
+    np.add.at(matrix, (labels, guesses), 1)
+    return matrix
+
+
+def signals(
+    signal: ArrayLike,
+    maps: ArrayLike | None = None,
+    *,
+    rate: float | None = None,
+    names: Sequence[object] | None = None,
+    limit: int = 8,
+    ax: Axes | None = None,
+) -> Axes:
+    """A series with its maps below, all over the same time, each stretched to its own line.
+
+    Args:
+        signal: ``(length,)`` or ``(length, channels)``.
+        maps: outputs of a layer for it, ``(other length, channels)``; a shorter one is spread over the same
+            time. A batch axis of size 1 is dropped.
+        rate: samples a second, for an axis in seconds; None counts samples.
+        names: names of the lines; None numbers them.
+        limit: maps shown at most.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ValueError: not a series.
+        ImportError: matplotlib is not installed.
+    """
+    lines = [_series(signal, "signal")]
+    limit = _validation.positive_integer(limit, "limit")
+    if maps is not None:
+        lines.append(_series(maps, "maps")[:, :limit])
+    length = len(lines[0])
+    scale = 1.0 if rate is None else 1.0 / _validation.real(rate, "rate", low=1e-12)
+    count = sum(line.shape[1] for line in lines)
+    if names is None:
+        first = ["signal"] if lines[0].shape[1] == 1 else [f"signal {i}" for i in range(lines[0].shape[1])]
+        words = first + [f"map {i}" for i in range(count - len(first))]
+    else:
+        words = [str(name) for name in names]
+    ax = _style.axes(ax, (7.0, 0.6 + 0.55 * count))
+    row = 0
+    for kind, block in enumerate(lines):
+        # The middle of the span that each value stands for.
+        times = (np.arange(len(block)) + 0.5) * (length / len(block)) * scale
+        for values in block.T:
+            ax.plot(
+                times, _style.stretch(values) * 0.8 - 0.4 - row, color=_style.COLOURS[kind], linewidth=0.9
+            )
+            row += 1
+    ax.set_yticks([-i for i in range(count)], words[:count])
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlim(0, length * scale)
+    ax.set_ylim(-count + 0.4, 0.6)
+    ax.set_xlabel("sample" if rate is None else "seconds")
+    _open(ax)
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def _series(value: ArrayLike, name: str) -> NDArray[Any]:
+    """A series as ``(length, channels)``."""
+    array = np.asarray(value, np.float64)
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or not array.size:
+        raise ValueError(f"`{name}` must be one series, (length, channels). Received {array.shape}.")
+    return array
+
+
+def _open(ax: Axes) -> None:
+    """A frame of two lines is enough for curves."""
+    ax.spines[["top", "right"]].set_visible(False)

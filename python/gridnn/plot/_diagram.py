@@ -1,0 +1,198 @@
+"""A model as boxes and lines, branches beside each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gridnn.plot import _style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from gridnn.layers.base import Layer
+    from gridnn.sequential import Sequential
+
+__all__ = ["diagram"]
+
+# In inches of a new figure.
+_WIDTH, _HEIGHT, _GAP, _SIDE = 2.1, 0.36, 0.24, 0.3
+
+_FAMILIES = (  # part of a class name -> colour of the box
+    ("Conv", "#CFE3F3"),
+    ("Dense", "#FBE3C8"),
+    ("Pool", "#CDEBDD"),
+    ("Normalization", "#F3DCEA"),
+)
+_MERGES = {"concat": "concatenate", "add": "+", "multiply": "×", "average": "mean", "maximum": "max"}
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A box, or branches that meet again."""
+
+    text: str
+    shape: str
+    colour: str = _style.PAPER
+    branches: tuple[tuple[_Block, ...], ...] = ()
+
+    @property
+    def width(self) -> float:
+        if not self.branches:
+            return _WIDTH
+        return sum(_chain_width(branch) for branch in self.branches) + _SIDE * (len(self.branches) - 1)
+
+    @property
+    def height(self) -> float:
+        if not self.branches:
+            return _HEIGHT
+        # A line that spreads, the branches, a line that gathers, and the circle of the merge.
+        return max(_chain_height(branch) for branch in self.branches) + 2 * _GAP + _HEIGHT
+
+
+def _chain_width(chain: Sequence[_Block]) -> float:
+    return max((block.width for block in chain), default=0.5)
+
+
+def _chain_height(chain: Sequence[_Block]) -> float:
+    return sum(block.height for block in chain) + _GAP * max(len(chain) - 1, 0)
+
+
+def diagram(model: Sequential, *, ax: Axes | None = None) -> Axes:
+    """The layers of a model from top to bottom, with what they put out; branches stand side by side.
+
+    Args:
+        model: a model; shapes are shown if it is built.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.Flatten()])
+        >>> ax = gn.plot.diagram(model)
+    """
+    first = _Block("input", _shape(model.input_shape) if model.built else "")
+    chain = (first, *(_block(layer) for layer in model.layers))
+    width, height = _chain_width(chain) + 0.2, _chain_height(chain) + 0.2
+    scale = min(1.0, 14.0 / height)
+    ax = _style.axes(ax, (max(width, 2.4) * max(scale, 0.6), height * max(scale, 0.6)))
+    ax.set_xlim(-width / 2, width / 2)
+    ax.set_ylim(-height + 0.1, 0.1)
+    ax.set_aspect("equal")
+    ax.axis("off")
+    _draw_chain(ax, chain, 0.0, 0.0)
+    return ax
+
+
+def _block(layer: Layer) -> _Block:
+    kind = type(layer).__name__
+    shape = _shape(layer.output_shape) if layer.built else ""
+    inner: Any = layer
+    if kind == "Residual":
+        shortcut = inner.shortcut
+        side = () if shortcut is None else tuple(_block(part) for part in _as_layers(shortcut))
+        return _Block("+", shape, branches=(tuple(_block(part) for part in inner.layers), side))
+    if kind == "Parallel":
+        branches = tuple(tuple(_block(part) for part in branch) for branch in inner.branches)
+        return _Block(_MERGES[inner.merge], shape, branches=branches)
+    colour = next((colour for part, colour in _FAMILIES if part in kind), _style.PAPER)
+    return _Block(_caption(layer), shape, colour)
+
+
+def _as_layers(value: Any) -> Sequence[Layer]:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+def _caption(layer: Layer) -> str:
+    """Class and the numbers one looks for first."""
+    numbers = (getattr(layer, name, None) for name in ("filters", "units", "rate"))
+    values = [type(layer).__name__, *(f"{number:g}" for number in numbers if number is not None)]
+    for name in ("kernel_size", "pool_size"):
+        size = getattr(layer, name, None)
+        if size is not None:
+            values.append("×".join(str(n) for n in size))
+    strides = getattr(layer, "strides", None)
+    if hasattr(layer, "kernel_size") and strides is not None and any(n != 1 for n in strides):
+        values.append("/" + "×".join(str(n) for n in sorted(set(strides), reverse=True)))
+    activation = getattr(layer, "activation", None)
+    if isinstance(activation, str) and activation != "linear":
+        values.append(activation)
+    return " ".join(values)
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return " × ".join("?" if n is None else str(n) for n in shape[1:])
+
+
+def _draw_chain(ax: Axes, chain: Sequence[_Block], x: float, y: float) -> None:
+    """Draws blocks downwards from `y`, centred at `x`."""
+    for i, block in enumerate(chain):
+        if i:
+            _line(ax, [(x, y), (x, y - _GAP)], arrow=True)
+            y -= _GAP
+        if block.branches:
+            _draw_branches(ax, block, x, y)
+        else:
+            _draw_box(ax, block, x, y)
+        y -= block.height
+
+
+def _draw_box(ax: Axes, block: _Block, x: float, y: float) -> None:
+    patches = _style.require("matplotlib.patches")
+    box = patches.FancyBboxPatch(
+        (x - _WIDTH / 2 + 0.03, y - _HEIGHT + 0.03),
+        _WIDTH - 0.06,
+        _HEIGHT - 0.06,
+        boxstyle="round,pad=0.03",
+        facecolor=block.colour,
+        edgecolor="none",
+    )
+    ax.add_patch(box)
+    if block.shape:
+        ax.text(x, y - 0.13, block.text, ha="center", va="center", fontsize=7.5, color=_style.INK)
+        ax.text(x, y - 0.265, block.shape, ha="center", va="center", fontsize=6, color="#5F6368")
+    else:
+        ax.text(x, y - _HEIGHT / 2, block.text, ha="center", va="center", fontsize=7.5, color=_style.INK)
+
+
+def _draw_branches(ax: Axes, block: _Block, x: float, y: float) -> None:
+    inside = block.height - 2 * _GAP - _HEIGHT
+    left = x - block.width / 2
+    bottom = y - _GAP - inside
+    for branch in block.branches:
+        width = _chain_width(branch)
+        centre = left + width / 2
+        _line(ax, [(x, y), (x, y - _GAP / 3), (centre, y - _GAP / 3), (centre, y - _GAP)], arrow=bool(branch))
+        _draw_chain(ax, branch, centre, y - _GAP)
+        end = y - _GAP - _chain_height(branch)
+        meet = bottom - 2 * _GAP / 3
+        _line(ax, [(centre, end), (centre, meet), (x, meet), (x, bottom - _GAP)])
+        left += width + _SIDE
+    middle = bottom - _GAP - _HEIGHT / 2
+    ax.text(
+        x,
+        middle,
+        block.text,
+        ha="center",
+        va="center",
+        fontsize=9 if len(block.text) == 1 else 7.5,
+        color=_style.INK,
+        bbox={
+            "boxstyle": "circle,pad=0.15" if len(block.text) == 1 else "round,pad=0.25",
+            "fc": "white",
+            "ec": _style.MUTED,
+        },
+    )
+    if block.shape:
+        offset = 0.16 if len(block.text) == 1 else 0.12 + 0.045 * len(block.text)
+        ax.text(x + offset, middle, block.shape, ha="left", va="center", fontsize=6, color="#5F6368")
+
+
+def _line(ax: Axes, points: Sequence[tuple[float, float]], *, arrow: bool = False) -> None:
+    xs, ys = zip(*points, strict=True)
+    ax.plot(xs, ys, color=_style.MUTED, linewidth=1.0, solid_joinstyle="round")
+    if arrow and not math.isclose(ys[-1], ys[-2]):
+        ax.plot(xs[-1], ys[-1] + 0.03, marker="v", markersize=3.5, color=_style.MUTED)

@@ -1,0 +1,275 @@
+"""Pictures of grids: images, kernels, activation maps, slices of volumes, heat over an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gridnn import _validation
+from gridnn.layers.base import Layer
+from gridnn.plot import _style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["activations", "filters", "heat", "images", "picture", "slices"]
+
+
+def picture(image: ArrayLike, name: str = "image") -> NDArray[Any]:
+    """An image as ``(height, width)``, or ``(height, width, 3)`` from 0 to 1.
+
+    Channels other than one or three are averaged.
+
+    Raises:
+        ValueError: not two spatial axes, with or without channels.
+    """
+    array = np.asarray(image)
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 2:
+        return array.astype(np.float64)
+    if array.ndim != 3:
+        raise ValueError(
+            f"`{name}` must be an image (height, width) or (height, width, channels). Received shape "
+            f"{array.shape}."
+        )
+    if array.shape[-1] == 3:
+        return _style.stretch(array)
+    mean: NDArray[Any] = array.mean(axis=-1)
+    return mean
+
+
+def images(
+    x: ArrayLike,
+    labels: Sequence[object] | None = None,
+    *,
+    columns: int | None = None,
+    limit: int = 32,
+    ax: Axes | None = None,
+) -> Axes:
+    """Images side by side, each stretched from its lowest to its highest value.
+
+    Args:
+        x: ``(n, height, width)`` or ``(n, height, width, channels)``; three channels are colours.
+        labels: what is written above each.
+        columns: images in a row; None chooses.
+        limit: images shown at most.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ValueError: not a batch of images.
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> (x, y), _ = gn.datasets.digits()
+        >>> ax = gn.plot.images(x[:6], y[:6])
+    """
+    array = np.asarray(x)
+    if array.ndim not in (3, 4) or not len(array):
+        raise ValueError(f"`x` must be a batch of images, and not empty. Received shape {array.shape}.")
+    shown = array[: _validation.positive_integer(limit, "limit")]
+    tiles = [_style.stretch(picture(image)) for image in shown]
+    text = None if labels is None else [str(label) for label in labels[: len(tiles)]]
+    return _style.show_mosaic(ax, tiles, columns=columns, labels=text, limits=(0.0, 1.0))
+
+
+def filters(
+    kernel: ArrayLike | Layer,
+    *,
+    channel: int | None = None,
+    limit: int = 16,
+    columns: int | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """The filters of a convolution: white is zero, red is above, blue below, on one scale for all of them.
+
+    Args:
+        kernel: ``(*kernel_size, channels, filters)``, or a built layer that has a kernel.
+        channel: the input channel to show. None shows all of them: of images a row of tiles per channel; of
+            series one line of pixels per channel; of volumes, whose tiles are slices along the first axis,
+            the mean.
+        limit: filters, and channels, shown at most.
+        columns: tiles in a row; None chooses.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ValueError: not a kernel.
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> ax = gn.plot.filters(gn.kernels.bank([gn.kernels.sobel(0), gn.kernels.sobel(1)]))
+    """
+    array = _kernel_of(kernel)
+    limit = _validation.positive_integer(limit, "limit")
+    total = array.shape[-1]
+    array = array[..., :limit]
+    if channel is not None:
+        array = np.take(array, [channel], axis=-2)
+    rank, channels, count = array.ndim - 2, array.shape[-2], array.shape[-1]
+    highest = float(np.abs(array).max()) or 1.0
+    names = [f"{i}" for i in range(count)]
+    rows: list[str] | None = None
+    if rank == 1:
+        tiles = [array[..., i].T for i in range(count)]
+    elif rank == 2 and channels == 1:
+        tiles = [array[..., 0, i] for i in range(count)]
+    elif rank == 2:
+        shown = min(channels, limit)
+        tiles = [array[..., c, i] for c in range(shown) for i in range(count)]
+        columns, rows = count, [f"channel {c}" for c in range(shown)]
+        names = names + [""] * (len(tiles) - count)
+    else:
+        tiles = [array[z].mean(axis=-2)[..., i] for i in range(count) for z in range(len(array))]
+        columns, rows = len(array), [f"filter {i}" for i in range(count)]
+        names = [f"slice {z}" for z in range(len(array))] + [""] * (len(tiles) - len(array))
+    ax = _style.show_mosaic(
+        ax,
+        tiles,
+        columns=columns,
+        labels=names,
+        rows=rows,
+        cmap=_style.DIVERGING,
+        limits=(-highest, highest),
+        tile_inches=0.7,
+    )
+    title = f"{total} filters" if total == count else f"{count} of {total} filters"
+    ax.set_title(f"{title}, ±{highest:.2g}", fontsize=9, pad=18)
+    return ax
+
+
+def _kernel_of(kernel: ArrayLike | Layer) -> NDArray[Any]:
+    values: Any = kernel
+    if isinstance(kernel, Layer):
+        values = getattr(kernel, "kernel", None)
+        if values is None:
+            values = getattr(kernel, "depthwise_kernel", None)
+        if values is None:
+            raise ValueError(f"{kernel.label} has no kernel to show.")
+        if type(kernel).__name__.startswith("Depthwise"):
+            # (*k, channels, multiplier): every channel has filters of its own.
+            values = values.reshape(*values.shape[:-2], 1, -1)
+    array = np.asarray(values, np.float64)
+    if not 3 <= array.ndim <= 5 or not array.size:
+        raise ValueError(
+            f"`kernel` must have shape (*kernel_size, channels, filters). Received shape {array.shape}."
+        )
+    return array
+
+
+def activations(
+    maps: ArrayLike,
+    *,
+    limit: int = 16,
+    columns: int | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """The activation maps of one sample: a tile per channel, dark is low, on one scale for all of them.
+
+    Args:
+        maps: outputs of a layer for one sample: ``(length, channels)``, ``(height, width, channels)`` or
+            ``(depth, height, width, channels)``, with or without a batch axis of size 1. Series are drawn as
+            one picture with a line of pixels per channel; of volumes the middle slice is shown.
+        limit: channels shown at most.
+        columns: tiles in a row; None chooses.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ValueError: the maps of several samples.
+        ImportError: matplotlib is not installed.
+    """
+    planes = _style.channel_planes(maps, "maps")
+    total = len(planes)
+    planes = planes[: _validation.positive_integer(limit, "limit")]
+    count, height, _ = planes.shape
+    low, high = float(planes.min()), float(planes.max())
+    if height == 1:
+        ax = _style.axes(ax, (6.0, 0.6 + 0.25 * count))
+        ax.imshow(planes[:, 0], aspect="auto", cmap=_style.SEQUENTIAL, interpolation="nearest")
+        ax.set_xlabel("position")
+        ax.set_ylabel("channel")
+        ax.set_yticks(range(0, count, max(1, count // 8)))
+    else:
+        ax = _style.show_mosaic(
+            ax,
+            list(planes),
+            columns=columns,
+            labels=[f"{i}" for i in range(count)],
+            cmap=_style.SEQUENTIAL,
+            limits=(low, high),
+        )
+    title = f"{total} maps" if total == count else f"{count} of {total} maps"
+    ax.set_title(f"{title}, {low:.2g} to {high:.2g}", fontsize=9, pad=18 if height > 1 else 6)
+    return ax
+
+
+def slices(
+    volume: ArrayLike, *, axis: int = 0, count: int = 8, columns: int | None = None, ax: Axes | None = None
+) -> Axes:
+    """Evenly spaced slices of a volume, on one scale.
+
+    Args:
+        volume: ``(depth, height, width)``, or with one channel after it; other channels are averaged.
+        axis: the axis that is cut, 0 to 2.
+        count: slices shown at most.
+        columns: slices in a row; None chooses.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ValueError: not a volume, or no such axis.
+        ImportError: matplotlib is not installed.
+    """
+    array = np.asarray(volume)
+    if array.ndim == 4:
+        array = array.mean(axis=-1)
+    if array.ndim != 3 or not 0 <= axis <= 2:
+        raise ValueError(
+            f"`volume` must have three spatial axes, `axis` must be 0, 1 or 2. Received shape {array.shape}, "
+            f"axis={axis}."
+        )
+    length = array.shape[axis]
+    count = min(_validation.positive_integer(count, "count"), length)
+    # The middles of `count` equal parts: neither the first nor the last slice, which are often empty.
+    chosen = ((np.arange(count) + 0.5) * length / count).astype(int)
+    tiles = [np.take(array, int(i), axis=axis) for i in chosen]
+    names = [f"slice {i}" for i in chosen]
+    return _style.show_mosaic(ax, tiles, columns=columns, labels=names)
+
+
+def heat(image: ArrayLike, values: ArrayLike, *, title: str | None = None, ax: Axes | None = None) -> Axes:
+    """An image in grey with non-negative values laid over it: saliency, Grad-CAM.
+
+    Args:
+        image: ``(height, width)`` or ``(height, width, channels)``.
+        values: one per pixel; a batch axis of size 1 or a channel axis is dropped (the largest magnitude of
+            the channels counts). A coarser map is enlarged to the image.
+        title: written above.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ValueError: not an image, or values that are no map.
+        ImportError: matplotlib is not installed.
+    """
+    grey = picture(image)
+    if grey.ndim == 3:
+        grey = grey.mean(axis=-1)
+    weights = np.abs(np.asarray(values, np.float64))
+    if weights.ndim == 4 and weights.shape[0] == 1:
+        weights = weights[0]
+    if weights.ndim == 3:
+        weights = weights[0] if weights.shape[0] == 1 else weights.max(axis=-1)
+    if weights.ndim != 2:
+        raise ValueError(f"`values` must be a map (height, width). Received shape {np.shape(values)}.")
+    height, width = grey.shape
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    ax = _style.axes(ax, (3.0, 3.0 * height / width + 0.3))
+    ax.imshow(grey, cmap="gray", extent=extent, interpolation="nearest")
+    highest = weights.max() or 1.0
+    # Transparent where nothing is, so that the image stays readable.
+    ax.imshow(weights, cmap="inferno", alpha=0.75 * weights / highest, extent=extent, vmin=0.0, vmax=highest)
+    _style.bare(ax)
+    if title is not None:
+        ax.set_title(title, fontsize=9)
+    return ax
