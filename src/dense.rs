@@ -38,13 +38,13 @@ impl<T: Element> Dense<T> {
     /// Packs `W` for the forward pass.
     pub fn pack(&self, weights: &[T], packed: &mut [T]) {
         let shape = (self.inputs, self.outputs, self.kernels.panel());
-        pack::panels(packed, weights, shape, 1, |row| row * self.outputs);
+        pack::panels(packed, weights, shape, [self.outputs, 1]);
     }
 
     /// Packs the transpose of `W` for the gradient to the input.
     pub fn pack_transposed(&self, weights: &[T], packed: &mut [T]) {
         let shape = (self.outputs, self.inputs, self.kernels.panel());
-        pack::panels(packed, weights, shape, self.outputs, |row| row);
+        pack::panels(packed, weights, shape, [1, self.outputs]);
     }
 
     /// `y = x W + b` for some rows.

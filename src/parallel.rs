@@ -6,9 +6,12 @@
 //! progress, and a program that is not worth waking anybody up for simply runs there.
 //!
 //! This file holds the slices: [`Shared`] for the engine's own memory, whose borrows are checked range by range, and
-//! [`Cut`] for a caller's array that is cut into equal parts.
+//! [`Cut`] for a caller's array that is cut into equal parts. Running a program allocates nothing.
 
-#![allow(unsafe_code, reason = "two slice types hand out disjoint ranges; nothing else here is unsafe")]
+#![allow(
+    unsafe_code,
+    reason = "two slice types hand out disjoint ranges, one function lends a closure to the pool; nothing else is unsafe"
+)]
 
 mod execution;
 mod threads;
@@ -17,6 +20,7 @@ use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use execution::{Interrupt, Program, Pulse, execute, for_each};
+use threads::pool;
 pub use threads::{set_threads, threads};
 
 use crate::error::{Error, Result};
@@ -25,6 +29,19 @@ use crate::kernels::{Aligned, Plain};
 /// Locks a mutex whose data cannot be left half-changed by a panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `own` here, and meanwhile `job(1)` to `job(helpers)` on the threads of the pool that are free.
+///
+/// Returns when `own` has returned and every helper that came has left; nobody waits for those that did not come.
+fn with_helpers(helpers: usize, job: &(dyn Fn(usize) + Sync), own: impl FnOnce()) -> Result<()> {
+    // SAFETY: the pool calls the closure as long as the offer stands. `offer` is dropped before this function returns
+    // or unwinds, and that withdraws it and waits until nobody is inside.
+    let lent = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(job) };
+    let offer = pool(helpers)?.offer(lent, helpers);
+    own();
+    drop(offer);
+    Ok(())
 }
 
 /// What tasks own one part each of: a [`Cut`], or a pair of them.

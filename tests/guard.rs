@@ -188,7 +188,7 @@ fn check_products<T: Element>() {
                         let matrix: Vec<T> = integers(k * n, 2);
                         let (b, b_k, b_panel) = if packed {
                             let mut panels = vec![T::ZERO; pack::panels_len(k, n, panel)];
-                            pack::panels(&mut panels, &matrix, (k, n, panel), 1, |row| row * n);
+                            pack::panels(&mut panels, &matrix, (k, n, panel), [n, 1]);
                             (Fenced::new(&panels, edge), panel, k * panel)
                         } else {
                             (Fenced::new(&matrix, edge), n, panel)

@@ -23,7 +23,7 @@ const RULES: &[Rule] = &[
     rule("kernels", &["error"], &["libc"]),
     rule("geometry", &["error"], &[]),
     rule("rng", &["error", "kernels"], &[]),
-    rule("parallel", &["error", "kernels"], &["libc", "rayon"]),
+    rule("parallel", &["error", "kernels"], &["libc"]),
     rule("storage", &["error"], &["safetensors"]),
     // The algorithms. Epilogue, scratch and column sums are conv's, and shared by its siblings.
     rule("conv", &["error", "geometry", "kernels", "parallel", "rng"], &[]),
@@ -91,7 +91,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// Crates that have one home.
-const GUESTS: &[&str] = &["libc", "ndarray", "numpy", "pyo3", "rayon", "safetensors"];
+const GUESTS: &[&str] = &["libc", "ndarray", "numpy", "pyo3", "safetensors"];
 
 /// Where `unsafe` may be written.
 const UNSAFE_HOMES: &[&str] = &["kernels/", "parallel.rs"];
@@ -471,7 +471,7 @@ fn the_checks_bite() {
         found("engine/mod.rs", "fn f(x: &crate::reference::MaxPool) { crate::ops::pool::<f32>(x) }"),
         2
     );
-    assert_eq!(found("engine/mod.rs", "use rayon::prelude::*; use pyo3::Python;"), 2);
+    assert_eq!(found("engine/mod.rs", "use ndarray::prelude::*; use pyo3::Python;"), 2);
     assert_eq!(found("python/mod.rs", "use crate::kernels::{Element, Product, Tier};"), 1);
     assert_eq!(found("nowhere.rs", ""), 1);
     assert_eq!(

@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use super::{Accumulation, Correlation, Epilogue, Scratch};
+use super::{Accumulation, Correlation, Epilogue, Portion, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry};
 use crate::kernels::{Element, Job, Kernels, LaneWork, Tap, WindowRun};
 
@@ -20,6 +20,8 @@ const MOST_PRODUCTS: usize = 64;
 const BAND_BYTES: usize = 96 << 10;
 /// Rows of a block at most.
 const MOST_ROWS: usize = 16;
+/// Columns of a series that tasks are made of.
+const STRIP: usize = 256;
 
 /// Whether the groups are so small that their channels would leave the lanes of a vector empty.
 pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
@@ -163,6 +165,11 @@ impl Sweep {
         self.groups * self.n
     }
 
+    /// Elements of a piece of a row.
+    fn strip(&self) -> usize {
+        self.window.min(STRIP) * self.channels()
+    }
+
     /// Elements of a position of the spread rows.
     fn spread_len(&self) -> usize {
         self.k * self.channels()
@@ -175,7 +182,8 @@ impl Sweep {
         let rows = starts(self.to[1], 1)
             .map(|first| self.source_rows(&(first..(first + self.block).min(self.to[1]))).len())
             .max();
-        let columns = starts(self.to[2], self.window)
+        // A strip may start between two windows.
+        let columns = starts(self.to[2], 1)
             .map(|first| self.source_columns(&(first..(first + self.window).min(self.to[2]))).len())
             .max();
         planes * rows.unwrap_or(0) * columns.unwrap_or(0) * self.spread_len()
@@ -205,11 +213,12 @@ impl Sweep {
         all.unwrap_or(0..0)
     }
 
-    /// Calls `visit(source, run, row of results, first column, distance of the columns)` for all runs of some rows.
+    /// Calls `visit(source, run, row of results, first column, distance of the columns)` for all runs of some columns
+    /// of some rows.
     fn run<T: Element>(
         &self,
         from: &[T],
-        rows: Range<usize>,
+        (rows, columns): (Range<usize>, Range<usize>),
         kernels: &Kernels<T>,
         scratch: &mut Scratch<T>,
         mut visit: impl FnMut(&[T], &WindowRun<'_>, usize, usize, usize),
@@ -220,8 +229,8 @@ impl Sweep {
         while row < rows.end {
             let (plane, first) = (row / self.to[1], row % self.to[1]);
             let end = (first + self.block).min(self.to[1]).min(first + rows.end - row);
-            for start in (0..self.to[2]).step_by(self.window.max(1)) {
-                let window = start..(start + self.window).min(self.to[2]);
+            for start in columns.clone().step_by(self.window.max(1)) {
+                let window = start..(start + self.window).min(columns.end);
                 let source = self.source(from, plane, first..end, &window, kernels, band);
                 for h in first..end {
                     for run in &self.columns {
@@ -443,8 +452,33 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
     ) {
         let (row_len, channels) = (self.row_len(), self.sweep.channels());
         let Epilogue { bias, relu } = epilogue;
-        self.sweep.run(from, rows, self.kernels, scratch, |x, run, row, column, distance| {
+        let all = (rows, 0..self.sweep.to[2]);
+        self.sweep.run(from, all, self.kernels, scratch, |x, run, row, column, distance| {
             let y = &mut to[row * row_len..][..row_len][column * channels..];
+            let y_step = distance * channels;
+            self.kernels.lane_work(run, LaneWork::Map { x, w: packed, y, y_step, bias, relu });
+        });
+    }
+
+    fn strip(&self) -> usize {
+        self.sweep.strip()
+    }
+
+    fn run_strip(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        elements: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let channels = self.sweep.channels();
+        let Epilogue { bias, relu } = epilogue;
+        let columns = elements.start / channels..elements.end / channels;
+        let first = columns.start;
+        self.sweep.run(from, (0..1, columns), self.kernels, scratch, |x, run, _, column, distance| {
+            let y = &mut to[(column - first) * channels..];
             let y_step = distance * channels;
             self.kernels.lane_work(run, LaneWork::Map { x, w: packed, y, y_step, bias, relu });
         });
@@ -476,8 +510,31 @@ impl<T: Element> Accumulation<T> for DepthwiseKernelGrad<T> {
 
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         let (row_len, channels) = (self.row_len(), self.sweep.channels());
-        self.sweep.run(x, rows, self.kernels, scratch, |x, run, row, column, _| {
+        let all = (rows, 0..self.sweep.to[2]);
+        self.sweep.run(x, all, self.kernels, scratch, |x, run, row, column, _| {
             let dy = &dy[row * row_len..][..row_len][column * channels..];
+            self.kernels.lane_work(run, LaneWork::Sum { x, dy, dw: dkernel });
+        });
+    }
+
+    fn strip(&self) -> usize {
+        self.sweep.strip()
+    }
+
+    fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
+        if portion.strip.len() == self.row_len() {
+            let samples = x.chunks_exact(x.len() / portion.samples);
+            let part = portion.rows.len() * self.row_len();
+            for (x, dy) in samples.zip(dy.chunks_exact(part)) {
+                self.run(x, dy, portion.rows.clone(), dkernel, scratch);
+            }
+            return;
+        }
+        let channels = self.sweep.channels();
+        let columns = portion.strip.start / channels..portion.strip.end / channels;
+        let first = columns.start;
+        self.sweep.run(x, (0..1, columns), self.kernels, scratch, |x, run, _, column, _| {
+            let dy = &dy[(column - first) * channels..];
             self.kernels.lane_work(run, LaneWork::Sum { x, dy, dw: dkernel });
         });
     }

@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use super::Scratch;
 use super::band::{self, Block, Extent, View};
 use super::rows::join_pointwise;
+use super::{Portion, Scratch};
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::{Element, Kernels, Product, Run, Start};
 
@@ -18,6 +18,9 @@ const POSITIONS: usize = 256;
 const POINTWISE_POSITIONS: usize = 64;
 /// Samples that are visited together at most, where one has few positions.
 const MOST_TOGETHER: usize = 16;
+/// Bytes of the kernel, and its rows at least, that are gone through at a time: half of L2.
+const PART_BYTES: usize = 512 << 10;
+const PART_ROWS: usize = 56;
 
 /// A planned kernel gradient.
 #[derive(Debug)]
@@ -55,10 +58,14 @@ struct Visit<'a, T> {
     /// Samples, and the distance of their inputs and outputs.
     samples: usize,
     apart: [usize; 2],
-    /// Plane, rows and columns of the output; `dy` starts with the first row.
+    /// Plane, rows and columns of the output; `dy` starts with the first of them.
     plane: usize,
     rows: Range<usize>,
     columns: Range<usize>,
+    /// Distance of the rows of `dy`.
+    row_len: usize,
+    /// Rows of the kernel that are wanted.
+    kernel: Range<usize>,
 }
 
 impl<T: Element> KernelGrad<T> {
@@ -103,33 +110,23 @@ impl<T: Element> KernelGrad<T> {
         (self.band_len() * self.together, self.block_rows * self.together)
     }
 
-    /// Adds what `rows` of the output of one sample contribute; `dy` holds exactly these rows.
-    pub fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        scratch.reserve(self.scratch());
-        let Scratch { band, runs, .. } = scratch;
-        let [depth, height, width] = &self.geometry.axes;
-        let mut row = rows.start;
-        while row < rows.end {
-            let (plane, first) = (row / height.output, row % height.output);
-            let end = (first + self.block_rows).min(height.output).min(first + rows.end - row);
-            let dy = &dy[(row - rows.start) * self.row_len()..];
-            for column in (0..width.output).step_by(self.block_columns) {
-                let columns = column..(column + self.block_columns).min(width.output);
-                let block = Block {
-                    planes: inputs_of(depth, &(plane..plane + 1)),
-                    rows: inputs_of(height, &(first..end)),
-                    columns: self.input_columns(&columns),
-                };
-                let view = band::view(x, self.input, &block, band);
-                let visit = Visit { view, dy, samples: 1, apart: [0, 0], plane, rows: first..end, columns };
-                self.visit(&visit, runs, dkernel);
-            }
-            row += end - first;
-        }
+    /// Rows of the kernel, (tap, channel of a group): each is a row of the tiles.
+    pub fn kernel_rows(&self) -> usize {
+        self.geometry.taps() * self.geometry.group_in()
     }
 
-    /// Adds what some whole samples contribute, several at a time where their maps are small: large kernels are then
-    /// not read and written for every few positions.
+    /// Elements of the columns that are visited together.
+    pub fn strip(&self) -> usize {
+        self.block_columns * self.geometry.c_out
+    }
+
+    /// Adds what `rows` of the output of one sample contribute; `dy` holds exactly these rows.
+    pub fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
+        let portion = Portion { samples: 1, rows, strip: 0..self.row_len(), kernel: 0..self.kernel_rows() };
+        self.run_part(x, dy, &portion, dkernel, scratch);
+    }
+
+    /// Adds what some whole samples contribute. A large kernel is gone through in parts that stay in the cache.
     pub fn run_samples(
         &self,
         x: &[T],
@@ -138,14 +135,37 @@ impl<T: Element> KernelGrad<T> {
         dkernel: &mut [T],
         scratch: &mut Scratch<T>,
     ) {
+        let all = self.kernel_rows();
+        let row = self.geometry.c_out;
+        let parts = (all * row * size_of::<T>()).div_ceil(PART_BYTES).min(all.div_ceil(PART_ROWS)).max(1);
+        for part in 0..parts {
+            let kernel = part * all / parts..(part + 1) * all / parts;
+            let dkernel = &mut dkernel[kernel.start * row..kernel.end * row];
+            let portion = Portion { samples, rows: 0..self.rows(), strip: 0..self.row_len(), kernel };
+            self.run_part(x, dy, &portion, dkernel, scratch);
+        }
+    }
+
+    /// Adds what a portion contributes.
+    pub fn run_part(
+        &self,
+        x: &[T],
+        dy: &[T],
+        portion: &Portion,
+        dkernel: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
+        scratch.reserve(self.scratch());
         let lens = [self.geometry.input_len(), self.geometry.output_len()];
-        if self.together == 1 {
-            for (x, dy) in x.chunks_exact(lens[0]).zip(dy.chunks_exact(lens[1])) {
-                self.run(x, dy, 0..self.rows(), dkernel, scratch);
+        if portion.samples == 1 || self.together == 1 {
+            let row = portion.strip.len() * portion.rows.len();
+            for (x, dy) in x.chunks_exact(lens[0]).zip(dy.chunks_exact(row.max(1))) {
+                self.sample(x, dy, portion, dkernel, scratch);
             }
             return;
         }
-        scratch.reserve(self.scratch());
+        // Several samples at a time where their maps are small: the kernel is not read and written for every few
+        // positions.
         let Scratch { band, runs, .. } = scratch;
         let [depth, height, width] = &self.geometry.axes;
         let block = Block {
@@ -153,23 +173,67 @@ impl<T: Element> KernelGrad<T> {
             rows: inputs_of(height, &(0..height.output)),
             columns: self.input_columns(&(0..width.output)),
         };
-        for first in (0..samples).step_by(self.together) {
-            let count = self.together.min(samples - first);
-            let x = &x[first * lens[0]..(first + count) * lens[0]];
+        let visits = portion.samples.div_ceil(self.together);
+        for visit in 0..visits {
+            let samples = visit * portion.samples / visits..(visit + 1) * portion.samples / visits;
+            let count = samples.len();
+            let x = &x[samples.start * lens[0]..samples.end * lens[0]];
             let (view, apart) = band::view_samples(x, self.input, &block, count, band);
-            self.visit(
-                &Visit {
-                    view,
-                    dy: &dy[first * lens[1]..(first + count) * lens[1]],
-                    samples: count,
-                    apart: [apart, lens[1]],
-                    plane: 0,
-                    rows: 0..height.output,
-                    columns: 0..width.output,
-                },
-                runs,
-                dkernel,
-            );
+            let visit = Visit {
+                view,
+                dy: &dy[samples.start * lens[1]..samples.end * lens[1]],
+                samples: count,
+                apart: [apart, lens[1]],
+                plane: 0,
+                rows: 0..height.output,
+                columns: 0..width.output,
+                row_len: self.row_len(),
+                kernel: portion.kernel.clone(),
+            };
+            self.visit(&visit, runs, dkernel);
+        }
+    }
+
+    /// Adds what some rows of one sample contribute, or some columns of a single row.
+    fn sample(
+        &self,
+        x: &[T],
+        dy: &[T],
+        portion: &Portion,
+        dkernel: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
+        let Scratch { band, runs, .. } = scratch;
+        let c_out = self.geometry.c_out;
+        let [depth, height, _] = &self.geometry.axes;
+        let rows = &portion.rows;
+        let strip = portion.strip.start / c_out..portion.strip.end / c_out;
+        let mut row = rows.start;
+        while row < rows.end {
+            let (plane, first) = (row / height.output, row % height.output);
+            let end = (first + self.block_rows).min(height.output).min(first + rows.end - row);
+            let dy = &dy[(row - rows.start) * portion.strip.len()..];
+            for column in strip.clone().step_by(self.block_columns) {
+                let columns = column..(column + self.block_columns).min(strip.end);
+                let block = Block {
+                    planes: inputs_of(depth, &(plane..plane + 1)),
+                    rows: inputs_of(height, &(first..end)),
+                    columns: self.input_columns(&columns),
+                };
+                let visit = Visit {
+                    view: band::view(x, self.input, &block, band),
+                    dy: &dy[(columns.start - strip.start) * c_out..],
+                    samples: 1,
+                    apart: [0, 0],
+                    plane,
+                    rows: first..end,
+                    columns,
+                    row_len: portion.strip.len(),
+                    kernel: portion.kernel.clone(),
+                };
+                self.visit(&visit, runs, dkernel);
+            }
+            row += end - first;
         }
     }
 
@@ -184,39 +248,48 @@ impl<T: Element> KernelGrad<T> {
     fn visit(&self, visit: &Visit<'_, T>, runs: &mut Vec<Run>, dkernel: &mut [T]) {
         let g = &self.geometry;
         let [depth, height, width] = &g.axes;
-        let tap_row = width.kernel * g.group_in() * g.c_out;
+        let tap_rows = width.kernel * g.group_in();
         for td in 0..depth.kernel {
             if outputs_inside(depth, td, visit.plane..visit.plane + 1).is_empty() {
                 continue;
             }
             let plane = visit.plane * depth.stride + td * depth.dilation - depth.before;
             for th in 0..height.kernel {
+                let first = (td * height.kernel + th) * tap_rows;
+                if first + tap_rows <= visit.kernel.start || first >= visit.kernel.end {
+                    continue;
+                }
                 runs.clear();
                 for sample in 0..visit.samples {
                     let [a, b] = visit.apart.map(|apart| sample * apart);
-                    let b = b + visit.columns.start * g.c_out;
                     runs.extend(outputs_inside(height, th, visit.rows.clone()).map(|h| Run {
                         a: a + visit.view.at(plane, h * height.stride + th * height.dilation - height.before),
-                        b: b + (h - visit.rows.start) * self.row_len(),
+                        b: b + (h - visit.rows.start) * visit.row_len,
                     }));
                 }
                 if !runs.is_empty() {
-                    self.taps(visit, runs, (td * height.kernel + th) * tap_row, dkernel);
+                    self.taps(visit, runs, first, dkernel);
                 }
             }
         }
     }
 
-    /// All taps of the last axis at once where they are contiguous, else one by one.
-    fn taps(&self, visit: &Visit<'_, T>, runs: &[Run], start: usize, dkernel: &mut [T]) {
+    /// All taps of the last axis at once where they are contiguous, else one by one; the first is row `first` of the
+    /// kernel. Rows that are not wanted are left out.
+    fn taps(&self, visit: &Visit<'_, T>, runs: &[Run], first: usize, dkernel: &mut [T]) {
         let g = &self.geometry;
         let width = &g.axes[2];
         let joined = width.dilation == 1 && g.groups == 1;
         let (steps, m) = if joined { (1, width.kernel * g.c_in) } else { (width.kernel, g.group_in()) };
         for tap in 0..steps {
+            let row = first + tap * m;
+            let rows = visit.kernel.start.max(row)..visit.kernel.end.min(row + m);
+            if rows.is_empty() {
+                continue;
+            }
             for group in 0..g.groups {
-                let offset = tap * width.dilation * g.c_in + group * g.group_in();
-                let target = start + tap * g.group_in() * g.c_out + group * g.group_out();
+                let offset = tap * width.dilation * g.c_in + group * g.group_in() + rows.start - row;
+                let target = (rows.start - visit.kernel.start) * g.c_out + group * g.group_out();
                 self.kernels.product(&mut Product {
                     a: &visit.view.data[offset..],
                     a_m: 1,
@@ -229,7 +302,7 @@ impl<T: Element> KernelGrad<T> {
                     run_len: visit.columns.len(),
                     c: &mut dkernel[target..],
                     c_m: g.c_out,
-                    m,
+                    m: rows.len(),
                     n: g.group_out(),
                     start: Start::Result,
                     relu: false,

@@ -92,6 +92,50 @@ pub trait Correlation<T: Element>: Send + Sync {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     );
+
+    /// Elements of the packed weights at whose multiples [`Correlation::pack_part`] may be cut.
+    fn pack_grain(&self) -> usize {
+        self.packed_len()
+    }
+
+    /// Packs what stands from element `first` of the packed weights on.
+    fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
+        assert_eq!((first, part.len()), (0, self.packed_len()), "packed in one piece");
+        self.pack(kernel, part);
+    }
+
+    /// Elements of a row at whose multiples a result of one row, a series, had best be cut.
+    fn strip(&self) -> usize {
+        self.row_len()
+    }
+
+    /// Computes some elements of a result of one row, all channels of some columns; `to` holds exactly these.
+    fn run_strip(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        elements: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        assert_eq!(elements, 0..self.row_len(), "a row that cannot be cut");
+        self.run(from, packed, to, 0..1, epilogue, scratch);
+    }
+}
+
+/// What is added up of the gradient to the kernel, and over which positions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Portion {
+    /// Whole samples; if there are several, `rows` and `strip` are all.
+    pub samples: usize,
+    /// Rows (depth times height) of the output; `dy` holds exactly these.
+    pub rows: Range<usize>,
+    /// Elements of a row of the output: all channels of some columns. All of them, unless the output is one row; then
+    /// `dy` holds exactly these.
+    pub strip: Range<usize>,
+    /// Rows of the kernel, [`Accumulation::kernel_rows`] in all; `dkernel` holds exactly these.
+    pub kernel: Range<usize>,
 }
 
 /// A pass that adds up the gradient to the kernel.
@@ -108,6 +152,26 @@ pub trait Accumulation<T: Element>: Send + Sync {
         let lens = [x, dy].map(|tensor| (tensor.len() / samples.max(1)).max(1));
         for (x, dy) in x.chunks_exact(lens[0]).zip(dy.chunks_exact(lens[1])) {
             self.run(x, dy, 0..self.rows(), dkernel, scratch);
+        }
+    }
+
+    /// Rows of equal length that the kernel is cut into; each can be added up alone.
+    fn kernel_rows(&self) -> usize {
+        1
+    }
+
+    /// Elements of a row at whose multiples an output of one row, a series, had best be cut.
+    fn strip(&self) -> usize {
+        self.row_len()
+    }
+
+    /// Adds what a portion contributes; in order and in any partition the bytes are the same.
+    fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
+        assert_eq!((&portion.kernel, &portion.strip), (&(0..1), &(0..self.row_len())), "not to be cut");
+        if portion.samples == 1 {
+            self.run(x, dy, portion.rows.clone(), dkernel, scratch);
+        } else {
+            self.run_samples(x, dy, portion.samples, dkernel, scratch);
         }
     }
 }
@@ -127,6 +191,18 @@ impl<T: Element> Accumulation<T> for KernelGrad<T> {
 
     fn run_samples(&self, x: &[T], dy: &[T], samples: usize, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         self.run_samples(x, dy, samples, dkernel, scratch);
+    }
+
+    fn kernel_rows(&self) -> usize {
+        self.kernel_rows()
+    }
+
+    fn strip(&self) -> usize {
+        self.strip()
+    }
+
+    fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
+        self.run_part(x, dy, portion, dkernel, scratch);
     }
 }
 

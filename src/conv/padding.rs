@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use super::{Accumulated, Accumulation, Correlated, Correlation, Epilogue, Scratch};
+use super::{Accumulated, Accumulation, Correlated, Correlation, Epilogue, Portion, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::{Element, Job, Kernels, Tier};
 
@@ -18,6 +18,8 @@ use crate::kernels::{Element, Job, Kernels, Tier};
 const BAND_BYTES: usize = 96 << 10;
 /// Rows of a block at most.
 const MOST_ROWS: usize = 16;
+/// Columns of a block of a series at least.
+const LEAST_COLUMNS: usize = 64;
 
 /// Whether there is a border and it is not zero.
 pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
@@ -50,23 +52,29 @@ fn padded(axis: &Axis) -> Axis {
     Axis { input: axis.before + axis.input + axis.after, before: 0, after: 0, ..*axis }
 }
 
-/// Blocks of output rows whose input rows are gathered into a band.
+/// Blocks of output rows whose input rows are gathered into a band; of a single row, a series, blocks of columns.
 #[derive(Debug)]
 struct Bands {
     geometry: ConvGeometry,
     maps: [Map; AXES],
-    /// Output rows of a block.
+    /// Output rows and columns of a block.
     rows: usize,
+    columns: usize,
 }
 
 impl Bands {
     fn new(geometry: &ConvGeometry, element: usize) -> Self {
         let maps = geometry.axes.each_ref().map(|axis| Map::new(axis, geometry.mode));
-        let [depth, height, _] = &geometry.axes;
-        let row = depth.kernel * maps[2].len() * geometry.c_in * element;
-        let fit = (BAND_BYTES / row.max(1)).saturating_sub(height.span()) / height.stride + 1;
-        let rows = fit.clamp(1, MOST_ROWS.min(height.output));
-        Self { geometry: geometry.clone(), maps, rows }
+        let [depth, height, width] = &geometry.axes;
+        let column = depth.kernel * geometry.c_in * element;
+        // Outputs of an axis so that `inputs` elements are not exceeded.
+        let fit = |inputs: usize, axis: &Axis| inputs.saturating_sub(axis.span()) / axis.stride + 1;
+        let rows = fit(BAND_BYTES / (maps[2].len() * column).max(1), height);
+        let rows = rows.clamp(1, MOST_ROWS.min(height.output));
+        let columns = fit(BAND_BYTES / (height.span() * column).max(1), width);
+        let series = depth.output * height.output == 1;
+        let columns = if series { columns.max(LEAST_COLUMNS).min(width.output) } else { width.output };
+        Self { geometry: geometry.clone(), maps, rows, columns }
     }
 
     /// Input rows of a block of `rows` output rows.
@@ -75,50 +83,106 @@ impl Bands {
         (rows - 1) * height.stride + height.span()
     }
 
+    /// Padded columns that some output columns read.
+    fn band_columns(&self, columns: &Range<usize>) -> Range<usize> {
+        let width = &self.geometry.axes[2];
+        columns.start * width.stride..(columns.end - 1) * width.stride + width.span()
+    }
+
     /// The problem of one block: its band is all there is.
     fn block(&self) -> ConvGeometry {
         let [depth, height, width] = self.geometry.axes;
         let planes = Axis { input: depth.kernel, output: 1, stride: 1, dilation: 1, ..padded(&depth) };
         let rows = Axis { input: self.band_rows(self.rows), output: self.rows, ..padded(&height) };
-        ConvGeometry { axes: [planes, rows, padded(&width)], ..self.geometry.clone() }
+        let columns = self.band_columns(&(0..self.columns)).end;
+        let columns = Axis { input: columns, output: self.columns, ..padded(&width) };
+        ConvGeometry { axes: [planes, rows, columns], ..self.geometry.clone() }
     }
 
     fn len(&self) -> usize {
-        self.geometry.axes[0].kernel * self.band_rows(self.rows) * self.maps[2].len() * self.geometry.c_in
+        let [planes, rows, columns] = self.block().axes.map(|a| a.input);
+        planes * rows * columns * self.geometry.c_in
     }
 
-    /// Cuts rows of the output into blocks: `visit(plane, rows inside the plane)`.
-    fn for_each_block(&self, rows: Range<usize>, mut visit: impl FnMut(usize, Range<usize>)) {
+    fn row_len(&self) -> usize {
+        self.geometry.axes[2].output * self.geometry.c_out
+    }
+
+    /// Elements of the columns of a block.
+    fn strip(&self) -> usize {
+        self.columns * self.geometry.c_out
+    }
+
+    /// Cuts rows of the output into blocks: `visit(rows of the block)` after its band is filled.
+    fn for_each_block<T: Element>(
+        &self,
+        x: &[T],
+        rows: Range<usize>,
+        band: &mut [T],
+        mut visit: impl FnMut(&[T], Range<usize>),
+    ) {
         let height = self.geometry.axes[1].output;
         let mut row = rows.start;
         while row < rows.end {
             let (plane, first) = (row / height, row % height);
             let end = (first + self.rows).min(height).min(first + rows.end - row);
-            visit(plane, first..end);
+            self.fill(x, plane, &(first..end), &(0..self.columns), band);
+            visit(band, row - rows.start..row - rows.start + end - first);
             row += end - first;
         }
     }
 
-    /// Gathers what `rows` of the output plane `plane` read.
-    fn fill<T: Element>(&self, x: &[T], plane: usize, rows: &Range<usize>, band: &mut [T]) {
+    /// Cuts some elements of a series into blocks: `visit(elements of the block)`, counted from the first, after its
+    /// band is filled.
+    fn for_each_strip<T: Element>(
+        &self,
+        x: &[T],
+        elements: &Range<usize>,
+        band: &mut [T],
+        mut visit: impl FnMut(&[T], Range<usize>),
+    ) {
+        let c = self.geometry.c_out;
+        let columns = elements.start / c..elements.end / c;
+        for column in columns.clone().step_by(self.columns) {
+            let end = (column + self.columns).min(columns.end);
+            self.fill(x, 0, &(0..1), &(column..end), band);
+            visit(band, (column - columns.start) * c..(end - columns.start) * c);
+        }
+    }
+
+    /// Gathers what `rows` and `outputs` (columns) of the output plane `plane` read.
+    fn fill<T: Element>(
+        &self,
+        x: &[T],
+        plane: usize,
+        rows: &Range<usize>,
+        outputs: &Range<usize>,
+        band: &mut [T],
+    ) {
         let c = self.geometry.c_in;
         let [planes, lines, columns] = &self.maps;
         let [depth, height, _] = &self.geometry.axes;
-        let line_len = columns.len() * c;
+        let line_len = self.band_columns(&(0..self.columns)).len() * c;
         let plane_len = self.band_rows(self.rows) * line_len;
-        let inner = columns.before * c..(columns.before + columns.input) * c;
+        let wanted = self.band_columns(outputs);
+        let inner = wanted.start.max(columns.before)..wanted.end.min(columns.before + columns.input);
+        // Without one inside: all in front, or all behind.
+        let inner = if inner.is_empty() { wanted.end..wanted.end } else { inner };
         for (tap, target) in band.chunks_exact_mut(plane_len).take(depth.kernel).enumerate() {
             let p = planes.sources[plane * depth.stride + tap * depth.dilation];
             let first = rows.start * height.stride;
-            let wanted = &lines.sources[first..first + self.band_rows(rows.len())];
-            for (line, r) in target.chunks_exact_mut(line_len).zip(wanted) {
+            let sources = &lines.sources[first..first + self.band_rows(rows.len())];
+            for (line, r) in target.chunks_exact_mut(line_len).zip(sources) {
                 let start = (p * lines.input + r) * columns.input * c;
                 let source = &x[start..start + columns.input * c];
-                line[inner.clone()].copy_from_slice(source);
-                let margins = (0..columns.before).chain(columns.before + columns.input..columns.len());
-                for i in margins {
-                    let from = columns.sources[i] * c;
-                    line[i * c..(i + 1) * c].copy_from_slice(&source[from..from + c]);
+                if !inner.is_empty() {
+                    let [from, to] = [inner.start - columns.before, inner.end - columns.before];
+                    line[(inner.start - wanted.start) * c..(inner.end - wanted.start) * c]
+                        .copy_from_slice(&source[from * c..to * c]);
+                }
+                for i in (wanted.start..inner.start).chain(inner.end..wanted.end) {
+                    let (from, to) = (columns.sources[i] * c, (i - wanted.start) * c);
+                    line[to..to + c].copy_from_slice(&source[from..from + c]);
                 }
             }
         }
@@ -149,13 +213,21 @@ impl<T: Element> Correlation<T> for Padded<T> {
         self.inner.pack(kernel, packed);
     }
 
+    fn pack_grain(&self) -> usize {
+        self.inner.pack_grain()
+    }
+
+    fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
+        self.inner.pack_part(kernel, first, part);
+    }
+
     fn rows(&self) -> usize {
         let [depth, height, _] = &self.bands.geometry.axes;
         depth.output * height.output
     }
 
     fn row_len(&self) -> usize {
-        self.inner.row_len()
+        self.bands.row_len()
     }
 
     fn scratch(&self) -> (usize, usize) {
@@ -171,15 +243,37 @@ impl<T: Element> Correlation<T> for Padded<T> {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
-        let mut band = scratch.take_outer(self.bands.len());
-        let mut rest = to;
-        self.bands.for_each_block(rows, |plane, rows| {
-            self.bands.fill(from, plane, &rows, &mut band);
-            let (part, behind) = std::mem::take(&mut rest).split_at_mut(rows.len() * self.row_len());
-            self.inner.run(&band, packed, part, 0..rows.len(), epilogue, scratch);
-            rest = behind;
+        if self.rows() == 1 {
+            return self.run_strip(from, packed, to, 0..self.row_len(), epilogue, scratch);
+        }
+        let row_len = self.row_len();
+        let mut outer = scratch.take_outer(self.bands.len());
+        self.bands.for_each_block(from, rows, &mut outer, |band, rows| {
+            let part = &mut to[rows.start * row_len..rows.end * row_len];
+            self.inner.run(band, packed, part, 0..rows.len(), epilogue, scratch);
         });
-        scratch.outer = band;
+        scratch.outer = outer;
+    }
+
+    fn strip(&self) -> usize {
+        self.bands.strip()
+    }
+
+    fn run_strip(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        elements: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let mut outer = scratch.take_outer(self.bands.len());
+        self.bands.for_each_strip(from, &elements, &mut outer, |band, some| {
+            let part = 0..some.len();
+            self.inner.run_strip(band, packed, &mut to[some], part, epilogue, scratch);
+        });
+        scratch.outer = outer;
     }
 }
 
@@ -205,19 +299,43 @@ impl<T: Element> Accumulation<T> for PaddedKernelGrad<T> {
     }
 
     fn row_len(&self) -> usize {
-        self.inner.row_len()
+        self.bands.row_len()
     }
 
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        let mut band = scratch.take_outer(self.bands.len());
-        let mut rest = dy;
-        self.bands.for_each_block(rows, |plane, rows| {
-            self.bands.fill(x, plane, &rows, &mut band);
-            let (part, behind) = rest.split_at(rows.len() * self.row_len());
-            self.inner.run(&band, part, 0..rows.len(), dkernel, scratch);
-            rest = behind;
-        });
-        scratch.outer = band;
+        let (strip, kernel) = (0..self.row_len(), 0..self.kernel_rows());
+        self.run_part(x, dy, &Portion { samples: 1, rows, strip, kernel }, dkernel, scratch);
+    }
+
+    fn kernel_rows(&self) -> usize {
+        self.inner.kernel_rows()
+    }
+
+    fn strip(&self) -> usize {
+        self.bands.strip()
+    }
+
+    fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
+        let row_len = self.row_len();
+        let part_len = portion.rows.len() * portion.strip.len();
+        let mut outer = scratch.take_outer(self.bands.len());
+        let samples = x.chunks_exact(x.len() / portion.samples);
+        for (x, dy) in samples.zip(dy.chunks_exact(part_len.max(1))) {
+            let mut add = |band: &[T], dy: &[T], rows: Range<usize>, strip: Range<usize>| {
+                let portion = Portion { samples: 1, rows, strip, kernel: portion.kernel.clone() };
+                self.inner.run_part(band, dy, &portion, dkernel, scratch);
+            };
+            if self.rows() == 1 {
+                self.bands.for_each_strip(x, &portion.strip, &mut outer, |band, some| {
+                    add(band, &dy[some.clone()], 0..1, 0..some.len());
+                });
+            } else {
+                self.bands.for_each_block(x, portion.rows.clone(), &mut outer, |band, rows| {
+                    add(band, &dy[rows.start * row_len..rows.end * row_len], 0..rows.len(), 0..row_len);
+                });
+            }
+        }
+        scratch.outer = outer;
     }
 }
 
@@ -225,8 +343,9 @@ impl<T: Element> Accumulation<T> for PaddedKernelGrad<T> {
 pub(super) struct PaddedInputGrad<T: Element> {
     maps: [Map; AXES],
     channels: usize,
-    /// Rows of the padded gradient that are computed at a time.
+    /// Rows of the padded gradient that are computed at a time, and columns of a series.
     rows: usize,
+    columns: usize,
     inner: Correlated<T>,
     tier: Tier,
 }
@@ -238,12 +357,35 @@ impl<T: Element> PaddedInputGrad<T> {
         let inner = ConvGeometry { axes: geometry.axes.each_ref().map(padded), ..geometry.clone() };
         let row = maps[2].len() * geometry.c_in * size_of::<T>();
         let rows = (BAND_BYTES / row.max(1)).clamp(1, MOST_ROWS.min(maps[1].input.max(1)));
+        let columns = (BAND_BYTES / (geometry.c_in * size_of::<T>())).max(LEAST_COLUMNS).min(maps[2].input);
+        let columns = columns.max(1);
         Self {
             maps,
             channels: geometry.c_in,
             rows,
+            columns,
             inner: super::input_grad(&inner, kernels),
             tier: kernels.tier,
+        }
+    }
+}
+
+impl<T: Element> PaddedInputGrad<T> {
+    fn start(&self, to: &mut [T], epilogue: Epilogue<'_, T>) {
+        match epilogue.bias {
+            Some(bias) => to.chunks_exact_mut(self.channels).for_each(|pixel| pixel.copy_from_slice(bias)),
+            None => to.fill(T::ZERO),
+        }
+    }
+
+    fn end(to: &mut [T], epilogue: Epilogue<'_, T>) {
+        if epilogue.relu {
+            for value in to {
+                // Written so that NaN stays NaN.
+                if *value <= T::ZERO {
+                    *value = T::ZERO;
+                }
+            }
         }
     }
 }
@@ -255,6 +397,14 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
 
     fn pack(&self, kernel: &[T], packed: &mut [T]) {
         self.inner.pack(kernel, packed);
+    }
+
+    fn pack_grain(&self) -> usize {
+        self.inner.pack_grain()
+    }
+
+    fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
+        self.inner.pack_part(kernel, first, part);
     }
 
     fn rows(&self) -> usize {
@@ -280,10 +430,10 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
     ) {
         let [planes, lines, columns] = &self.maps;
         let (c, row_len) = (self.channels, self.row_len());
-        match epilogue.bias {
-            Some(bias) => to.chunks_exact_mut(c).for_each(|pixel| pixel.copy_from_slice(bias)),
-            None => to.fill(T::ZERO),
+        if planes.len() * lines.len() == 1 {
+            return self.run_strip(from, packed, to, 0..row_len, epilogue, scratch);
         }
+        self.start(to, epilogue);
         let padded_len = columns.len() * c;
         let mut band = scratch.take_outer(self.rows * padded_len);
         let mut row = rows.start;
@@ -300,26 +450,67 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
                     self.inner.run(from, packed, band, at + run.start..at + run.end, Epilogue::NONE, scratch);
                     for (line, r) in band.chunks_exact(padded_len).zip(run) {
                         let start = (lines.sources[r] - first) * row_len;
-                        self.tier.vectorize(Fold {
-                            columns,
-                            c,
-                            from: line,
-                            to: &mut target[start..start + row_len],
-                        });
+                        let to = &mut target[start..start + row_len];
+                        let positions = 0..columns.len();
+                        self.tier.vectorize(Fold { columns, c, from: line, positions, to, first: 0 });
                     }
                 }
             }
             row += end - first;
         }
         scratch.outer = band;
-        if epilogue.relu {
-            for value in to {
-                // Written so that NaN stays NaN.
-                if *value <= T::ZERO {
-                    *value = T::ZERO;
-                }
-            }
+        Self::end(to, epilogue);
+    }
+
+    fn strip(&self) -> usize {
+        // Other rows of the padded gradient would be folded into this one.
+        let series = self.maps[0].len() * self.maps[1].len() == 1;
+        if series { self.columns * self.channels } else { self.row_len() }
+    }
+
+    fn run_strip(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        elements: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let c = self.channels;
+        let columns = &self.maps[2];
+        if self.maps[0].len() * self.maps[1].len() > 1 {
+            assert_eq!(elements, 0..self.row_len(), "a row that cannot be cut");
+            return self.run(from, packed, to, 0..1, epilogue, scratch);
         }
+        self.start(to, epilogue);
+        let mut outer = scratch.take_outer(self.columns * c);
+        let wanted = elements.start / c..elements.end / c;
+        for first in wanted.clone().step_by(self.columns) {
+            let end = (first + self.columns).min(wanted.end);
+            let target = &mut to[(first - wanted.start) * c..(end - wanted.start) * c];
+            let mut add = |positions: Range<usize>| {
+                let band = &mut outer[..positions.len() * c];
+                let part = positions.start * c..positions.end * c;
+                self.inner.run_strip(from, packed, band, part, Epilogue::NONE, scratch);
+                self.tier.vectorize(Fold { columns, c, from: band, positions, to: &mut *target, first });
+            };
+            let margins = [0..columns.before, columns.before + columns.input..columns.len()];
+            let margin = |margin: Range<usize>, add: &mut dyn FnMut(Range<usize>)| {
+                let sources = &columns.sources[margin.clone()];
+                let mut next = 0;
+                while let Some(run) = neighbours(sources, next, first..end, self.columns) {
+                    next = run.end;
+                    add(margin.start + run.start..margin.start + run.end);
+                }
+            };
+            let [front, behind] = margins;
+            margin(front, &mut add);
+            add(columns.before + first..columns.before + end);
+            margin(behind, &mut add);
+        }
+        scratch.outer = outer;
+        Self::end(to, epilogue);
     }
 }
 
@@ -330,18 +521,26 @@ fn neighbours(sources: &[usize], from: usize, wanted: Range<usize>, most: usize)
     Some(start..start + len)
 }
 
-/// Adds a row of the padded gradient to the row that it was copied from.
+/// Adds some positions of a row of the padded gradient to the row that they were copied from, of which `to` holds what
+/// stands from column `first` on.
 struct Fold<'a, T> {
     columns: &'a Map,
     c: usize,
     from: &'a [T],
+    positions: Range<usize>,
     to: &'a mut [T],
+    first: usize,
 }
 
 impl<T: Element> Fold<'_, T> {
+    /// Adds positions that were copied from neighbours.
     #[inline(always)]
-    fn add(&mut self, at: usize, from: Range<usize>) {
-        for (to, from) in self.to[at..at + from.len()].iter_mut().zip(&self.from[from]) {
+    fn add(&mut self, positions: Range<usize>) {
+        let Some(&source) = self.columns.sources.get(positions.start) else { return };
+        let at = (source - self.first) * self.c;
+        let from = (positions.start - self.positions.start) * self.c;
+        let len = positions.len() * self.c;
+        for (to, from) in self.to[at..at + len].iter_mut().zip(&self.from[from..from + len]) {
             *to += *from;
         }
     }
@@ -351,14 +550,18 @@ impl<T: Element> Job for Fold<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run(mut self) {
-        let (columns, c) = (self.columns, self.c);
-        let behind = columns.before + columns.input;
-        for i in 0..columns.before {
-            self.add(columns.sources[i] * c, i * c..(i + 1) * c);
+        let (columns, positions) = (self.columns, self.positions.clone());
+        let inner = columns.before..columns.before + columns.input;
+        let inner = inner.start.max(positions.start)..inner.end.min(positions.end);
+        let inner = if inner.is_empty() { positions.end..positions.end } else { inner };
+        for i in positions.start..inner.start {
+            self.add(i..i + 1);
         }
-        self.add(0, columns.before * c..behind * c);
-        for i in behind..columns.len() {
-            self.add(columns.sources[i] * c, i * c..(i + 1) * c);
+        if !inner.is_empty() {
+            self.add(inner.clone());
+        }
+        for i in inner.end..positions.end {
+            self.add(i..i + 1);
         }
     }
 }

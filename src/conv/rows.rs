@@ -14,7 +14,8 @@ use std::ops::Range;
 use super::band::{self, Block, Extent};
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
-use crate::kernels::{Dots, Element, Kernels, Product, Run, Start, dots, pack};
+use crate::kernels::pack::{self, Matrix};
+use crate::kernels::{Dots, Element, Kernels, Product, Run, Start, dots};
 
 /// Output rows of a block at most: more would save no copying worth the cache.
 const MOST_ROWS: usize = 16;
@@ -103,6 +104,12 @@ impl Phase {
         let to = (to as usize).min(self.taps);
         let from = (from as usize).min(to);
         (from..to, (origin + (from * self.tap_step) as isize).max(0) as usize)
+    }
+
+    /// The numbers of its outputs among some positions of the result.
+    fn among(&self, positions: &Range<usize>) -> Range<usize> {
+        let number = |at: usize| at.saturating_sub(self.first).div_ceil(self.out_step).min(self.count);
+        number(positions.start)..number(positions.end)
     }
 
     /// What output `o` reads, as if the source had no end: from its first tap to behind its last.
@@ -216,7 +223,9 @@ impl<T: Element> Rows<T> {
         let step = self.phases[1].first().map_or(1, |p| p.out_step);
         // Rows that follow each other are at most so many, and one more, of each phase.
         let of_phase = rows.div_ceil(step) + usize::from(step > 1);
-        let [planes, rows, columns] = [span(0, 1), span(1, of_phase), span(2, self.block_columns)];
+        // Blocks of a strip may start with any phase of the columns.
+        let of_columns = self.block_columns + usize::from(self.phases[2].len() > 1);
+        let [planes, rows, columns] = [span(0, 1), span(1, of_phase), span(2, of_columns)];
         [planes.min(self.from.planes), rows.min(self.from.rows), columns]
     }
 
@@ -272,12 +281,38 @@ impl<T: Element> Rows<T> {
         all.unwrap_or(0..0)
     }
 
-    /// The columns of the source, margins included, that some outputs of every phase of the columns read.
-    fn source_columns(&self, outputs: &Range<usize>) -> Range<isize> {
-        let reading = || self.phases[2].iter().filter(|p| p.taps > 0 && p.count > outputs.start);
-        let first = reading().map(|p| p.reads(outputs.start).start).min().unwrap_or(0);
-        let end = reading().map(|p| p.reads(outputs.end.min(p.count) - 1).end).max().unwrap_or(0);
+    /// The columns of the source, margins included, that some columns of the result read.
+    fn source_columns(&self, columns: &Range<usize>) -> Range<isize> {
+        let reads = || {
+            let reading = self.phases[2].iter().map(|p| (p, p.among(columns)));
+            reading.filter(|(p, some)| p.taps > 0 && !some.is_empty())
+        };
+        let first = reads().map(|(p, some)| p.reads(some.start).start).min().unwrap_or(0);
+        let end = reads().map(|(p, some)| p.reads(some.end - 1).end).max().unwrap_or(0);
         first..end.max(first)
+    }
+
+    /// Columns of the result that are computed from one band.
+    fn window(&self) -> usize {
+        self.block_columns * self.phases[2].first().map_or(1, |p| p.out_step)
+    }
+
+    /// Some rows of a plane, some columns of them; `lines` holds exactly these.
+    fn blocks(
+        &self,
+        from: &[T],
+        packed: &[T],
+        lines: &mut [T],
+        outputs: &Outputs,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let Range { start, end } = outputs.columns;
+        for column in (start..end).step_by(self.window()) {
+            let columns = column..(column + self.window()).min(end);
+            let block = Outputs { rows: outputs.rows.clone(), columns, ..*outputs };
+            self.block(from, packed, lines, &block, epilogue, scratch);
+        }
     }
 }
 
@@ -297,28 +332,41 @@ impl<T: Element> Correlation<T> for Rows<T> {
     }
 
     fn pack(&self, kernel: &[T], packed: &mut [T]) {
+        self.pack_part(kernel, 0, packed);
+    }
+
+    fn pack_grain(&self) -> usize {
+        if self.narrow { self.packed_len() } else { self.kernels.panel() }
+    }
+
+    fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
         let (k, n) = self.group_channels();
-        let panel = self.kernels.panel();
+        let wanted = first..first + part.len();
         let [_, kh, kw] = self.kernel_taps;
         // Kernel (tap, c_in / groups, c_out): forward, k walks over the second axis and n over the third.
         let (k_all, n_all) = if self.transposed { (n, k * self.groups) } else { (k, n * self.groups) };
-        let column = if self.transposed { n_all } else { 1 };
+        let columns = if self.transposed { [1, n_all] } else { [n_all, 1] };
         self.for_each_phase(|[d, h, w], offset| {
             let rows = d.taps * h.taps * w.taps * k;
             let len = self.weights_len(rows);
             for g in 0..self.groups {
-                let out = &mut packed[offset + g * len..offset + (g + 1) * len];
-                let row = |row: usize| {
-                    let (tap, channel) = (row / k, row % k);
+                let own = offset + g * len..offset + (g + 1) * len;
+                let some = own.start.max(wanted.start)..own.end.min(wanted.end);
+                if some.is_empty() {
+                    continue;
+                }
+                let out = &mut part[some.start - wanted.start..some.end - wanted.start];
+                // Where the first channel of a tap is.
+                let tap = |tap: usize| {
                     let (tw, th, td) = (tap % w.taps, tap / w.taps % h.taps, tap / w.taps / h.taps);
                     let tap = (d.kernel_tap(td) * kh + h.kernel_tap(th)) * kw + w.kernel_tap(tw);
-                    let matrix = tap * k_all * n_all;
-                    if self.transposed { matrix + g * k + channel } else { matrix + channel * n_all + g * n }
+                    tap * k_all * n_all + g * if self.transposed { k } else { n }
                 };
+                let matrix = Matrix { source: kernel, k, n, taps: rows / k, apart: columns, tap: &tap };
                 if self.narrow {
-                    pack::columns(out, kernel, (rows, n), column, row);
+                    matrix.columns(out);
                 } else {
-                    pack::panels(out, kernel, (rows, n, panel), column, row);
+                    matrix.panels(out, some.start - own.start, self.kernels.panel());
                 }
             }
         });
@@ -348,27 +396,46 @@ impl<T: Element> Correlation<T> for Rows<T> {
     ) {
         scratch.reserve(self.scratch());
         let row_len = self.row_len();
-        let longest = self.phases[2].iter().map(|p| p.count).max().unwrap_or(0);
         let mut row = rows.start;
         while row < rows.end {
             let (plane, first) = (row / self.to.rows, row % self.to.rows);
             let end = (first + self.block_rows).min(self.to.rows).min(first + rows.end - row);
             let start = (row - rows.start) * row_len;
             let lines = &mut to[start..start + (end - first) * row_len];
-            for column in (0..longest).step_by(self.block_columns) {
-                let block = Outputs { plane, rows: first..end, columns: column..column + self.block_columns };
-                self.block(from, packed, lines, &block, epilogue, scratch);
-            }
+            let outputs = Outputs { plane, rows: first..end, columns: 0..self.to.columns, origin: 0 };
+            self.blocks(from, packed, lines, &outputs, epilogue, scratch);
             row += end - first;
         }
     }
+
+    fn strip(&self) -> usize {
+        self.window() * self.to.channels
+    }
+
+    fn run_strip(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        elements: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        assert_eq!(self.rows(), 1, "strips are of one row");
+        scratch.reserve(self.scratch());
+        let columns = elements.start / self.to.channels..elements.end / self.to.channels;
+        let outputs = Outputs { plane: 0, rows: 0..1, origin: columns.start, columns };
+        self.blocks(from, packed, to, &outputs, epilogue, scratch);
+    }
 }
 
-/// A block of outputs: rows of a plane, and of each phase of the columns these numbers.
+/// A block of outputs: rows of a plane, and columns of them.
 struct Outputs {
     plane: usize,
     rows: Range<usize>,
     columns: Range<usize>,
+    /// First column that there is memory for.
+    origin: usize,
 }
 
 /// The taps of depth and height that one row of the result meets, with the packed weights of its phase.
@@ -381,7 +448,7 @@ struct Taps<'a, T> {
 }
 
 impl<T: Element> Rows<T> {
-    /// One block of outputs; `lines` holds its rows, all columns.
+    /// One block of outputs; `lines` holds its rows, from column `origin` on.
     fn block(
         &self,
         from: &[T],
@@ -402,15 +469,18 @@ impl<T: Element> Rows<T> {
         let columns = self.source_columns(&outputs.columns);
         let block = Block { planes, rows: self.source_rows(&outputs.rows), columns: columns.clone() };
         let view = band::view(from, self.from, &block, band);
-        for (h_out, line) in outputs.rows.clone().zip(lines.chunks_exact_mut(self.row_len())) {
+        let line_len = lines.len() / outputs.rows.len();
+        for (h_out, line) in outputs.rows.clone().zip(lines.chunks_exact_mut(line_len)) {
             let (h_phase, h) = place(&self.phases[1], h_out);
             let h_axis = &self.phases[1][h_phase];
             let (h_taps, h_first) = h_axis.inside(h, self.from.rows);
             for (w_phase, w_axis) in self.phases[2].iter().enumerate() {
-                let some = outputs.columns.start..outputs.columns.end.min(w_axis.count);
+                let some = w_axis.among(&outputs.columns);
                 if some.is_empty() {
                     continue;
                 }
+                // A phase that starts behind the first column of the block.
+                let line = &mut line[(w_axis.first + some.start * w_axis.out_step - outputs.origin) * self.to.channels..];
                 let taps = Taps {
                     weights: &packed[self.weights_of([d_phase, h_phase, w_phase])..],
                     counts: [self.phases[0][d_phase].taps, h_axis.taps, w_axis.taps],
@@ -424,7 +494,7 @@ impl<T: Element> Rows<T> {
         }
     }
 
-    /// Some outputs of one row, of one phase of its columns.
+    /// Some outputs of one row, of one phase of its columns; `line` starts with the first.
     fn line(
         &self,
         view: &band::View<'_, T>,
@@ -438,7 +508,6 @@ impl<T: Element> Rows<T> {
         let [d_taps, h_taps, w_taps] = taps.counts;
         let all_rows = d_taps * h_taps * w_taps * k;
         let joined = w.tap_step == 1 && self.groups == 1;
-        let start = (w.first + outputs.start * w.out_step) * self.to.channels;
         // Distance of `k` in the packed weights.
         let b_k = if self.narrow { 1 } else { self.kernels.panel() };
         for g in 0..self.groups {
@@ -461,7 +530,7 @@ impl<T: Element> Rows<T> {
             let a_m = w.step * self.from.channels;
             let b = &taps.weights[g * self.weights_len(all_rows)..];
             let run_len = if joined { w_taps.max(1) * k } else { k };
-            let c = &mut line[start + g * n..];
+            let c = &mut line[g * n..];
             let (c_m, m) = (w.out_step * self.to.channels, outputs.len());
             let start = epilogue.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[g * n..(g + 1) * n]));
             let relu = epilogue.relu;

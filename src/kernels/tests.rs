@@ -26,7 +26,7 @@ fn run<T: Element>(case: &Case, tier: Tier, start_from_result: bool, relu: bool)
     let dense: Vec<T> = integers(count * k * n, 2);
     let (b, b_k, b_panel, b_run) = if k_contiguous {
         let mut packed = vec![T::ZERO; pack::panels_len(count * k, n, panel)];
-        pack::panels(&mut packed, &dense, (count * k, n, panel), 1, |row| row * n);
+        pack::panels(&mut packed, &dense, (count * k, n, panel), [n, 1]);
         (packed, panel, count * k * panel, k * panel)
     } else {
         (dense.clone(), n, panel, k * n)

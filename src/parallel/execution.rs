@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::lock;
-use super::threads::{helpers, threads};
+use super::{lock, with_helpers};
 use crate::error::{Error, Result};
 
 /// How long the calling thread goes without asking whether the user pressed Ctrl-C.
@@ -17,6 +16,21 @@ const INTERRUPT_PERIOD: Duration = Duration::from_millis(50);
 const SPINS: u32 = 2_000;
 /// Rounds of `yield_now` before a waiting worker parks (some 50 microseconds on an idle machine).
 const YIELDS: u32 = 100;
+
+/// Spins, then yields while `waiting`; whether it is waiting still and should park.
+pub(super) fn linger(waiting: impl Fn() -> bool) -> bool {
+    for round in 0..SPINS + YIELDS {
+        if !waiting() {
+            return false;
+        }
+        if round < SPINS {
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+    true
+}
 
 /// Work in phases. Tasks of one phase are independent of each other; a phase sees all that earlier ones wrote.
 pub trait Program: Sync {
@@ -49,14 +63,7 @@ pub fn execute(program: &dyn Program, workers: usize, interrupt: Interrupt<'_>) 
     if workers == 1 {
         run.work(0, Some(interrupt));
     } else {
-        let pool = helpers(threads().max(workers))?;
-        let run = &run;
-        pool.in_place_scope(|scope| {
-            for worker in 1..workers {
-                scope.spawn(move |_| run.work(worker, None));
-            }
-            run.work(0, Some(interrupt));
-        });
+        with_helpers(workers - 1, &|worker| run.work(worker, None), || run.work(0, Some(interrupt)))?;
     }
     run.outcome()
 }
@@ -197,15 +204,8 @@ impl<'a> Execution<'a> {
     fn wait_past(&self, phase: usize, asks: bool) {
         let waiting =
             || phase_of(self.ticket.load(Ordering::SeqCst)) == phase && !self.stopped.load(Ordering::SeqCst);
-        for round in 0..SPINS + YIELDS {
-            if !waiting() {
-                return;
-            }
-            if round < SPINS {
-                std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
-            }
+        if !linger(waiting) {
+            return;
         }
         let mut guard = lock(&self.lock);
         // Sequentially consistent with the store of the ticket in `work`: either the mover sees this worker parked,

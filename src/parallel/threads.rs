@@ -1,23 +1,17 @@
 //! The threads: how many, and the pool that is made of them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use super::execution::linger;
 use super::lock;
 use crate::error::{Error, Result};
 
 /// More threads than this are a mistake.
 const MOST_THREADS: usize = 1024;
 
-/// The helpers of the calling thread, made when first needed and again in a forked child.
-struct Helpers {
-    process: u32,
-    threads: usize,
-    pool: Arc<rayon::ThreadPool>,
-}
-
 static THREADS: AtomicUsize = AtomicUsize::new(0);
-static HELPERS: Mutex<Option<Helpers>> = Mutex::new(None);
+static POOL: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
 
 /// The number of threads in use.
 pub fn threads() -> usize {
@@ -68,28 +62,163 @@ fn physical_cores() -> Option<usize> {
     Some(cores.len()).filter(|&n| n > 0)
 }
 
-/// The pool of `threads - 1` helpers.
-pub(super) fn helpers(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
+/// The pool, with at least `helpers` threads.
+pub(super) fn pool(helpers: usize) -> Result<Arc<Pool>> {
     let process = std::process::id();
-    let mut slot = lock(&HELPERS);
-    if let Some(helpers) = &*slot
-        && helpers.process == process
-        && helpers.threads == threads
-    {
-        return Ok(Arc::clone(&helpers.pool));
-    }
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads - 1)
-        .thread_name(|i| format!("gridnn-{}", i + 1))
-        .build()
-        .map_err(|error| Error::internal(format!("cannot start {threads} threads: {error}")))?;
-    let pool = Arc::new(pool);
-    let old = slot.replace(Helpers { process, threads, pool: Arc::clone(&pool) });
-    if let Some(old) = old
-        && old.process != process
-    {
-        // The threads of the parent do not exist in this child: joining them would wait for ever.
+    let mut slot = lock(&POOL);
+    if let Some(old) = slot.take_if(|pool| pool.process != process) {
+        // The threads of the parent do not exist in this child, and may have held its locks.
         std::mem::forget(old);
     }
-    Ok(pool)
+    let pool = slot.get_or_insert_with(|| Arc::new(Pool::new(process)));
+    pool.grow(helpers)?;
+    Ok(Arc::clone(pool))
+}
+
+/// What helpers run; the argument is the number of the worker.
+type Task = &'static (dyn Fn(usize) + Sync);
+
+/// The threads besides the calling ones, which wait for offers as long as the process lives.
+pub(super) struct Pool {
+    process: u32,
+    state: Mutex<State>,
+    /// Offers made so far: what an idle helper looks at before it parks.
+    made: AtomicUsize,
+    /// Helpers that are parked.
+    parked: AtomicUsize,
+    called: Condvar,
+    /// A helper has left an offer.
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    helpers: usize,
+    offers: Vec<Place>,
+}
+
+/// A program that takes helpers.
+struct Place {
+    number: usize,
+    task: Task,
+    /// Helpers that came and that may come.
+    came: usize,
+    most: usize,
+    /// Helpers at work.
+    inside: usize,
+}
+
+/// Stands until it is dropped, which waits for the helpers that have come.
+pub(super) struct Offer {
+    pool: Arc<Pool>,
+    number: usize,
+}
+
+impl Pool {
+    fn new(process: u32) -> Self {
+        Self {
+            process,
+            // Room for so many programs at a time without allocating.
+            state: Mutex::new(State { helpers: 0, offers: Vec::with_capacity(64) }),
+            made: AtomicUsize::new(0),
+            parked: AtomicUsize::new(0),
+            called: Condvar::new(),
+            left: Condvar::new(),
+        }
+    }
+
+    /// Starts threads until there are `helpers`.
+    fn grow(self: &Arc<Self>, helpers: usize) -> Result<()> {
+        let mut state = lock(&self.state);
+        while state.helpers < helpers {
+            let number = state.helpers + 1;
+            let pool = Arc::clone(self);
+            std::thread::Builder::new()
+                .name(format!("gridnn-{number}"))
+                .spawn(move || pool.help())
+                .map_err(|error| Error::internal(format!("cannot start thread {number}: {error}")))?;
+            state.helpers = number;
+        }
+        Ok(())
+    }
+
+    /// Offers a task to at most `most` helpers.
+    pub(super) fn offer(self: Arc<Self>, task: Task, most: usize) -> Offer {
+        let mut state = lock(&self.state);
+        let number = self.made.load(Ordering::Relaxed) + 1;
+        state.offers.push(Place { number, task, came: 0, most, inside: 0 });
+        // Under the lock, and sequentially consistent with `parked`: either the helper sees the offer before it parks,
+        // or it is seen here.
+        self.made.store(number, Ordering::SeqCst);
+        drop(state);
+        match self.parked.load(Ordering::SeqCst) {
+            0 => {}
+            _ if most == 1 => self.called.notify_one(),
+            _ => self.called.notify_all(),
+        }
+        Offer { pool: self, number }
+    }
+
+    /// The life of a helper.
+    fn help(&self) {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(place) = state.offers.iter_mut().find(|place| place.came < place.most) {
+                place.came += 1;
+                place.inside += 1;
+                let (number, task, worker) = (place.number, place.task, place.came);
+                drop(state);
+                let leave = Leave { pool: self, number };
+                task(worker);
+                drop(leave);
+                state = lock(&self.state);
+                continue;
+            }
+            let seen = self.made.load(Ordering::Relaxed);
+            drop(state);
+            let waiting = || self.made.load(Ordering::SeqCst) == seen;
+            let park = linger(waiting);
+            state = lock(&self.state);
+            if park {
+                self.parked.fetch_add(1, Ordering::SeqCst);
+                while waiting() {
+                    state = self.called.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                self.parked.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+/// Counts a helper out, even if its task panics.
+struct Leave<'a> {
+    pool: &'a Pool,
+    number: usize,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.pool.state);
+        if let Some(place) = state.offers.iter_mut().find(|place| place.number == self.number) {
+            place.inside -= 1;
+            if place.inside == 0 {
+                self.pool.left.notify_all();
+            }
+        }
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        let mut state = lock(&self.pool.state);
+        while let Some(i) = state.offers.iter().position(|place| place.number == self.number) {
+            // Nobody else may come.
+            state.offers[i].most = 0;
+            if state.offers[i].inside == 0 {
+                state.offers.swap_remove(i);
+                return;
+            }
+            state = self.pool.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use gridnn::conv::{self, Correlation, Epilogue, Scratch};
+use gridnn::conv::{self, Correlation, Epilogue, Portion, Scratch};
 use gridnn::geometry::{Axis, ConvGeometry, Padding, PaddingMode, PaddingRule, Window};
 use gridnn::kernels::{Element, Kernels, Tier};
 use gridnn::reference;
@@ -313,15 +313,28 @@ impl<T: Element> Runner<T> {
         &mut self,
         plan: &dyn Correlation<T>,
         from: &[&[T]],
-        kernel: &[T],
+        (kernel, channels): (&[T], usize),
         epilogue: Epilogue<'_, T>,
     ) -> Vec<T> {
         let nan = T::from_f64(f64::NAN);
         let mut packed = vec![nan; plan.packed_len()];
-        plan.pack(kernel, &mut packed);
+        let grain = plan.pack_grain().max(1);
+        for pieces in partition(plan.packed_len().div_ceil(grain), &self.cuts) {
+            let part = pieces.start * grain..(pieces.end * grain).min(packed.len());
+            plan.pack_part(kernel, part.start, &mut packed[part]);
+        }
         let mut all = Vec::new();
         for from in from {
             let mut to = vec![nan; plan.rows() * plan.row_len()];
+            if plan.rows() == 1 && plan.strip() < plan.row_len() {
+                for columns in partition(plan.row_len() / channels, &self.cuts) {
+                    let some = columns.start * channels..columns.end * channels;
+                    let part = &mut to[some.clone()];
+                    plan.run_strip(from, &packed, part, some, epilogue, &mut self.scratch);
+                }
+                all.extend(to);
+                continue;
+            }
             for rows in partition(plan.rows(), &self.cuts) {
                 let part = &mut to[rows.start * plan.row_len()..rows.end * plan.row_len()];
                 plan.run(from, &packed, part, rows, epilogue, &mut self.scratch);
@@ -334,13 +347,13 @@ impl<T: Element> Runner<T> {
     pub fn forward(&mut self, p: &Problem<T>, epilogue: Epilogue<'_, T>) -> Vec<T> {
         let plan = self.pick(conv::forward_plans(&p.geometry, Kernels::of(self.tier)));
         let samples: Vec<&[T]> = p.x.chunks_exact(p.geometry.input_len()).collect();
-        self.correlate(&*plan, &samples, &p.kernel, epilogue)
+        self.correlate(&*plan, &samples, (&p.kernel, p.geometry.c_out), epilogue)
     }
 
     pub fn input_grad(&mut self, p: &Problem<T>, epilogue: Epilogue<'_, T>) -> Vec<T> {
         let plan = self.pick(conv::input_grad_plans(&p.geometry, Kernels::of(self.tier)));
         let samples: Vec<&[T]> = p.dy.chunks_exact(p.geometry.output_len()).collect();
-        self.correlate(&*plan, &samples, &p.kernel, epilogue)
+        self.correlate(&*plan, &samples, (&p.kernel, p.geometry.c_in), epilogue)
     }
 
     /// The gradient to the kernel, added to zeros.
@@ -351,6 +364,40 @@ impl<T: Element> Runner<T> {
     }
 
     pub fn add_kernel_grad(&mut self, p: &Problem<T>, dkernel: &mut [T]) {
+        let plan = self.pick(conv::kernel_grad_plans(&p.geometry, Kernels::of(self.tier)));
+        let (x_len, y_len) = (p.geometry.input_len(), p.geometry.output_len());
+        if self.cuts.is_empty() {
+            return plan.run_samples(&p.x, &p.dy, p.samples, dkernel, &mut self.scratch);
+        }
+        let (rows, row_len, c_out) = (plan.rows(), plan.row_len(), p.geometry.c_out);
+        // Parts of the kernel, all samples at once; then sample by sample in portions.
+        let kernel_row = dkernel.len() / plan.kernel_rows();
+        let mut parts = partition(plan.kernel_rows(), &self.cuts);
+        let kernel = parts.pop().unwrap();
+        for kernel in parts {
+            let dkernel = &mut dkernel[kernel.start * kernel_row..kernel.end * kernel_row];
+            let portion = Portion { samples: p.samples, rows: 0..rows, strip: 0..row_len, kernel };
+            plan.run_part(&p.x, &p.dy, &portion, dkernel, &mut self.scratch);
+        }
+        let dkernel = &mut dkernel[kernel.start * kernel_row..];
+        let strips = rows == 1 && plan.strip() < row_len;
+        for (x, dy) in p.x.chunks_exact(x_len).zip(p.dy.chunks_exact(y_len)) {
+            for some in partition(if strips { row_len / c_out } else { rows }, &self.cuts) {
+                let unit = if strips { c_out } else { row_len };
+                let part = &dy[some.start * unit..some.end * unit];
+                let (rows, strip) = if strips {
+                    (0..1, some.start * c_out..some.end * c_out)
+                } else {
+                    (some, 0..row_len)
+                };
+                let portion = Portion { samples: 1, rows, strip, kernel: kernel.clone() };
+                plan.run_part(x, part, &portion, dkernel, &mut self.scratch);
+            }
+        }
+    }
+
+    /// As the training step does: sample by sample, rows in order, the whole kernel.
+    pub fn add_rows(&mut self, p: &Problem<T>, dkernel: &mut [T]) {
         let plan = self.pick(conv::kernel_grad_plans(&p.geometry, Kernels::of(self.tier)));
         let (x_len, y_len) = (p.geometry.input_len(), p.geometry.output_len());
         for (x, dy) in p.x.chunks_exact(x_len).zip(p.dy.chunks_exact(y_len)) {
