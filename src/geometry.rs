@@ -161,35 +161,7 @@ impl PoolGeometry {
     /// # Errors
     /// As [`Window::place`].
     pub fn rounded(window: &Window, ceil: bool, input: &[usize], channels: usize) -> Result<Self> {
-        Ok(Self { axes: if ceil { Self::place_up(window, input)? } else { window.place(input)? }, channels })
-    }
-
-    fn place_up(window: &Window, input: &[usize]) -> Result<[Axis; AXES]> {
-        let floor = |window: &Window| window.place(input);
-        let mut pairs = match &window.padding {
-            Padding::Rule(PaddingRule::Same) => return floor(window),
-            Padding::Rule(PaddingRule::Valid) => vec![(0, 0); input.len()],
-            // One axis; the rule gives what it pads even where nothing else fits.
-            Padding::Rule(PaddingRule::Causal) => {
-                floor(window)?.map(|a| (a.before, a.after))[AXES - 1..].to_vec()
-            }
-            Padding::Explicit(pairs) => pairs.clone(),
-        };
-        // A floor with `stride - 1` more elements behind is a ceiling.
-        for ((_, after), stride) in pairs.iter_mut().zip(&window.stride) {
-            *after = after.saturating_add(stride.saturating_sub(1));
-        }
-        let mut axes = floor(&Window { padding: Padding::Explicit(pairs), ..window.clone() })?;
-        for axis in axes.iter_mut().skip(AXES - input.len()) {
-            axis.after -= axis.stride - 1;
-            if (axis.output - 1) * axis.stride >= axis.input + axis.before {
-                axis.output -= 1;
-            }
-            if axis.output == 0 {
-                return Err(Error::shape("spatial axis", "at least one element", axis.input));
-            }
-        }
-        Ok(axes)
+        Ok(Self { axes: if ceil { window.place_up(input)? } else { window.place(input)? }, channels })
     }
 
     /// Elements of one input sample.

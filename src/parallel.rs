@@ -37,7 +37,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn with_helpers(helpers: usize, job: &(dyn Fn(usize) + Sync), own: impl FnOnce()) -> Result<()> {
     // SAFETY: the pool calls the closure as long as the offer stands. `offer` is dropped before this function returns
     // or unwinds, and that withdraws it and waits until nobody is inside.
-    let lent = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(job) };
+    let lent =
+        unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(job) };
     let offer = pool(helpers)?.offer(lent, helpers);
     own();
     drop(offer);

@@ -3,7 +3,8 @@
 //! An output row is cut into runs of outputs whose windows see the same taps; the kernels do a run at a time.
 //! Max-pooling remembers the tap that won (the first in row-major order; NaN wins over everything), so that its
 //! gradient needs neither input nor output. Gradients can be computed for a band of input rows alone: every element
-//! gets its contributions in the order of the outputs, whatever the bands are.
+//! gets its contributions in the order of the outputs, whatever the bands are. Nothing is allocated here: a `taps`
+//! argument is memory to be used again.
 
 use std::ops::Range;
 
@@ -55,16 +56,16 @@ fn touches(g: &PoolGeometry, row: usize, band: &Range<usize>) -> bool {
 /// Calls `visit(run, outputs of the run, position of the first)` for all runs of some rows (depth times height).
 ///
 /// Outputs are counted from the first of the rows, in elements; what a tap reads, from the first row of `band`. Taps
-/// outside of the band are left out.
+/// outside of the band are left out. `taps` is memory for them.
 fn for_runs(
     g: &PoolGeometry,
     rows: Range<usize>,
     band: Range<usize>,
+    taps: &mut Vec<Tap>,
     mut visit: impl FnMut(&WindowRun<'_>, Range<usize>, [usize; 3]),
 ) {
     let [d, h, w] = &g.axes;
     let whole = whole_windows(w);
-    let mut taps = Vec::with_capacity(g.window_len());
     for (i, row) in rows.enumerate() {
         let position = [row / h.output, row % h.output];
         let [(d_taps, d_first), (h_taps, h_first)] = [inside(d, position[0]), inside(h, position[1])];
@@ -86,7 +87,7 @@ fn for_runs(
                     }));
                 }
             }
-            let run = WindowRun { taps: &taps, count, step: w.stride * g.channels, channels: g.channels };
+            let run = WindowRun { taps, count, step: w.stride * g.channels, channels: g.channels };
             let first = (i * w.output + column) * g.channels;
             visit(&run, first..first + count * g.channels, [position[0], position[1], column]);
             column += count;
@@ -127,11 +128,24 @@ pub struct Notes<T> {
     winners: Vec<u8>,
     row: Vec<T>,
     places: Vec<i64>,
+    taps: Vec<Tap>,
 }
 
 impl<T> Default for Notes<T> {
     fn default() -> Self {
-        Self { winners: Vec::new(), row: Vec::new(), places: Vec::new() }
+        Self { winners: Vec::new(), row: Vec::new(), places: Vec::new(), taps: Vec::new() }
+    }
+}
+
+impl<T: Element> Notes<T> {
+    /// Makes room for all that a pool needs.
+    pub fn reserve(&mut self, g: &PoolGeometry) {
+        let row = g.axes[2].output * g.channels;
+        // Lengths that are there already are kept: rows of any length may follow each other.
+        self.winners.reserve(row.saturating_sub(self.winners.len()));
+        self.row.reserve(row.saturating_sub(self.row.len()));
+        self.places.reserve(g.window_len().saturating_sub(self.places.len()));
+        self.taps.reserve(g.window_len().saturating_sub(self.taps.len()));
     }
 }
 
@@ -154,12 +168,12 @@ impl<T: Element> MaxPool<T> {
     ///
     /// # Panics
     /// Winners are asked for and the window has more than [`MaxPool::MOST_TAPS`] taps.
-    pub fn forward(&self, x: &[T], y: &mut [T], winners: &mut [u8], rows: Range<usize>) {
+    pub fn forward(&self, x: &[T], y: &mut [T], winners: &mut [u8], rows: Range<usize>, taps: &mut Vec<Tap>) {
         assert!(
             winners.is_empty() || self.geometry.window_len() <= Self::MOST_TAPS,
             "too many taps for a byte"
         );
-        for_runs(&self.geometry, rows, 0..input_rows(&self.geometry), |run, out, _| {
+        for_runs(&self.geometry, rows, 0..input_rows(&self.geometry), taps, |run, out, _| {
             if run.taps.is_empty() {
                 return y[out].fill(T::from_f64(f64::NEG_INFINITY));
             }
@@ -181,8 +195,8 @@ impl<T: Element> MaxPool<T> {
         let g = &self.geometry;
         let (c, small) = (g.channels, g.window_len() <= Self::MOST_TAPS);
         notes.places.resize(if small { g.window_len() } else { 0 }, 0);
-        let Notes { winners, places, .. } = notes;
-        for_runs(g, rows, 0..input_rows(g), |run, out, _| {
+        let Notes { winners, places, taps, .. } = notes;
+        for_runs(g, rows, 0..input_rows(g), taps, |run, out, _| {
             let (y, indices) = (&mut y[out.clone()], &mut indices[out]);
             if run.taps.is_empty() {
                 y.fill(T::from_f64(f64::NEG_INFINITY));
@@ -210,9 +224,9 @@ impl<T: Element> MaxPool<T> {
 
     /// The gradient to the input of one sample. With `y`, the gradient passes only where the output is positive: the
     /// gradient of a ReLU in front of the pool.
-    pub fn backward(&self, dy: &[T], winners: &[u8], y: Option<&[T]>, dx: &mut [T]) {
+    pub fn backward(&self, dy: &[T], winners: &[u8], y: Option<&[T]>, dx: &mut [T], taps: &mut Vec<Tap>) {
         let store = prepare(&self.geometry, dx);
-        for_runs(&self.geometry, 0..self.rows(), 0..input_rows(&self.geometry), |run, out, _| {
+        for_runs(&self.geometry, 0..self.rows(), 0..input_rows(&self.geometry), taps, |run, out, _| {
             let y = y.map_or(&[][..], |y| &y[out.clone()]);
             let (dy, winners) = (&dy[out.clone()], &winners[out]);
             self.kernels.pool(run, Pooling::MaxGrad { dy, winners, y, dx, store });
@@ -220,9 +234,9 @@ impl<T: Element> MaxPool<T> {
     }
 
     /// The same without notes of the forward pass, for windows of any size: the winner is looked for again.
-    pub fn backward_from(&self, x: &[T], dy: &[T], y: Option<&[T]>, dx: &mut [T]) {
+    pub fn backward_from(&self, x: &[T], dy: &[T], y: Option<&[T]>, dx: &mut [T], taps: &mut Vec<Tap>) {
         dx.fill(T::ZERO);
-        for_runs(&self.geometry, 0..self.rows(), 0..input_rows(&self.geometry), |run, out, _| {
+        for_runs(&self.geometry, 0..self.rows(), 0..input_rows(&self.geometry), taps, |run, out, _| {
             for (i, at) in out.enumerate() {
                 let passes = y.is_none_or(|y| y[at] > T::ZERO);
                 if let Some(winner) = winner(run, x, i).filter(|_| passes) {
@@ -248,13 +262,13 @@ impl<T: Element> MaxPool<T> {
         for row in (0..self.rows()).filter(|&row| touches(g, row, &band)) {
             let dy = &dy[row * len..(row + 1) * len];
             if small {
-                self.forward(x, &mut notes.row, &mut notes.winners, row..row + 1);
-                for_runs(g, row..row + 1, band.clone(), |run, out, _| {
+                self.forward(x, &mut notes.row, &mut notes.winners, row..row + 1, &mut notes.taps);
+                for_runs(g, row..row + 1, band.clone(), &mut notes.taps, |run, out, _| {
                     let (dy, winners) = (&dy[out.clone()], &notes.winners[out]);
                     self.kernels.pool(run, Pooling::MaxGrad { dy, winners, y: &[], dx, store });
                 });
             } else {
-                for_runs(g, row..row + 1, 0..input_rows(g), |run, out, _| {
+                for_runs(g, row..row + 1, 0..input_rows(g), &mut notes.taps, |run, out, _| {
                     for (i, at) in out.enumerate() {
                         if let Some(winner) = winner(run, x, i).filter(|at| own.contains(at)) {
                             dx[winner - own.start] += dy[at];
@@ -286,31 +300,38 @@ impl<T: Element> AveragePool<T> {
     }
 
     /// Computes `rows` of the output of one sample; `y` holds exactly these rows.
-    pub fn forward(&self, x: &[T], y: &mut [T], rows: Range<usize>) {
-        for_runs(&self.geometry, rows, 0..input_rows(&self.geometry), |run, out, position| {
+    pub fn forward(&self, x: &[T], y: &mut [T], rows: Range<usize>, taps: &mut Vec<Tap>) {
+        for_runs(&self.geometry, rows, 0..input_rows(&self.geometry), taps, |run, out, position| {
             let share = self.share(position);
             self.kernels.pool(run, Pooling::Average { x, y: &mut y[out], share });
         });
     }
 
     /// The gradient to the input of one sample.
-    pub fn backward(&self, dy: &[T], dx: &mut [T]) {
+    pub fn backward(&self, dy: &[T], dx: &mut [T], taps: &mut Vec<Tap>) {
         let store = prepare(&self.geometry, dx);
-        self.add_rows(dy, dx, 0..self.rows(), 0..input_rows(&self.geometry), store);
+        self.add_rows(dy, dx, [0..self.rows(), 0..input_rows(&self.geometry)], store, taps);
     }
 
     /// The gradient to the rows `band` of the input of one sample; `dx` holds exactly these rows.
-    pub fn backward_band(&self, dy: &[T], dx: &mut [T], band: Range<usize>) {
+    pub fn backward_band(&self, dy: &[T], dx: &mut [T], band: Range<usize>, taps: &mut Vec<Tap>) {
         let g = &self.geometry;
         let len = g.axes[2].output * g.channels;
         let store = prepare(g, dx);
         for row in (0..self.rows()).filter(|&row| touches(g, row, &band)) {
-            self.add_rows(&dy[row * len..(row + 1) * len], dx, row..row + 1, band.clone(), store);
+            self.add_rows(&dy[row * len..(row + 1) * len], dx, [row..row + 1, band.clone()], store, taps);
         }
     }
 
-    fn add_rows(&self, dy: &[T], dx: &mut [T], rows: Range<usize>, band: Range<usize>, store: bool) {
-        for_runs(&self.geometry, rows, band, |run, out, position| {
+    fn add_rows(
+        &self,
+        dy: &[T],
+        dx: &mut [T],
+        [rows, band]: [Range<usize>; 2],
+        store: bool,
+        taps: &mut Vec<Tap>,
+    ) {
+        for_runs(&self.geometry, rows, band, taps, |run, out, position| {
             let share = self.share(position);
             self.kernels.pool(run, Pooling::AverageGrad { dy: &dy[out], dx, share, store });
         });

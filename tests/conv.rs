@@ -78,7 +78,10 @@ fn named() -> Vec<(&'static str, ConvCase)> {
         ("strips, symmetric, depthwise", {
             case(&[900], 3, 40, 40).causal().dilation(&[40]).groups(40).mode(PaddingMode::Symmetric)
         }),
-        ("strips, edge, longer than the series", case(&[300], 2, 90, 3).pad(&[(700, 900)]).mode(PaddingMode::Edge)),
+        (
+            "strips, edge, longer than the series",
+            case(&[300], 2, 90, 3).pad(&[(700, 900)]).mode(PaddingMode::Edge),
+        ),
         ("reflected image", case(&[9, 11], 3, 5, 7).same().mode(PaddingMode::Reflect)),
         ("repeated edge, stride", case(&[9, 11], 5, 3, 8).same().stride(&[2, 3]).mode(PaddingMode::Edge)),
         ("ring", case(&[30], 7, 4, 6).same().mode(PaddingMode::Wrap).dilation(&[3])),

@@ -55,6 +55,7 @@ fn check<T: Element>(case: &Case) -> Result<(), String> {
     let expected = reference::max_pool(&g, &x);
     let expected_dx = reference::max_pool_grad(&g, &x, &dy);
     let mut means: Option<[Vec<u64>; 4]> = None;
+    let mut taps = Vec::new();
     for tier in Tier::available() {
         let pool = MaxPool::new(g.clone(), Kernels::of(tier));
         let (mut y, mut at, mut plain) = (vec![nan; dy.len()], vec![-2; dy.len()], vec![nan; dy.len()]);
@@ -62,7 +63,7 @@ fn check<T: Element>(case: &Case) -> Result<(), String> {
             let own = part.start * row..part.end * row;
             let notes = &mut Notes::default();
             pool.forward_indices(&x, &mut y[own.clone()], &mut at[own.clone()], part.clone(), notes);
-            pool.forward(&x, &mut plain[own], &mut [], part);
+            pool.forward(&x, &mut plain[own], &mut [], part, &mut taps);
         }
         let winners = expected.winners.iter().map(|i| i.map_or(-1, |i| (i / g.channels) as i64));
         if !(y.iter().map(|v| v.to_f64()).eq(expected.values.iter().copied()) && bits(&y) == bits(&plain)) {
@@ -72,9 +73,9 @@ fn check<T: Element>(case: &Case) -> Result<(), String> {
             return Err(format!("{tier:?}: positions {at:?}, expected {:?}", expected.winners));
         }
         let mut bytes = vec![0; dy.len()];
-        pool.forward(&x, &mut y, &mut bytes, 0..rows);
+        pool.forward(&x, &mut y, &mut bytes, 0..rows, &mut taps);
         let (mut dx, mut again) = (vec![nan; x.len()], vec![nan; x.len()]);
-        pool.backward(&dy, &bytes, None, &mut dx);
+        pool.backward(&dy, &bytes, None, &mut dx, &mut taps);
         for band in partition(bands, &case.cuts) {
             let own = band.start * band_len..band.end * band_len;
             pool.backward_band(&x, &dy, &mut again[own], band, &mut Notes::default());
@@ -89,12 +90,13 @@ fn check<T: Element>(case: &Case) -> Result<(), String> {
             let pool = AveragePool::new(g.clone(), count, Kernels::of(tier));
             let (mut y, mut dx, mut whole) = (vec![nan; dy.len()], vec![nan; x.len()], vec![nan; x.len()]);
             for part in partition(rows, &case.cuts) {
-                pool.forward(&x, &mut y[part.start * row..part.end * row], part);
+                pool.forward(&x, &mut y[part.start * row..part.end * row], part, &mut taps);
             }
             for band in partition(bands, &case.cuts) {
-                pool.backward_band(&dy, &mut dx[band.start * band_len..band.end * band_len], band);
+                let own = band.start * band_len..band.end * band_len;
+                pool.backward_band(&dy, &mut dx[own], band, &mut taps);
             }
-            pool.backward(&dy, &mut whole);
+            pool.backward(&dy, &mut whole, &mut taps);
             if bits(&dx) != bits(&whole) {
                 return Err(format!("{tier:?}: bands {dx:?}, whole {whole:?}"));
             }

@@ -165,6 +165,11 @@ impl Sweep {
         self.groups * self.n
     }
 
+    fn reserve<T: Element>(&self, scratch: &mut Scratch<T>) {
+        scratch.reserve((self.band_len, 0));
+        scratch.reserve_taps(self.kernel.iter().product::<usize>() * self.k);
+    }
+
     /// Elements of a piece of a row.
     fn strip(&self) -> usize {
         self.window.min(STRIP) * self.channels()
@@ -223,7 +228,7 @@ impl Sweep {
         scratch: &mut Scratch<T>,
         mut visit: impl FnMut(&[T], &WindowRun<'_>, usize, usize, usize),
     ) {
-        scratch.reserve((self.band_len, 0));
+        self.reserve(scratch);
         let Scratch { band, taps, .. } = scratch;
         let mut row = rows.start;
         while row < rows.end {
@@ -441,6 +446,10 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
         (self.sweep.band_len, 0)
     }
 
+    fn reserve(&self, scratch: &mut Scratch<T>) {
+        self.sweep.reserve(scratch);
+    }
+
     fn run(
         &self,
         from: &[T],
@@ -515,6 +524,10 @@ impl<T: Element> Accumulation<T> for DepthwiseKernelGrad<T> {
             let dy = &dy[row * row_len..][..row_len][column * channels..];
             self.kernels.lane_work(run, LaneWork::Sum { x, dy, dw: dkernel });
         });
+    }
+
+    fn reserve(&self, scratch: &mut Scratch<T>) {
+        self.sweep.reserve(scratch);
     }
 
     fn strip(&self) -> usize {

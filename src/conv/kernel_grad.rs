@@ -195,14 +195,7 @@ impl<T: Element> KernelGrad<T> {
     }
 
     /// Adds what some rows of one sample contribute, or some columns of a single row.
-    fn sample(
-        &self,
-        x: &[T],
-        dy: &[T],
-        portion: &Portion,
-        dkernel: &mut [T],
-        scratch: &mut Scratch<T>,
-    ) {
+    fn sample(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         let Scratch { band, runs, .. } = scratch;
         let c_out = self.geometry.c_out;
         let [depth, height, _] = &self.geometry.axes;

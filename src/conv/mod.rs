@@ -47,6 +47,32 @@ impl<T: Element> Scratch<T> {
         }
     }
 
+    /// Elements of the bands.
+    pub fn len(&self) -> usize {
+        self.band.len() + self.outer.len()
+    }
+
+    /// Whether there is no band yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes room for taps.
+    pub fn reserve_taps(&mut self, taps: usize) {
+        self.taps.clear();
+        self.taps.reserve(taps);
+    }
+
+    /// Makes room in the outer band.
+    fn reserve_outer(&mut self, len: usize) {
+        self.outer = self.take_outer(len);
+    }
+
+    /// Memory for the taps of a window.
+    pub fn taps(&mut self) -> &mut Vec<Tap> {
+        &mut self.taps
+    }
+
     /// Lends the outer band, with room for `len` elements; to be given back.
     fn take_outer(&mut self, len: usize) -> Aligned<T> {
         if self.outer.len() < len {
@@ -92,6 +118,11 @@ pub trait Correlation<T: Element>: Send + Sync {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     );
+
+    /// Makes room for all that `run` needs.
+    fn reserve(&self, scratch: &mut Scratch<T>) {
+        scratch.reserve(self.scratch());
+    }
 
     /// Elements of the packed weights at whose multiples [`Correlation::pack_part`] may be cut.
     fn pack_grain(&self) -> usize {
@@ -155,6 +186,9 @@ pub trait Accumulation<T: Element>: Send + Sync {
         }
     }
 
+    /// Makes room for all that `run` needs.
+    fn reserve(&self, scratch: &mut Scratch<T>);
+
     /// Rows of equal length that the kernel is cut into; each can be added up alone.
     fn kernel_rows(&self) -> usize {
         1
@@ -191,6 +225,10 @@ impl<T: Element> Accumulation<T> for KernelGrad<T> {
 
     fn run_samples(&self, x: &[T], dy: &[T], samples: usize, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         self.run_samples(x, dy, samples, dkernel, scratch);
+    }
+
+    fn reserve(&self, scratch: &mut Scratch<T>) {
+        scratch.reserve(self.scratch());
     }
 
     fn kernel_rows(&self) -> usize {

@@ -204,6 +204,12 @@ impl<T: Element> Padded<T> {
     }
 }
 
+impl<T: Element> Padded<T> {
+    fn outer_len(&self) -> usize {
+        self.bands.len()
+    }
+}
+
 impl<T: Element> Correlation<T> for Padded<T> {
     fn packed_len(&self) -> usize {
         self.inner.packed_len()
@@ -234,6 +240,11 @@ impl<T: Element> Correlation<T> for Padded<T> {
         self.inner.scratch()
     }
 
+    fn reserve(&self, scratch: &mut Scratch<T>) {
+        scratch.reserve_outer(self.outer_len());
+        self.inner.reserve(scratch);
+    }
+
     fn run(
         &self,
         from: &[T],
@@ -247,7 +258,7 @@ impl<T: Element> Correlation<T> for Padded<T> {
             return self.run_strip(from, packed, to, 0..self.row_len(), epilogue, scratch);
         }
         let row_len = self.row_len();
-        let mut outer = scratch.take_outer(self.bands.len());
+        let mut outer = scratch.take_outer(self.outer_len());
         self.bands.for_each_block(from, rows, &mut outer, |band, rows| {
             let part = &mut to[rows.start * row_len..rows.end * row_len];
             self.inner.run(band, packed, part, 0..rows.len(), epilogue, scratch);
@@ -305,6 +316,11 @@ impl<T: Element> Accumulation<T> for PaddedKernelGrad<T> {
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         let (strip, kernel) = (0..self.row_len(), 0..self.kernel_rows());
         self.run_part(x, dy, &Portion { samples: 1, rows, strip, kernel }, dkernel, scratch);
+    }
+
+    fn reserve(&self, scratch: &mut Scratch<T>) {
+        scratch.reserve_outer(self.bands.len());
+        self.inner.reserve(scratch);
     }
 
     fn kernel_rows(&self) -> usize {
@@ -371,6 +387,19 @@ impl<T: Element> PaddedInputGrad<T> {
 }
 
 impl<T: Element> PaddedInputGrad<T> {
+    fn outer_len(&self) -> usize {
+        if self.series() {
+            self.columns * self.channels
+        } else {
+            self.rows * self.maps[2].len() * self.channels
+        }
+    }
+
+    /// Whether the padded gradient is one row.
+    fn series(&self) -> bool {
+        self.maps[0].len() * self.maps[1].len() == 1
+    }
+
     fn start(&self, to: &mut [T], epilogue: Epilogue<'_, T>) {
         match epilogue.bias {
             Some(bias) => to.chunks_exact_mut(self.channels).for_each(|pixel| pixel.copy_from_slice(bias)),
@@ -419,6 +448,11 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
         self.inner.scratch()
     }
 
+    fn reserve(&self, scratch: &mut Scratch<T>) {
+        scratch.reserve_outer(self.outer_len());
+        self.inner.reserve(scratch);
+    }
+
     fn run(
         &self,
         from: &[T],
@@ -430,12 +464,12 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
     ) {
         let [planes, lines, columns] = &self.maps;
         let (c, row_len) = (self.channels, self.row_len());
-        if planes.len() * lines.len() == 1 {
+        if self.series() {
             return self.run_strip(from, packed, to, 0..row_len, epilogue, scratch);
         }
         self.start(to, epilogue);
         let padded_len = columns.len() * c;
-        let mut band = scratch.take_outer(self.rows * padded_len);
+        let mut band = scratch.take_outer(self.outer_len());
         let mut row = rows.start;
         while row < rows.end {
             let (plane, first) = (row / lines.input, row % lines.input);
@@ -464,8 +498,7 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
 
     fn strip(&self) -> usize {
         // Other rows of the padded gradient would be folded into this one.
-        let series = self.maps[0].len() * self.maps[1].len() == 1;
-        if series { self.columns * self.channels } else { self.row_len() }
+        if self.series() { self.columns * self.channels } else { self.row_len() }
     }
 
     fn run_strip(
@@ -479,12 +512,12 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
     ) {
         let c = self.channels;
         let columns = &self.maps[2];
-        if self.maps[0].len() * self.maps[1].len() > 1 {
+        if !self.series() {
             assert_eq!(elements, 0..self.row_len(), "a row that cannot be cut");
             return self.run(from, packed, to, 0..1, epilogue, scratch);
         }
         self.start(to, epilogue);
-        let mut outer = scratch.take_outer(self.columns * c);
+        let mut outer = scratch.take_outer(self.outer_len());
         let wanted = elements.start / c..elements.end / c;
         for first in wanted.clone().step_by(self.columns) {
             let end = (first + self.columns).min(wanted.end);

@@ -480,7 +480,8 @@ impl<T: Element> Rows<T> {
                     continue;
                 }
                 // A phase that starts behind the first column of the block.
-                let line = &mut line[(w_axis.first + some.start * w_axis.out_step - outputs.origin) * self.to.channels..];
+                let line = &mut line
+                    [(w_axis.first + some.start * w_axis.out_step - outputs.origin) * self.to.channels..];
                 let taps = Taps {
                     weights: &packed[self.weights_of([d_phase, h_phase, w_phase])..],
                     counts: [self.phases[0][d_phase].taps, h_axis.taps, w_axis.taps],

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::layers::{Backward, Context, Random};
 use super::loss::{Sample, Scorer};
-use super::optim::{Block, Update};
+use super::optim::{Block, MOST_SLOTS, Update};
 use super::plan::{Place, Planned, Schedule, Steps, Work, batch_samples, flat_block};
 use super::source::Source;
 use super::spec::{CompileSpec, Reduction};
@@ -328,11 +328,14 @@ impl<T: Element> StepProgram<'_, '_, T> {
     fn prepare(&self, block: usize) {
         let Some(update) = self.goal.update else { return };
         let Block { range, layer, .. } = self.state.blocks[block].clone();
-        let slots: Vec<_> = self.state.slots.iter().map(|slot| slot.read(range.clone())).collect();
-        let slots: Vec<&[T]> = slots.iter().map(|slot| &**slot).collect();
+        let slots = self.state.slots;
+        // On the stack: a step allocates nothing.
+        let held: [Option<Reading<'_, T>>; MOST_SLOTS] =
+            std::array::from_fn(|i| slots.get(i).map(|slot| slot.read(range.clone())));
+        let views = held.each_ref().map(|slot| slot.as_deref().unwrap_or_default());
         let mut grads = self.state.grads.write(range);
         self.memory.factors.write(block..block + 1)[0] =
-            update.prepare(self.kernels.tier, &mut grads, &slots);
+            update.prepare(self.kernels.tier, &mut grads, &views[..slots.len()]);
         self.check(&grads, layer);
     }
 
@@ -353,9 +356,11 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let factor = if update.clips_by_norm() { self.memory.factors.read(block..block + 1)[0] } else { 1.0 };
         let mut weights = self.state.params.write(range.clone());
         let grads = self.state.grads.read(range.clone());
-        let mut slots: Vec<_> = self.state.slots.iter().map(|slot| slot.write(range.clone())).collect();
-        let mut slots: Vec<&mut [T]> = slots.iter_mut().map(|slot| &mut **slot).collect();
-        update.apply(self.kernels.tier, factor, &mut weights, &grads, &mut slots);
+        let slots = self.state.slots;
+        let mut held: [Option<Writing<'_, T>>; MOST_SLOTS] =
+            std::array::from_fn(|i| slots.get(i).map(|slot| slot.write(range.clone())));
+        let mut views = held.each_mut().map(|slot| slot.as_deref_mut().unwrap_or_default());
+        update.apply(self.kernels.tier, factor, &mut weights, &grads, &mut views[..slots.len()]);
     }
 }
 

@@ -202,10 +202,19 @@ impl Window {
     /// # Errors
     /// A zero in kernel, stride or dilation, a rank that does not fit, an output without elements, sizes that overflow.
     pub fn place(&self, input: &[usize]) -> Result<[Axis; AXES]> {
+        self.place_with(input, |_, pad| pad)
+    }
+
+    /// The same with what `adjust(axis, padding)` makes of the paddings.
+    fn place_with(
+        &self,
+        input: &[usize],
+        adjust: impl Fn(usize, AxisPad) -> AxisPad,
+    ) -> Result<[Axis; AXES]> {
         let rank = self.check(input)?;
         let mut axes = [Axis::UNIT; AXES];
         for i in 0..rank {
-            let pad = self.pad(i, rank)?;
+            let pad = adjust(i, self.pad(i, rank)?);
             let axis = Axis::new(input[i], self.kernel[i], self.stride[i], self.dilation[i], pad)
                 .ok_or_else(|| self.too_large())?;
             if axis.output == 0 {
@@ -216,6 +225,39 @@ impl Window {
                 ));
             }
             axes[AXES - rank + i] = axis;
+        }
+        Ok(axes)
+    }
+
+    /// Places the window as far as it starts inside the input or the padding in front of it.
+    ///
+    /// # Errors
+    /// As [`Window::place`].
+    pub(super) fn place_up(&self, input: &[usize]) -> Result<[Axis; AXES]> {
+        // A floor with `stride - 1` more elements behind is a ceiling; "same" is one already.
+        let extra = |i: usize| self.stride[i] - 1;
+        let adjust = |i: usize, pad: AxisPad| match pad {
+            AxisPad::Rule(PaddingRule::Same) => pad,
+            AxisPad::Rule(PaddingRule::Valid) => AxisPad::Explicit(0, extra(i)),
+            // What the rule pads in front; a span that overflows is an error of `Axis::new`.
+            AxisPad::Rule(PaddingRule::Causal) => {
+                let before = (self.kernel[i] - 1).saturating_mul(self.dilation[i]);
+                AxisPad::Explicit(before, extra(i))
+            }
+            AxisPad::Explicit(before, after) => AxisPad::Explicit(before, after.saturating_add(extra(i))),
+        };
+        let mut axes = self.place_with(input, adjust)?;
+        if self.padding == Padding::SAME {
+            return Ok(axes);
+        }
+        for axis in axes.iter_mut().skip(AXES - input.len()) {
+            axis.after -= axis.stride - 1;
+            if (axis.output - 1) * axis.stride >= axis.input + axis.before {
+                axis.output -= 1;
+            }
+            if axis.output == 0 {
+                return Err(Error::shape("spatial axis", "at least one element", axis.input));
+            }
         }
         Ok(axes)
     }

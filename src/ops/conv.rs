@@ -1,34 +1,20 @@
 //! Convolutions on a batch: plain, transposed, depthwise and separable, with their gradients.
 //!
-//! Forward and to the input, a task is some rows of a sample. To the kernel, a task is a chunk of all rows of all
-//! samples, summed into a buffer of its own; the buffers are added up in their order. Chunks depend on the shapes alone.
-//! Memory besides the results (packed weights, partial sums, bands of a few rows) is kept for the next call.
+//! How a batch is cut into tasks is in `schedule`. Memory besides the results (packed weights, partial sums, bands of
+//! a few rows) is kept for the next call.
+
+use std::borrow::Cow;
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::workspace::{self, Operand, Worker, Workspace, room};
-use super::{expect_shape, in_order, join_shape, out_slice, split_shape};
+use super::schedule::{self, Mapping, Summing, workers};
+use super::workspace::{self, Operand, Workspace, room};
+use super::{Shape, join_shape, operand, out_slice, split_shape};
 use crate::activation::Activation;
-use crate::conv::{Accumulation, Correlation, Epilogue};
 use crate::error::{Error, Result};
 use crate::geometry::{AXES, Axis, ConvGeometry, Padding, PaddingMode, Window};
-use crate::kernels::{Job, Kernels, Tier};
-use crate::parallel::{self, Cut, Interrupt, Parts, for_each_part, lock};
-
-/// Multiply-adds below which no other thread is woken up: some 10 microseconds of one.
-const SERIAL_MACS: usize = 1 << 20;
-/// Multiply-adds of a task, if there are enough: some 10 to 80 microseconds.
-const TASK_MACS: [usize; 2] = [1 << 20, 8 << 20];
-/// Chunks of a kernel gradient at most.
-const MOST_CHUNKS: usize = 16;
-/// Chunks that are made even if adding up their buffers shows: two for each of two threads.
-const FEW_CHUNKS: usize = 4;
-/// Positions of a chunk that pay for adding up its buffer, and the fewest for one of a few.
-const CHUNK_POSITIONS: [usize; 2] = [400, 64];
-/// Bytes of all partial sums together, at least one chunk's.
-const PARTIAL_BYTES: usize = 64 << 20;
-/// Elements of a task that adds up partial sums.
-const REDUCE_ELEMENTS: usize = 1 << 14;
+use crate::kernels::{Kernels, Tier};
+use crate::parallel::Interrupt;
 
 /// Which convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,11 +62,11 @@ pub struct ConvBatch {
     pub(super) geometry: ConvGeometry,
     pub(super) samples: usize,
     /// Shape of the input.
-    pub x: Vec<usize>,
+    pub x: Shape,
     /// Shape of the kernel.
-    pub kernel: Vec<usize>,
+    pub kernel: Shape,
     /// Shape of the output.
-    pub y: Vec<usize>,
+    pub y: Shape,
 }
 
 impl ConvBatch {
@@ -134,13 +120,13 @@ impl ConvBatch {
                 ConvGeometry::transposed(&window, extra, sizes, (c_in, filters), options.groups)?
             }
         };
-        let own = &geometry.axes[AXES - rank..];
-        let (sizes, channels): (Vec<usize>, usize) = match kind {
-            ConvKind::Transposed => (own.iter().map(|a| a.input).collect(), geometry.c_in),
-            _ => (own.iter().map(|a| a.output).collect(), geometry.c_out),
+        let own = geometry.axes[AXES - rank..].iter();
+        let y = match kind {
+            ConvKind::Transposed => join_shape(samples, own.map(|a| a.input), geometry.c_in),
+            _ => join_shape(samples, own.map(|a| a.output), geometry.c_out),
         };
-        let y = join_shape(samples, &sizes, channels);
-        Ok(Self { kind, geometry, samples, x: x.to_vec(), kernel: kernel.to_vec(), y })
+        let [x, kernel] = [x, kernel].map(|shape| shape.iter().copied().collect());
+        Ok(Self { kind, geometry, samples, x, kernel, y })
     }
 
     fn transposed(&self) -> bool {
@@ -163,7 +149,7 @@ pub fn conv_output_shape(
     filters: usize,
     kernel_size: &[usize],
     options: &ConvOptions,
-) -> Result<Vec<usize>> {
+) -> Result<Shape> {
     let (_, _, c_in) = split_shape("input", input)?;
     let channels = if kind == ConvKind::Transposed { [filters, c_in] } else { [c_in, filters] };
     let kernel: Vec<usize> = kernel_size.iter().copied().chain(channels).collect();
@@ -182,167 +168,6 @@ fn in_rows(geometry: &ConvGeometry) -> ConvGeometry {
     // A border mode, without a border, keeps the rows apart.
     let axes = [Axis::UNIT, axis(positions / columns), axis(columns)];
     ConvGeometry { axes, mode: PaddingMode::Edge, ..geometry.clone() }
-}
-
-/// Threads for so much work.
-pub(super) fn workers(macs: usize) -> usize {
-    if macs < SERIAL_MACS { 1 } else { parallel::threads() }
-}
-
-/// Rows of a task, of `rows` rows a sample that cost `macs` in all.
-pub(super) fn task_rows(rows: usize, samples: usize, macs: usize) -> usize {
-    let wanted = (macs / 16).clamp(TASK_MACS[0], TASK_MACS[1]);
-    let row = (macs / (rows * samples).max(1)).max(1);
-    let pieces = rows.div_ceil(wanted.div_ceil(row).clamp(1, rows));
-    rows.div_ceil(pieces)
-}
-
-/// A map of tensors about to run on a batch.
-struct Mapping<'a, T: Operand> {
-    plan: &'a dyn Correlation<T>,
-    packed: &'a [T],
-    from: &'a [T],
-    from_len: usize,
-    bias: Option<&'a [T]>,
-    activation: Activation,
-    macs: usize,
-    tier: Tier,
-}
-
-impl<T: Operand> Mapping<'_, T> {
-    /// Some rows of one result.
-    fn rows(&self, from: &[T], to: &mut [T], rows: std::ops::Range<usize>, worker: &mut Worker<T>) {
-        let relu = self.activation == Activation::Relu;
-        let epilogue = Epilogue { bias: self.bias, relu };
-        let Worker { scratch, rows: buffer } = worker;
-        if relu || self.activation == Activation::Linear {
-            self.plan.run(from, self.packed, to, rows, epilogue, scratch);
-            return;
-        }
-        let row_len = self.plan.row_len();
-        for (row, to) in rows.zip(to.chunks_exact_mut(row_len)) {
-            let sums = room(buffer, row_len);
-            self.plan.run(from, self.packed, sums, row..row + 1, epilogue, scratch);
-            self.activation.forward(self.tier, sums, to);
-        }
-    }
-
-    /// All of it.
-    fn run(
-        &self,
-        to: &mut [T],
-        workers: &[std::sync::Mutex<Worker<T>>],
-        interrupt: Interrupt<'_>,
-    ) -> Result<()> {
-        let (rows, row_len) = (self.plan.rows(), self.plan.row_len());
-        let sample = rows * row_len;
-        let piece = task_rows(rows, to.len() / sample, self.macs);
-        let cut = Cut::new(to, sample, piece * row_len);
-        let pieces = cut.pieces();
-        for_each_part(cut, workers.len(), interrupt, &|task, worker, to| {
-            let first = task % pieces * piece;
-            let from = &self.from[task / pieces * self.from_len..][..self.from_len];
-            self.rows(from, to, first..first + to.len() / row_len, &mut lock(&workers[worker]));
-        })
-    }
-}
-
-/// A kernel gradient about to run on a batch.
-struct Summing<'a, T: Operand> {
-    plan: &'a dyn Accumulation<T>,
-    x: &'a [T],
-    dy: &'a [T],
-    x_len: usize,
-    samples: usize,
-    /// Positions of the output of a sample.
-    positions: usize,
-    tier: Tier,
-}
-
-impl<T: Operand> Summing<'_, T> {
-    /// In how many chunks the rows of all samples are cut: a matter of the shapes only.
-    fn chunks(&self, kernel_len: usize) -> usize {
-        let [paying, fewest] = CHUNK_POSITIONS;
-        let positions = self.positions * self.samples;
-        let wanted = (positions / paying).max((positions / fewest).min(FEW_CHUNKS));
-        let fit = PARTIAL_BYTES / (kernel_len * size_of::<T>()).max(1);
-        wanted.min(fit).min(MOST_CHUNKS).min(self.samples * self.plan.rows()).max(1)
-    }
-
-    /// Adds the rows `units` of all samples, counted through, to `sum`.
-    fn chunk(&self, units: std::ops::Range<usize>, sum: &mut [T], worker: &mut Worker<T>) {
-        let (rows, row_len) = (self.plan.rows(), self.plan.row_len());
-        let mut unit = units.start;
-        while unit < units.end {
-            let (sample, first) = (unit / rows, unit % rows);
-            let whole = if first == 0 { (units.end - unit) / rows } else { 0 };
-            let x = &self.x[sample * self.x_len..];
-            let scratch = &mut worker.scratch;
-            if whole > 0 {
-                let dy = &self.dy[unit * row_len..(unit + whole * rows) * row_len];
-                self.plan.run_samples(&x[..whole * self.x_len], dy, whole, sum, scratch);
-                unit += whole * rows;
-                continue;
-            }
-            let end = rows.min(first + units.end - unit);
-            let dy = &self.dy[unit * row_len..(unit + end - first) * row_len];
-            self.plan.run(&x[..self.x_len], dy, first..end, sum, scratch);
-            unit += end - first;
-        }
-    }
-
-    fn run(
-        &self,
-        dkernel: &mut [T],
-        (partials, workers): (&mut [T], &[std::sync::Mutex<Worker<T>>]),
-        interrupt: Interrupt<'_>,
-    ) -> Result<()> {
-        let len = dkernel.len();
-        let units = self.samples * self.plan.rows();
-        let chunks = self.chunks(len);
-        if chunks == 1 {
-            dkernel.fill(T::ZERO);
-            self.chunk(0..units, dkernel, &mut lock(&workers[0]));
-            return Ok(());
-        }
-        for_each_part(Cut::new(partials, len, len), workers.len(), interrupt, &|chunk, worker, sum| {
-            sum.fill(T::ZERO);
-            self.chunk(
-                chunk * units / chunks..(chunk + 1) * units / chunks,
-                sum,
-                &mut lock(&workers[worker]),
-            );
-        })?;
-        let partials = &*partials;
-        let reduce = Cut::new(dkernel, len, REDUCE_ELEMENTS);
-        let workers = workers.len().min(reduce.count());
-        for_each_part(reduce, workers, interrupt, &|task, _, to| {
-            for (i, part) in partials.chunks_exact(len).enumerate() {
-                let from = &part[task * REDUCE_ELEMENTS..][..to.len()];
-                if i == 0 {
-                    to.copy_from_slice(from);
-                } else {
-                    self.tier.vectorize(Add { from, to });
-                }
-            }
-        })
-    }
-}
-
-/// `to += from`
-struct Add<'a, T> {
-    from: &'a [T],
-    to: &'a mut [T],
-}
-
-impl<T: Operand> Job for Add<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        for (to, from) in self.to.iter_mut().zip(self.from) {
-            *to += *from;
-        }
-    }
 }
 
 /// Which map of a geometry.
@@ -402,8 +227,9 @@ impl<'a, T: Operand> Call<'a, T> {
         };
         let Workspace { packed, workers: own, .. } = workspace;
         let packed = room(&mut packed[slot], plan.packed_len());
-        plan.pack(self.kernel, packed);
         let macs = geometry.macs().saturating_mul(self.samples);
+        let own = &own[..workers(macs).min(own.len())];
+        schedule::pack(&**plan, self.kernel, packed, own.len(), interrupt)?;
         let mapping = Mapping {
             plan: &**plan,
             packed,
@@ -414,7 +240,7 @@ impl<'a, T: Operand> Call<'a, T> {
             macs,
             tier,
         };
-        mapping.run(to, &own[..workers(macs).min(own.len())], interrupt)
+        mapping.run(to, own, interrupt)
     }
 }
 
@@ -434,30 +260,13 @@ pub(super) fn sum_kernel<T: Operand>(
     let tier = Tier::current()?;
     let geometry = in_rows(geometry);
     let plan = workspace::kernel_grad(&geometry, Kernels::of(tier));
-    let summing = Summing {
-        plan: &**plan,
-        x,
-        dy,
-        x_len: x.len() / samples,
-        samples,
-        positions: geometry.output_len() / geometry.c_out,
-        tier,
-    };
-    let chunks = summing.chunks(dkernel.len());
+    let macs = geometry.macs().saturating_mul(samples);
+    let x_len = x.len() / samples;
+    let summing = Summing { plan: &**plan, x, dy, x_len, samples, channels: geometry.c_out, macs, tier };
     let Workspace { partials, workers: own, .. } = workspace;
-    let partials = room(partials, if chunks == 1 { 0 } else { chunks * dkernel.len() });
-    let threads = workers(geometry.macs().saturating_mul(samples)).min(own.len());
+    let partials = room(partials, summing.partials_len(dkernel.len()));
+    let threads = workers(macs).min(own.len());
     summing.run(dkernel, (partials, &own[..threads]), interrupt)
-}
-
-/// The elements of an operand of a known shape.
-pub(super) fn operand<'a, T: Operand>(
-    name: &str,
-    array: &'a ndarray::CowArray<'_, T, ndarray::IxDyn>,
-    shape: &[usize],
-) -> Result<&'a [T]> {
-    expect_shape(name, shape, array.shape())?;
-    Ok(array.as_slice().unwrap_or_default())
 }
 
 /// What happens to a sum of products.
@@ -471,12 +280,9 @@ pub struct Finish<'a, 'b, T> {
 
 impl<T: Operand> Finish<'_, '_, T> {
     /// The bias as a slice, in the right number, and the activation.
-    pub(super) fn parts(&self, channels: usize) -> Result<(Option<Vec<T>>, Activation)> {
-        let bias = self.bias.map(|bias| {
-            expect_shape("bias", &[channels], bias.shape())?;
-            Ok::<_, Error>(bias.iter().copied().collect())
-        });
-        Ok((bias.transpose()?, Activation::named(self.activation, channels)?))
+    pub(super) fn parts(&self, channels: usize) -> Result<(Option<Cow<'_, [T]>>, Activation)> {
+        let bias = self.bias.map(|bias| operand("bias", bias, &[channels])).transpose()?;
+        Ok((bias, Activation::named(self.activation, channels)?))
     }
 }
 
@@ -494,13 +300,13 @@ pub fn conv<T: Operand>(
 ) -> Result<()> {
     let channels = batch.y[batch.y.len() - 1];
     let (bias, activation) = finish.parts(channels)?;
-    let (x, kernel) = (in_order(x), in_order(kernel));
+    let (x, kernel) = (operand("input", x, &batch.x)?, operand("kernel", kernel, &batch.kernel)?);
     let call = Call {
         geometry: &batch.geometry,
         direction: if batch.transposed() { Direction::ToInput } else { Direction::Forward },
         samples: batch.samples,
-        from: operand("input", &x, &batch.x)?,
-        kernel: operand("kernel", &kernel, &batch.kernel)?,
+        from: &x,
+        kernel: &kernel,
         bias: bias.as_deref(),
         activation,
     };
@@ -519,10 +325,9 @@ pub fn conv_input_grad<T: Operand>(
     mut dx: ArrayViewMutD<'_, T>,
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
-    let (dy, kernel) = (in_order(dy), in_order(kernel));
+    let (dy, kernel) = (operand("dy", dy, &batch.y)?, operand("kernel", kernel, &batch.kernel)?);
     let direction = if batch.transposed() { Direction::Forward } else { Direction::ToInput };
-    let dy = operand("dy", &dy, &batch.y)?;
-    let call = Call::linear(batch, direction, dy, operand("kernel", &kernel, &batch.kernel)?);
+    let call = Call::linear(batch, direction, &dy, &kernel);
     let dx = out_slice("out", &mut dx, &batch.x)?;
     workspace::with(workers(batch.macs()), |workspace| call.run(dx, 0, workspace, interrupt))
 }
@@ -538,9 +343,8 @@ pub fn conv_kernel_grad<T: Operand>(
     mut dkernel: ArrayViewMutD<'_, T>,
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
-    let (x, dy) = (in_order(x), in_order(dy));
-    let (x, dy) = (operand("input", &x, &batch.x)?, operand("dy", &dy, &batch.y)?);
-    let operands = if batch.transposed() { (dy, x) } else { (x, dy) };
+    let (x, dy) = (operand("input", x, &batch.x)?, operand("dy", dy, &batch.y)?);
+    let operands = if batch.transposed() { (&*dy, &*x) } else { (&*x, &*dy) };
     let dkernel = out_slice("out", &mut dkernel, &batch.kernel)?;
     workspace::with(workers(batch.macs()), |workspace| {
         sum_kernel(&batch.geometry, operands, batch.samples, dkernel, workspace, interrupt)

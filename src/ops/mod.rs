@@ -3,18 +3,25 @@
 //! Tensors are channels last with a batch axis in front, `(n, [d, [h,]] w, c)`. Results are written into a view of the
 //! right shape, which a function beside each operation tells. Work is cut by sample and by rows of a sample, never by
 //! the number of threads; what is not worth waking anybody up for stays on the calling thread.
+//!
+//! A convolution or a pool whose operands are contiguous allocates nothing after the first call of its kind.
 
 pub mod conv;
 pub mod pad;
 pub mod pool;
+mod schedule;
 pub mod separable;
 mod workspace;
 
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+
+use ndarray::{ArrayViewD, ArrayViewMutD};
 pub use workspace::Operand;
 
-use ndarray::{ArrayViewMutD, CowArray, IxDyn};
-
 use crate::error::{Error, Result};
+use crate::geometry::AXES;
 use crate::parallel;
 
 /// Elements that a task should touch at least: some ten microseconds of copying, an order above the cost of a ticket.
@@ -49,13 +56,51 @@ pub fn split_shape<'a>(name: &str, shape: &'a [usize]) -> Result<(usize, &'a [us
     }
 }
 
+/// The shape of a tensor: batch, up to three spatial sizes, channels. Lives on the stack, as calls shall not allocate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    sizes: [usize; AXES + 2],
+    len: usize,
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.sizes[..self.len]
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl FromIterator<usize> for Shape {
+    /// # Panics
+    /// There are more axes than a tensor has.
+    fn from_iter<I: IntoIterator<Item = usize>>(sizes: I) -> Self {
+        let mut shape = Self { sizes: [0; AXES + 2], len: 0 };
+        for size in sizes {
+            shape.sizes[shape.len] = size;
+            shape.len += 1;
+        }
+        shape
+    }
+}
+
+/// The shape of an array that is a tensor.
+///
+/// # Errors
+/// As [`split_shape`].
+pub fn tensor_shape(shape: &[usize]) -> Result<Shape> {
+    split_shape("input", shape)?;
+    Ok(shape.iter().copied().collect())
+}
+
 /// The shape of a tensor from its parts.
-pub fn join_shape(batch: usize, sizes: &[usize], channels: usize) -> Vec<usize> {
-    let mut shape = Vec::with_capacity(sizes.len() + 2);
-    shape.push(batch);
-    shape.extend_from_slice(sizes);
-    shape.push(channels);
-    shape
+pub fn join_shape(batch: usize, sizes: impl IntoIterator<Item = usize>, channels: usize) -> Shape {
+    std::iter::once(batch).chain(sizes).chain([channels]).collect()
 }
 
 /// Checks a shape.
@@ -83,6 +128,15 @@ pub fn out_slice<'a, T>(
 }
 
 /// The elements of an operand in row-major order; a layout that is not contiguous is copied once.
-pub fn in_order<'a, T: Clone>(x: &'a ndarray::ArrayViewD<'_, T>) -> CowArray<'a, T, IxDyn> {
-    x.as_standard_layout()
+pub fn in_order<'a, T: Clone>(x: &'a ArrayViewD<'_, T>) -> Cow<'a, [T]> {
+    x.as_slice().map_or_else(|| x.iter().cloned().collect(), Cow::Borrowed)
+}
+
+/// The elements of an operand of a known shape in row-major order.
+///
+/// # Errors
+/// Its shape is another.
+pub fn operand<'a, T: Clone>(name: &str, x: &'a ArrayViewD<'_, T>, shape: &[usize]) -> Result<Cow<'a, [T]>> {
+    expect_shape(name, shape, x.shape())?;
+    Ok(in_order(x))
 }

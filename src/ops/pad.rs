@@ -2,7 +2,9 @@
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::{expect_shape, in_order, join_shape, out_slice, split_shape, task_rows, workers};
+use super::{
+    Shape, expect_shape, in_order, join_shape, out_slice, split_shape, task_rows, tensor_shape, workers,
+};
 use crate::error::{Error, Result};
 use crate::geometry::{PaddingMode, padded_size};
 use crate::kernels::Element;
@@ -42,24 +44,24 @@ impl PadOptions {
 ///
 /// # Errors
 /// It would be empty, or cannot be filled.
-pub fn pad_output_shape(input: &[usize], options: &PadOptions) -> Result<Vec<usize>> {
+pub fn pad_output_shape(input: &[usize], options: &PadOptions) -> Result<Shape> {
     let (n, sizes, channels) = options.check(input)?;
     let sizes = sizes.iter().zip(&options.pairs).map(|(&n, &pair)| padded_size(n, pair, options.mode));
-    Ok(join_shape(n, &sizes.collect::<Result<Vec<_>>>()?, channels))
+    Ok(join_shape(n, sizes.collect::<Result<Shape>>()?.iter().copied(), channels))
 }
 
 /// The shape that was padded to `output`.
 ///
 /// # Errors
 /// The padding is larger than that.
-pub fn pad_input_shape(output: &[usize], options: &PadOptions) -> Result<Vec<usize>> {
+pub fn pad_input_shape(output: &[usize], options: &PadOptions) -> Result<Shape> {
     let (n, sizes, channels) = options.check(output)?;
     let sizes = sizes.iter().zip(&options.pairs).map(|(&n, &(before, after))| {
         n.checked_sub(before).and_then(|n| n.checked_sub(after)).ok_or_else(|| {
             Error::shape("dy", format!("at least {before} + {after} elements along each padded axis"), n)
         })
     });
-    Ok(join_shape(n, &sizes.collect::<Result<Vec<_>>>()?, channels))
+    Ok(join_shape(n, sizes.collect::<Result<Shape>>()?.iter().copied(), channels))
 }
 
 /// Pads `x` into `y`.
@@ -79,7 +81,6 @@ pub fn pad<T: Element>(
     let plan = options.plan(x.shape())?;
     let y = out_slice("out", &mut y, &shape)?;
     let x = in_order(x);
-    let x = x.as_slice().unwrap_or_default();
     let (rows, row, x_len) = (plan.rows(), plan.row_len(), plan.input_rows() * plan.input_row_len());
     let (piece, workers) = (task_rows(rows, row), workers(y.len()));
     let cut = Cut::new(y, rows * row, piece * row);
@@ -104,15 +105,14 @@ pub fn pad_grad<T: Element>(
     mut dx: ArrayViewMutD<'_, T>,
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
-    let shape = dx.shape().to_vec();
-    let plan = options.plan(&shape)?;
+    let plan = options.plan(dx.shape())?;
+    let shape = tensor_shape(dx.shape())?;
     expect_shape("dy", &pad_output_shape(&shape, options)?, dy.shape())?;
     let dx = out_slice("out", &mut dx, &shape)?;
     if dx.is_empty() {
         return Ok(());
     }
     let dy = in_order(dy);
-    let dy = dy.as_slice().unwrap_or_default();
     let (rows, row, y_len) = (plan.input_rows(), plan.input_row_len(), plan.rows() * plan.row_len());
     let (piece, workers) = (task_rows(rows, y_len.div_ceil(rows)), workers(dy.len()));
     let cut = Cut::new(dx, rows * row, piece * row);

@@ -1,15 +1,19 @@
 //! Pools over windows and over whole grids, with their gradients.
 
 use std::ops::Range;
+use std::sync::Mutex;
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::{expect_shape, in_order, join_shape, out_slice, split_shape, task_rows, workers};
+use super::workspace::{self, Operand, Worker, Workspace};
+use super::{
+    Shape, expect_shape, in_order, join_shape, out_slice, split_shape, task_rows, tensor_shape, workers,
+};
 use crate::error::{Error, Result};
 use crate::geometry::{PoolGeometry, Window};
-use crate::kernels::{Element, Kernels, Tier};
-use crate::parallel::{Cut, Interrupt, Parts, for_each_part};
-use crate::pool::{self, AveragePool, MaxPool, Notes};
+use crate::kernels::{Kernels, Tier};
+use crate::parallel::{Cut, Interrupt, Parts, for_each_part, lock};
+use crate::pool::{self, AveragePool, MaxPool};
 
 /// A window and how outputs are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +27,8 @@ pub struct PoolOptions {
 /// A pool on a batch.
 struct Batch {
     geometry: PoolGeometry,
-    input: Vec<usize>,
-    output: Vec<usize>,
+    input: Shape,
+    output: Shape,
 }
 
 impl Batch {
@@ -32,15 +36,28 @@ impl Batch {
         let (n, sizes, channels) = split_shape("input", input)?;
         let geometry = PoolGeometry::rounded(&options.window, options.ceil_mode, sizes, channels)?;
         let axes = &geometry.axes[geometry.axes.len() - sizes.len()..];
-        let outputs: Vec<usize> = axes.iter().map(|a| a.output).collect();
-        let output = join_shape(n, &outputs, channels);
-        Ok(Self { geometry, input: input.to_vec(), output })
+        let output = join_shape(n, axes.iter().map(|a| a.output), channels);
+        Ok(Self { geometry, input: tensor_shape(input)?, output })
     }
 
     /// Elements that the windows of all outputs see.
     fn work(&self) -> usize {
         let outputs: usize = self.output.iter().product();
         outputs.saturating_mul(self.geometry.window_len())
+    }
+
+    /// Lends memory to as many threads as the work deserves.
+    fn with_workers<T: Operand, R>(&self, call: impl FnOnce(&[Mutex<Worker<T>>]) -> R) -> R {
+        let workers = workers(self.work());
+        workspace::with(workers, |workspace: &mut Workspace<T>| {
+            let own = &workspace.workers[..workers];
+            for worker in own {
+                let mut worker = lock(worker);
+                worker.scratch.reserve_taps(self.geometry.window_len());
+                worker.notes.reserve(&self.geometry);
+            }
+            call(own)
+        })
     }
 
     /// Rows (depth times height) of the output, and how many make a task.
@@ -63,7 +80,7 @@ impl Batch {
 ///
 /// # Errors
 /// The window does not fit.
-pub fn pool_output_shape(input: &[usize], options: &PoolOptions) -> Result<Vec<usize>> {
+pub fn pool_output_shape(input: &[usize], options: &PoolOptions) -> Result<Shape> {
     Batch::new(input, options).map(|batch| batch.output)
 }
 
@@ -75,7 +92,7 @@ pub fn pool_output_shape(input: &[usize], options: &PoolOptions) -> Result<Vec<u
 ///
 /// # Errors
 /// Another shape, or an interrupt.
-pub fn max_pool<T: Element>(
+pub fn max_pool<T: Operand>(
     x: &ArrayViewD<'_, T>,
     options: &PoolOptions,
     mut y: ArrayViewMutD<'_, T>,
@@ -85,7 +102,6 @@ pub fn max_pool<T: Element>(
     let batch = Batch::new(x.shape(), options)?;
     let y = out_slice("out", &mut y, &batch.output)?;
     let x = in_order(x);
-    let x = x.as_slice().unwrap_or_default();
     if y.is_empty() {
         return Ok(());
     }
@@ -99,30 +115,27 @@ pub fn max_pool<T: Element>(
         let first = task % pieces * piece;
         (&x[task / pieces * x_len..][..x_len], first..first + len / row)
     };
-    let workers = workers(batch.work());
-    let Some(mut indices) = indices else {
-        return for_each_part(cut, workers, interrupt, &|task, _, y| {
+    batch.with_workers(|own| {
+        let Some(mut indices) = indices else {
+            return for_each_part(cut, own.len(), interrupt, &|task, worker, y| {
+                let (x, rows) = place(task, y.len());
+                pool.forward(x, y, &mut [], rows, lock(&own[worker]).scratch.taps());
+            });
+        };
+        let indices = out_slice("indices", &mut indices, &batch.output)?;
+        let cuts = (cut, Cut::new(indices, sample, piece * row));
+        for_each_part(cuts, own.len(), interrupt, &|task, worker, (y, indices)| {
             let (x, rows) = place(task, y.len());
-            pool.forward(x, y, &mut [], rows);
-        });
-    };
-    let indices = out_slice("indices", &mut indices, &batch.output)?;
-    for_each_part(
-        (cut, Cut::new(indices, sample, piece * row)),
-        workers,
-        interrupt,
-        &|task, _, (y, indices)| {
-            let (x, rows) = place(task, y.len());
-            pool.forward_indices(x, y, indices, rows, &mut Notes::default());
-        },
-    )
+            pool.forward_indices(x, y, indices, rows, &mut lock(&own[worker]).notes);
+        })
+    })
 }
 
-/// What computes the gradient to some rows of a sample: `(sample, rows, gradient)`.
-type BandTask<'a, T> = &'a (dyn Fn(usize, Range<usize>, &mut [T]) + Sync);
+/// What computes the gradient to some rows of a sample: `(sample, rows, gradient, memory)`.
+type BandTask<'a, T> = &'a (dyn Fn(usize, Range<usize>, &mut [T], &mut Worker<T>) + Sync);
 
 /// Runs a task for all bands of all samples.
-fn for_bands<T: Element>(
+fn for_bands<T: Operand>(
     batch: &Batch,
     dx: &mut [T],
     interrupt: Interrupt<'_>,
@@ -136,9 +149,11 @@ fn for_bands<T: Element>(
     let row = sample / rows;
     let cut = Cut::new(dx, sample, piece * row);
     let pieces = cut.pieces();
-    for_each_part(cut, workers(batch.work()), interrupt, &|i, _, dx| {
-        let first = i % pieces * piece;
-        task(i / pieces, first..first + dx.len() / row, dx);
+    batch.with_workers(|own| {
+        for_each_part(cut, own.len(), interrupt, &|i, worker, dx| {
+            let first = i % pieces * piece;
+            task(i / pieces, first..first + dx.len() / row, dx, &mut lock(&own[worker]));
+        })
     })
 }
 
@@ -149,7 +164,7 @@ fn for_bands<T: Element>(
 ///
 /// # Errors
 /// Another shape, or an interrupt.
-pub fn max_pool_grad<T: Element>(
+pub fn max_pool_grad<T: Operand>(
     dy: &ArrayViewD<'_, T>,
     x: &ArrayViewD<'_, T>,
     options: &PoolOptions,
@@ -160,12 +175,11 @@ pub fn max_pool_grad<T: Element>(
     expect_shape("dy", &batch.output, dy.shape())?;
     let dx = out_slice("out", &mut dx, &batch.input)?;
     let (x, dy) = (in_order(x), in_order(dy));
-    let (x, dy) = (x.as_slice().unwrap_or_default(), dy.as_slice().unwrap_or_default());
     let (x_len, y_len) = (batch.geometry.input_len(), batch.geometry.output_len());
     let pool = MaxPool::new(batch.geometry.clone(), Kernels::of(Tier::current()?));
-    for_bands(&batch, dx, interrupt, &|sample, band, dx| {
+    for_bands(&batch, dx, interrupt, &|sample, band, dx, worker| {
         let (x, dy) = (&x[sample * x_len..][..x_len], &dy[sample * y_len..][..y_len]);
-        pool.backward_band(x, dy, dx, band, &mut Notes::default());
+        pool.backward_band(x, dy, dx, band, &mut worker.notes);
     })
 }
 
@@ -177,7 +191,7 @@ pub fn max_pool_grad<T: Element>(
 ///
 /// # Errors
 /// Another shape, or an interrupt.
-pub fn average_pool<T: Element>(
+pub fn average_pool<T: Operand>(
     x: &ArrayViewD<'_, T>,
     options: &PoolOptions,
     count_padding: bool,
@@ -187,7 +201,6 @@ pub fn average_pool<T: Element>(
     let batch = Batch::new(x.shape(), options)?;
     let y = out_slice("out", &mut y, &batch.output)?;
     let x = in_order(x);
-    let x = x.as_slice().unwrap_or_default();
     if y.is_empty() {
         return Ok(());
     }
@@ -197,10 +210,13 @@ pub fn average_pool<T: Element>(
     let pool = AveragePool::new(batch.geometry.clone(), count_padding, Kernels::of(Tier::current()?));
     let cut = Cut::new(y, sample, piece * row);
     let pieces = cut.pieces();
-    for_each_part(cut, workers(batch.work()), interrupt, &|task, _, y| {
-        let first = task % pieces * piece;
-        let rows = first..first + y.len() / row;
-        pool.forward(&x[task / pieces * x_len..][..x_len], y, rows);
+    batch.with_workers(|own: &[Mutex<Worker<T>>]| {
+        for_each_part(cut, own.len(), interrupt, &|task, worker, y| {
+            let first = task % pieces * piece;
+            let rows = first..first + y.len() / row;
+            let x = &x[task / pieces * x_len..][..x_len];
+            pool.forward(x, y, rows, lock(&own[worker]).scratch.taps());
+        })
     })
 }
 
@@ -211,7 +227,7 @@ pub fn average_pool<T: Element>(
 ///
 /// # Errors
 /// Another shape, or an interrupt.
-pub fn average_pool_grad<T: Element>(
+pub fn average_pool_grad<T: Operand>(
     dy: &ArrayViewD<'_, T>,
     options: &PoolOptions,
     count_padding: bool,
@@ -222,11 +238,10 @@ pub fn average_pool_grad<T: Element>(
     expect_shape("dy", &batch.output, dy.shape())?;
     let dx = out_slice("out", &mut dx, &batch.input)?;
     let dy = in_order(dy);
-    let dy = dy.as_slice().unwrap_or_default();
     let y_len = batch.geometry.output_len();
     let pool = AveragePool::new(batch.geometry.clone(), count_padding, Kernels::of(Tier::current()?));
-    for_bands(&batch, dx, interrupt, &|sample, band, dx| {
-        pool.backward_band(&dy[sample * y_len..][..y_len], dx, band);
+    for_bands(&batch, dx, interrupt, &|sample, band, dx, worker| {
+        pool.backward_band(&dy[sample * y_len..][..y_len], dx, band, worker.scratch.taps());
     })
 }
 
@@ -257,10 +272,10 @@ fn positions(shape: &[usize]) -> Result<(usize, usize, usize)> {
 ///
 /// # Errors
 /// There is nothing to pool.
-pub fn global_output_shape(input: &[usize], keepdims: bool) -> Result<Vec<usize>> {
+pub fn global_output_shape(input: &[usize], keepdims: bool) -> Result<Shape> {
     let (n, _, channels) = positions(input)?;
     let ones = if keepdims { input.len() - 2 } else { 0 };
-    Ok(join_shape(n, &vec![1; ones], channels))
+    Ok(join_shape(n, std::iter::repeat_n(1, ones), channels))
 }
 
 /// Channels of a task of a global pool: a few cache lines of every position.
@@ -273,7 +288,7 @@ const TASK_CHANNELS: usize = 64;
 ///
 /// # Errors
 /// Another shape, or an interrupt.
-pub fn global_pool<T: Element>(
+pub fn global_pool<T: Operand>(
     kind: Global,
     x: &ArrayViewD<'_, T>,
     keepdims: bool,
@@ -283,7 +298,6 @@ pub fn global_pool<T: Element>(
     let (_, positions, channels) = positions(x.shape())?;
     let y = out_slice("out", &mut y, &global_output_shape(x.shape(), keepdims)?)?;
     let x = in_order(x);
-    let x = x.as_slice().unwrap_or_default();
     let (tier, sample) = (Tier::current()?, positions * channels);
     let cut = Cut::new(y, channels, TASK_CHANNELS);
     let pieces = cut.pieces();
@@ -304,19 +318,18 @@ pub fn global_pool<T: Element>(
 ///
 /// # Errors
 /// Another shape, or an interrupt.
-pub fn global_pool_grad<T: Element>(
+pub fn global_pool_grad<T: Operand>(
     dy: &ArrayViewD<'_, T>,
     x: Option<&ArrayViewD<'_, T>>,
     keepdims: bool,
     mut dx: ArrayViewMutD<'_, T>,
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
-    let shape = dx.shape().to_vec();
-    let (_, positions, channels) = positions(&shape)?;
+    let (_, positions, channels) = positions(dx.shape())?;
+    let shape = tensor_shape(dx.shape())?;
     expect_shape("dy", &global_output_shape(&shape, keepdims)?, dy.shape())?;
     let dx = out_slice("out", &mut dx, &shape)?;
     let dy = in_order(dy);
-    let dy = dy.as_slice().unwrap_or_default();
     let (tier, sample, workers) = (Tier::current()?, positions * channels, workers(dx.len()));
     let Some(x) = x else {
         let piece = task_rows(positions, channels);
@@ -328,7 +341,6 @@ pub fn global_pool_grad<T: Element>(
     };
     expect_shape("x", &shape, x.shape())?;
     let x = in_order(x);
-    let x = x.as_slice().unwrap_or_default();
     let cut = Cut::new(dx, sample, sample);
     debug_assert_eq!(cut.count(), shape[0]);
     for_each_part(cut, workers, interrupt, &|task, _, dx| {

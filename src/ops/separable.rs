@@ -5,11 +5,10 @@
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::conv::{
-    Call, ConvBatch, ConvKind, ConvOptions, Direction, Finish, operand, sum_kernel, task_rows, workers,
-};
+use super::conv::{Call, ConvBatch, ConvKind, ConvOptions, Direction, Finish, sum_kernel};
+use super::schedule::{self, task_units, workers};
 use super::workspace::{self, Operand, Worker, Workspace, room};
-use super::{in_order, out_slice};
+use super::{operand, out_slice};
 use crate::activation::Activation;
 use crate::conv::Epilogue;
 use crate::error::{Error, Result};
@@ -91,10 +90,9 @@ pub fn separable<T: Operand>(
 ) -> Result<()> {
     let SeparableBatch { depthwise, pointwise } = batch;
     let (bias, activation) = finish.parts(pointwise.geometry.c_out)?;
-    let (x, first, second) = (in_order(x), in_order(kernels[0]), in_order(kernels[1]));
-    let x = operand("input", &x, &depthwise.x)?;
-    let first = operand("depthwise kernel", &first, &depthwise.kernel)?;
-    let second = operand("pointwise kernel", &second, &pointwise.kernel)?;
+    let x = operand("input", x, &depthwise.x)?;
+    let first = operand("depthwise kernel", kernels[0], &depthwise.kernel)?;
+    let second = operand("pointwise kernel", kernels[1], &pointwise.kernel)?;
     let y = out_slice("out", &mut y, &pointwise.y)?;
     if y.is_empty() {
         return Ok(());
@@ -102,7 +100,7 @@ pub fn separable<T: Operand>(
     let tier = Tier::current()?;
     let g = &depthwise.geometry;
     let [rows, columns] = [g.axes[0].output * g.axes[1].output, g.axes[2].output];
-    let piece = task_rows(rows, depthwise.samples, batch.macs());
+    let piece = task_units(rows, depthwise.samples, batch.macs());
     let outer = workspace::forward(g, Kernels::of(tier));
     // The second step on the rows of a task; a border mode, without a border, keeps them apart.
     let axis = |n: usize| Axis { input: n, output: n, ..Axis::UNIT };
@@ -111,10 +109,11 @@ pub fn separable<T: Operand>(
     let inner = workspace::forward(&inner, Kernels::of(tier));
     workspace::with(batch.threads(), |workspace| {
         let Workspace { packed: [packed, mixed], workers: own, .. } = workspace;
+        let threads = batch.threads().min(own.len());
         let packed = room(packed, outer.packed_len());
-        outer.pack(first, packed);
+        schedule::pack(&**outer, &first, packed, threads, interrupt)?;
         let mixed = room(mixed, inner.packed_len());
-        inner.pack(second, mixed);
+        schedule::pack(&**inner, &second, mixed, threads, interrupt)?;
         let (packed, mixed) = (&*packed, &*mixed);
         let relu = activation == Activation::Relu;
         let epilogue = Epilogue { bias: bias.as_deref(), relu };
@@ -122,10 +121,15 @@ pub fn separable<T: Operand>(
         let middle_row = columns * g.c_out;
         let cut = Cut::new(y, rows * y_row, piece * y_row);
         let pieces = cut.pieces();
-        let threads = batch.threads().min(own.len());
+        for worker in &own[..threads] {
+            let mut worker = lock(worker);
+            outer.reserve(&mut worker.scratch);
+            inner.reserve(&mut worker.scratch);
+            room(&mut worker.rows, piece * middle_row.max(y_row));
+        }
         for_each_part(cut, threads, interrupt, &|task, worker, to| {
             let worker = &mut *lock(&own[worker]);
-            let Worker { scratch, rows: buffer } = worker;
+            let Worker { scratch, rows: buffer, .. } = worker;
             let (from, count) = (task % pieces * piece, to.len() / y_row);
             let buffer = room(buffer, piece * middle_row.max(y_row));
             let x = &x[task / pieces * x_len..][..x_len];
@@ -153,10 +157,9 @@ pub fn separable_input_grad<T: Operand>(
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
     let SeparableBatch { depthwise, pointwise } = batch;
-    let (dy, first, second) = (in_order(dy), in_order(kernels[0]), in_order(kernels[1]));
-    let dy = operand("dy", &dy, &pointwise.y)?;
-    let first = operand("depthwise kernel", &first, &depthwise.kernel)?;
-    let second = operand("pointwise kernel", &second, &pointwise.kernel)?;
+    let dy = operand("dy", dy, &pointwise.y)?;
+    let first = operand("depthwise kernel", kernels[0], &depthwise.kernel)?;
+    let second = operand("pointwise kernel", kernels[1], &pointwise.kernel)?;
     let dx = out_slice("out", &mut dx, &depthwise.x)?;
     workspace::with(batch.threads(), |workspace| {
         let mut kept = std::mem::take(&mut workspace.middle);
@@ -170,8 +173,8 @@ pub fn separable_input_grad<T: Operand>(
             let call = Call::linear(batch, Direction::ToInput, from, kernel);
             call.run(to, slot, workspace, interrupt)
         };
-        let result = step(pointwise, middle, dy, second, 1, workspace)
-            .and_then(|()| step(depthwise, dx, middle, first, 0, workspace));
+        let result = step(pointwise, middle, &dy, &second, 1, workspace)
+            .and_then(|()| step(depthwise, dx, middle, &first, 0, workspace));
         workspace.middle = kept;
         result
     })
@@ -190,12 +193,10 @@ pub fn separable_kernel_grad<T: Operand>(
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
     let SeparableBatch { depthwise, pointwise } = batch;
-    let (x, dy) = (in_order(x), in_order(dy));
-    let (first, second) = (in_order(kernels[0]), in_order(kernels[1]));
-    let x = operand("input", &x, &depthwise.x)?;
-    let dy = operand("dy", &dy, &pointwise.y)?;
-    let first = operand("depthwise kernel", &first, &depthwise.kernel)?;
-    let second = operand("pointwise kernel", &second, &pointwise.kernel)?;
+    let x = operand("input", x, &depthwise.x)?;
+    let dy = operand("dy", dy, &pointwise.y)?;
+    let first = operand("depthwise kernel", kernels[0], &depthwise.kernel)?;
+    let second = operand("pointwise kernel", kernels[1], &pointwise.kernel)?;
     let d_first = out_slice("out", &mut d_first, &depthwise.kernel)?;
     let d_second = out_slice("out", &mut d_second, &pointwise.kernel)?;
     let samples = depthwise.samples;
@@ -203,11 +204,11 @@ pub fn separable_kernel_grad<T: Operand>(
         let mut kept = std::mem::take(&mut workspace.middle);
         let middle = room(&mut kept, batch.middle());
         let mut run = || {
-            Call::linear(depthwise, Direction::Forward, x, first).run(middle, 0, workspace, interrupt)?;
-            sum_kernel(&pointwise.geometry, (middle, dy), samples, d_second, workspace, interrupt)?;
+            Call::linear(depthwise, Direction::Forward, &x, &first).run(middle, 0, workspace, interrupt)?;
+            sum_kernel(&pointwise.geometry, (middle, &dy), samples, d_second, workspace, interrupt)?;
             // The gradient of the tensor in the middle takes its place.
-            Call::linear(pointwise, Direction::ToInput, dy, second).run(middle, 1, workspace, interrupt)?;
-            sum_kernel(&depthwise.geometry, (x, middle), samples, d_first, workspace, interrupt)
+            Call::linear(pointwise, Direction::ToInput, &dy, &second).run(middle, 1, workspace, interrupt)?;
+            sum_kernel(&depthwise.geometry, (&x, middle), samples, d_first, workspace, interrupt)
         };
         let result = run();
         workspace.middle = kept;

@@ -9,6 +9,7 @@ use crate::conv::{self, Accumulated, Correlated, Scratch};
 use crate::geometry::ConvGeometry;
 use crate::kernels::{Aligned, Element, Kernels};
 use crate::parallel::lock;
+use crate::pool::Notes;
 
 /// Workspaces that wait for their next call; as many calls may run at a time without allocating.
 const MOST_SHELVED: usize = 4;
@@ -23,11 +24,20 @@ pub(super) struct Worker<T> {
     pub scratch: Scratch<T>,
     /// Rows between two steps of a task.
     pub rows: Aligned<T>,
+    /// Memory of a max-pool.
+    pub notes: Notes<T>,
 }
 
 impl<T: Element> Default for Worker<T> {
     fn default() -> Self {
-        Self { scratch: Scratch::default(), rows: Aligned::default() }
+        Self { scratch: Scratch::default(), rows: Aligned::default(), notes: Notes::default() }
+    }
+}
+
+impl<T: Element> Worker<T> {
+    /// Elements of its buffers.
+    fn len(&self) -> usize {
+        self.scratch.len() + self.rows.len()
     }
 }
 
@@ -59,7 +69,7 @@ impl<T: Element> Workspace<T> {
 
     fn bytes(&self) -> usize {
         let shared = [&self.packed[0], &self.packed[1], &self.partials, &self.middle];
-        let own = self.workers.iter().map(|worker| lock(worker).rows.len());
+        let own = self.workers.iter().map(|worker| lock(worker).len());
         (shared.iter().map(|buffer| buffer.len()).sum::<usize>() + own.sum::<usize>()) * size_of::<T>()
     }
 }

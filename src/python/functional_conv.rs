@@ -298,5 +298,5 @@ pub(super) fn convolution_shape<'py>(
 ) -> PyResult<Bound<'py, PyTuple>> {
     let (kind, options) = (named_kind(kind)?, conv_options(options)?);
     let shape = conv::conv_output_shape(kind, &input_shape, filters, &kernel_size, &options);
-    PyTuple::new(py, shape.map_err(raise)?)
+    PyTuple::new(py, shape.map_err(raise)?.iter())
 }

@@ -9,9 +9,9 @@ use super::arrays::{readable, result, writable};
 use super::errors::{enter, raise};
 use crate::error::{Error, Result};
 use crate::geometry::{Padding, PaddingMode, PaddingRule, Window};
-use crate::kernels::Element;
 use crate::ops::pad::{self, PadOptions};
 use crate::ops::pool::{self, Global, PoolOptions};
+use crate::ops::{Operand, Shape, tensor_shape};
 use crate::parallel::Interrupt;
 
 /// What `padding` may be once Python has made it canonical.
@@ -64,11 +64,11 @@ macro_rules! typed {
 type Object<'a, 'py> = &'a Bound<'py, PyAny>;
 
 /// Runs an operation of some operands whose result has the shape that `shape` finds.
-fn apply<'py, T: Element + NumpyElement, const N: usize>(
+fn apply<'py, T: Operand + NumpyElement, const N: usize>(
     py: Python<'py>,
     operands: [(&str, Object<'_, 'py>); N],
     out: Option<Object<'_, 'py>>,
-    shape: impl FnOnce([&[usize]; N]) -> Result<Vec<usize>>,
+    shape: impl FnOnce([&[usize]; N]) -> Result<Shape>,
     run: impl FnOnce([ArrayViewD<'_, T>; N], ArrayViewMutD<'_, T>, Interrupt<'_>) -> Result<()> + Send,
 ) -> PyResult<Bound<'py, PyAny>> {
     let mut borrowed = Vec::with_capacity(N);
@@ -92,10 +92,10 @@ pub(super) fn pool_output_shape<'py>(
     input_shape: Vec<usize>,
     window: WindowArgument,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    PyTuple::new(py, pool::pool_output_shape(&input_shape, &options(window)?).map_err(raise)?)
+    PyTuple::new(py, pool::pool_output_shape(&input_shape, &options(window)?).map_err(raise)?.iter())
 }
 
-fn max_pool_typed<'py, T: Element + NumpyElement>(
+fn max_pool_typed<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     x: Object<'_, 'py>,
     options: &PoolOptions,
@@ -134,13 +134,13 @@ pub(super) fn max_pool<'py>(
     typed!(x, max_pool_typed(py, &x, &options, indices, out.as_ref()))
 }
 
-fn max_pool_grad_typed<'py, T: Element + NumpyElement>(
+fn max_pool_grad_typed<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     operands: [(&str, Object<'_, 'py>); 2],
     options: &PoolOptions,
     out: Option<Object<'_, 'py>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let shape = |[_, x]: [&[usize]; 2]| Ok(x.to_vec());
+    let shape = |[_, x]: [&[usize]; 2]| tensor_shape(x);
     apply::<T, 2>(py, operands, out, shape, |[dy, x], dx, interrupt| {
         pool::max_pool_grad(&dy, &x, options, dx, interrupt)
     })
@@ -160,7 +160,7 @@ pub(super) fn max_pool_grad<'py>(
     typed!(x, max_pool_grad_typed(py, [("dy", &dy), ("x", &x)], &options, out.as_ref()))
 }
 
-fn average_pool_typed<'py, T: Element + NumpyElement>(
+fn average_pool_typed<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     x: Object<'_, 'py>,
     (options, count): (&PoolOptions, bool),
@@ -186,7 +186,7 @@ pub(super) fn average_pool<'py>(
     typed!(x, average_pool_typed(py, &x, (&options, count_include_pad), out.as_ref()))
 }
 
-fn average_pool_grad_typed<'py, T: Element + NumpyElement>(
+fn average_pool_grad_typed<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     dy: Object<'_, 'py>,
     input_shape: &[usize],
@@ -195,7 +195,7 @@ fn average_pool_grad_typed<'py, T: Element + NumpyElement>(
 ) -> PyResult<Bound<'py, PyAny>> {
     // Found out before memory is taken for the result.
     pool::pool_output_shape(input_shape, options).map_err(raise)?;
-    let shape = |_: [&[usize]; 1]| Ok(input_shape.to_vec());
+    let shape = |_: [&[usize]; 1]| tensor_shape(input_shape);
     apply::<T, 1>(py, [("dy", dy)], out, shape, |[dy], dx, interrupt| {
         pool::average_pool_grad(&dy, options, count, dx, interrupt)
     })
@@ -216,7 +216,7 @@ pub(super) fn average_pool_grad<'py>(
     typed!(dy, average_pool_grad_typed(py, &dy, &input_shape, options, out.as_ref()))
 }
 
-fn global_pool_typed<'py, T: Element + NumpyElement>(
+fn global_pool_typed<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     kind: Global,
     x: Object<'_, 'py>,
@@ -248,12 +248,12 @@ pub(super) fn global_average_pool<'py>(
     typed!(x, global_pool_typed(py, Global::Average, &x, keepdims))
 }
 
-fn global_max_grad_typed<'py, T: Element + NumpyElement>(
+fn global_max_grad_typed<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     operands: [(&str, Object<'_, 'py>); 2],
     keepdims: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let shape = |[_, x]: [&[usize]; 2]| Ok(x.to_vec());
+    let shape = |[_, x]: [&[usize]; 2]| tensor_shape(x);
     apply::<T, 2>(py, operands, None, shape, |[dy, x], dx, interrupt| {
         pool::global_pool_grad(&dy, Some(&x), keepdims, dx, interrupt)
     })
@@ -270,7 +270,7 @@ pub(super) fn global_max_pool_grad<'py>(
     typed!(x, global_max_grad_typed(py, [("dy", &dy), ("x", &x)], keepdims))
 }
 
-fn global_average_grad_typed<'py, T: Element + NumpyElement>(
+fn global_average_grad_typed<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     dy: Object<'_, 'py>,
     input_shape: &[usize],
@@ -279,7 +279,7 @@ fn global_average_grad_typed<'py, T: Element + NumpyElement>(
     let shape = |[dy]: [&[usize]; 1]| {
         // Found out before memory is taken for the result.
         crate::ops::expect_shape("dy", &pool::global_output_shape(input_shape, keepdims)?, dy)?;
-        Ok(input_shape.to_vec())
+        tensor_shape(input_shape)
     };
     apply::<T, 1>(py, [("dy", dy)], None, shape, |[dy], dx, interrupt| {
         pool::global_pool_grad(&dy, None, keepdims, dx, interrupt)
@@ -304,10 +304,10 @@ pub(super) fn pad_output_shape<'py>(
     input_shape: Vec<usize>,
     padding: PadArgument,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    PyTuple::new(py, pad::pad_output_shape(&input_shape, &pad_options(padding)?).map_err(raise)?)
+    PyTuple::new(py, pad::pad_output_shape(&input_shape, &pad_options(padding)?).map_err(raise)?.iter())
 }
 
-fn pad_typed<'py, T: Element + NumpyElement>(
+fn pad_typed<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     x: Object<'_, 'py>,
     options: &PadOptions,

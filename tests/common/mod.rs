@@ -385,11 +385,8 @@ impl<T: Element> Runner<T> {
             for some in partition(if strips { row_len / c_out } else { rows }, &self.cuts) {
                 let unit = if strips { c_out } else { row_len };
                 let part = &dy[some.start * unit..some.end * unit];
-                let (rows, strip) = if strips {
-                    (0..1, some.start * c_out..some.end * c_out)
-                } else {
-                    (some, 0..row_len)
-                };
+                let (rows, strip) =
+                    if strips { (0..1, some.start * c_out..some.end * c_out) } else { (some, 0..row_len) };
                 let portion = Portion { samples: 1, rows, strip, kernel: kernel.clone() };
                 plan.run_part(x, part, &portion, dkernel, &mut self.scratch);
             }

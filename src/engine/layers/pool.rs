@@ -92,15 +92,15 @@ impl<T: Element> Step<T> for MaxStep<T> {
         true
     }
 
-    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], notes: &mut [u8], _: &mut Scratch<T>) {
+    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], notes: &mut [u8], scratch: &mut Scratch<T>) {
         let samples = x.chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.output_len));
         for (i, (x, y)) in samples.enumerate() {
             let own = if notes.is_empty() { 0..0 } else { i * self.output_len..(i + 1) * self.output_len };
-            self.pool.forward(x, y, &mut notes[own], 0..self.pool.rows());
+            self.pool.forward(x, y, &mut notes[own], 0..self.pool.rows(), scratch.taps());
         }
     }
 
-    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
+    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, scratch: &mut Scratch<T>) {
         let Backward { x, y, dy, dx: Some(dx), notes, .. } = tensors else { return };
         for (i, (dy, dx)) in
             dy.chunks_exact(self.output_len).zip(dx.chunks_exact_mut(self.input_len)).enumerate()
@@ -108,9 +108,10 @@ impl<T: Element> Step<T> for MaxStep<T> {
             let outputs = i * self.output_len..(i + 1) * self.output_len;
             let y = self.mask.then(|| &y[outputs.clone()]);
             if self.notes {
-                self.pool.backward(dy, &notes[outputs], y, dx);
+                self.pool.backward(dy, &notes[outputs], y, dx, scratch.taps());
             } else {
-                self.pool.backward_from(&x[i * self.input_len..(i + 1) * self.input_len], dy, y, dx);
+                let x = &x[i * self.input_len..(i + 1) * self.input_len];
+                self.pool.backward_from(x, dy, y, dx, scratch.taps());
             }
         }
     }
@@ -131,16 +132,16 @@ impl<T: Element> Step<T> for AverageStep<T> {
         self.output_len
     }
 
-    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], scratch: &mut Scratch<T>) {
         for (x, y) in x.chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.output_len)) {
-            self.pool.forward(x, y, 0..self.pool.rows());
+            self.pool.forward(x, y, 0..self.pool.rows(), scratch.taps());
         }
     }
 
-    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
+    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, scratch: &mut Scratch<T>) {
         let Backward { dy, dx: Some(dx), .. } = tensors else { return };
         for (dy, dx) in dy.chunks_exact(self.output_len).zip(dx.chunks_exact_mut(self.input_len)) {
-            self.pool.backward(dy, dx);
+            self.pool.backward(dy, dx, scratch.taps());
         }
     }
 }

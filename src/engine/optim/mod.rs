@@ -41,6 +41,9 @@ const ACCUMULATOR: &str = "gradient_accumulator";
 /// Slot of the average of the weights.
 pub(super) const AVERAGE: &str = "average";
 
+/// Slots that an optimizer has at most: its rule's and these two.
+pub(super) const MOST_SLOTS: usize = SLOTS + 2;
+
 /// Weights that one task updates: a part of one weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {

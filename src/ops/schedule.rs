@@ -1,0 +1,263 @@
+//! How the work of a convolution on a batch is cut into tasks: by shapes only, never by the number of threads.
+//!
+//! Forward and to the input, a task is some rows of a sample, or some columns where a sample is one row (a series). To
+//! the kernel, the positions of all samples are cut into chunks, summed into buffers of their own that are added up in
+//! their order; and the rows of the kernel into parts, which need no adding up. Large kernels have many parts and few
+//! chunks. Weights are packed by all threads before the first task.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use super::workspace::{Operand, Worker, room};
+use crate::activation::Activation;
+use crate::conv::{Accumulation, Correlation, Epilogue, Portion};
+use crate::error::Result;
+use crate::kernels::{Job, Tier};
+use crate::parallel::{self, Cut, Interrupt, Parts, for_each_part, lock};
+
+/// Multiply-adds below which no other thread is woken up: some 10 microseconds of one.
+const SERIAL_MACS: usize = 1 << 20;
+/// Multiply-adds of a task, if there are enough: some 10 to 80 microseconds.
+const TASK_MACS: [usize; 2] = [1 << 20, 8 << 20];
+/// Tasks that there should be at least, if there is enough work: several for each of a few threads.
+const TASKS: usize = 16;
+/// Positions of a chunk that pay for adding up its buffer, and the fewest for one of a few.
+const CHUNK_POSITIONS: [usize; 2] = [400, 64];
+/// Chunks that are made even if adding up their buffers shows: two for each of two threads.
+const FEW_CHUNKS: usize = 4;
+/// Bytes of all partial sums together, at least one chunk's.
+const PARTIAL_BYTES: usize = 64 << 20;
+/// Bytes of a kernel that make a part of their own, and rows of a part: with fewer, every part gathers what it reads
+/// for too little arithmetic.
+const PART_BYTES: usize = 64 << 10;
+const PART_ROWS: [usize; 2] = [64, 16];
+/// Elements of a task that packs, or adds up partial sums.
+const COPY_ELEMENTS: usize = 1 << 14;
+
+/// Threads for so much work.
+pub(super) fn workers(macs: usize) -> usize {
+    if macs < SERIAL_MACS { 1 } else { parallel::threads() }
+}
+
+/// Units (rows, strips) of a task, of `units` a sample that cost `macs` in all.
+pub(super) fn task_units(units: usize, samples: usize, macs: usize) -> usize {
+    let wanted = (macs / TASKS).clamp(TASK_MACS[0], TASK_MACS[1]);
+    let unit = (macs / (units * samples).max(1)).max(1);
+    let pieces = units.div_ceil(wanted.div_ceil(unit).clamp(1, units));
+    units.div_ceil(pieces)
+}
+
+/// Packs weights on so many threads.
+pub(super) fn pack<T: Operand>(
+    plan: &dyn Correlation<T>,
+    kernel: &[T],
+    packed: &mut [T],
+    workers: usize,
+    interrupt: Interrupt<'_>,
+) -> Result<()> {
+    let (len, grain) = (packed.len(), plan.pack_grain().max(1));
+    if len == 0 {
+        return Ok(());
+    }
+    let piece = (COPY_ELEMENTS / grain).max(1) * grain;
+    let workers = if len < 2 * piece { 1 } else { workers };
+    for_each_part(Cut::new(packed, len, piece), workers, interrupt, &|task, _, part| {
+        plan.pack_part(kernel, task * piece, part);
+    })
+}
+
+/// A map of tensors about to run on a batch.
+pub(super) struct Mapping<'a, T: Operand> {
+    pub plan: &'a dyn Correlation<T>,
+    pub packed: &'a [T],
+    pub from: &'a [T],
+    pub from_len: usize,
+    pub bias: Option<&'a [T]>,
+    pub activation: Activation,
+    pub macs: usize,
+    pub tier: Tier,
+}
+
+impl<T: Operand> Mapping<'_, T> {
+    /// Some elements of one result, from element `first` on: whole rows, or columns of a single row.
+    fn part(&self, from: &[T], to: &mut [T], first: usize, worker: &mut Worker<T>) {
+        let relu = self.activation == Activation::Relu;
+        let epilogue = Epilogue { bias: self.bias, relu };
+        let Worker { scratch, rows: buffer, .. } = worker;
+        let row_len = self.plan.row_len();
+        let mut run = |to: &mut [T], first: usize| {
+            if self.plan.rows() == 1 {
+                self.plan.run_strip(from, self.packed, to, first..first + to.len(), epilogue, scratch);
+            } else {
+                let rows = first / row_len..(first + to.len()) / row_len;
+                self.plan.run(from, self.packed, to, rows, epilogue, scratch);
+            }
+        };
+        if relu || self.activation == Activation::Linear {
+            return run(to, first);
+        }
+        // Row by row, so that the sums stay in the cache.
+        let piece = if self.plan.rows() == 1 { self.plan.strip() } else { row_len };
+        for (to, first) in to.chunks_mut(piece).zip((first..).step_by(piece)) {
+            let sums = room(buffer, to.len());
+            run(sums, first);
+            self.activation.forward(self.tier, sums, to);
+        }
+    }
+
+    /// Makes room for all workers beforehand: which of them draws which task is a matter of chance.
+    fn reserve(&self, workers: &[Mutex<Worker<T>>]) {
+        let whole = matches!(self.activation, Activation::Relu | Activation::Linear);
+        let unit = if self.plan.rows() == 1 { self.plan.strip() } else { self.plan.row_len() };
+        for worker in workers {
+            let mut worker = lock(worker);
+            self.plan.reserve(&mut worker.scratch);
+            room(&mut worker.rows, if whole { 0 } else { unit.min(self.plan.row_len()) });
+        }
+    }
+
+    /// All of it.
+    pub(super) fn run(
+        &self,
+        to: &mut [T],
+        workers: &[Mutex<Worker<T>>],
+        interrupt: Interrupt<'_>,
+    ) -> Result<()> {
+        let sample = self.plan.rows() * self.plan.row_len();
+        let unit = if self.plan.rows() == 1 { self.plan.strip() } else { self.plan.row_len() };
+        let piece = unit * task_units(sample.div_ceil(unit), to.len() / sample, self.macs);
+        let cut = Cut::new(to, sample, piece);
+        let pieces = cut.pieces();
+        self.reserve(workers);
+        for_each_part(cut, workers.len(), interrupt, &|task, worker, to| {
+            let from = &self.from[task / pieces * self.from_len..][..self.from_len];
+            self.part(from, to, task % pieces * piece, &mut lock(&workers[worker]));
+        })
+    }
+}
+
+/// A kernel gradient about to run on a batch.
+pub(super) struct Summing<'a, T: Operand> {
+    pub plan: &'a dyn Accumulation<T>,
+    pub x: &'a [T],
+    pub dy: &'a [T],
+    pub x_len: usize,
+    pub samples: usize,
+    /// Channels of the output.
+    pub channels: usize,
+    pub macs: usize,
+    pub tier: Tier,
+}
+
+impl<T: Operand> Summing<'_, T> {
+    /// Elements of a unit of the output, and units of a sample.
+    fn units(&self) -> (usize, usize) {
+        let row_len = self.plan.row_len();
+        let unit = if self.plan.rows() == 1 { self.plan.strip() } else { row_len };
+        (unit, (self.plan.rows() * row_len).div_ceil(unit))
+    }
+
+    /// In how many chunks the units of all samples and in how many parts the rows of the kernel are cut: a matter of
+    /// the shapes only.
+    fn cuts(&self, kernel_len: usize) -> [usize; 2] {
+        let rows = self.plan.kernel_rows();
+        let bytes = kernel_len * size_of::<T>();
+        let parts = (bytes / PART_BYTES).min(rows / PART_ROWS[0]).clamp(1, TASKS);
+        let [paying, fewest] = CHUNK_POSITIONS;
+        let positions = self.plan.rows() * self.plan.row_len() / self.channels * self.samples;
+        let wanted = (positions / paying).max((positions / fewest).min(FEW_CHUNKS));
+        let fit = PARTIAL_BYTES / bytes.max(1);
+        let chunks = wanted.min(fit).min(TASKS.div_ceil(parts)).min(self.samples * self.units().1).max(1);
+        let tasks = (self.macs / TASK_MACS[0]).clamp(1, TASKS);
+        [chunks, parts.max(tasks.div_ceil(chunks).min(rows / PART_ROWS[1]))]
+    }
+
+    /// Elements of the buffers that are added up.
+    pub(super) fn partials_len(&self, kernel_len: usize) -> usize {
+        let [chunks, _] = self.cuts(kernel_len);
+        if chunks == 1 { 0 } else { chunks * kernel_len }
+    }
+
+    /// Adds the units `units` of all samples, counted through, to some rows of the kernel.
+    fn chunk(&self, units: Range<usize>, kernel: &Range<usize>, sum: &mut [T], worker: &mut Worker<T>) {
+        let (unit, per_sample) = self.units();
+        let sample_len = self.plan.rows() * self.plan.row_len();
+        let mut at = units.start;
+        while at < units.end {
+            let (sample, first) = (at / per_sample, at % per_sample);
+            let whole = if first == 0 { (units.end - at) / per_sample } else { 0 };
+            let end = if whole > 0 { per_sample } else { per_sample.min(first + units.end - at) };
+            let elements = first * unit..(end * unit).min(sample_len);
+            let series = self.plan.rows() == 1;
+            let portion = Portion {
+                samples: whole.max(1),
+                rows: if series { 0..1 } else { first..end },
+                strip: if series { elements.clone() } else { 0..self.plan.row_len() },
+                kernel: kernel.clone(),
+            };
+            let x = &self.x[sample * self.x_len..][..portion.samples * self.x_len];
+            let start = sample * sample_len + elements.start;
+            let dy = &self.dy[start..start + portion.samples.max(1) * elements.len()];
+            self.plan.run_part(x, dy, &portion, sum, &mut worker.scratch);
+            at += if whole > 0 { whole * per_sample } else { end - first };
+        }
+    }
+
+    pub(super) fn run(
+        &self,
+        dkernel: &mut [T],
+        (partials, workers): (&mut [T], &[Mutex<Worker<T>>]),
+        interrupt: Interrupt<'_>,
+    ) -> Result<()> {
+        let len = dkernel.len();
+        let units = self.samples * self.units().1;
+        let [chunks, parts] = self.cuts(len);
+        let rows = self.plan.kernel_rows();
+        let (part_rows, row_len) = (rows.div_ceil(parts), len / rows);
+        let sums = if chunks == 1 { &mut *dkernel } else { &mut *partials };
+        let cut = Cut::new(sums, len, part_rows * row_len);
+        let parts = cut.pieces();
+        for worker in workers {
+            self.plan.reserve(&mut lock(worker).scratch);
+        }
+        for_each_part(cut, workers.len(), interrupt, &|task, worker, sum| {
+            sum.fill(T::ZERO);
+            let (chunk, part) = (task / parts, task % parts);
+            let kernel = part * part_rows..part * part_rows + sum.len() / row_len;
+            let units = chunk * units / chunks..(chunk + 1) * units / chunks;
+            self.chunk(units, &kernel, sum, &mut lock(&workers[worker]));
+        })?;
+        if chunks == 1 {
+            return Ok(());
+        }
+        let partials = &*partials;
+        let reduce = Cut::new(dkernel, len, COPY_ELEMENTS);
+        let workers = workers.len().min(reduce.count());
+        for_each_part(reduce, workers, interrupt, &|task, _, to| {
+            for (i, part) in partials.chunks_exact(len).enumerate() {
+                let from = &part[task * COPY_ELEMENTS..][..to.len()];
+                if i == 0 {
+                    to.copy_from_slice(from);
+                } else {
+                    self.tier.vectorize(Add { from, to });
+                }
+            }
+        })
+    }
+}
+
+/// `to += from`
+struct Add<'a, T> {
+    from: &'a [T],
+    to: &'a mut [T],
+}
+
+impl<T: Operand> Job for Add<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for (to, from) in self.to.iter_mut().zip(self.from) {
+            *to += *from;
+        }
+    }
+}

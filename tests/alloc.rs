@@ -1,0 +1,191 @@
+//! Functional calls on contiguous operands allocate nothing after the first call of their kind, at any number of
+//! threads; and what a first call keeps is what the docstrings say.
+//!
+//! Every allocation of the process is counted, so this binary has one test. Views, shapes and geometries are made
+//! before: they are the caller's.
+
+#![allow(
+    unsafe_code,
+    reason = "an allocator is unsafe to implement; this one hands everything to the system's"
+)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use common::{ConvCase, uniform};
+use gridnn::geometry::{Padding, PaddingMode, Window};
+use gridnn::ops::Operand;
+use gridnn::ops::conv::{self, ConvBatch, ConvKind, ConvOptions, Finish};
+use gridnn::ops::pool::{self, Global, PoolOptions};
+use gridnn::parallel::{for_each, set_threads, threads};
+use ndarray::ArrayD;
+
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is the system allocator's.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: as the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: as the caller's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: as the caller's.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as the caller's.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const CALLS: usize = 10;
+
+fn array<T: Operand>(shape: &[usize], seed: u64) -> ArrayD<T> {
+    ArrayD::from_shape_vec(shape, uniform(shape.iter().product(), seed)).unwrap()
+}
+
+/// The cases; large enough that all threads take part, in every rank and with every algorithm.
+fn cases() -> Vec<(&'static str, ConvKind, ConvCase)> {
+    let case = ConvCase::new;
+    let plain = ConvKind::Plain;
+    vec![
+        ("series", plain, case(&[4000], 3, 16, 24).same()),
+        ("causal series, stride", plain, case(&[4000], 5, 8, 16).causal().stride(&[2])),
+        ("reflected series", plain, case(&[4000], 3, 16, 16).same().mode(PaddingMode::Reflect)),
+        ("image", plain, case(&[40, 40], 3, 16, 32).same()),
+        ("first layer", plain, case(&[64, 64], 5, 3, 16).same()),
+        ("stride and dilation", plain, case(&[40, 41], 3, 16, 32).stride(&[2, 1]).dilation(&[1, 2]).same()),
+        ("large kernel", plain, case(&[7, 7], 3, 128, 128).same()),
+        ("pointwise", plain, case(&[32, 32], 1, 64, 32)),
+        ("wrapped image", plain, case(&[32, 32], 3, 16, 16).same().mode(PaddingMode::Wrap)),
+        ("groups", plain, case(&[32, 32], 3, 64, 64).same().groups(16)),
+        ("two groups", plain, case(&[32, 32], 3, 64, 64).same().groups(2)),
+        ("depthwise", ConvKind::Depthwise, case(&[64, 64], 3, 64, 64).same().groups(64)),
+        ("transposed", ConvKind::Transposed, case(&[24, 24], 3, 16, 24).stride(&[2, 2]).same()),
+        ("volume", plain, case(&[10, 16, 16], 3, 8, 16).same()),
+        ("transposed volume", ConvKind::Transposed, case(&[8, 8, 8], 3, 8, 8).stride(&[2, 2, 2]).same()),
+    ]
+}
+
+fn check_conv<T: Operand>(name: &str, kind: ConvKind, case: &ConvCase) {
+    let options = ConvOptions {
+        strides: case.stride.clone(),
+        padding: case.padding.clone(),
+        padding_mode: case.mode,
+        dilation_rate: case.dilation.clone(),
+        groups: if kind == ConvKind::Depthwise { 1 } else { case.groups },
+        output_padding: None,
+    };
+    let channels = [case.group_in, case.group_out].map(|c| c * case.groups);
+    let tail = match kind {
+        ConvKind::Plain => [case.group_in, channels[1]],
+        ConvKind::Depthwise => [channels[0], case.group_out],
+        ConvKind::Transposed => [channels[1] / case.groups, channels[0]],
+    };
+    let shape: Vec<usize> = [2].iter().chain(&case.input).chain(&channels[..1]).copied().collect();
+    let kernel_shape: Vec<usize> = case.kernel.iter().chain(&tail).copied().collect();
+    let batch = ConvBatch::new(kind, &shape, &kernel_shape, &options).unwrap();
+    let (x, kernel, dy) = (array::<T>(&batch.x, 1), array::<T>(&batch.kernel, 2), array::<T>(&batch.y, 3));
+    let bias = array::<T>(&[batch.y[batch.y.len() - 1]], 4);
+    let (mut y, mut dx, mut dk) = (dy.clone(), x.clone(), kernel.clone());
+    let (x, kernel, dy, bias) = (x.view(), kernel.view(), dy.view(), bias.view());
+    let never = || false;
+    for activation in ["linear", "relu", "tanh", "softmax"] {
+        let finish = Finish { bias: Some(&bias), activation };
+        calls(&format!("{name} {activation}"), &mut y, |y| {
+            conv::conv(&batch, &x, &kernel, finish, y, &never).unwrap();
+        });
+    }
+    calls(&format!("{name}, to the input"), &mut dx, |dx| {
+        conv::conv_input_grad(&batch, &dy, &kernel, dx, &never).unwrap();
+    });
+    calls(&format!("{name}, to the kernel"), &mut dk, |dk| {
+        conv::conv_kernel_grad(&batch, &x, &dy, dk, &never).unwrap();
+    });
+}
+
+/// Calls with a view of the result, made beforehand, and counts the allocations of all calls but the first.
+fn calls<T: Operand>(
+    what: &str,
+    result: &mut ArrayD<T>,
+    mut call: impl FnMut(ndarray::ArrayViewMutD<'_, T>),
+) {
+    call(result.view_mut());
+    let mut allocated = 0;
+    for _ in 0..CALLS {
+        let view = result.view_mut();
+        let before = COUNT.load(Ordering::SeqCst);
+        call(view);
+        allocated += COUNT.load(Ordering::SeqCst) - before;
+    }
+    assert_eq!(allocated, 0, "{what}, {} threads: allocations in {CALLS} calls", threads());
+}
+
+fn check_pools<T: Operand>(name: &str, sizes: &[usize], channels: usize, ceil_mode: bool) {
+    let all = |n: usize| vec![n; sizes.len()];
+    let padding = Padding::Explicit(vec![(1, 0); sizes.len()]);
+    let window = Window { kernel: all(3), stride: all(2), dilation: all(1), padding };
+    let options = PoolOptions { window, ceil_mode };
+    let shape: Vec<usize> = [2].iter().chain(sizes).chain(&[channels]).copied().collect();
+    let (x, mut dx) = (array::<T>(&shape, 1), array::<T>(&shape, 2));
+    let mut y = array::<T>(&pool::pool_output_shape(&shape, &options).unwrap(), 3);
+    let dy = y.clone();
+    let (x, dy) = (x.view(), dy.view());
+    let never = || false;
+    calls(&format!("{name}: max"), &mut y, |y| pool::max_pool(&x, &options, y, None, &never).unwrap());
+    calls(&format!("{name}: max, gradient"), &mut dx, |dx| {
+        pool::max_pool_grad(&dy, &x, &options, dx, &never).unwrap();
+    });
+    calls(&format!("{name}: mean"), &mut y, |y| pool::average_pool(&x, &options, true, y, &never).unwrap());
+    calls(&format!("{name}: mean, gradient"), &mut dx, |dx| {
+        pool::average_pool_grad(&dy, &options, false, dx, &never).unwrap();
+    });
+    let mut whole = array::<T>(&pool::global_output_shape(&shape, false).unwrap(), 5);
+    let d_whole = whole.clone();
+    let d_whole = d_whole.view();
+    for kind in [Global::Max, Global::Average] {
+        calls(&format!("{name}: global {kind:?}"), &mut whole, |y| {
+            pool::global_pool(kind, &x, false, y, &never).unwrap();
+        });
+        let operand = (kind == Global::Max).then_some(&x);
+        calls(&format!("{name}: global {kind:?}, gradient"), &mut dx, |dx| {
+            pool::global_pool_grad(&d_whole, operand, false, dx, &never).unwrap();
+        });
+    }
+}
+
+#[test]
+fn the_second_call_allocates_nothing() {
+    for count in [1, 2] {
+        set_threads(count).unwrap();
+        // A thread allocates while it starts; give it time to do so.
+        for_each(count, count, &|| false, &|_, _| ()).unwrap();
+        sleep(Duration::from_millis(200));
+        for (name, kind, case) in cases() {
+            check_conv::<f32>(name, kind, &case);
+        }
+        check_conv::<f64>("float64", ConvKind::Plain, &ConvCase::new(&[32, 32], 3, 8, 16).same());
+        check_pools::<f32>("series", &[9000], 8, false);
+        check_pools::<f32>("image", &[50, 60], 16, true);
+        check_pools::<f64>("volume", &[10, 20, 20], 5, false);
+    }
+}
