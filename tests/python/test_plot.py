@@ -252,10 +252,14 @@ def test_conv_matrix_by_value_and_by_weight():
     ax = gn.plot.conv_matrix(matrix)
     assert words(ax) == ["1", "2", "1", "2"]
     assert ax.images[0].get_clim() == (-2, 2)
-    which = np.where(matrix == 0, -1, matrix - 1)
-    shown = gn.plot.conv_matrix(matrix, which, values=False)
-    assert shown.images[0].get_array().mask.tolist() == (which < 0).tolist()
+    layer = gn.Sequential([gn.Input((6, 1)), layers.Conv1D(1, 3)]).layers[0]
+    found = gn.inspect.as_matrix(layer)
+    shown = gn.plot.conv_matrix(found, by="weight", values=False)
+    assert shown.images[0].get_array().mask.tolist() == (found.weight_at() < 0).tolist()
     assert not shown.texts
+    np.testing.assert_array_equal(data(gn.plot.conv_matrix(found)), found.matrix)
+    with pytest.raises(ValueError, match="as_matrix"):
+        gn.plot.conv_matrix(matrix, by="weight")
     sparse = pytest.importorskip("scipy.sparse")
     np.testing.assert_array_equal(data(gn.plot.conv_matrix(sparse.csr_array(matrix))), matrix)
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gridnn import _validation
 from gridnn.plot import _style
 from gridnn.plot._images import picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gridnn.inspect import ReceptiveField
+    from gridnn.inspect import LayerMatrix, ReceptiveField
     from gridnn.sequential import Sequential
 
 __all__ = ["conv_matrix", "effective_receptive_field", "feature_hierarchy", "receptive_field"]
@@ -157,22 +158,34 @@ def effective_receptive_field(
 
 
 def conv_matrix(
-    matrix: ArrayLike, which: ArrayLike | None = None, *, values: bool | None = None, ax: Axes | None = None
+    matrix: LayerMatrix | ArrayLike,
+    *,
+    by: str = "value",
+    values: bool | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """The matrix of a convolution: outputs in rows, inputs in columns, white where nothing is connected.
 
     Args:
-        matrix: ``(outputs, inputs)``, dense or sparse, as `gridnn.inspect.as_matrix` gives it.
-        which: the number of the kernel weight at each place, below 0 where there is none; equal weights then
-            have equal colours, which shows the sharing. None colours by value: red above zero, blue below.
+        matrix: what `gridnn.inspect.as_matrix` returned, or any array with two axes.
+        by: "value" colours numbers above zero red and below blue; "weight" gives every element of the kernel
+            a colour of its own, which shows where the same weight stands again.
         values: whether to write the entries into the cells; None does where there are at most 300 of them.
         ax: axes to draw on; None makes a figure.
 
     Raises:
-        ValueError: not a matrix.
+        ValueError: not a matrix, or colours by weight where it is not known which weights there are.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((6, 1)), layers.Conv1D(1, 3)])
+        >>> ax = gn.plot.conv_matrix(gn.inspect.as_matrix(model.layers[0]), by="weight")
     """
-    array = _dense(matrix)
+    by = _validation.choice(by, "by", ("value", "weight"))
+    which = matrix.weight_at() if by == "weight" and hasattr(matrix, "weight_at") else None
+    if by == "weight" and which is None:
+        raise ValueError('by="weight" needs what gridnn.inspect.as_matrix returned.')
+    array = _dense(getattr(matrix, "matrix", matrix))
     if array.ndim != 2:
         raise ValueError(f"`matrix` must have two axes. Received shape {array.shape}.")
     rows, columns = array.shape
@@ -181,9 +194,9 @@ def conv_matrix(
         highest = float(np.abs(array).max()) or 1.0
         ax.imshow(array, cmap=_style.DIVERGING, vmin=-highest, vmax=highest, interpolation="nearest")
     else:
-        numbers = _dense(which)
-        shown = np.ma.masked_less(numbers, 0)
-        ax.imshow(shown, cmap=_style.SEQUENTIAL, vmin=0, vmax=max(1, numbers.max()), interpolation="nearest")
+        # A little below zero, so that the first weight is not the darkest colour there is.
+        shown, highest = np.ma.masked_less(which, 0), max(1, int(which.max()))
+        ax.imshow(shown, cmap=_style.SEQUENTIAL, vmin=-0.2 * highest, vmax=highest, interpolation="nearest")
     if array.size <= 300 if values is None else values:
         for row, column in np.argwhere(array):
             text = ax.text(column, row, f"{array[row, column]:.2g}", ha="center", va="center", fontsize=7)
