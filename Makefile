@@ -26,9 +26,10 @@ RUST_SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
 # Stamps live in the environment, so that deleting it starts afresh; so does deleting the compiled module.
 TOOLS := $(VENV)/.tools
 EXTENSION := $(VENV)/.extension
+DOCS_TOOLS := $(VENV)/.docs
 MISSING := $(if $(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd),,missing)
 
-.PHONY: demo test test-full dev lint test-rust test-python wheel import-time bench record asan help rust python rust-lints missing
+.PHONY: demo test test-full dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
 demo: dev ## set up everything and train a small network on scans of digits
 	@$(PY) -m gridnn demo
@@ -77,6 +78,11 @@ wheel: dev ## build the wheel into dist/ and check its size and contents
 import-time: dev ## how long `import gridnn` takes above `import numpy`
 	@$(PY) tools/import_time.py
 
+# A fresh environment (-E) executes every chapter again: a figure is what this version of the library draws.
+docs: dev $(DOCS_TOOLS) ## build the site into docs/_build/html, executing every chapter of the lab
+	$(PY) -m sphinx -E -W --keep-going -q -j 2 -b html docs docs/_build/html
+	$(PY) tools/check_docs.py docs/_build/html
+
 bench: dev ## kernels, whole steps and functional calls; other libraries through GRIDNN_PEERS_PYTHON=/their/python
 	cargo bench --bench kernels
 	$(PY) -m gridnn bench
@@ -124,6 +130,10 @@ $(TOOLS): | rust python
 
 $(EXTENSION): $(RUST_SOURCES) pyproject.toml $(TOOLS) $(MISSING) | rust
 	$(PY) -m maturin develop --release --extras test,dev
+	@touch $@
+
+$(DOCS_TOOLS): pyproject.toml $(EXTENSION)
+	$(PY) -m maturin develop --release --extras docs
 	@touch $@
 
 missing:

@@ -181,9 +181,8 @@ class LambdaCallback(Callback):
     """A callback made of functions.
 
     Args:
-        **hooks: function per method of `Callback`, called with the method's arguments: ``on_epoch_end=lambda
-        epoch, logs:
-            ...``.
+        **hooks: a function per method of `Callback`, called with the method's arguments, for instance
+            ``on_epoch_end=lambda epoch, logs: ...``.
 
     Raises:
         TypeError: there is no method of that name, or the value cannot be called.
