@@ -101,7 +101,7 @@ class Compilation:
         for metric in self.metrics:
             if isinstance(metric, metrics.AutomaticAccuracy):
                 metric = metric.resolve(one_channel=one_channel, targets=loss.targets)
-            if metric.targets != loss.targets:
+            if metric.targets not in (loss.targets, "any"):
                 raise ValueError(
                     f"metric '{metric.name}' ({type(metric).__name__}) compares outputs with "
                     f"{metric.targets}, but loss {type(loss).__name__} takes {loss.targets}; choose a "

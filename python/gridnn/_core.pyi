@@ -192,9 +192,9 @@ class Network:
         """Sets optimizer, loss and metrics; resets the optimizer state.
 
         Args:
-            description: JSON ``{"optimizer": {"class_name", "config"} | null, "loss": {"class_name",
-                "config"}, "metrics": [{"class_name", "config"}, ...]}``; every choice that depends on the
-                data (``from_logits``, which accuracy) is resolved.
+            description: JSON ``{"optimizer": {"class_name", "config", ...} | null, "loss": {"class_name",
+                "config"}, "reduction": str, "metrics": [{"class_name", "config"}, ...]}``; every choice that
+                depends on the data (``from_logits``, which accuracy) is resolved.
         """
 
     def train_step(
@@ -205,14 +205,14 @@ class Network:
         indices: NDArray[np.int64] | None,
         learning_rate: float,
         seed: int,
-    ) -> tuple[float, float, list[tuple[float, float]]]:
+    ) -> tuple[float, float, list[list[float]]]:
         """One optimizer step on rows `indices` of `x` and `y` (None: all rows).
 
         Integer `y` are class labels for sparse losses. Random numbers come from (seed, `iterations`, sample,
         position).
 
         Returns:
-            ``(sum of the loss, its count, [(sum, count) per metric])`` over the batch.
+            ``(sum of the loss, its count, [what each metric counts])`` over the batch.
 
         Raises:
             NonFiniteError: loss or a gradient is NaN or infinite; the first layer concerned is named; nothing
@@ -226,7 +226,7 @@ class Network:
         y: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
         indices: NDArray[np.int64] | None,
-    ) -> tuple[float, float, list[tuple[float, float]]]:
+    ) -> tuple[float, float, list[list[float]]]:
         """Loss and metrics in inference mode; returns the same as `train_step`."""
 
     def finalize(self) -> None:

@@ -125,7 +125,7 @@ class StepResult(NamedTuple):
 
     loss_sum: float
     loss_count: float
-    metrics: list[tuple[float, float]]
+    metrics: list[list[float]]
 
 
 class Network:
@@ -224,12 +224,17 @@ class Network:
         self,
         optimizer: Mapping[str, Any] | None,
         loss: Mapping[str, Any],
+        reduction: str,
         metrics: Sequence[Mapping[str, Any]],
     ) -> None:
         """Sets optimizer, loss and metrics (engine descriptions); the optimizer starts afresh."""
-        self._engine.compile(
-            json.dumps({"optimizer": optimizer, "loss": loss, "metrics": list(metrics)}, allow_nan=False)
-        )
+        description = {
+            "optimizer": optimizer,
+            "loss": loss,
+            "reduction": reduction,
+            "metrics": list(metrics),
+        }
+        self._engine.compile(json.dumps(description, allow_nan=False))
 
     def train_step(
         self,

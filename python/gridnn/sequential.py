@@ -378,6 +378,7 @@ class Sequential(LayerStack):
                 self._built_network().compile(
                     compilation.optimizer.engine_description(),
                     objective.loss.engine_description(),
+                    objective.loss.reduction,
                     [metric.engine_description() for metric in objective.metrics],
                 )
                 compilation.objective = objective

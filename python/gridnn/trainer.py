@@ -31,31 +31,38 @@ Callbacks = Callback | Iterable[Callback] | None
 
 
 class RunningMeans:
-    """Means over the batches so far: of the loss weighted by samples, of metrics by their own counts.
+    """Results over the batches so far: the mean loss, weighted by samples, and what metrics have counted.
 
     Args:
         objective: the loss and the metrics.
     """
 
     def __init__(self, objective: Objective) -> None:
-        self._names = objective.names
+        self._objective = objective
         self._loss_is_sum = objective.loss.reduction == "sum"
-        self._sums = [0.0] * len(self._names)
-        self._counts = [0.0] * len(self._names)
+        self._loss = 0.0
+        self._samples = 0
+        self._counts: list[list[float]] = []
 
     def add(self, result: StepResult, samples: int) -> None:
         """Adds one batch."""
         loss = result.loss_sum
         if not self._loss_is_sum:
             loss = loss / result.loss_count if result.loss_count else 0.0
-        for i, (total, count) in enumerate([(loss * samples, float(samples)), *result.metrics]):
-            self._sums[i] += total
-            self._counts[i] += count
+        self._loss += loss * samples
+        self._samples += samples
+        if not self._counts:
+            self._counts = result.metrics
+            return
+        for own, more in zip(self._counts, result.metrics, strict=True):
+            own[:] = [a + b for a, b in zip(own, more, strict=True)]
 
     def logs(self) -> Logs:
-        """Name -> mean."""
-        values = zip(self._names, self._sums, self._counts, strict=True)
-        return {name: total / count if count else 0.0 for name, total, count in values}
+        """Name -> value."""
+        logs = {"loss": self._loss / self._samples if self._samples else 0.0}
+        for metric, counts in zip(self._objective.metrics, self._counts, strict=True):
+            logs[metric.name] = metric.result(counts)
+        return logs
 
 
 class Trainer:

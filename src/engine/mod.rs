@@ -6,6 +6,7 @@
 pub mod init;
 pub mod layers;
 mod loss;
+mod metric;
 mod optim;
 mod plan;
 mod run;
@@ -22,7 +23,7 @@ pub use plan::Purpose;
 use plan::{Placed, Schedule, Steps, Work};
 use run::{AllFinite, Batch, Goal, Memory, State, StepProgram};
 use source::Source;
-use spec::{CompileSpec, LayerSpec, ModelSpec, Size};
+use spec::{CompileSpec, LayerSpec, Metric, ModelSpec, Size};
 pub use structure::{Structure, Weight};
 
 use crate::error::{Error, Result};
@@ -39,15 +40,15 @@ pub(crate) fn shape_text(sizes: &[Size]) -> String {
     format!("({})", std::iter::once("batch".to_string()).chain(sizes).collect::<Vec<_>>().join(", "))
 }
 
-/// Sums over a batch: loss and its count, `(sum, count)` per metric.
+/// Sums over a batch: loss and its count, and what the metrics count.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     /// Sum of the loss elements, weighted.
     pub loss: f64,
     /// Their number.
     pub count: f64,
-    /// The metrics.
-    pub metrics: Vec<(f64, f64)>,
+    /// What every metric has counted.
+    pub metrics: Vec<Vec<f64>>,
 }
 
 /// The data of a step, borrowed from the caller.
@@ -432,10 +433,18 @@ impl<T: Element> Network<T> {
         let Some((channels, positions)) = output.split_last() else {
             return Err(Error::shape("model", "an output with at least one axis", "none"));
         };
-        compiled.spec.loss.check(&data.y, output)?;
-        let rows = (0..batch).map(|i| data.indices.map_or(i, |indices| indices[i] as usize));
-        let count = compiled.spec.loss.count(&data.y, rows, positions.iter().product(), *channels)?;
-        let per_sample = run::scores_len(&compiled.spec);
+        let CompileSpec { loss, metrics, .. } = &compiled.spec;
+        loss.check(&data.y, output)?;
+        let overlap = loss.overlap(output)?;
+        let rows = || (0..batch).map(|i| data.indices.map_or(i, |indices| indices[i] as usize));
+        let count = match &overlap {
+            Some(overlap) => overlap.count(batch),
+            None => loss.count(&data.y, rows(), positions.iter().product(), *channels)?,
+        };
+        let wants_signs = loss.wants_signs() || metrics.iter().any(Metric::wants_signs);
+        let signs = wants_signs && data.y.binary(rows());
+        let per_sample = loss::scores_len(metrics, *channels, overlap.as_ref());
+        let widths: Vec<usize> = metrics.iter().map(|metric| metric.width(*channels)).collect();
         if self.memory.scores.len() < per_sample * batch {
             self.memory.scores = Shared::zeroed(per_sample * batch)?;
         }
@@ -446,19 +455,20 @@ impl<T: Element> Network<T> {
             indices: data.indices,
             first: 0,
             count,
+            signs,
         };
         let rates = train.map(|(learning_rate, _)| Rates { learning_rate, iterations: self.iterations });
         let training = train.map(|(_, seed)| Random { seed, step: self.iterations });
-        self.execute((plan, schedule), batch_data, Extent::Scores(rates), training, interrupt)?;
+        let extent = Extent::Scores { rates, overlap: overlap.as_ref(), per_sample };
+        self.execute((plan, schedule), batch_data, extent, training, interrupt)?;
 
-        let scores = self.memory.scores.get_mut();
-        let metrics = (per_sample - 1) / 2;
-        let mut sums = Scores { loss: 0.0, count, metrics: vec![(0.0, 0.0); metrics] };
-        for sample in scores[..per_sample * batch].chunks_exact(per_sample) {
+        let scores = &self.memory.scores.get_mut()[..per_sample * batch];
+        let mut sums =
+            Scores { loss: 0.0, count, metrics: widths.iter().map(|&width| vec![0.0; width]).collect() };
+        for sample in scores.chunks_exact(per_sample) {
             sums.loss += sample[0];
-            for (sum, pair) in sums.metrics.iter_mut().zip(sample[1..].chunks_exact(2)) {
-                *sum = (sum.0 + pair[0], sum.1 + pair[1]);
-            }
+            let counted = sums.metrics.iter_mut().flatten();
+            counted.zip(&sample[1..]).for_each(|(sum, x)| *sum += x);
         }
         Ok(sums)
     }
@@ -486,7 +496,8 @@ impl<T: Element> Network<T> {
         for first in (0..rows).step_by(batch_size.max(1)) {
             let batch = batch_size.min(rows - first);
             let (plan, schedule) = self.plan(&shape, batch, purpose)?;
-            let data = Batch { x, y: None, sample_weight: None, indices: None, first, count: 0.0 };
+            let data =
+                Batch { x, y: None, sample_weight: None, indices: None, first, count: 0.0, signs: false };
             self.execute((plan, schedule), data, Extent::Outputs, training, interrupt)?;
             let place = self.plans[plan].schedules[schedule].values.last();
             if let Some(plan::Place::Batch(start)) = place {
@@ -505,7 +516,7 @@ impl<T: Element> Network<T> {
         &mut self,
         (plan, schedule): (usize, usize),
         batch: Batch<'_, '_>,
-        extent: Extent,
+        extent: Extent<'_>,
         training: Option<Random>,
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
@@ -513,7 +524,9 @@ impl<T: Element> Network<T> {
         let plan_of_batch = &schedules[schedule];
         let optimizer = self.compiled.as_ref().and_then(|c| c.spec.optimizer.as_ref());
         let update = match extent {
-            Extent::Scores(Some(rates)) => optimizer.map(|optimizer| Update::new(optimizer, rates)),
+            Extent::Scores { rates: Some(rates), .. } => {
+                optimizer.map(|optimizer| Update::new(optimizer, rates))
+            }
             _ => None,
         };
         let passes = 1 + usize::from(update.is_some());
@@ -521,8 +534,16 @@ impl<T: Element> Network<T> {
         let stale = (0..passes).filter(|&pass| steps.packed_version[pass] != self.version);
         phases.push(stale.flat_map(|pass| steps.pack_work(pass)).collect());
         phases.extend(plan_of_batch.forward.iter().cloned());
+        let (overlap, scores) = match extent {
+            Extent::Outputs => (None, 0),
+            Extent::Scores { overlap, per_sample, .. } => (overlap, per_sample),
+        };
         if extent != Extent::Outputs {
             phases.push(plan_of_batch.loss.clone());
+        }
+        if overlap.is_some() {
+            phases.push(vec![(Work::Fold, 1)]);
+            phases.push(plan_of_batch.loss.iter().map(|&(_, tasks)| (Work::Slope, tasks)).collect());
         }
         if let Some(update) = &update {
             phases.extend(plan_of_batch.backward.iter().cloned());
@@ -553,7 +574,7 @@ impl<T: Element> Network<T> {
                 blocks: &self.blocks,
             },
             batch,
-            goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update },
+            goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update, overlap, scores },
             training,
             kernels: self.kernels,
             phases,
@@ -606,9 +627,9 @@ fn zeros<T: Element>(len: Option<usize>) -> Result<Vec<T>> {
 
 /// How far a program goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Extent {
+enum Extent<'a> {
     /// To the outputs.
     Outputs,
     /// To loss and metrics, and with rates to the update.
-    Scores(Option<Rates>),
+    Scores { rates: Option<Rates>, overlap: Option<&'a loss::overlap::Overlap>, per_sample: usize },
 }

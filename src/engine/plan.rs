@@ -165,6 +165,10 @@ pub(super) enum Work {
     BatchForward { step: usize },
     /// Computes losses, metrics and the gradient of the output.
     Loss,
+    /// Adds up what samples have left for a loss of the whole batch.
+    Fold,
+    /// Computes the gradient of the output where that takes all samples' scores.
+    Slope,
     /// Computes the input gradient of a batch step, a task per block of samples.
     BatchBackward { step: usize },
     /// Computes the weight gradient of a batch step, a task per block of weights.

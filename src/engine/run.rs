@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::layers::{Backward, Context, Random};
-use super::loss::{Sample, Scorer};
+use super::loss::overlap::{Overlap, SUMS};
+use super::loss::{Rows, Sample, Scorer};
 use super::optim::{Block, MOST_SLOTS, Update};
 use super::plan::{Place, Planned, Schedule, Steps, Work, batch_samples, flat_block};
 use super::source::Source;
@@ -51,7 +52,7 @@ impl<T: Element> Memory<T> {
 #[derive(Debug, Default)]
 pub(super) struct Worker<T: Element> {
     scratch: Scratch<T>,
-    rows: [Vec<f64>; 2],
+    rows: Rows,
 }
 
 /// What the optimizer works on.
@@ -74,6 +75,8 @@ pub(super) struct Batch<'a, 'b> {
     pub first: usize,
     /// Loss elements of the batch.
     pub count: f64,
+    /// Whether labels of 0 and 1 stand for -1 and 1.
+    pub signs: bool,
 }
 
 impl Batch<'_, '_> {
@@ -86,6 +89,10 @@ impl Batch<'_, '_> {
 pub(super) struct Goal<'a> {
     pub compiled: Option<&'a CompileSpec>,
     pub update: Option<Update<'a>>,
+    /// The loss, if it is one that divides sums over many elements.
+    pub overlap: Option<&'a Overlap>,
+    /// Numbers that a sample adds to the scores.
+    pub scores: usize,
 }
 
 /// A step about to run.
@@ -105,11 +112,6 @@ pub(super) struct StepProgram<'a, 'b, T: Element> {
 
 /// Stands in `bad_layer` for the loss.
 pub(super) const BAD_LOSS: usize = usize::MAX - 1;
-
-/// Scores of a sample: loss, then (sum, count) per metric.
-pub(super) fn scores_len(compiled: &CompileSpec) -> usize {
-    1 + 2 * compiled.metrics.len()
-}
 
 impl<T: Element> StepProgram<'_, '_, T> {
     fn planned(&self, i: usize) -> &Planned<T> {
@@ -286,35 +288,110 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
+    fn scorer<'c>(&self, compiled: &'c CompileSpec) -> Scorer<'c>
+    where
+        Self: 'c,
+    {
+        Scorer {
+            loss: &compiled.loss,
+            metrics: &compiled.metrics,
+            channels: self.steps.output_shape.last().copied().unwrap_or(1),
+            signs: self.batch.signs,
+            overlap: self.goal.overlap,
+            tier: self.kernels.tier,
+        }
+    }
+
+    fn sample_weight(&self, sample: usize) -> f64 {
+        self.batch.sample_weight.map_or(1.0, |weights| weights[self.batch.row(sample)])
+    }
+
+    /// The weight of the whole batch, for a loss that is one number of it.
+    fn mean_weight(&self) -> f64 {
+        let batch = self.schedule.batch;
+        (0..batch).map(|sample| self.sample_weight(sample)).sum::<f64>() / batch as f64
+    }
+
+    /// What a gradient is multiplied by, for a sample of this weight.
+    fn gradient_scale(&self, compiled: &CompileSpec, weight: f64) -> f64 {
+        match compiled.reduction {
+            Reduction::SumOverBatchSize => weight / self.batch.count.max(1.0),
+            Reduction::Sum => weight,
+        }
+    }
+
+    fn sample_scores(&self, sample: usize) -> Range<usize> {
+        sample * self.goal.scores..(sample + 1) * self.goal.scores
+    }
+
     /// Losses and metrics of some samples, and the gradient of the output if it is wanted.
     fn score(&self, samples: Range<usize>, worker: usize) -> Result<()> {
         let (Some(compiled), Some(y)) = (self.goal.compiled, self.batch.y) else { return Ok(()) };
         let last = self.schedule.active.len();
-        let len = self.len(last);
-        let channels = self.steps.output_shape.last().copied().unwrap_or(1);
-        let scorer =
-            Scorer { loss: &compiled.loss, metrics: &compiled.metrics, channels, tier: self.kernels.tier };
+        let scorer = self.scorer(compiled);
+        let wanted = self.wants_output_grad() && self.goal.overlap.is_none();
         let mut own = lock(&self.memory.workers[worker]);
         for sample in samples {
             let one = sample..sample + 1;
             let output = self.read_value(last, &one, worker);
-            let row = self.batch.row(sample);
-            let weight = self.batch.sample_weight.map_or(1.0, |weights| weights[row]);
-            let scale = match compiled.loss.reduction() {
-                Reduction::SumOverBatchSize => weight / self.batch.count.max(1.0),
-                Reduction::Sum => weight,
-            };
-            let per_sample = scores_len(compiled);
-            let mut scores = self.memory.scores.write(sample * per_sample..(sample + 1) * per_sample);
-            let (loss, metrics) = scores.split_at_mut(1);
-            let mut dy = (self.goal.update.is_some() && self.schedule.grads[last] != Place::None)
-                .then(|| self.write_grad(last, &one, worker));
-            debug_assert!(dy.as_ref().is_none_or(|dy| dy.len() == len));
-            let item = Sample { output: &output, y, row, scale };
-            loss[0] = weight * scorer.score(&item, dy.as_deref_mut(), metrics, &mut own.rows)?;
-            if !loss[0].is_finite() {
-                self.bad_layer.fetch_min(BAD_LOSS, Ordering::Relaxed);
+            let weight = self.sample_weight(sample);
+            let scale = self.gradient_scale(compiled, weight);
+            let mut scores = self.memory.scores.write(self.sample_scores(sample));
+            let mut dy = wanted.then(|| self.write_grad(last, &one, worker));
+            let item = Sample { output: &output, y, row: self.batch.row(sample), scale };
+            scorer.score(&item, dy.as_deref_mut(), &mut scores, &mut own.rows)?;
+            if let Some(overlap) = self.goal.overlap.filter(|overlap| !overlap.across) {
+                scores[0] = overlap.value(&scores[self.goal.scores - overlap.groups * SUMS..]);
             }
+            scores[0] *= weight;
+            self.check_loss(scores[0]);
+        }
+        Ok(())
+    }
+
+    fn wants_output_grad(&self) -> bool {
+        self.goal.update.is_some() && self.schedule.grads[self.schedule.active.len()] != Place::None
+    }
+
+    fn check_loss(&self, loss: f64) {
+        if !loss.is_finite() {
+            self.bad_layer.fetch_min(BAD_LOSS, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds up the sums of a loss that is one number of the whole batch, sample by sample. They and the loss then stand
+    /// with the first sample.
+    fn fold(&self) {
+        let Some(overlap) = self.goal.overlap.filter(|overlap| overlap.across) else { return };
+        let mut scores = self.memory.scores.write(0..self.schedule.batch * self.goal.scores);
+        let mut samples = scores.chunks_exact_mut(self.goal.scores);
+        let Some(first) = samples.next() else { return };
+        let start = first.len() - overlap.groups * SUMS;
+        for sample in samples {
+            first[start..].iter_mut().zip(&sample[start..]).for_each(|(sum, x)| *sum += x);
+        }
+        first[0] = self.mean_weight() * overlap.value(&first[start..]);
+        self.check_loss(first[0]);
+    }
+
+    /// The gradients of some samples, for a loss that divides sums.
+    fn slope(&self, samples: Range<usize>, worker: usize) -> Result<()> {
+        let (Some(compiled), Some(y)) = (self.goal.compiled, self.batch.y) else { return Ok(()) };
+        let Some(overlap) = self.goal.overlap else { return Ok(()) };
+        let last = self.schedule.active.len();
+        let scorer = self.scorer(compiled);
+        let shared = overlap.across.then(|| self.mean_weight());
+        let mut own = lock(&self.memory.workers[worker]);
+        for sample in samples {
+            let one = sample..sample + 1;
+            let output = self.read_value(last, &one, worker);
+            let weight = shared.unwrap_or_else(|| self.sample_weight(sample));
+            let scale = self.gradient_scale(compiled, weight);
+            let end = self.sample_scores(if overlap.across { 0 } else { sample }).end;
+            let sums = self.memory.scores.read(end - overlap.groups * SUMS..end);
+            let mut dy = self.write_grad(last, &one, worker);
+            let item = Sample { output: &output, y, row: self.batch.row(sample), scale };
+            scorer.slope(&item, &sums, &mut dy, &mut own.rows)?;
         }
         Ok(())
     }
@@ -403,6 +480,13 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::Loss => {
                 let per_task = self.schedule.batch.div_ceil(self.tasks(phase));
                 return self.score(self.samples(task, per_task), worker);
+            }
+            Work::Fold => self.fold(),
+            Work::Slope => {
+                if self.wants_output_grad() {
+                    let per_task = self.schedule.batch.div_ceil(self.tasks(phase));
+                    return self.slope(self.samples(task, per_task), worker);
+                }
             }
             Work::BatchBackward { step } => {
                 let mut own = lock(&self.memory.workers[worker]);

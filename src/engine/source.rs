@@ -71,6 +71,13 @@ impl Source<'_> {
         });
     }
 
+    /// Whether all elements of some rows are 0 or 1.
+    pub fn binary(&self, mut rows: impl Iterator<Item = usize>) -> bool {
+        let len = self.row_len();
+        let one = |value: Option<i64>| matches!(value, Some(0 | 1));
+        rows.all(|row| each!(self.values, v => v[row * len..][..len].iter().all(|v| one(v.to_class()))))
+    }
+
     /// Element `column` of row `row` as a class number.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 
 use serde::Deserialize;
 
+pub use super::loss::{Loss, Reduction};
+pub use super::metric::Metric;
 pub use super::optim::Optimizer;
 pub use super::optim::schedule::Schedule;
 use crate::error::{Error, Result};
@@ -336,56 +338,10 @@ pub struct CompileSpec {
     pub optimizer: Option<Optimizer>,
     /// What is minimised.
     pub loss: Loss,
+    /// How its elements are put together.
+    pub reduction: Reduction,
     /// What is measured besides.
     pub metrics: Vec<Metric>,
-}
-
-/// How losses of single elements are put together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reduction {
-    /// Their mean over the batch.
-    #[default]
-    SumOverBatchSize,
-    /// Their sum.
-    Sum,
-}
-
-/// The losses.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "class_name", content = "config")]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub enum Loss {
-    SparseCategoricalCrossentropy {
-        from_logits: bool,
-        #[serde(default)]
-        ignore_class: Option<i64>,
-        #[serde(default)]
-        reduction: Reduction,
-    },
-    CategoricalCrossentropy {
-        from_logits: bool,
-        #[serde(default)]
-        label_smoothing: f64,
-        #[serde(default)]
-        reduction: Reduction,
-    },
-    MeanSquaredError {
-        #[serde(default)]
-        reduction: Reduction,
-    },
-}
-
-/// The metrics.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "class_name", content = "config")]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub enum Metric {
-    SparseCategoricalAccuracy {},
-    CategoricalAccuracy {},
-    BinaryAccuracy { threshold: f64 },
-    MeanSquaredError {},
-    MeanAbsoluteError {},
 }
 
 /// Parses a description.

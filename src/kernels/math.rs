@@ -100,6 +100,24 @@ pub fn ln_1p(x: f64) -> f64 {
     if u == f64::INFINITY { u } else { value }
 }
 
+/// `x^n` by squaring: the same bits everywhere, which `powi` does not promise.
+pub fn powi(x: f64, mut n: u64) -> f64 {
+    let (mut result, mut square) = (1.0, x);
+    while n > 0 {
+        if n & 1 == 1 {
+            result *= square;
+        }
+        square *= square;
+        n >>= 1;
+    }
+    result
+}
+
+/// `x^y` for `x >= 0`; whole powers by multiplication. `0^0` is 1, negative powers of 0 are infinite.
+pub fn pow(x: f64, y: f64) -> f64 {
+    if y >= 0.0 && y == y.floor() && y < 1e15 { powi(x, y as u64) } else { exp(y * ln(x)) }
+}
+
 /// `e^x - 1`, exact to rounding near 0 (series below 1/16 in size).
 #[inline(always)]
 pub fn exp_m1(x: f64) -> f64 {
@@ -248,6 +266,15 @@ mod tests {
             assert!((erf(x) - y).abs() < 4e-15, "{x}: {}", erf(x));
             assert!((erf(-x) + y).abs() < 4e-15);
         }
+    }
+
+    #[test]
+    fn powers() {
+        assert_eq!(powi(0.9, 0), 1.0);
+        assert!((powi(0.999, 1000) - 0.999f64.powi(1000)).abs() < 1e-14);
+        assert_eq!(pow(0.5, 3.0), 0.125);
+        assert!((pow(0.5, 0.5) - 0.5f64.sqrt()).abs() < 1e-15);
+        assert_eq!([pow(0.0, 0.5), pow(0.0, 0.0), pow(0.0, -0.5)], [0.0, 1.0, f64::INFINITY]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) struct Network {
     inner: Mutex<Typed>,
 }
 
-type Sums = (f64, f64, Vec<(f64, f64)>);
+type Sums = (f64, f64, Vec<Vec<f64>>);
 
 fn sums(scores: Scores) -> Sums {
     (scores.loss, scores.count, scores.metrics)

@@ -6,6 +6,7 @@ import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
+import loss_twins as lt
 import numpy as np
 import pytest
 import twins
@@ -325,8 +326,9 @@ def test_layer_survives_file_pickle_and_copy(case, rng, tmp_path):
 class LossCase:
     loss: losses.Loss
     twin: Any
-    targets: str  # "labels", "one-hot" or "values"
+    targets: str  # see `loss_problem`
     output: tuple[int, ...] = (4,)
+    top: str | None = None  # activation of the outputs
 
     def __str__(self):
         return f"{self.loss!r}->{self.output}".replace(" ", "")
@@ -340,36 +342,109 @@ def _categorical(**arguments):
     return lambda y, outputs: twins.categorical_crossentropy(y, outputs, **arguments)
 
 
+def _plain(function):
+    """A twin that returns elements only: all of them count."""
+
+    def twin(y, outputs):
+        elements = np.asarray(function(y, outputs))
+        return elements, np.ones(elements.shape, bool)
+
+    return twin
+
+
 Sparse, Categorical = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
+Focal, BinaryFocal = losses.CategoricalFocalCrossentropy, losses.BinaryFocalCrossentropy
+Binary = losses.BinaryCrossentropy
 LOSSES = [
     LossCase(Sparse(from_logits=True), _sparse(), "labels"),
     LossCase(Sparse(from_logits=True), _sparse(), "labels", (2, 3, 4)),
-    LossCase(Sparse(from_logits=False), _sparse(from_logits=False), "labels"),
+    LossCase(Sparse(from_logits=False), _sparse(from_logits=False), "labels", top="softmax"),
     LossCase(Sparse(from_logits=True, ignore_class=1), _sparse(ignore_class=1), "labels"),
     LossCase(Sparse(from_logits=True, reduction="sum"), _sparse(), "labels", (2, 4)),
     LossCase(Categorical(from_logits=True), _categorical(), "one-hot"),
-    LossCase(Categorical(from_logits=False), _categorical(from_logits=False), "one-hot", (3, 4)),
+    LossCase(
+        Categorical(from_logits=False), _categorical(from_logits=False), "one-hot", (3, 4), top="softmax"
+    ),
     LossCase(
         Categorical(from_logits=True, label_smoothing=0.2), _categorical(label_smoothing=0.2), "one-hot"
+    ),
+    LossCase(Focal(), _plain(lt.categorical_focal(True)), "one-hot", (3, 4)),
+    LossCase(
+        Focal(0.5, 1.5, label_smoothing=0.2),
+        _plain(lt.categorical_focal(False, 1.5, 0.5, 0.2)),
+        "one-hot",
+        top="softmax",
+    ),
+    LossCase(Focal(gamma=0.0), _plain(lt.categorical_focal(True, 0.0)), "one-hot"),
+    LossCase(Binary(), _plain(lt.binary_crossentropy(True)), "bits", (2, 3, 4)),
+    LossCase(
+        Binary(label_smoothing=0.2),
+        _plain(lt.binary_crossentropy(False, 0.2)),
+        "bits",
+        top="sigmoid",
+    ),
+    LossCase(BinaryFocal(), _plain(lt.binary_focal(True)), "bits", (3, 1)),
+    LossCase(
+        BinaryFocal(True, 0.3, 1.5, label_smoothing=0.2),
+        _plain(lt.binary_focal(False, 1.5, 0.3, 0.2)),
+        "bits",
+        top="sigmoid",
     ),
     LossCase(losses.MeanSquaredError(), twins.mean_squared_error, "values"),
     LossCase(losses.MeanSquaredError(), twins.mean_squared_error, "values", (3, 2)),
     LossCase(losses.MeanSquaredError(reduction="sum"), twins.mean_squared_error, "values", (2, 4)),
+    LossCase(losses.MeanAbsoluteError(), _plain(lt.mean(lambda y, p: np.abs(y - p))), "values", (2, 3)),
+    LossCase(
+        losses.MeanAbsolutePercentageError(),
+        _plain(lt.mean(lambda y, p: 100 * np.abs((y - p) / y))),
+        "values",
+    ),
+    LossCase(losses.MeanSquaredLogarithmicError(), _plain(lt.mean(lt.msle)), "positive", top="softplus"),
+    LossCase(losses.MeanSquaredLogarithmicError(), _plain(lt.mean(lt.msle)), "values"),
+    LossCase(losses.Huber(), _plain(lt.huber(1.0)), "values", (2, 3)),
+    LossCase(losses.Huber(0.3), _plain(lt.huber(0.3)), "values"),
+    LossCase(losses.LogCosh(), _plain(lt.mean(lambda y, p: np.log(np.cosh(p - y)))), "values", (2, 3)),
+    LossCase(
+        losses.Poisson(),
+        _plain(lt.mean(lambda y, p: p - y * np.log(p + 1e-7))),
+        "positive",
+        top="softplus",
+    ),
+    LossCase(losses.KLDivergence(), _plain(lt.kl_divergence), "distribution", (2, 4), top="softmax"),
+    LossCase(losses.CosineSimilarity(), _plain(lt.cosine), "values", (2, 4)),
+    LossCase(losses.Hinge(), _plain(lt.hinge(1)), "signs"),
+    LossCase(losses.Hinge(), _plain(lt.hinge(1)), "bits", (2, 3)),
+    LossCase(losses.SquaredHinge(), _plain(lt.hinge(2)), "signs", (2, 3)),
+    LossCase(losses.SquaredHinge(reduction="sum"), _plain(lt.hinge(2)), "bits"),
+    LossCase(losses.CategoricalHinge(), _plain(lt.categorical_hinge), "one-hot", (2, 4)),
+    LossCase(losses.Dice(), _plain(lt.dice()), "one-hot", (2, 3, 4), top="softmax"),
+    LossCase(losses.Dice(axis=(1, 2)), _plain(lt.dice((1, 2))), "bits", (2, 3, 4), top="sigmoid"),
+    LossCase(losses.Dice(axis=[0, 1, -2], reduction="sum"), _plain(lt.dice((0, 1, 2))), "bits", (2, 3, 4)),
+    LossCase(losses.Dice(axis=-1), _plain(lt.dice(-1)), "one-hot", (2, 4), top="softmax"),
+    LossCase(losses.Tversky(), _plain(lt.tversky()), "one-hot", (3, 4), top="softmax"),
+    LossCase(
+        losses.Tversky(0.3, 0.8, axis=1), _plain(lt.tversky(0.3, 0.8, 1)), "bits", (3, 4), top="sigmoid"
+    ),
 ]
 each_loss = pytest.mark.parametrize("case", LOSSES, ids=str)
 
 
 def loss_problem(case, rng, dtype="float64", samples=5):
     """A model whose outputs suit the loss, inputs and targets."""
-    probabilities = getattr(case.loss, "from_logits", None) is False
-    top = layers.Dense(case.output[-1], activation="softmax" if probabilities else None)
+    top = layers.Dense(case.output[-1], activation=case.top)
     model = gn.Sequential([gn.Input((*case.output[:-1], 3)), top], dtype=dtype, seed=4)
     x = rng.normal(size=(samples, *case.output[:-1], 3))
-    labels = rng.integers(0, case.output[-1], size=(samples, *case.output[:-1]))
+    shape = (samples, *case.output)
+    labels = rng.integers(0, case.output[-1], size=shape[:-1])
+    bits = rng.integers(0, 2, size=shape)
     y = {
         "labels": labels,
         "one-hot": np.eye(case.output[-1])[labels],
-        "values": rng.normal(size=(samples, *case.output)),
+        "bits": bits,
+        "signs": 2.0 * bits - 1,
+        "values": rng.normal(size=shape),
+        "positive": rng.uniform(0.5, 3.0, size=shape),
+        "distribution": lt.softmax(rng.normal(size=shape)),
     }[case.targets]
     return model, x, y
 
@@ -404,14 +479,86 @@ def test_loss_value_and_gradient(case, weighted, rng):
         np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-8)
 
 
+@each_loss
+def test_loss_does_not_mind_threads_or_a_file(case, rng, tmp_path):
+    x, y = None, None
+
+    def trained(threads):
+        nonlocal x, y
+        model, x, y = loss_problem(case, np.random.default_rng(1), "float32", samples=40)
+        model.compile("adam", case.loss)
+        before = gn.get_num_threads()
+        try:
+            gn.set_num_threads(threads)
+            model.train_on_batch(x, y)
+        finally:
+            gn.set_num_threads(before)
+        return model
+
+    one, three = trained(1), trained(3)
+    assert [w.tobytes() for w in one.get_weights()] == [w.tobytes() for w in three.get_weights()]
+    one.save(tmp_path / "model.gridnn")
+    assert gn.load_model(tmp_path / "model.gridnn").train_on_batch(x, y) == one.train_on_batch(x, y)
+
+
 # Metrics
 
+
+def _hits(kind, **arguments):
+    def twin(y, p):
+        right, alarms, misses = lt.hits(y, p, **arguments)
+        return right / (right + (alarms if kind == "precision" else misses))
+
+    return twin
+
+
+M = metrics
 METRICS = [
-    (metrics.SparseCategoricalAccuracy(), "labels", lambda y, p: p.argmax(-1) == y),
-    (metrics.CategoricalAccuracy(), "one-hot", lambda y, p: p.argmax(-1) == y.argmax(-1)),
-    (metrics.BinaryAccuracy(threshold=0.3), "one-hot", lambda y, p: (p > 0.3) == y),
-    (metrics.MeanSquaredError(), "values", lambda y, p: ((y - p) ** 2).mean(-1)),
-    (metrics.MeanAbsoluteError(), "values", lambda y, p: np.abs(y - p).mean(-1)),
+    (M.SparseCategoricalAccuracy(), "labels", lambda y, p: p.argmax(-1) == y.argmax(-1)),
+    (M.CategoricalAccuracy(), "one-hot", lambda y, p: p.argmax(-1) == y.argmax(-1)),
+    (M.BinaryAccuracy(threshold=0.3), "one-hot", lambda y, p: (p > 0.3) == y),
+    (M.TopKCategoricalAccuracy(2), "one-hot", lt.top_k(2)),
+    (M.SparseTopKCategoricalAccuracy(3), "labels", lt.top_k(3)),
+    (M.Precision(), "bits", _hits("precision")),
+    (M.Precision(0.3, class_id=1), "labels", _hits("precision", threshold=0.3, class_id=1)),
+    (M.Recall(0.3), "one-hot", _hits("recall", threshold=0.3)),
+    (M.Recall(top_k=2), "one-hot", _hits("recall", top_k=2)),
+    (M.F1Score(), "labels", lambda y, p: lt.f1_score(y, p, "macro")),
+    (M.F1Score("micro", 0.3), "bits", lambda y, p: lt.f1_score(y, p, "micro", 0.3)),
+    (M.F1Score("weighted", 0.3), "bits", lambda y, p: lt.f1_score(y, p, "weighted", 0.3)),
+    (M.AUC(), "bits", lt.auc),
+    (M.AUC(), "labels", lt.auc),
+    (M.AUC(10, "PR"), "bits", lambda y, p: lt.auc(y, p, 10, "PR")),
+    (M.AUC(50, "ROC", "minoring"), "bits", lambda y, p: lt.auc(y, p, 50, "ROC", "minoring")),
+    (M.AUC(50, "PR", "majoring"), "bits", lambda y, p: lt.auc(y, p, 50, "PR", "majoring")),
+    (M.MeanIoU(4), "labels", lt.mean_iou),
+    (M.MeanIoU(4, ignore_class=1), "labels", lambda y, p: lt.mean_iou(y, p, 1)),
+    (M.OneHotMeanIoU(4), "one-hot", lt.mean_iou),
+    (M.MeanSquaredError(), "values", lambda y, p: (y - p) ** 2),
+    (M.RootMeanSquaredError(), "values", lambda y, p: np.sqrt(((y - p) ** 2).mean())),
+    (M.MeanAbsoluteError(), "values", lambda y, p: np.abs(y - p)),
+    (M.MeanAbsolutePercentageError(), "values", lambda y, p: 100 * np.abs((y - p) / y)),
+    (M.MeanSquaredLogarithmicError(), "values", lt.msle),
+    (M.LogCoshError(), "values", lambda y, p: np.log(np.cosh(y - p))),
+    (M.Poisson(), "bits", lambda y, p: p - y * np.log(p + 1e-7)),
+    (M.KLDivergence(), "one-hot", lt.kl_divergence),
+    (M.CosineSimilarity(), "values", lambda y, p: -lt.cosine(y, p)),
+    (M.Hinge(), "bits", lt.hinge(1)),
+    (M.SquaredHinge(), "bits", lt.hinge(2)),
+    (M.CategoricalHinge(), "one-hot", lt.categorical_hinge),
+    (M.BinaryCrossentropy(), "bits", lt.binary),
+    (
+        M.CategoricalCrossentropy(label_smoothing=0.1),
+        "one-hot",
+        lambda y, p: twins.categorical_crossentropy(y, p, False, 0.1)[0],
+    ),
+    (
+        M.SparseCategoricalCrossentropy(),
+        "labels",
+        lambda y, p: twins.categorical_crossentropy(y, p, False)[0],
+    ),
+    (M.R2Score(), "values", lt.r2_score),
+    (M.R2Score("variance_weighted_average"), "values", lambda y, p: lt.r2_score(y, p, True)),
 ]
 
 
@@ -423,15 +570,26 @@ def test_every_metric_has_a_case():
 def test_metric(metric, targets, twin, rng):
     config = json.loads(json.dumps(serialize(metric)))
     assert serialize(metrics.get(config)) == config
+    assert serialize(pickle.loads(pickle.dumps(metric))) == config
     loss = losses.SparseCategoricalCrossentropy() if targets == "labels" else losses.MeanSquaredError()
-    case = LossCase(loss, None, targets, (2, 4))
-    model, x, y = loss_problem(case, rng, samples=7)
+    case = LossCase(loss, None, targets, (2, 4), "softmax" if targets != "values" else None)
+    model, x, y = loss_problem(case, rng, samples=23)
     model.compile("sgd", loss, metrics=[metric])
-    expected = np.mean(twin(y, twins.forward(model, model.get_weights(), x)))
-    assert model.evaluate(x, y, batch_size=3, verbose=0)[1] == pytest.approx(expected)
+    spread = np.eye(4)[y] if targets == "labels" else y
+    expected = np.mean(twin(spread, twins.forward(model, model.get_weights(), x)))
+    assert model.evaluate(x, y, batch_size=5, verbose=0)[1] == pytest.approx(expected)
     # Metrics are not weighted, as Keras' `metrics=` are not.
-    weight = rng.uniform(size=7)
-    assert model.evaluate(x, y, batch_size=3, verbose=0, sample_weight=weight)[1] == pytest.approx(expected)
+    weight = rng.uniform(size=23)
+    assert model.evaluate(x, y, batch_size=5, verbose=0, sample_weight=weight)[1] == pytest.approx(expected)
+
+
+def test_metrics_see_probabilities(rng):
+    case = LossCase(losses.BinaryCrossentropy(), None, "bits")
+    model, x, y = loss_problem(case, rng, samples=23)
+    model.compile("sgd", case.loss, metrics=["binary_accuracy", M.Precision()])
+    p = lt.sigmoid(twins.forward(model, model.get_weights(), x))
+    expected = [np.mean((p > 0.5) == y), _hits("precision")(y, p)]
+    assert model.evaluate(x, y, verbose=0)[1:] == pytest.approx(expected)
 
 
 # Optimizers: the formulas of every option are checked in test_optimizers.py

@@ -22,6 +22,19 @@ Sparse, Categorical = losses.SparseCategoricalCrossentropy, losses.CategoricalCr
         ("MeanSquaredError", losses.MeanSquaredError),
         ("mse", losses.MeanSquaredError),
         ("MSE", losses.MeanSquaredError),
+        ("mae", losses.MeanAbsoluteError),
+        ("MAPE", losses.MeanAbsolutePercentageError),
+        ("msle", losses.MeanSquaredLogarithmicError),
+        ("bce", losses.BinaryCrossentropy),
+        ("BCE", losses.BinaryCrossentropy),
+        ("kld", losses.KLDivergence),
+        ("KLD", losses.KLDivergence),
+        *(
+            (name, cls)
+            for cls in losses.REGISTRY.classes()
+            for name in (cls.__name__, snake_case(cls.__name__))
+        ),
+        ("kl_divergence", losses.KLDivergence),
         (Sparse, Sparse),
         ({"class_name": "MeanSquaredError", "config": {}}, losses.MeanSquaredError),
     ],
@@ -236,8 +249,7 @@ def test_crossentropy_by_its_targets(name):
     assert type(resolved(name, targets=(5, 1)).loss) is Sparse
     assert type(resolved(name, targets=(5, 4), output=(4, 3)).loss) is Sparse
     assert type(resolved(name, targets=(5, 3)).loss) is Categorical
-    with pytest.raises(ValueError, match="binary"):
-        resolved(name, targets=(5, 1), output=(1,))
+    assert type(resolved(name, targets=(5, 1), output=(1,)).loss) is losses.BinaryCrossentropy
 
 
 def test_accuracy_by_its_targets():

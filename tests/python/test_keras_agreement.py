@@ -87,6 +87,56 @@ def stack(package, rank):
     ]
 
 
+LOSSES = [
+    ("BinaryCrossentropy", {"label_smoothing": 0.25}, "bits", "sigmoid"),
+    ("BinaryFocalCrossentropy", {"apply_class_balancing": True, "gamma": 1.5}, "bits", "sigmoid"),
+    ("CategoricalCrossentropy", {"label_smoothing": 0.25}, "one-hot", "softmax"),
+    ("CategoricalFocalCrossentropy", {"alpha": 0.5}, "one-hot", "softmax"),
+    ("CategoricalHinge", {}, "one-hot", None),
+    ("CosineSimilarity", {}, "values", None),
+    ("Dice", {}, "one-hot", "softmax"),
+    ("Dice", {"axis": (1, 2)}, "one-hot", "softmax"),
+    ("Dice", {"axis": (0, 1)}, "one-hot", "softmax"),
+    ("Hinge", {}, "bits", None),
+    ("Huber", {"delta": 0.5}, "values", None),
+    ("KLDivergence", {}, "one-hot", "softmax"),
+    ("LogCosh", {}, "values", None),
+    ("MeanAbsoluteError", {}, "values", None),
+    ("MeanAbsolutePercentageError", {}, "values", None),
+    ("MeanSquaredLogarithmicError", {}, "values", None),
+    ("Poisson", {}, "bits", "softplus"),
+    ("SparseCategoricalCrossentropy", {"ignore_class": 1}, "labels", "softmax"),
+    ("SquaredHinge", {}, "bits", None),
+    ("Tversky", {"alpha": 0.25, "beta": 0.5, "axis": (1, 2)}, "one-hot", "softmax"),
+]
+METRICS = [
+    ("AUC", {}, "bits"),
+    ("AUC", {"curve": "PR", "num_thresholds": 20}, "bits"),
+    ("AUC", {"summation_method": "minoring"}, "bits"),
+    ("F1Score", {"average": "weighted"}, "one-hot"),
+    ("OneHotMeanIoU", {"num_classes": 4}, "one-hot"),
+    ("Precision", {}, "bits"),
+    ("Precision", {"top_k": 2, "class_id": 1}, "one-hot"),
+    ("Recall", {"thresholds": 0.25}, "bits"),
+    ("R2Score", {"class_aggregation": "variance_weighted_average"}, "values"),
+    ("RootMeanSquaredError", {}, "values"),
+    ("TopKCategoricalAccuracy", {"k": 2}, "one-hot"),
+    ("CosineSimilarity", {}, "values"),
+    ("LogCoshError", {}, "values"),
+    ("CategoricalHinge", {}, "one-hot"),
+]
+
+
+def targets(kind, rng, shape):
+    labels = rng.integers(0, shape[-1], size=shape[:-1])
+    return {
+        "labels": labels,
+        "one-hot": np.eye(shape[-1])[labels],
+        "bits": rng.integers(0, 2, size=shape).astype(float),
+        "values": rng.normal(size=shape),
+    }[kind]
+
+
 def data(rank):
     rng = np.random.default_rng(rank)
     x = rng.normal(size=(STEPS, BATCH, *SPATIAL[rank], CHANNELS))
@@ -179,3 +229,60 @@ def test_schedules_agree(keras):
             # Where Keras finds the period by a logarithm it may be off by one at its very start.
             if name != "CosineDecayRestarts" or step not in (4, 12, 28):
                 assert ours(step) == pytest.approx(float(theirs(step)), rel=1e-5), (name, step)
+
+
+@pytest.mark.parametrize(("name", "options", "kind", "top"), LOSSES, ids=[f"{c[0]}{c[1]}" for c in LOSSES])
+def test_losses_agree(keras, name, options, kind, top):
+    """Value and one step down the gradient, in float64, with sample weights."""
+    set_precision(keras, "float64")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(BATCH, 3, 5)), targets(kind, rng, (BATCH, 3, 4))
+    weights = rng.uniform(0.5, 2, size=BATCH)
+    if name == "Dice" and 0 in options.get("axis", ()):
+        weights = None  # Keras broadcasts them against the channels
+    start = [rng.normal(size=(5, 4)), rng.normal(size=4)]
+    results = []
+    for package, model in (
+        (gn, gn.Sequential([gn.Input((3, 5)), layers.Dense(4, activation=top)], dtype="float64")),
+        (keras, keras.Sequential([keras.Input((3, 5)), keras.layers.Dense(4, activation=top)])),
+    ):
+        loss = getattr(package.losses, name)(**options)
+        if package is keras and top in ("softmax", "sigmoid"):
+            # From probabilities: Keras on TensorFlow goes back to the logits where it finds them.
+            model.add(keras.layers.Lambda(lambda p: p * 1.0))
+        model.compile(package.optimizers.SGD(2**-3), loss, **({} if package is gn else {"run_eagerly": True}))
+        model.set_weights(start)
+        weight = weights
+        if package is keras and weights is not None and name not in ("Dice", "Tversky"):
+            weight = weights[:, np.newaxis]  # where Keras does not broadcast one weight per sample
+        value = model.train_on_batch(x, y, sample_weight=weight)
+        results.append([np.asarray(value), *model.get_weights()])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "options", "kind"), METRICS, ids=[f"{c[0]}{c[1]}" for c in METRICS])
+def test_metrics_agree(keras, name, options, kind):
+    set_precision(keras, "float32")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 5)).astype(np.float32), targets(kind, rng, (50, 4)).astype(np.float32)
+    model = gn.Sequential([gn.Input((5,)), layers.Dense(4, activation="softmax")], seed=0)
+    model.compile("sgd", "mse", metrics=[getattr(gn.metrics, name)(**options)])
+    ours = model.evaluate(x, y, batch_size=7, verbose=0)[1]
+    metric = getattr(keras.metrics, name)(**options)
+    metric.update_state(y, model.predict(x))
+    assert ours == pytest.approx(float(np.asarray(metric.result())), rel=1e-5)
+
+
+def test_string_ids_agree(keras):
+    """Every id of Keras for our classes is one of ours, and means the class of the same name."""
+    from keras.src import losses as keras_losses
+
+    ours = {cls.__name__: cls for cls in gn.losses.REGISTRY.classes()}
+    for name, value in keras_losses.ALL_OBJECTS_DICT.items():
+        named = value.__name__.replace("_", "").lower()
+        cls = next((cls for key, cls in ours.items() if key.lower() == named), None)
+        if cls is not None:
+            assert type(gn.losses.get(name)) is cls, name
+    for cls in gn.optimizers.REGISTRY.classes():
+        assert type(keras.optimizers.get(cls.__name__.lower())).__name__ == cls.__name__

@@ -272,7 +272,9 @@ def mean_squared_error(y, outputs):
 def reduce(losses_and_counts, sample_weight=None, reduction="sum_over_batch_size"):
     """Keras' reductions: with weights the mean is sum(loss * weight) / count."""
     losses, counts = losses_and_counts
-    if sample_weight is not None:
+    if sample_weight is not None and (losses.ndim == 0 or len(losses) != len(sample_weight)):
+        losses = losses * np.mean(sample_weight)  # numbers of the whole batch
+    elif sample_weight is not None:
         losses = losses * np.reshape(sample_weight, (-1, *[1] * (losses.ndim - 1)))
     return losses.sum() / (counts.sum() if reduction == "sum_over_batch_size" else 1)
 

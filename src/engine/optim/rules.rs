@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use crate::kernels::math::powi as power;
 use crate::kernels::{Element, Job, Tier};
 
 /// Most slots that a rule has.
@@ -152,19 +153,6 @@ fn nadam_product(beta_1: f64, t: u64) -> f64 {
         }
     }
     product
-}
-
-/// `x^n` by squaring: the same bits everywhere, which `powi` does not promise.
-pub(super) fn power(x: f64, mut n: u64) -> f64 {
-    let (mut result, mut square) = (1.0, x);
-    while n > 0 {
-        if n & 1 == 1 {
-            result *= square;
-        }
-        square *= square;
-        n >>= 1;
-    }
-    result
 }
 
 /// A moment too small to be normal becomes zero: denormal arithmetic is slow, and the update is lost in rounding anyway.
@@ -444,12 +432,6 @@ impl<T: Element> Move<T> for Lion<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn powers() {
-        assert_eq!(power(0.9, 0), 1.0);
-        assert!((power(0.999, 1000) - 0.999f64.powi(1000)).abs() < 1e-14);
-    }
 
     #[test]
     fn tiny_moments_are_flushed_and_nan_is_not() {

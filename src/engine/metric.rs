@@ -1,0 +1,155 @@
+//! Metrics: what one position of the output adds to counts, which are summed over samples and batches.
+//!
+//! What a metric makes of its sums in the end is the business of its description in Python.
+
+use serde::Deserialize;
+
+use super::loss::{Loss, argmax};
+
+/// The metrics.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "class_name", content = "config")]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub enum Metric {
+    /// How often the largest output is where the largest target is.
+    CategoricalAccuracy {},
+    BinaryAccuracy {
+        threshold: f64,
+    },
+    TopKCategoricalAccuracy {
+        k: usize,
+    },
+    /// The mean of a loss, unweighted.
+    Mean {
+        loss: Loss,
+    },
+    /// Hits, false alarms and misses of one class (or all) at a threshold, or of the `top_k` largest outputs.
+    Hits {
+        threshold: f64,
+        top_k: Option<usize>,
+        class_id: Option<usize>,
+    },
+    /// Per class hits, false alarms and misses; without a threshold the largest output is the only positive one.
+    HitsByClass {
+        threshold: Option<f64>,
+    },
+    /// Positives and negatives by the bucket that their output falls into, of `buckets` equal ones on [0, 1].
+    Histogram {
+        buckets: usize,
+    },
+    /// Per output: number, sum and sum of squares of the targets, sum of squared errors.
+    Moments {},
+    /// Pairs of classes (wanted, found).
+    Confusion {
+        num_classes: usize,
+        ignore_class: Option<i64>,
+    },
+}
+
+impl Metric {
+    /// Numbers that it keeps, for outputs of `channels` channels.
+    pub(super) fn width(&self, channels: usize) -> usize {
+        match self {
+            Self::Hits { .. } => 3,
+            Self::HitsByClass { .. } => 3 * channels,
+            Self::Histogram { buckets } => 2 * buckets,
+            Self::Moments {} => 4 * channels,
+            Self::Confusion { num_classes, .. } => num_classes * num_classes,
+            _ => 2,
+        }
+    }
+
+    /// Whether labels of 0 and 1 stand for -1 and 1.
+    pub(super) fn wants_signs(&self) -> bool {
+        matches!(self, Self::Mean { loss } if loss.wants_signs())
+    }
+
+    /// Adds a position: probabilities (or outputs) `p`, wanted values `t`.
+    pub(super) fn add(&self, p: &[f64], t: &[f64], signs: bool, sums: &mut [f64]) {
+        let flag = |hit: bool| f64::from(u8::from(hit));
+        let mean = match self {
+            Self::CategoricalAccuracy {} => flag(argmax(p) == argmax(t)),
+            Self::BinaryAccuracy { threshold } => {
+                let hits = p.iter().zip(t).filter(|(p, t)| flag(**p > *threshold) == **t);
+                hits.count() as f64 / p.len() as f64
+            }
+            Self::TopKCategoricalAccuracy { k } => {
+                // Equals of the wanted one do not push it out.
+                let wanted = p[argmax(t)];
+                flag(wanted.is_finite() && p.iter().filter(|p| **p > wanted).count() < *k)
+            }
+            Self::Mean { loss } => {
+                let smoothing = loss.smoothing();
+                let (scale, shift) = match signs && loss.wants_signs() {
+                    true => (2.0, -1.0),
+                    false => (1.0 - smoothing, smoothing / t.len() as f64),
+                };
+                let t: Vec<f64> = t.iter().map(|t| scale * t + shift).collect();
+                loss.element(p, p, &t, &mut vec![0.0; p.len()])
+            }
+            Self::Hits { threshold, top_k, class_id } => {
+                let found = chosen(p, *threshold, *top_k);
+                for (i, (found, t)) in found.into_iter().zip(t).enumerate() {
+                    if class_id.is_none_or(|class| class == i) {
+                        tally(flag(found), *t, sums);
+                    }
+                }
+                return;
+            }
+            Self::HitsByClass { threshold } => {
+                let found = match threshold {
+                    Some(threshold) => chosen(p, *threshold, None),
+                    None => {
+                        let top = argmax(p);
+                        (0..p.len()).map(|i| i == top).collect()
+                    }
+                };
+                for ((found, t), own) in found.into_iter().zip(t).zip(sums.chunks_exact_mut(3)) {
+                    tally(flag(found), *t, own);
+                }
+                return;
+            }
+            Self::Histogram { buckets } => {
+                for (p, t) in p.iter().zip(t) {
+                    let bucket =
+                        ((p * *buckets as f64).ceil() - 1.0).clamp(0.0, (buckets - 1) as f64) as usize;
+                    sums[2 * bucket] += t;
+                    sums[2 * bucket + 1] += 1.0 - t;
+                }
+                return;
+            }
+            Self::Moments {} => {
+                for ((p, t), own) in p.iter().zip(t).zip(sums.chunks_exact_mut(4)) {
+                    let adds = [1.0, *t, t * t, (t - p) * (t - p)];
+                    own.iter_mut().zip(adds).for_each(|(own, add)| *own += add);
+                }
+                return;
+            }
+            Self::Confusion { num_classes, ignore_class } => {
+                let class = |v: &[f64]| if v.len() == 1 { flag(v[0] > 0.5) as usize } else { argmax(v) };
+                let (wanted, found) = (class(t), class(p));
+                if *ignore_class != Some(wanted as i64) && wanted < *num_classes && found < *num_classes {
+                    sums[wanted * num_classes + found] += 1.0;
+                }
+                return;
+            }
+        };
+        sums[0] += mean;
+        sums[1] += 1.0;
+    }
+}
+
+/// Which outputs count as found: those above a threshold, among the `top_k` largest if that is given (of equals the
+/// first).
+fn chosen(p: &[f64], threshold: f64, top_k: Option<usize>) -> Vec<bool> {
+    let larger = |i: usize, j: usize| p[j] > p[i] || (p[j] == p[i] && j < i);
+    let within = |i: usize| top_k.is_none_or(|k| (0..p.len()).filter(|&j| larger(i, j)).count() < k);
+    (0..p.len()).map(|i| p[i] > threshold && within(i)).collect()
+}
+
+/// Adds to hits, false alarms and misses.
+fn tally(found: f64, t: f64, sums: &mut [f64]) {
+    sums[0] += found * t;
+    sums[1] += found * (1.0 - t);
+    sums[2] += (1.0 - found) * t;
+}
