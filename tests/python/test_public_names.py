@@ -26,6 +26,7 @@ def test_every_public_name_resolves():
         "errors",
         "functional",
         "initializers",
+        "lab",
         "layers",
         "losses",
         "metrics",

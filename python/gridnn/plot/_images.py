@@ -73,7 +73,9 @@ def images(
     shown = array[: _validation.positive_integer(limit, "limit")]
     tiles = [_style.stretch(picture(image)) for image in shown]
     text = None if labels is None else [str(label) for label in labels[: len(tiles)]]
-    return _style.show_mosaic(ax, tiles, columns=columns, labels=text, limits=(0.0, 1.0))
+    # A few large images are worth more room than many small ones.
+    inches = 2.4 if len(tiles) <= 4 and max(tiles[0].shape[:2]) >= 24 else 1.1
+    return _style.show_mosaic(ax, tiles, columns=columns, labels=text, limits=(0.0, 1.0), tile_inches=inches)
 
 
 def filters(
