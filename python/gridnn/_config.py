@@ -73,7 +73,9 @@ def _plain(value: Any) -> Any:
 def _lowered(value: Any) -> Any:
     if isinstance(value, Configurable):
         return value.engine_description()
-    return _plain(value)
+    if isinstance(value, (tuple, list)):
+        return [_lowered(element) for element in value]
+    return value
 
 
 T = TypeVar("T", bound=Configurable)

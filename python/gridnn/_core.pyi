@@ -163,8 +163,19 @@ class Network:
         """
 
     @property
+    def input_shapes(self) -> list[tuple[int | None, ...]]:
+        """What goes into every layer, numbered as in `output_shapes`, without the batch axis."""
+
+    @property
     def output_shapes(self) -> list[tuple[int | None, ...]]:
-        """One shape per layer of the description (Input included), without the batch axis."""
+        """What comes out of every layer of the description, without the batch axis.
+
+        The Input is number 0; a container comes in front of the layers that it holds.
+        """
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """What comes out of the model, without the batch axis."""
 
     @property
     def weights(self) -> list[tuple[int, str, tuple[int, ...], bool]]:

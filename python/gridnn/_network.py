@@ -144,6 +144,7 @@ class Network:
     def __init__(self, layers: Sequence[Mapping[str, Any]], dtype: str, seed: int) -> None:
         self._engine = _core.Network(_description(layers, dtype), seed)
         self.dtype = np.dtype(dtype)
+        self.input_shapes: list[Shape] = [tuple(shape) for shape in self._engine.input_shapes]
         self.output_shapes: list[Shape] = [tuple(shape) for shape in self._engine.output_shapes]
         self.weights = [WeightInfo(*info) for info in self._engine.weights]
         self.macs = self._engine.macs
@@ -156,7 +157,7 @@ class Network:
     @property
     def output_shape(self) -> Shape:
         """Shape of one output."""
-        return self.output_shapes[-1]
+        return self._engine.output_shape
 
     def as_input(self, value: object, argument: str = "x") -> NDArray[Any]:
         """Returns `value` as an array this network takes.

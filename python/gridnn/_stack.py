@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from gridnn import _summary, _validation
 from gridnn._network import Network, Shape
 from gridnn._seeding import next_seed
-from gridnn.layers import base
+from gridnn.layers import base, branches
 
 
-class LayerStack:
+class LayerStack(base.Nestable):
     """What a `Sequential` is before it is trained: its structure and its weights.
 
     Args:
@@ -27,13 +28,14 @@ class LayerStack:
 
     def __init__(
         self,
-        layers: Iterable[base.Layer] | None = None,
+        layers: Iterable[base.Layer | LayerStack] | None = None,
         *,
         name: str | None = None,
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
-        self.name = _validation.object_name(name) or "sequential"
+        self._asked = _validation.object_name(name)
+        self.name = self._asked or "sequential"
         self._dtype = _validation.choice(np.dtype(dtype).name, "dtype", ("float32", "float64"))
         seed = _validation.seed(seed)
         self._seed = next_seed() if seed is None else seed
@@ -82,19 +84,24 @@ class LayerStack:
         """Shape of the output, batch axis (None) included."""
         return (None, *self._built_network().output_shape)
 
-    def add(self, layer: base.Layer) -> None:
+    def add(self, layer: base.Layer | LayerStack) -> None:
         """Puts a layer on top. Weights of the other layers stay; the optimizer starts afresh.
+
+        Args:
+            layer: a layer; or a model, of whose layers and weights a copy becomes one.
 
         Raises:
             TypeError: not a layer.
             ValueError: it belongs to a model, its name is taken, or it does not fit; the model is unchanged.
         """
         with self._lock:
+            before = len(self._stack())
             self._append(layer)
             try:
                 self._rebuild()
             except BaseException:
-                self._remove_last(layer)
+                for own in reversed(self._stack()[before:]):
+                    self._remove_last(own)
                 raise
 
     def pop(self) -> base.Layer:
@@ -112,7 +119,7 @@ class LayerStack:
             return layer
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> base.Layer:
-        """The layer of this name, or at this index of `layers`.
+        """The layer of this name, wherever it is, or the one at this index of `layers`.
 
         Raises:
             ValueError: there is none, or not exactly one argument is given.
@@ -125,10 +132,10 @@ class LayerStack:
                     f"There is no layer at index {index}: the model has {len(self._layers)} layers."
                 )
             return self._layers[index]
-        for layer in self._layers:
+        for layer in self._family():
             if layer.name == name:
                 return layer
-        names = ", ".join(layer.name for layer in self._layers)
+        names = ", ".join(layer.name for layer in self._family())
         raise ValueError(f"No such layer: {name}. Existing layers are: {names}.")
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -149,7 +156,13 @@ class LayerStack:
                     f"Received input_shape={tuple(input_shape)}."
                 )
 
-    def _append(self, layer: base.Layer) -> None:
+    def _append(self, layer: base.Layer | LayerStack) -> None:
+        if isinstance(layer, LayerStack):
+            shape = layer._known_input()
+            nested = layer._as_layer()
+            if shape is not None and not self._stack():
+                self._append(base.Input(shape))
+            layer = nested
         if not base.REGISTRY.knows(layer):
             raise TypeError(f"A Sequential model holds instances of gridnn.layers. Received {layer!r}.")
         if isinstance(layer, base.Input):
@@ -158,13 +171,32 @@ class LayerStack:
             layer._claim(set())
             self._input = layer
             return
-        layer._claim({other.name for other in self._stack()})
+        inputs = set() if self._input is None else {self._input.name}
+        layer._claim(inputs | {other.name for other in self._family()})
         self._layers.append(layer)
 
     def _stack(self) -> list[base.Layer]:
         """The layers, with the `Input` if there is one."""
         inputs: list[base.Layer] = [] if self._input is None else [self._input]
         return inputs + self._layers
+
+    def _family(self) -> Iterator[base.Layer]:
+        """All layers without the `Input`, containers in front of what they hold: positions 1, 2, ..."""
+        for layer in self._layers:
+            yield from layer._family()
+
+    def _known_input(self) -> Shape | None:
+        """Shape of a sample, as far as it is known."""
+        if self._network is not None:
+            return self._network.input_shape
+        return None if self._input is None else self._input.shape
+
+    def _as_layer(self) -> base.Layer:
+        with self._lock:
+            chain = branches.Chain([copy.deepcopy(layer) for layer in self._layers], name=self._asked)
+            for own, copied in zip(self._family(), list(chain._family())[1:], strict=True):
+                copied._initial = own._own_weights()
+            return chain
 
     def _remove_last(self, layer: base.Layer) -> None:
         if layer is self._input:
@@ -192,15 +224,16 @@ class LayerStack:
         inputs = self._input or base.Input(shape)
         stack = [inputs, *self._layers]
         network = Network([layer.engine_description() for layer in stack], self._dtype, self._seed)
-        kept = {layer.name: layer.get_weights() for layer in self._layers if layer.built}
-        if kept:
+        family = [inputs, *self._family()]
+        kept = {position: layer._own_weights() for position, layer in enumerate(family)}
+        if any(kept.values()):
             values = network.get_weights()
-            for position, layer in enumerate(stack):
+            for position, weights in kept.items():
                 own = [i for i, info in enumerate(network.weights) if info.layer == position]
-                for i, value in zip(own, kept.get(layer.name, ()), strict=False):
-                    values[i] = value
+                for i, value in zip(own, weights or (), strict=False):
+                    values[i] = network.as_weight(i, value, family[position].label)
             network.set_weights(values)
-        for position, layer in enumerate(stack):
+        for position, layer in enumerate(family):
             layer._attach(network, position)
         self._network = network
 
@@ -222,7 +255,8 @@ class LayerStack:
             raise ValueError(
                 f"Model '{self.name}' has {len(network.weights)} weights. Received {len(weights)} arrays."
             )
-        owners = [self._layers[info.layer - 1].label for info in network.weights]  # position 0 is the Input
+        labels = ["", *(layer.label for layer in self._family())]  # position 0 is the Input
+        owners = [labels[info.layer] for info in network.weights]
         network.set_weights([network.as_weight(i, value, owners[i]) for i, value in enumerate(weights)])
 
     def count_params(self) -> int:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 from gridnn._network import Network
 from gridnn.layers.base import Layer
+from gridnn.layers.branches import Container
 
 _HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds")
 
 
 def table(name: str, layers: Sequence[Layer], network: Network | None) -> str:
-    """A line per layer with output shape, number of weights and multiply-adds of one sample."""
+    """A line per layer with output shape, number of weights and multiply-adds of one sample.
+
+    What a container holds stands below it, set in; its numbers are theirs together.
+    """
     rows = [_HEADINGS]
-    for position, layer in enumerate(layers, start=1):
-        label = f"{layer.name} ({type(layer).__name__})"
+    family = [(layer, depth) for top in layers for layer, depth in _nested(top, 0)]
+    position = 0
+    for layer, depth in family:
+        position += 1
+        label = f"{'  ' * depth}{layer.name} ({type(layer).__name__})"
         if network is None:
             rows.append((label, "?", "?", "?"))
             continue
-        macs = network.macs[position]
+        own = network.macs[position : position + len(list(layer._family()))]
+        macs = None if None in own else sum(count or 0 for count in own)
         rows.append(
             (
                 label,
@@ -46,7 +55,7 @@ def table(name: str, layers: Sequence[Layer], network: Network | None) -> str:
         )
         return "\n".join(lines)
     total = sum(layer.count_params() for layer in layers)
-    trainable = sum(layer.count_params() for layer in layers if layer.trainable)
+    trainable = sum(math.prod(info.shape) for info in network.weights if info.trainable)
     lines.append(f"Input shape: {(None, *network.input_shape)}")
     lines.append(
         f"Parameters: {total:,} ({total * network.dtype.itemsize / 1024:,.1f} KiB), trainable: {trainable:,}"
@@ -54,3 +63,11 @@ def table(name: str, layers: Sequence[Layer], network: Network | None) -> str:
     if None not in network.macs:
         lines.append(f"Multiply-adds of one sample: {sum(count or 0 for count in network.macs):,}")
     return "\n".join(lines)
+
+
+def _nested(layer: Layer, depth: int) -> Iterator[tuple[Layer, int]]:
+    """A layer and those that it holds, with how deep they are."""
+    yield layer, depth
+    if isinstance(layer, Container):
+        for child in layer._children():
+            yield from _nested(child, depth + 1)

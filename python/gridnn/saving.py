@@ -141,7 +141,7 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
 def _weights(model: Sequential) -> Tensors:
     """Every weight under its name in files."""
     network = model._built_network()
-    names = ["input", *(layer.name for layer in model._layers)]
+    names = ["input", *(layer.name for layer in model._family())]
     keys = [f"model/{info.layer}_{names[info.layer]}/{info.name}" for info in network.weights]
     return dict(zip(keys, network.get_weights(), strict=True))
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from gridnn import _validation, saving
 from gridnn._compilation import Compilation, Objective
-from gridnn._config import serialize
 from gridnn._network import Shape, as_array, derive_seed
 from gridnn._stack import LayerStack
 from gridnn.callbacks import Callback, History
@@ -48,7 +47,8 @@ class Sequential(LayerStack):
     by its first data. Methods may be called from several threads; calls wait for each other.
 
     Args:
-        layers: the layers, first to last; more can follow with `add`.
+        layers: the layers, first to last; more can follow with `add`. A model among them is copied, with its
+            weights if it has any, and becomes one layer.
         name: name of the model.
         dtype: "float32", or "float64" to compute everything in double precision (for checks of gradients).
         seed: seed of the initial weights; None draws one from the sequence that `gridnn.set_random_seed`
@@ -68,7 +68,7 @@ class Sequential(LayerStack):
 
     def __init__(
         self,
-        layers: Iterable[base.Layer] | None = None,
+        layers: Iterable[base.Layer | LayerStack] | None = None,
         *,
         name: str | None = None,
         dtype: str = "float32",
@@ -321,18 +321,14 @@ class Sequential(LayerStack):
             "name": self.name,
             "dtype": self._dtype,
             "seed": self._seed,
-            "layers": [{**serialize(layer), "trainable": layer.trainable} for layer in self._stack()],
+            "layers": [base.describe(layer) for layer in self._stack()],
             "build_input_shape": None if self._network is None else list(self._network.input_shape),
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A new, untrained model with this `get_config`."""
-        layers = []
-        for description in config["layers"]:
-            layer = base.REGISTRY.deserialize(description)
-            layer.trainable = description.get("trainable", True)
-            layers.append(layer)
+        layers = [base.restore(description) for description in config["layers"]]
         model = cls(layers, name=config["name"], dtype=config["dtype"], seed=config["seed"])
         if config["build_input_shape"] is not None:
             model.build((None, *config["build_input_shape"]))

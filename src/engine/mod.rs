@@ -8,23 +8,26 @@ pub mod layers;
 mod loss;
 mod metric;
 mod optim;
+mod places;
 mod plan;
 mod run;
 pub mod source;
 pub mod spec;
+mod steps;
 mod structure;
 
-use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 
-use layers::{Layer, Random};
+use layers::Random;
 use optim::{Block, Rates, Update};
 pub use plan::Purpose;
-use plan::{Placed, Schedule, Steps, Work};
+use plan::{Schedule, Work};
 use run::{AllFinite, Batch, Goal, Memory, State, StepProgram};
 use source::Source;
-use spec::{CompileSpec, LayerSpec, Metric, ModelSpec, Size};
-pub use structure::{Structure, Weight};
+use spec::{CompileSpec, Metric, ModelSpec, Size};
+use steps::{BACKWARD, FORWARD, Graph, INFERENCE, Steps};
+use structure::{Node, Operation};
+pub use structure::{Place, Structure, Weight};
 
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Kernels, Tier};
@@ -86,11 +89,14 @@ struct Plans<T: Element> {
 
 /// A built model.
 pub struct Network<T: Element> {
-    specs: Vec<LayerSpec>,
-    layers: Vec<Box<dyn Layer<T>>>,
-    input: Vec<Size>,
-    output_shapes: Vec<Vec<Size>>,
+    nodes: Vec<Node<T>>,
+    /// Edge that is the output.
+    output: usize,
+    output_shape: Vec<Size>,
+    places: Vec<Place>,
     weights: Vec<Weight>,
+    /// Of every layer, whether it is frozen.
+    frozen: Vec<bool>,
     params: Shared<T>,
     grads: Shared<T>,
     /// Counts changes of the parameters, so that packed copies know when they are old.
@@ -117,13 +123,15 @@ impl<T: Element> Network<T> {
     /// # Errors
     /// As [`Network::new`].
     pub fn on_tier(spec: ModelSpec, seed: u64, tier: Tier) -> Result<Self> {
-        let Structure { specs, layers, input, output_shapes, weights, initializers, len } =
-            Structure::new(spec)?;
+        let structure = Structure::new(spec)?;
+        let output_shape = structure.output_shape().to_vec();
+        let Structure { nodes, output, places, weights, initializers, len, .. } = structure;
         let mut network = Self {
-            specs,
-            layers,
-            input,
-            output_shapes,
+            nodes,
+            output,
+            output_shape,
+            frozen: vec![false; places.len()],
+            places,
             weights,
             params: Shared::zeroed(len)?,
             grads: Shared::zeroed(len)?,
@@ -135,6 +143,7 @@ impl<T: Element> Network<T> {
             memory: Memory {
                 arena: Shared::empty(),
                 notes: Shared::empty(),
+                sums: Shared::empty(),
                 scores: Shared::empty(),
                 factors: Shared::empty(),
                 workers: Vec::new(),
@@ -149,9 +158,19 @@ impl<T: Element> Network<T> {
         Ok(network)
     }
 
-    /// Output sizes of every layer of the description, the input included, without the batch.
-    pub fn output_shapes(&self) -> &[Vec<Size>] {
-        &self.output_shapes
+    /// The layers and containers of the description, by number; the input is number 0.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Sizes of the output, without the batch.
+    pub fn output_shape(&self) -> &[Size] {
+        &self.output_shape
+    }
+
+    /// Sizes of the input, without the batch.
+    fn input(&self) -> &[Size] {
+        &self.places[0].input
     }
 
     /// The weights, in Keras' order.
@@ -161,11 +180,14 @@ impl<T: Element> Network<T> {
 
     /// Multiply-adds of one sample in every layer of the description; None where sizes are unknown.
     pub fn macs(&self) -> Vec<Option<usize>> {
-        let shapes = self.output_shapes.iter();
-        let known = |shape: &Vec<Size>| shape.iter().copied().collect::<Option<Vec<usize>>>();
-        let of_layers =
-            self.layers.iter().zip(shapes).map(|(layer, shape)| known(shape).map(|s| layer.macs(&s)));
-        std::iter::once(Some(0)).chain(of_layers).collect()
+        let mut macs = vec![Some(0); self.places.len()];
+        for Node { operation, layer, .. } in &self.nodes {
+            let input: Option<Vec<usize>> = self.places[*layer].input.iter().copied().collect();
+            if let Operation::Layer(own) = operation {
+                macs[*layer] = input.map(|input| own.macs(&input));
+            }
+        }
+        macs
     }
 
     /// Optimizer steps taken.
@@ -204,7 +226,10 @@ impl<T: Element> Network<T> {
     /// Freezes or thaws a layer of the description.
     pub fn set_trainable(&mut self, layer: usize, trainable: bool) {
         for weight in self.weights.iter_mut().filter(|w| w.layer == layer) {
-            weight.trainable = trainable;
+            weight.trainable = trainable && weight.learned;
+        }
+        if let Some(frozen) = self.frozen.get_mut(layer) {
+            *frozen = !trainable;
         }
         self.cut_blocks();
     }
@@ -295,13 +320,15 @@ impl<T: Element> Network<T> {
     /// # Errors
     /// A size of the input is unknown, or a layer does not fit it.
     pub fn memory(&mut self, batch: usize, training: bool) -> Result<usize> {
-        let shape: Option<Vec<usize>> = self.input.iter().copied().collect();
-        let shape = shape.ok_or_else(|| Error::value("Input", "known sizes", shape_text(&self.input)))?;
+        let shape: Option<Vec<usize>> = self.input().iter().copied().collect();
+        let shape = shape.ok_or_else(|| Error::value("Input", "known sizes", shape_text(self.input())))?;
         let purpose = if training { Purpose::Train } else { Purpose::Infer };
         let (plan, schedule) = self.plan(&shape, batch.max(1), purpose)?;
         let plans = &self.plans[plan];
         let schedule = &plans.schedules[schedule];
-        let arena = schedule.arena_len(parallel::threads()) * size_of::<T>() + schedule.notes_len;
+        let arena = schedule.arena_len(parallel::threads()) * size_of::<T>()
+            + schedule.sums_len * size_of::<f64>()
+            + schedule.notes_len;
         let slots = self.compiled.as_ref().map_or(0, |c| c.slots.len());
         let flat = self.params.len() * size_of::<T>() * if training { 2 + slots } else { 1 };
         Ok(arena + flat + plans.steps.bytes())
@@ -312,18 +339,13 @@ impl<T: Element> Network<T> {
         let at = match self.plans.iter().position(|p| p.shape == shape) {
             Some(at) => at,
             None => {
-                let ranges: Vec<Vec<Range<usize>>> = (1..=self.layers.len())
-                    .map(|layer| {
-                        self.weights.iter().filter(|w| w.layer == layer).map(|w| w.range.clone()).collect()
-                    })
-                    .collect();
-                let placed = self.layers.iter().enumerate().map(|(i, layer)| Placed {
-                    layer: layer.as_ref(),
-                    name: &self.specs[i].name,
-                    index: i + 1,
-                    weights: &ranges[i],
-                });
-                let steps = Steps::new(placed, shape, self.kernels)?;
+                let graph = Graph {
+                    nodes: &self.nodes,
+                    output: self.output,
+                    places: &self.places,
+                    weights: &self.weights,
+                };
+                let steps = Steps::new(&graph, shape, self.kernels)?;
                 if self.plans.len() == PLANS {
                     self.plans.remove(0);
                 }
@@ -346,11 +368,12 @@ impl<T: Element> Network<T> {
     /// Checks `x` against the model's input and returns the sizes of a sample.
     fn check_input(&self, x: &Source<'_>) -> Result<Vec<usize>> {
         let sizes = x.shape.get(1..).unwrap_or(&[]);
-        let fits = sizes.len() == self.input.len()
-            && sizes.iter().zip(&self.input).all(|(n, want)| want.is_none_or(|want| want == *n));
+        let input = self.input();
+        let fits = sizes.len() == input.len()
+            && sizes.iter().zip(input).all(|(n, want)| want.is_none_or(|want| want == *n));
         if !fits || sizes.contains(&0) {
             let got: Vec<Size> = sizes.iter().map(|&n| Some(n)).collect();
-            return Err(Error::shape("x", shape_text(&self.input), shape_text(&got)));
+            return Err(Error::shape("x", shape_text(input), shape_text(&got)));
         }
         Ok(sizes.to_vec())
     }
@@ -499,9 +522,9 @@ impl<T: Element> Network<T> {
             let data =
                 Batch { x, y: None, sample_weight: None, indices: None, first, count: 0.0, signs: false };
             self.execute((plan, schedule), data, Extent::Outputs, training, interrupt)?;
-            let place = self.plans[plan].schedules[schedule].values.last();
-            if let Some(plan::Place::Batch(start)) = place {
-                let values = &self.memory.arena.get_mut()[*start..start + batch * len];
+            let ready = &self.plans[plan].schedules[schedule];
+            if let plan::Place::Batch(start) = ready.values[ready.output] {
+                let values = &self.memory.arena.get_mut()[start..start + batch * len];
                 result[first * len..(first + batch) * len].copy_from_slice(values);
             }
             if interrupt() {
@@ -529,10 +552,14 @@ impl<T: Element> Network<T> {
             }
             _ => None,
         };
-        let passes = 1 + usize::from(update.is_some());
+        let passes: &[usize] = match plan_of_batch.purpose {
+            Purpose::Infer => &[FORWARD, INFERENCE],
+            Purpose::Train if update.is_some() => &[FORWARD, BACKWARD],
+            Purpose::Train => &[FORWARD],
+        };
         let mut phases: Vec<Vec<(Work, usize)>> = Vec::with_capacity(16);
-        let stale = (0..passes).filter(|&pass| steps.packed_version[pass] != self.version);
-        phases.push(stale.flat_map(|pass| steps.pack_work(pass)).collect());
+        let stale = passes.iter().filter(|pass| steps.packed_version[**pass] != self.version);
+        phases.push(stale.flat_map(|pass| steps.pack_work(*pass)).collect());
         phases.extend(plan_of_batch.forward.iter().cloned());
         let (overlap, scores) = match extent {
             Extent::Outputs => (None, 0),
@@ -551,7 +578,8 @@ impl<T: Element> Network<T> {
                 phases.push(vec![(Work::Prepare, self.blocks.len())]);
                 phases.push(vec![(Work::Clip, 1)]);
             }
-            phases.push(vec![(Work::Update, self.blocks.len())]);
+            let weights = std::iter::once((Work::Update, self.blocks.len()));
+            phases.push(weights.chain(plan_of_batch.commit.iter().copied()).collect());
         }
         let work = steps.macs() * plan_of_batch.batch * if update.is_some() { 3 } else { 1 };
         // Most of the work is in the stacks: where they are one task each, a helper would only look on.
@@ -572,6 +600,7 @@ impl<T: Element> Network<T> {
                 grads: &self.grads,
                 slots: self.compiled.as_ref().map_or(&[], |c| &c.slots),
                 blocks: &self.blocks,
+                frozen: &self.frozen,
             },
             batch,
             goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update, overlap, scores },
@@ -582,8 +611,8 @@ impl<T: Element> Network<T> {
         };
         parallel::execute(&program, workers, interrupt)?;
         let bad = program.bad_layer.into_inner();
-        for version in &mut self.plans[plan].steps.packed_version[..passes] {
-            *version = self.version;
+        for pass in passes {
+            self.plans[plan].steps.packed_version[*pass] = self.version;
         }
         if training_step && bad != usize::MAX {
             return Err(self.blame(plan, schedule, bad));
@@ -596,14 +625,14 @@ impl<T: Element> Network<T> {
         let Plans { steps, schedules, .. } = &self.plans[plan];
         let schedule = &schedules[schedule];
         let arena = self.memory.arena.get_mut();
-        for (t, place) in schedule.values.iter().enumerate().skip(1) {
-            let planned = &steps.steps[schedule.active[t - 1]];
-            if let plan::Place::Batch(start) = *place {
-                let values = &arena[start..start + planned.step.output_len() * schedule.batch];
+        let name = |layer: usize| self.places[layer].name.clone();
+        for active in &schedule.active {
+            if let plan::Place::Batch(start) = schedule.values[active.output] {
+                let values = &arena[start..start + steps.lens[active.output] * schedule.batch];
                 if !self.kernels.tier.vectorize(AllFinite(values)) {
                     return Error::NonFinite {
                         what: "the output",
-                        layer: self.specs[planned.layer - 1].name.clone(),
+                        layer: name(steps.steps[active.step].layer),
                     };
                 }
             }
@@ -611,7 +640,7 @@ impl<T: Element> Network<T> {
         if bad == run::BAD_LOSS {
             return Error::NonFinite { what: "the loss", layer: "the model".to_string() };
         }
-        Error::NonFinite { what: "the gradient", layer: self.specs[bad - 1].name.clone() }
+        Error::NonFinite { what: "the gradient", layer: name(bad) }
     }
 }
 

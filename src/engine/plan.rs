@@ -1,14 +1,21 @@
-//! Plans: the steps of a model for one input shape, and for a batch size and purpose the phases and the memory.
+//! Plans: for a batch size and a purpose, the phases of a step and the memory.
 //!
 //! Everything here depends on shapes, batch size and purpose, and on nothing else; that is what makes results equal
 //! for every number of threads.
+//!
+//! The steps, in topological order, are cut into [`Item`]s: *stacks*, runs of steps that work sample by sample, and
+//! batch steps. A normalisation by statistics of the batch begins a stack of its own in training: the work in front
+//! sums up its input, and backward the stack behind sums up its gradient, before the one in front goes on with it. A
+//! tensor that is only used inside one stack is a matter of a group of samples and a worker; all others hold the whole
+//! batch.
+
+mod memory;
 
 use std::ops::Range;
 
-use super::layers::{Layer, Site, Step};
-use crate::error::Result;
-use crate::kernels::{Element, Kernels};
-use crate::parallel::Shared;
+use super::layers::{Folded, Step};
+use super::steps::{Planned, Steps};
+use crate::kernels::Element;
 
 /// Memory that a group of samples should fit, values and gradients of its largest layers: a share of L2.
 const GROUP_BYTES: usize = 256 << 10;
@@ -26,8 +33,6 @@ const REDUCE_COST: usize = 400;
 const FLAT_TASK: usize = 8192;
 /// Samples of a task of the loss.
 const LOSS_SAMPLES: usize = 16;
-/// Alignment of tensors in the arena, in elements.
-const LINE: usize = 16;
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,111 +41,6 @@ pub enum Purpose {
     Infer,
     /// Outputs, gradients and update: what gradients are computed from is kept.
     Train,
-}
-
-/// A step and its places in the shared buffers.
-pub(super) struct Planned<T: Element> {
-    pub step: Box<dyn Step<T>>,
-    /// Number of the layer it belongs to.
-    pub layer: usize,
-    /// Its packed weights for the forward and the backward pass.
-    pub packed: [Range<usize>; 2],
-    /// Its weight gradient in a chunk's partial gradients; empty for batch steps.
-    pub partial: Range<usize>,
-}
-
-/// The steps of a model for one input shape.
-pub(super) struct Steps<T: Element> {
-    pub steps: Vec<Planned<T>>,
-    /// Elements of a sample at the input and behind every step.
-    pub lens: Vec<usize>,
-    /// Sizes of the output, without the batch.
-    pub output_shape: Vec<usize>,
-    /// Packed weights of all steps, for the forward and for the backward pass.
-    pub packed: [Shared<T>; 2],
-    /// Version of the parameters that they were packed from.
-    pub packed_version: [u64; 2],
-    /// Parts of a chunk's partial gradients and where they belong in the flat gradient.
-    pub partials: Vec<(Range<usize>, Range<usize>)>,
-    /// Elements of a chunk's partial gradients.
-    pub partial_len: usize,
-}
-
-/// A layer at its place in the model.
-pub(super) struct Placed<'a, T: Element> {
-    pub layer: &'a dyn Layer<T>,
-    pub name: &'a str,
-    pub index: usize,
-    pub weights: &'a [Range<usize>],
-}
-
-impl<T: Element> Steps<T> {
-    /// Plans all layers for an input.
-    pub fn new<'a>(
-        layers: impl Iterator<Item = Placed<'a, T>>,
-        input: &[usize],
-        kernels: &'static Kernels<T>,
-    ) -> Result<Self> {
-        let mut planned: Vec<Planned<T>> = Vec::new();
-        let mut shape = input.to_vec();
-        let mut packed = [0, 0];
-        let (mut partials, mut partial_len) = (Vec::new(), 0);
-        for Placed { layer, name, index, weights } in layers {
-            let site = Site { input: &shape, weights, kernels, layer: index };
-            for mut step in layer.steps(&site).map_err(|error| error.in_layer(name))? {
-                if let Some(front) = planned.last_mut()
-                    && front.step.masks_by_sign()
-                    && step.take_mask()
-                {
-                    front.step.leave_mask();
-                }
-                let lens = step.packed_len();
-                let place = |pass: usize| packed[pass]..packed[pass] + lens[pass];
-                let places = [place(0), place(1)];
-                packed = [0, 1].map(|pass| (packed[pass] + lens[pass]).next_multiple_of(LINE));
-                let first = partial_len;
-                if step.batch().is_none() {
-                    for weight in step.weights() {
-                        partials.push((partial_len..partial_len + weight.len(), weight.clone()));
-                        partial_len += weight.len();
-                    }
-                }
-                planned.push(Planned { step, layer: index, packed: places, partial: first..partial_len });
-            }
-            let known: Vec<_> = shape.iter().map(|&n| Some(n)).collect();
-            let output = layer.output_shape(&known).map_err(|error| error.in_layer(name))?;
-            shape = output.into_iter().flatten().collect();
-        }
-        let lens = std::iter::once(input.iter().product())
-            .chain(planned.iter().map(|p| p.step.output_len()))
-            .collect();
-        Ok(Self {
-            steps: planned,
-            lens,
-            output_shape: shape,
-            packed: [Shared::zeroed(packed[0])?, Shared::zeroed(packed[1])?],
-            packed_version: [0, 0],
-            partials,
-            partial_len,
-        })
-    }
-
-    /// Multiply-adds of a sample, roughly: every weight at every position.
-    pub fn macs(&self) -> usize {
-        let of = |p: &Planned<T>| p.step.weights().iter().map(Range::len).sum::<usize>() * p.step.positions();
-        self.steps.iter().map(of).sum()
-    }
-
-    /// The tasks that pack the weights for a pass.
-    pub fn pack_work(&self, pass: usize) -> impl Iterator<Item = (Work, usize)> {
-        let packs = move |step: &usize| !self.steps[*step].packed[pass].is_empty();
-        (0..self.steps.len()).filter(packs).map(move |step| (Work::Pack { step, pass }, 1))
-    }
-
-    /// Bytes of the packed weights.
-    pub fn bytes(&self) -> usize {
-        (self.packed[0].len() + self.packed[1].len()) * size_of::<T>()
-    }
 }
 
 /// Where a tensor is.
@@ -154,11 +54,13 @@ pub(super) enum Place {
     Local(usize),
 }
 
-/// Independent tasks of one kind.
+/// Independent tasks of one kind; steps are active steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Packs the weights of a step for a pass.
+    /// Packs the weights of a step (of the model) for a pass.
     Pack { step: usize, pass: usize },
+    /// Puts together what is known about the input of a statistics step.
+    Settle { step: usize },
     /// Runs a stack of steps forward, a task per group of samples.
     Forward { from: usize, to: usize },
     /// Runs a batch step forward, a task per block of samples.
@@ -175,6 +77,8 @@ pub(super) enum Work {
     Grad { step: usize },
     /// Runs a stack of steps backward, a task per chunk of samples.
     Backward { from: usize, to: usize },
+    /// Puts together what is known about the gradient of a statistics step.
+    SettleGradients { step: usize },
     /// Sums the chunks' partial gradients.
     Reduce { part: usize },
     /// Makes the gradients final for the optimizer, a task per block.
@@ -183,6 +87,60 @@ pub(super) enum Work {
     Clip,
     /// Updates the weights, a task per block.
     Update,
+    /// Moves the moving statistics of a step.
+    Commit { step: usize },
+}
+
+/// What happens to the gradient that a step has for one of its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Nobody wants it.
+    None,
+    /// It is the first for this tensor.
+    Write,
+    /// It is computed aside and added to what steps behind have written.
+    Add(Place),
+}
+
+/// Places of what a statistics step computes with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settled {
+    /// Coefficients, in the arena.
+    pub coefficients: Range<usize>,
+    /// Parts of the sums, forward and backward.
+    pub parts: [Range<usize>; 2],
+}
+
+/// A step that runs.
+#[derive(Debug)]
+pub(super) struct Active {
+    /// Its number in the model.
+    pub step: usize,
+    /// Tensors that it reads.
+    pub inputs: Vec<usize>,
+    /// Tensor that it writes.
+    pub output: usize,
+    /// Where the gradients of the inputs go.
+    pub flows: Vec<Flow>,
+    /// Whether it has a backward pass.
+    pub backward: bool,
+    /// First byte of its notes.
+    pub notes: usize,
+    /// The normalisation that its weights contain.
+    pub folded: Option<Folded>,
+    /// Of a step that computes with statistics of the batch, in training.
+    pub settled: Option<Settled>,
+    /// Active statistics steps that read the output.
+    pub summed_by: Vec<usize>,
+}
+
+/// A piece of the order of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Item {
+    /// A run of steps that work sample by sample. A statistics step is the first of its stack.
+    Stack(Range<usize>),
+    /// A step that works on the whole batch.
+    Batch(usize),
 }
 
 /// Phases and memory of a batch size and purpose.
@@ -190,193 +148,229 @@ pub(super) enum Work {
 pub(super) struct Schedule {
     pub batch: usize,
     pub purpose: Purpose,
-    /// Steps that run, by number; dropout and its like are left out at inference.
-    pub active: Vec<usize>,
-    /// Place of the value in front of every active step and behind the last.
+    /// Steps that run; dropout and its like are left out at inference.
+    pub active: Vec<Active>,
+    /// Tensor that is the output.
+    pub output: usize,
+    /// Statistics steps that read the input of the model.
+    pub input_summed_by: Vec<usize>,
+    /// Place of every tensor.
     pub values: Vec<Place>,
     /// Place of the gradients of the same tensors.
     pub grads: Vec<Place>,
-    /// First byte of the notes of every active step.
-    pub notes: Vec<usize>,
     pub notes_len: usize,
+    /// Numbers of all parts of sums.
+    pub sums_len: usize,
     /// Samples of a group and of a chunk.
     pub group: usize,
     pub chunk: usize,
     /// Chunks' partial gradients.
     pub partials: usize,
-    /// First active step whose weights want gradients: in front of it nothing flows back.
-    pub first_weighted: usize,
     /// Start of the workers' own parts, and the size of each.
     pub local: usize,
     pub local_len: usize,
     pub forward: Vec<Vec<(Work, usize)>>,
     pub loss: Vec<(Work, usize)>,
     pub backward: Vec<Vec<(Work, usize)>>,
-}
-
-/// Hands out places in the order in which they are asked for.
-#[derive(Default)]
-struct Places(usize);
-
-impl Places {
-    fn take(&mut self, len: usize) -> usize {
-        let place = self.0;
-        // Tensors are staggered by a line, so that powers of two do not meet in the same sets of a cache.
-        self.0 += len.next_multiple_of(LINE) + LINE;
-        place
-    }
+    /// What is changed together with the weights.
+    pub commit: Vec<(Work, usize)>,
 }
 
 impl Schedule {
     /// Plans phases and memory.
     pub fn new<T: Element>(steps: &Steps<T>, batch: usize, purpose: Purpose) -> Self {
         let train = purpose == Purpose::Train;
-        let active: Vec<usize> =
-            (0..steps.steps.len()).filter(|&i| train || !steps.steps[i].step.idle_at_inference()).collect();
-        let n = active.len();
-        let step = |i: usize| steps.steps[active[i]].step.as_ref();
-        let len = |tensor: usize| if tensor == 0 { steps.lens[0] } else { step(tensor - 1).output_len() };
-        let is_batch = |i: usize| step(i).batch().is_some();
-        let first_weighted = (0..n).find(|&i| !step(i).weights().is_empty()).unwrap_or(n);
-        let largest = (0..=n).map(len).max().unwrap_or(1).max(1);
+        let (mut active, output) = active_steps(steps, train);
+        let largest = steps.lens.iter().copied().max().unwrap_or(1).max(1);
         let group = (GROUP_BYTES / (2 * largest * size_of::<T>()))
             .clamp(1, MOST_GROUP)
             .min(batch.div_ceil(GROUPS))
             .max(1);
-
-        // The stacks: runs of steps that work sample by sample. The first one gathers the input, even if it is empty.
-        let mut stacks: Vec<Range<usize>> = Vec::new();
-        let mut start = 0;
-        for i in 0..=n {
-            if i == n || is_batch(i) {
-                if start < i || start == 0 {
-                    stacks.push(start..i);
-                }
-                start = i + 1;
-            }
-        }
-        let edge = |t: usize| t == n || is_batch(t) || (t > 0 && is_batch(t - 1));
-        let kept = |t: usize| {
-            let read_behind = t < n && t >= first_weighted && step(t).keeps().input;
-            let read_in_front = t > first_weighted && step(t - 1).keeps().output;
-            train && (read_behind || read_in_front)
-        };
-
-        let mut shared = Places::default();
-        let mut values: Vec<Place> = (0..=n)
-            .map(|t| if edge(t) || kept(t) { Place::Batch(shared.take(len(t) * batch)) } else { Place::None })
-            .collect();
-        let flows = |t: usize| train && t > first_weighted;
-        let mut grads: Vec<Place> = (0..=n)
-            .map(
-                |t| if flows(t) && edge(t) { Place::Batch(shared.take(len(t) * batch)) } else { Place::None },
-            )
-            .collect();
-
-        // Inside a stack a local tensor lives from the step that writes it to the step that reads it: neighbours
-        // alternate between two places.
-        let mut local = Places::default();
-        let size = |t: usize| len(t) * group;
-        for (places, wanted) in [(&mut values, None), (&mut grads, Some(&flows))] {
-            let open: Vec<usize> = (0..=n)
-                .filter(|&t| places[t] == Place::None && wanted.is_none_or(|wanted| wanted(t)))
-                .collect();
-            let widest = |parity: usize| open.iter().filter(|&&t| t % 2 == parity).map(|&t| size(t)).max();
-            let at = [0, 1].map(|parity| widest(parity).map_or(0, |n| local.take(n)));
-            for &t in &open {
-                places[t] = Place::Local(at[t % 2]);
-            }
-        }
-
         let mut notes_len = 0;
-        let notes = (0..n)
-            .map(|i| {
-                let start = notes_len;
-                notes_len += if train { step(i).keeps().notes * batch } else { 0 };
-                start
-            })
-            .collect();
-
-        let chunk = if train { chunk_samples(steps, batch) } else { batch };
-        let chunks = batch.div_ceil(chunk.max(1));
-        let partials = shared.take(if train { chunks * steps.partial_len } else { 0 });
+        for step in &mut active {
+            step.notes = notes_len;
+            notes_len += if train { steps.steps[step.step].step.keeps().notes * batch } else { 0 };
+        }
+        let readers = |tensor: usize| {
+            let sums = |i: &usize| {
+                let step = &active[*i];
+                train && steps.steps[step.step].step.statistics().is_some() && step.inputs == [tensor]
+            };
+            (0..active.len()).filter(sums).collect::<Vec<_>>()
+        };
+        let input_summed_by = readers(0);
+        let summed: Vec<Vec<usize>> = active.iter().map(|step| readers(step.output)).collect();
+        active.iter_mut().zip(summed).for_each(|(step, by)| step.summed_by = by);
         let mut schedule = Self {
             batch,
             purpose,
-            values,
-            grads,
-            notes,
+            active,
+            output,
+            input_summed_by,
+            values: Vec::new(),
+            grads: Vec::new(),
             notes_len,
+            sums_len: 0,
             group,
-            chunk,
-            partials,
-            first_weighted,
-            local: shared.0,
-            local_len: local.0,
+            chunk: if train { chunk_samples(steps, batch) } else { batch },
+            partials: 0,
+            local: 0,
+            local_len: 0,
             forward: Vec::new(),
             loss: vec![(Work::Loss, batch.div_ceil(LOSS_SAMPLES))],
             backward: Vec::new(),
-            active,
+            commit: Vec::new(),
         };
-        schedule.plan_phases(steps, &stacks);
+        let items = schedule.cut(steps);
+        schedule.place(steps, &items);
+        schedule.plan_forward(steps, &items);
+        if train {
+            schedule.plan_backward(steps, &items);
+        }
         schedule
     }
 
-    fn plan_phases<T: Element>(&mut self, steps: &Steps<T>, stacks: &[Range<usize>]) {
-        let blocks = |i: usize| {
-            let step = steps.steps[self.active[i]].step.as_ref();
-            self.batch.div_ceil(batch_samples(step))
-        };
-        let n = self.active.len();
-        let mut next = 0;
-        let mut order: Vec<Work> = Vec::new();
-        for stack in stacks {
-            order.extend((next..stack.start).map(|step| Work::BatchForward { step }));
-            order.push(Work::Forward { from: stack.start, to: stack.end });
-            next = stack.end;
+    fn step<'a, T: Element>(&self, steps: &'a Steps<T>, i: usize) -> &'a dyn Step<T> {
+        steps.steps[self.active[i].step].step.as_ref()
+    }
+
+    /// Whether active step `i` waits for statistics of the batch.
+    fn waits<T: Element>(&self, steps: &Steps<T>, i: usize) -> bool {
+        self.purpose == Purpose::Train && i < self.active.len() && self.step(steps, i).statistics().is_some()
+    }
+
+    /// Cuts the steps into stacks and batch steps. The first item is a stack, even if it is empty: it gathers the input.
+    /// In front of a step that waits there is a stack as well, which is where its backward pass ends.
+    fn cut<T: Element>(&self, steps: &Steps<T>) -> Vec<Item> {
+        let mut items = Vec::new();
+        let mut start = 0;
+        for i in 0..=self.active.len() {
+            let batch = i < self.active.len() && self.step(steps, i).batch().is_some();
+            let waits = self.waits(steps, i);
+            if !(batch || waits || i == self.active.len()) {
+                continue;
+            }
+            if start < i || items.is_empty() || waits {
+                items.push(Item::Stack(start..i));
+            }
+            start = i;
+            if batch {
+                items.push(Item::Batch(i));
+                start = i + 1;
+            }
         }
-        order.extend((next..n).map(|step| Work::BatchForward { step }));
-        let mut backward: Vec<Vec<(Work, usize)>> = Vec::new();
+        items
+    }
+
+    /// Tasks of an item, forward: each has a part of the sums of what it writes.
+    fn forward_tasks<T: Element>(&self, steps: &Steps<T>, item: &Item) -> usize {
+        match item {
+            Item::Stack(_) => self.batch.div_ceil(self.group),
+            Item::Batch(i) => self.batch.div_ceil(batch_samples(self.step(steps, *i))),
+        }
+    }
+
+    fn chunks(&self) -> usize {
+        self.batch.div_ceil(self.chunk.max(1))
+    }
+
+    fn plan_forward<T: Element>(&mut self, steps: &Steps<T>, items: &[Item]) {
+        for item in items {
+            let tasks = self.forward_tasks(steps, item);
+            match item {
+                Item::Stack(range) => {
+                    if range.start < range.end && self.waits(steps, range.start) {
+                        self.forward.push(vec![(Work::Settle { step: range.start }, 1)]);
+                        self.commit.push((Work::Commit { step: range.start }, 1));
+                    }
+                    // An empty stack runs only where it gathers the input.
+                    if !range.is_empty() || range.end == 0 {
+                        self.forward.push(vec![(Work::Forward { from: range.start, to: range.end }, tasks)]);
+                    }
+                }
+                Item::Batch(i) => self.forward.push(vec![(Work::BatchForward { step: *i }, tasks)]),
+            }
+        }
+    }
+
+    fn plan_backward<T: Element>(&mut self, steps: &Steps<T>, items: &[Item]) {
+        let mut phases: Vec<Vec<(Work, usize)>> = Vec::new();
         // Weight gradients of a batch step run together with whatever comes after its input gradient.
         let mut pending: Option<(Work, usize)> = None;
-        for work in order.iter().rev() {
+        for item in items.iter().rev() {
             let mut phase = Vec::new();
-            match *work {
-                Work::BatchForward { step } if step >= self.first_weighted => {
-                    phase.push((Work::BatchBackward { step }, blocks(step)));
+            match item {
+                Item::Batch(i) if self.active[*i].backward => {
+                    phase.push((Work::BatchBackward { step: *i }, self.forward_tasks(steps, item)));
                     phase.extend(pending.take());
-                    let tasks = steps.steps[self.active[step]].step.batch().map_or(0, |b| b.grad_tasks());
-                    pending = Some((Work::Grad { step }, tasks));
+                    let tasks = self.step(steps, *i).batch().map_or(0, |b| b.grad_tasks());
+                    pending = Some((Work::Grad { step: *i }, tasks));
                 }
-                Work::Forward { from, to } if to > self.first_weighted => {
-                    let from = from.max(self.first_weighted);
-                    phase.push((Work::Backward { from, to }, self.batch.div_ceil(self.chunk)));
+                Item::Stack(range) if self.runs_backward(steps, range) => {
+                    phase.push((Work::Backward { from: range.start, to: range.end }, self.chunks()));
                     phase.extend(pending.take());
                 }
                 _ => continue,
             }
-            backward.push(phase);
+            phases.push(phase);
+            if let Item::Stack(range) = item
+                && !range.is_empty()
+                && self.waits(steps, range.start)
+                && self.active[range.start].backward
+            {
+                phases.push(vec![(Work::SettleGradients { step: range.start }, 1)]);
+            }
         }
         let reduce = steps.partials.iter().enumerate();
         let mut last: Vec<(Work, usize)> = reduce
             .map(|(part, (range, _))| (Work::Reduce { part }, range.len().div_ceil(FLAT_TASK)))
             .collect();
         last.extend(pending);
-        backward.push(last);
-        self.forward = order
-            .into_iter()
-            .map(|work| match work {
-                Work::BatchForward { step } => vec![(work, blocks(step))],
-                _ => vec![(work, self.batch.div_ceil(self.group))],
-            })
-            .collect();
-        self.backward = backward;
+        phases.push(last);
+        self.backward = phases;
+    }
+
+    /// Whether a stack has anything to do backward: steps of its own, or the end of one that waits behind it.
+    fn runs_backward<T: Element>(&self, steps: &Steps<T>, range: &Range<usize>) -> bool {
+        let ends = self.waits(steps, range.end) && self.active[range.end].flows[0] != Flow::None;
+        ends || range.clone().any(|i| self.active[i].backward)
     }
 
     /// Elements of the arena for a number of workers.
     pub fn arena_len(&self, workers: usize) -> usize {
         self.local + self.local_len * workers
     }
+}
+
+/// The steps that run, and the tensor that is the output. What is left out passes its input on.
+fn active_steps<T: Element>(steps: &Steps<T>, train: bool) -> (Vec<Active>, usize) {
+    let folded = if train { Default::default() } else { steps.folded() };
+    let mut stands_for: Vec<usize> = (0..steps.lens.len()).collect();
+    // Tensors whose gradient somebody in front of them wants.
+    let mut wanted = vec![false; steps.lens.len()];
+    let mut active: Vec<Active> = Vec::new();
+    for (number, Planned { step, inputs, output, folds, .. }) in steps.steps.iter().enumerate() {
+        let inputs: Vec<usize> = inputs.iter().map(|&t| stands_for[t]).collect();
+        if folded.contains(&number) || (!train && step.idle_at_inference()) {
+            stands_for[*output] = inputs[0];
+            continue;
+        }
+        wanted[*output] = train && (!step.weights().is_empty() || inputs.iter().any(|&t| wanted[t]));
+        let flow = |t: &usize| if wanted[*t] { Flow::Write } else { Flow::None };
+        let behind = folds.filter(|_| !train).and_then(|behind| steps.steps[behind].step.statistics());
+        active.push(Active {
+            step: number,
+            flows: inputs.iter().map(flow).collect(),
+            inputs,
+            output: *output,
+            backward: wanted[*output],
+            notes: 0,
+            folded: behind.map(|statistics| Folded { relu: statistics.relu() }),
+            settled: None,
+            summed_by: Vec::new(),
+        });
+    }
+    (active, stands_for[steps.output])
 }
 
 /// Samples of a batch step's task.
@@ -402,8 +396,8 @@ pub(super) fn flat_blocks(range: &Range<usize>) -> usize {
 /// memory allowed.
 fn chunk_samples<T: Element>(steps: &Steps<T>, batch: usize) -> usize {
     let (mut weights, mut work) = (0, 0);
-    for planned in steps.steps.iter().filter(|p| p.step.batch().is_none()) {
-        let len: usize = planned.step.weights().iter().map(Range::len).sum();
+    for planned in steps.steps.iter().filter(|p| !p.partial.is_empty()) {
+        let len = planned.partial.len();
         weights += len;
         work += len * planned.step.positions();
     }

@@ -1,16 +1,19 @@
 //! One step of a network as a program for the thread pool.
 
+mod statistics;
+
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::layers::{Backward, Context, Random};
+use super::layers::{Backward, Context, Folded, Random};
 use super::loss::overlap::{Overlap, SUMS};
 use super::loss::{Rows, Sample, Scorer};
 use super::optim::{Block, MOST_SLOTS, Update};
-use super::plan::{Place, Planned, Schedule, Steps, Work, batch_samples, flat_block};
+use super::plan::{Flow, Place, Schedule, Work, batch_samples, flat_block};
 use super::source::Source;
 use super::spec::{CompileSpec, Reduction};
+use super::steps::{BACKWARD, FORWARD, INFERENCE, Planned, Steps};
 use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::{Element, Job, Kernels};
@@ -21,6 +24,8 @@ use crate::parallel::{Program, Pulse, Reading, Shared, Writing, lock};
 pub(super) struct Memory<T: Element> {
     pub arena: Shared<T>,
     pub notes: Shared<u8>,
+    /// Parts of the sums of statistics steps.
+    pub sums: Shared<f64>,
     /// Loss and metrics of every sample.
     pub scores: Shared<f64>,
     /// What the gradients of every block of weights are multiplied by, where they are clipped by their norm.
@@ -40,6 +45,9 @@ impl<T: Element> Memory<T> {
         }
         if self.notes.len() < schedule.notes_len {
             self.notes = Shared::zeroed(schedule.notes_len)?;
+        }
+        if self.sums.len() < schedule.sums_len {
+            self.sums = Shared::zeroed(schedule.sums_len)?;
         }
         while self.workers.len() < workers {
             self.workers.push(Mutex::default());
@@ -62,6 +70,8 @@ pub(super) struct State<'a, T: Element> {
     pub slots: &'a [Shared<T>],
     /// Blocks of trainable weights.
     pub blocks: &'a [Block],
+    /// Of every layer, whether it is frozen.
+    pub frozen: &'a [bool],
 }
 
 /// The data of a step.
@@ -115,17 +125,12 @@ pub(super) const BAD_LOSS: usize = usize::MAX - 1;
 
 impl<T: Element> StepProgram<'_, '_, T> {
     fn planned(&self, i: usize) -> &Planned<T> {
-        &self.steps.steps[self.schedule.active[i]]
-    }
-
-    /// Elements of a sample of a tensor.
-    fn len(&self, tensor: usize) -> usize {
-        if tensor == 0 { self.steps.lens[0] } else { self.planned(tensor - 1).step.output_len() }
+        &self.steps.steps[self.schedule.active[i].step]
     }
 
     /// Place of some samples of a tensor in the arena.
     fn range(&self, place: Place, tensor: usize, samples: &Range<usize>, worker: usize) -> Range<usize> {
-        let len = self.len(tensor);
+        let len = self.steps.lens[tensor];
         let start = match place {
             Place::None => return 0..0,
             Place::Batch(start) => start + samples.start * len,
@@ -148,7 +153,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     fn notes_range(&self, i: usize, samples: &Range<usize>) -> Range<usize> {
         let per_sample = if self.schedule.notes_len == 0 { 0 } else { self.planned(i).step.keeps().notes };
-        let start = self.schedule.notes[i];
+        let start = self.schedule.active[i].notes;
         start + samples.start * per_sample..start + samples.end * per_sample
     }
 
@@ -156,25 +161,46 @@ impl<T: Element> StepProgram<'_, '_, T> {
         task * per_task..((task + 1) * per_task).min(self.schedule.batch)
     }
 
-    /// Runs active steps `steps` forward on some samples; the first stack gathers the input.
-    fn forward(&self, steps: Range<usize>, samples: &Range<usize>, worker: usize) {
+    /// Calls `work` with the values of some tensors.
+    fn with_values<R>(
+        &self,
+        tensors: &[usize],
+        samples: &Range<usize>,
+        worker: usize,
+        work: impl FnOnce(&[&[T]]) -> R,
+    ) -> R {
+        if let [tensor] = *tensors {
+            return work(&[&self.read_value(tensor, samples, worker)]);
+        }
+        let values: Vec<_> = tensors.iter().map(|&t| self.read_value(t, samples, worker)).collect();
+        work(&values.iter().map(|value| &**value).collect::<Vec<_>>())
+    }
+
+    /// Runs active steps `steps` forward on some samples, those of task `task`; the first stack gathers the input.
+    fn forward(&self, steps: Range<usize>, samples: &Range<usize>, (task, worker): (usize, usize)) {
         let mut own = lock(&self.memory.workers[worker]);
         if steps.start == 0 && !self.is_batch(&steps) {
-            let len = self.len(0);
+            let len = self.steps.lens[0];
             let mut x = self.write_value(0, samples, worker);
             for (x, sample) in x.chunks_exact_mut(len.max(1)).zip(samples.clone()) {
                 self.batch.x.gather(self.batch.row(sample), x);
             }
+            self.sum_inputs(&self.schedule.input_summed_by, &x, task);
         }
         let params = self.state.params.read(0..self.state.params.len());
         for i in steps {
+            let active = &self.schedule.active[i];
             let planned = self.planned(i);
-            let x = self.read_value(i, samples, worker);
-            let mut y = self.write_value(i + 1, samples, worker);
+            let mut y = self.write_value(active.output, samples, worker);
             let mut notes = self.memory.notes.write(self.notes_range(i, samples));
-            let packed = self.steps.packed[0].read(planned.packed[0].clone());
-            let cx = self.context(&params, &packed, samples);
-            planned.step.forward(&cx, &x, &mut y, &mut notes, &mut own.scratch);
+            let pass = if active.folded.is_some() { INFERENCE } else { FORWARD };
+            let packed = self.steps.packed[pass].read(planned.packed[pass].clone());
+            let coefficients = self.coefficients(i);
+            let cx = self.context((&params, &packed, &coefficients), samples, active.folded);
+            self.with_values(&active.inputs, samples, worker, |x| {
+                planned.step.forward(&cx, x, &mut y, &mut notes, &mut own.scratch);
+            });
+            self.sum_inputs(&active.summed_by, &y, task);
         }
     }
 
@@ -183,8 +209,21 @@ impl<T: Element> StepProgram<'_, '_, T> {
         steps.len() == 1 && self.planned(steps.start).step.batch().is_some()
     }
 
-    fn context<'c>(&self, params: &'c [T], packed: &'c [T], samples: &Range<usize>) -> Context<'c, T> {
-        Context { params, packed, first: samples.start, samples: samples.len(), training: self.training }
+    fn context<'c>(
+        &self,
+        (params, packed, coefficients): (&'c [T], &'c [T], &'c [T]),
+        samples: &Range<usize>,
+        folded: Option<Folded>,
+    ) -> Context<'c, T> {
+        Context {
+            params,
+            packed,
+            coefficients,
+            folded,
+            first: samples.start,
+            samples: samples.len(),
+            training: self.training,
+        }
     }
 
     /// Runs one active step backward on some samples.
@@ -192,28 +231,57 @@ impl<T: Element> StepProgram<'_, '_, T> {
         &self,
         i: usize,
         samples: &Range<usize>,
-        grads: &mut [T],
-        params: &[T],
+        (grads, params): (&mut [T], &[T]),
         scratch: &mut Scratch<T>,
         worker: usize,
     ) {
-        let planned = self.planned(i);
-        let keeps = planned.step.keeps();
-        let kept = |tensor: usize, wanted: bool| wanted.then(|| self.read_value(tensor, samples, worker));
-        let (x, y) = (kept(i, keeps.input), kept(i + 1, keeps.output));
+        let active = &self.schedule.active[i];
+        let step = self.planned(i).step.as_ref();
+        let keeps = step.keeps();
+        let y = keeps.output.then(|| self.read_value(active.output, samples, worker));
         let notes = self.memory.notes.read(self.notes_range(i, samples));
-        let mut dy = self.write_grad(i + 1, samples, worker);
-        let mut dx = (i > self.schedule.first_weighted).then(|| self.write_grad(i, samples, worker));
-        let packed = self.steps.packed[1].read(planned.packed[1].clone());
-        let tensors = Backward {
-            x: x.as_deref().unwrap_or(&[]),
-            y: y.as_deref().unwrap_or(&[]),
-            notes: &notes,
-            dy: &mut dy,
-            dx: dx.as_deref_mut(),
-            grads,
-        };
-        planned.step.backward(&self.context(params, &packed, samples), tensors, scratch);
+        let mut dy = self.write_grad(active.output, samples, worker);
+        let packed = self.steps.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
+        let coefficients = self.coefficients(i);
+        let cx = self.context((params, &packed, &coefficients), samples, None);
+        let inputs = if keeps.input { &active.inputs[..] } else { &[] };
+        self.with_values(inputs, samples, worker, |x| {
+            let y = y.as_deref().unwrap_or(&[]);
+            let mut run = |dx: &mut [Option<&mut [T]>]| {
+                let tensors = Backward { x, y, notes: &notes, dy: &mut dy, dx, grads: &mut *grads };
+                step.backward(&cx, tensors, scratch);
+            };
+            if let [flow] = active.flows[..] {
+                let mut dx = self.flow(flow, active.inputs[0], samples, worker);
+                run(&mut [dx.as_deref_mut()]);
+            } else {
+                let flows = active.flows.iter().zip(&active.inputs);
+                let mut dx: Vec<_> = flows.map(|(flow, &t)| self.flow(*flow, t, samples, worker)).collect();
+                run(&mut dx.iter_mut().map(|dx| dx.as_deref_mut()).collect::<Vec<_>>());
+            }
+        });
+        for (flow, &t) in active.flows.iter().zip(&active.inputs) {
+            if let Flow::Add(place) = *flow {
+                let aside = self.memory.arena.read(self.range(place, t, samples, worker));
+                let mut dx = self.write_grad(t, samples, worker);
+                self.kernels.tier.vectorize(Add { from: &aside, to: &mut dx });
+            }
+        }
+    }
+
+    /// Where a step writes the gradient to an input.
+    fn flow(
+        &self,
+        flow: Flow,
+        tensor: usize,
+        samples: &Range<usize>,
+        worker: usize,
+    ) -> Option<Writing<'_, T>> {
+        match flow {
+            Flow::None => None,
+            Flow::Write => Some(self.write_grad(tensor, samples, worker)),
+            Flow::Add(place) => Some(self.memory.arena.write(self.range(place, tensor, samples, worker))),
+        }
     }
 
     /// Runs a stack backward on a chunk of samples, group by group. A chunk can take long: an abandoned one is left
@@ -221,17 +289,34 @@ impl<T: Element> StepProgram<'_, '_, T> {
     fn backward(&self, steps: &Range<usize>, chunk: usize, worker: usize, pulse: &Pulse<'_>) {
         let mut own = lock(&self.memory.workers[worker]);
         let params = self.state.params.read(0..self.state.params.len());
-        let mut partial = self.memory.arena.write(self.partial(chunk, &self.stack_partial(steps)));
+        let stack = self.stack_partial(steps);
+        let mut partial = self.memory.arena.write(self.partial(chunk, &stack));
         partial.fill(T::ZERO);
+        // A step that waits: the one behind ends here, the one at the start only sums up.
+        let ends = self.schedule.active.get(steps.end).filter(|next| next.settled.is_some());
+        let ends = ends.is_some_and(|next| next.flows[0] != Flow::None).then_some(steps.end);
+        let sums = steps.clone().next().filter(|&first| self.schedule.active[first].settled.is_some());
+        let mut sums = sums.map(|first| (first, self.gradient_part(first, chunk)));
+        if let Some((_, part)) = &mut sums {
+            part.fill(0.0);
+        }
         let samples = self.samples(chunk, self.schedule.chunk);
         let mut first = samples.start;
         while first < samples.end && !pulse.stopped() {
             let group = first..(first + self.schedule.group).min(samples.end);
-            for i in steps.clone().rev() {
-                let own_part = &self.planned(i).partial;
-                let base = self.stack_partial(steps).start;
-                let grads = &mut partial[own_part.start - base..own_part.end - base];
-                self.backward_step(i, &group, grads, &params, &mut own.scratch, worker);
+            for i in ends.into_iter().chain(steps.clone().rev()) {
+                match &mut sums {
+                    Some((waits, part)) if i == *waits => self.sum_gradients(i, &group, worker, part),
+                    _ if !self.schedule.active[i].backward => {}
+                    _ => {
+                        let own_part = &self.planned(i).partial;
+                        let grads = match own_part.is_empty() {
+                            true => &mut [][..],
+                            false => &mut partial[own_part.start - stack.start..own_part.end - stack.start],
+                        };
+                        self.backward_step(i, &group, (grads, &params), &mut own.scratch, worker);
+                    }
+                }
             }
             first = group.end;
         }
@@ -239,6 +324,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// The part of a chunk's partial gradients that a stack owns.
     fn stack_partial(&self, steps: &Range<usize>) -> Range<usize> {
+        if steps.is_empty() {
+            return 0..0;
+        }
         self.planned(steps.start).partial.start..self.planned(steps.end - 1).partial.end
     }
 
@@ -279,8 +367,10 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let planned = self.planned(i);
         let Some(step) = planned.step.batch() else { return };
         let all = 0..self.schedule.batch;
-        let x = self.read_value(i, &all, worker);
-        let dy = self.memory.arena.read(self.range(self.schedule.grads[i + 1], i + 1, &all, worker));
+        let active = &self.schedule.active[i];
+        let x = self.read_value(active.inputs[0], &all, worker);
+        let dy = self.range(self.schedule.grads[active.output], active.output, &all, worker);
+        let dy = self.memory.arena.read(dy);
         for range in step.grad_ranges(task) {
             let mut grads = self.state.grads.write(range.clone());
             step.grad(&x, &dy, range, &mut grads);
@@ -327,7 +417,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// Losses and metrics of some samples, and the gradient of the output if it is wanted.
     fn score(&self, samples: Range<usize>, worker: usize) -> Result<()> {
         let (Some(compiled), Some(y)) = (self.goal.compiled, self.batch.y) else { return Ok(()) };
-        let last = self.schedule.active.len();
+        let last = self.schedule.output;
         let scorer = self.scorer(compiled);
         let wanted = self.wants_output_grad() && self.goal.overlap.is_none();
         let mut own = lock(&self.memory.workers[worker]);
@@ -350,7 +440,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     fn wants_output_grad(&self) -> bool {
-        self.goal.update.is_some() && self.schedule.grads[self.schedule.active.len()] != Place::None
+        self.goal.update.is_some() && self.schedule.grads[self.schedule.output] != Place::None
     }
 
     fn check_loss(&self, loss: f64) {
@@ -378,7 +468,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     fn slope(&self, samples: Range<usize>, worker: usize) -> Result<()> {
         let (Some(compiled), Some(y)) = (self.goal.compiled, self.batch.y) else { return Ok(()) };
         let Some(overlap) = self.goal.overlap else { return Ok(()) };
-        let last = self.schedule.active.len();
+        let last = self.schedule.output;
         let scorer = self.scorer(compiled);
         let shared = overlap.across.then(|| self.mean_weight());
         let mut own = lock(&self.memory.workers[worker]);
@@ -468,15 +558,13 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
         let block = |step: usize| self.samples(task, batch_samples(self.planned(step).step.as_ref()));
         match work {
             Work::Pack { step, pass } => {
-                let planned = &self.steps.steps[step];
-                let params = self.state.params.read(0..self.state.params.len());
-                let mut packed = self.steps.packed[pass].write(planned.packed[pass].clone());
-                planned.step.pack(pass, &params, &mut packed);
+                self.steps.pack(step, pass, &self.state.params.read(0..self.state.params.len()));
             }
+            Work::Settle { step } => self.settle(step),
             Work::Forward { from, to } => {
-                self.forward(from..to, &self.samples(task, self.schedule.group), worker)
+                self.forward(from..to, &self.samples(task, self.schedule.group), (task, worker));
             }
-            Work::BatchForward { step } => self.forward(step..step + 1, &block(step), worker),
+            Work::BatchForward { step } => self.forward(step..step + 1, &block(step), (task, worker)),
             Work::Loss => {
                 let per_task = self.schedule.batch.div_ceil(self.tasks(phase));
                 return self.score(self.samples(task, per_task), worker);
@@ -491,14 +579,16 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::BatchBackward { step } => {
                 let mut own = lock(&self.memory.workers[worker]);
                 let params = self.state.params.read(0..self.state.params.len());
-                self.backward_step(step, &block(step), &mut [], &params, &mut own.scratch, worker);
+                self.backward_step(step, &block(step), (&mut [], &params), &mut own.scratch, worker);
             }
             Work::Grad { step } => self.batch_grad(step, task, worker),
             Work::Backward { from, to } => self.backward(&(from..to), task, worker, pulse),
+            Work::SettleGradients { step } => self.settle_gradients(step),
             Work::Reduce { part } => self.reduce(part, task),
             Work::Prepare => self.prepare(task),
             Work::Clip => self.clip(),
             Work::Update => self.update(task),
+            Work::Commit { step } => self.commit_statistics(step),
         }
         Ok(())
     }

@@ -152,6 +152,52 @@ pub enum LayerKind {
         rate: f64,
         seed: Option<u64>,
     },
+    BatchNormalization(BatchNormSpec),
+    /// Layers one after the other.
+    Chain {
+        layers: Vec<LayerSpec>,
+    },
+    /// Their output plus the input, or plus what the shortcut makes of it.
+    Residual {
+        layers: Vec<LayerSpec>,
+        shortcut: Option<Vec<LayerSpec>>,
+    },
+    /// Chains of layers that read the same input.
+    Parallel {
+        branches: Vec<Vec<LayerSpec>>,
+        merge: Merge,
+    },
+}
+
+/// How the outputs of branches become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Merge {
+    /// Side by side, along the channels.
+    Concat,
+    /// Their sum.
+    Add,
+    /// Their product.
+    Multiply,
+    /// Their mean.
+    Average,
+    /// The largest; of equals the one of the first branch.
+    Maximum,
+}
+
+/// Configuration of a batch normalisation.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub struct BatchNormSpec {
+    pub axis: isize,
+    pub momentum: f64,
+    pub epsilon: f64,
+    pub center: bool,
+    pub scale: bool,
+    pub beta_initializer: Initializer,
+    pub gamma_initializer: Initializer,
+    pub moving_mean_initializer: Initializer,
+    pub moving_variance_initializer: Initializer,
 }
 
 /// Configuration of a convolution.

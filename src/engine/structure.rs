@@ -1,10 +1,14 @@
-//! What a description says about a model before anything is allocated: shapes and weights.
+//! What a description says about a model before anything is allocated: its graph, shapes and weights.
+//!
+//! Layers, and the containers that hold layers, are numbered in the order in which the description names them: a
+//! container comes in front of what it holds. Containers themselves compute nothing; what is left of them is a
+//! [`Merge`] where branches meet.
 
 use std::ops::Range;
 
-use super::layers::{self, Layer};
+use super::layers::{self, Layer, merge};
 use super::shape_text;
-use super::spec::{self, LayerKind, LayerSpec, ModelSpec, Size};
+use super::spec::{self, LayerKind, LayerSpec, Merge, ModelSpec, Size};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 
@@ -14,7 +18,7 @@ const ALIGN: usize = 16;
 /// A weight of a network.
 #[derive(Debug, Clone)]
 pub struct Weight {
-    /// Position of its layer in the description.
+    /// Number of its layer in the description.
     pub layer: usize,
     /// Its name in the layer.
     pub name: &'static str,
@@ -22,20 +26,52 @@ pub struct Weight {
     pub shape: Vec<usize>,
     /// Its place in the flat buffers.
     pub range: Range<usize>,
+    /// Whether it is learned at all; moving statistics are not.
+    pub learned: bool,
     /// Whether the optimizer updates it.
     pub trainable: bool,
 }
 
+/// What a node of the graph does.
+pub(super) enum Operation<T: Element> {
+    Layer(Box<dyn Layer<T>>),
+    Merge(Merge),
+}
+
+/// A node of the graph. Edge 0 is the input of the model; the node at `i` makes edge `i + 1`.
+pub(super) struct Node<T: Element> {
+    pub operation: Operation<T>,
+    /// Number of its layer, or container, in the description.
+    pub layer: usize,
+    /// Edges that it reads.
+    pub inputs: Vec<usize>,
+}
+
+/// A layer or container of the description.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its name.
+    pub name: String,
+    /// Sizes of what goes in, without the batch.
+    pub input: Vec<Size>,
+    /// Sizes of what comes out.
+    pub output: Vec<Size>,
+}
+
 /// What a description says about shapes and weights, before anything is allocated.
 pub struct Structure<T: Element> {
-    pub(super) specs: Vec<LayerSpec>,
-    pub(super) layers: Vec<Box<dyn Layer<T>>>,
-    pub(super) input: Vec<Size>,
-    pub(super) output_shapes: Vec<Vec<Size>>,
+    /// In topological order.
+    pub(super) nodes: Vec<Node<T>>,
+    /// Edge that is the output of the model.
+    pub(super) output: usize,
+    /// By number; the input is number 0.
+    pub(super) places: Vec<Place>,
     pub(super) weights: Vec<Weight>,
     pub(super) initializers: Vec<spec::Initializer>,
     /// Elements of the flat buffers.
     pub(super) len: usize,
+    /// Sizes of every edge.
+    edges: Vec<Vec<Size>>,
 }
 
 impl<T: Element> Structure<T> {
@@ -55,45 +91,106 @@ impl<T: Element> Structure<T> {
                 shape_text(&input),
             ));
         }
-        let specs: Vec<LayerSpec> = specs.collect();
-        let mut layers = Vec::with_capacity(specs.len());
-        let mut weights: Vec<Weight> = Vec::new();
-        let mut initializers = Vec::new();
-        let mut output_shapes = vec![input.clone()];
-        let mut len: usize = 0;
-        for (i, spec) in specs.iter().enumerate() {
-            let shape = &output_shapes[i];
-            let locate = |error: Error| error.in_layer(&spec.name);
-            let layer = layers::layer::<T>(spec).map_err(locate)?;
-            for weight in layer.weights(shape).map_err(locate)? {
-                let elements = weight.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-                let end = elements.and_then(|n| len.checked_add(n)).filter(|&n| n < isize::MAX as usize / 64);
-                let end = end.ok_or_else(|| {
-                    Error::value(
-                        &spec.name,
-                        "weights that fit the address space",
-                        format!("{:?}", weight.shape),
-                    )
-                })?;
-                weights.push(Weight {
-                    layer: i + 1,
-                    name: weight.name,
-                    shape: weight.shape,
-                    range: len..end,
-                    trainable: true,
-                });
-                initializers.push(weight.initializer);
-                len = end.next_multiple_of(ALIGN);
-            }
-            let output = layer.output_shape(shape).map_err(locate)?;
-            output_shapes.push(output);
-            layers.push(layer);
-        }
-        Ok(Self { specs, layers, input, output_shapes, weights, initializers, len })
+        let mut structure = Self {
+            nodes: Vec::new(),
+            output: 0,
+            places: vec![Place { name, input: input.clone(), output: input.clone() }],
+            weights: Vec::new(),
+            initializers: Vec::new(),
+            len: 0,
+            edges: vec![input],
+        };
+        structure.output = structure.chain(specs, 0)?;
+        Ok(structure)
     }
 
     /// The weights, in Keras' order.
     pub fn weights(&self) -> &[Weight] {
         &self.weights
+    }
+
+    /// Sizes of the output, without the batch.
+    pub fn output_shape(&self) -> &[Size] {
+        &self.edges[self.output]
+    }
+
+    /// Adds layers one behind the other to edge `input`; returns the edge at their end.
+    fn chain(&mut self, specs: impl IntoIterator<Item = LayerSpec>, input: usize) -> Result<usize> {
+        specs.into_iter().try_fold(input, |edge, spec| self.add(spec, edge))
+    }
+
+    /// Adds a layer or container to edge `input`; returns the edge at its end.
+    fn add(&mut self, spec: LayerSpec, input: usize) -> Result<usize> {
+        let number = self.places.len();
+        let name = spec.name.clone();
+        let shape = self.edges[input].clone();
+        self.places.push(Place { name: name.clone(), input: shape, output: Vec::new() });
+        let output = match spec.kind {
+            LayerKind::Chain { layers } => self.chain(layers, input)?,
+            LayerKind::Residual { layers, shortcut } => {
+                let main = self.chain(layers, input)?;
+                let beside = self.chain(shortcut.unwrap_or_default(), input)?;
+                self.merge(Merge::Add, vec![main, beside], number).map_err(|error| error.in_layer(&name))?
+            }
+            LayerKind::Parallel { branches, merge } => {
+                let ends = branches.into_iter().map(|branch| self.chain(branch, input));
+                let ends = ends.collect::<Result<_>>()?;
+                self.merge(merge, ends, number).map_err(|error| error.in_layer(&name))?
+            }
+            _ => self.leaf(&spec, input, number).map_err(|error| error.in_layer(&name))?,
+        };
+        self.places[number].output = self.edges[output].clone();
+        Ok(output)
+    }
+
+    fn leaf(&mut self, spec: &LayerSpec, input: usize, number: usize) -> Result<usize> {
+        let layer = layers::layer::<T>(spec)?;
+        let shape = &self.edges[input];
+        let weights = layer.weights(shape)?;
+        let output = layer.output_shape(shape)?;
+        for weight in weights {
+            let elements = weight.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+            let end =
+                elements.and_then(|n| self.len.checked_add(n)).filter(|&n| n < isize::MAX as usize / 64);
+            let end = end.ok_or_else(|| {
+                Error::value("", "weights that fit the address space", format!("{:?}", weight.shape))
+            })?;
+            self.weights.push(Weight {
+                layer: number,
+                name: weight.name,
+                shape: weight.shape,
+                range: self.len..end,
+                learned: weight.trainable,
+                trainable: weight.trainable,
+            });
+            self.initializers.push(weight.initializer);
+            self.len = end.next_multiple_of(ALIGN);
+        }
+        Ok(self.node(Operation::Layer(layer), vec![input], number, output))
+    }
+
+    /// Joins the ends of branches; a single one is passed on.
+    fn merge(&mut self, kind: Merge, ends: Vec<usize>, number: usize) -> Result<usize> {
+        let shapes: Vec<Vec<Size>> = ends.iter().map(|&edge| self.edges[edge].clone()).collect();
+        match ends[..] {
+            [] => Err(Error::value("branches", "at least one", 0)),
+            [end] => Ok(end),
+            _ => {
+                let output = merge::output_shape(kind, &shapes)?;
+                Ok(self.node(Operation::Merge(kind), ends, number, output))
+            }
+        }
+    }
+
+    fn node(
+        &mut self,
+        operation: Operation<T>,
+        inputs: Vec<usize>,
+        layer: usize,
+        output: Vec<Size>,
+    ) -> usize {
+        self.nodes.push(Node { operation, layer, inputs });
+        self.edges.push(output);
+        self.nodes.len()
     }
 }

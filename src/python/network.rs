@@ -149,8 +149,20 @@ impl Network {
     #[getter]
     fn output_shapes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         self.hold(py, |network| {
-            with!(network, n => n.output_shapes().iter().map(|shape| shape_tuple(py, shape)).collect())
+            with!(network, n => n.places().iter().map(|place| shape_tuple(py, &place.output)).collect())
         })
+    }
+
+    #[getter]
+    fn input_shapes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        self.hold(py, |network| {
+            with!(network, n => n.places().iter().map(|place| shape_tuple(py, &place.input)).collect())
+        })
+    }
+
+    #[getter]
+    fn output_shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.hold(py, |network| with!(network, n => shape_tuple(py, n.output_shape())))
     }
 
     #[getter(weights)]

@@ -4,6 +4,7 @@ Nothing here is taken from the package but the descriptions of layers. A gradien
 the forward pass, so the two can only be wrong together if the engine is wrong in the same way twice.
 """
 
+import functools
 import itertools
 import math
 
@@ -226,19 +227,70 @@ def layer(description, weights, x):
         return x.reshape(len(x), -1)
     if kind == "Dropout":
         return x
+    if kind == "BatchNormalization":
+        return batch_normalization(config, weights, x)
+    if kind == "Chain":
+        return chain(config["layers"], iter(weights), x)
+    if kind == "Residual":
+        left = iter(weights)
+        y = chain(config["layers"], left, x)
+        return y + chain(config["shortcut"] or [], left, x)
+    if kind == "Parallel":
+        left = iter(weights)
+        return merge(config["merge"], [chain(branch, left, x) for branch in config["branches"]])
     raise ValueError(f"there is no twin of {kind}")
+
+
+def merge(kind, ends):
+    if kind == "concat":
+        return np.concatenate(ends, axis=-1)
+    if kind == "average":
+        return sum(ends) / len(ends)
+    return functools.reduce({"add": np.add, "multiply": np.multiply, "maximum": np.maximum}[kind], ends)
+
+
+def batch_normalization(config, weights, x, training=False):
+    """Channels at mean 0 and variance 1; training takes the batch's."""
+    learned, (mean, variance) = list(weights[:-2]), weights[-2:]
+    axes = tuple(a for a in range(x.ndim) if a != config["axis"] % x.ndim)
+    if training:
+        mean, variance = x.mean(axes), x.var(axes)
+    gamma = learned.pop(0) if config["scale"] else 1.0
+    beta = learned.pop(0) if config["center"] else 0.0
+    shape = [-1 if a not in axes else 1 for a in range(x.ndim)]
+    mean, variance, gamma, beta = (
+        np.reshape(v, shape) if np.ndim(v) else v for v in (mean, variance, gamma, beta)
+    )
+    return (x - mean) / np.sqrt(variance + config["epsilon"]) * gamma + beta
+
+
+def weight_count(description):
+    """Weights of a layer, from its `get_config`."""
+    kind, config = description["class_name"], description["config"]
+    if kind == "BatchNormalization":
+        return 2 + config["scale"] + config["center"]
+    if kind == "Parallel":
+        return sum(weight_count(child) for branch in config["branches"] for child in branch)
+    if kind in ("Chain", "Residual"):
+        return sum(weight_count(child) for child in config["layers"] + (config.get("shortcut") or []))
+    if "use_bias" in config:
+        return 1 + kind.startswith("Separable") + config["use_bias"]
+    return 0
+
+
+def chain(descriptions, weights, x):
+    """Layers one after the other; each takes its share of the iterator `weights`."""
+    for description in descriptions:
+        x = layer(description, list(itertools.islice(weights, weight_count(description))), x)
+    return x
 
 
 def forward(model, weights, x):
     """The outputs of a `Sequential` whose weights are `weights`, in inference mode."""
-    y = np.asarray(x, dtype=np.float64)
-    start = 0
-    for description, own in zip(
-        model.get_config()["layers"][-len(model.layers) :], model.layers, strict=True
-    ):
-        count = len(own.get_weights())
-        y = layer(description, weights[start : start + count], y)
-        start += count
+    layers = model.get_config()["layers"][-len(model.layers) :]
+    left = iter(weights)
+    y = chain(layers, left, np.asarray(x, dtype=np.float64))
+    assert next(left, None) is None, "weights are left over"
     return y
 
 

@@ -2,6 +2,7 @@
 
 from gridnn.layers.activation import Activation, ReLU, Softmax
 from gridnn.layers.base import Input, Layer
+from gridnn.layers.branches import Parallel, Residual
 from gridnn.layers.conv import Conv1D, Conv2D, Conv3D
 from gridnn.layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 from gridnn.layers.dense import Dense
@@ -12,6 +13,7 @@ from gridnn.layers.depthwise import (
     SeparableConv1D,
     SeparableConv2D,
 )
+from gridnn.layers.normalization import BatchNormalization
 from gridnn.layers.padding import (
     Cropping1D,
     Cropping2D,
@@ -64,6 +66,7 @@ __all__ = [
     "AvgPool1D",
     "AvgPool2D",
     "AvgPool3D",
+    "BatchNormalization",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
@@ -102,8 +105,10 @@ __all__ = [
     "Padding1D",
     "Padding2D",
     "Padding3D",
+    "Parallel",
     "ReLU",
     "Rescaling",
+    "Residual",
     "SeparableConv1D",
     "SeparableConv2D",
     "Softmax",

@@ -7,14 +7,15 @@ is built it also gives access to the weights, which live in the model's network.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._config import Configurable, Registry, snake_case
+from gridnn._config import Configurable, Registry, serialize, snake_case
 from gridnn._network import Network, Shape, as_array
 from gridnn.errors import ShapeError
 
@@ -86,6 +87,7 @@ class Layer(Configurable):
         self._trainable = _validation.boolean(trainable, "trainable")
         self._place: _Place | None = None
         self._claimed = False
+        self._initial: list[NDArray[Any]] | None = None  # weights to begin with, instead of drawn ones
 
     # Description
 
@@ -118,16 +120,24 @@ class Layer(Configurable):
 
     # A copy is a free layer: it has the name that was asked for, not the one that a model gave.
 
+    def _free_config(self) -> dict[str, Any]:
+        """The configuration of a copy."""
+        return {**self.get_config(), "name": self._name}
+
     def __copy__(self) -> Self:
-        return _restore(type(self), {**self.get_config(), "name": self._name}, self._trainable)
+        return _restore(type(self), self._free_config(), self._trainable)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), {**self.get_config(), "name": self._name}, self._trainable)
+        return _restore, (type(self), self._free_config(), self._trainable)
 
     # Life in a model
+
+    def _family(self) -> Iterator[Layer]:
+        """The layer and all that it holds, in the order of their positions in a network."""
+        yield self
 
     def _claim(self, taken: set[str]) -> None:
         """Makes the layer part of a model whose layers have the names `taken`.
@@ -156,7 +166,7 @@ class Layer(Configurable):
 
     def _release(self) -> None:
         """Makes the layer free for another model; its weights stay behind."""
-        self._place = None
+        self._place = self._initial = None
         self._assigned = None
         self._claimed = False
 
@@ -164,8 +174,15 @@ class Layer(Configurable):
         """Tells the layer where its weights are."""
         weights = {info.name: i for i, info in enumerate(network.weights) if info.layer == position}
         self._place = _Place(network, position, weights)
+        self._initial = None
         if not self._trainable:
             network.set_trainable(position, False)
+
+    def _own_weights(self) -> list[NDArray[Any]] | None:
+        """Weights to go on with in another network, without those of layers inside; None to draw new ones."""
+        if self._place is None:
+            return self._initial
+        return [self._place.network.get_weight(index) for index in self._place.weights.values()]
 
     def _built(self) -> _Place:
         if self._place is None:
@@ -195,7 +212,7 @@ class Layer(Configurable):
     def input_shape(self) -> Shape:
         """Shape of the input, batch axis (None) included."""
         place = self._built()
-        return (None, *place.network.output_shapes[max(place.position - 1, 0)])
+        return (None, *place.network.input_shapes[place.position])
 
     @property
     def output_shape(self) -> Shape:
@@ -203,15 +220,19 @@ class Layer(Configurable):
         place = self._built()
         return (None, *place.network.output_shapes[place.position])
 
+    def _weight_indices(self) -> list[int]:
+        """The weights of the layer, and of those that it holds, in the network's list."""
+        return [index for layer in self._family() for index in layer._built().weights.values()]
+
     def count_params(self) -> int:
         """Number of weights, counting every element."""
-        place = self._built()
-        return sum(math.prod(place.network.weights[index].shape) for index in place.weights.values())
+        weights = self._built().network.weights
+        return sum(math.prod(weights[index].shape) for index in self._weight_indices())
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Copies of the weights, in Keras' order."""
-        place = self._built()
-        return [place.network.get_weight(index) for index in place.weights.values()]
+        network = self._built().network
+        return [network.get_weight(index) for index in self._weight_indices()]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Sets all weights of the layer, or none.
@@ -220,11 +241,9 @@ class Layer(Configurable):
             ValueError: their number or a shape is another.
         """
         place = self._built()
-        if len(weights) != len(place.weights):
-            raise ValueError(
-                f"{self.label} has {len(place.weights)} weights. Received {len(weights)} arrays."
-            )
-        indices = list(place.weights.values())
+        indices = self._weight_indices()
+        if len(weights) != len(indices):
+            raise ValueError(f"{self.label} has {len(indices)} weights. Received {len(weights)} arrays.")
         arrays = [
             place.network.as_weight(i, value, self.label) for i, value in zip(indices, weights, strict=True)
         ]
@@ -247,15 +266,16 @@ class Layer(Configurable):
         if place.alone is None or place.alone[0] != shape:
             place.alone = (shape, self._standalone(place, shape))
         network = place.alone[1]
-        if place.weights:
-            network.set_weights(self.get_weights())
+        weights = self.get_weights()
+        if weights:
+            network.set_weights(weights)
         return network.forward(array, False, 0)
 
     def _standalone(self, place: _Place, shape: tuple[int, ...]) -> Network:
         """A network of an Input of this shape and the layer; rules on shapes stay in the engine that way."""
         inputs: Mapping[str, Any] = {"class_name": "Input", "name": "input", "config": {"shape": list(shape)}}
         network = Network([inputs, self.engine_description()], place.network.dtype.name, 0)
-        expected = [place.network.weights[index].shape for index in place.weights.values()]
+        expected = [place.network.weights[index].shape for index in self._weight_indices()]
         if [info.shape for info in network.weights] != expected:
             raise ShapeError(
                 f"{self.label} was built for input shape {self.input_shape}. Received x of shape (batch, "
@@ -267,8 +287,35 @@ class Layer(Configurable):
 def _restore(cls: type[AnyLayer], config: Mapping[str, Any], trainable: bool) -> AnyLayer:
     """Makes a free layer from its configuration (used by copy and pickle)."""
     layer = cls.from_config(config)
-    layer.trainable = trainable
+    layer._trainable = _validation.boolean(trainable, "trainable")
     return layer
+
+
+def describe(layer: Layer, *, free: bool = False) -> dict[str, Any]:
+    """A layer as part of a model's configuration; `free` leaves out the names that a model gave."""
+    description = serialize(layer)
+    if free:
+        description["config"] = layer._free_config()
+    return {**description, "trainable": layer.trainable}
+
+
+def restore(description: Mapping[str, Any]) -> Layer:
+    """The layer that `describe` wrote; one without `trainable` is trained.
+
+    Raises:
+        ValueError, TypeError: it is no description of a layer.
+    """
+    layer = REGISTRY.deserialize(description)
+    layer._trainable = _validation.boolean(description.get("trainable", True), "trainable")
+    return layer
+
+
+class Nestable(ABC):
+    """A model that may stand where a layer is expected."""
+
+    @abstractmethod
+    def _as_layer(self) -> Layer:
+        """A layer of its own that does the same: copies of layers and of weights, if there are any."""
 
 
 REGISTRY: Registry[Layer] = Registry("layer", Layer)

@@ -100,10 +100,6 @@ struct ActivationStep {
 }
 
 impl<T: Element> Step<T> for ActivationStep {
-    fn input_len(&self) -> usize {
-        self.len
-    }
-
     fn output_len(&self) -> usize {
         self.len
     }
@@ -113,13 +109,17 @@ impl<T: Element> Step<T> for ActivationStep {
         Keeps { input, output: !input, notes: 0 }
     }
 
-    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
-        self.activation.forward(self.tier, x, y);
+    fn is_relu(&self) -> bool {
+        self.activation == Activation::Relu
     }
 
-    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
-        let Backward { x, y, dy, dx: Some(dx), .. } = tensors else { return };
-        let known = if self.activation.gradient_from() == From::Input { x } else { y };
+    fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        self.activation.forward(self.tier, x[0], y);
+    }
+
+    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
+        let Backward { x, y, dy, dx: [Some(dx)], .. } = tensors else { return };
+        let known = if self.activation.gradient_from() == From::Input { x[0] } else { y };
         self.activation.backward(self.tier, known, dy, dx);
     }
 }

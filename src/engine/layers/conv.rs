@@ -3,13 +3,16 @@
 use std::ops::Range;
 
 use super::activation::Named;
-use super::{Backward, Context, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec, spatial, window_shape};
+use super::{
+    Backward, Context, Folded, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec, spatial, window_shape,
+};
 use crate::activation::mask_by_sign;
 use crate::conv::{self, Accumulated, Correlated, Epilogue, Scratch, add_column_sums};
 use crate::engine::spec::ConvSpec;
 use crate::error::{Error, Result};
 use crate::geometry::{ConvGeometry, Window};
 use crate::kernels::{Element, Kernels, Tier};
+use crate::norm::Affine;
 
 /// The description.
 pub(super) struct Conv {
@@ -51,11 +54,9 @@ impl<T: Element> Layer<T> for Conv {
         }
         let mut shape = self.spec.kernel_size.clone();
         shape.extend([channels / groups, self.spec.filters]);
-        let initializer = self.spec.kernel_initializer.clone();
-        let mut weights = vec![WeightSpec { name: "kernel", shape, initializer }];
+        let mut weights = vec![WeightSpec::new("kernel", shape, &self.spec.kernel_initializer)];
         if self.spec.use_bias {
-            let initializer = self.spec.bias_initializer.clone();
-            weights.push(WeightSpec { name: "bias", shape: vec![self.spec.filters], initializer });
+            weights.push(WeightSpec::new("bias", vec![self.spec.filters], &self.spec.bias_initializer));
         }
         Ok(weights)
     }
@@ -134,12 +135,6 @@ struct ConvStep<T: Element> {
 }
 
 impl<T: Element> ConvStep<T> {
-    fn masks(&self) -> bool {
-        self.relu && !self.masked_behind
-    }
-}
-
-impl<T: Element> Step<T> for ConvStep<T> {
     fn input_len(&self) -> usize {
         match self.direction {
             Direction::Forward => self.geometry.input_len(),
@@ -147,6 +142,12 @@ impl<T: Element> Step<T> for ConvStep<T> {
         }
     }
 
+    fn masks(&self) -> bool {
+        self.relu && !self.masked_behind
+    }
+}
+
+impl<T: Element> Step<T> for ConvStep<T> {
     fn output_len(&self) -> usize {
         match self.direction {
             Direction::Forward => self.geometry.output_len(),
@@ -175,6 +176,36 @@ impl<T: Element> Step<T> for ConvStep<T> {
         self.geometry.output_len() / self.geometry.c_out
     }
 
+    fn take_relu(&mut self) -> bool {
+        self.relu = true;
+        true
+    }
+
+    fn foldable(&self) -> Option<usize> {
+        (!self.relu).then(|| self.output_len() / self.positions())
+    }
+
+    fn pack_folded(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
+        let (packed, bias) = packed.split_at_mut(self.forward.packed_len());
+        let mut kernel = params[self.weights[0].clone()].to_vec();
+        match self.direction {
+            Direction::Forward => map.scale_rows(&mut kernel),
+            // The kernel is (.., c_out / groups, c_in): a row belongs to one output channel of every group.
+            Direction::ToInput => {
+                let (inputs, groups) = (self.geometry.c_out, self.geometry.groups);
+                let own = self.geometry.c_in / groups;
+                for (i, row) in kernel.chunks_exact_mut(inputs).enumerate() {
+                    for (group, part) in row.chunks_exact_mut(inputs / groups).enumerate() {
+                        let scale = map.scale[group * own + i % own];
+                        part.iter_mut().for_each(|k| *k = k.mul(scale));
+                    }
+                }
+            }
+        }
+        self.forward.pack(&kernel, packed);
+        map.bias(self.weights.get(1).map(|range| &params[range.clone()]), bias);
+    }
+
     fn masks_by_sign(&self) -> bool {
         self.masks()
     }
@@ -183,27 +214,35 @@ impl<T: Element> Step<T> for ConvStep<T> {
         self.masked_behind = true;
     }
 
-    fn forward(&self, cx: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], scratch: &mut Scratch<T>) {
-        let bias = self.weights.get(1).map(|range| &cx.params[range.clone()]);
-        let epilogue = Epilogue { bias, relu: self.relu };
-        for (x, y) in x.chunks_exact(self.input_len()).zip(y.chunks_exact_mut(self.output_len())) {
-            self.forward.run(x, cx.packed, y, 0..self.forward.rows(), epilogue, scratch);
+    fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], scratch: &mut Scratch<T>) {
+        let (packed, epilogue) = match cx.folded {
+            None => {
+                let bias = self.weights.get(1).map(|range| &cx.params[range.clone()]);
+                (cx.packed, Epilogue { bias, relu: self.relu })
+            }
+            Some(Folded { relu }) => {
+                let (packed, bias) = cx.packed.split_at(self.forward.packed_len());
+                (packed, Epilogue { bias: Some(bias), relu })
+            }
+        };
+        for (x, y) in x[0].chunks_exact(self.input_len()).zip(y.chunks_exact_mut(self.output_len())) {
+            self.forward.run(x, packed, y, 0..self.forward.rows(), epilogue, scratch);
         }
     }
 
-    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, T>, scratch: &mut Scratch<T>) {
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, scratch: &mut Scratch<T>) {
         let Backward { x, y, dy, dx, grads, .. } = tensors;
         if self.masks() {
             mask_by_sign(self.tier, y, dy);
         }
         let (dkernel, dbias) = grads.split_at_mut(self.weights[0].len());
         let (from, to) = match self.direction {
-            Direction::Forward => (x, &*dy),
-            Direction::ToInput => (&*dy, x),
+            Direction::Forward => (x[0], &*dy),
+            Direction::ToInput => (&*dy, x[0]),
         };
         self.kernel_grad.run_samples(from, to, cx.samples, dkernel, scratch);
         add_column_sums(self.tier, dy, dbias);
-        let Some(dx) = dx else { return };
+        let [Some(dx)] = dx else { return };
         for (dy, dx) in dy.chunks_exact(self.output_len()).zip(dx.chunks_exact_mut(self.input_len())) {
             self.input_grad.run(dy, cx.packed, dx, 0..self.input_grad.rows(), Epilogue::NONE, scratch);
         }

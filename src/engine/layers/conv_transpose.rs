@@ -59,11 +59,9 @@ impl<T: Element> Layer<T> for Transposed {
         }
         let mut shape = self.spec.kernel_size.clone();
         shape.extend([filters / groups, channels]);
-        let initializer = self.spec.kernel_initializer.clone();
-        let mut weights = vec![WeightSpec { name: "kernel", shape, initializer }];
+        let mut weights = vec![WeightSpec::new("kernel", shape, &self.spec.kernel_initializer)];
         if self.spec.use_bias {
-            let initializer = self.spec.bias_initializer.clone();
-            weights.push(WeightSpec { name: "bias", shape: vec![filters], initializer });
+            weights.push(WeightSpec::new("bias", vec![filters], &self.spec.bias_initializer));
         }
         Ok(weights)
     }

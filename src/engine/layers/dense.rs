@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use super::activation::Named;
-use super::{Backward, BatchStep, Context, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec};
+use super::{Backward, BatchStep, Context, Folded, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec};
 use crate::activation::mask_by_sign;
 use crate::conv::{Epilogue, Scratch, add_column_sums};
 use crate::dense::Dense;
 use crate::engine::spec::DenseSpec;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Tier};
+use crate::norm::Affine;
 
 /// Rows of the weight matrix that a task of the weight gradient computes: four tiles of the largest tier.
 const GRAD_ROWS: usize = 56;
@@ -55,11 +56,9 @@ impl<T: Element> Layer<T> for DenseLayer {
         if units == 0 {
             return Err(Error::value("units", "a positive integer", 0));
         }
-        let initializer = self.spec.kernel_initializer.clone();
-        let mut weights = vec![WeightSpec { name: "kernel", shape: vec![inputs, units], initializer }];
+        let mut weights = vec![WeightSpec::new("kernel", vec![inputs, units], &self.spec.kernel_initializer)];
         if self.spec.use_bias {
-            let initializer = self.spec.bias_initializer.clone();
-            weights.push(WeightSpec { name: "bias", shape: vec![units], initializer });
+            weights.push(WeightSpec::new("bias", vec![units], &self.spec.bias_initializer));
         }
         Ok(weights)
     }
@@ -103,10 +102,6 @@ struct DenseStep<T: Element> {
 }
 
 impl<T: Element> Step<T> for DenseStep<T> {
-    fn input_len(&self) -> usize {
-        self.positions * self.inputs
-    }
-
     fn output_len(&self) -> usize {
         self.positions * self.units
     }
@@ -132,18 +127,43 @@ impl<T: Element> Step<T> for DenseStep<T> {
         }
     }
 
-    fn forward(&self, cx: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
-        let bias = self.weights.get(1).map(|range| &cx.params[range.clone()]);
-        self.dense.forward(x, cx.packed, y, Epilogue { bias, relu: self.relu });
+    fn take_relu(&mut self) -> bool {
+        self.relu = true;
+        true
+    }
+
+    fn foldable(&self) -> Option<usize> {
+        (!self.relu).then_some(self.units)
+    }
+
+    fn pack_folded(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
+        let (packed, bias) = packed.split_at_mut(self.dense.packed_len());
+        let mut kernel = params[self.weights[0].clone()].to_vec();
+        map.scale_rows(&mut kernel);
+        self.dense.pack(&kernel, packed);
+        map.bias(self.weights.get(1).map(|range| &params[range.clone()]), bias);
+    }
+
+    fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        match cx.folded {
+            None => {
+                let bias = self.weights.get(1).map(|range| &cx.params[range.clone()]);
+                self.dense.forward(x[0], cx.packed, y, Epilogue { bias, relu: self.relu });
+            }
+            Some(Folded { relu }) => {
+                let (packed, bias) = cx.packed.split_at(self.dense.packed_len());
+                self.dense.forward(x[0], packed, y, Epilogue { bias: Some(bias), relu });
+            }
+        }
     }
 
     /// Masks `dy` and computes `dx`; the weights' gradient is the batch step's.
-    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
         let Backward { y, dy, dx, .. } = tensors;
         if self.relu {
             mask_by_sign(self.tier, y, dy);
         }
-        if let Some(dx) = dx {
+        if let [Some(dx)] = dx {
             self.dense.input_grad(dy, cx.packed, dx);
         }
     }

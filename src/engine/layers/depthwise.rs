@@ -36,12 +36,12 @@ impl Channelwise {
     fn kernel(&self, name: &'static str, channels: usize) -> WeightSpec {
         let mut shape = self.spec.kernel_size.clone();
         shape.extend([channels, self.spec.depth_multiplier]);
-        WeightSpec { name, shape, initializer: self.spec.depthwise_initializer.clone() }
+        WeightSpec::new(name, shape, &self.spec.depthwise_initializer)
     }
 
     fn bias(&self, channels: usize) -> Option<WeightSpec> {
-        let initializer: Initializer = self.spec.bias_initializer.clone();
-        self.spec.use_bias.then(|| WeightSpec { name: "bias", shape: vec![channels], initializer })
+        let initializer = &self.spec.bias_initializer;
+        self.spec.use_bias.then(|| WeightSpec::new("bias", vec![channels], initializer))
     }
 }
 
@@ -128,7 +128,7 @@ impl<T: Element> Layer<T> for Separable {
         let channels = known_channels(spatial(input, self.each.rank)?.1)?;
         let mut shape = vec![1; self.each.rank];
         shape.extend([self.each.outputs(channels)?, self.filters]);
-        let mixing = WeightSpec { name: "pointwise_kernel", shape, initializer: self.pointwise.clone() };
+        let mixing = WeightSpec::new("pointwise_kernel", shape, &self.pointwise);
         let first = self.each.kernel("depthwise_kernel", channels);
         Ok([first, mixing].into_iter().chain(self.each.bias(self.filters)).collect())
     }

@@ -79,10 +79,6 @@ impl<T: Element> Mask<T> {
 }
 
 impl<T: Element> Step<T> for Mask<T> {
-    fn input_len(&self) -> usize {
-        self.len
-    }
-
     fn output_len(&self) -> usize {
         self.len
     }
@@ -91,15 +87,15 @@ impl<T: Element> Step<T> for Mask<T> {
         true
     }
 
-    fn forward(&self, cx: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+    fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
         match cx.training {
-            Some(random) if self.len > 0 => self.apply(cx, random, x, y),
-            _ => y.copy_from_slice(x),
+            Some(random) if self.len > 0 => self.apply(cx, random, x[0], y),
+            _ => y.copy_from_slice(x[0]),
         }
     }
 
-    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
-        if let (Some(dx), Some(random)) = (tensors.dx, cx.training)
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
+        if let ([Some(dx)], Some(random)) = (tensors.dx, cx.training)
             && self.len > 0
         {
             self.apply(cx, random, tensors.dy, dx);

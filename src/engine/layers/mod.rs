@@ -5,11 +5,13 @@
 //! the whole batch at once offers [`BatchStep`].
 
 mod activation;
+mod batch_norm;
 mod conv;
 mod conv_transpose;
 mod dense;
 mod depthwise;
 mod dropout;
+pub(super) mod merge;
 mod pad;
 mod pool;
 mod rescaling;
@@ -22,6 +24,7 @@ use crate::conv::Scratch;
 use crate::error::{Error, Result};
 use crate::geometry::{Padding, PaddingMode, Window};
 use crate::kernels::{Element, Kernels};
+use crate::norm::Affine;
 
 /// A weight of a layer.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +35,20 @@ pub struct WeightSpec {
     pub shape: Vec<usize>,
     /// How it starts.
     pub initializer: Initializer,
+    /// Whether an optimizer may change it; statistics change by themselves.
+    pub trainable: bool,
+}
+
+impl WeightSpec {
+    /// A weight that is learned.
+    fn new(name: &'static str, shape: Vec<usize>, initializer: &Initializer) -> Self {
+        Self { name, shape, initializer: initializer.clone(), trainable: true }
+    }
+
+    /// A weight that follows the data, and no gradient.
+    fn statistic(name: &'static str, shape: Vec<usize>, initializer: &Initializer) -> Self {
+        Self { trainable: false, ..Self::new(name, shape, initializer) }
+    }
 }
 
 /// Where the weights of a layer are in the flat buffers, in the order in which the layer named them.
@@ -107,6 +124,10 @@ pub struct Context<'a, T> {
     pub params: &'a [T],
     /// This step's packed weights.
     pub packed: &'a [T],
+    /// What a [`Statistics`] step computes with in training.
+    pub coefficients: &'a [T],
+    /// The normalisation that the packed weights contain, at inference.
+    pub folded: Option<Folded>,
     /// Number of the first sample in the batch.
     pub first: usize,
     /// Samples.
@@ -115,28 +136,32 @@ pub struct Context<'a, T> {
     pub training: Option<Random>,
 }
 
+/// A normalisation that went into the weights of the step in front: [`Step::pack_folded`] wrote them and a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Folded {
+    /// Whether a ReLU follows.
+    pub relu: bool,
+}
+
 /// Tensors of a backward call.
 #[derive(Debug)]
-pub struct Backward<'a, T> {
-    /// The input, if kept.
-    pub x: &'a [T],
+pub struct Backward<'a, 'b, T> {
+    /// The inputs, if kept.
+    pub x: &'a [&'a [T]],
     /// The output, if kept.
     pub y: &'a [T],
     /// What the forward pass wrote down.
     pub notes: &'a [u8],
     /// Gradient of the output; free to be overwritten.
     pub dy: &'a mut [T],
-    /// Gradient of the input, where anybody wants it.
-    pub dx: Option<&'a mut [T]>,
+    /// Gradient of every input, where anybody wants it; to be overwritten.
+    pub dx: &'a mut [Option<&'b mut [T]>],
     /// Gradient of this step's weights, in the order of its [`Step::weights`]; contributions are added.
     pub grads: &'a mut [T],
 }
 
-/// One planned operation.
+/// One planned operation: it reads one tensor, or several, and writes one.
 pub trait Step<T: Element>: Send + Sync {
-    /// Elements of one input sample.
-    fn input_len(&self) -> usize;
-
     /// Elements of one output sample.
     fn output_len(&self) -> usize;
 
@@ -165,6 +190,26 @@ pub trait Step<T: Element>: Send + Sync {
         1
     }
 
+    /// Whether the step is a plain ReLU, which a step in front may take over.
+    fn is_relu(&self) -> bool {
+        false
+    }
+
+    /// Applies a ReLU to the output as well. Returns whether this step can.
+    fn take_relu(&mut self) -> bool {
+        false
+    }
+
+    /// Channels of the output, the last axis, if a scale and a shift of each can go into the weights.
+    fn foldable(&self) -> Option<usize> {
+        None
+    }
+
+    /// Packs the weights for a forward pass whose results go through `map`, and behind them one bias per channel.
+    fn pack_folded(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
+        let _ = (params, map, packed);
+    }
+
     /// Whether the backward pass masks `dy` by the sign of the output (a fused ReLU).
     fn masks_by_sign(&self) -> bool {
         false
@@ -183,14 +228,26 @@ pub trait Step<T: Element>: Send + Sync {
         false
     }
 
-    /// Computes the outputs of some samples.
-    fn forward(&self, cx: &Context<'_, T>, x: &[T], y: &mut [T], notes: &mut [u8], scratch: &mut Scratch<T>);
+    /// Computes the outputs of some samples; `x` has one slice for each tensor that is read.
+    fn forward(
+        &self,
+        cx: &Context<'_, T>,
+        x: &[&[T]],
+        y: &mut [T],
+        notes: &mut [u8],
+        scratch: &mut Scratch<T>,
+    );
 
     /// Computes the gradients of some samples.
-    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, T>, scratch: &mut Scratch<T>);
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, scratch: &mut Scratch<T>);
 
     /// The step as one that wants the whole batch.
     fn batch(&self) -> Option<&dyn BatchStep<T>> {
+        None
+    }
+
+    /// The step as one that needs statistics of the whole batch.
+    fn statistics(&self) -> Option<&dyn Statistics<T>> {
         None
     }
 }
@@ -205,6 +262,49 @@ pub trait BatchStep<T: Element>: Send + Sync {
 
     /// Computes the part `range` (one of a task's `grad_ranges`) from all inputs and all (masked) output gradients.
     fn grad(&self, x: &[T], dy: &[T], range: Range<usize>, grads: &mut [T]);
+}
+
+/// A step that computes with statistics of the whole batch, in both passes.
+///
+/// Whoever writes the input sums it up, part by part of the batch; the parts are put together in their order, into
+/// coefficients, before the step runs. Backward likewise: the sums of the gradients first, then the gradient to the
+/// input ([`Step::backward`]).
+pub trait Statistics<T: Element>: Send + Sync {
+    /// Elements of the coefficients.
+    fn coefficients_len(&self) -> usize;
+
+    /// Numbers that a part of the batch is summed up in, forward and backward.
+    fn part_len(&self) -> [usize; 2];
+
+    /// Sums up the inputs of a part.
+    fn sum_inputs(&self, x: &[T], part: &mut [f64]);
+
+    /// Puts the parts together.
+    fn settle(&self, params: &[T], parts: &[f64], coefficients: &mut [T]);
+
+    /// The coefficients at inference and in a frozen layer, from what training has left.
+    fn settle_moving(&self, params: &[T], coefficients: &mut [T]);
+
+    /// The map that `coefficients` stand for, if it is one of the channels of the last axis.
+    fn channel_map<'a>(&self, coefficients: &'a [T]) -> Option<Affine<'a, T>>;
+
+    /// Whether a ReLU follows.
+    fn relu(&self) -> bool;
+
+    /// Finishes the gradient of some outputs and adds it to the sums of a part.
+    fn sum_gradients(&self, coefficients: &[T], x: &[T], dy: &mut [T], part: &mut [f64]);
+
+    /// Puts the parts of the gradient together; in a frozen layer the input does not act on the statistics.
+    fn settle_gradients(&self, parts: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]);
+
+    /// The gradient of weight `range`, one of [`Step::weights`].
+    fn weight_gradient(&self, range: &Range<usize>, parts: &[f64], coefficients: &[T], grads: &mut [T]);
+
+    /// Places of the moving statistics.
+    fn moving(&self) -> &Ranges;
+
+    /// Moves statistic number `index` of [`Statistics::moving`] towards the batch.
+    fn commit(&self, index: usize, coefficients: &[T], moving: &mut [T]);
 }
 
 /// The layer that a description means.
@@ -266,6 +366,10 @@ pub fn layer<T: Element>(spec: &LayerSpec) -> Result<Box<dyn Layer<T>>> {
             Box::new(activation::ActivationLayer::rectifier(*max_value, *negative_slope, *threshold))
         }
         Kind::Softmax { axis } => Box::new(activation::ActivationLayer::softmax(*axis)),
+        Kind::BatchNormalization(norm) => Box::new(batch_norm::BatchNorm::new(norm)),
+        Kind::Residual { .. } | Kind::Parallel { .. } | Kind::Chain { .. } => {
+            return Err(Error::value("", "a layer that holds no others", "a container"));
+        }
         Kind::Dropout { rate, seed } => Box::new(dropout::Dropout { rate: *rate, seed: *seed }),
     })
 }

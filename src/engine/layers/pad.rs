@@ -94,25 +94,27 @@ struct GatherStep {
     plan: Gather,
 }
 
-impl<T: Element> Step<T> for GatherStep {
+impl GatherStep {
     fn input_len(&self) -> usize {
         self.plan.input_rows() * self.plan.input_row_len()
     }
+}
 
+impl<T: Element> Step<T> for GatherStep {
     fn output_len(&self) -> usize {
         self.plan.rows() * self.plan.row_len()
     }
 
-    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
-        let (x_len, y_len) = (Step::<T>::input_len(self), Step::<T>::output_len(self));
-        for (x, y) in x.chunks_exact(x_len).zip(y.chunks_exact_mut(y_len)) {
+    fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        let (x_len, y_len) = (self.input_len(), Step::<T>::output_len(self));
+        for (x, y) in x[0].chunks_exact(x_len).zip(y.chunks_exact_mut(y_len)) {
             self.plan.forward(x, y, 0..self.plan.rows());
         }
     }
 
-    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
-        let Backward { dy, dx: Some(dx), .. } = tensors else { return };
-        let (x_len, y_len) = (Step::<T>::input_len(self), Step::<T>::output_len(self));
+    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
+        let Backward { dy, dx: [Some(dx)], .. } = tensors else { return };
+        let (x_len, y_len) = (self.input_len(), Step::<T>::output_len(self));
         for (dy, dx) in dy.chunks_exact(y_len).zip(dx.chunks_exact_mut(x_len)) {
             self.plan.backward(dy, dx, 0..self.plan.input_rows());
         }
@@ -124,22 +126,19 @@ struct BlendStep<T> {
 }
 
 impl<T: Element> Step<T> for BlendStep<T> {
-    fn input_len(&self) -> usize {
-        self.plan.input_len()
-    }
-
     fn output_len(&self) -> usize {
         self.plan.output_len()
     }
 
-    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
-        for (x, y) in x.chunks_exact(self.plan.input_len()).zip(y.chunks_exact_mut(self.plan.output_len())) {
+    fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        for (x, y) in x[0].chunks_exact(self.plan.input_len()).zip(y.chunks_exact_mut(self.plan.output_len()))
+        {
             self.plan.forward(x, y, 0..self.plan.rows());
         }
     }
 
-    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
-        let Backward { dy, dx: Some(dx), .. } = tensors else { return };
+    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
+        let Backward { dy, dx: [Some(dx)], .. } = tensors else { return };
         for (dy, dx) in
             dy.chunks_exact(self.plan.output_len()).zip(dx.chunks_exact_mut(self.plan.input_len()))
         {

@@ -74,10 +74,6 @@ struct MaxStep<T: 'static> {
 }
 
 impl<T: Element> Step<T> for MaxStep<T> {
-    fn input_len(&self) -> usize {
-        self.input_len
-    }
-
     fn output_len(&self) -> usize {
         self.output_len
     }
@@ -92,16 +88,23 @@ impl<T: Element> Step<T> for MaxStep<T> {
         true
     }
 
-    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], notes: &mut [u8], scratch: &mut Scratch<T>) {
-        let samples = x.chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.output_len));
+    fn forward(
+        &self,
+        _: &Context<'_, T>,
+        x: &[&[T]],
+        y: &mut [T],
+        notes: &mut [u8],
+        scratch: &mut Scratch<T>,
+    ) {
+        let samples = x[0].chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.output_len));
         for (i, (x, y)) in samples.enumerate() {
             let own = if notes.is_empty() { 0..0 } else { i * self.output_len..(i + 1) * self.output_len };
             self.pool.forward(x, y, &mut notes[own], 0..self.pool.rows(), scratch.taps());
         }
     }
 
-    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, scratch: &mut Scratch<T>) {
-        let Backward { x, y, dy, dx: Some(dx), notes, .. } = tensors else { return };
+    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, '_, T>, scratch: &mut Scratch<T>) {
+        let Backward { x, y, dy, dx: [Some(dx)], notes, .. } = tensors else { return };
         for (i, (dy, dx)) in
             dy.chunks_exact(self.output_len).zip(dx.chunks_exact_mut(self.input_len)).enumerate()
         {
@@ -110,7 +113,7 @@ impl<T: Element> Step<T> for MaxStep<T> {
             if self.notes {
                 self.pool.backward(dy, &notes[outputs], y, dx, scratch.taps());
             } else {
-                let x = &x[i * self.input_len..(i + 1) * self.input_len];
+                let x = &x[0][i * self.input_len..(i + 1) * self.input_len];
                 self.pool.backward_from(x, dy, y, dx, scratch.taps());
             }
         }
@@ -124,22 +127,18 @@ struct AverageStep<T: 'static> {
 }
 
 impl<T: Element> Step<T> for AverageStep<T> {
-    fn input_len(&self) -> usize {
-        self.input_len
-    }
-
     fn output_len(&self) -> usize {
         self.output_len
     }
 
-    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], scratch: &mut Scratch<T>) {
-        for (x, y) in x.chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.output_len)) {
+    fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], scratch: &mut Scratch<T>) {
+        for (x, y) in x[0].chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.output_len)) {
             self.pool.forward(x, y, 0..self.pool.rows(), scratch.taps());
         }
     }
 
-    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, scratch: &mut Scratch<T>) {
-        let Backward { dy, dx: Some(dx), .. } = tensors else { return };
+    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, '_, T>, scratch: &mut Scratch<T>) {
+        let Backward { dy, dx: [Some(dx)], .. } = tensors else { return };
         for (dy, dx) in dy.chunks_exact(self.output_len).zip(dx.chunks_exact_mut(self.input_len)) {
             self.pool.backward(dy, dx, scratch.taps());
         }
@@ -193,10 +192,6 @@ struct GlobalStep {
 }
 
 impl<T: Element> Step<T> for GlobalStep {
-    fn input_len(&self) -> usize {
-        self.input_len
-    }
-
     fn output_len(&self) -> usize {
         self.channels
     }
@@ -205,8 +200,8 @@ impl<T: Element> Step<T> for GlobalStep {
         Keeps { input: self.kind == GlobalKind::Max, ..Keeps::default() }
     }
 
-    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
-        for (x, y) in x.chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.channels)) {
+    fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        for (x, y) in x[0].chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.channels)) {
             match self.kind {
                 GlobalKind::Max => global_max(self.tier, x, self.channels, 0, y),
                 GlobalKind::Average => global_average(self.tier, x, self.channels, 0, y),
@@ -214,13 +209,13 @@ impl<T: Element> Step<T> for GlobalStep {
         }
     }
 
-    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
-        let Backward { x, dy, dx: Some(dx), .. } = tensors else { return };
+    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
+        let Backward { x, dy, dx: [Some(dx)], .. } = tensors else { return };
         let samples = dy.chunks_exact(self.channels).zip(dx.chunks_exact_mut(self.input_len));
         for (i, (dy, dx)) in samples.enumerate() {
             match self.kind {
                 GlobalKind::Max => {
-                    global_max_grad(self.tier, &x[i * self.input_len..][..self.input_len], dy, dx);
+                    global_max_grad(self.tier, &x[0][i * self.input_len..][..self.input_len], dy, dx);
                 }
                 GlobalKind::Average => global_average_grad(dy, self.input_len / self.channels, dx),
             }

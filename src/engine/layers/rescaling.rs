@@ -54,20 +54,16 @@ impl<T: Element> Job for Affine<'_, T> {
 }
 
 impl<T: Element> Step<T> for Scale<T> {
-    fn input_len(&self) -> usize {
-        self.len
-    }
-
     fn output_len(&self) -> usize {
         self.len
     }
 
-    fn forward(&self, _: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
-        self.tier.vectorize(Affine(x, y, self.scale, self.offset));
+    fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        self.tier.vectorize(Affine(x[0], y, self.scale, self.offset));
     }
 
-    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
-        if let Some(dx) = tensors.dx {
+    fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
+        if let [Some(dx)] = tensors.dx {
             self.tier.vectorize(Affine(tensors.dy, dx, self.scale, T::ZERO));
         }
     }

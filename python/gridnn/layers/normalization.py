@@ -1,0 +1,101 @@
+"""Layers that bring values to a common scale."""
+
+from __future__ import annotations
+
+from gridnn import _validation, initializers
+from gridnn.layers.base import REGISTRY, Layer, Weight
+
+__all__ = ["BatchNormalization"]
+
+_Initializer = str | initializers.Initializer
+
+
+@REGISTRY.register()
+class BatchNormalization(Layer):
+    """Brings every channel to mean 0 and variance 1, then scales and shifts it.
+
+    ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``, as in "Batch Normalization" (Ioffe and Szegedy,
+    2015). In training mean and variance (the biased one: divided by the count) are those of the batch, over
+    all axes but `axis`; after every step ``moving = moving * momentum + batch * (1 - momentum)``. In
+    inference the moving ones are used, and are part of the weights of a convolution or dense layer in front
+    where nothing comes between.
+
+    With ``trainable = False`` the layer works as in inference, also while other layers are trained. A step
+    that was refused or interrupted leaves the moving statistics as they were, and so does
+    ``model(x, training=True)``.
+
+    Args:
+        axis: the axis of the channels; the batch axis counts, so the first axis of a sample is 1.
+        momentum: share of the old value in a moving statistic, in [0, 1].
+        epsilon: what is added to the variance, at least 0.
+        center: whether to add `beta`.
+        scale: whether to multiply by `gamma`.
+        beta_initializer: see `gridnn.initializers`.
+        gamma_initializer: see `gridnn.initializers`.
+        moving_mean_initializer: see `gridnn.initializers`.
+        moving_variance_initializer: see `gridnn.initializers`.
+        name: see `Layer`.
+        trainable: see `Layer`.
+
+    Weights:
+        `gamma`, `beta`, `moving_mean` and `moving_variance`, each with one number per channel; optimizers
+        leave the last two alone.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input.
+
+    Raises:
+        ValueError: a number outside its range, an axis that does not exist.
+    """
+
+    config_fields = (
+        "axis",
+        "momentum",
+        "epsilon",
+        "center",
+        "scale",
+        "beta_initializer",
+        "gamma_initializer",
+        "moving_mean_initializer",
+        "moving_variance_initializer",
+    )
+    gamma = Weight()
+    beta = Weight()
+    moving_mean = Weight()
+    moving_variance = Weight()
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: _Initializer = "zeros",
+        gamma_initializer: _Initializer = "ones",
+        moving_mean_initializer: _Initializer = "zeros",
+        moving_variance_initializer: _Initializer = "ones",
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
+        self.axis = _validation.integer(axis, "axis")
+        if self.axis == 0:
+            raise ValueError("The `axis` argument must not be 0, which is the batch axis. Received axis=0.")
+        self.momentum = _validation.real(momentum, "momentum", low=0.0, high=1.0)
+        self.epsilon = _validation.real(epsilon, "epsilon", low=0.0)
+        self.center = _validation.boolean(center, "center")
+        self.scale = _validation.boolean(scale, "scale")
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+
+    @property
+    def output_activation(self) -> str:
+        """Always "linear"."""
+        return "linear"

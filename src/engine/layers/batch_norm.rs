@@ -1,0 +1,251 @@
+//! Batch normalisation (Ioffe and Szegedy, 2015): `y = (x - mean) / sqrt(variance + epsilon) * gamma + beta`.
+//!
+//! In training mean and biased variance are those of the batch, and the moving ones follow by `moving * momentum +
+//! batch * (1 - momentum)`; at inference and in a frozen layer the moving ones are used. With `xhat = (x - mean) /
+//! sqrt(variance + epsilon)` over `n` positions the gradient to the input is `gamma / sqrt(variance + epsilon) * (dy -
+//! sum(dy) / n - xhat * sum(dy * xhat) / n)`.
+
+use std::ops::Range;
+
+use super::{Backward, Context, Keeps, Layer, Ranges, Site, Size, Statistics, Step, WeightSpec};
+use crate::conv::Scratch;
+use crate::engine::spec::BatchNormSpec;
+use crate::error::{Error, Result};
+use crate::kernels::{Element, Tier};
+use crate::norm::{Affine, Columns};
+
+/// The description.
+pub(super) struct BatchNorm {
+    spec: BatchNormSpec,
+}
+
+impl BatchNorm {
+    pub(super) fn new(spec: &BatchNormSpec) -> Self {
+        Self { spec: spec.clone() }
+    }
+
+    /// Number of the normalised axis in a sample of `rank` axes; counted from the end, or from the batch, axis 0.
+    fn axis(&self, rank: usize) -> Result<usize> {
+        let axis = self.spec.axis;
+        let at = if axis < 0 { axis + rank as isize } else { axis - 1 };
+        usize::try_from(at).ok().filter(|&at| at < rank).ok_or_else(|| {
+            Error::value("axis", format!("1 to {rank} or -{rank} to -1 (axis 0 is the batch)"), axis)
+        })
+    }
+}
+
+impl<T: Element> Layer<T> for BatchNorm {
+    fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
+        self.axis(input.len())?;
+        Ok(input.to_vec())
+    }
+
+    fn weights(&self, input: &[Size]) -> Result<Vec<WeightSpec>> {
+        let size = input[self.axis(input.len())?].filter(|&n| n > 0);
+        let size = size.ok_or_else(|| Error::shape("normalised axis", "a known positive size", "None"))?;
+        let spec = &self.spec;
+        let learned = [
+            spec.scale.then(|| WeightSpec::new("gamma", vec![size], &spec.gamma_initializer)),
+            spec.center.then(|| WeightSpec::new("beta", vec![size], &spec.beta_initializer)),
+        ];
+        let moving = [
+            WeightSpec::statistic("moving_mean", vec![size], &spec.moving_mean_initializer),
+            WeightSpec::statistic("moving_variance", vec![size], &spec.moving_variance_initializer),
+        ];
+        Ok(learned.into_iter().flatten().chain(moving).collect())
+    }
+
+    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+        let axis = self.axis(site.input.len())?;
+        let (learned, moving) = site.weights.split_at(site.weights.len() - 2);
+        let mut own = learned.iter().cloned();
+        Ok(vec![Box::new(Normalize {
+            columns: Columns::new(site.input[axis], site.input[axis + 1..].iter().product()),
+            len: site.input.iter().product(),
+            learned: learned.to_vec(),
+            gamma: if self.spec.scale { own.next() } else { None },
+            beta: if self.spec.center { own.next() } else { None },
+            moving: moving.to_vec(),
+            momentum: self.spec.momentum,
+            epsilon: self.spec.epsilon,
+            relu: false,
+            tier: site.kernels.tier,
+        })])
+    }
+}
+
+struct Normalize {
+    columns: Columns,
+    /// Elements of a sample.
+    len: usize,
+    /// Places of `gamma` and `beta`, as far as they exist.
+    learned: Vec<Range<usize>>,
+    gamma: Option<Range<usize>>,
+    beta: Option<Range<usize>>,
+    /// Places of the moving mean and variance.
+    moving: Vec<Range<usize>>,
+    momentum: f64,
+    epsilon: f64,
+    relu: bool,
+    tier: Tier,
+}
+
+/// Rows of the coefficients: what [`Affine`] wants, the variance, and the two numbers of the gradient.
+const ROWS: usize = 6;
+
+impl Normalize {
+    fn map<'a, T: Element>(&self, coefficients: &'a [T]) -> Affine<'a, T> {
+        let row = |i: usize| &coefficients[i * self.columns.width..(i + 1) * self.columns.width];
+        Affine { mean: row(0), scale: row(1), shift: row(2) }
+    }
+
+    /// Writes what follows from mean and variance of every channel.
+    fn write<T: Element>(&self, params: &[T], moments: &[(f64, f64)], coefficients: &mut [T]) {
+        let learned = |range: &Option<Range<usize>>, i: usize, without: f64| {
+            range.as_ref().map_or(without, |range| params[range.start + i].to_f64())
+        };
+        let rows = [0, 1, 2, 3].map(|row| {
+            let value = |(i, (mean, variance)): (usize, &(f64, f64))| {
+                T::from_f64(match row {
+                    0 => *mean,
+                    1 => learned(&self.gamma, i, 1.0) / (variance + self.epsilon).sqrt(),
+                    2 => learned(&self.beta, i, 0.0),
+                    _ => *variance,
+                })
+            };
+            moments.iter().enumerate().map(value).collect::<Vec<T>>()
+        });
+        for (values, row) in rows.iter().zip(coefficients.chunks_exact_mut(self.columns.width)) {
+            self.columns.spread(values, row);
+        }
+    }
+
+    /// Sums of `dy` and of `dy * (x - mean)` of every channel.
+    fn totals(&self, parts: &[f64]) -> [Vec<f64>; 2] {
+        let mut totals = [0, 1].map(|_| vec![0.0; self.columns.channels]);
+        for part in parts.chunks_exact(2 * self.columns.width) {
+            for (sums, total) in part.chunks_exact(self.columns.width).zip(&mut totals) {
+                self.columns.gather(sums, total);
+            }
+        }
+        totals
+    }
+
+    /// The coefficient of channel `channel` in a row.
+    fn coefficient<T: Element>(&self, coefficients: &[T], row: usize, channel: usize) -> f64 {
+        coefficients[row * self.columns.width + channel * self.columns.inner].to_f64()
+    }
+
+    fn inverse_deviation<T: Element>(&self, coefficients: &[T], channel: usize) -> f64 {
+        1.0 / (self.coefficient(coefficients, 3, channel) + self.epsilon).sqrt()
+    }
+}
+
+impl<T: Element> Step<T> for Normalize {
+    fn output_len(&self) -> usize {
+        self.len
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { input: true, ..Keeps::default() }
+    }
+
+    fn weights(&self) -> &Ranges {
+        &self.learned
+    }
+
+    fn take_relu(&mut self) -> bool {
+        self.relu = true;
+        true
+    }
+
+    fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        self.map(cx.coefficients).forward(self.tier, self.relu, x[0], y);
+    }
+
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
+        let Backward { x, dy, dx: [Some(dx)], .. } = tensors else { return };
+        let width = self.columns.width;
+        let (a, b) = cx.coefficients[4 * width..ROWS * width].split_at(width);
+        self.map(cx.coefficients).backward(self.tier, (a, b), x[0], dy, dx);
+    }
+
+    fn statistics(&self) -> Option<&dyn Statistics<T>> {
+        Some(self)
+    }
+}
+
+impl<T: Element> Statistics<T> for Normalize {
+    fn coefficients_len(&self) -> usize {
+        ROWS * self.columns.width
+    }
+
+    fn part_len(&self) -> [usize; 2] {
+        [self.columns.part_len(), 2 * self.columns.width]
+    }
+
+    fn sum_inputs(&self, x: &[T], part: &mut [f64]) {
+        self.columns.sum(self.tier, x, part);
+    }
+
+    fn settle(&self, params: &[T], parts: &[f64], coefficients: &mut [T]) {
+        self.write(params, &self.columns.moments(parts), coefficients);
+    }
+
+    fn settle_moving(&self, params: &[T], coefficients: &mut [T]) {
+        let [means, variances] = [0, 1].map(|i| params[self.moving[i].clone()].iter().map(|x| x.to_f64()));
+        self.write(params, &means.zip(variances).collect::<Vec<_>>(), coefficients);
+    }
+
+    fn channel_map<'a>(&self, coefficients: &'a [T]) -> Option<Affine<'a, T>> {
+        let Affine { mean, scale, shift } = self.map(coefficients);
+        let channels = ..self.columns.channels;
+        let map = Affine { mean: &mean[channels], scale: &scale[channels], shift: &shift[channels] };
+        (self.columns.inner == 1).then_some(map)
+    }
+
+    fn relu(&self) -> bool {
+        self.relu
+    }
+
+    fn sum_gradients(&self, coefficients: &[T], x: &[T], dy: &mut [T], part: &mut [f64]) {
+        self.map(coefficients).gradient_sums(self.tier, self.relu, x, dy, part);
+    }
+
+    fn settle_gradients(&self, parts: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]) {
+        let n = self.columns.count((batch * self.len) as f64);
+        let [plain, weighted] = self.totals(parts);
+        for (row, totals) in [(4, plain), (5, weighted)] {
+            let value = |(channel, total): (usize, &f64)| {
+                let inverse = if row == 4 { 1.0 } else { self.inverse_deviation(coefficients, channel) };
+                T::from_f64(if frozen { 0.0 } else { total / n * inverse * inverse })
+            };
+            let values: Vec<T> = totals.iter().enumerate().map(value).collect();
+            let width = self.columns.width;
+            self.columns.spread(&values, &mut coefficients[row * width..(row + 1) * width]);
+        }
+    }
+
+    fn weight_gradient(&self, range: &Range<usize>, parts: &[f64], coefficients: &[T], grads: &mut [T]) {
+        let [plain, weighted] = self.totals(parts);
+        let gamma = self.gamma.as_ref() == Some(range);
+        for (channel, grad) in grads.iter_mut().enumerate() {
+            *grad = T::from_f64(if gamma {
+                weighted[channel] * self.inverse_deviation(coefficients, channel)
+            } else {
+                plain[channel]
+            });
+        }
+    }
+
+    fn moving(&self) -> &Ranges {
+        &self.moving
+    }
+
+    fn commit(&self, index: usize, coefficients: &[T], moving: &mut [T]) {
+        for (channel, moving) in moving.iter_mut().enumerate() {
+            let batch = self.coefficient(coefficients, if index == 0 { 0 } else { 3 }, channel);
+            *moving = T::from_f64(moving.to_f64() * self.momentum + batch * (1.0 - self.momentum));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Where the tensors of a schedule are.
+//!
+//! Time counts the items of the order of work: forward item `k` runs at time `k`, the loss behind the last of `n` at
+//! time `n`, backward item `k` at time `2 n - k`. A tensor with one time, in a stack, is local to a group of samples.
+//! Inside a stack time counts steps, forward and backward alike: the tensors of a group live from the step that writes
+//! them to the last that reads them, their gradients the same way back, so values and gradients of a worker never meet.
+
+use std::ops::{Range, RangeInclusive};
+
+use super::super::places::{Life, Row, share};
+use super::super::steps::Steps;
+use super::{Flow, Item, Place, Purpose, Schedule, Settled, batch_samples};
+use crate::kernels::Element;
+
+/// When things happen.
+struct Times<'a> {
+    items: &'a [Item],
+    /// Number of the item of every active step.
+    item: Vec<usize>,
+}
+
+impl<'a> Times<'a> {
+    fn new(items: &'a [Item], steps: usize) -> Self {
+        let mut item = vec![0; steps];
+        for (k, it) in items.iter().enumerate() {
+            match it {
+                Item::Stack(range) => item[range.clone()].fill(k),
+                Item::Batch(i) => item[*i] = k,
+            }
+        }
+        Self { items, item }
+    }
+
+    fn backward(&self, item: usize) -> usize {
+        2 * self.items.len() - item
+    }
+
+    fn end(&self) -> usize {
+        2 * self.items.len() + 1
+    }
+
+    /// Whether both times are the same, in a stack; then the number of its item.
+    fn stack(&self, time: &RangeInclusive<usize>) -> Option<usize> {
+        let n = self.items.len();
+        let item = if *time.start() < n { *time.start() } else { (2 * n).checked_sub(*time.start())? };
+        let alone = time.start() == time.end() && *time.start() != n;
+        (alone && matches!(self.items.get(item), Some(Item::Stack(_)))).then_some(item)
+    }
+}
+
+/// Extends a span of time.
+fn reach(span: &mut Option<RangeInclusive<usize>>, time: usize) {
+    *span = Some(match span.take() {
+        None => time..=time,
+        Some(old) => time.min(*old.start())..=time.max(*old.end()),
+    });
+}
+
+/// A tensor of a group, or a gradient that is to be added: who gets the place, and its life in steps.
+enum Owner {
+    Value(usize),
+    Gradient(usize),
+    Aside { step: usize, input: usize },
+}
+
+impl Schedule {
+    /// Gives every tensor its place.
+    pub(super) fn place<T: Element>(&mut self, steps: &Steps<T>, items: &[Item]) {
+        let times = Times::new(items, self.active.len());
+        self.order_flows();
+        let spans = [self.value_spans(steps, &times), self.gradient_spans(steps, &times)];
+        // Producers and last readers, in steps: the life inside a stack.
+        let mut lives: Vec<Range<usize>> = vec![0..0; steps.lens.len()];
+        for (i, step) in self.active.iter().enumerate() {
+            lives[step.output] = i + 1..i + 1;
+            step.inputs.iter().for_each(|&t| lives[t].end = i + 1);
+        }
+
+        let mut local: Vec<Vec<(Owner, Life)>> = items.iter().map(|_| Vec::new()).collect();
+        let mut local_grads: Vec<Vec<(Owner, Life)>> = items.iter().map(|_| Vec::new()).collect();
+        let mut arena = Row::default();
+        let [values, grads] = spans;
+        self.values = vec![Place::None; steps.lens.len()];
+        self.grads = vec![Place::None; steps.lens.len()];
+        let life = |t: usize| Life { len: steps.lens[t] * self.group, time: lives[t].start..=lives[t].end };
+        let mut whole: Vec<(usize, RangeInclusive<usize>)> = Vec::new();
+        for (t, span) in values.into_iter().enumerate() {
+            let Some(span) = span else { continue };
+            match times.stack(&span) {
+                Some(k) => local[k].push((Owner::Value(t), life(t))),
+                None => whole.push((t, span)),
+            }
+        }
+        let mut whole_grads: Vec<(usize, RangeInclusive<usize>)> = Vec::new();
+        for (t, span) in grads.into_iter().enumerate() {
+            let Some(span) = span else { continue };
+            match times.stack(&span) {
+                Some(k) => local_grads[k].push((Owner::Gradient(t), life(t))),
+                None => whole_grads.push((t, span)),
+            }
+        }
+        // A step that was refused is explained by its values: in training they stay where they are.
+        if self.purpose == Purpose::Train {
+            for (t, _) in whole {
+                self.values[t] = Place::Batch(arena.take(steps.lens[t] * self.batch));
+            }
+        } else {
+            share_batch(&whole, &steps.lens, self.batch, &mut arena, &mut self.values);
+        }
+        share_batch(&whole_grads, &steps.lens, self.batch, &mut arena, &mut self.grads);
+
+        for (i, step) in self.active.iter().enumerate() {
+            let waits = self.waits(steps, i);
+            for (input, flow) in step.flows.iter().enumerate().filter(|(_, f)| matches!(f, Flow::Add(_))) {
+                debug_assert_ne!(*flow, Flow::None);
+                let own = self.step(steps, i);
+                let samples = if own.batch().is_some() { batch_samples(own) } else { self.group };
+                let len = steps.lens[step.inputs[input]] * samples;
+                let item = times.item[i] - usize::from(waits);
+                local_grads[item].push((Owner::Aside { step: i, input }, Life { len, time: i + 1..=i + 1 }));
+            }
+        }
+        for owners in [local, local_grads].into_iter().flatten() {
+            let lives: Vec<Life> = owners.iter().map(|(_, life)| life.clone()).collect();
+            let (places, total) = share(&lives);
+            self.local_len = self.local_len.max(total);
+            for ((owner, _), place) in owners.into_iter().zip(places) {
+                match owner {
+                    Owner::Value(t) => self.values[t] = Place::Local(place),
+                    Owner::Gradient(t) => self.grads[t] = Place::Local(place),
+                    Owner::Aside { step, input } => {
+                        self.active[step].flows[input] = Flow::Add(Place::Local(place));
+                    }
+                }
+            }
+        }
+        self.place_sums(steps, &times, &mut arena);
+        let chunks = if self.purpose == Purpose::Train { self.chunks() } else { 0 };
+        self.partials = arena.take(chunks * steps.partial_len);
+        self.local = arena.0;
+    }
+
+    /// The last reader of a tensor writes its gradient, which is the first of the backward pass; the others add.
+    fn order_flows(&mut self) {
+        let mut written = std::collections::BTreeSet::new();
+        for step in self.active.iter_mut().rev() {
+            for (flow, t) in step.flows.iter_mut().zip(&step.inputs) {
+                if *flow == Flow::Write && !written.insert(*t) {
+                    *flow = Flow::Add(Place::None);
+                }
+            }
+        }
+    }
+
+    /// From when to when the value of every tensor is needed; None for tensors that do not exist here.
+    fn value_spans<T: Element>(
+        &self,
+        steps: &Steps<T>,
+        times: &Times<'_>,
+    ) -> Vec<Option<RangeInclusive<usize>>> {
+        let mut spans = vec![None; steps.lens.len()];
+        reach(&mut spans[0], 0);
+        for (i, step) in self.active.iter().enumerate() {
+            let k = times.item[i];
+            reach(&mut spans[step.output], k);
+            step.inputs.iter().for_each(|&t| reach(&mut spans[t], k));
+            let keeps = self.step(steps, i).keeps();
+            if step.backward && keeps.input {
+                step.inputs.iter().for_each(|&t| reach(&mut spans[t], times.end()));
+            }
+            if step.backward && keeps.output {
+                reach(&mut spans[step.output], times.end());
+            }
+        }
+        reach(&mut spans[self.output], times.items.len());
+        spans
+    }
+
+    /// The same for gradients.
+    fn gradient_spans<T: Element>(
+        &self,
+        steps: &Steps<T>,
+        times: &Times<'_>,
+    ) -> Vec<Option<RangeInclusive<usize>>> {
+        let mut spans = vec![None; steps.lens.len()];
+        for (i, step) in self.active.iter().enumerate().filter(|(_, step)| step.backward) {
+            let k = times.item[i];
+            reach(&mut spans[step.output], times.backward(k));
+            // A step that waits ends its backward pass in the stack in front.
+            let ends = times.backward(k - usize::from(self.waits(steps, i)));
+            for (t, flow) in step.inputs.iter().zip(&step.flows) {
+                if *flow != Flow::None {
+                    reach(&mut spans[*t], ends);
+                    reach(&mut spans[step.output], ends);
+                }
+            }
+            if matches!(times.items[k], Item::Batch(_)) {
+                // Its weight gradient runs in one of the phases behind.
+                reach(&mut spans[step.output], times.end());
+            }
+            if step.output == self.output {
+                reach(&mut spans[step.output], times.items.len());
+            }
+        }
+        spans
+    }
+
+    /// Coefficients and sums of the statistics steps.
+    fn place_sums<T: Element>(&mut self, steps: &Steps<T>, times: &Times<'_>, arena: &mut Row) {
+        for i in 0..self.active.len() {
+            let Some(statistics) = self.step(steps, i).statistics().filter(|_| self.waits(steps, i)) else {
+                continue;
+            };
+            let input = self.active[i].inputs[0];
+            let writer = self.active.iter().position(|step| step.output == input);
+            let writer = &times.items[writer.map_or(0, |writer| times.item[writer])];
+            let counts = [self.forward_tasks(steps, writer), self.chunks()];
+            let parts = [0, 1].map(|pass| {
+                let start = self.sums_len;
+                self.sums_len += counts[pass] * statistics.part_len()[pass];
+                start..self.sums_len
+            });
+            let coefficients = arena.take(statistics.coefficients_len());
+            let coefficients = coefficients..coefficients + statistics.coefficients_len();
+            self.active[i].settled = Some(Settled { coefficients, parts });
+        }
+    }
+}
+
+/// Places tensors of a whole batch behind what the arena has.
+fn share_batch(
+    tensors: &[(usize, RangeInclusive<usize>)],
+    lens: &[usize],
+    batch: usize,
+    arena: &mut Row,
+    places: &mut [Place],
+) {
+    let lives: Vec<Life> =
+        tensors.iter().map(|(t, time)| Life { len: lens[*t] * batch, time: time.clone() }).collect();
+    let (shared, total) = share(&lives);
+    for ((t, _), place) in tensors.iter().zip(shared) {
+        places[*t] = Place::Batch(arena.0 + place);
+    }
+    arena.0 += total;
+}

@@ -1,0 +1,102 @@
+//! The parts of a step that look at the whole batch: sums by whoever has the values at hand, put together in phases of
+//! one small task each.
+
+use std::ops::Range;
+
+use super::super::layers::Statistics;
+use super::super::plan::Settled;
+use super::super::steps::INFERENCE;
+use super::StepProgram;
+use crate::kernels::Element;
+use crate::parallel::{Reading, Writing};
+
+impl<T: Element> StepProgram<'_, '_, T> {
+    /// A statistics step and the places of what it computes with.
+    fn settled(&self, i: usize) -> Option<(&dyn Statistics<T>, &Settled)> {
+        self.planned(i).step.statistics().zip(self.schedule.active[i].settled.as_ref())
+    }
+
+    fn frozen(&self, i: usize) -> bool {
+        self.state.frozen[self.planned(i).layer]
+    }
+
+    /// What a statistics step computes with: of the batch in training, else what training has left.
+    pub(super) fn coefficients(&self, i: usize) -> Reading<'_, T> {
+        match self.settled(i) {
+            Some((_, settled)) => self.memory.arena.read(settled.coefficients.clone()),
+            None if self.planned(i).step.statistics().is_some() => {
+                self.steps.packed[INFERENCE].read(self.planned(i).packed[INFERENCE].clone())
+            }
+            None => self.memory.arena.read(0..0),
+        }
+    }
+
+    /// Sums up what a task has written, for the statistics steps that read it.
+    pub(super) fn sum_inputs(&self, readers: &[usize], x: &[T], task: usize) {
+        for &i in readers {
+            let Some((statistics, settled)) = self.settled(i) else { continue };
+            let part = part(&settled.parts[0], statistics.part_len()[0], task);
+            statistics.sum_inputs(x, &mut self.memory.sums.write(part));
+        }
+    }
+
+    /// Coefficients of the forward pass.
+    pub(super) fn settle(&self, i: usize) {
+        let Some((statistics, settled)) = self.settled(i) else { return };
+        let params = self.state.params.read(0..self.state.params.len());
+        let mut coefficients = self.memory.arena.write(settled.coefficients.clone());
+        if self.frozen(i) {
+            statistics.settle_moving(&params, &mut coefficients);
+        } else {
+            let parts = self.memory.sums.read(settled.parts[0].clone());
+            statistics.settle(&params, &parts, &mut coefficients);
+        }
+    }
+
+    /// The part of the gradient's sums that a chunk has.
+    pub(super) fn gradient_part(&self, i: usize, chunk: usize) -> Writing<'_, f64> {
+        let (range, len) = self
+            .settled(i)
+            .map_or((0..0, 0), |(statistics, settled)| (settled.parts[1].clone(), statistics.part_len()[1]));
+        self.memory.sums.write(part(&range, len, chunk))
+    }
+
+    /// Adds some samples to the sums of a chunk.
+    pub(super) fn sum_gradients(&self, i: usize, samples: &Range<usize>, worker: usize, part: &mut [f64]) {
+        let active = &self.schedule.active[i];
+        let Some((statistics, _)) = self.settled(i).filter(|_| active.backward) else { return };
+        let x = self.read_value(active.inputs[0], samples, worker);
+        let mut dy = self.write_grad(active.output, samples, worker);
+        statistics.sum_gradients(&self.coefficients(i), &x, &mut dy, part);
+    }
+
+    /// Coefficients of the gradient to the input, and the gradients of the weights.
+    pub(super) fn settle_gradients(&self, i: usize) {
+        let Some((statistics, settled)) = self.settled(i) else { return };
+        let parts = self.memory.sums.read(settled.parts[1].clone());
+        let mut coefficients = self.memory.arena.write(settled.coefficients.clone());
+        statistics.settle_gradients(&parts, self.schedule.batch, self.frozen(i), &mut coefficients);
+        self.check(&coefficients, self.planned(i).layer);
+        for range in self.planned(i).step.weights() {
+            let mut grads = self.state.grads.write(range.clone());
+            statistics.weight_gradient(range, &parts, &coefficients, &mut grads);
+            self.check(&grads, self.planned(i).layer);
+        }
+    }
+
+    /// Moves the moving statistics, together with the update of the weights.
+    pub(super) fn commit_statistics(&self, i: usize) {
+        let Some((statistics, settled)) = self.settled(i).filter(|_| self.sound() && !self.frozen(i)) else {
+            return;
+        };
+        let coefficients = self.memory.arena.read(settled.coefficients.clone());
+        for (index, range) in statistics.moving().iter().enumerate() {
+            statistics.commit(index, &coefficients, &mut self.state.params.write(range.clone()));
+        }
+    }
+}
+
+/// Part number `task` of a range of parts.
+fn part(parts: &Range<usize>, len: usize, task: usize) -> Range<usize> {
+    parts.start + task * len..parts.start + (task + 1) * len
+}
