@@ -42,10 +42,22 @@ pub enum Activation {
     Tanh,
     /// `x * (1 + erf(x / sqrt 2)) / 2`
     Gelu,
+    /// `x * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`, near to `Gelu`.
+    GeluTanh,
+    /// `1.0507 x` above 0, `1.0507 * 1.6733 (e^x - 1)` below (Klambauer et al., 2017).
+    Selu,
     /// `x * sigmoid(x)`
     Silu,
     /// `ln(1 + e^x)`
     Softplus,
+    /// `x / (1 + |x|)`
+    Softsign,
+    /// `x * tanh(ln(1 + e^x))`
+    Mish,
+    /// `x / 6 + 1/2`, clipped to [0, 1].
+    HardSigmoid,
+    /// `e^x`
+    Exponential,
     /// `e^x / sum e^x` over one axis: `size` elements that lie `inner` apart.
     Softmax {
         /// Elements of the axis.
@@ -53,7 +65,18 @@ pub enum Activation {
         /// Their distance.
         inner: usize,
     },
+    /// The logarithm of that, without the underflow.
+    LogSoftmax {
+        /// Elements of the axis.
+        size: usize,
+        /// Their distance.
+        inner: usize,
+    },
 }
+
+/// Constants of the self-normalising network.
+const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 
 /// What a gradient is computed from, besides `dy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +102,15 @@ impl Activation {
             "tanh" => Self::Tanh,
             "gelu" => Self::Gelu,
             "silu" | "swish" => Self::Silu,
+            "gelu_tanh" => Self::GeluTanh,
+            "selu" => Self::Selu,
+            "relu6" => Self::Rectifier { max_value: Some(6.0), negative_slope: 0.0, threshold: 0.0 },
             "softplus" => Self::Softplus,
+            "softsign" => Self::Softsign,
+            "mish" => Self::Mish,
+            "hard_sigmoid" => Self::HardSigmoid,
+            "exponential" => Self::Exponential,
+            "log_softmax" => Self::LogSoftmax { size: channels, inner: 1 },
             "softmax" => Self::Softmax { size: channels, inner: 1 },
             _ => return Err(Error::value("activation", "the name of an activation", format!("\"{name}\""))),
         })
@@ -88,13 +119,24 @@ impl Activation {
     /// Which tensor [`Activation::backward`] looks at.
     pub fn gradient_from(&self) -> From {
         match self {
-            Self::Linear | Self::Relu | Self::Sigmoid | Self::Tanh | Self::Softmax { .. } => From::Output,
+            Self::Linear
+            | Self::Relu
+            | Self::Sigmoid
+            | Self::Tanh
+            | Self::HardSigmoid
+            | Self::Exponential
+            | Self::Softmax { .. }
+            | Self::LogSoftmax { .. } => From::Output,
             Self::Rectifier { .. }
             | Self::LeakyRelu { .. }
             | Self::Elu { .. }
             | Self::Gelu
+            | Self::GeluTanh
+            | Self::Selu
             | Self::Silu
-            | Self::Softplus => From::Input,
+            | Self::Softplus
+            | Self::Softsign
+            | Self::Mish => From::Input,
         }
     }
 
@@ -167,7 +209,22 @@ impl<T: Element> Job for Forward<'_, T> {
                 map(x, y, |x| 0.5 * x * (1.0 + math::erf(x * std::f64::consts::FRAC_1_SQRT_2)))
             }
             Activation::Silu => map(x, y, |x| x * math::sigmoid(x)),
+            Activation::GeluTanh => map(x, y, |x| 0.5 * x * (1.0 + math::tanh(gelu_argument(x)))),
+            Activation::Selu => {
+                map(x, y, |x| SELU_SCALE * if x > 0.0 { x } else { SELU_ALPHA * math::exp_m1(x) })
+            }
             Activation::Softplus => map(x, y, math::softplus),
+            Activation::Softsign => map(x, y, |x| x / (1.0 + x.abs())),
+            Activation::Mish => map(x, y, |x| x * math::tanh(math::softplus(x))),
+            Activation::HardSigmoid => map(x, y, |x| rectify(x / 6.0 + 0.5, 1.0, 0.0, 0.0)),
+            Activation::Exponential => map(x, y, math::exp),
+            Activation::LogSoftmax { size, inner } => {
+                for (x, y) in x.chunks_exact(size * inner).zip(y.chunks_exact_mut(size * inner)) {
+                    for i in 0..inner {
+                        log_softmax(x, y, i, inner);
+                    }
+                }
+            }
             Activation::Softmax { size, inner } => {
                 for (x, y) in x.chunks_exact(size * inner).zip(y.chunks_exact_mut(size * inner)) {
                     for i in 0..inner {
@@ -188,6 +245,23 @@ fn softmax<T: Element>(x: &[T], y: &mut [T], first: usize, step: usize) {
     for (y, v) in y[first..].iter_mut().step_by(step).zip(values()) {
         *y = T::from_f64(math::exp(v - top) / total);
     }
+}
+
+/// The same, less the exponential at the end.
+#[inline(always)]
+fn log_softmax<T: Element>(x: &[T], y: &mut [T], first: usize, step: usize) {
+    let values = || x[first..].iter().step_by(step).map(|v| v.to_f64());
+    let top = values().fold(f64::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a });
+    let spread = top + math::ln(values().map(|v| math::exp(v - top)).sum());
+    for (y, v) in y[first..].iter_mut().step_by(step).zip(values()) {
+        *y = T::from_f64(v - spread);
+    }
+}
+
+/// What the approximate GELU takes the hyperbolic tangent of.
+#[inline(always)]
+fn gelu_argument(x: f64) -> f64 {
+    0.797_884_560_802_865_4 * (x + 0.044_715 * x * x * x)
 }
 
 struct Backward<'a, T> {
@@ -234,7 +308,38 @@ impl<T: Element> Job for Backward<'_, T> {
                 let s = math::sigmoid(x);
                 s * (1.0 + x * (1.0 - s))
             }),
+            Activation::GeluTanh => scale(known, dy, dx, |x| {
+                let t = math::tanh(gelu_argument(x));
+                let slope = 0.797_884_560_802_865_4 * (1.0 + 3.0 * 0.044_715 * x * x);
+                0.5 * (1.0 + t) + 0.5 * x * (1.0 - t) * (1.0 + t) * slope
+            }),
+            Activation::Selu => {
+                scale(known, dy, dx, |x| SELU_SCALE * if x > 0.0 { 1.0 } else { SELU_ALPHA * math::exp(x) });
+            }
             Activation::Softplus => scale(known, dy, dx, math::sigmoid),
+            Activation::Softsign => scale(known, dy, dx, |x| 1.0 / ((1.0 + x.abs()) * (1.0 + x.abs()))),
+            Activation::Mish => scale(known, dy, dx, |x| {
+                let t = math::tanh(math::softplus(x));
+                t + x * (1.0 - t) * (1.0 + t) * math::sigmoid(x)
+            }),
+            Activation::HardSigmoid => {
+                scale(known, dy, dx, |y| if y > 0.0 && y < 1.0 { 1.0 / 6.0 } else { 0.0 });
+            }
+            Activation::Exponential => scale(known, dy, dx, |y| y),
+            Activation::LogSoftmax { size, inner } => {
+                // dx = dy - e^y (sum of dy)
+                let n = size * inner;
+                for ((y, dy), dx) in known.chunks_exact(n).zip(dy.chunks_exact(n)).zip(dx.chunks_exact_mut(n))
+                {
+                    for i in 0..inner {
+                        let total: f64 = dy[i..].iter().step_by(inner).map(|d| d.to_f64()).sum();
+                        let pairs = y[i..].iter().zip(&dy[i..]).step_by(inner);
+                        for (dx, (y, d)) in dx[i..].iter_mut().step_by(inner).zip(pairs) {
+                            *dx = T::from_f64(d.to_f64() - math::exp(y.to_f64()) * total);
+                        }
+                    }
+                }
+            }
             Activation::Softmax { size, inner } => {
                 // dx = y (dy - sum of y dy)
                 let n = size * inner;

@@ -78,6 +78,36 @@ def load_weights(model: Sequential, path: Path) -> None:
         _set_weights(network, by_place)
 
 
+def read_progress(path: Path) -> tuple[int, int | None]:
+    """Epochs completed, and the seed of the last `fit`, of the model in a file."""
+    _, metadata = _network.load_tensors(path)
+    with _blaming(path):
+        _check_header(metadata)
+        return _progress(_loads(metadata["progress"]))
+
+
+def restore(model: Sequential, path: Path) -> None:
+    """Puts weights, optimizer state, learning rate and progress from a file into a model.
+
+    The model is compiled and has seen its data.
+
+    Raises:
+        FileFormatError: the file holds another model, or one with another optimizer.
+    """
+    tensors, metadata = _network.load_tensors(path)
+    network = model._built_network()
+    with _blaming(path), model._lock:
+        saved = unpack(tensors, metadata)
+        theirs, ours = saved._compiled().get_config(), model._compiled().get_config()
+        if theirs["optimizer"]["class_name"] != ours["optimizer"]["class_name"]:
+            raise ValueError(f"the optimizer was {theirs['optimizer']['class_name']}")
+        state, weights = saved._built_network(), saved.get_weights()
+        network.set_optimizer_state(state.optimizer_state(), state.iterations)
+        model.set_weights(weights)
+        model.optimizer.learning_rate = saved.optimizer.learning_rate
+        model._progress = saved._progress
+
+
 def pack(model: Sequential) -> tuple[Tensors, Metadata]:
     """Everything about a model as tensors and strings."""
     with model._lock:
@@ -133,9 +163,14 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
             slots = {}
     if slots:
         raise ValueError("optimizer state without an optimizer")
-    epoch = _validation.non_negative_integer(progress["epoch"], "epoch")
-    model._record_progress(epoch, _validation.seed(progress["seed"]))
+    model._record_progress(*_progress(progress))
     return model
+
+
+def _progress(progress: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Epochs completed and seed, checked."""
+    epoch = _validation.non_negative_integer(progress["epoch"], "epoch")
+    return epoch, _validation.seed(progress["seed"])
 
 
 def _weights(model: Sequential) -> Tensors:

@@ -15,7 +15,17 @@ from gridnn._compilation import Objective
 from gridnn._data import Source
 from gridnn._network import StepResult, as_array, derive_seed
 from gridnn._seeding import next_seed
-from gridnn.callbacks import Callback, CallbackList, History, Logs, ProgbarLogger, has_live_display
+from gridnn.callbacks import (
+    BackupAndRestore,
+    Callback,
+    CallbackList,
+    History,
+    Logs,
+    ProgbarLogger,
+    TerminateOnNaN,
+    has_live_display,
+)
+from gridnn.errors import NonFiniteError
 
 if TYPE_CHECKING:
     from gridnn.sequential import Sequential
@@ -117,6 +127,11 @@ class Trainer:
         is_validated = _validation_rule(validation_freq)
         shuffle = _validation.boolean(shuffle, "shuffle")
         seed = _validation.seed(seed)
+        backup: BackupAndRestore | None = _first(callbacks, BackupAndRestore)
+        backed_up = None if backup is None else backup.progress()
+        if backed_up is not None:
+            initial_epoch = max(initial_epoch, backed_up[0])
+            seed = backed_up[1]
         if seed is None:
             seed = self._seed_to_continue(initial_epoch)
 
@@ -140,6 +155,8 @@ class Trainer:
         history = _first(callbacks, History) or History()
         params = {**_params(verbose, source), "epochs": epochs}
         with self._listening(callbacks, params, history) as listeners:
+            if backup is not None and backed_up is not None:
+                backup.restore()
             self._run_epochs(range(initial_epoch, epochs), seed, source, validation, is_validated, listeners)
         return history
 
@@ -180,7 +197,14 @@ class Trainer:
             means = means or RunningMeans(model._objective())
             network = model._built_network()
             rate = model.optimizer.rate(network.iterations)
-            result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed)
+            try:
+                result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed)
+            except NonFiniteError as error:
+                guard: TerminateOnNaN | None = _first(listeners.callbacks, TerminateOnNaN)
+                if guard is None:
+                    raise
+                guard.refused(step, error)
+                break
             means.add(result, size)
             listeners.on_train_batch_end(step, means.logs())
             if model.stop_training:

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::loss::{Loss, argmax};
+use super::loss::{Loss, Rows, argmax};
 
 /// The metrics.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -64,13 +64,13 @@ impl Metric {
         matches!(self, Self::Mean { loss } if loss.wants_signs())
     }
 
-    /// Adds a position: probabilities (or outputs) `p`, wanted values `t`.
-    pub(super) fn add(&self, p: &[f64], t: &[f64], signs: bool, sums: &mut [f64]) {
-        let flag = |hit: bool| f64::from(u8::from(hit));
+    /// Adds a position.
+    pub(super) fn add(&self, rows: &mut Rows, signs: bool, sums: &mut [f64]) {
+        let Rows { z, p, t, g } = rows;
         let mean = match self {
             Self::CategoricalAccuracy {} => flag(argmax(p) == argmax(t)),
             Self::BinaryAccuracy { threshold } => {
-                let hits = p.iter().zip(t).filter(|(p, t)| flag(**p > *threshold) == **t);
+                let hits = p.iter().zip(&*t).filter(|(p, t)| flag(**p > *threshold) == **t);
                 hits.count() as f64 / p.len() as f64
             }
             Self::TopKCategoricalAccuracy { k } => {
@@ -84,71 +84,71 @@ impl Metric {
                     true => (2.0, -1.0),
                     false => (1.0 - smoothing, smoothing / t.len() as f64),
                 };
-                let t: Vec<f64> = t.iter().map(|t| scale * t + shift).collect();
-                loss.element(p, p, &t, &mut vec![0.0; p.len()])
+                z.iter_mut().zip(&*t).for_each(|(z, t)| *z = scale * t + shift);
+                loss.element(p, p, z, g)
             }
+            _ => return self.count(p, t, sums),
+        };
+        sums[0] += mean;
+        sums[1] += 1.0;
+    }
+
+    /// Adds a position to what is more than a mean.
+    fn count(&self, p: &[f64], t: &[f64], sums: &mut [f64]) {
+        match self {
             Self::Hits { threshold, top_k, class_id } => {
-                let found = chosen(p, *threshold, *top_k);
-                for (i, (found, t)) in found.into_iter().zip(t).enumerate() {
+                for (i, t) in t.iter().enumerate() {
                     if class_id.is_none_or(|class| class == i) {
-                        tally(flag(found), *t, sums);
+                        tally(found(p, i, *threshold, *top_k), *t, sums);
                     }
                 }
-                return;
             }
             Self::HitsByClass { threshold } => {
-                let found = match threshold {
-                    Some(threshold) => chosen(p, *threshold, None),
-                    None => {
-                        let top = argmax(p);
-                        (0..p.len()).map(|i| i == top).collect()
-                    }
-                };
-                for ((found, t), own) in found.into_iter().zip(t).zip(sums.chunks_exact_mut(3)) {
-                    tally(flag(found), *t, own);
+                let top = argmax(p);
+                for (i, (t, own)) in t.iter().zip(sums.chunks_exact_mut(3)).enumerate() {
+                    tally(threshold.map_or(i == top, |threshold| p[i] > threshold), *t, own);
                 }
-                return;
             }
             Self::Histogram { buckets } => {
                 for (p, t) in p.iter().zip(t) {
-                    let bucket =
-                        ((p * *buckets as f64).ceil() - 1.0).clamp(0.0, (buckets - 1) as f64) as usize;
-                    sums[2 * bucket] += t;
-                    sums[2 * bucket + 1] += 1.0 - t;
+                    let bucket = (p * *buckets as f64).ceil() - 1.0;
+                    let at = 2 * bucket.clamp(0.0, (buckets - 1) as f64) as usize;
+                    sums[at] += t;
+                    sums[at + 1] += 1.0 - t;
                 }
-                return;
             }
             Self::Moments {} => {
                 for ((p, t), own) in p.iter().zip(t).zip(sums.chunks_exact_mut(4)) {
                     let adds = [1.0, *t, t * t, (t - p) * (t - p)];
                     own.iter_mut().zip(adds).for_each(|(own, add)| *own += add);
                 }
-                return;
             }
             Self::Confusion { num_classes, ignore_class } => {
-                let class = |v: &[f64]| if v.len() == 1 { flag(v[0] > 0.5) as usize } else { argmax(v) };
+                let class = |v: &[f64]| if v.len() == 1 { usize::from(v[0] > 0.5) } else { argmax(v) };
                 let (wanted, found) = (class(t), class(p));
                 if *ignore_class != Some(wanted as i64) && wanted < *num_classes && found < *num_classes {
                     sums[wanted * num_classes + found] += 1.0;
                 }
-                return;
             }
-        };
-        sums[0] += mean;
-        sums[1] += 1.0;
+            _ => {}
+        }
     }
 }
 
-/// Which outputs count as found: those above a threshold, among the `top_k` largest if that is given (of equals the
+fn flag(hit: bool) -> f64 {
+    f64::from(u8::from(hit))
+}
+
+/// Whether output `i` counts as found: above a threshold, and among the `top_k` largest if that is given (of equals the
 /// first).
-fn chosen(p: &[f64], threshold: f64, top_k: Option<usize>) -> Vec<bool> {
-    let larger = |i: usize, j: usize| p[j] > p[i] || (p[j] == p[i] && j < i);
-    let within = |i: usize| top_k.is_none_or(|k| (0..p.len()).filter(|&j| larger(i, j)).count() < k);
-    (0..p.len()).map(|i| p[i] > threshold && within(i)).collect()
+fn found(p: &[f64], i: usize, threshold: f64, top_k: Option<usize>) -> bool {
+    let larger = |j: usize| p[j] > p[i] || (p[j] == p[i] && j < i);
+    p[i] > threshold && top_k.is_none_or(|k| (0..p.len()).filter(|&j| larger(j)).count() < k)
 }
 
 /// Adds to hits, false alarms and misses.
-fn tally(found: f64, t: f64, sums: &mut [f64]) {
+fn tally(found: bool, t: f64, sums: &mut [f64]) {
+    let found = flag(found);
     sums[0] += found * t;
     sums[1] += found * (1.0 - t);
     sums[2] += (1.0 - found) * t;

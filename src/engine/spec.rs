@@ -145,6 +145,17 @@ pub enum LayerKind {
         negative_slope: f64,
         threshold: f64,
     },
+    LeakyReLU {
+        negative_slope: f64,
+    },
+    #[serde(rename = "ELU")]
+    Elu {
+        alpha: f64,
+    },
+    PReLU {
+        alpha_initializer: Initializer,
+        shared_axes: Vec<usize>,
+    },
     Softmax {
         axis: isize,
     },

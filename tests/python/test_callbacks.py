@@ -33,7 +33,7 @@ def _record(name):
     return method
 
 
-for _name in callbacks.HOOKS:
+for _name in callbacks.base.HOOKS:
     if _name not in ("on_batch_begin", "on_batch_end"):
         setattr(Recorder, _name, _record(_name))
 
@@ -187,4 +187,4 @@ def test_steps_per_second_where_samples_are_unknown(model, capsys):
     [(0.04, "0.0 s"), (9.94, "9.9 s"), (42.4, "42 s"), (61, "1:01 min"), (3725, "1:02:05 h")],
 )
 def test_durations(seconds, text):
-    assert callbacks._duration(seconds) == text
+    assert callbacks.progress._duration(seconds) == text

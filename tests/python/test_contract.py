@@ -192,6 +192,12 @@ def others():
         yield Case(layers.Activation, {"activation": name}, (2, 3), (2, 3))
     yield Case(layers.ReLU, {}, (3, 2), (3, 2))
     yield Case(layers.ReLU, {"max_value": 1.0, "negative_slope": 0.1, "threshold": 0.2}, (5,), (5,))
+    yield Case(layers.LeakyReLU, {}, (2, 3), (2, 3))
+    yield Case(layers.ELU, {"alpha": 0.5}, (2, 3), (2, 3))
+    drawn = {"alpha_initializer": "random_normal"}
+    yield Case(layers.PReLU, drawn, (3, 2, 2), (3, 2, 2), free=False)
+    yield Case(layers.PReLU, {**drawn, "shared_axes": (1, 2)}, (3, 2, 2), (3, 2, 2))
+    yield Case(layers.PReLU, {**drawn, "shared_axes": 2}, (3, 2, 2), (3, 2, 2), free=False)
     yield Case(layers.Softmax, {}, (2, 4), (2, 4))
     yield Case(layers.Flatten, {}, (2, 3, 2), (12,), free=False)
     yield Case(layers.Dropout, {"rate": 0.0}, (3, 2), (3, 2))

@@ -167,6 +167,16 @@ ACTIVATIONS = {
     "silu": lambda x: x / (1 + np.exp(-x)),
     "gelu": lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2))),
     "softmax": softmax,
+    "log_softmax": lambda x: np.log(softmax(x)),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "selu": lambda x: (
+        1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))
+    ),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "mish": lambda x: x * np.tanh(np.logaddexp(x, 0)),
+    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
+    "exponential": np.exp,
 }
 
 
@@ -219,6 +229,12 @@ def layer(description, weights, x):
         return ACTIVATIONS[config["activation"]](x)
     if kind == "ReLU":
         return relu(x, config["max_value"], config["negative_slope"], config["threshold"])
+    if kind == "LeakyReLU":
+        return np.where(x > 0, x, config["negative_slope"] * x)
+    if kind == "ELU":
+        return np.where(x > 0, x, config["alpha"] * np.expm1(np.minimum(x, 0)))
+    if kind == "PReLU":
+        return np.where(x > 0, x, weights[0] * x)
     if kind == "Softmax":
         return softmax(x, config["axis"])
     if kind == "Rescaling":

@@ -1,6 +1,6 @@
 """The layers, under the names and with the arguments that Keras users know; data is always channels last."""
 
-from gridnn.layers.activation import Activation, ReLU, Softmax
+from gridnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from gridnn.layers.base import Input, Layer
 from gridnn.layers.branches import Parallel, Residual
 from gridnn.layers.conv import Conv1D, Conv2D, Conv3D
@@ -59,6 +59,7 @@ from gridnn.layers.regularization import Dropout
 from gridnn.layers.reshaping import Flatten
 
 __all__ = [
+    "ELU",
     "Activation",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -96,12 +97,14 @@ __all__ = [
     "GlobalMaxPooling3D",
     "Input",
     "Layer",
+    "LeakyReLU",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
+    "PReLU",
     "Padding1D",
     "Padding2D",
     "Padding3D",

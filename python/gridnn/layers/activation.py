@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from gridnn import _validation
-from gridnn.layers.base import REGISTRY, Layer
+from collections.abc import Sequence
 
-__all__ = ["Activation", "ReLU", "Softmax"]
+from gridnn import _validation, initializers
+from gridnn.layers.base import REGISTRY, Layer, Weight
+
+__all__ = ["ELU", "Activation", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
 
 ACTIVATIONS = (
     "elu",
+    "exponential",
     "gelu",
+    "gelu_tanh",
+    "hard_sigmoid",
     "leaky_relu",
     "linear",
+    "log_softmax",
+    "mish",
     "relu",
+    "relu6",
+    "selu",
     "sigmoid",
     "silu",
     "softmax",
     "softplus",
+    "softsign",
     "tanh",
 )
 _ALIASES = {"swish": "silu"}
@@ -37,11 +47,14 @@ def activation_name(identifier: object) -> str:
 
 @REGISTRY.register()
 class Activation(Layer):
-    """Applies an activation function to every element (softmax: along the last axis).
+    """Applies an activation function to every element (softmax and its logarithm: along the last axis).
 
     Args:
-        activation: "linear", "relu", "leaky_relu" (slope 0.2), "elu", "gelu" (exact), "silu" (also "swish"),
-            "sigmoid", "softplus", "tanh" or "softmax".
+        activation: "linear", "relu", "relu6" (capped at 6), "leaky_relu" (slope 0.2), "elu", "selu", "gelu"
+            (exact),
+            "gelu_tanh" (Keras' ``gelu(approximate=True)``), "silu" (also "swish"), "mish", "sigmoid",
+            "hard_sigmoid" (``x / 6 + 1/2`` clipped to [0, 1]), "tanh", "softplus", "softsign", "exponential",
+            "softmax" or "log_softmax".
         name: see `Layer`.
 
     Input shape:
@@ -105,6 +118,105 @@ class ReLU(Layer):
     @property
     def output_activation(self) -> str:
         """Always "relu"."""
+        return "relu"
+
+
+@REGISTRY.register()
+class LeakyReLU(Layer):
+    """``x`` above 0, ``negative_slope * x`` below.
+
+    Args:
+        negative_slope: at least 0. Note that the activation "leaky_relu" has 0.2, as in Keras.
+        name: see `Layer`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input.
+    """
+
+    config_fields = ("negative_slope",)
+
+    def __init__(self, negative_slope: float = 0.3, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.negative_slope = _validation.real(negative_slope, "negative_slope", low=0.0)
+
+    @property
+    def output_activation(self) -> str:
+        """Always "leaky_relu"."""
+        return "leaky_relu"
+
+
+@REGISTRY.register()
+class ELU(Layer):
+    """``x`` above 0, ``alpha * (exp(x) - 1)`` below (Clevert et al., 2015).
+
+    Args:
+        alpha: minus the limit at minus infinity.
+        name: see `Layer`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input.
+    """
+
+    config_fields = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.alpha = _validation.real(alpha, "alpha")
+
+    @property
+    def output_activation(self) -> str:
+        """Always "elu"."""
+        return "elu"
+
+
+@REGISTRY.register()
+class PReLU(Layer):
+    """``x`` above 0, ``alpha * x`` below, with slopes that are learned (He et al., 2015).
+
+    Args:
+        alpha_initializer: see `gridnn.initializers`.
+        shared_axes: axes along which there is one slope for all positions, counted from 1 (0 is the batch):
+            for
+            images ``(1, 2)`` makes one slope per channel. None: every element has its own.
+        name: see `Layer`.
+        trainable: see `Layer`.
+
+    Weights:
+        `alpha` of the shape of a sample, with 1 along shared axes.
+
+    Input shape:
+        Any; sizes along axes that are not shared must be known.
+
+    Output shape:
+        Same as the input.
+    """
+
+    config_fields = ("alpha_initializer", "shared_axes")
+    alpha = Weight()
+
+    def __init__(
+        self,
+        alpha_initializer: str | initializers.Initializer = "zeros",
+        shared_axes: int | Sequence[int] | None = None,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        axes = () if shared_axes is None else shared_axes
+        axes = axes if isinstance(axes, Sequence) else (axes,)
+        self.shared_axes = tuple(_validation.positive_integer(axis, "shared_axes") for axis in axes)
+
+    @property
+    def output_activation(self) -> str:
+        """Always "relu": the output is no probability any more."""
         return "relu"
 
 

@@ -13,6 +13,8 @@ pub(super) enum Named {
     Elementwise(Activation),
     /// Softmax over an axis.
     Softmax(isize),
+    /// Its logarithm.
+    LogSoftmax(isize),
 }
 
 impl Named {
@@ -23,6 +25,7 @@ impl Named {
     pub(super) fn parse(name: &str) -> Result<Self> {
         Ok(match Activation::named(name, 0)? {
             Activation::Softmax { .. } => Self::Softmax(-1),
+            Activation::LogSoftmax { .. } => Self::LogSoftmax(-1),
             activation => Self::Elementwise(activation),
         })
     }
@@ -41,14 +44,18 @@ impl Named {
     fn place(self, shape: &[usize]) -> Result<Activation> {
         match self {
             Self::Elementwise(activation) => Ok(activation),
-            Self::Softmax(axis) => {
+            Self::Softmax(axis) | Self::LogSoftmax(axis) => {
                 let rank = shape.len();
                 // Counted from the end, or from the front with the batch as axis 0.
                 let at = if axis < 0 { axis + rank as isize } else { axis - 1 };
                 let at = usize::try_from(at).ok().filter(|&i| i < rank).ok_or_else(|| {
                     Error::value("axis", format!("1 to {rank} or -{rank} to -1 (axis 0 is the batch)"), axis)
                 })?;
-                Ok(Activation::Softmax { size: shape[at], inner: shape[at + 1..].iter().product() })
+                let (size, inner) = (shape[at], shape[at + 1..].iter().product());
+                Ok(match self {
+                    Self::LogSoftmax(_) => Activation::LogSoftmax { size, inner },
+                    _ => Activation::Softmax { size, inner },
+                })
             }
         }
     }
@@ -69,6 +76,14 @@ impl ActivationLayer {
 
     pub(super) fn softmax(axis: isize) -> Self {
         Self(Named::Softmax(axis))
+    }
+
+    pub(super) fn leaky(negative_slope: f64) -> Self {
+        Self(Named::Elementwise(Activation::LeakyRelu { negative_slope }))
+    }
+
+    pub(super) fn elu(alpha: f64) -> Self {
+        Self(Named::Elementwise(Activation::Elu { alpha }))
     }
 
     pub(super) fn rectifier(max_value: Option<f64>, negative_slope: f64, threshold: f64) -> Self {

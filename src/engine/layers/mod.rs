@@ -14,6 +14,7 @@ mod dropout;
 pub(super) mod merge;
 mod pad;
 mod pool;
+mod prelu;
 mod rescaling;
 mod reshaping;
 
@@ -364,6 +365,11 @@ pub fn layer<T: Element>(spec: &LayerSpec) -> Result<Box<dyn Layer<T>>> {
         Kind::Activation { activation } => Box::new(activation::ActivationLayer::named(activation)?),
         Kind::ReLU { max_value, negative_slope, threshold } => {
             Box::new(activation::ActivationLayer::rectifier(*max_value, *negative_slope, *threshold))
+        }
+        Kind::LeakyReLU { negative_slope } => Box::new(activation::ActivationLayer::leaky(*negative_slope)),
+        Kind::Elu { alpha } => Box::new(activation::ActivationLayer::elu(*alpha)),
+        Kind::PReLU { alpha_initializer, shared_axes } => {
+            Box::new(prelu::Prelu::new(alpha_initializer, shared_axes))
         }
         Kind::Softmax { axis } => Box::new(activation::ActivationLayer::softmax(*axis)),
         Kind::BatchNormalization(norm) => Box::new(batch_norm::BatchNorm::new(norm)),

@@ -199,14 +199,14 @@ pub(super) struct Sample<'a, 'b, T> {
 /// Room for the numbers of one position.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    /// Outputs as they are.
-    z: Vec<f64>,
+    /// Outputs as they are; before the loss looks at them, room for a metric.
+    pub z: Vec<f64>,
     /// Outputs as values or probabilities.
-    p: Vec<f64>,
+    pub p: Vec<f64>,
     /// Targets.
-    t: Vec<f64>,
-    /// Gradient.
-    g: Vec<f64>,
+    pub t: Vec<f64>,
+    /// Gradient; before the loss, room for a metric.
+    pub g: Vec<f64>,
 }
 
 impl Rows {
@@ -250,7 +250,7 @@ impl Scorer<'_> {
             let mut start = 0;
             for metric in self.metrics {
                 let end = start + metric.width(c);
-                metric.add(&rows.p, &rows.t, self.signs, &mut counted[start..end]);
+                metric.add(rows, self.signs, &mut counted[start..end]);
                 start = end;
             }
             if let Some(overlap) = self.overlap {

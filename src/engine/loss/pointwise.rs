@@ -132,9 +132,9 @@ impl Loss {
 /// `max(max (1 - t) p - sum t p + 1, 0)`; of equal maxima the first gets the gradient.
 fn categorical_hinge(p: &[f64], t: &[f64], g: &mut [f64]) -> f64 {
     let right: f64 = p.iter().zip(t).map(|(p, t)| p * t).sum();
-    let wrong: Vec<f64> = p.iter().zip(t).map(|(p, t)| (1.0 - t) * p).collect();
-    let top = super::argmax(&wrong);
-    let miss = wrong[top] - right + 1.0;
+    g.iter_mut().zip(p).zip(t).for_each(|((g, p), t)| *g = (1.0 - t) * p);
+    let top = super::argmax(g);
+    let miss = g[top] - right + 1.0;
     let open = f64::from(u8::from(miss > 0.0));
     g.iter_mut().zip(t).for_each(|(g, t)| *g = -open * t);
     g[top] += open * (1.0 - t[top]);

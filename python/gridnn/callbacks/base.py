@@ -1,4 +1,4 @@
-"""Callbacks: what may listen to training, and the three that come with it.
+"""`Callback`, the base of all, what calls several of them, and the two that need nothing else.
 
 `fit` calls, in this order: `on_train_begin`; per epoch `on_epoch_begin`, per batch `on_train_batch_begin` and
 `on_train_batch_end`, then the validation's `on_test_begin` ... `on_test_end`, then `on_epoch_end`; at last
@@ -7,15 +7,11 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gridnn.sequential import Sequential
-
-__all__ = ["Callback", "CallbackList", "History", "LambdaCallback", "ProgbarLogger"]
 
 Logs = dict[str, float]
 
@@ -203,168 +199,3 @@ class LambdaCallback(Callback):
             if not callable(function):
                 raise TypeError(f"LambdaCallback: {name} must be a function. Received {function!r}.")
             setattr(self, name, function)
-
-
-def has_live_display() -> bool:
-    """Whether standard output redraws a line after a carriage return: a terminal or a notebook."""
-    stream = sys.stdout
-    return "ipykernel" in sys.modules or bool(
-        stream is not None and hasattr(stream, "isatty") and stream.isatty()
-    )
-
-
-class ProgbarLogger(Callback):
-    """Prints progress: loss, metrics, speed and time left; `fit` adds one unless told to be silent.
-
-    With ``verbose=1`` one line is redrawn, at most 20 times a second; with ``verbose=2`` there is one line an
-    epoch; ``"auto"`` takes the first on a terminal or in a notebook, else the second.
-    """
-
-    interval = 0.05  # seconds between updates; notebooks freeze under many more
-    _bar_width = 20
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._training = False
-        self._title = ""
-        self._live = False
-        self._start = 0.0
-        self._last_update = 0.0
-        self._line_width = 0
-        self._done = 0
-        self._busy = 0.0  # seconds up to the last batch, so that validation does not count as training
-
-    @property
-    def _verbose(self) -> int:
-        verbose = self.params.get("verbose", "auto")
-        if verbose == "auto":
-            return 1 if has_live_display() else 2
-        return int(verbose)
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """From here on evaluations are part of an epoch and print nothing of their own."""
-        self._training = True
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """Evaluations speak for themselves again."""
-        self._training = False
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Starts the line of an epoch."""
-        self._begin(f"Epoch {epoch + 1}/{self.params.get('epochs')}")
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Redraws the line."""
-        self._update(batch + 1, logs)
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Finishes the line."""
-        self._finish(logs)
-
-    def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Starts the line of an evaluation."""
-        if not self._training:
-            self._begin("Evaluate")
-
-    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Redraws the line."""
-        if not self._training:
-            self._update(batch + 1, logs)
-
-    def on_test_end(self, logs: Logs | None = None) -> None:
-        """Finishes the line."""
-        if not self._training:
-            self._finish(logs)
-
-    def on_predict_begin(self, logs: Logs | None = None) -> None:
-        """Starts the line of a prediction."""
-        self._begin("Predict")
-
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Redraws the line."""
-        self._update(batch + 1, logs)
-
-    def on_predict_end(self, logs: Logs | None = None) -> None:
-        """Finishes the line."""
-        self._finish(logs)
-
-    def close(self) -> None:
-        """Ends a line that an exception has left open, so that the next print starts a new one."""
-        self._training = False
-        if self._line_width:
-            self._line_width = 0
-            _write("\n")
-
-    def _begin(self, title: str) -> None:
-        self._title = title
-        self._start = time.perf_counter()
-        self._last_update = 0.0
-        self._line_width = 0
-        self._done = 0
-        self._busy = 0.0
-        self._live = self._verbose == 1
-
-    def _update(self, done: int, logs: Logs | None) -> None:
-        self._done = done
-        now = time.perf_counter()
-        self._busy = elapsed = now - self._start
-        if not self._live or now - self._last_update < self.interval:
-            return
-        self._last_update = now
-        parts = [self._title]
-        steps = self.params.get("steps")
-        if steps:
-            filled = self._bar_width * min(done, steps) // steps
-            parts.append(f"{done:{len(str(steps))}d}/{steps}")
-            parts.append("[" + "=" * filled + " " * (self._bar_width - filled) + "]")
-        else:
-            parts.append(f"step {done}")
-        parts += _values(logs)
-        parts.append(self._speed())
-        if steps:
-            parts.append(f"{_duration(elapsed * max(steps - done, 0) / done)} left")
-        self._draw("  ".join(parts))
-
-    def _finish(self, logs: Logs | None) -> None:
-        if not self._verbose:
-            return
-        elapsed = time.perf_counter() - self._start
-        line = "  ".join([self._title, _duration(elapsed), *_values(logs), self._speed()])
-        if self._live:
-            self._draw(line)
-            self._line_width = 0
-            _write("\n")
-        else:
-            _write(line + "\n")
-
-    def _speed(self) -> str:
-        done, seconds = self._done, max(self._busy, 1e-9)
-        samples, batch_size = self.params.get("samples"), self.params.get("batch_size")
-        if samples is None or batch_size is None:
-            return f"{done / seconds:,.1f} steps/s"
-        return f"{min(done * batch_size, samples) / seconds:,.0f} samples/s"
-
-    def _draw(self, line: str) -> None:
-        _write("\r" + line.ljust(self._line_width))
-        self._line_width = len(line)
-
-
-def _write(text: str) -> None:
-    if sys.stdout is not None:  # as under pythonw
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-
-def _values(logs: Mapping[str, float] | None) -> list[str]:
-    return [
-        f"{name} {value:.4f}" if abs(value) >= 1e-3 else f"{name} {value:.3e}"
-        for name, value in (logs or {}).items()
-    ]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d} h" if hours else f"{minutes}:{rest:02d} min"

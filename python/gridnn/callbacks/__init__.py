@@ -1,0 +1,34 @@
+"""Callbacks: what may listen to training.
+
+`fit` calls, in this order: `on_train_begin`; per epoch `on_epoch_begin`, per batch `on_train_batch_begin` and
+`on_train_batch_end`, then the validation's `on_test_begin` ... `on_test_end`, then `on_epoch_end`; at last
+`on_train_end`. `evaluate` calls the `on_test_...` methods and `predict` the `on_predict_...` ones.
+"""
+
+from gridnn.callbacks.base import Callback, CallbackList, History, LambdaCallback, Logs
+from gridnn.callbacks.files import BackupAndRestore, CSVLogger, ModelCheckpoint, TensorBoard
+from gridnn.callbacks.monitors import (
+    EarlyStopping,
+    LearningRateScheduler,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
+from gridnn.callbacks.progress import ProgbarLogger, has_live_display
+
+__all__ = [
+    "BackupAndRestore",
+    "CSVLogger",
+    "Callback",
+    "CallbackList",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "Logs",
+    "ModelCheckpoint",
+    "ProgbarLogger",
+    "ReduceLROnPlateau",
+    "TensorBoard",
+    "TerminateOnNaN",
+    "has_live_display",
+]
