@@ -14,7 +14,6 @@ type Placed = (usize, usize, usize, usize);
 /// A transposed window is placed on its output: there `input` is the size that the layer puts out, `output` the one
 /// that it takes in, and `before` what is cropped in front.
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn place_window(
     sizes: Vec<usize>,
     kernel_size: Vec<usize>,

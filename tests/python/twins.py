@@ -289,6 +289,8 @@ def weight_count(description):
         return sum(weight_count(child) for branch in config["branches"] for child in branch)
     if kind in ("Chain", "Residual"):
         return sum(weight_count(child) for child in config["layers"] + (config.get("shortcut") or []))
+    if kind == "PReLU":
+        return 1
     if "use_bias" in config:
         return 1 + kind.startswith("Separable") + config["use_bias"]
     return 0

@@ -44,7 +44,7 @@ impl<T: Element> Layer<T> for Prelu {
             )),
         };
         let shape = input.iter().enumerate().map(size).collect::<Result<_>>()?;
-        Ok(vec![WeightSpec { name: "alpha", shape, initializer: self.initializer.clone() }])
+        Ok(vec![WeightSpec::new("alpha", shape, &self.initializer)])
     }
 
     fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
@@ -77,10 +77,6 @@ struct PreluStep {
 }
 
 impl<T: Element> Step<T> for PreluStep {
-    fn input_len(&self) -> usize {
-        self.slopes.len()
-    }
-
     fn output_len(&self) -> usize {
         self.slopes.len()
     }
@@ -97,25 +93,25 @@ impl<T: Element> Step<T> for PreluStep {
         (self.slopes.len() / self.weights[0].len().max(1)).max(1)
     }
 
-    fn forward(&self, cx: &Context<'_, T>, x: &[T], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+    fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
         let alpha = &cx.params[self.weights[0].clone()];
         let n = self.slopes.len();
-        for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+        for (x, y) in x[0].chunks_exact(n).zip(y.chunks_exact_mut(n)) {
             for ((x, y), slope) in x.iter().zip(y).zip(&self.slopes) {
                 *y = if *x <= T::ZERO { x.mul(alpha[*slope]) } else { *x };
             }
         }
     }
 
-    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, T>, _: &mut Scratch<T>) {
-        let Backward { x, dy, mut dx, grads, .. } = tensors;
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
+        let Backward { x, dy, dx, grads, .. } = tensors;
         let alpha = &cx.params[self.weights[0].clone()];
         let n = self.slopes.len();
-        for (sample, (x, dy)) in x.chunks_exact(n).zip(dy.chunks_exact(n)).enumerate() {
+        for (sample, (x, dy)) in x[0].chunks_exact(n).zip(dy.chunks_exact(n)).enumerate() {
             for ((x, dy), slope) in x.iter().zip(dy).zip(&self.slopes) {
                 grads[*slope] += if *x <= T::ZERO { x.mul(*dy) } else { T::ZERO };
             }
-            if let Some(dx) = &mut dx {
+            if let [Some(dx)] = &mut *dx {
                 let dx = &mut dx[sample * n..][..n];
                 for (((dx, x), dy), slope) in dx.iter_mut().zip(x).zip(dy).zip(&self.slopes) {
                     *dx = if *x <= T::ZERO { dy.mul(alpha[*slope]) } else { *dy };

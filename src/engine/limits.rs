@@ -1,0 +1,139 @@
+//! What weights are held to: penalties that add to the loss, and constraints that hold after every update.
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::kernels::{Element, Job};
+
+/// Keras' epsilon, which keeps quotients of norms finite.
+const EPSILON: f64 = 1e-7;
+
+/// A penalty on a weight: `l1 sum |w| + l2 sum w^2`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct Regularizer {
+    /// Price of absolute values.
+    pub l1: f64,
+    /// Price of squares.
+    pub l2: f64,
+}
+
+/// The penalty of a weight, in float64: sixteen chains, added in their order, whatever the tier.
+pub(super) struct Penalty<'a, T> {
+    pub regularizer: Regularizer,
+    pub weights: &'a [T],
+}
+
+impl<T: Element> Job for Penalty<'_, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let Regularizer { l1, l2 } = self.regularizer;
+        let mut sums = [0.0; 16];
+        for part in self.weights.chunks(16) {
+            for (sum, w) in sums.iter_mut().zip(part) {
+                let w = w.to_f64();
+                *sum += l1 * w.abs() + l2 * w * w;
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+/// Adds the gradient of a penalty: `g += l1 sign(w) + 2 l2 w`.
+pub(super) struct PenaltySlope<'a, T> {
+    pub regularizer: Regularizer,
+    pub weights: &'a [T],
+    pub grads: &'a mut [T],
+}
+
+impl<T: Element> Job for PenaltySlope<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let (l1, double) = (T::from_f64(self.regularizer.l1), T::from_f64(2.0 * self.regularizer.l2));
+        for (g, w) in self.grads.iter_mut().zip(self.weights) {
+            let up = if *w > T::ZERO { l1 } else { T::ZERO };
+            let down = if *w < T::ZERO { l1 } else { T::ZERO };
+            *g = g.add(double.mul(*w)).add(up).sub(down);
+        }
+    }
+}
+
+/// What holds for a weight after every update; norms are taken over `axis`, for every position of the other axes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "class_name", content = "config")]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub enum Constraint {
+    NonNeg {},
+    MaxNorm { max_value: f64, axis: Vec<isize> },
+    UnitNorm { axis: Vec<isize> },
+    MinMaxNorm { min_value: f64, max_value: f64, rate: f64, axis: Vec<isize> },
+}
+
+impl Constraint {
+    /// Checks the axes against the shape of a weight.
+    ///
+    /// # Errors
+    /// There is no such axis.
+    pub(super) fn check(&self, shape: &[usize]) -> Result<()> {
+        self.axes().iter().try_for_each(|&axis| place(axis, shape.len()).map(|_| ()))
+    }
+
+    fn axes(&self) -> &[isize] {
+        match self {
+            Self::NonNeg {} => &[],
+            Self::MaxNorm { axis, .. } | Self::UnitNorm { axis } | Self::MinMaxNorm { axis, .. } => axis,
+        }
+    }
+
+    /// What a vector of this norm is multiplied by.
+    fn factor(&self, norm: f64) -> f64 {
+        let wanted = match self {
+            Self::NonNeg {} => return 1.0,
+            Self::MaxNorm { max_value, .. } => norm.clamp(0.0, *max_value),
+            Self::UnitNorm { .. } => 1.0,
+            Self::MinMaxNorm { min_value, max_value, rate, .. } => {
+                rate * norm.max(*min_value).min(*max_value) + (1.0 - rate) * norm
+            }
+        };
+        wanted / (EPSILON + norm)
+    }
+
+    /// Applies the constraint to a whole weight; `norms` is room for one number per vector.
+    pub(super) fn hold<T: Element>(&self, shape: &[usize], weights: &mut [T], norms: &mut Vec<f64>) {
+        if let Self::NonNeg {} = self {
+            weights.iter_mut().filter(|w| **w < T::ZERO).for_each(|w| *w = T::ZERO);
+            return;
+        }
+        let summed = |axis: usize| self.axes().iter().any(|&a| place(a, shape.len()) == Ok(axis));
+        let vectors = (0..shape.len()).filter(|&axis| !summed(axis)).map(|axis| shape[axis]).product();
+        // The number of the vector that an element belongs to.
+        let vector = |mut index: usize| {
+            let (mut number, mut stride) = (0, 1);
+            for axis in (0..shape.len()).rev() {
+                if !summed(axis) {
+                    number += index % shape[axis] * stride;
+                    stride *= shape[axis];
+                }
+                index /= shape[axis];
+            }
+            number
+        };
+        norms.clear();
+        norms.resize(vectors, 0.0);
+        for (index, w) in weights.iter().enumerate() {
+            norms[vector(index)] += w.to_f64() * w.to_f64();
+        }
+        norms.iter_mut().for_each(|norm| *norm = self.factor(norm.sqrt()));
+        for (index, w) in weights.iter_mut().enumerate() {
+            *w = T::from_f64(w.to_f64() * norms[vector(index)]);
+        }
+    }
+}
+
+/// An axis counted from the front.
+fn place(axis: isize, rank: usize) -> Result<usize> {
+    let at = if axis < 0 { axis + rank as isize } else { axis };
+    let at = usize::try_from(at).ok().filter(|&at| at < rank);
+    at.ok_or_else(|| Error::value("axis of a constraint", format!("an axis of a weight of {rank} axes"), axis))
+}
