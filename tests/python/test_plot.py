@@ -283,6 +283,18 @@ def test_diagram_says_what_layers_are_and_put_out(model):
     assert words(gn.plot.diagram(unbuilt)) == ["input", "Dense 3"]
 
 
+def test_diagram_draws_branches_side_by_side():
+    inner = layers.Parallel([[layers.Conv2D(3, 1)], [layers.Conv2D(3, 3, padding="same")]], merge="concat")
+    model = gn.Sequential([gn.Input((8, 8, 6)), layers.Residual([inner]), layers.Flatten()])
+    ax = gn.plot.diagram(model)
+    assert {"+", "concatenate", "Conv2D 3 1×1", "Conv2D 3 3×3"} <= set(words(ax))
+    places = {text.get_text(): text.get_position() for text in ax.texts}
+    left, right = places["Conv2D 3 1×1"], places["Conv2D 3 3×3"]
+    assert left[1] == right[1]
+    assert left[0] < right[0]
+    assert places["concatenate"][1] > places["+"][1] > places["Flatten"][1]
+
+
 def test_every_picture_draws_where_it_is_told(model):
     calls = {
         gn.plot.history: ({"loss": [1.0, 2.0]},),

@@ -30,6 +30,7 @@ def test_every_public_name_resolves():
         "layers",
         "losses",
         "metrics",
+        "models",
         "optimizers",
         "plot",
         "schedules",

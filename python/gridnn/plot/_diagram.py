@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gridnn.layers.branches import Chain, Parallel, Residual
 from gridnn.plot import _style
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def diagram(model: Sequential, *, ax: Axes | None = None) -> Axes:
         >>> ax = gn.plot.diagram(model)
     """
     first = _Block("input", _shape(model.input_shape) if model.built else "")
-    chain = (first, *(_block(layer) for layer in model.layers))
+    chain = (first, *_blocks(model.layers))
     width, height = _chain_width(chain) + 0.2, _chain_height(chain) + 0.2
     scale = min(1.0, 14.0 / height)
     ax = _style.axes(ax, (max(width, 2.4) * max(scale, 0.6), height * max(scale, 0.6)))
@@ -87,23 +88,23 @@ def diagram(model: Sequential, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def _blocks(layers: Iterable[Layer]) -> tuple[_Block, ...]:
+    """The boxes of a chain of layers; a chain inside it stands in line with the rest."""
+    blocks: list[_Block] = []
+    for layer in layers:
+        blocks.extend(_blocks(layer.layers) if isinstance(layer, Chain) else (_block(layer),))
+    return tuple(blocks)
+
+
 def _block(layer: Layer) -> _Block:
     kind = type(layer).__name__
     shape = _shape(layer.output_shape) if layer.built else ""
-    inner: Any = layer
-    if kind == "Residual":
-        shortcut = inner.shortcut
-        side = () if shortcut is None else tuple(_block(part) for part in _as_layers(shortcut))
-        return _Block("+", shape, branches=(tuple(_block(part) for part in inner.layers), side))
-    if kind == "Parallel":
-        branches = tuple(tuple(_block(part) for part in branch) for branch in inner.branches)
-        return _Block(_MERGES[inner.merge], shape, branches=branches)
+    if isinstance(layer, Residual):
+        return _Block("+", shape, branches=(_blocks(layer.layers), _blocks(layer.shortcut or ())))
+    if isinstance(layer, Parallel):
+        return _Block(_MERGES[layer.merge], shape, branches=tuple(map(_blocks, layer.branches)))
     colour = next((colour for part, colour in _FAMILIES if part in kind), _style.PAPER)
     return _Block(_caption(layer), shape, colour)
-
-
-def _as_layers(value: Any) -> Sequence[Layer]:
-    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _caption(layer: Layer) -> str:
@@ -131,7 +132,7 @@ def _draw_chain(ax: Axes, chain: Sequence[_Block], x: float, y: float) -> None:
     """Draws blocks downwards from `y`, centred at `x`."""
     for i, block in enumerate(chain):
         if i:
-            _line(ax, [(x, y), (x, y - _GAP)], arrow=True)
+            _line(ax, [(x, y), (x, y - _GAP)], arrow=not block.branches)
             y -= _GAP
         if block.branches:
             _draw_branches(ax, block, x, y)
@@ -162,6 +163,7 @@ def _draw_branches(ax: Axes, block: _Block, x: float, y: float) -> None:
     inside = block.height - 2 * _GAP - _HEIGHT
     left = x - block.width / 2
     bottom = y - _GAP - inside
+    middle = bottom - _GAP - _HEIGHT / 2
     for branch in block.branches:
         width = _chain_width(branch)
         centre = left + width / 2
@@ -169,9 +171,9 @@ def _draw_branches(ax: Axes, block: _Block, x: float, y: float) -> None:
         _draw_chain(ax, branch, centre, y - _GAP)
         end = y - _GAP - _chain_height(branch)
         meet = bottom - 2 * _GAP / 3
-        _line(ax, [(centre, end), (centre, meet), (x, meet), (x, bottom - _GAP)])
+        _line(ax, [(centre, end), (centre, meet), (x, meet), (x, middle + 0.1)])
         left += width + _SIDE
-    middle = bottom - _GAP - _HEIGHT / 2
+    _line(ax, [(x, middle - 0.1), (x, y - block.height)])
     ax.text(
         x,
         middle,
