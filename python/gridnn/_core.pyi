@@ -246,6 +246,30 @@ class Network:
     def predict(self, x: NDArray[Any], batch_size: int) -> NDArray[Any]:
         """The outputs for every row of `x`, in inference mode, in batches of `batch_size`."""
 
+    def inspect(
+        self, x: NDArray[Any], seed: tuple[int, NDArray[Any]] | None = None
+    ) -> tuple[list[NDArray[Any] | None], list[NDArray[Any] | None], list[NDArray[Any]]]:
+        """Runs a batch in inference mode and keeps everything.
+
+        Args:
+            x: the batch.
+            seed: position of a layer and the gradient to its output, from which gradients flow back; None for
+                values only.
+
+        Returns:
+            Outputs by position of the layer (0 is the Input; None where the layer of `seed` does not depend
+            on it), the gradients of the same, and those of the weights, in the order of `weights`; without
+            `seed` no gradients.
+        """
+
+    def inspect_loss(
+        self, x: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+    ) -> tuple[
+        tuple[list[NDArray[Any] | None], list[NDArray[Any] | None], list[NDArray[Any]]],
+        tuple[float, float, list[list[float]]],
+    ]:
+        """The same with the gradients of the compiled loss, and what `evaluate_step` returns."""
+
     def forward(self, x: NDArray[Any], training: bool, seed: int) -> NDArray[Any]:
         """The outputs for one batch; with `training`, dropout is active."""
 

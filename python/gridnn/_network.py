@@ -29,6 +29,7 @@ from gridnn._validation import positive_integer
 from gridnn.errors import ShapeError
 
 __all__ = [
+    "Inspection",
     "Network",
     "StepResult",
     "WeightInfo",
@@ -126,6 +127,17 @@ class StepResult(NamedTuple):
     loss_sum: float
     loss_count: float
     metrics: list[list[float]]
+
+
+class Inspection(NamedTuple):
+    """What a run that keeps everything has found; lists go by position, the Input being number 0."""
+
+    values: list[NDArray[Any] | None]
+    """Outputs; None for layers that the one looked at does not depend on."""
+    gradients: list[NDArray[Any] | None]
+    """Gradients of the same; None if none were asked for."""
+    weights: list[NDArray[Any]]
+    """Gradients in the order of `Network.weights`; none if none were asked for."""
 
 
 class Network:
@@ -270,6 +282,26 @@ class Network:
     def finalize(self) -> None:
         """Replaces the weights by their moving average, where the optimizer keeps one."""
         self._engine.finalize()
+
+    def inspect(
+        self, x: NDArray[Any], position: int | None = None, dy: NDArray[Any] | None = None
+    ) -> Inspection:
+        """Everything that a batch makes on its way, in inference mode.
+
+        Args:
+            x: the batch.
+            position: of the layer to stop at; None for all layers.
+            dy: gradient to its output, from which gradients flow back.
+        """
+        seed = None if position is None or dy is None else (position, dy)
+        return Inspection(*self._engine.inspect(x, seed))
+
+    def inspect_loss(
+        self, x: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+    ) -> tuple[Inspection, StepResult]:
+        """The same with the gradients of the compiled loss, and the loss."""
+        tensors, scores = self._engine.inspect_loss(x, y, sample_weight)
+        return Inspection(*tensors), StepResult(*scores)
 
     # State
 

@@ -13,7 +13,7 @@ from gridnn import _data, _validation
 from gridnn._binding import Binder, batch_size_or_default, optional_count
 from gridnn._compilation import Objective
 from gridnn._data import Source
-from gridnn._network import StepResult, as_array, derive_seed
+from gridnn._network import Inspection, StepResult, as_array, derive_seed
 from gridnn._seeding import next_seed
 from gridnn.callbacks import (
     BackupAndRestore,
@@ -259,6 +259,13 @@ class Trainer:
         means = RunningMeans(self.model._objective())
         means.add(result, len(arrays))
         return _result(means.logs(), return_dict)
+
+    def inspect_on_batch(
+        self, x: object, y: object, sample_weight: object = None
+    ) -> tuple[Inspection, StepResult]:
+        """Gradients of the loss to everything, and the loss; see `gridnn.inspect.gradients`."""
+        arrays = self._binder.arrays(x, y, sample_weight)
+        return self.model._built_network().inspect_loss(arrays.x, arrays.y, arrays.sample_weight)
 
     def _evaluate(self, source: Source, listeners: CallbackList) -> Logs:
         model = self.model

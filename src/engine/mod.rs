@@ -4,6 +4,7 @@
 //! backward, refuses the update if anything is not finite, and updates, on memory that was planned before.
 
 pub mod init;
+mod inspect;
 pub mod layers;
 mod loss;
 mod metric;
@@ -18,6 +19,7 @@ mod structure;
 
 use std::sync::atomic::AtomicUsize;
 
+pub use inspect::{Inspection, Seed};
 use layers::Random;
 use optim::{Block, Rates, Update};
 pub use plan::Purpose;
@@ -83,6 +85,8 @@ impl<T: Element> Compiled<T> {
 /// Plans for one input shape.
 struct Plans<T: Element> {
     shape: Vec<usize>,
+    /// Edge that is looked at, if nothing is fused.
+    inspected: Option<usize>,
     steps: Steps<T>,
     schedules: Vec<Schedule>,
 }
@@ -140,14 +144,7 @@ impl<T: Element> Network<T> {
             iterations: 0,
             blocks: Vec::new(),
             plans: Vec::new(),
-            memory: Memory {
-                arena: Shared::empty(),
-                notes: Shared::empty(),
-                sums: Shared::empty(),
-                scores: Shared::empty(),
-                factors: Shared::empty(),
-                workers: Vec::new(),
-            },
+            memory: Memory::empty(),
             kernels: Kernels::of(tier),
         };
         for (i, (weight, initializer)) in network.weights.iter().zip(&initializers).enumerate() {
@@ -323,7 +320,7 @@ impl<T: Element> Network<T> {
         let shape: Option<Vec<usize>> = self.input().iter().copied().collect();
         let shape = shape.ok_or_else(|| Error::value("Input", "known sizes", shape_text(self.input())))?;
         let purpose = if training { Purpose::Train } else { Purpose::Infer };
-        let (plan, schedule) = self.plan(&shape, batch.max(1), purpose)?;
+        let (plan, schedule) = self.plan(&shape, batch.max(1), purpose, None)?;
         let plans = &self.plans[plan];
         let schedule = &plans.schedules[schedule];
         let arena = schedule.arena_len(parallel::threads()) * size_of::<T>()
@@ -335,13 +332,22 @@ impl<T: Element> Network<T> {
     }
 
     /// Finds or makes the plan for an input shape, batch and purpose: its place in `plans` and in its `schedules`.
-    fn plan(&mut self, shape: &[usize], batch: usize, purpose: Purpose) -> Result<(usize, usize)> {
-        let at = match self.plans.iter().position(|p| p.shape == shape) {
+    ///
+    /// With `inspected`, that edge is the output, and nothing is fused.
+    fn plan(
+        &mut self,
+        shape: &[usize],
+        batch: usize,
+        purpose: Purpose,
+        inspected: Option<usize>,
+    ) -> Result<(usize, usize)> {
+        let at = match self.plans.iter().position(|p| p.shape == shape && p.inspected == inspected) {
             Some(at) => at,
             None => {
                 let graph = Graph {
                     nodes: &self.nodes,
-                    output: self.output,
+                    output: inspected.unwrap_or(self.output),
+                    fused: inspected.is_none(),
                     places: &self.places,
                     weights: &self.weights,
                 };
@@ -349,7 +355,7 @@ impl<T: Element> Network<T> {
                 if self.plans.len() == PLANS {
                     self.plans.remove(0);
                 }
-                self.plans.push(Plans { shape: shape.to_vec(), steps, schedules: Vec::new() });
+                self.plans.push(Plans { shape: shape.to_vec(), inspected, steps, schedules: Vec::new() });
                 self.plans.len() - 1
             }
         };
@@ -425,7 +431,7 @@ impl<T: Element> Network<T> {
         if !learning_rate.is_finite() {
             return Err(Error::value("learning rate", "a finite number", learning_rate));
         }
-        let scores = self.scored_step(data, Some((learning_rate, seed)), interrupt)?;
+        let scores = self.scored_step(data, Aim::Train { learning_rate, seed }, interrupt)?;
         self.iterations += 1;
         self.version += 1;
         Ok(scores)
@@ -436,19 +442,18 @@ impl<T: Element> Network<T> {
     /// # Errors
     /// Data that do not fit, an interrupt.
     pub fn evaluate_step(&mut self, data: &Data<'_>, interrupt: Interrupt<'_>) -> Result<Scores> {
-        self.scored_step(data, None, interrupt)
+        self.scored_step(data, Aim::Evaluate, interrupt)
     }
 
-    fn scored_step(
-        &mut self,
-        data: &Data<'_>,
-        train: Option<(f64, u64)>,
-        interrupt: Interrupt<'_>,
-    ) -> Result<Scores> {
+    fn scored_step(&mut self, data: &Data<'_>, aim: Aim, interrupt: Interrupt<'_>) -> Result<Scores> {
         let shape = self.check_input(&data.x)?;
         let batch = Self::check_rows(data)?;
-        let purpose = if train.is_some() { Purpose::Train } else { Purpose::Infer };
-        let (plan, schedule) = self.plan(&shape, batch, purpose)?;
+        let (purpose, inspected) = match aim {
+            Aim::Evaluate => (Purpose::Infer, None),
+            Aim::Train { .. } => (Purpose::Train, None),
+            Aim::Inspect => (Purpose::Inspect, Some(self.output)),
+        };
+        let (plan, schedule) = self.plan(&shape, batch, purpose, inspected)?;
         let Some(compiled) = &self.compiled else {
             return Err(Error::value("model", "a compiled loss", "none; call compile() first"));
         };
@@ -480,8 +485,13 @@ impl<T: Element> Network<T> {
             count,
             signs,
         };
-        let rates = train.map(|(learning_rate, _)| Rates { learning_rate, iterations: self.iterations });
-        let training = train.map(|(_, seed)| Random { seed, step: self.iterations });
+        let (rates, training) = match aim {
+            Aim::Train { learning_rate, seed } => (
+                Some(Rates { learning_rate, iterations: self.iterations }),
+                Some(Random { seed, step: self.iterations }),
+            ),
+            Aim::Evaluate | Aim::Inspect => (None, None),
+        };
         let extent = Extent::Scores { rates, overlap: overlap.as_ref(), per_sample };
         self.execute((plan, schedule), batch_data, extent, training, interrupt)?;
 
@@ -511,14 +521,14 @@ impl<T: Element> Network<T> {
         let rows = x.rows();
         let purpose = if training.is_some() { Purpose::Train } else { Purpose::Infer };
         let training = training.map(|seed| Random { seed, step: self.iterations });
-        let (plan, _) = self.plan(&shape, batch_size.clamp(1, rows.max(1)), purpose)?;
+        let (plan, _) = self.plan(&shape, batch_size.clamp(1, rows.max(1)), purpose, None)?;
         let mut output = vec![rows];
         output.extend(&self.plans[plan].steps.output_shape);
         let len: usize = output[1..].iter().product();
         let mut result = zeros(rows.checked_mul(len))?;
         for first in (0..rows).step_by(batch_size.max(1)) {
             let batch = batch_size.min(rows - first);
-            let (plan, schedule) = self.plan(&shape, batch, purpose)?;
+            let (plan, schedule) = self.plan(&shape, batch, purpose, None)?;
             let data =
                 Batch { x, y: None, sample_weight: None, indices: None, first, count: 0.0, signs: false };
             self.execute((plan, schedule), data, Extent::Outputs, training, interrupt)?;
@@ -556,24 +566,28 @@ impl<T: Element> Network<T> {
             Purpose::Infer => &[FORWARD, INFERENCE],
             Purpose::Train if update.is_some() => &[FORWARD, BACKWARD],
             Purpose::Train => &[FORWARD],
+            Purpose::Inspect => &[FORWARD, BACKWARD],
         };
         let mut phases: Vec<Vec<(Work, usize)>> = Vec::with_capacity(16);
         let stale = passes.iter().filter(|pass| steps.packed_version[**pass] != self.version);
         phases.push(stale.flat_map(|pass| steps.pack_work(*pass)).collect());
         phases.extend(plan_of_batch.forward.iter().cloned());
         let (overlap, scores) = match extent {
-            Extent::Outputs => (None, 0),
+            Extent::Outputs | Extent::Gradients => (None, 0),
             Extent::Scores { overlap, per_sample, .. } => (overlap, per_sample),
         };
-        if extent != Extent::Outputs {
+        if scores > 0 {
             phases.push(plan_of_batch.loss.clone());
         }
         if overlap.is_some() {
             phases.push(vec![(Work::Fold, 1)]);
             phases.push(plan_of_batch.loss.iter().map(|&(_, tasks)| (Work::Slope, tasks)).collect());
         }
-        if let Some(update) = &update {
+        let inspects = plan_of_batch.purpose == Purpose::Inspect && extent != Extent::Outputs;
+        if update.is_some() || inspects {
             phases.extend(plan_of_batch.backward.iter().cloned());
+        }
+        if let Some(update) = &update {
             if update.prepares() {
                 phases.push(vec![(Work::Prepare, self.blocks.len())]);
                 phases.push(vec![(Work::Clip, 1)]);
@@ -654,11 +668,24 @@ fn zeros<T: Element>(len: Option<usize>) -> Result<Vec<T>> {
     Ok(values)
 }
 
+/// What a step with scores is for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Aim {
+    /// The scores alone.
+    Evaluate,
+    /// An update.
+    Train { learning_rate: f64, seed: u64 },
+    /// The gradients.
+    Inspect,
+}
+
 /// How far a program goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Extent<'a> {
     /// To the outputs.
     Outputs,
+    /// To the gradients, from one that is given.
+    Gradients,
     /// To loss and metrics, and with rates to the update.
     Scores { rates: Option<Rates>, overlap: Option<&'a loss::overlap::Overlap>, per_sample: usize },
 }

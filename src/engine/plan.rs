@@ -41,6 +41,8 @@ pub enum Purpose {
     Infer,
     /// Outputs, gradients and update: what gradients are computed from is kept.
     Train,
+    /// All values and all gradients, that to the input included; nothing shares memory.
+    Inspect,
 }
 
 /// Where a tensor is.
@@ -179,8 +181,8 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Plans phases and memory.
     pub fn new<T: Element>(steps: &Steps<T>, batch: usize, purpose: Purpose) -> Self {
-        let train = purpose == Purpose::Train;
-        let (mut active, output) = active_steps(steps, train);
+        let train = purpose != Purpose::Infer;
+        let (mut active, output) = active_steps(steps, purpose);
         let largest = steps.lens.iter().copied().max().unwrap_or(1).max(1);
         let group = (GROUP_BYTES / (2 * largest * size_of::<T>()))
             .clamp(1, MOST_GROUP)
@@ -236,7 +238,7 @@ impl Schedule {
 
     /// Whether active step `i` waits for statistics of the batch.
     fn waits<T: Element>(&self, steps: &Steps<T>, i: usize) -> bool {
-        self.purpose == Purpose::Train && i < self.active.len() && self.step(steps, i).statistics().is_some()
+        self.purpose != Purpose::Infer && i < self.active.len() && self.step(steps, i).statistics().is_some()
     }
 
     /// Cuts the steps into stacks and batch steps. The first item is a stack, even if it is empty: it gathers the input.
@@ -343,11 +345,12 @@ impl Schedule {
 }
 
 /// The steps that run, and the tensor that is the output. What is left out passes its input on.
-fn active_steps<T: Element>(steps: &Steps<T>, train: bool) -> (Vec<Active>, usize) {
+fn active_steps<T: Element>(steps: &Steps<T>, purpose: Purpose) -> (Vec<Active>, usize) {
+    let train = purpose != Purpose::Infer;
     let folded = if train { Default::default() } else { steps.folded() };
     let mut stands_for: Vec<usize> = (0..steps.lens.len()).collect();
     // Tensors whose gradient somebody in front of them wants.
-    let mut wanted = vec![false; steps.lens.len()];
+    let mut wanted = vec![purpose == Purpose::Inspect; steps.lens.len()];
     let mut active: Vec<Active> = Vec::new();
     for (number, Planned { step, inputs, output, folds, .. }) in steps.steps.iter().enumerate() {
         let inputs: Vec<usize> = inputs.iter().map(|&t| stands_for[t]).collect();
@@ -355,7 +358,7 @@ fn active_steps<T: Element>(steps: &Steps<T>, train: bool) -> (Vec<Active>, usiz
             stands_for[*output] = inputs[0];
             continue;
         }
-        wanted[*output] = train && (!step.weights().is_empty() || inputs.iter().any(|&t| wanted[t]));
+        wanted[*output] |= train && (!step.weights().is_empty() || inputs.iter().any(|&t| wanted[t]));
         let flow = |t: &usize| if wanted[*t] { Flow::Write } else { Flow::None };
         let behind = folds.filter(|_| !train).and_then(|behind| steps.steps[behind].step.statistics());
         active.push(Active {

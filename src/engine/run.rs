@@ -34,6 +34,18 @@ pub(super) struct Memory<T: Element> {
 }
 
 impl<T: Element> Memory<T> {
+    /// No memory yet.
+    pub(super) fn empty() -> Self {
+        Self {
+            arena: Shared::empty(),
+            notes: Shared::empty(),
+            sums: Shared::empty(),
+            scores: Shared::empty(),
+            factors: Shared::empty(),
+            workers: Vec::new(),
+        }
+    }
+
     /// Makes room for a schedule and a number of workers. Contents are lost when it grows: nothing lives across steps.
     pub(super) fn reserve(&mut self, schedule: &Schedule, workers: usize, blocks: usize) -> Result<()> {
         if self.factors.len() < blocks {
@@ -440,7 +452,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     fn wants_output_grad(&self) -> bool {
-        self.goal.update.is_some() && self.schedule.grads[self.schedule.output] != Place::None
+        self.schedule.grads[self.schedule.output] != Place::None
     }
 
     fn check_loss(&self, loss: f64) {

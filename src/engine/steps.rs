@@ -48,6 +48,9 @@ pub(super) struct Steps<T: Element> {
     pub lens: Vec<usize>,
     /// Tensor that is the output.
     pub output: usize,
+    /// The tensor of every edge and its sizes, where layers do not share steps; None for those that do not lead to the
+    /// output.
+    pub edges: Vec<Option<(usize, Vec<usize>)>>,
     /// Sizes of the output, without the batch.
     pub output_shape: Vec<usize>,
     /// Packed weights of all steps.
@@ -63,10 +66,26 @@ pub(super) struct Steps<T: Element> {
 /// What the steps are made from.
 pub(super) struct Graph<'a, T: Element> {
     pub nodes: &'a [Node<T>],
-    /// Edge that is the output.
+    /// Edge that is the output; what does not lead there is left out.
     pub output: usize,
+    /// Whether layers may share steps, so that not every edge exists.
+    pub fused: bool,
     pub places: &'a [Place],
     pub weights: &'a [Weight],
+}
+
+impl<T: Element> Graph<'_, T> {
+    /// Of every edge, whether the output depends on it.
+    fn needed(&self) -> Vec<bool> {
+        let mut needed = vec![false; self.nodes.len() + 1];
+        needed[self.output] = true;
+        for (i, node) in self.nodes.iter().enumerate().rev() {
+            if needed[i + 1] {
+                node.inputs.iter().for_each(|&edge| needed[edge] = true);
+            }
+        }
+        needed
+    }
 }
 
 impl<T: Element> Steps<T> {
@@ -74,12 +93,16 @@ impl<T: Element> Steps<T> {
     pub fn new(graph: &Graph<'_, T>, input: &[usize], kernels: &'static Kernels<T>) -> Result<Self> {
         let mut steps: Vec<Planned<T>> = Vec::new();
         let mut lens = vec![input.iter().product()];
-        // Of every edge: the tensor that stands for it, and its sizes.
-        let mut edges = vec![(0, input.to_vec())];
-        for Node { operation, layer, inputs } in graph.nodes {
+        // Of every edge that leads to the output: the tensor that stands for it, and its sizes.
+        let mut edges: Vec<Option<(usize, Vec<usize>)>> = vec![None; graph.nodes.len() + 1];
+        edges[0] = Some((0, input.to_vec()));
+        let needed = graph.needed();
+        for (i, Node { operation, layer, inputs }) in
+            graph.nodes.iter().enumerate().filter(|(i, _)| needed[i + 1])
+        {
             let name = &graph.places[*layer].name;
-            let mut reads: Vec<usize> = inputs.iter().map(|&edge| edges[edge].0).collect();
-            let shapes: Vec<Vec<usize>> = inputs.iter().map(|&edge| edges[edge].1.clone()).collect();
+            let (mut reads, shapes): (Vec<usize>, Vec<Vec<usize>>) =
+                inputs.iter().filter_map(|&edge| edges[edge].clone()).unzip();
             let (own, output) = steps_of(graph, (operation, *layer), &shapes, kernels)
                 .map_err(|error| error.in_layer(name))?;
             for step in own {
@@ -88,22 +111,25 @@ impl<T: Element> Steps<T> {
                 let (packed, partial) = (Default::default(), 0..0);
                 steps.push(Planned { step, layer: *layer, inputs, output, packed, partial, folds: None });
             }
-            edges.push((reads[0], output));
+            edges[i + 1] = Some((reads[0], output));
         }
-        let (output, output_shape) = edges.swap_remove(graph.output);
+        let (output, output_shape) = edges[graph.output].clone().unwrap_or_default();
         let mut planned = Self {
             steps,
             lens,
             output,
+            edges,
             output_shape,
             packed: [Shared::empty(), Shared::empty(), Shared::empty()],
             packed_version: [0; PASSES],
             partials: Vec::new(),
             partial_len: 0,
         };
-        planned.fuse_activations();
-        planned.leave_masks();
-        planned.fold_normalizations();
+        if graph.fused {
+            planned.fuse_activations();
+            planned.leave_masks();
+            planned.fold_normalizations();
+        }
         planned.place_weights()?;
         Ok(planned)
     }

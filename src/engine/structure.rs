@@ -56,6 +56,8 @@ pub struct Place {
     pub input: Vec<Size>,
     /// Sizes of what comes out.
     pub output: Vec<Size>,
+    /// Edge that it makes.
+    pub(super) edge: usize,
 }
 
 /// What a description says about shapes and weights, before anything is allocated.
@@ -94,7 +96,7 @@ impl<T: Element> Structure<T> {
         let mut structure = Self {
             nodes: Vec::new(),
             output: 0,
-            places: vec![Place { name, input: input.clone(), output: input.clone() }],
+            places: vec![Place { name, input: input.clone(), output: input.clone(), edge: 0 }],
             weights: Vec::new(),
             initializers: Vec::new(),
             len: 0,
@@ -124,7 +126,7 @@ impl<T: Element> Structure<T> {
         let number = self.places.len();
         let name = spec.name.clone();
         let shape = self.edges[input].clone();
-        self.places.push(Place { name: name.clone(), input: shape, output: Vec::new() });
+        self.places.push(Place { name: name.clone(), input: shape, output: Vec::new(), edge: 0 });
         let output = match spec.kind {
             LayerKind::Chain { layers } => self.chain(layers, input)?,
             LayerKind::Residual { layers, shortcut } => {
@@ -140,6 +142,7 @@ impl<T: Element> Structure<T> {
             _ => self.leaf(&spec, input, number).map_err(|error| error.in_layer(&name))?,
         };
         self.places[number].output = self.edges[output].clone();
+        self.places[number].edge = output;
         Ok(output)
     }
 

@@ -9,8 +9,9 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::arrays::{Borrowed, array, into_array, values};
 use super::errors::{enter, raise};
+use crate::engine::source::Source;
 use crate::engine::spec::{Dtype, ModelSpec, Schedule, Size, parse};
-use crate::engine::{self, Data, Scores};
+use crate::engine::{self, Data, Inspection, Scores, Seed};
 use crate::error::Result;
 use crate::parallel::lock;
 
@@ -27,6 +28,32 @@ macro_rules! with {
             Typed::Float64($network) => $body,
         }
     };
+}
+
+type Tensors<'py> = Vec<Option<Bound<'py, PyAny>>>;
+
+/// `(values, gradients, weight gradients)`, and the scores where there are some.
+type Inspected<'py> = ((Tensors<'py>, Tensors<'py>, Vec<Bound<'py, PyAny>>), Option<Sums>);
+
+/// An inspection of either type.
+enum Found {
+    Float32(Inspection<f32>),
+    Float64(Inspection<f64>),
+}
+
+fn inspected<'py, T: numpy::Element>(
+    py: Python<'py>,
+    found: Inspection<T>,
+    weight_shapes: &[Vec<usize>],
+) -> PyResult<Inspected<'py>> {
+    let Inspection { shapes, values, gradients, weights, scores } = found;
+    let arrays = |tensors: Vec<Option<Vec<T>>>| -> PyResult<_> {
+        let shaped = tensors.into_iter().zip(&shapes);
+        shaped.map(|(values, shape)| values.map(|v| into_array(py, v, shape)).transpose()).collect()
+    };
+    let (values, gradients) = (arrays(values)?, arrays(gradients)?);
+    let weights = weights.into_iter().zip(weight_shapes).map(|(w, shape)| into_array(py, w, shape));
+    Ok(((values, gradients, weights.collect::<PyResult<_>>()?), scores.map(sums)))
 }
 
 /// A built model: parameters, optimizer state and cached execution plans.
@@ -75,6 +102,22 @@ impl Network {
             if self.inner.is_poisoned() {
                 return work(&mut lock(&self.inner));
             }
+        }
+    }
+
+    fn inspection<'py>(&self, py: Python<'py>, x: &Source<'_>, seed: Seed<'_>) -> PyResult<Inspected<'py>> {
+        let found = self.run(py, |network, interrupt| {
+            Ok(match network {
+                Typed::Float32(network) => Found::Float32(network.inspect(x, seed, interrupt)?),
+                Typed::Float64(network) => Found::Float64(network.inspect(x, seed, interrupt)?),
+            })
+        })?;
+        let shapes = self.hold(py, |network| {
+            Ok(with!(network, n => n.weights().iter().map(|w| w.shape.clone()).collect::<Vec<_>>()))
+        })?;
+        match found {
+            Found::Float32(found) => inspected(py, found, &shapes),
+            Found::Float64(found) => inspected(py, found, &shapes),
         }
     }
 
@@ -287,6 +330,39 @@ impl Network {
         seed: u64,
     ) -> PyResult<Bound<'py, PyAny>> {
         self.outputs(py, &x, usize::MAX, training.then_some(seed))
+    }
+
+    #[pyo3(signature = (x, seed=None))]
+    fn inspect<'py>(
+        &self,
+        py: Python<'py>,
+        x: Bound<'py, PyAny>,
+        seed: Option<(usize, Bound<'py, PyAny>)>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let x = Borrowed::new("x", &x)?;
+        let dy = seed.as_ref().map(|(_, dy)| Borrowed::new("dy", dy)).transpose()?;
+        let dy = dy.as_ref().map(Borrowed::source).transpose()?;
+        let seed = match (&seed, &dy) {
+            (Some((layer, _)), Some(dy)) => Seed::Output { layer: *layer, dy },
+            _ => Seed::None,
+        };
+        let (tensors, _) = self.inspection(py, &x.source()?, seed)?;
+        Ok(tensors.into_pyobject(py)?.into_any())
+    }
+
+    #[pyo3(signature = (x, y, sample_weight=None))]
+    fn inspect_loss<'py>(
+        &self,
+        py: Python<'py>,
+        x: Bound<'py, PyAny>,
+        y: Bound<'py, PyAny>,
+        sample_weight: Option<Bound<'py, PyArray1<f64>>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (x, y) = (Borrowed::new("x", &x)?, Borrowed::new("y", &y)?);
+        let sample_weight = sample_weight.as_ref().map(borrow_flat).transpose()?;
+        let sample_weight = sample_weight.as_ref().map(|w| w.as_slice()).transpose()?;
+        let data = Data { x: x.source()?, y: y.source()?, sample_weight, indices: None };
+        Ok(self.inspection(py, &data.x, Seed::Loss(&data))?.into_pyobject(py)?.into_any())
     }
 
     fn finalize(&self, py: Python<'_>) -> PyResult<()> {

@@ -123,6 +123,44 @@ def test_exact_where_nothing_is_cut_off():
         assert hulls(seen[(..., *position)], 2) == field.of(*position)
 
 
+def nested(rng, rank, depth):
+    """A layer, or a container whose branches keep the size."""
+    if depth == 0 or rng.random() < 0.3:
+        options = {"padding": "same", "dilation_rate": int(rng.integers(1, 3))}
+        return getattr(layers, f"Conv{rank}D")(1, int(rng.integers(1, 4)), **options)
+    branches = [
+        [nested(rng, rank, depth - 1) for _ in range(int(rng.integers(0, 3)))]
+        for _ in range(int(rng.integers(1, 4)))
+    ]
+    if rng.random() < 0.5:
+        return layers.Residual(branches[0], None if len(branches) == 1 else branches[1])
+    return layers.Parallel(branches, merge="add")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_fields_through_nested_branches(seed):
+    rng = np.random.default_rng(seed)
+    rank = 1 + seed % 2
+    stack = [nested(rng, rank, 3)]
+    if seed % 3 == 0:
+        stack.append(getattr(layers, f"AveragePooling{rank}D")(2))
+        stack.append(nested(rng, rank, 2))
+    sizes = (40,) if rank == 1 else (16, 15)
+    _, field, seen = check(stack, sizes)
+    # In the middle, where nothing is cut off, the field is reached on both sides.
+    middle = tuple(n // 2 for n in seen.shape[rank:])
+    expected = field.of(*middle)
+    if all(first >= 0 and last < n for (first, last), n in zip(expected, sizes, strict=True)):
+        assert hulls(seen[(..., *middle)], rank) == expected
+
+
+def test_branches_of_different_speed():
+    # One branch strides, the other crops: no common jump, but fields that hold.
+    branches = [[layers.AveragePooling1D(2)], [layers.Cropping1D((1, 3))]]
+    _, field, _ = check([layers.Parallel(branches, merge="add"), layers.Conv1D(1, 2)], (8,))
+    assert field.of(0) == ((0, 3),)
+
+
 def vgg16():
     for filters, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         yield from (layers.Conv2D(filters // 64, 3, padding="same") for _ in range(count))

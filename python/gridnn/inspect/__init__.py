@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from gridnn.inspect._activations import Gradients, Patch, activations, gradients, maximize, top_patches
 from gridnn.inspect._arithmetic import ConvArithmetic, conv_arithmetic
+from gridnn.inspect._attribution import effective_receptive_field, grad_cam, saliency
+from gridnn.inspect._costs import Cost, costs
 from gridnn.inspect._matrix import LayerMatrix, as_matrix
 from gridnn.inspect._receptive_field import ReceptiveField, receptive_field
 from gridnn.inspect._symmetry import Symmetry, equivariance, invariance
 
 __all__ = [
     "ConvArithmetic",
+    "Cost",
+    "Gradients",
     "LayerMatrix",
+    "Patch",
     "ReceptiveField",
     "Symmetry",
+    "activations",
     "as_matrix",
     "conv_arithmetic",
+    "costs",
+    "effective_receptive_field",
     "equivariance",
+    "grad_cam",
+    "gradients",
     "invariance",
+    "maximize",
     "receptive_field",
+    "saliency",
+    "top_patches",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from gridnn import _validation, functional
 from gridnn._network import place_window
 from gridnn.inspect._fields import Field, Grid, Span, Whole, hull, union
-from gridnn.layers import activation, conv, conv_transpose, depthwise, padding, pooling, reshaping
+from gridnn.layers import activation, branches, conv, conv_transpose, depthwise, padding, pooling, reshaping
 from gridnn.layers.base import Layer
 from gridnn.sequential import Sequential
 
@@ -126,15 +126,13 @@ class _Trace:
         return state
 
     def _behind(self, layer: Layer, state: State) -> State:
+        if isinstance(layer, branches.Container):
+            ends = [self.run(branch, state) for branch in layer._branches()]
+            return State(union([end.tensor for end in ends], ends[0].sizes), ends[0].sizes)
         if isinstance(state.tensor, Whole):
             return state
         rule = next((_RULES[cls] for cls in type(layer).__mro__ if cls in _RULES), None)
         return state if rule is None else rule(layer, state.tensor.fields, state.sizes)
-
-    def _merged(self, branches: Sequence[Sequence[Layer]], state: State) -> State:
-        ends = [self.run(branch, state) for branch in branches]
-        sizes = ends[0].sizes
-        return State(union([end.tensor for end in ends], sizes), sizes)
 
     def _note(self, layer: Layer, state: State) -> None:
         spans = state.hull()

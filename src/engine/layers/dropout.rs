@@ -95,10 +95,10 @@ impl<T: Element> Step<T> for Mask<T> {
     }
 
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
-        if let ([Some(dx)], Some(random)) = (tensors.dx, cx.training)
-            && self.len > 0
-        {
-            self.apply(cx, random, tensors.dy, dx);
+        let [Some(dx)] = tensors.dx else { return };
+        match cx.training {
+            Some(random) if self.len > 0 => self.apply(cx, random, tensors.dy, dx),
+            _ => dx.copy_from_slice(tensors.dy),
         }
     }
 }

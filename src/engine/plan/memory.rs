@@ -86,7 +86,7 @@ impl Schedule {
         let mut whole: Vec<(usize, RangeInclusive<usize>)> = Vec::new();
         for (t, span) in values.into_iter().enumerate() {
             let Some(span) = span else { continue };
-            match times.stack(&span) {
+            match times.stack(&span).filter(|_| self.purpose != Purpose::Inspect) {
                 Some(k) => local[k].push((Owner::Value(t), life(t))),
                 None => whole.push((t, span)),
             }
@@ -94,20 +94,26 @@ impl Schedule {
         let mut whole_grads: Vec<(usize, RangeInclusive<usize>)> = Vec::new();
         for (t, span) in grads.into_iter().enumerate() {
             let Some(span) = span else { continue };
-            match times.stack(&span) {
+            match times.stack(&span).filter(|_| self.purpose != Purpose::Inspect) {
                 Some(k) => local_grads[k].push((Owner::Gradient(t), life(t))),
                 None => whole_grads.push((t, span)),
             }
         }
         // A step that was refused is explained by its values: in training they stay where they are.
-        if self.purpose == Purpose::Train {
+        if self.purpose != Purpose::Infer {
             for (t, _) in whole {
                 self.values[t] = Place::Batch(arena.take(steps.lens[t] * self.batch));
             }
         } else {
             share_batch(&whole, &steps.lens, self.batch, &mut arena, &mut self.values);
         }
-        share_batch(&whole_grads, &steps.lens, self.batch, &mut arena, &mut self.grads);
+        if self.purpose == Purpose::Inspect {
+            for (t, _) in whole_grads {
+                self.grads[t] = Place::Batch(arena.take(steps.lens[t] * self.batch));
+            }
+        } else {
+            share_batch(&whole_grads, &steps.lens, self.batch, &mut arena, &mut self.grads);
+        }
 
         for (i, step) in self.active.iter().enumerate() {
             let waits = self.waits(steps, i);
@@ -135,7 +141,7 @@ impl Schedule {
             }
         }
         self.place_sums(steps, &times, &mut arena);
-        let chunks = if self.purpose == Purpose::Train { self.chunks() } else { 0 };
+        let chunks = if self.purpose != Purpose::Infer { self.chunks() } else { 0 };
         self.partials = arena.take(chunks * steps.partial_len);
         self.local = arena.0;
     }

@@ -1,0 +1,150 @@
+//! A run that keeps everything: the values of all layers, and the gradients to them, to the input and to the weights.
+//!
+//! It works in inference mode: dropout does nothing, and normalisations use their moving statistics.
+
+use super::plan::{Place, Purpose};
+use super::run::{Batch, Memory};
+use super::source::Source;
+use super::{Aim, Data, Extent, Network, Scores};
+use crate::error::{Error, Result};
+use crate::kernels::Element;
+use crate::parallel::{self, Interrupt};
+
+/// Where gradients come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Seed<'a> {
+    /// Nowhere: values only.
+    None,
+    /// The gradient to the output of a layer, given by the caller for the whole batch.
+    Output {
+        /// Number of the layer.
+        layer: usize,
+        /// Its gradient.
+        dy: &'a Source<'a>,
+    },
+    /// The compiled loss.
+    Loss(&'a Data<'a>),
+}
+
+/// What a run has found; lists go by the number of the layer, the input being number 0.
+#[derive(Debug, Clone)]
+pub struct Inspection<T> {
+    /// Sizes of the outputs, with the batch.
+    pub shapes: Vec<Vec<usize>>,
+    /// Outputs; None for layers that the one looked at does not depend on.
+    pub values: Vec<Option<Vec<T>>>,
+    /// Gradients of the same; None without a seed.
+    pub gradients: Vec<Option<Vec<T>>>,
+    /// Gradients of the weights, without a seed none.
+    pub weights: Vec<Vec<T>>,
+    /// Loss and metrics, if the loss was the seed.
+    pub scores: Option<Scores>,
+}
+
+impl<T: Element> Network<T> {
+    /// Runs a batch and keeps everything. The model is not changed.
+    ///
+    /// # Errors
+    /// Data that do not fit, a layer that does not exist, no memory, an interrupt.
+    pub fn inspect(
+        &mut self,
+        x: &Source<'_>,
+        seed: Seed<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Inspection<T>> {
+        // All tensors at once may take much more memory than a step: it is given back.
+        let memory = std::mem::replace(&mut self.memory, Memory::empty());
+        let all = vec![true; self.places.len()];
+        let frozen = std::mem::replace(&mut self.frozen, all);
+        let found = self.inspected(x, seed, interrupt);
+        self.memory = memory;
+        self.frozen = frozen;
+        found
+    }
+
+    fn inspected(
+        &mut self,
+        x: &Source<'_>,
+        seed: Seed<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Inspection<T>> {
+        let shape = self.check_input(x)?;
+        let batch = x.rows();
+        if batch == 0 {
+            return Err(Error::shape("x", "at least 1 sample", 0));
+        }
+        let edge = match seed {
+            Seed::Output { layer, .. } => {
+                self.places.get(layer).map(|place| place.edge).ok_or_else(|| {
+                    Error::value("layer", format!("a number below {}", self.places.len()), layer)
+                })?
+            }
+            Seed::None | Seed::Loss(_) => self.output,
+        };
+        self.grads.get_mut().fill(T::ZERO);
+        let (plan, schedule) = self.plan(&shape, batch, Purpose::Inspect, Some(edge))?;
+        let data =
+            Batch { x, y: None, sample_weight: None, indices: None, first: 0, count: 0.0, signs: false };
+        let scores = match seed {
+            Seed::None => {
+                self.execute((plan, schedule), data, Extent::Outputs, None, interrupt)?;
+                None
+            }
+            Seed::Output { dy, .. } => {
+                self.plant((plan, schedule), dy)?;
+                self.execute((plan, schedule), data, Extent::Gradients, None, interrupt)?;
+                None
+            }
+            Seed::Loss(data) => Some(self.scored_step(data, Aim::Inspect, interrupt)?),
+        };
+        Ok(self.found((plan, schedule), !matches!(seed, Seed::None), scores))
+    }
+
+    /// Puts a gradient where that of the output belongs.
+    fn plant(&mut self, (plan, schedule): (usize, usize), dy: &Source<'_>) -> Result<()> {
+        let steps = &self.plans[plan].steps;
+        let ready = &self.plans[plan].schedules[schedule];
+        let len = steps.lens[ready.output];
+        let fits = dy.rows() == ready.batch && dy.row_len() == len;
+        if !fits {
+            let expected = format!("{} samples of {len} elements", ready.batch);
+            return Err(Error::shape("dy", expected, format!("{:?}", dy.shape)));
+        }
+        self.memory.reserve(ready, parallel::threads(), self.blocks.len())?;
+        if let Place::Batch(start) = ready.grads[ready.output] {
+            let target = &mut self.memory.arena.get_mut()[start..start + len * ready.batch];
+            target.chunks_exact_mut(len.max(1)).enumerate().for_each(|(row, target)| dy.gather(row, target));
+        }
+        Ok(())
+    }
+
+    /// Copies of everything that a run has left.
+    fn found(
+        &mut self,
+        (plan, schedule): (usize, usize),
+        backward: bool,
+        scores: Option<Scores>,
+    ) -> Inspection<T> {
+        let plans = &self.plans[plan];
+        let ready = &plans.schedules[schedule];
+        let arena = self.memory.arena.get_mut();
+        let copies = |places: &[Place]| -> Vec<Option<Vec<T>>> {
+            let of_edge = |edge: usize| {
+                let (tensor, _) = plans.steps.edges[edge].as_ref()?;
+                let Place::Batch(start) = places[*tensor] else { return None };
+                Some(arena[start..start + plans.steps.lens[*tensor] * ready.batch].to_vec())
+            };
+            self.places.iter().map(|place| of_edge(place.edge)).collect()
+        };
+        let sizes = |place: &super::structure::Place| {
+            let sizes = plans.steps.edges[place.edge].iter().flat_map(|(_, sizes)| sizes.iter().copied());
+            std::iter::once(ready.batch).chain(sizes).collect()
+        };
+        let shapes = self.places.iter().map(sizes).collect();
+        let values = copies(&ready.values);
+        let gradients = if backward { copies(&ready.grads) } else { vec![None; self.places.len()] };
+        let grads = self.grads.get_mut();
+        let weights = self.weights.iter().filter(|_| backward).map(|w| grads[w.range.clone()].to_vec());
+        Inspection { shapes, values, gradients, weights: weights.collect(), scores }
+    }
+}
