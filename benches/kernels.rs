@@ -206,6 +206,11 @@ struct Subject {
     dropped: Vec<[f64; 3]>,
 }
 
+/// As functional calls decide it.
+fn past_cache<T>(elements: usize) -> bool {
+    elements * size_of::<T>() >= 16 << 20
+}
+
 fn correlation<T: Element>(
     plan: Box<dyn Correlation<T>>,
     from_len: usize,
@@ -217,6 +222,7 @@ fn correlation<T: Element>(
     let to_len = plan.rows() * plan.row_len();
     let mut to = Aligned::zeroed(from(&data).len() / from_len * to_len);
     let mut scratch = Scratch::default();
+    scratch.past_cache = past_cache::<T>(from(&data).len() + to.len());
     Box::new(move || {
         for (from, to) in from(&data).chunks_exact(from_len).zip(to.chunks_exact_mut(to_len)) {
             plan.run(from, &packed, to, 0..plan.rows(), Epilogue::NONE, &mut scratch);
@@ -235,6 +241,7 @@ fn pass<T: Element>(case: &Case, pass: usize, tier: Tier, data: &Rc<Data<T>>) ->
             let plan = conv::kernel_grad(g, kernels);
             let mut dkernel = Aligned::zeroed(g.kernel_len());
             let mut scratch = Scratch::default();
+            scratch.past_cache = past_cache::<T>(data.x.len() + data.dy.len());
             Box::new(move || {
                 dkernel.fill(T::ZERO);
                 plan.run_samples(&data.x, &data.dy, data.x.len() / x_len, &mut dkernel, &mut scratch);

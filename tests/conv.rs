@@ -62,6 +62,10 @@ fn named() -> Vec<(&'static str, ConvCase)> {
         ("depthwise, causal, dilated", case(&[50], 3, 17, 17).causal().groups(17).dilation(&[7])),
         ("depthwise to fewer channels", case(&[8, 8], 3, 24, 6).same().groups(6)),
         ("32 groups of 4", case(&[9, 9], 3, 128, 128).same().groups(32)),
+        ("pairs of channels", case(&[9, 20], 3, 38, 38).same().groups(19)),
+        ("groups of 4, dilated", case(&[13, 12], 3, 20, 20).same().groups(5).dilation(&[1, 2])),
+        ("groups of 8, stride", case(&[13, 15], 5, 48, 48).same().groups(6).stride(&[2, 2])),
+        ("depthwise, 80 channels", case(&[7, 13], 3, 80, 80).same().groups(80)),
         ("groups of 8 in a long row", case(&[900], 3, 16, 16).same().groups(2)),
         ("many groups with stride and dilation", {
             case(&[14, 15], 3, 20, 30).groups(10).stride(&[2, 3]).dilation(&[2, 1]).same()

@@ -88,7 +88,8 @@ pub(super) fn view_samples<'a, T: Element>(
     let row = width(&block.columns) * c;
     let clip = |column: isize| column.clamp(0, extent.columns as isize) as usize;
     let copied = clip(block.columns.start)..clip(block.columns.end);
-    let left = ((copied.start as isize - block.columns.start) as usize * c).min(row);
+    // A block may lie behind the last column altogether.
+    let left = usize::try_from(copied.start as isize - block.columns.start).map_or(row, |n| (n * c).min(row));
     let filled = left + copied.len() * c;
     let plane = block.rows.len() * row;
     let apart = block.planes.len() * plane;

@@ -1,8 +1,9 @@
 //! Convolutions with many groups of few channels, depthwise ones among them: output channels are in the lanes.
 //!
 //! With one channel in and out per group every vector of outputs is a sum of input vectors times weight vectors, read in
-//! place. With more, the input rows that a block reads are first *spread*: for channel `r` of a group a copy in which
-//! every output channel finds that channel of its own group. Then a tap is `k` taps and all is as before.
+//! place. With 2, 4 or 8 in and as many out the kernels repeat the lanes of a group in the register. With others, the
+//! input rows that a block reads are first *spread*: for channel `r` of a group a copy in which every output channel
+//! finds that channel of its own group. Then a tap is `k` taps and all is as before.
 //!
 //! The gradient to the input is the same with exchanged roles: position `i` reads the outputs `(i + before - t *
 //! dilation) / stride` where the division is exact. A row is cut into runs of positions that see the same taps; taps
@@ -98,6 +99,8 @@ struct Sweep {
     groups: usize,
     k: usize,
     n: usize,
+    /// Whether the kernels mix the channels of a group: no spread rows.
+    mixes: bool,
     /// Rows of results and columns of a row whose sources are spread at a time.
     block: usize,
     window: usize,
@@ -105,18 +108,18 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn forward<T>(g: &ConvGeometry) -> Self {
+    fn forward<T>(g: &ConvGeometry, lanes: usize) -> Self {
         let width = &g.axes[2];
         let row = columns(width, width.output, 1, width.stride, forward_links);
         let sizes = [g.axes.each_ref().map(|a| a.input), g.axes.each_ref().map(|a| a.output)];
-        Self::plan::<T>(g, sizes, (g.group_in(), g.group_out()), row, forward_links)
+        Self::plan::<T>(g, sizes, (g.group_in(), g.group_out()), row, (forward_links, lanes))
     }
 
-    fn input_grad<T>(g: &ConvGeometry) -> Self {
+    fn input_grad<T>(g: &ConvGeometry, lanes: usize) -> Self {
         let width = &g.axes[2];
         let row = columns(width, width.input, width.stride, 1, input_grad_links);
         let sizes = [g.axes.each_ref().map(|a| a.output), g.axes.each_ref().map(|a| a.input)];
-        Self::plan::<T>(g, sizes, (g.group_out(), g.group_in()), row, input_grad_links)
+        Self::plan::<T>(g, sizes, (g.group_out(), g.group_in()), row, (input_grad_links, lanes))
     }
 
     fn plan<T>(
@@ -124,7 +127,7 @@ impl Sweep {
         [from, to]: [[usize; AXES]; 2],
         (k, n): (usize, usize),
         columns: Vec<Columns>,
-        links: Links,
+        (links, width): (Links, usize),
     ) -> Self {
         let all = |axis: usize| (0..to[axis]).map(|i| links(&g.axes[axis], i)).collect::<Vec<_>>();
         let mut sweep = Self {
@@ -137,6 +140,7 @@ impl Sweep {
             groups: g.groups,
             k,
             n,
+            mixes: k == n && matches!(k, 1 | 2 | 4 | 8) && width.is_multiple_of(k),
             block: to[1],
             window: to[2],
             band_len: 0,
@@ -156,9 +160,14 @@ impl Sweep {
         sweep
     }
 
-    /// Whether a vector of results needs more than one vector of sources, or another order.
+    /// Whether a vector of results needs more than one vector of sources, or an order that no register has.
     fn spreads(&self) -> bool {
-        (self.k, self.n) != (1, 1)
+        !self.mixes
+    }
+
+    /// Channels of a group that the kernels mix.
+    fn mix(&self) -> usize {
+        if self.mixes { self.k } else { 1 }
     }
 
     fn channels(&self) -> usize {
@@ -324,8 +333,13 @@ impl Sweep {
                 for w in &run.links {
                     let column = w.source + skip * run.step - source.columns;
                     let at = line + column * source.column;
-                    let tap = ((d.tap * kernel_h + h.tap) * kernel_w + w.tap) * self.k;
-                    taps.extend((0..self.k).map(|r| Tap { number: tap + r, at: at + r * self.channels() }));
+                    let tap = (d.tap * kernel_h + h.tap) * kernel_w + w.tap;
+                    if self.mixes {
+                        taps.push(Tap { number: tap, at });
+                        continue;
+                    }
+                    let spread = |r: usize| Tap { number: tap * self.k + r, at: at + r * self.channels() };
+                    taps.extend((0..self.k).map(spread));
                 }
             }
         }
@@ -403,12 +417,12 @@ pub(super) struct Depthwise<T: Element> {
 impl<T: Element> Depthwise<T> {
     /// Plans the forward pass.
     pub(super) fn forward(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::forward::<T>(geometry), kernels, transposed: false }
+        Self { sweep: Sweep::forward::<T>(geometry, kernels.width), kernels, transposed: false }
     }
 
     /// Plans the gradient to the input.
     pub(super) fn input_grad(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::input_grad::<T>(geometry), kernels, transposed: true }
+        Self { sweep: Sweep::input_grad::<T>(geometry, kernels.width), kernels, transposed: true }
     }
 }
 
@@ -461,11 +475,12 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
     ) {
         let (row_len, channels) = (self.row_len(), self.sweep.channels());
         let Epilogue { bias, relu } = epilogue;
+        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
         let all = (rows, 0..self.sweep.to[2]);
         self.sweep.run(from, all, self.kernels, scratch, |x, run, row, column, distance| {
             let y = &mut to[row * row_len..][..row_len][column * channels..];
             let y_step = distance * channels;
-            self.kernels.lane_work(run, LaneWork::Map { x, w: packed, y, y_step, bias, relu });
+            self.kernels.lane_work(run, LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, past_cache });
         });
     }
 
@@ -484,12 +499,13 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
     ) {
         let channels = self.sweep.channels();
         let Epilogue { bias, relu } = epilogue;
+        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
         let columns = elements.start / channels..elements.end / channels;
         let first = columns.start;
         self.sweep.run(from, (0..1, columns), self.kernels, scratch, |x, run, _, column, distance| {
             let y = &mut to[(column - first) * channels..];
             let y_step = distance * channels;
-            self.kernels.lane_work(run, LaneWork::Map { x, w: packed, y, y_step, bias, relu });
+            self.kernels.lane_work(run, LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, past_cache });
         });
     }
 }
@@ -504,7 +520,7 @@ pub(super) struct DepthwiseKernelGrad<T: Element> {
 impl<T: Element> DepthwiseKernelGrad<T> {
     /// Plans the pass.
     pub(super) fn new(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::forward::<T>(geometry), kernels }
+        Self { sweep: Sweep::forward::<T>(geometry, kernels.width), kernels }
     }
 }
 
@@ -519,10 +535,11 @@ impl<T: Element> Accumulation<T> for DepthwiseKernelGrad<T> {
 
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         let (row_len, channels) = (self.row_len(), self.sweep.channels());
+        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
         let all = (rows, 0..self.sweep.to[2]);
         self.sweep.run(x, all, self.kernels, scratch, |x, run, row, column, _| {
             let dy = &dy[row * row_len..][..row_len][column * channels..];
-            self.kernels.lane_work(run, LaneWork::Sum { x, dy, dw: dkernel });
+            self.kernels.lane_work(run, LaneWork::Sum { x, dy, dw: dkernel, k, past_cache });
         });
     }
 
@@ -546,9 +563,10 @@ impl<T: Element> Accumulation<T> for DepthwiseKernelGrad<T> {
         let channels = self.sweep.channels();
         let columns = portion.strip.start / channels..portion.strip.end / channels;
         let first = columns.start;
+        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
         self.sweep.run(x, (0..1, columns), self.kernels, scratch, |x, run, _, column, _| {
             let dy = &dy[(column - first) * channels..];
-            self.kernels.lane_work(run, LaneWork::Sum { x, dy, dw: dkernel });
+            self.kernels.lane_work(run, LaneWork::Sum { x, dy, dw: dkernel, k, past_cache });
         });
     }
 }

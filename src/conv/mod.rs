@@ -28,11 +28,20 @@ pub struct Scratch<T> {
     taps: Vec<Tap>,
     /// The band of a pass that runs another one inside.
     outer: Aligned<T>,
+    /// Whether the tensors of the call are larger than the cache. Algorithms that are bound by memory then ask for
+    /// their operands ahead, and store past the cache; results have the same bytes.
+    pub past_cache: bool,
 }
 
 impl<T: Element> Default for Scratch<T> {
     fn default() -> Self {
-        Self { band: Aligned::zeroed(0), runs: Vec::new(), taps: Vec::new(), outer: Aligned::zeroed(0) }
+        Self {
+            band: Aligned::zeroed(0),
+            runs: Vec::new(),
+            taps: Vec::new(),
+            outer: Aligned::zeroed(0),
+            past_cache: false,
+        }
     }
 }
 

@@ -199,7 +199,7 @@ impl<T: Element> Kernels<T> {
     /// The run reaches outside of its slices: a bug of the caller.
     #[inline]
     pub fn lane_work(&self, run: &WindowRun<'_>, mut work: LaneWork<'_, T>) {
-        work.check(run);
+        work.check(run, self.width);
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
         unsafe { (self.lane_work)(run, &mut work) }
     }
@@ -220,7 +220,7 @@ pub trait Tables: Sized + 'static {
 }
 
 macro_rules! entries {
-    ($module:ident, $features:literal, $f32:ty, $f64:ty, $product:ident, $heights:ident, $vectors:literal
+    ($module:ident, $features:literal, $f32:ty, $f64:ty, $product:ident, $heights:ident, $vectors:literal, $tile:literal
      $(, half $half32:ty, $half64:ty)?) => {
         #[cfg(target_arch = "x86_64")]
         mod $module {
@@ -279,7 +279,7 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn lane_work_f32(run: &WindowRun<'_>, work: &mut LaneWork<'_, f32>) {
                 // SAFETY: as the caller's.
-                unsafe { depthwise::lane_work::<$f32>(run, work) }
+                unsafe { depthwise::lane_work::<$f32, $tile>(run, work) }
             }
 
             /// # Safety
@@ -295,7 +295,7 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn lane_work_f64(run: &WindowRun<'_>, work: &mut LaneWork<'_, f64>) {
                 // SAFETY: as the caller's.
-                unsafe { depthwise::lane_work::<$f64>(run, work) }
+                unsafe { depthwise::lane_work::<$f64, $tile>(run, work) }
             }
 
             /// # Safety
@@ -325,10 +325,11 @@ entries!(
     product_or_half,
     UpTo14,
     1,
+    4,
     half avx2::F32,
     avx2::F64
 );
-entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, product, UpTo6, 2);
+entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, product, UpTo6, 2, 2);
 
 /// # Safety
 /// The product was checked.
@@ -362,7 +363,7 @@ unsafe fn pool_portable<T: Element, const W: usize>(run: &WindowRun<'_>, pooling
 /// The work was checked.
 unsafe fn lane_work_portable<T: Element, const W: usize>(run: &WindowRun<'_>, work: &mut LaneWork<'_, T>) {
     // SAFETY: the portable tier needs no feature; the rest is the caller's.
-    unsafe { depthwise::lane_work::<Portable<T, W>>(run, work) }
+    unsafe { depthwise::lane_work::<Portable<T, W>, 1>(run, work) }
 }
 
 macro_rules! tables {

@@ -97,6 +97,8 @@ pub trait Lanes: 'static {
     type Mask: Copy;
     /// The lanes for which a comparison holds.
     type Lot: Copy;
+    /// An order of the lanes.
+    type Order: Copy;
     /// Elements in a register.
     const WIDTH: usize;
 
@@ -150,6 +152,26 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn prefetch(p: *const Self::Elem);
+    /// `WIDTH` elements to memory and not into the cache; `p` is aligned to the register.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn store_past(p: *mut Self::Elem, v: Self::V);
+    /// Ends a sequence of [`Lanes::store_past`]: what follows is seen by other threads behind them.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn fence();
+    /// The order that gives every lane number `r` of its group of `k`; `k` divides `WIDTH`, `r < k`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn order(k: usize, r: usize) -> Self::Order;
+    /// The lanes in another order.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn permute(v: Self::V, order: Self::Order) -> Self::V;
     /// Sums.
     ///
     /// # Safety

@@ -12,6 +12,7 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     type V = [T; W];
     type Mask = usize;
     type Lot = [bool; W];
+    type Order = [usize; W];
     const WIDTH: usize = W;
 
     #[inline(always)]
@@ -81,6 +82,21 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     }
     #[inline(always)]
     unsafe fn prefetch(_: *const T) {}
+    #[inline(always)]
+    unsafe fn store_past(p: *mut T, v: Self::V) {
+        // SAFETY: the caller vouches for the lanes.
+        unsafe { Self::store(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn fence() {}
+    #[inline(always)]
+    unsafe fn order(k: usize, r: usize) -> [usize; W] {
+        std::array::from_fn(|lane| lane / k * k + r)
+    }
+    #[inline(always)]
+    unsafe fn permute(v: Self::V, order: [usize; W]) -> Self::V {
+        std::array::from_fn(|lane| v[order[lane] % W])
+    }
     #[inline(always)]
     unsafe fn add(mut a: Self::V, b: Self::V) -> Self::V {
         for i in 0..W {

@@ -239,6 +239,7 @@ impl<'a, T: Operand> Call<'a, T> {
             activation: self.activation,
             macs,
             tier,
+            past_cache: schedule::past_cache::<T>(self.from.len() + to.len()),
         };
         mapping.run(to, own, interrupt)
     }

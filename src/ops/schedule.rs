@@ -34,6 +34,9 @@ const PART_ROWS: [usize; 2] = [64, 16];
 /// Elements of a task that packs, or adds up partial sums.
 const COPY_ELEMENTS: usize = 1 << 14;
 
+/// Operand and result of a call from which on it is bound by memory beyond the caches: a share of the last level.
+const CACHE_BYTES: usize = 16 << 20;
+
 /// Threads for so much work.
 pub(super) fn workers(macs: usize) -> usize {
     if macs < SERIAL_MACS { 1 } else { parallel::threads() }
@@ -76,6 +79,12 @@ pub(super) struct Mapping<'a, T: Operand> {
     pub activation: Activation,
     pub macs: usize,
     pub tier: Tier,
+    pub past_cache: bool,
+}
+
+/// Whether tensors of so many elements leave nothing of each other in the cache.
+pub(super) fn past_cache<T>(elements: usize) -> bool {
+    elements * size_of::<T>() >= CACHE_BYTES
 }
 
 impl<T: Operand> Mapping<'_, T> {
@@ -85,6 +94,8 @@ impl<T: Operand> Mapping<'_, T> {
         let epilogue = Epilogue { bias: self.bias, relu };
         let Worker { scratch, rows: buffer, .. } = worker;
         let row_len = self.plan.row_len();
+        let direct = relu || self.activation == Activation::Linear;
+        scratch.past_cache = direct && self.past_cache;
         let mut run = |to: &mut [T], first: usize| {
             if self.plan.rows() == 1 {
                 self.plan.run_strip(from, self.packed, to, first..first + to.len(), epilogue, scratch);
@@ -93,7 +104,7 @@ impl<T: Operand> Mapping<'_, T> {
                 self.plan.run(from, self.packed, to, rows, epilogue, scratch);
             }
         };
-        if relu || self.activation == Activation::Linear {
+        if direct {
             return run(to, first);
         }
         // Row by row, so that the sums stay in the cache.
@@ -218,7 +229,9 @@ impl<T: Operand> Summing<'_, T> {
         let cut = Cut::new(sums, len, part_rows * row_len);
         let parts = cut.pieces();
         for worker in workers {
-            self.plan.reserve(&mut lock(worker).scratch);
+            let scratch = &mut lock(worker).scratch;
+            scratch.past_cache = past_cache::<T>(self.x.len() + self.dy.len());
+            self.plan.reserve(scratch);
         }
         for_each_part(cut, workers.len(), interrupt, &|task, worker, sum| {
             sum.fill(T::ZERO);

@@ -316,6 +316,8 @@ impl<T: Element> Runner<T> {
         (kernel, channels): (&[T], usize),
         epilogue: Epilogue<'_, T>,
     ) -> Vec<T> {
+        // Stores past the cache write the same bytes.
+        self.scratch.past_cache = !self.cuts.is_empty();
         let nan = T::from_f64(f64::NAN);
         let mut packed = vec![nan; plan.packed_len()];
         let grain = plan.pack_grain().max(1);
@@ -369,6 +371,7 @@ impl<T: Element> Runner<T> {
         if self.cuts.is_empty() {
             return plan.run_samples(&p.x, &p.dy, p.samples, dkernel, &mut self.scratch);
         }
+        self.scratch.past_cache = true;
         let (rows, row_len, c_out) = (plan.rows(), plan.row_len(), p.geometry.c_out);
         // Parts of the kernel, all samples at once; then sample by sample in portions.
         let kernel_row = dkernel.len() / plan.kernel_rows();

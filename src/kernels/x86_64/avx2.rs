@@ -17,13 +17,14 @@ static MASK_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $width:literal, $masks:ident, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $maskload:ident, $maskstore:ident, $fma:ident, $cmp:ident, $and:ident, $add:ident, $mul:ident,
-     $blend:ident, $load_bytes:ident, $store_bytes:ident) => {
+     $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
             type V = $v;
             type Mask = __m256i;
             type Lot = $v;
+            type Order = __m256i;
             const WIDTH: usize = $width;
 
             #[inline(always)]
@@ -75,6 +76,30 @@ macro_rules! lanes {
             unsafe fn prefetch(p: *const $elem) {
                 // SAFETY: see above; a prefetch of any address is harmless.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+            }
+            #[inline(always)]
+            unsafe fn store_past(p: *mut $elem, v: $v) {
+                // SAFETY: see above; the caller vouches for the alignment.
+                unsafe { $stream(p.cast(), v) }
+            }
+            #[inline(always)]
+            unsafe fn fence() {
+                // SAFETY: see above.
+                unsafe { _mm_sfence() }
+            }
+            #[inline(always)]
+            unsafe fn order(k: usize, r: usize) -> Self::Order {
+                // In 32-bit units, of which a lane has one or two.
+                let units = 8 / $width;
+                let lanes: [i32; 8] =
+                    std::array::from_fn(|i| ((i / units / k * k + r) * units + i % units) as i32);
+                // SAFETY: the array has as many bytes as the register.
+                unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
+            }
+            #[inline(always)]
+            unsafe fn permute(v: $v, order: Self::Order) -> $v {
+                // SAFETY: see above.
+                unsafe { $permute(v, order) }
             }
             #[inline(always)]
             unsafe fn add(a: $v, b: $v) -> $v {
@@ -138,7 +163,9 @@ lanes!(
     _mm256_mul_ps,
     _mm256_blendv_ps,
     bytes_to_f32,
-    f32_to_bytes
+    f32_to_bytes,
+    _mm256_stream_ps,
+    _mm256_permutevar8x32_ps
 );
 lanes!(
     F64,
@@ -159,8 +186,18 @@ lanes!(
     _mm256_mul_pd,
     _mm256_blendv_pd,
     bytes_to_f64,
-    f64_to_bytes
+    f64_to_bytes,
+    _mm256_stream_pd,
+    permute_f64
 );
+
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn permute_f64(v: __m256d, order: __m256i) -> __m256d {
+    // SAFETY: as the caller's.
+    unsafe { _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(v), order)) }
+}
 
 /// `n` bytes in the low end of a register; the others are zero.
 ///

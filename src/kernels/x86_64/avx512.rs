@@ -12,13 +12,14 @@ pub(in crate::kernels) struct F64;
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $mask:ty, $width:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $maskz_load:ident, $mask_store:ident, $fma:ident, $cmp:ident, $maskz_mov:ident, $add:ident, $mul:ident,
-     $blend:ident, $load_bytes:ident, $store_bytes:ident) => {
+     $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $index:ty) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
             type V = $v;
             type Mask = $mask;
             type Lot = $mask;
+            type Order = __m512i;
             const WIDTH: usize = $width;
 
             #[inline(always)]
@@ -69,6 +70,27 @@ macro_rules! lanes {
             unsafe fn prefetch(p: *const $elem) {
                 // SAFETY: see above; a prefetch of any address is harmless.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+            }
+            #[inline(always)]
+            unsafe fn store_past(p: *mut $elem, v: $v) {
+                // SAFETY: see above; the caller vouches for the alignment.
+                unsafe { $stream(p.cast(), v) }
+            }
+            #[inline(always)]
+            unsafe fn fence() {
+                // SAFETY: see above.
+                unsafe { _mm_sfence() }
+            }
+            #[inline(always)]
+            unsafe fn order(k: usize, r: usize) -> Self::Order {
+                let lanes: [$index; $width] = std::array::from_fn(|lane| (lane / k * k + r) as $index);
+                // SAFETY: the array has as many bytes as the register.
+                unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
+            }
+            #[inline(always)]
+            unsafe fn permute(v: $v, order: Self::Order) -> $v {
+                // SAFETY: see above.
+                unsafe { $permute(order, v) }
             }
             #[inline(always)]
             unsafe fn add(a: $v, b: $v) -> $v {
@@ -132,7 +154,10 @@ lanes!(
     _mm512_mul_ps,
     _mm512_mask_blend_ps,
     bytes_to_f32,
-    f32_to_bytes
+    f32_to_bytes,
+    _mm512_stream_ps,
+    _mm512_permutexvar_ps,
+    i32
 );
 lanes!(
     F64,
@@ -153,7 +178,10 @@ lanes!(
     _mm512_mul_pd,
     _mm512_mask_blend_pd,
     bytes_to_f64,
-    f64_to_bytes
+    f64_to_bytes,
+    _mm512_stream_pd,
+    _mm512_permutexvar_pd,
+    i64
 );
 
 /// # Safety
