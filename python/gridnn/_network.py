@@ -303,6 +303,10 @@ class Network:
         tensors, scores = self._engine.inspect_loss(x, y, sample_weight)
         return Inspection(*tensors), StepResult(*scores)
 
+    def memory(self, batch_size: int, training: bool) -> int:
+        """Bytes that a step on `batch_size` samples takes, as planned."""
+        return self._engine.memory(batch_size, training)
+
     # State
 
     @property

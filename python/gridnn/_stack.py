@@ -264,6 +264,37 @@ class LayerStack(base.Nestable):
         self._built_network()
         return sum(layer.count_params() for layer in self._layers)
 
+    def memory(self, batch_size: int, *, training: bool = True) -> int:
+        """Bytes that the model takes for steps on `batch_size` samples, known before the first one.
+
+        That is weights, gradients and the state of the optimizer, the packed copies of weights, and whatever
+        the layers keep or hand on, for the number of threads in use. The data, what Python itself takes and
+        buffers of a few hundred kilobytes per thread are not counted; steps on other batch sizes use the same
+        memory again.
+
+        Args:
+            batch_size: samples of a step.
+            training: False for `predict` and `evaluate`.
+
+        Raises:
+            ValueError: the model is not built, or a size of its input is not known.
+
+        Example:
+            >>> import gridnn as gn
+            >>> from gridnn import layers
+            >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(4, 3)])
+            >>> model.memory(1, training=False) < model.memory(32)
+            True
+        """
+        network = self._built_network()
+        if None in network.input_shape:
+            raise ValueError(
+                f"Model '{self.name}' has an input of unknown size, {self.input_shape}: what it takes is not "
+                "known before data comes."
+            )
+        batch_size = _validation.positive_integer(batch_size, "batch_size")
+        return network.memory(batch_size, _validation.boolean(training, "training"))
+
     def summary(self, *, print_fn: Callable[[str], object] | None = None) -> None:
         """Prints a table of the layers: output shape, number of weights, multiply-adds of one sample.
 

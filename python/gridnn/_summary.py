@@ -9,6 +9,7 @@ from gridnn._network import Network
 from gridnn.layers.base import Layer
 from gridnn.layers.branches import Container
 
+_BATCH = 32  # that of `fit`
 _HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds")
 
 
@@ -60,6 +61,9 @@ def table(name: str, layers: Sequence[Layer], network: Network | None) -> str:
     lines.append(
         f"Parameters: {total:,} ({total * network.dtype.itemsize / 1024:,.1f} KiB), trainable: {trainable:,}"
     )
+    if None not in network.input_shape:
+        size = network.memory(_BATCH, True) / 2**20
+        lines.append(f"Memory for training on {_BATCH} samples at a time: {size:,.1f} MiB")
     if None not in network.macs:
         lines.append(f"Multiply-adds of one sample: {sum(count or 0 for count in network.macs):,}")
     return "\n".join(lines)
