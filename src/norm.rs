@@ -5,6 +5,10 @@
 //! batch: a part is summed around its own mean, and parts are put together by what Chan, Golub and LeVeque (1983) give
 //! for the union of two sets, so that a large mean costs no digits of a small variance.
 
+mod groups;
+
+pub use groups::{Backward, Groups};
+
 use crate::kernels::{Element, Job, Tier};
 
 /// Columns that a row has at least.
@@ -197,7 +201,7 @@ impl<T: Element> Affine<'_, T> {
 
     /// `dx = (dy - a - b * (x - mean)) * scale`
     pub fn backward(&self, tier: Tier, (a, b): (&[T], &[T]), x: &[T], dy: &[T], dx: &mut [T]) {
-        tier.vectorize(Backward { map: *self, a, b, x, dy, dx });
+        tier.vectorize(Slope { map: *self, a, b, x, dy, dx });
     }
 }
 
@@ -265,7 +269,7 @@ impl<T: Element> Job for GradientSums<'_, T> {
     }
 }
 
-struct Backward<'a, T> {
+struct Slope<'a, T> {
     map: Affine<'a, T>,
     a: &'a [T],
     b: &'a [T],
@@ -274,7 +278,7 @@ struct Backward<'a, T> {
     dx: &'a mut [T],
 }
 
-impl<T: Element> Job for Backward<'_, T> {
+impl<T: Element> Job for Slope<'_, T> {
     type Output = ();
 
     #[inline(always)]

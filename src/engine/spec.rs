@@ -164,6 +164,37 @@ pub enum LayerKind {
         seed: Option<u64>,
     },
     BatchNormalization(BatchNormSpec),
+    LayerNormalization(LayerNormSpec),
+    GroupNormalization(GroupNormSpec),
+    Reshape {
+        target_shape: Vec<isize>,
+    },
+    Permute {
+        dims: Vec<usize>,
+    },
+    RepeatVector {
+        n: usize,
+    },
+    SpatialDropout1D {
+        rate: f64,
+        seed: Option<u64>,
+    },
+    SpatialDropout2D {
+        rate: f64,
+        seed: Option<u64>,
+    },
+    SpatialDropout3D {
+        rate: f64,
+        seed: Option<u64>,
+    },
+    GaussianNoise {
+        stddev: f64,
+        seed: Option<u64>,
+    },
+    GaussianDropout {
+        rate: f64,
+        seed: Option<u64>,
+    },
     /// Layers one after the other.
     Chain {
         layers: Vec<LayerSpec>,
@@ -194,6 +225,36 @@ pub enum Merge {
     Average,
     /// The largest; of equals the one of the first branch.
     Maximum,
+}
+
+/// What normalisations inside a sample do with their result.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub struct ScaleSpec {
+    pub epsilon: f64,
+    pub center: bool,
+    pub scale: bool,
+    pub beta_initializer: Initializer,
+    pub gamma_initializer: Initializer,
+}
+
+/// Configuration of a layer normalisation.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub struct LayerNormSpec {
+    pub axis: Vec<isize>,
+    #[serde(flatten)]
+    pub scaling: ScaleSpec,
+}
+
+/// Configuration of a group normalisation.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are Keras'")]
+pub struct GroupNormSpec {
+    pub groups: isize,
+    pub axis: isize,
+    #[serde(flatten)]
+    pub scaling: ScaleSpec,
 }
 
 /// Configuration of a batch normalisation.

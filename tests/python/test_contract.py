@@ -201,6 +201,18 @@ def others():
     yield Case(layers.Softmax, {}, (2, 4), (2, 4))
     yield Case(layers.Flatten, {}, (2, 3, 2), (12,), free=False)
     yield Case(layers.Dropout, {"rate": 0.0}, (3, 2), (3, 2))
+    for rank, cls in enumerate(
+        (layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D), 1
+    ):
+        yield Case(cls, {"rate": 0.0}, (*spatial(rank, 4), 2), (*spatial(rank, 4), 2))
+    yield Case(layers.GaussianNoise, {"stddev": 0.0}, (3, 2), (3, 2))
+    yield Case(layers.GaussianDropout, {"rate": 0.0}, (3, 2), (3, 2))
+    yield Case(layers.Reshape, {"target_shape": (2, -1)}, (3, 4), (2, 6), free=False)
+    yield Case(layers.Reshape, {"target_shape": (12,)}, (3, 2, 2), (12,), free=False)
+    yield Case(layers.Permute, {"dims": (2, 1)}, (3, 4), (4, 3), free=False)
+    yield Case(layers.Permute, {"dims": (3, 1, 4, 2)}, (2, 3, 4, 5), (4, 2, 5, 3), free=False)
+    yield Case(layers.Permute, {"dims": (1,)}, (4,), (4,))
+    yield Case(layers.RepeatVector, {"n": 3}, (4,), (3, 4))
     yield Case(layers.Rescaling, {"scale": 0.5, "offset": -1.0}, (3, 2), (3, 2))
 
 
@@ -220,6 +232,31 @@ def normalizations():
     yield Case(layers.BatchNormalization, plain, (4, 3), (4, 3), label="center=False")
     bare = {**drawn, "center": False, "scale": False}
     yield Case(layers.BatchNormalization, bare, (4, 3), (4, 3), label="bare")
+    own = {"beta_initializer": "random_normal", "gamma_initializer": initializers.RandomUniform(0.5, 2.0)}
+    for shape, axis in (
+        ((5,), -1),
+        ((3, 40), -1),
+        ((3, 4, 2), (2, 3)),
+        ((3, 4, 2), 1),
+        ((2, 3, 4, 2), (1, -1)),
+    ):
+        options = {**own, "axis": axis}
+        free = axis == -1
+        yield Case(layers.LayerNormalization, options, shape, shape, free, label=f"{shape},{axis}")
+    yield Case(layers.LayerNormalization, {**own, "center": False}, (4, 3), (4, 3), label="center=False")
+    yield Case(layers.LayerNormalization, {**own, "scale": False}, (4, 3), (4, 3), label="scale=False")
+    for shape, groups, axis in (
+        ((6,), 3, -1),
+        ((5, 4), 2, -1),
+        ((3, 4, 6), -1, 3),
+        ((2, 3, 2, 4), 1, -1),
+        ((4, 5, 3), 2, 1),
+    ):
+        options = {**own, "groups": groups, "axis": axis}
+        free = axis != 1
+        yield Case(layers.GroupNormalization, options, shape, shape, free, label=f"{shape},{groups},{axis}")
+    bare = {"groups": 2, "scale": False, "center": False}
+    yield Case(layers.GroupNormalization, bare, (4, 6), (4, 6), label="bare")
 
 
 def branches():

@@ -284,3 +284,75 @@ def test_dropout_keeps_the_mean_and_depends_on_the_seed():
 def test_dropout_of_everything_gives_zeros():
     model = gn.Sequential([gn.Input((6,)), layers.Dropout(1.0)], seed=0)
     np.testing.assert_array_equal(model(np.ones((2, 6)), training=True), np.zeros((2, 6)))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_spatial_dropout_drops_whole_channels(rank):
+    cls = (layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)[rank - 1]
+    model = gn.Sequential([gn.Input((*[3] * rank, 400)), cls(0.25)], seed=1)
+    y = model(np.ones((5, *[3] * rank, 400)), training=True).reshape(5, -1, 400)
+    assert (y == y[:, :1]).all()
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert y[:, 0].mean() == pytest.approx(1, abs=0.06)
+    with pytest.raises(gn.errors.ShapeError, match="spatial_dropout"):
+        gn.Sequential([gn.Input((3,)), cls(0.5)])
+
+
+@pytest.mark.parametrize(
+    ("layer", "stddev"), [(layers.GaussianNoise(0.5), 0.5), (layers.GaussianDropout(0.2), 0.5)]
+)
+def test_gaussian_layers(layer, stddev):
+    model = gn.Sequential([gn.Input((999,)), layer], seed=1)
+    y = model(np.ones((50, 999)), training=True)
+    assert y.mean() == pytest.approx(1, abs=0.01)
+    assert y.std() == pytest.approx(stddev, abs=0.01)
+    assert np.unique(y).size > 40_000
+    np.testing.assert_array_equal(model(np.ones((2, 999))), np.ones((2, 999)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Dropout(0.5),
+        lambda: layers.SpatialDropout1D(0.5),
+        lambda: layers.GaussianDropout(0.3),
+        lambda: layers.Residual([layers.Dropout(0.5)]),
+    ],
+)
+def test_the_backward_pass_draws_what_the_forward_pass_drew(make):
+    # If m is the same in both passes, the loss mean((m z)^2) has twice itself as z times its gradient.
+    model = gn.Sequential([gn.Input((6, 4)), layers.Dense(40), make()], dtype="float64", seed=3)
+    dense = model.layers[0]
+    dense.bias = np.random.default_rng(2).normal(size=40)
+    model.compile(gn.optimizers.SGD(0.0), "mse")
+    loss = model.train_on_batch(np.zeros((7, 6, 4)), np.zeros((7, 6, 40)))
+    _, gradient = model._built_network().get_gradients()
+    assert (gradient * dense.bias).sum() == pytest.approx(2 * loss, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: layers.SpatialDropout2D(2), ValueError),
+        (lambda: layers.GaussianDropout(1.0), ValueError),
+        (lambda: layers.GaussianNoise(-1), ValueError),
+        (lambda: layers.Reshape((0, 2)), ValueError),
+        (lambda: layers.Reshape((-1, -1)), ValueError),
+        (lambda: layers.Reshape(4), TypeError),
+        (lambda: layers.Permute((1, 3)), ValueError),
+        (lambda: layers.Permute("21"), TypeError),
+        (lambda: layers.RepeatVector(0), ValueError),
+        (lambda: layers.GroupNormalization(0), ValueError),
+        (lambda: layers.GroupNormalization(2, axis=0), ValueError),
+        (lambda: layers.LayerNormalization(axis=()), ValueError),
+        (lambda: layers.LayerNormalization(axis="last"), TypeError),
+        (lambda: gn.Sequential([gn.Input((3, 5)), layers.GroupNormalization(2)]), gn.errors.ShapeError),
+        (lambda: gn.Sequential([gn.Input((3, 5)), layers.LayerNormalization((1, -2))]), ValueError),
+        (lambda: gn.Sequential([gn.Input((3, 5)), layers.Reshape((2, -1))]), gn.errors.ShapeError),
+        (lambda: gn.Sequential([gn.Input((3, 5)), layers.Permute((1,))]), gn.errors.ShapeError),
+        (lambda: gn.Sequential([gn.Input((3, 5)), layers.RepeatVector(2)]), gn.errors.ShapeError),
+    ],
+)
+def test_bad_arguments_of_small_layers(make, error):
+    with pytest.raises(error):
+        make()

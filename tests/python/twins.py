@@ -241,8 +241,27 @@ def layer(description, weights, x):
         return x * config["scale"] + config["offset"]
     if kind == "Flatten":
         return x.reshape(len(x), -1)
-    if kind == "Dropout":
+    if kind in ("Dropout", "GaussianDropout", "GaussianNoise") or kind.startswith("SpatialDropout"):
         return x
+    if kind == "LayerNormalization":
+        axes = [a % x.ndim for a in np.atleast_1d(config["axis"])]
+        sizes = [x.shape[a] if a in axes else 1 for a in range(x.ndim)]
+        return sample_normalization(config, weights, x, tuple(axes), sizes)
+    if kind == "GroupNormalization":
+        axis = config["axis"] % x.ndim
+        groups = x.shape[axis] if config["groups"] == -1 else config["groups"]
+        parts = np.split(x, groups, axis=axis)
+        plain = {**config, "scale": False, "center": False}
+        axes = tuple(range(1, x.ndim))
+        y = np.concatenate([sample_normalization(plain, [], part, axes, None) for part in parts], axis=axis)
+        sizes = [x.shape[a] if a == axis else 1 for a in range(x.ndim)]
+        return scaled(config, weights, y, sizes)
+    if kind == "Reshape":
+        return x.reshape(len(x), *config["target_shape"])
+    if kind == "Permute":
+        return x.transpose(0, *config["dims"])
+    if kind == "RepeatVector":
+        return np.stack([x] * config["n"], axis=1)
     if kind == "BatchNormalization":
         return batch_normalization(config, weights, x)
     if kind == "Chain":
@@ -265,6 +284,17 @@ def merge(kind, ends):
     return functools.reduce({"add": np.add, "multiply": np.multiply, "maximum": np.maximum}[kind], ends)
 
 
+def scaled(config, weights, y, sizes):
+    learned = list(weights)
+    y = y * learned.pop(0).reshape(sizes) if config["scale"] else y
+    return y + learned.pop(0).reshape(sizes) if config["center"] else y
+
+
+def sample_normalization(config, weights, x, axes, sizes):
+    y = x - x.mean(axes, keepdims=True)
+    return scaled(config, weights, y / np.sqrt(x.var(axes, keepdims=True) + config["epsilon"]), sizes)
+
+
 def batch_normalization(config, weights, x, training=False):
     """Channels at mean 0 and variance 1; training takes the batch's."""
     learned, (mean, variance) = list(weights[:-2]), weights[-2:]
@@ -285,6 +315,8 @@ def weight_count(description):
     kind, config = description["class_name"], description["config"]
     if kind == "BatchNormalization":
         return 2 + config["scale"] + config["center"]
+    if kind.endswith("Normalization"):
+        return config["scale"] + config["center"]
     if kind == "Parallel":
         return sum(weight_count(child) for branch in config["branches"] for child in branch)
     if kind in ("Chain", "Residual"):

@@ -13,7 +13,7 @@ from gridnn.layers.depthwise import (
     SeparableConv1D,
     SeparableConv2D,
 )
-from gridnn.layers.normalization import BatchNormalization
+from gridnn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
 from gridnn.layers.padding import (
     Cropping1D,
     Cropping2D,
@@ -55,8 +55,15 @@ from gridnn.layers.pooling import (
     MaxPooling3D,
 )
 from gridnn.layers.preprocessing import Rescaling
-from gridnn.layers.regularization import Dropout
-from gridnn.layers.reshaping import Flatten
+from gridnn.layers.regularization import (
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
+from gridnn.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 
 __all__ = [
     "ELU",
@@ -83,6 +90,8 @@ __all__ = [
     "DepthwiseConv3D",
     "Dropout",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "GlobalAveragePooling3D",
@@ -95,8 +104,10 @@ __all__ = [
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
+    "GroupNormalization",
     "Input",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "MaxPool1D",
     "MaxPool2D",
@@ -109,12 +120,18 @@ __all__ = [
     "Padding2D",
     "Padding3D",
     "Parallel",
+    "Permute",
     "ReLU",
+    "RepeatVector",
     "Rescaling",
+    "Reshape",
     "Residual",
     "SeparableConv1D",
     "SeparableConv2D",
     "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",

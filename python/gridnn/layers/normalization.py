@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from gridnn import _validation, initializers
 from gridnn.layers.base import REGISTRY, Layer, Weight
 
-__all__ = ["BatchNormalization"]
+__all__ = ["BatchNormalization", "GroupNormalization", "LayerNormalization"]
 
 _Initializer = str | initializers.Initializer
+
+
+def _axis(value: object) -> int:
+    """An axis of a sample; the batch axis counts, so the first one is 1."""
+    axis = _validation.integer(value, "axis")
+    if axis == 0:
+        raise ValueError("The `axis` argument must not be 0, which is the batch axis. Received axis=0.")
+    return axis
 
 
 @REGISTRY.register()
@@ -83,9 +94,7 @@ class BatchNormalization(Layer):
         trainable: bool = True,
     ) -> None:
         super().__init__(name=name, trainable=trainable)
-        self.axis = _validation.integer(axis, "axis")
-        if self.axis == 0:
-            raise ValueError("The `axis` argument must not be 0, which is the batch axis. Received axis=0.")
+        self.axis = _axis(axis)
         self.momentum = _validation.real(momentum, "momentum", low=0.0, high=1.0)
         self.epsilon = _validation.real(epsilon, "epsilon", low=0.0)
         self.center = _validation.boolean(center, "center")
@@ -99,3 +108,163 @@ class BatchNormalization(Layer):
     def output_activation(self) -> str:
         """Always "linear"."""
         return "linear"
+
+
+class SampleNormalization(Layer):
+    """Base of the layers that normalise every sample by itself, in training and inference alike.
+
+    Args:
+        epsilon: what is added to the variance, at least 0.
+        center: whether to add `beta`.
+        scale: whether to multiply by `gamma`.
+        beta_initializer: see `gridnn.initializers`.
+        gamma_initializer: see `gridnn.initializers`.
+        name: see `Layer`.
+        trainable: see `Layer`.
+    """
+
+    gamma = Weight()
+    beta = Weight()
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: _Initializer,
+        gamma_initializer: _Initializer,
+        *,
+        name: str | None,
+        trainable: bool,
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
+        self.epsilon = _validation.real(epsilon, "epsilon", low=0.0)
+        self.center = _validation.boolean(center, "center")
+        self.scale = _validation.boolean(scale, "scale")
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+
+    @property
+    def output_activation(self) -> str:
+        """Always "linear"."""
+        return "linear"
+
+
+_SCALING = ("epsilon", "center", "scale", "beta_initializer", "gamma_initializer")
+
+
+@REGISTRY.register()
+class LayerNormalization(SampleNormalization):
+    """Brings every sample to mean 0 and variance 1 over some axes, then scales and shifts it.
+
+    ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``, with the biased variance, as in "Layer
+    Normalization" (Ba, Kiros and Hinton, 2016).
+
+    Args:
+        axis: the axis, or axes, to normalise over; the batch axis counts, so the first axis of a sample is 1.
+        epsilon: what is added to the variance, at least 0.
+        center: whether to add `beta`.
+        scale: whether to multiply by `gamma`.
+        beta_initializer: see `gridnn.initializers`.
+        gamma_initializer: see `gridnn.initializers`.
+        name: see `Layer`.
+        trainable: see `Layer`.
+
+    Weights:
+        `gamma` and `beta`, with the sizes of the axes, in the order of the input.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input.
+
+    Raises:
+        ValueError: a number outside its range, an axis that does not exist or is named twice.
+    """
+
+    config_fields = ("axis", *_SCALING)
+
+    def __init__(
+        self,
+        axis: int | Iterable[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: _Initializer = "zeros",
+        gamma_initializer: _Initializer = "ones",
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(
+            epsilon, center, scale, beta_initializer, gamma_initializer, name=name, trainable=trainable
+        )
+        if isinstance(axis, Iterable) and not isinstance(axis, (str, bytes)):
+            self.axis: int | tuple[int, ...] = tuple(_axis(element) for element in axis)
+        else:
+            self.axis = _axis(axis)
+        if self.axis == ():
+            raise ValueError("The `axis` argument must name at least one axis. Received none.")
+
+    def engine_config(self) -> dict[str, Any]:
+        """The configuration as the engine wants it."""
+        axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
+        return {**super().engine_config(), "axis": axes}
+
+
+@REGISTRY.register()
+class GroupNormalization(SampleNormalization):
+    """Brings groups of channels of every sample to mean 0 and variance 1, then scales and shifts channels.
+
+    ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``, with the biased variance, over all axes but the
+    batch, as in "Group Normalization" (Wu and He, 2018). One group is layer normalisation over everything,
+    one per channel (``groups=-1``) instance normalisation.
+
+    Args:
+        groups: number of groups; it divides that of the channels. -1 is one per channel.
+        axis: the axis of the channels; the batch axis counts, so the first axis of a sample is 1.
+        epsilon: what is added to the variance, at least 0.
+        center: whether to add `beta`.
+        scale: whether to multiply by `gamma`.
+        beta_initializer: see `gridnn.initializers`.
+        gamma_initializer: see `gridnn.initializers`.
+        name: see `Layer`.
+        trainable: see `Layer`.
+
+    Weights:
+        `gamma` and `beta`, with one number per channel.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input.
+
+    Raises:
+        ValueError: a number outside its range, an axis that does not exist.
+        ShapeError: `groups` does not divide the channels; raised when the model is built.
+    """
+
+    config_fields = ("groups", "axis", *_SCALING)
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: _Initializer = "zeros",
+        gamma_initializer: _Initializer = "ones",
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(
+            epsilon, center, scale, beta_initializer, gamma_initializer, name=name, trainable=trainable
+        )
+        self.groups = _validation.integer(groups, "groups")
+        if self.groups < 1 and self.groups != -1:
+            raise ValueError(f"The `groups` argument must be positive, or -1. Received groups={self.groups}.")
+        self.axis = _axis(axis)

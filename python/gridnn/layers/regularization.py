@@ -5,7 +5,14 @@ from __future__ import annotations
 from gridnn import _validation
 from gridnn.layers.base import REGISTRY, Layer
 
-__all__ = ["Dropout"]
+__all__ = [
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+]
 
 
 @REGISTRY.register()
@@ -34,11 +41,135 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, seed: int | None = None, *, name: str | None = None) -> None:
         super().__init__(name=name)
-        try:
-            self.rate = _validation.real(rate, "rate", low=0.0, high=1.0)
-        except ValueError:
+        self.rate = _rate(rate)
+        self.seed = _validation.seed(seed)
+
+
+def _rate(value: object) -> float:
+    """A share between 0 and 1."""
+    try:
+        return _validation.real(value, "rate", low=0.0, high=1.0)
+    except ValueError:
+        raise ValueError(
+            "Invalid value received for argument `rate`. Expected a float value between 0 and 1. "
+            f"Received: rate={value}"
+        ) from None
+
+
+class SpatialDropout(Layer):
+    """Base of the layers that set whole channels to 0 at random in training.
+
+    The others are scaled by ``1 / (1 - rate)``, as in "Efficient Object Localization Using Convolutional
+    Networks" (Tompson et al., 2015). In inference it passes on its input.
+
+    Args:
+        rate: share of channels to drop, in [0, 1].
+        seed: a seed of its own; None takes the one of `fit`.
+        name: see `Layer`.
+
+    Raises:
+        ValueError: `rate` is not between 0 and 1.
+    """
+
+    config_fields = ("rate", "seed")
+
+    def __init__(self, rate: float, seed: int | None = None, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.rate = _rate(rate)
+        self.seed = _validation.seed(seed)
+
+
+@REGISTRY.register()
+class SpatialDropout1D(SpatialDropout):
+    """Sets whole channels to 0 at random in training; see `SpatialDropout`.
+
+    Input shape:
+        ``(batch, steps, channels)``.
+
+    Output shape:
+        Same as the input.
+    """
+
+
+@REGISTRY.register()
+class SpatialDropout2D(SpatialDropout):
+    """Sets whole channels to 0 at random in training; see `SpatialDropout`.
+
+    Input shape:
+        ``(batch, height, width, channels)``.
+
+    Output shape:
+        Same as the input.
+    """
+
+
+@REGISTRY.register()
+class SpatialDropout3D(SpatialDropout):
+    """Sets whole channels to 0 at random in training; see `SpatialDropout`.
+
+    Input shape:
+        ``(batch, depth, height, width, channels)``.
+
+    Output shape:
+        Same as the input.
+    """
+
+
+@REGISTRY.register()
+class GaussianNoise(Layer):
+    """Adds normal numbers of mean 0 in training; in inference it passes on its input.
+
+    Args:
+        stddev: standard deviation of the noise, at least 0.
+        seed: a seed of its own; None takes the one of `fit`.
+        name: see `Layer`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input.
+
+    Raises:
+        ValueError: `stddev` is negative.
+    """
+
+    config_fields = ("stddev", "seed")
+
+    def __init__(self, stddev: float, seed: int | None = None, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.stddev = _validation.real(stddev, "stddev", low=0.0)
+        self.seed = _validation.seed(seed)
+
+
+@REGISTRY.register()
+class GaussianDropout(Layer):
+    """Multiplies by normal numbers of mean 1 and variance ``rate / (1 - rate)`` in training.
+
+    That is the variance of what `Dropout` multiplies by. In inference it passes on its input.
+
+    Args:
+        rate: in [0, 1).
+        seed: a seed of its own; None takes the one of `fit`.
+        name: see `Layer`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input.
+
+    Raises:
+        ValueError: `rate` is not between 0 and 1, or is 1.
+    """
+
+    config_fields = ("rate", "seed")
+
+    def __init__(self, rate: float, seed: int | None = None, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.rate = _rate(rate)
+        if self.rate == 1.0:
             raise ValueError(
-                "Invalid value received for argument `rate`. Expected a float value between 0 and 1. "
-                f"Received: rate={rate}"
-            ) from None
+                "Invalid value received for argument `rate`. Expected less than 1. Received: rate=1"
+            )
         self.seed = _validation.seed(seed)

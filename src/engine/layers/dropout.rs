@@ -1,8 +1,9 @@
-//! Dropout: in training, elements are zeroed with probability `rate` and the others scaled by `1 / (1 - rate)`.
+//! Dropout: in training, elements are zeroed with probability `rate` and the others scaled by `1 / (1 - rate)`; or
+//! whole channels of a grid are.
 //!
 //! The mask is never stored: the backward pass draws the same counter-based numbers again.
 
-use super::{Backward, Context, Layer, Random, Site, Size, Step};
+use super::{Backward, Context, Layer, Random, Site, Size, Step, spatial};
 use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::{Element, Job, Tier};
@@ -10,12 +11,25 @@ use crate::rng::{Purpose, Stream};
 
 /// The description.
 pub(super) struct Dropout {
-    pub(super) rate: f64,
-    pub(super) seed: Option<u64>,
+    rate: f64,
+    seed: Option<u64>,
+    /// Axes of the grid whose channels are dropped whole; None for single elements.
+    rank: Option<usize>,
+}
+
+impl Dropout {
+    pub(super) fn elements(rate: f64, seed: Option<u64>) -> Self {
+        Self { rate, seed, rank: None }
+    }
+
+    pub(super) fn channels(rate: f64, seed: Option<u64>, rank: usize) -> Self {
+        Self { rate, seed, rank: Some(rank) }
+    }
 }
 
 impl<T: Element> Layer<T> for Dropout {
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
+        self.rank.map(|rank| spatial(input, rank)).transpose()?;
         Ok(input.to_vec())
     }
 
@@ -26,6 +40,7 @@ impl<T: Element> Layer<T> for Dropout {
         let scale = T::from_f64(if self.rate < 1.0 { 1.0 / (1.0 - self.rate) } else { 0.0 });
         Ok(vec![Box::new(Mask {
             len,
+            period: if self.rank.is_some() { site.input[site.input.len() - 1].max(1) } else { len },
             keep_below,
             scale,
             seed: self.seed,
@@ -37,6 +52,8 @@ impl<T: Element> Layer<T> for Dropout {
 
 struct Mask<T> {
     len: usize,
+    /// Elements after which the draws are used again.
+    period: usize,
     keep_below: u64,
     scale: T,
     seed: Option<u64>,
@@ -73,7 +90,10 @@ impl<T: Element> Mask<T> {
             // Samples of a step are told apart by the second coordinate, layers and steps by the first.
             let coordinate = (random.step << 16) ^ self.layer as u64;
             let stream = Stream::new(seed, Purpose::Dropout, coordinate, (cx.first + i) as u32);
-            self.tier.vectorize(Apply { stream, keep_below: self.keep_below, scale: self.scale, from, to });
+            for (from, to) in from.chunks(self.period).zip(to.chunks_mut(self.period)) {
+                let (keep_below, scale, stream) = (self.keep_below, self.scale, stream);
+                self.tier.vectorize(Apply { stream, keep_below, scale, from, to });
+            }
         }
     }
 }

@@ -11,7 +11,9 @@ mod conv_transpose;
 mod dense;
 mod depthwise;
 mod dropout;
+mod group_norm;
 pub(super) mod merge;
+mod noise;
 mod pad;
 mod pool;
 mod prelu;
@@ -373,10 +375,20 @@ pub fn layer<T: Element>(spec: &LayerSpec) -> Result<Box<dyn Layer<T>>> {
         }
         Kind::Softmax { axis } => Box::new(activation::ActivationLayer::softmax(*axis)),
         Kind::BatchNormalization(norm) => Box::new(batch_norm::BatchNorm::new(norm)),
+        Kind::LayerNormalization(norm) => Box::new(group_norm::SampleNorm::layer(norm)),
+        Kind::GroupNormalization(norm) => Box::new(group_norm::SampleNorm::group(norm)),
+        Kind::Reshape { target_shape } => Box::new(reshaping::Reshape(target_shape.clone())),
+        Kind::Permute { dims } => Box::new(reshaping::Permute::new(dims)?),
+        Kind::RepeatVector { n } => Box::new(reshaping::RepeatVector(*n)),
+        Kind::SpatialDropout1D { rate, seed } => Box::new(dropout::Dropout::channels(*rate, *seed, 1)),
+        Kind::SpatialDropout2D { rate, seed } => Box::new(dropout::Dropout::channels(*rate, *seed, 2)),
+        Kind::SpatialDropout3D { rate, seed } => Box::new(dropout::Dropout::channels(*rate, *seed, 3)),
+        Kind::GaussianNoise { stddev, seed } => Box::new(noise::Gaussian::noise(*stddev, *seed)),
+        Kind::GaussianDropout { rate, seed } => Box::new(noise::Gaussian::dropout(*rate, *seed)),
         Kind::Residual { .. } | Kind::Parallel { .. } | Kind::Chain { .. } => {
             return Err(Error::value("", "a layer that holds no others", "a container"));
         }
-        Kind::Dropout { rate, seed } => Box::new(dropout::Dropout { rate: *rate, seed: *seed }),
+        Kind::Dropout { rate, seed } => Box::new(dropout::Dropout::elements(*rate, *seed)),
     })
 }
 
