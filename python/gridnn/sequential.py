@@ -315,6 +315,38 @@ class Sequential(LayerStack):
         """
         saving.load_weights(self, path)
 
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        x: Any = None,
+        y: Any = None,
+        *,
+        history: History | Mapping[str, Sequence[float]] | None = None,
+        title: str | None = None,
+        classes: Sequence[object] | None = None,
+    ) -> None:
+        """Writes one HTML page about the model and its training; needs `gridnn[plot]`.
+
+        It shows curves, confusion matrix, worst mistakes, filters, activation maps, receptive fields, costs
+        and settings, as far as there are any. The page is complete: it loads nothing, and holds no scripts.
+
+        Args:
+            path: the file to write.
+            x: samples that were not trained on, ``(n, ..., channels)``.
+            y: their labels: a class per sample (or per voxel), one-hot rows, or numbers to predict.
+            history: what `fit` returned; None takes that of the last fit of this model.
+            title: title of the page.
+            classes: names of the classes.
+
+        Raises:
+            ValueError: the model is not built, or only one of `x` and `y` is given, or they are empty.
+            ShapeError: `x` does not fit the model, or `x` and `y` have different lengths.
+            ImportError: matplotlib is not installed.
+        """
+        from gridnn import _report  # only here: it needs the instruments and matplotlib
+
+        _report.write(self, path, x, y, history, title, classes)
+
     def get_config(self) -> dict[str, Any]:
         """The model without weights as plain JSON values."""
         return {

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -275,6 +276,30 @@ def test_feature_hierarchy_has_a_row_per_layer():
         gn.plot.feature_hierarchy({})
 
 
+def test_feature_hierarchy_takes_patches():
+    found = [SimpleNamespace(pixels=np.full((3, 3, 1), i)) for i in range(3)]
+    ax = gn.plot.feature_hierarchy({"first": [found]}, per_filter=2)
+    assert len(ax.images) == 2
+    np.testing.assert_array_equal(data(ax, 1), np.ones((3, 3)))
+
+
+def cost(name, **values):
+    zero = {"multiply_adds": 0, "bytes": 0, "parameters": 0, "seconds": 0.0, "intensity": 0.0}
+    return SimpleNamespace(name=name, **{**zero, **values})
+
+
+def test_costs_are_bars_with_their_share():
+    found = [cost("conv", multiply_adds=3_000_000), cost("flatten"), cost("dense", multiply_adds=1_000_000)]
+    ax = gn.plot.costs(found)
+    assert [bar.get_width() for bar in ax.patches] == [3e6, 0, 1e6]
+    assert words(ax) == ["3 M (75%)", "0", "1 M (25%)"]
+    assert ax.get_title() == "multiply-adds, 4 M in all"
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["conv", "flatten", "dense"]
+    assert words(gn.plot.costs([cost("conv", seconds=2e-5)], "seconds")) == ["20 µ (100%)"]
+    with pytest.raises(ValueError, match="by"):
+        gn.plot.costs(found, "money")
+
+
 def test_diagram_says_what_layers_are_and_put_out(model):
     ax = gn.plot.diagram(model)
     assert words(ax)[:4] == ["input", "8 × 8 × 1", "Conv2D 6 3×3 relu", "8 × 8 × 6"]
@@ -307,6 +332,7 @@ def test_every_picture_draws_where_it_is_told(model):
         gn.plot.signals: (np.zeros(9),),
         gn.plot.conv_arithmetic: (5, 3),
         gn.plot.conv_matrix: (np.eye(3),),
+        gn.plot.costs: ([cost("conv")],),
         gn.plot.diagram: (model,),
         gn.plot.receptive_field: (model,),
         gn.plot.effective_receptive_field: (np.eye(3),),

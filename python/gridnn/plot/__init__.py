@@ -13,6 +13,7 @@ from gridnn.plot._diagram import diagram
 from gridnn.plot._images import activations, filters, heat, images, slices
 from gridnn.plot._models import (
     conv_matrix,
+    costs,
     effective_receptive_field,
     feature_hierarchy,
     receptive_field,
@@ -24,6 +25,7 @@ __all__ = [
     "conv_animation",
     "conv_arithmetic",
     "conv_matrix",
+    "costs",
     "diagram",
     "effective_receptive_field",
     "feature_hierarchy",

@@ -15,10 +15,10 @@ from gridnn.plot._images import picture
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gridnn.inspect import LayerMatrix, ReceptiveField
+    from gridnn.inspect import Cost, LayerMatrix, Patch, ReceptiveField
     from gridnn.sequential import Sequential
 
-__all__ = ["conv_matrix", "effective_receptive_field", "feature_hierarchy", "receptive_field"]
+__all__ = ["conv_matrix", "costs", "effective_receptive_field", "feature_hierarchy", "receptive_field"]
 
 
 def receptive_field(
@@ -214,14 +214,17 @@ def _dense(matrix: Any) -> NDArray[Any]:
 
 
 def feature_hierarchy(
-    patches: Mapping[str, Sequence[ArrayLike]], *, per_filter: int = 4, ax: Axes | None = None
+    patches: Mapping[str, Sequence[NDArray[Any] | Sequence[Patch]]],
+    *,
+    per_filter: int = 4,
+    ax: Axes | None = None,
 ) -> Axes:
     """What excites filters of each layer most, the first layer on top: patches of growing size.
 
     Args:
-        patches: for each layer, by name, a sequence with one array per filter: its patches
-            ``(n, height, width)`` or ``(n, height, width, channels)``, the most exciting first. Patches may
-            have another size in each layer; all are drawn equally large.
+        patches: for each layer, by name, an entry per filter: what `gridnn.inspect.top_patches` returned,
+            or its patches as an array ``(n, height, width)`` or ``(n, height, width, channels)``, the most
+            exciting first. Patches may have another size in each layer; all are drawn equally large.
         per_filter: patches of a filter shown at most.
         ax: axes to draw on; None makes a figure.
 
@@ -237,7 +240,8 @@ def feature_hierarchy(
     for row, (name, group) in enumerate(patches.items()):
         size = ""
         for i, found in enumerate(group):
-            tiles = [picture(patch) for patch in np.asarray(found)[:per_filter]]
+            shown: list[Any] = list(found)[:per_filter]
+            tiles = [picture(getattr(patch, "pixels", patch)) for patch in shown]
             low = min((float(tile.min()) for tile in tiles), default=0.0)
             high = max((float(tile.max()) for tile in tiles), default=1.0)
             for j, tile in enumerate(tiles):
@@ -257,3 +261,60 @@ def feature_hierarchy(
     ax.set_ylim(1.25 * len(patches) - 0.2, -0.05)
     _style.bare(ax)
     return ax
+
+
+_UNITS = {
+    "multiply_adds": "multiply-adds",
+    "bytes": "bytes moved",
+    "parameters": "parameters",
+    "seconds": "predicted seconds",
+    "intensity": "operations per byte",
+}
+
+
+def costs(found: Sequential | Sequence[Cost], by: str = "multiply_adds", *, ax: Axes | None = None) -> Axes:
+    """What each layer costs, the first layer on top.
+
+    Args:
+        found: what `gridnn.inspect.costs` returned, or a built model.
+        by: "multiply_adds", "bytes", "parameters", "seconds" or "intensity".
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ValueError: an unknown cost.
+        ImportError: matplotlib is not installed.
+    """
+    from gridnn import inspect
+    from gridnn.sequential import Sequential
+
+    by = _validation.choice(by, "by", tuple(_UNITS))
+    rows = inspect.costs(found) if isinstance(found, Sequential) else found
+    values = [float(getattr(row, by)) for row in rows]
+    total = sum(values)
+    ax = _style.axes(ax, (6.0, 0.7 + 0.26 * len(rows)))
+    bars = ax.barh(range(len(rows)), values, color=_style.COLOURS[0], height=0.7)
+    for bar, value in zip(bars, values, strict=True):
+        text = _short(value)
+        if by != "intensity" and total and value:
+            text += f" ({value / total:.0%})"
+        place = (bar.get_width(), bar.get_y() + bar.get_height() / 2)
+        ax.annotate(text, place, xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
+    ax.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
+    ax.invert_yaxis()
+    ax.margins(x=0.22)
+    ax.set_xlim(left=0)
+    ax.set_xticks([])
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "bottom"]].set_visible(False)
+    ax.set_title(_UNITS[by] if by == "intensity" else f"{_UNITS[by]}, {_short(total)} in all", fontsize=9)
+    return ax
+
+
+def _short(value: float) -> str:
+    """Three digits and a prefix of size: 1.23 M."""
+    if value == 0:
+        return "0"
+    for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ")):
+        if value >= limit:
+            return f"{value / limit:.3g} {prefix}".strip()
+    return f"{value:.2g}"

@@ -136,7 +136,8 @@ def show_mosaic(
     columns = columns_for(len(tiles), (height, width), columns)
     count = -(-len(tiles) // columns)
     # Inches of a label above each row; those above the first row stand outside.
-    line = 0.22 if labels and any(labels[columns:]) else 0.0
+    inner = labels[columns:] if labels else ()
+    line = max((0.08 + 0.14 * (1 + label.count("\n")) for label in inner if label), default=0.0)
     inches = (tile_inches * columns, (tile_inches * height / width + line) * count + 0.3)
     scale = min(1.0, 9.0 / inches[0], 9.0 / inches[1])
     ax = axes(ax, (max(3.2, inches[0] * scale), max(1.0, inches[1] * scale)))

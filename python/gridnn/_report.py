@@ -1,0 +1,359 @@
+"""`Sequential.report`: a run as one HTML page that needs nothing else.
+
+Every picture is an image inside the page (SVG in a data URI), the style is in its head, and there is no
+script: the page can be mailed, archived and read offline, on a phone as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import html
+import io
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import inspect, plot
+from gridnn._network import as_array, get_num_threads, simd_tier, version
+from gridnn.errors import ShapeError
+from gridnn.layers.conv import Convolution
+from gridnn.plot._style import require
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from gridnn.sequential import Sequential
+
+__all__ = ["write"]
+
+_MISTAKES = 12
+_MAP_LAYERS = 4
+_FILTER_LAYERS = 2
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What a model answered for labelled data."""
+
+    x: NDArray[Any]
+    labels: NDArray[Any]
+    outputs: NDArray[Any]
+    probabilities: NDArray[Any] | None
+    """``(n, ..., classes)``; None where the outputs are no classes."""
+
+    @property
+    def guesses(self) -> NDArray[Any]:
+        """The class, or the number, that was predicted."""
+        return self.outputs if self.probabilities is None else self.probabilities.argmax(axis=-1)
+
+    def badness(self) -> NDArray[Any]:
+        """How wrong each sample is: minus the log-likelihood of its labels, or the mean absolute error."""
+        if self.probabilities is None:
+            wrong = np.abs(self.outputs - self.labels.reshape(self.outputs.shape))
+        else:
+            truth = self.labels.astype(np.int64)[..., None]
+            likely = np.take_along_axis(self.probabilities, truth, axis=-1)[..., 0]
+            wrong = -np.log(np.maximum(likely, 1e-12))
+        mean: NDArray[Any] = wrong.reshape(len(wrong), -1).mean(axis=1)
+        return mean
+
+
+def write(
+    model: Sequential,
+    path: str | os.PathLike[str],
+    x: Any,
+    y: Any,
+    history: Any,
+    title: str | None,
+    classes: Sequence[object] | None,
+) -> None:
+    """Writes the page; see `Sequential.report` for the arguments."""
+    pyplot = require("matplotlib.pyplot")
+    if (x is None) != (y is None):
+        raise ValueError("Pass `x` and `y`, or neither.")
+    model._built_network()
+    logs = getattr(history if history is not None else model.history, "history", history) or {}
+    results = None if x is None else _results(model, x, y)
+    names = None if classes is None else [str(name) for name in classes]
+    with pyplot.ioff():
+        sections = [
+            _figures_of_merit(model, logs, results),
+            _curves(logs),
+            _confusion(results, names),
+            _mistakes(results, names),
+            _architecture(model),
+            _filters(model),
+            _maps(model, results),
+            _fields(model, results),
+            _costs(model),
+            _settings(model, logs),
+        ]
+    heading = html.escape(title or f"Report on {model.name}")
+    style = resources.files("gridnn").joinpath("data/report.css").read_text("utf-8")
+    when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        # An empty icon, or browsers ask a server for one.
+        f'<link rel="icon" href="data:,">\n<title>{heading}</title>\n<style>\n{style}</style>\n</head>\n'
+        f"<body>\n<header>\n<h1>{heading}</h1>\n<p>{when}, gridnn {version}</p>\n</header>\n<main>\n"
+        f"{''.join(section for section in sections if section)}</main>\n</body>\n</html>\n"
+    )
+    Path(path).write_text(page, encoding="utf-8")
+
+
+def _results(model: Sequential, x: Any, y: Any) -> _Results:
+    images, labels = as_array(x, "x"), as_array(y, "y")
+    if len(images) != len(labels):
+        raise ShapeError(f"`x` has {len(images)} samples, `y` {len(labels)}.")
+    if not len(images):
+        raise ValueError("`x` is empty.")
+    outputs = model.predict(images, verbose=0)
+    activation = model._last_activation()
+    if labels.dtype.kind in "iu" and labels.ndim == outputs.ndim and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    if outputs.shape[-1] > 1 and labels.shape == outputs.shape and set(np.unique(labels)) <= {0, 1}:
+        labels = labels.argmax(axis=-1)  # one-hot
+    if labels.shape != outputs.shape[:-1] or labels.dtype.kind not in "iu":
+        return _Results(images, labels, outputs, None)
+    scores = outputs.astype(np.float64)
+    if scores.shape[-1] == 1:
+        likely = scores if activation == "sigmoid" else 1 / (1 + np.exp(-scores))
+        return _Results(images, labels, outputs, np.concatenate([1 - likely, likely], axis=-1))
+    if activation not in ("softmax", "sigmoid"):
+        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return _Results(images, labels, outputs, scores / np.maximum(scores.sum(-1, keepdims=True), 1e-300))
+
+
+# Pieces of HTML
+
+
+def _section(title: str, *parts: str, note: str = "") -> str:
+    body = "".join(parts)
+    if not body:
+        return ""
+    words = f"<p>{note}</p>\n" if note else ""
+    return f"<section>\n<h2>{html.escape(title)}</h2>\n{words}{body}</section>\n"
+
+
+def _image(ax: Axes, alt: str) -> str:
+    """A picture as an image inside the page."""
+    pyplot = require("matplotlib.pyplot")
+    figure = ax.get_figure()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})  # type: ignore[union-attr]
+    pyplot.close(figure)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{data}">\n'
+
+
+def _row(cells: Sequence[object], tag: str = "td") -> str:
+    return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>\n"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    head = _row(headings, "th") if headings else ""
+    return f'<div class="wide"><table>\n{head}{"".join(map(_row, rows))}</table></div>\n'
+
+
+# Sections
+
+
+def _figures_of_merit(
+    model: Sequential, logs: Mapping[str, Sequence[float]], results: _Results | None
+) -> str:
+    tiles = []
+    if results is not None and results.probabilities is not None:
+        right = float(np.mean(results.guesses == results.labels))
+        tiles.append((f"{right:.2%}", f"accuracy on {len(results.x):,} samples"))
+    if logs:
+        epochs = len(next(iter(logs.values())))
+        tiles.append((f"{epochs}", "epochs" if epochs != 1 else "epoch"))
+        tiles += [(f"{values[-1]:.4g}", _spoken(name)) for name, values in logs.items()]
+    tiles.append((f"{model.count_params():,}", "weights"))
+    cells = "".join(f"<li><b>{html.escape(a)}</b>{html.escape(b)}</li>\n" for a, b in tiles)
+    return f'<ul class="tiles">\n{cells}</ul>\n'
+
+
+def _spoken(name: str) -> str:
+    """The key of a log in words."""
+    base = name.removeprefix("val_")
+    return f"{base.replace('_', ' ')}, {'training' if base == name else 'validation'}"
+
+
+def _curves(logs: Mapping[str, Sequence[float]]) -> str:
+    metrics = [name for name in logs if not name.startswith("val_")]
+    shown = [_image(plot.history(logs, name), f"{name} over the epochs") for name in metrics]
+    return _section("Training", *shown)
+
+
+def _confusion(results: _Results | None, names: Sequence[str] | None) -> str:
+    if results is None or results.probabilities is None:
+        return ""
+    count = results.probabilities.shape[-1]
+    if count > 30:
+        return ""  # too many for a picture that can be read
+    matrix = np.zeros((count, count), np.int64)
+    np.add.at(matrix, (results.labels.ravel().astype(np.int64), results.guesses.ravel()), 1)
+    ax = plot.confusion_matrix(matrix, names=names)
+    return _section("Confusion matrix", _image(ax, "how often each class was taken for each class"))
+
+
+def _mistakes(results: _Results | None, names: Sequence[str] | None) -> str:
+    if results is None:
+        return ""
+    badness = results.badness()
+    worst = np.argsort(-badness, kind="stable")[:_MISTAKES]
+    if results.probabilities is not None and results.labels.ndim == 1:
+        worst = worst[results.guesses[worst] != results.labels[worst]]
+        words = [_class_words(results, int(i), names) for i in worst]
+        note = "The samples whose true class was found least likely: what it is, and what the model saw."
+    else:
+        words = [f"{badness[i]:.3g}" for i in worst]
+        note = "The samples with the largest error, and how large it is."
+    if not len(worst):
+        return _section("Worst mistakes", "<p>There are none.</p>\n")
+    ax = _pictures(results.x[worst], words)
+    return _section("Worst mistakes", _image(ax, "samples that the model got wrong"), note=note)
+
+
+def _class_words(results: _Results, i: int, names: Sequence[str] | None) -> str:
+    truth, guess = int(results.labels[i]), int(results.guesses[i])
+    a, b = (str(k) if names is None else names[k] for k in (truth, guess))
+    assert results.probabilities is not None
+    return f"{a}, seen as\n{b} {results.probabilities[i, guess]:.0%}"
+
+
+def _pictures(x: NDArray[Any], words: Sequence[str]) -> Axes:
+    """Samples of any rank side by side: series as lines, the middle slices of volumes."""
+    if x.ndim <= 3:
+        series = x.reshape(len(x), x.shape[1], -1)[..., 0]
+        return plot.signals(series.T, names=[word.replace("\n", " ") for word in words])
+    if x.ndim == 5:
+        x = x[:, x.shape[1] // 2]
+    return plot.images(x, words, columns=min(4, len(x)))
+
+
+def _architecture(model: Sequential) -> str:
+    lines: list[str] = []
+    model.summary(print_fn=lambda text: lines.append(text))
+    summary = f'<pre class="wide">{html.escape(chr(10).join(lines))}</pre>\n'
+    return _section("Model", summary, _image(plot.diagram(model), "the layers of the model"))
+
+
+def _convolutions(model: Sequential) -> Iterator[Convolution]:
+    for top in model.layers:
+        for layer in top._family():
+            if isinstance(layer, Convolution):
+                yield layer
+
+
+def _filters(model: Sequential) -> str:
+    chosen = list(_convolutions(model))[:_FILTER_LAYERS]
+    shown = [
+        f"<h3>{html.escape(layer.name)}</h3>\n{_image(plot.filters(layer, limit=8), 'filters')}"
+        for layer in chosen
+    ]
+    return _section("Filters", *shown, note="White is zero, red above, blue below.")
+
+
+def _maps(model: Sequential, results: _Results | None) -> str:
+    if results is None:
+        return ""
+    layers = [layer for layer in _convolutions(model) if len(layer.output_shape) == results.x.ndim]
+    layers = layers[:_MAP_LAYERS]
+    if not layers:
+        return ""
+    sample = results.x[:1]
+    shown = [_image(_pictures(sample, ["sample"]), "the sample")]
+    for name, maps in inspect.activations(model, sample, layers).items():
+        shown.append(f"<h3>{html.escape(name)}</h3>\n{_image(plot.activations(maps, limit=12), 'maps')}")
+    return _section("Activation maps", *shown, note="What the convolutions answer to the first sample.")
+
+
+def _fields(model: Sequential, results: _Results | None) -> str:
+    shape = None
+    if None in model.input_shape[1:]:
+        if results is None:
+            return ""
+        shape = results.x.shape[1:]
+    rank = len(model.input_shape) - 2
+    if rank not in (1, 2, 3):
+        return ""
+    found = inspect.receptive_field(model, shape)
+    rows = [
+        (field.name, " × ".join(map(str, field.size)), " × ".join(f"{j:g}" for j in field.jump))
+        for field in found
+        if field.outputs
+    ]
+    if not rows:
+        return ""
+    shown = [_table(("layer", "size", "jump"), rows)]
+    growing = [field for field in found if field.outputs and max(field.size) > 1]
+    if rank == 2 and growing and (results is not None or shape is None):
+        image = None if results is None else results.x[0]
+        ax = plot.receptive_field(model if image is None else found, image)
+        shown.append(_image(ax, "receptive fields over a sample"))
+    note = "How many input elements one output of a layer sees, and how far apart neighbours look."
+    return _section("Receptive fields", *shown, note=note)
+
+
+def _costs(model: Sequential) -> str:
+    if None in model.input_shape[1:]:
+        return ""
+    found = inspect.costs(model)
+    rows = [
+        (
+            cost.name,
+            f"{cost.parameters:,}",
+            f"{cost.multiply_adds:,}",
+            f"{cost.bytes:,}",
+            f"{cost.intensity:.1f}",
+            f"{cost.seconds * 1e6:.1f}",
+        )
+        for cost in found
+    ]
+    headings = ("layer", "weights", "multiply-adds", "bytes", "operations/byte", "predicted µs")
+    chart = _image(plot.costs(found), "multiply-adds of each layer")
+    return _section("Costs", chart, _table(headings, rows), note="Of the forward pass of one sample.")
+
+
+def _settings(model: Sequential, logs: Mapping[str, Sequence[float]]) -> str:
+    rows: list[tuple[str, object]] = [
+        ("model", model.name),
+        ("element type", model.dtype),
+        ("seed", model.seed),
+    ]
+    if model._compilation is not None:
+        rows += [("optimizer", _described(model.optimizer)), ("loss", _described(model.loss))]
+        rows.append(("metrics", ", ".join(model.metrics_names[1:]) or "none"))
+    params = getattr(model.history, "params", None) or {}
+    rows += [(name.replace("_", " "), value) for name, value in params.items() if name != "verbose"]
+    progress = model._progress
+    if progress.seed is not None:
+        rows.append(("seed of the last fit", progress.seed))
+    rows += [
+        ("gridnn", version),
+        ("instruction set", simd_tier()),
+        ("threads", get_num_threads()),
+        ("numpy", np.__version__),
+        ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+    ]
+    return _section("Settings", _table((), rows))
+
+
+def _described(value: Any) -> str:
+    """An optimizer or loss with its arguments."""
+    config: Callable[[], Mapping[str, Any]] | None = getattr(value, "get_config", None)
+    if config is None:
+        return str(value)
+    arguments = ", ".join(f"{k}={v!r}" for k, v in config().items() if v is not None and k != "name")
+    return f"{type(value).__name__}({arguments})"

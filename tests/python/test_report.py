@@ -1,0 +1,206 @@
+"""The page that `Sequential.report` writes: what it holds, and that a browser asks for no more."""
+
+import functools
+import html.parser
+import http.server
+import re
+import shutil
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+
+import gridnn as gn
+from gridnn import layers
+
+pytest.importorskip("matplotlib")
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects headings, texts of tables, and everything that could be loaded."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.loads, self.headings, self._heading = [], [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self._heading = tag == "h2"
+        self.loads += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+    def handle_data(self, data):
+        if self._heading:
+            self.headings.append(data)
+            self._heading = False
+
+
+def trained(x, y, *stack, loss="sparse_categorical_crossentropy", metrics=("accuracy",)):
+    model = gn.Sequential([gn.Input(x.shape[1:]), *stack], seed=0)
+    model.compile("adam", loss, metrics=list(metrics))
+    model.fit(x, y, epochs=2, verbose=0, validation_split=0.2, seed=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A report on a network for digits."""
+    (x, y), (xt, yt) = gn.datasets.digits()
+    model = trained(
+        x[:500],
+        y[:500],
+        layers.Rescaling(1 / 16),
+        layers.Conv2D(8, 3, padding="same", activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(12, 3, activation="relu"),
+        layers.Flatten(),
+        layers.Dense(10),
+    )
+    path = tmp_path_factory.mktemp("report") / "run.html"
+    model.report(path, xt, yt, title="Digits & more", classes=[f"<{i}>" for i in range(10)])
+    return path
+
+
+def test_every_section_is_there(page):
+    text = page.read_text("utf-8")
+    found = Reader(text)
+    assert found.headings == [
+        "Training",
+        "Confusion matrix",
+        "Worst mistakes",
+        "Model",
+        "Filters",
+        "Activation maps",
+        "Receptive fields",
+        "Costs",
+        "Settings",
+    ]
+    assert "<title>Digits &amp; more</title>" in text
+    assert "Adam(learning_rate=0.001" in text
+    assert "accuracy on 360 samples" in text
+    assert text.count("<img ") >= 10
+
+
+def test_the_page_loads_nothing(page):
+    text = page.read_text("utf-8")
+    found = Reader(text)
+    assert found.loads
+    assert all(value.startswith("data:") for value in found.loads)
+    assert not {"script", "iframe", "object", "embed", "form"} & set(found.tags)
+    style = re.search("<style>(.*?)</style>", text, re.DOTALL).group(1)
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def sounds(tmp_path):
+    x, y = gn.lab.sounds(60, length=64)
+    model = trained(
+        x, y, layers.Conv1D(4, 5, activation="relu"), layers.GlobalMaxPooling1D(), layers.Dense(3)
+    )
+    return model, x, y
+
+
+def volumes(tmp_path):
+    x = np.random.default_rng(0).normal(size=(12, 6, 6, 6, 1))
+    y = (x.mean(axis=(1, 2, 3, 4)) > 0).astype(int)
+    stack = layers.Conv3D(2, 3), layers.GlobalAveragePooling3D(), layers.Dense(2, activation="softmax")
+    return trained(x, y, *stack), x, y
+
+
+def voxels(tmp_path):
+    x = np.random.default_rng(0).normal(size=(12, 8, 8, 1))
+    y = (x[..., 0] > 0).astype(int)
+    return trained(x, y, layers.Conv2D(2, 3, padding="same")), x, y
+
+
+def numbers(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 8, 8, 1))
+    y = x.mean(axis=(1, 2, 3))
+    stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(1)
+    return trained(x, y, *stack, loss="mse", metrics=()), x, y
+
+
+@pytest.mark.parametrize("make", [sounds, volumes, voxels, numbers])
+def test_every_kind_of_task(make, tmp_path):
+    model, x, y = make(tmp_path)
+    model.report(tmp_path / "run.html", x, y)
+    headings = Reader((tmp_path / "run.html").read_text("utf-8")).headings
+    assert {"Training", "Worst mistakes", "Activation maps", "Receptive fields"} <= set(headings)
+    assert ("Confusion matrix" in headings) == (make is not numbers)
+
+
+def test_one_hot_labels_are_classes(tmp_path):
+    model, x, y = sounds(tmp_path)
+    model.report(tmp_path / "run.html", x, np.eye(3)[y])
+    assert "Confusion matrix" in (tmp_path / "run.html").read_text("utf-8")
+
+
+def test_without_data_and_without_training(tmp_path):
+    model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(2, 3)])
+    model.report(tmp_path / "run.html")
+    headings = Reader((tmp_path / "run.html").read_text("utf-8")).headings
+    assert headings == ["Model", "Filters", "Receptive fields", "Costs", "Settings"]
+
+
+def test_wrong_arguments(tmp_path):
+    model = gn.Sequential([gn.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2)])
+    x = np.zeros((3, 8, 8, 1))
+    with pytest.raises(ValueError, match="or neither"):
+        model.report(tmp_path / "run.html", x)
+    with pytest.raises(gn.errors.ShapeError, match="3 samples, `y` 2"):
+        model.report(tmp_path / "run.html", x, [0, 1])
+    with pytest.raises(ValueError, match="empty"):
+        model.report(tmp_path / "run.html", x[:0], np.zeros(0, int))
+    with pytest.raises(ValueError, match="not built"):
+        gn.Sequential([layers.Dense(2)]).report(tmp_path / "run.html")
+    assert not (tmp_path / "run.html").exists()
+
+
+PROBE = """<!doctype html><link rel="icon" href="data:,">
+<body><iframe id="page" width="{width}" height="900"></iframe>
+<script>
+page.onload = () => {{
+  const inner = page.contentDocument, images = [...inner.images];
+  document.body.dataset.width = inner.documentElement.scrollWidth;
+  document.body.dataset.shown = images.filter(image => image.complete && image.naturalWidth > 0).length;
+  document.body.dataset.images = images.length;
+}};
+page.src = "run.html";
+</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_browser_shows_it_without_errors_or_requests(page, width):
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            asked.append(self.path)
+
+    (page.parent / "probe.html").write_text(PROBE.format(width=width), "utf-8")
+    handler = functools.partial(Handler, directory=page.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--enable-logging=stderr",
+            f"--user-data-dir={page.parent / 'profile'}",
+            "--virtual-time-budget=10000",
+            "--dump-dom",
+            f"http://127.0.0.1:{server.server_port}/probe.html",
+        ]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
+        server.shutdown()
+    found = dict(re.findall(r'data-(\w+)="(\d+)"', done.stdout))
+    assert asked == ["/probe.html", "/run.html"]
+    assert "CONSOLE" not in done.stderr
+    assert int(found["images"]) == int(found["shown"]) >= 10
+    assert int(found["width"]) <= width  # nothing to scroll sideways
