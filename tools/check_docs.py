@@ -7,6 +7,7 @@ Example:
 import importlib
 import sys
 from pathlib import Path
+from types import GenericAlias, ModuleType
 
 from sphinx.util.inventory import InventoryFile
 
@@ -14,10 +15,13 @@ import gridnn as gn
 
 
 def public_names() -> set[str]:
-    """Names in the ``__all__`` of the package and of its public modules."""
+    """Names in the ``__all__`` of the package and of its public modules, but for aliases of types."""
     names = {f"gridnn.{name}" for name in gn.__all__ if not name.startswith("__")}
-    for module in (name for name in gn.__all__ if type(getattr(gn, name)).__name__ == "module"):
-        names |= {f"gridnn.{module}.{name}" for name in importlib.import_module(f"gridnn.{module}").__all__}
+    for name in gn.__all__:
+        if isinstance(getattr(gn, name), ModuleType):
+            module = importlib.import_module(f"gridnn.{name}")
+            found = {each for each in module.__all__ if not isinstance(getattr(module, each), GenericAlias)}
+            names |= {f"gridnn.{name}.{each}" for each in found}
     return names - {"gridnn.Input"}  # which is gridnn.layers.Input
 
 
