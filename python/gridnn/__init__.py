@@ -29,6 +29,7 @@ from gridnn._network import version as __version__
 if TYPE_CHECKING:
     from gridnn import (
         callbacks,
+        constraints,
         datasets,
         errors,
         functional,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         models,
         optimizers,
         plot,
+        regularizers,
         schedules,
     )
     from gridnn._seeding import set_random_seed
@@ -56,6 +58,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "callbacks",
+    "constraints",
     "datasets",
     "errors",
     "functional",
@@ -71,6 +74,7 @@ __all__ = [
     "models",
     "optimizers",
     "plot",
+    "regularizers",
     "schedules",
     "set_num_threads",
     "set_random_seed",
@@ -79,6 +83,7 @@ __all__ = [
 
 _SUBMODULES = (
     "callbacks",
+    "constraints",
     "datasets",
     "errors",
     "functional",
@@ -91,6 +96,7 @@ _SUBMODULES = (
     "metrics",
     "models",
     "optimizers",
+    "regularizers",
     "plot",
     "schedules",
 )

@@ -216,14 +216,14 @@ class Network:
         indices: NDArray[np.int64] | None,
         learning_rate: float,
         seed: int,
-    ) -> tuple[float, float, list[list[float]]]:
+    ) -> tuple[float, float, list[list[float]], float]:
         """One optimizer step on rows `indices` of `x` and `y` (None: all rows).
 
         Integer `y` are class labels for sparse losses. Random numbers come from (seed, `iterations`, sample,
         position).
 
         Returns:
-            ``(sum of the loss, its count, [what each metric counts])`` over the batch.
+            ``(sum of the loss, its count, [what each metric counts], penalty of the weights)``.
 
         Raises:
             NonFiniteError: loss or a gradient is NaN or infinite; the first layer concerned is named; nothing
@@ -237,7 +237,7 @@ class Network:
         y: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
         indices: NDArray[np.int64] | None,
-    ) -> tuple[float, float, list[list[float]]]:
+    ) -> tuple[float, float, list[list[float]], float]:
         """Loss and metrics in inference mode; returns the same as `train_step`."""
 
     def finalize(self) -> None:

@@ -127,6 +127,8 @@ class StepResult(NamedTuple):
     loss_sum: float
     loss_count: float
     metrics: list[list[float]]
+    penalty: float
+    """What the weights add to the loss."""
 
 
 class Inspection(NamedTuple):

@@ -17,10 +17,12 @@ __all__ = [
     "GlorotUniform",
     "HeNormal",
     "HeUniform",
+    "Identity",
     "Initializer",
     "LecunNormal",
     "LecunUniform",
     "Ones",
+    "Orthogonal",
     "RandomNormal",
     "RandomUniform",
     "TruncatedNormal",
@@ -59,6 +61,38 @@ class Constant(Initializer):
 
     def __init__(self, value: float = 0.0) -> None:
         self.value = _validation.real(value, "value")
+
+
+@REGISTRY.register("identity")
+class Identity(Initializer):
+    """The unit matrix, for weights of two axes.
+
+    Args:
+        gain: what it is multiplied by.
+    """
+
+    config_fields = ("gain",)
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = _validation.real(gain, "gain")
+
+
+@REGISTRY.register("orthogonal")
+class Orthogonal(Initializer):
+    """Orthonormal columns, or rows where there are fewer of them (Saxe et al., 2013).
+
+    All axes but the last are taken as the rows of a matrix.
+
+    Args:
+        gain: what the matrix is multiplied by.
+        seed: a seed of its own; None takes the model's.
+    """
+
+    config_fields = ("gain", "seed")
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        self.gain = _validation.real(gain, "gain")
+        self.seed = _validation.seed(seed)
 
 
 @REGISTRY.register("random_uniform", "uniform")

@@ -59,7 +59,7 @@ class RunningMeans:
         loss = result.loss_sum
         if not self._loss_is_sum:
             loss = loss / result.loss_count if result.loss_count else 0.0
-        self._loss += loss * samples
+        self._loss += (loss + result.penalty) * samples
         self._samples += samples
         if not self._counts:
             self._counts = result.metrics

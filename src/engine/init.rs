@@ -1,6 +1,7 @@
 //! Initial weights: counter-based draws, so that they depend on the seed and the number of the weight alone.
 
 use super::spec::{Distribution, FanMode, Initializer};
+use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::rng::{Purpose, Stream};
 
@@ -20,6 +21,12 @@ pub fn fill<T: Element>(initializer: &Initializer, shape: &[usize], seed: u64, i
         Initializer::RandomUniform { minval, maxval, seed } => uniform(&stream(seed), minval, maxval, out),
         Initializer::RandomNormal { mean, stddev, seed } => normal(&stream(seed), mean, stddev, out),
         Initializer::TruncatedNormal { mean, stddev, seed } => truncated(&stream(seed), mean, stddev, out),
+        Initializer::Orthogonal { gain, seed } => orthogonal(&stream(seed), gain, shape, out),
+        Initializer::Identity { gain } => {
+            out.fill(T::ZERO);
+            let columns = shape[shape.len() - 1];
+            out.iter_mut().step_by(columns + 1).take(columns).for_each(|x| *x = T::from_f64(gain));
+        }
         Initializer::VarianceScaling { scale, mode, distribution, seed } => {
             let (fan_in, fan_out) = fans(shape);
             let fan = match mode {
@@ -39,6 +46,46 @@ pub fn fill<T: Element>(initializer: &Initializer, shape: &[usize], seed: u64, i
                 }
             }
         }
+    }
+}
+
+/// Checks that an initializer can fill a weight of this shape.
+///
+/// # Errors
+/// It has too few axes, or too many.
+pub fn check(initializer: &Initializer, shape: &[usize]) -> Result<()> {
+    let (fits, wanted) = match initializer {
+        Initializer::Orthogonal { .. } => (shape.len() >= 2, "a weight of at least two axes for Orthogonal"),
+        Initializer::Identity { .. } => (shape.len() == 2, "a weight of two axes for Identity"),
+        _ => (true, ""),
+    };
+    if fits { Ok(()) } else { Err(Error::shape("initializer", wanted, format!("{shape:?}"))) }
+}
+
+/// A matrix of `rows` (all axes but the last) by `columns` with orthonormal columns, or rows if there are fewer of
+/// them: random directions, made orthogonal one after the other (Gram and Schmidt, twice for exactness).
+fn orthogonal<T: Element>(stream: &Stream, gain: f64, shape: &[usize], out: &mut [T]) {
+    let columns = shape[shape.len() - 1];
+    let rows = out.len() / columns.max(1);
+    let (count, len) = (columns.min(rows), columns.max(rows));
+    let mut vectors = vec![0.0f64; count * len];
+    normal(stream, 0.0, 1.0, &mut vectors);
+    for i in 0..count {
+        let (done, rest) = vectors.split_at_mut(i * len);
+        let own = &mut rest[..len];
+        for _ in 0..2 {
+            for other in done.chunks_exact(len) {
+                let dot: f64 = own.iter().zip(other).map(|(a, b)| a * b).sum();
+                own.iter_mut().zip(other).for_each(|(a, b)| *a -= dot * b);
+            }
+        }
+        let norm = own.iter().map(|x| x * x).sum::<f64>().sqrt();
+        own.iter_mut().for_each(|x| *x /= norm);
+    }
+    for (index, x) in out.iter_mut().enumerate() {
+        let (row, column) = (index / columns, index % columns);
+        let (vector, place) = if rows >= columns { (column, row) } else { (row, column) };
+        *x = T::from_f64(gain * vectors[vector * len + place]);
     }
 }
 

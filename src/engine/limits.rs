@@ -135,5 +135,7 @@ impl Constraint {
 fn place(axis: isize, rank: usize) -> Result<usize> {
     let at = if axis < 0 { axis + rank as isize } else { axis };
     let at = usize::try_from(at).ok().filter(|&at| at < rank);
-    at.ok_or_else(|| Error::value("axis of a constraint", format!("an axis of a weight of {rank} axes"), axis))
+    at.ok_or_else(|| {
+        Error::value("axis of a constraint", format!("an axis of a weight of {rank} axes"), axis)
+    })
 }

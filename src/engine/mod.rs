@@ -6,6 +6,7 @@
 pub mod init;
 mod inspect;
 pub mod layers;
+mod limits;
 mod loss;
 mod metric;
 mod optim;
@@ -21,6 +22,7 @@ use std::sync::atomic::AtomicUsize;
 
 pub use inspect::{Inspection, Seed};
 use layers::Random;
+use limits::Penalty;
 use optim::{Block, Rates, Update};
 pub use plan::Purpose;
 use plan::{Schedule, Work};
@@ -54,6 +56,8 @@ pub struct Scores {
     pub count: f64,
     /// What every metric has counted.
     pub metrics: Vec<Vec<f64>>,
+    /// What the weights add to the loss, before the step.
+    pub penalty: f64,
 }
 
 /// The data of a step, borrowed from the caller.
@@ -105,6 +109,8 @@ pub struct Network<T: Element> {
     grads: Shared<T>,
     /// Counts changes of the parameters, so that packed copies know when they are old.
     version: u64,
+    /// Version of the parameters and what they add to the loss.
+    penalty: (u64, f64),
     compiled: Option<Compiled<T>>,
     iterations: u64,
     blocks: Vec<Block>,
@@ -140,6 +146,7 @@ impl<T: Element> Network<T> {
             params: Shared::zeroed(len)?,
             grads: Shared::zeroed(len)?,
             version: 1,
+            penalty: (0, 0.0),
             compiled: None,
             iterations: 0,
             blocks: Vec::new(),
@@ -228,6 +235,7 @@ impl<T: Element> Network<T> {
         if let Some(frozen) = self.frozen.get_mut(layer) {
             *frozen = !trainable;
         }
+        self.penalty.0 = 0;
         self.cut_blocks();
     }
 
@@ -240,6 +248,7 @@ impl<T: Element> Network<T> {
                     range: plan::flat_block(&w.range, block),
                     weight,
                     layer: w.layer,
+                    regularizer: w.regularizer,
                 })
             })
             .collect();
@@ -485,6 +494,7 @@ impl<T: Element> Network<T> {
             count,
             signs,
         };
+        let penalty = self.penalty();
         let (rates, training) = match aim {
             Aim::Train { learning_rate, seed } => (
                 Some(Rates { learning_rate, iterations: self.iterations }),
@@ -496,14 +506,28 @@ impl<T: Element> Network<T> {
         self.execute((plan, schedule), batch_data, extent, training, interrupt)?;
 
         let scores = &self.memory.scores.get_mut()[..per_sample * batch];
-        let mut sums =
-            Scores { loss: 0.0, count, metrics: widths.iter().map(|&width| vec![0.0; width]).collect() };
+        let metrics = widths.iter().map(|&width| vec![0.0; width]).collect();
+        let mut sums = Scores { loss: 0.0, count, metrics, penalty };
         for sample in scores.chunks_exact(per_sample) {
             sums.loss += sample[0];
             let counted = sums.metrics.iter_mut().flatten();
             counted.zip(&sample[1..]).for_each(|(sum, x)| *sum += x);
         }
         Ok(sums)
+    }
+
+    /// What the trainable weights add to the loss; found anew only when weights have changed.
+    fn penalty(&mut self) -> f64 {
+        if self.penalty.0 != self.version {
+            let params = self.params.get_mut();
+            let of = |w: &Weight| {
+                let regularizer = w.regularizer.filter(|_| w.trainable)?;
+                let weights = &params[w.range.clone()];
+                Some(self.kernels.tier.vectorize(Penalty { regularizer, weights }))
+            };
+            self.penalty = (self.version, self.weights.iter().filter_map(of).sum());
+        }
+        self.penalty.1
     }
 
     /// Outputs of all rows of `x`, in batches of `batch_size`, and their shape.
@@ -588,12 +612,13 @@ impl<T: Element> Network<T> {
             phases.extend(plan_of_batch.backward.iter().cloned());
         }
         if let Some(update) = &update {
-            if update.prepares() {
+            if update.prepares(&self.blocks) {
                 phases.push(vec![(Work::Prepare, self.blocks.len())]);
                 phases.push(vec![(Work::Clip, 1)]);
             }
             let weights = std::iter::once((Work::Update, self.blocks.len()));
             phases.push(weights.chain(plan_of_batch.commit.iter().copied()).collect());
+            phases.push(vec![(Work::Constrain, run::constrained(&self.weights).count())]);
         }
         let work = steps.macs() * plan_of_batch.batch * if update.is_some() { 3 } else { 1 };
         // Most of the work is in the stacks: where they are one task each, a helper would only look on.
@@ -615,6 +640,7 @@ impl<T: Element> Network<T> {
                 slots: self.compiled.as_ref().map_or(&[], |c| &c.slots),
                 blocks: &self.blocks,
                 frozen: &self.frozen,
+                weights: &self.weights,
             },
             batch,
             goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update, overlap, scores },

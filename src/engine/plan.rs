@@ -91,6 +91,8 @@ pub(super) enum Work {
     Update,
     /// Moves the moving statistics of a step.
     Commit { step: usize },
+    /// Holds the weights to their constraints, a task per weight.
+    Constrain,
 }
 
 /// What happens to the gradient that a step has for one of its inputs.

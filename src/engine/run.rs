@@ -14,6 +14,7 @@ use super::plan::{Flow, Place, Schedule, Work, batch_samples, flat_block};
 use super::source::Source;
 use super::spec::{CompileSpec, Reduction};
 use super::steps::{BACKWARD, FORWARD, INFERENCE, Planned, Steps};
+use super::structure::Weight;
 use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::{Element, Job, Kernels};
@@ -84,6 +85,8 @@ pub(super) struct State<'a, T: Element> {
     pub blocks: &'a [Block],
     /// Of every layer, whether it is frozen.
     pub frozen: &'a [bool],
+    /// All weights.
+    pub weights: &'a [Weight],
 }
 
 /// The data of a step.
@@ -506,15 +509,16 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// Makes the gradients of a block final.
     fn prepare(&self, block: usize) {
         let Some(update) = self.goal.update else { return };
-        let Block { range, layer, .. } = self.state.blocks[block].clone();
+        let Block { range, layer, regularizer, .. } = self.state.blocks[block].clone();
         let slots = self.state.slots;
         // On the stack: a step allocates nothing.
         let held: [Option<Reading<'_, T>>; MOST_SLOTS] =
             std::array::from_fn(|i| slots.get(i).map(|slot| slot.read(range.clone())));
         let views = held.each_ref().map(|slot| slot.as_deref().unwrap_or_default());
+        let weights = self.state.params.read(range.clone());
         let mut grads = self.state.grads.write(range);
         self.memory.factors.write(block..block + 1)[0] =
-            update.prepare(self.kernels.tier, &mut grads, &views[..slots.len()]);
+            update.prepare(self.kernels.tier, regularizer, &weights, &mut grads, &views[..slots.len()]);
         self.check(&grads, layer);
     }
 
@@ -541,6 +545,24 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut views = held.each_mut().map(|slot| slot.as_deref_mut().unwrap_or_default());
         update.apply(self.kernels.tier, factor, &mut weights, &grads, &mut views[..slots.len()]);
     }
+}
+
+impl<T: Element> StepProgram<'_, '_, T> {
+    /// Holds one of the constrained weights to its constraint.
+    fn constrain(&self, number: usize, worker: usize) {
+        let Some(weight) = constrained(self.state.weights).nth(number).filter(|_| self.sound()) else {
+            return;
+        };
+        let Some(constraint) = &weight.constraint else { return };
+        let mut own = lock(&self.memory.workers[worker]);
+        let mut values = self.state.params.write(weight.range.clone());
+        constraint.hold(&weight.shape, &mut values, &mut own.rows.z);
+    }
+}
+
+/// The weights that are held to something while they are trained.
+pub(super) fn constrained(weights: &[Weight]) -> impl Iterator<Item = &Weight> {
+    weights.iter().filter(|w| w.trainable && w.constraint.is_some())
 }
 
 impl<T: Element> Program for StepProgram<'_, '_, T> {
@@ -601,6 +623,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::Clip => self.clip(),
             Work::Update => self.update(task),
             Work::Commit { step } => self.commit_statistics(step),
+            Work::Constrain => self.constrain(task, worker),
         }
         Ok(())
     }

@@ -2,8 +2,11 @@
 //!
 //! A description is JSON with Keras' names; unknown class names and missing or mistyped fields are errors here.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
+pub use super::limits::{Constraint, Regularizer};
 pub use super::loss::{Loss, Reduction};
 pub use super::metric::Metric;
 pub use super::optim::Optimizer;
@@ -38,6 +41,12 @@ pub struct ModelSpec {
 pub struct LayerSpec {
     /// Its name in messages.
     pub name: String,
+    /// Penalties on its weights, by the weight's name.
+    #[serde(default)]
+    pub regularizers: BTreeMap<String, Regularizer>,
+    /// What its weights are held to, by the weight's name.
+    #[serde(default)]
+    pub constraints: BTreeMap<String, Constraint>,
     /// What it does.
     #[serde(flatten)]
     pub kind: LayerKind,
@@ -427,6 +436,8 @@ pub enum Initializer {
     RandomNormal { mean: f64, stddev: f64, seed: Option<u64> },
     TruncatedNormal { mean: f64, stddev: f64, seed: Option<u64> },
     VarianceScaling { scale: f64, mode: FanMode, distribution: Distribution, seed: Option<u64> },
+    Orthogonal { gain: f64, seed: Option<u64> },
+    Identity { gain: f64 },
 }
 
 /// Which fan the variance is divided by.

@@ -30,6 +30,10 @@ pub struct Weight {
     pub learned: bool,
     /// Whether the optimizer updates it.
     pub trainable: bool,
+    /// What it adds to the loss.
+    pub regularizer: Option<spec::Regularizer>,
+    /// What it is held to after every update.
+    pub constraint: Option<spec::Constraint>,
 }
 
 /// What a node of the graph does.
@@ -83,7 +87,7 @@ impl<T: Element> Structure<T> {
     /// A layer does not fit its input; the message names it.
     pub fn new(spec: ModelSpec) -> Result<Self> {
         let mut specs = spec.layers.into_iter();
-        let Some(LayerSpec { kind: LayerKind::Input { shape: input }, name }) = specs.next() else {
+        let Some(LayerSpec { kind: LayerKind::Input { shape: input }, name, .. }) = specs.next() else {
             return Err(Error::value("layers", "an Input in front", "none"));
         };
         if input.is_empty() || input.contains(&Some(0)) {
@@ -158,6 +162,9 @@ impl<T: Element> Structure<T> {
             let end = end.ok_or_else(|| {
                 Error::value("", "weights that fit the address space", format!("{:?}", weight.shape))
             })?;
+            super::init::check(&weight.initializer, &weight.shape)?;
+            let constraint = spec.constraints.get(weight.name).cloned();
+            constraint.iter().try_for_each(|constraint| constraint.check(&weight.shape))?;
             self.weights.push(Weight {
                 layer: number,
                 name: weight.name,
@@ -165,6 +172,8 @@ impl<T: Element> Structure<T> {
                 range: self.len..end,
                 learned: weight.trainable,
                 trainable: weight.trainable,
+                regularizer: spec.regularizers.get(weight.name).copied(),
+                constraint,
             });
             self.initializers.push(weight.initializer);
             self.len = end.next_multiple_of(ALIGN);

@@ -64,10 +64,10 @@ pub(super) struct Network {
     inner: Mutex<Typed>,
 }
 
-type Sums = (f64, f64, Vec<Vec<f64>>);
+type Sums = (f64, f64, Vec<Vec<f64>>, f64);
 
 fn sums(scores: Scores) -> Sums {
-    (scores.loss, scores.count, scores.metrics)
+    (scores.loss, scores.count, scores.metrics, scores.penalty)
 }
 
 fn shape_tuple<'py>(py: Python<'py>, shape: &[Size]) -> PyResult<Bound<'py, PyTuple>> {

@@ -23,6 +23,7 @@ def test_every_public_name_resolves():
     "module",
     [
         "callbacks",
+        "constraints",
         "errors",
         "functional",
         "initializers",

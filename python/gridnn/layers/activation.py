@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gridnn import _validation, initializers
 from gridnn.layers.base import REGISTRY, Layer, Weight
+from gridnn.layers.limits import LimitedLayer, SlopeLimits, limit_fields
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
 
@@ -176,7 +181,7 @@ class ELU(Layer):
 
 
 @REGISTRY.register()
-class PReLU(Layer):
+class PReLU(LimitedLayer):
     """``x`` above 0, ``alpha * x`` below, with slopes that are learned (He et al., 2015).
 
     Args:
@@ -186,6 +191,7 @@ class PReLU(Layer):
             images ``(1, 2)`` makes one slope per channel. None: every element has its own.
         name: see `Layer`.
         trainable: see `Layer`.
+        **limits: regularizers and constraints; see `LimitedLayer`.
 
     Weights:
         `alpha` of the shape of a sample, with 1 along shared axes.
@@ -197,7 +203,8 @@ class PReLU(Layer):
         Same as the input.
     """
 
-    config_fields = ("alpha_initializer", "shared_axes")
+    config_fields = ("alpha_initializer", "shared_axes", *limit_fields("alpha"))
+    limited = (("alpha", "alpha"),)
     alpha = Weight()
 
     def __init__(
@@ -207,12 +214,14 @@ class PReLU(Layer):
         *,
         name: str | None = None,
         trainable: bool = True,
+        **limits: Unpack[SlopeLimits],
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.alpha_initializer = initializers.get(alpha_initializer)
         axes = () if shared_axes is None else shared_axes
         axes = axes if isinstance(axes, Sequence) else (axes,)
         self.shared_axes = tuple(_validation.positive_integer(axis, "shared_axes") for axis in axes)
+        self._set_limits(limits)
 
     @property
     def output_activation(self) -> str:

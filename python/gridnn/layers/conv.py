@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from gridnn import _validation, initializers
 from gridnn.layers.activation import activation_name
-from gridnn.layers.base import REGISTRY, Layer, Weight
+from gridnn.layers.base import REGISTRY, Weight
+from gridnn.layers.limits import KernelLimits, LimitedLayer, limit_fields
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = [
     "Conv1D",
@@ -38,7 +42,7 @@ def checked_filters(filters: object, groups: object) -> tuple[int, int]:
     return filters, groups
 
 
-class Convolution(Layer):
+class Convolution(LimitedLayer):
     """Slides `filters` kernels over the grid and sums products.
 
     As everywhere in deep learning this is cross-correlation: the kernel is not flipped.
@@ -64,6 +68,7 @@ class Convolution(Layer):
         bias_initializer: see `gridnn.initializers`.
         name: see `Layer`.
         trainable: see `Layer`.
+        **limits: regularizers and constraints; see `LimitedLayer`.
 
     Weights:
         `kernel` of shape ``(*kernel_size, channels / groups, filters)``; `bias` of shape ``(filters,)``.
@@ -86,7 +91,9 @@ class Convolution(Layer):
         "use_bias",
         "kernel_initializer",
         "bias_initializer",
+        *limit_fields("kernel", "bias"),
     )
+    limited = (("kernel", "kernel"), ("bias", "bias"))
     kernel = Weight()
     bias = Weight()
 
@@ -106,6 +113,7 @@ class Convolution(Layer):
         bias_initializer: str | initializers.Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
+        **limits: Unpack[KernelLimits],
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.filters, self.groups = checked_filters(filters, groups)
@@ -118,6 +126,7 @@ class Convolution(Layer):
         self.use_bias = _validation.boolean(use_bias, "use_bias")
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self._set_limits(limits)
 
 
 @REGISTRY.register()

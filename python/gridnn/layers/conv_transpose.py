@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from gridnn import _validation, initializers
 from gridnn.layers.activation import activation_name
-from gridnn.layers.base import REGISTRY, Layer, Weight
+from gridnn.layers.base import REGISTRY, Weight
 from gridnn.layers.conv import checked_filters
+from gridnn.layers.limits import KernelLimits, LimitedLayer, limit_fields
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = [
     "Conv1DTranspose",
@@ -17,7 +21,7 @@ __all__ = [
 ]
 
 
-class TransposedConvolution(Layer):
+class TransposedConvolution(LimitedLayer):
     """The gradient of a convolution to its input, used forward: every element is spread over a window.
 
     Along an axis of size n, with kernel k, stride s, dilation d and ``span = d (k - 1) + 1`` the size becomes
@@ -41,6 +45,7 @@ class TransposedConvolution(Layer):
         bias_initializer: see `gridnn.initializers`.
         name: see `Layer`.
         trainable: see `Layer`.
+        **limits: regularizers and constraints; see `LimitedLayer`.
 
     Weights:
         `kernel` of shape ``(*kernel_size, filters / groups, channels)``; `bias` of shape ``(filters,)``.
@@ -63,7 +68,9 @@ class TransposedConvolution(Layer):
         "use_bias",
         "kernel_initializer",
         "bias_initializer",
+        *limit_fields("kernel", "bias"),
     )
+    limited = (("kernel", "kernel"), ("bias", "bias"))
     kernel = Weight()
     bias = Weight()
 
@@ -83,6 +90,7 @@ class TransposedConvolution(Layer):
         bias_initializer: str | initializers.Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
+        **limits: Unpack[KernelLimits],
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.filters, self.groups = checked_filters(filters, groups)
@@ -91,8 +99,8 @@ class TransposedConvolution(Layer):
         self.padding = _validation.convolution_padding(padding, self.rank, causal=False)
         self.output_padding = _validation.output_padding(output_padding, self.rank)
         self.dilation_rate = _validation.axis_integers(dilation_rate, self.rank, "dilation_rate")
-        limits = [max(pair) for pair in zip(self.strides, self.dilation_rate, strict=True)]
-        if self.output_padding and any(p >= n for p, n in zip(self.output_padding, limits, strict=True)):
+        bounds = [max(pair) for pair in zip(self.strides, self.dilation_rate, strict=True)]
+        if self.output_padding and any(p >= n for p, n in zip(self.output_padding, bounds, strict=True)):
             raise ValueError(
                 "The `output_padding` argument must be less than `strides` or `dilation_rate`. "
                 f"Received output_padding={self.output_padding}, strides={self.strides}."
@@ -101,6 +109,7 @@ class TransposedConvolution(Layer):
         self.use_bias = _validation.boolean(use_bias, "use_bias")
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self._set_limits(limits)
 
 
 @REGISTRY.register()

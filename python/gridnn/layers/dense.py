@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gridnn import _validation, initializers
 from gridnn.layers.activation import activation_name
-from gridnn.layers.base import REGISTRY, Layer, Weight
+from gridnn.layers.base import REGISTRY, Weight
+from gridnn.layers.limits import KernelLimits, LimitedLayer, limit_fields
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Dense"]
 
 
 @REGISTRY.register()
-class Dense(Layer):
+class Dense(LimitedLayer):
     """Every output is a weighted sum of the last axis: ``activation(x @ kernel + bias)``.
 
     Args:
@@ -21,6 +27,7 @@ class Dense(Layer):
         bias_initializer: see `gridnn.initializers`.
         name: see `Layer`.
         trainable: see `Layer`.
+        **limits: regularizers and constraints; see `LimitedLayer`.
 
     Weights:
         `kernel` of shape ``(features, units)``; `bias` of shape ``(units,)``.
@@ -39,7 +46,15 @@ class Dense(Layer):
         10
     """
 
-    config_fields = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
+    config_fields = (
+        "units",
+        "activation",
+        "use_bias",
+        "kernel_initializer",
+        "bias_initializer",
+        *limit_fields("kernel", "bias"),
+    )
+    limited = (("kernel", "kernel"), ("bias", "bias"))
     kernel = Weight()
     bias = Weight()
 
@@ -53,6 +68,7 @@ class Dense(Layer):
         *,
         name: str | None = None,
         trainable: bool = True,
+        **limits: Unpack[KernelLimits],
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.units = _validation.integer(units, "units")
@@ -65,3 +81,4 @@ class Dense(Layer):
         self.use_bias = _validation.boolean(use_bias, "use_bias")
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self._set_limits(limits)

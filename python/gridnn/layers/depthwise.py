@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from gridnn import _validation, initializers
 from gridnn.layers.activation import activation_name
-from gridnn.layers.base import REGISTRY, Layer, Weight
+from gridnn.layers.base import REGISTRY, Weight
 from gridnn.layers.conv import checked_filters
+from gridnn.layers.limits import DepthwiseLimits, LimitedLayer, SeparableLimits, limit_fields
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = [
     "DepthwiseConv1D",
@@ -19,7 +23,7 @@ __all__ = [
 ]
 
 
-class DepthwiseConvolution(Layer):
+class DepthwiseConvolution(LimitedLayer):
     """Convolves every channel with `depth_multiplier` kernels of its own.
 
     Args:
@@ -38,6 +42,7 @@ class DepthwiseConvolution(Layer):
         bias_initializer: see `gridnn.initializers`.
         name: see `Layer`.
         trainable: see `Layer`.
+        **limits: regularizers and constraints; see `LimitedLayer`.
 
     Weights:
         `kernel` of shape ``(*kernel_size, channels, depth_multiplier)``; `bias` of shape ``(channels *
@@ -60,7 +65,9 @@ class DepthwiseConvolution(Layer):
         "use_bias",
         "depthwise_initializer",
         "bias_initializer",
+        *limit_fields("depthwise", "bias"),
     )
+    limited = (("depthwise", "kernel"), ("bias", "bias"))
     kernel = Weight()
     bias = Weight()
 
@@ -79,6 +86,7 @@ class DepthwiseConvolution(Layer):
         bias_initializer: str | initializers.Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
+        **limits: Unpack[DepthwiseLimits],
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.kernel_size = _validation.axis_integers(kernel_size, self.rank, "kernel_size")
@@ -91,6 +99,7 @@ class DepthwiseConvolution(Layer):
         self.use_bias = _validation.boolean(use_bias, "use_bias")
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self._set_limits(limits)
 
 
 @REGISTRY.register()
@@ -147,7 +156,7 @@ class DepthwiseConv3D(DepthwiseConvolution):
     rank = 3
 
 
-class SeparableConvolution(Layer):
+class SeparableConvolution(LimitedLayer):
     """A depthwise convolution, then a pointwise one that mixes the channels; bias and activation come last.
 
     Args:
@@ -168,6 +177,7 @@ class SeparableConvolution(Layer):
         bias_initializer: see `gridnn.initializers`.
         name: see `Layer`.
         trainable: see `Layer`.
+        **limits: regularizers and constraints; see `LimitedLayer`.
 
     Weights:
         `depthwise_kernel` of shape ``(*kernel_size, channels, depth_multiplier)``; `pointwise_kernel` of
@@ -192,7 +202,9 @@ class SeparableConvolution(Layer):
         "depthwise_initializer",
         "pointwise_initializer",
         "bias_initializer",
+        *limit_fields("depthwise", "pointwise", "bias"),
     )
+    limited = (("depthwise", "depthwise_kernel"), ("pointwise", "pointwise_kernel"), ("bias", "bias"))
     depthwise_kernel = Weight()
     pointwise_kernel = Weight()
     bias = Weight()
@@ -214,6 +226,7 @@ class SeparableConvolution(Layer):
         bias_initializer: str | initializers.Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
+        **limits: Unpack[SeparableLimits],
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.filters = checked_filters(filters, 1)[0]
@@ -228,6 +241,7 @@ class SeparableConvolution(Layer):
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.pointwise_initializer = initializers.get(pointwise_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self._set_limits(limits)
 
 
 @REGISTRY.register()

@@ -10,6 +10,7 @@ pub mod schedule;
 use serde::Deserialize;
 
 use self::rules::{Rule, SLOTS, Shape, Tensors};
+use super::limits::{PenaltySlope, Regularizer};
 use crate::kernels::{Element, Job, Tier};
 
 /// How weights are updated; the learning rate comes with every step.
@@ -45,7 +46,7 @@ pub(super) const AVERAGE: &str = "average";
 pub(super) const MOST_SLOTS: usize = SLOTS + 2;
 
 /// Weights that one task updates: a part of one weight.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Block {
     /// Place in the flat buffers.
     pub range: std::ops::Range<usize>,
@@ -53,6 +54,8 @@ pub(super) struct Block {
     pub weight: usize,
     /// Number of its layer.
     pub layer: usize,
+    /// What the weight adds to the loss.
+    pub regularizer: Option<Regularizer>,
 }
 
 /// Numbers of one step.
@@ -100,13 +103,24 @@ impl<'a> Update<'a> {
     }
 
     /// Whether gradients are to be prepared before they are applied.
-    pub(super) fn prepares(&self) -> bool {
+    pub(super) fn prepares(&self, blocks: &[Block]) -> bool {
         self.moves() && (self.batches() > 1 || self.clips_by_norm())
+            || blocks.iter().any(|block| block.regularizer.is_some())
     }
 
     /// Makes the gradients of a block final and returns the sum of their squares.
-    pub(super) fn prepare<T: Element>(&self, tier: Tier, grads: &mut [T], slots: &[&[T]]) -> f64 {
-        if self.batches() > 1 {
+    pub(super) fn prepare<T: Element>(
+        &self,
+        tier: Tier,
+        regularizer: Option<Regularizer>,
+        weights: &[T],
+        grads: &mut [T],
+        slots: &[&[T]],
+    ) -> f64 {
+        if let Some(regularizer) = regularizer {
+            tier.vectorize(PenaltySlope { regularizer, weights, grads });
+        }
+        if self.moves() && self.batches() > 1 {
             let gathered = slots[self.optimizer.rule.slots().into_iter().flatten().count()];
             tier.vectorize(Merge { grads, gathered, batches: T::from_f64(self.batches() as f64) });
         }

@@ -1,0 +1,98 @@
+"""What weights are held to after every update, as descriptions; the engine does it.
+
+Norms are taken over `axis`, an axis of the weight or several, for every position of the others: for a dense
+kernel ``(inputs, units)`` ``axis=0`` is the weights of one unit, for a kernel ``(height, width, channels,
+filters)`` ``axis=(0, 1, 2)`` those of one filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gridnn import _validation
+from gridnn._config import Configurable, Registry
+
+__all__ = ["Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get"]
+
+
+class Constraint(Configurable):
+    """Base of all constraints."""
+
+
+REGISTRY: Registry[Constraint] = Registry("constraint", Constraint)
+
+
+def _axes(axis: int | Sequence[int]) -> tuple[int, ...]:
+    axes = axis if isinstance(axis, Sequence) else (axis,)
+    return tuple(_validation.integer(number, "axis") for number in axes)
+
+
+@REGISTRY.register("non_neg")
+class NonNeg(Constraint):
+    """Negative weights become 0."""
+
+
+@REGISTRY.register("max_norm")
+class MaxNorm(Constraint):
+    """Longer vectors are scaled down to a length of `max_value`.
+
+    Args:
+        max_value: the largest norm.
+        axis: see the module.
+    """
+
+    config_fields = ("max_value", "axis")
+
+    def __init__(self, max_value: float = 2.0, axis: int | Sequence[int] = 0) -> None:
+        self.max_value = _validation.real(max_value, "max_value", low=0.0)
+        self.axis = _axes(axis)
+
+
+@REGISTRY.register("unit_norm")
+class UnitNorm(Constraint):
+    """Vectors are scaled to a length of 1.
+
+    Args:
+        axis: see the module.
+    """
+
+    config_fields = ("axis",)
+
+    def __init__(self, axis: int | Sequence[int] = 0) -> None:
+        self.axis = _axes(axis)
+
+
+@REGISTRY.register("min_max_norm")
+class MinMaxNorm(Constraint):
+    """Vectors are scaled towards a length between two bounds.
+
+    Args:
+        min_value: the smallest norm.
+        max_value: the largest norm.
+        rate: how much of the way to go at each update, in [0, 1].
+        axis: see the module.
+    """
+
+    config_fields = ("min_value", "max_value", "rate", "axis")
+
+    def __init__(
+        self,
+        min_value: float = 0.0,
+        max_value: float = 1.0,
+        rate: float = 1.0,
+        axis: int | Sequence[int] = 0,
+    ) -> None:
+        self.min_value = _validation.real(min_value, "min_value", low=0.0)
+        self.max_value = _validation.real(max_value, "max_value", low=0.0)
+        self.rate = _validation.real(rate, "rate", low=0.0, high=1.0)
+        self.axis = _axes(axis)
+
+
+def get(identifier: object) -> Constraint:
+    """The constraint for a string id ("max_norm"), a description or an instance.
+
+    Example:
+        >>> get("non_neg")
+        NonNeg()
+    """
+    return REGISTRY.get(identifier)

@@ -1,0 +1,107 @@
+"""`LimitedLayer`: layers whose weights may have regularizers and constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypedDict
+
+from gridnn import constraints, regularizers
+from gridnn.layers.base import Layer
+
+_Regularizer = str | regularizers.Regularizer | Mapping[str, Any] | None
+_Constraint = str | constraints.Constraint | Mapping[str, Any] | None
+
+
+class KernelLimits(TypedDict, total=False):
+    """Keywords of layers with a kernel and a bias; see `LimitedLayer`."""
+
+    kernel_regularizer: _Regularizer
+    bias_regularizer: _Regularizer
+    kernel_constraint: _Constraint
+    bias_constraint: _Constraint
+
+
+class DepthwiseLimits(TypedDict, total=False):
+    """Keywords of depthwise convolutions; see `LimitedLayer`."""
+
+    depthwise_regularizer: _Regularizer
+    bias_regularizer: _Regularizer
+    depthwise_constraint: _Constraint
+    bias_constraint: _Constraint
+
+
+class SeparableLimits(DepthwiseLimits, total=False):
+    """Keywords of separable convolutions; see `LimitedLayer`."""
+
+    pointwise_regularizer: _Regularizer
+    pointwise_constraint: _Constraint
+
+
+class SlopeLimits(TypedDict, total=False):
+    """Keywords of `PReLU`; see `LimitedLayer`."""
+
+    alpha_regularizer: _Regularizer
+    alpha_constraint: _Constraint
+
+
+def limit_fields(*prefixes: str) -> tuple[str, ...]:
+    """The names of the arguments that limit weights, for `config_fields`."""
+    return tuple(f"{prefix}_{kind}" for kind in ("regularizer", "constraint") for prefix in prefixes)
+
+
+class LimitedLayer(Layer):
+    """A layer that takes, by keyword, a regularizer and a constraint for each of its weights.
+
+    They are called ``kernel_regularizer``, ``bias_constraint`` and so on, default to None, and are what
+    `gridnn.regularizers.get` and `gridnn.constraints.get` take.
+    """
+
+    limited: ClassVar[tuple[tuple[str, str], ...]]
+    """Pairs of the first part of the arguments' names and the name of the weight."""
+
+    def _limit_fields(self) -> tuple[str, ...]:
+        return limit_fields(*(prefix for prefix, _ in self.limited))
+
+    def _set_limits(self, given: Mapping[str, Any]) -> None:
+        """Keeps the arguments in attributes of their names.
+
+        Raises:
+            TypeError: there is no such argument.
+        """
+        fields = self._limit_fields()
+        unknown = given.keys() - set(fields)
+        if unknown:
+            raise TypeError(f"{type(self).__name__} got unexpected arguments {sorted(unknown)}.")
+        for field in fields:
+            value = given.get(field)
+            if value is not None:
+                find = regularizers.get if field.endswith("regularizer") else constraints.get
+                value = find(value)
+            setattr(self, field, value)
+
+    def engine_config(self) -> dict[str, Any]:
+        """The configuration without the limits, which the engine is told apart."""
+        config = super().engine_config()
+        for field in self._limit_fields():
+            del config[field]
+        return config
+
+    def engine_description(self) -> dict[str, Any]:
+        """What the engine is told, with the limits by the name of the weight."""
+
+        def limits(kind: str) -> dict[str, Any]:
+            given = {weight: getattr(self, f"{prefix}_{kind}") for prefix, weight in self.limited}
+            return {weight: limit.engine_description() for weight, limit in given.items() if limit}
+
+        return {
+            **super().engine_description(),
+            "regularizers": limits("regularizer"),
+            "constraints": limits("constraint"),
+        }
+
+    def __repr__(self) -> str:
+        silent = {field for field in self._limit_fields() if getattr(self, field) is None}
+        fields = [field for field in self.config_fields if field not in silent]
+        if self._assigned or self._name:
+            fields.append("name")
+        return f"{type(self).__name__}({', '.join(f'{field}={getattr(self, field)!r}' for field in fields)})"
