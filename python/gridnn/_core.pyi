@@ -266,7 +266,7 @@ class Network:
         self, x: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
     ) -> tuple[
         tuple[list[NDArray[Any] | None], list[NDArray[Any] | None], list[NDArray[Any]]],
-        tuple[float, float, list[list[float]]],
+        tuple[float, float, list[list[float]], float],
     ]:
         """The same with the gradients of the compiled loss, and what `evaluate_step` returns."""
 
