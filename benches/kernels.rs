@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use gridnn::conv::{self, Correlation, Epilogue, Scratch};
+use gridnn::conv::{self, Algorithm, Correlation, Epilogue, Scratch};
 use gridnn::geometry::{ConvGeometry, Padding, PaddingRule, Window};
 use gridnn::kernels::{Aligned, Element, Job, Kernels, Tier};
 
@@ -119,7 +119,17 @@ impl Case {
     }
 
     /// Percent of the peak that a pass should reach, where that is what counts.
-    fn target(&self, pass: usize) -> Option<f64> {
+    fn target(&self, pass: usize, algorithm: Algorithm) -> Option<f64> {
+        if algorithm == Algorithm::Winograd {
+            let targets = match self.name {
+                "cifar-3x3-32" => [150.0; 3],
+                "vgg-3x3-64" => [210.0; 3],
+                "vgg-3x3-128" => [270.0, 270.0, 200.0],
+                "vgg-3x3-256" => [230.0, 230.0, 84.0],
+                _ => return None,
+            };
+            return Some(targets[pass]);
+        }
         let targets = match self.class {
             "large" => [92.0, 92.0, 84.0],
             "strided" | "mid" => [88.0, 85.0, 80.0],
@@ -192,9 +202,10 @@ impl<T: Element> Data<T> {
     }
 }
 
-/// One pass on one tier, and its samples.
+/// One pass on one tier by one algorithm, and its samples.
 struct Subject {
     pass: usize,
+    algorithm: Algorithm,
     tier: Tier,
     rounds: usize,
     /// Calls in a sample.
@@ -223,29 +234,34 @@ fn correlation<T: Element>(
     let mut to = Aligned::zeroed(from(&data).len() / from_len * to_len);
     let mut scratch = Scratch::default();
     scratch.past_cache = past_cache::<T>(from(&data).len() + to.len());
+    let samples = from(&data).len() / from_len;
     Box::new(move || {
-        for (from, to) in from(&data).chunks_exact(from_len).zip(to.chunks_exact_mut(to_len)) {
-            plan.run(from, &packed, to, 0..plan.rows(), Epilogue::NONE, &mut scratch);
-        }
+        plan.run_samples(from(&data), &packed, &mut to, samples, Epilogue::NONE, &mut scratch);
         black_box(&mut to);
     })
 }
 
-fn pass<T: Element>(case: &Case, pass: usize, tier: Tier, data: &Rc<Data<T>>) -> Box<dyn FnMut()> {
+fn pass<T: Element>(
+    case: &Case,
+    (pass, algorithm): (usize, Algorithm),
+    tier: Tier,
+    data: &Rc<Data<T>>,
+) -> Box<dyn FnMut()> {
     let (g, kernels, data) = (&case.geometry, Kernels::of(tier), Rc::clone(data));
     let (x_len, y_len) = (g.input_len(), g.output_len());
     match pass {
-        0 => correlation(conv::forward(g, kernels), x_len, |data| &data.x, data),
-        1 => correlation(conv::input_grad(g, kernels), y_len, |data| &data.dy, data),
+        0 => correlation(conv::forward(g, kernels, algorithm), x_len, |data| &data.x, data),
+        1 => correlation(conv::input_grad(g, kernels, algorithm), y_len, |data| &data.dy, data),
         _ => {
-            let plan = conv::kernel_grad(g, kernels);
-            let mut dkernel = Aligned::zeroed(g.kernel_len());
+            let plan = conv::kernel_grad(g, kernels, algorithm);
+            let mut sums = Aligned::zeroed(plan.sums_len(g.kernel_len()));
             let mut scratch = Scratch::default();
             scratch.past_cache = past_cache::<T>(data.x.len() + data.dy.len());
             Box::new(move || {
-                dkernel.fill(T::ZERO);
-                plan.run_samples(&data.x, &data.dy, data.x.len() / x_len, &mut dkernel, &mut scratch);
-                black_box(&mut dkernel);
+                sums.fill(T::ZERO);
+                plan.run_samples(&data.x, &data.dy, data.x.len() / x_len, &mut sums, &mut scratch);
+                plan.finish(&mut sums);
+                black_box(&mut sums);
             })
         }
     }
@@ -285,18 +301,19 @@ fn waited() -> f64 {
 impl Subject {
     fn new<T: Element>(
         case: &Case,
-        number: usize,
+        (number, algorithm): (usize, Algorithm),
         tier: Tier,
         data: &Rc<Data<T>>,
         options: &Options,
     ) -> Self {
-        let mut run = pass(case, number, tier, data);
+        let mut run = pass(case, (number, algorithm), tier, data);
         run();
         let once = seconds(1, &mut run);
         let calls = (options.sample_time.as_secs_f64() / once).ceil().clamp(1.0, 1e6) as u32;
         let stream = (case.class == "memory").then(|| stream(number, tier, data));
         Self {
             pass: number,
+            algorithm,
             tier,
             rounds: peak_rounds::<T>(tier),
             calls,
@@ -335,7 +352,7 @@ impl Subject {
         let peak = median(samples.iter().map(|s| s[1]));
         let mut line =
             format!("{:10.3} {:8.1} {:7.1} {percent:6.1}", time * 1e3, flops / time / 1e9, peak / 1e9);
-        if let Some(target) = case.target(self.pass) {
+        if let Some(target) = case.target(self.pass, self.algorithm) {
             let verdict = if percent >= target { "" } else { " missed" };
             line += &format!("   target {target:.0}{verdict}");
         }
@@ -368,7 +385,7 @@ fn bench<T: Element>(options: &Options) -> Result<(), String> {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("gridnn {}, {}, one thread, load {}", env!("CARGO_PKG_VERSION"), T::NAME, load.trim());
     println!(
-        "{:<16} {:<4} {:<8} {:>10} {:>8} {:>7} {:>6}",
+        "{:<24} {:<4} {:<8} {:>10} {:>8} {:>7} {:>6}",
         "case", "pass", "tier", "ms", "GFLOP/s", "peak", "%"
     );
     let lines = include_str!("cases.csv").lines().skip(1);
@@ -378,12 +395,18 @@ fn bench<T: Element>(options: &Options) -> Result<(), String> {
             continue;
         }
         let data = Rc::new(Data::<T>::new(&case));
-        let mut subjects: Vec<Subject> = options
-            .passes
-            .iter()
-            .flat_map(|pass| options.tiers.iter().map(move |tier| (*pass, *tier)))
-            .map(|(pass, tier)| Subject::new(&case, pass, tier, &data, options))
-            .collect();
+        let mut algorithms = vec![Algorithm::Direct];
+        if conv::applies::<T>(&case.geometry, Algorithm::Winograd) {
+            algorithms.push(Algorithm::Winograd);
+        }
+        let mut subjects = Vec::new();
+        for &pass in &options.passes {
+            for &algorithm in &algorithms {
+                for &tier in &options.tiers {
+                    subjects.push(Subject::new(&case, (pass, algorithm), tier, &data, options));
+                }
+            }
+        }
         // Bounded, or a busy machine would keep it here for ever.
         for _ in 0..3 * options.samples {
             for subject in subjects.iter_mut().filter(|s| s.samples.len() < options.samples) {
@@ -392,7 +415,11 @@ fn bench<T: Element>(options: &Options) -> Result<(), String> {
         }
         for subject in &subjects {
             let (pass, tier) = (PASSES[subject.pass], subject.tier.name());
-            println!("{:<16} {pass:<4} {tier:<8} {}", case.name, subject.line::<T>(&case));
+            let mut name = case.name.to_string();
+            if subject.algorithm != Algorithm::Direct {
+                name = format!("{name}/{}", subject.algorithm.name());
+            }
+            println!("{name:<24} {pass:<4} {tier:<8} {}", subject.line::<T>(&case));
         }
     }
     Ok(())

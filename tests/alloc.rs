@@ -74,6 +74,7 @@ fn cases() -> Vec<(&'static str, ConvKind, ConvCase)> {
         ("image", plain, case(&[40, 40], 3, 16, 32).same()),
         ("first layer", plain, case(&[64, 64], 5, 3, 16).same()),
         ("stride and dilation", plain, case(&[40, 41], 3, 16, 32).stride(&[2, 1]).dilation(&[1, 2]).same()),
+        ("Winograd's algorithm", plain, case(&[22, 23], 3, 64, 32).same()),
         ("large kernel", plain, case(&[7, 7], 3, 128, 128).same()),
         ("pointwise", plain, case(&[32, 32], 1, 64, 32)),
         ("wrapped image", plain, case(&[32, 32], 3, 16, 16).same().mode(PaddingMode::Wrap)),
@@ -94,6 +95,7 @@ fn check_conv<T: Operand>(name: &str, kind: ConvKind, case: &ConvCase) {
         dilation_rate: case.dilation.clone(),
         groups: if kind == ConvKind::Depthwise { 1 } else { case.groups },
         output_padding: None,
+        algorithm: None,
     };
     let channels = [case.group_in, case.group_out].map(|c| c * case.groups);
     let tail = match kind {

@@ -5,7 +5,7 @@ mod common;
 use common::{
     ConvCase, PASSES, Problem, Runner, bits, check_close, conv_cases, integers, relative_tolerance, uniform,
 };
-use gridnn::conv::Epilogue;
+use gridnn::conv::{Algorithm, Epilogue};
 use gridnn::geometry::PaddingMode;
 use gridnn::kernels::{Element, Tier};
 use proptest::prelude::*;
@@ -139,14 +139,20 @@ fn check_integers<T: Element>(case: &ConvCase) -> Result<(), String> {
 /// Tiers that fuse agree to the bit; so do results computed in one piece and in several.
 fn check_bits<T: Element>(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
     let problem = Problem::<T>::new(case, uniform);
+    bits_of(&problem, cuts, Algorithm::Direct)?;
+    bits_of(&problem, cuts, Algorithm::Auto)
+}
+
+fn bits_of<T: Element>(problem: &Problem<T>, cuts: &[usize], algorithm: Algorithm) -> Result<(), String> {
     let mut fused: Option<[Vec<u64>; 3]> = None;
     for tier in Tier::available() {
         let mut runner = Runner::new(tier);
-        let whole = runner.passes(&problem).map(|pass| bits(&pass));
+        runner.algorithm = algorithm;
+        let whole = runner.passes(problem).map(|pass| bits(&pass));
         runner.cuts = cuts.to_vec();
-        let pieces = runner.passes(&problem).map(|pass| bits(&pass));
+        let pieces = runner.passes(problem).map(|pass| bits(&pass));
         let mut rows = vec![T::ZERO; problem.kernel.len()];
-        runner.add_rows(&problem, &mut rows);
+        runner.add_rows(problem, &mut rows);
         if bits(&rows) != whole[2] {
             return Err(format!("kernel gradient in {} on {tier:?} depends on the rows", T::NAME));
         }

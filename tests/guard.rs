@@ -11,8 +11,11 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use common::{ConvCase, Problem, check_close, conv_cases, integers, partition};
-use gridnn::conv::{self, Correlation, Epilogue, Scratch};
+use common::{
+    ConvCase, PASSES, Problem, Runner, bits, check_close, conv_cases, integers, partition, uniform,
+};
+use gridnn::conv::{self, Algorithm, Correlation, Epilogue, Scratch};
+use gridnn::geometry::PaddingMode;
 use gridnn::kernels::{Element, Kernels, Product, Run, Start, Tier, pack};
 use proptest::prelude::*;
 
@@ -149,13 +152,13 @@ fn check<T: Element>(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
         let kernels = Kernels::of(tier);
         for edge in EDGES {
             announce(format!("{} on {tier:?}, {edge:?}, rows cut at {cuts:?}: {case:?}", T::NAME));
-            let plan = conv::forward(g, kernels);
+            let plan = conv::forward(g, kernels, Algorithm::Direct);
             let got = correlate(&*plan, &problem.x, &problem.kernel, &problem.bias, cuts, edge);
             check_close(&got, &y, &y, 0.0).map_err(|what| format!("forward, {tier:?}: {what}"))?;
-            let plan = conv::input_grad(g, kernels);
+            let plan = conv::input_grad(g, kernels, Algorithm::Direct);
             let got = correlate(&*plan, &problem.dy, &problem.kernel, &in_bias, cuts, edge);
             check_close(&got, &dx, &dx, 0.0).map_err(|what| format!("input gradient, {tier:?}: {what}"))?;
-            let plan = conv::kernel_grad(g, kernels);
+            let plan = conv::kernel_grad(g, kernels, Algorithm::Direct);
             let x = Fenced::new(&problem.x, edge);
             let mut got = Fenced::new(&vec![T::ZERO; g.kernel_len()], edge);
             for rows in partition(plan.rows(), cuts) {
@@ -164,6 +167,41 @@ fn check<T: Element>(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
             }
             check_close(&got, &dkernel, &dkernel, 0.0)
                 .map_err(|what| format!("kernel gradient, {tier:?}: {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Winograd's passes on fenced operands give what they give elsewhere.
+fn check_winograd(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
+    let problem = Problem::<f32>::new(&ConvCase { samples: 1, ..case.clone() }, uniform);
+    let g = &problem.geometry;
+    let in_bias: Vec<f32> = uniform(g.c_in, case.seed);
+    let with = |bias| Epilogue { bias: Some(bias), relu: false };
+    for tier in Tier::available() {
+        let kernels = Kernels::of(tier);
+        let mut runner = Runner::new(tier);
+        runner.algorithm = Algorithm::Winograd;
+        let y = runner.forward(&problem, with(&problem.bias));
+        let dx = runner.input_grad(&problem, with(&in_bias));
+        let dkernel = runner.kernel_grad(&problem);
+        for edge in EDGES {
+            announce(format!("Winograd on {tier:?}, {edge:?}, rows cut at {cuts:?}: {case:?}"));
+            let plan = conv::forward(g, kernels, Algorithm::Winograd);
+            let forward = correlate(&*plan, &problem.x, &problem.kernel, &problem.bias, cuts, edge);
+            let plan = conv::input_grad(g, kernels, Algorithm::Winograd);
+            let input_grad = correlate(&*plan, &problem.dy, &problem.kernel, &in_bias, cuts, edge);
+            let plan = conv::kernel_grad(g, kernels, Algorithm::Winograd);
+            let (x, dy) = (Fenced::new(&problem.x, edge), Fenced::new(&problem.dy, edge));
+            let mut sums = Fenced::new(&vec![0.0; plan.sums_len(g.kernel_len())], edge);
+            plan.run(&x, &dy, 0..plan.rows(), &mut sums, &mut Scratch::default());
+            plan.finish(&mut sums);
+            let got = [&forward, &input_grad, &sums[..g.kernel_len()]];
+            for ((got, expected), pass) in got.into_iter().zip([&y, &dx, &dkernel]).zip(PASSES) {
+                if bits(got) != bits(expected) {
+                    return Err(format!("{pass}, {tier:?}, {edge:?}: other bits"));
+                }
+            }
         }
     }
     Ok(())
@@ -302,6 +340,26 @@ fn named_cases_stay_inside() {
             check::<f32>(case, cuts)
                 .and_then(|()| check::<f64>(case, cuts))
                 .unwrap_or_else(|what| panic!("{what}: {case:?}"));
+        }
+    }
+}
+
+#[test]
+fn winograds_cases_stay_inside() {
+    let case = |sizes: [usize; 2], c_in, c_out| ConvCase::new(&sizes, 3, c_in, c_out);
+    let cases = [
+        case([6, 6], 1, 1),
+        case([13, 11], 17, 33),
+        case([8, 12], 16, 16).same(),
+        case([9, 15], 7, 37).same(),
+        case([1, 1], 3, 2).same(),
+        case([6, 7], 40, 5).pad(&[(3, 0), (0, 4)]),
+        case([3, 2], 4, 5).pad(&[(7, 6), (5, 9)]),
+        case([9, 6], 18, 7).pad(&[(2, 1), (0, 3)]).mode(PaddingMode::Reflect),
+    ];
+    for case in &cases {
+        for cuts in [&[][..], &[1, 2, 3, 5]] {
+            check_winograd(case, cuts).unwrap_or_else(|what| panic!("{what}: {case:?}"));
         }
     }
 }

@@ -23,7 +23,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gridnn._network import get_num_threads, set_num_threads, simd_tier
+from gridnn._network import get_num_threads, set_convolution_algorithm, set_num_threads, simd_tier
 from gridnn._network import version as __version__
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ __all__ = [
     "plot",
     "regularizers",
     "schedules",
+    "set_convolution_algorithm",
     "set_num_threads",
     "set_random_seed",
     "simd_tier",

@@ -21,6 +21,7 @@ __all__ = [
     "convolution_kernel_grad",
     "convolution_shape",
     "derive_seed",
+    "get_convolution_algorithm",
     "get_num_threads",
     "global_average_pool",
     "global_average_pool_grad",
@@ -41,6 +42,7 @@ __all__ = [
     "separable_convolution",
     "separable_convolution_input_grad",
     "separable_convolution_kernel_grad",
+    "set_convolution_algorithm",
     "set_num_threads",
     "simd_tier",
     "weight_shapes",
@@ -64,6 +66,16 @@ def get_num_threads() -> int:
 
 def set_num_threads(count: int) -> None:
     """Uses `count` threads from the next call on, even where there are fewer cores."""
+
+def get_convolution_algorithm() -> str:
+    """What convolutions take where a call does not say: ``"auto"`` or ``"direct"``."""
+
+def set_convolution_algorithm(algorithm: str) -> None:
+    """Sets what convolutions take where a call does not say.
+
+    Raises:
+        ValueError: `algorithm` is neither ``"auto"`` nor ``"direct"``.
+    """
 
 def multiply_adds(rounds: int) -> int:
     """Multiply-adds in registers on the calling thread, without the GIL: the speed that benches measure by.
@@ -298,7 +310,13 @@ def weight_shapes(description: str) -> list[tuple[int, str, list[int]]]:
     """
 
 _ConvOptions = tuple[
-    Sequence[int], str | Sequence[tuple[int, int]], str, Sequence[int], int, Sequence[int] | None
+    Sequence[int],
+    str | Sequence[tuple[int, int]],
+    str,
+    Sequence[int],
+    int,
+    Sequence[int] | None,
+    str | None,
 ]
 
 def convolution(
@@ -317,7 +335,7 @@ def convolution(
         x: input.
         kernel: kernel.
         bias: one number per output channel.
-        options: ``(strides, padding, padding_mode, dilation_rate, groups, output_padding)``.
+        options: ``(strides, padding, padding_mode, dilation_rate, groups, output_padding, algorithm)``.
         activation: its name.
         out: array for the result.
     """

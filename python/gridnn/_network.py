@@ -25,7 +25,7 @@ from gridnn._core import (
     place_window,
     simd_tier,
 )
-from gridnn._validation import positive_integer
+from gridnn._validation import positive_integer, string
 from gridnn.errors import ShapeError
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "place_window",
     "save_tensors",
     "schedule_rate",
+    "set_convolution_algorithm",
     "set_num_threads",
     "shape_text",
     "simd_tier",
@@ -58,6 +59,29 @@ Shape = tuple[int | None, ...]
 def set_num_threads(count: int) -> None:
     """Uses `count` threads from the next call on, even if there are fewer cores."""
     _core.set_num_threads(positive_integer(count, "count"))
+
+
+def set_convolution_algorithm(algorithm: str) -> None:
+    """Chooses how convolutions are computed: from the next call on, and in models built from now on.
+
+    A call's own `algorithm` comes first, then this setting, then the environment variable
+    ``GRIDNN_CONVOLUTION``; without any of them it is "auto". A model keeps what was set when it was built.
+    Files and pickles do not store it: a model that is loaded takes what is set then.
+
+    Winograd's algorithm computes 4 x 4 outputs of a 3 x 3 kernel from 6 x 6 inputs with a quarter of the
+    multiplications. It rounds differently: results differ from those of "direct" in the last bits, by about
+    as much as either differs from exact arithmetic, and sums of small integers are no longer exact. An
+    infinity or NaN in the input spreads over all outputs of the tiles that read it. Both algorithms give the
+    same bytes for any number of threads, and on AVX2 and AVX-512.
+
+    Args:
+        algorithm: "auto" takes Winograd's algorithm for float32 images, kernels of 3 x 3 and steps of 1 where
+            there are enough channels for it to be faster (a fixed rule of the shapes), "direct" never does.
+
+    Raises:
+        ValueError: another name.
+    """
+    _core.set_convolution_algorithm(string(algorithm, "algorithm"))
 
 
 def as_array(value: object, argument: str) -> NDArray[Any]:

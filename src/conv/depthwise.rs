@@ -456,10 +456,6 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
         self.sweep.to[2] * self.sweep.channels()
     }
 
-    fn scratch(&self) -> (usize, usize) {
-        (self.sweep.band_len, 0)
-    }
-
     fn reserve(&self, scratch: &mut Scratch<T>) {
         self.sweep.reserve(scratch);
     }

@@ -1,21 +1,26 @@
 //! Convolution of one sample: forward, to the input, to the kernel and to the bias.
 //!
 //! Each pass has an ordered list of algorithms; the first that accepts a geometry is planned, the last accepts
-//! everything. A plan depends on the geometry and the instruction set only. Functional calls and the training step
-//! use the same plans.
+//! everything. A plan depends on the geometry, the user's choice of an [`Algorithm`] and the instruction set only.
+//! Functional calls and the training step use the same plans.
 
+mod algorithm;
 mod band;
 mod depthwise;
 mod kernel_grad;
 mod padding;
 mod rows;
+mod tiles;
+mod winograd;
 
 use std::ops::Range;
 
+pub use algorithm::Algorithm;
 use depthwise::{Depthwise, DepthwiseKernelGrad};
 pub use kernel_grad::KernelGrad;
 use padding::{Padded, PaddedInputGrad, PaddedKernelGrad};
 pub use rows::Rows;
+use winograd::{Winograd, WinogradKernelGrad};
 
 use crate::geometry::ConvGeometry;
 use crate::kernels::{Aligned, Element, Job, Kernels, Run, Tap, Tier};
@@ -31,16 +36,20 @@ pub struct Scratch<T> {
     /// Whether the tensors of the call are larger than the cache. Algorithms that are bound by memory then ask for
     /// their operands ahead, and store past the cache; results have the same bytes.
     pub past_cache: bool,
+    /// Tiles at the points of a transform, before and behind the products.
+    planes: [Aligned<T>; 2],
 }
 
 impl<T: Element> Default for Scratch<T> {
     fn default() -> Self {
+        let empty = Aligned::default;
         Self {
-            band: Aligned::zeroed(0),
+            band: empty(),
             runs: Vec::new(),
             taps: Vec::new(),
-            outer: Aligned::zeroed(0),
+            outer: empty(),
             past_cache: false,
+            planes: [empty(), empty()],
         }
     }
 }
@@ -58,7 +67,7 @@ impl<T: Element> Scratch<T> {
 
     /// Elements of the bands.
     pub fn len(&self) -> usize {
-        self.band.len() + self.outer.len()
+        self.band.len() + self.outer.len() + self.planes.iter().map(|plane| plane.len()).sum::<usize>()
     }
 
     /// Whether there is no band yet.
@@ -80,6 +89,17 @@ impl<T: Element> Scratch<T> {
     /// Memory for the taps of a window.
     pub fn taps(&mut self) -> &mut Vec<Tap> {
         &mut self.taps
+    }
+
+    /// Room for tiles at the points of a transform.
+    fn planes(&mut self, lens: [usize; 2]) -> [&mut [T]; 2] {
+        for (plane, len) in self.planes.iter_mut().zip(lens) {
+            if plane.len() < len {
+                *plane = Aligned::zeroed(len);
+            }
+        }
+        let [first, second] = &mut self.planes;
+        [&mut first[..lens[0]], &mut second[..lens[1]]]
     }
 
     /// Lends the outer band, with room for `len` elements; to be given back.
@@ -115,8 +135,10 @@ pub trait Correlation<T: Element>: Send + Sync {
     fn rows(&self) -> usize;
     /// Elements of one row of the result.
     fn row_len(&self) -> usize;
-    /// Scratch that `run` needs.
-    fn scratch(&self) -> (usize, usize);
+    /// Rows that are computed together: a piece that is cut at multiples of it does no work twice.
+    fn row_step(&self) -> usize {
+        1
+    }
     /// Computes `rows` of one result; `to` holds exactly these rows.
     fn run(
         &self,
@@ -129,8 +151,22 @@ pub trait Correlation<T: Element>: Send + Sync {
     );
 
     /// Makes room for all that `run` needs.
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        scratch.reserve(self.scratch());
+    fn reserve(&self, scratch: &mut Scratch<T>);
+
+    /// Computes `samples` whole results: the bytes of one after the other.
+    fn run_samples(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        samples: usize,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let lens = [from.len(), to.len()].map(|len| (len / samples.max(1)).max(1));
+        for (from, to) in from.chunks_exact(lens[0]).zip(to.chunks_exact_mut(lens[1])) {
+            self.run(from, packed, to, 0..self.rows(), epilogue, scratch);
+        }
     }
 
     /// Elements of the packed weights at whose multiples [`Correlation::pack_part`] may be cut.
@@ -184,15 +220,27 @@ pub trait Accumulation<T: Element>: Send + Sync {
     fn rows(&self) -> usize;
     /// Elements of one row of the output.
     fn row_len(&self) -> usize;
+    /// Rows that are visited together: rows are cut at multiples of it.
+    fn row_step(&self) -> usize {
+        1
+    }
+    /// Elements of the sums for a kernel of `kernel_len`.
+    fn sums_len(&self, kernel_len: usize) -> usize {
+        kernel_len
+    }
     /// Adds what `rows` of the output of one sample contribute; `dy` holds exactly these rows. Rows in order, in any
-    /// partition, give the same bytes.
-    fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>);
+    /// partition that [`Accumulation::row_step`] allows, give the same bytes.
+    fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, sums: &mut [T], scratch: &mut Scratch<T>);
     /// Adds what `samples` whole samples contribute: the bytes of one sample after the other.
-    fn run_samples(&self, x: &[T], dy: &[T], samples: usize, dkernel: &mut [T], scratch: &mut Scratch<T>) {
+    fn run_samples(&self, x: &[T], dy: &[T], samples: usize, sums: &mut [T], scratch: &mut Scratch<T>) {
         let lens = [x, dy].map(|tensor| (tensor.len() / samples.max(1)).max(1));
         for (x, dy) in x.chunks_exact(lens[0]).zip(dy.chunks_exact(lens[1])) {
-            self.run(x, dy, 0..self.rows(), dkernel, scratch);
+            self.run(x, dy, 0..self.rows(), sums, scratch);
         }
+    }
+    /// Turns complete sums into the gradient, in the first elements, laid out as the kernel is.
+    fn finish(&self, sums: &mut [T]) {
+        let _ = sums;
     }
 
     /// Makes room for all that `run` needs.
@@ -258,75 +306,116 @@ pub type Correlated<T> = Box<dyn Correlation<T>>;
 /// A planned kernel gradient.
 pub type Accumulated<T> = Box<dyn Accumulation<T>>;
 
-/// An entry of a list: a plan, unless the algorithm does not accept the geometry.
-type Entry<T, P> = fn(&ConvGeometry, &'static Kernels<T>) -> Option<P>;
+/// A pass, for rules of choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Forward,
+    InputGrad,
+    KernelGrad,
+}
 
-fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 3] {
+/// What a plan depends on.
+struct Problem<'a, T: 'static> {
+    geometry: &'a ConvGeometry,
+    kernels: &'static Kernels<T>,
+    algorithm: Algorithm,
+}
+
+impl<T> Clone for Problem<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Problem<'_, T> {}
+
+/// An entry of a list: a plan, unless the algorithm does not accept the problem.
+type Entry<T, P> = fn(Problem<'_, T>) -> Option<P>;
+
+fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 4] {
     [
-        |g, k| padding::accepts(g).then(|| Box::new(Padded::new(g, k)) as _),
-        |g, k| depthwise::accepts(g).then(|| Box::new(Depthwise::forward(g, k)) as _),
-        |g, k| Some(Box::new(Rows::forward(g, k))),
+        |p| winograd::chosen(p, Pass::Forward).then(|| Box::new(Winograd::forward(p)) as _),
+        |p| padding::accepts(p.geometry).then(|| Box::new(Padded::new(p)) as _),
+        |p| depthwise::accepts(p.geometry).then(|| Box::new(Depthwise::forward(p.geometry, p.kernels)) as _),
+        |p| Some(Box::new(Rows::forward(p.geometry, p.kernels))),
     ]
 }
 
-fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 3] {
+fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 4] {
     [
-        |g, k| padding::accepts(g).then(|| Box::new(PaddedInputGrad::new(g, k)) as _),
-        |g, k| depthwise::accepts(g).then(|| Box::new(Depthwise::input_grad(g, k)) as _),
-        |g, k| Some(Box::new(Rows::input_grad(g, k))),
+        |p| winograd::chosen(p, Pass::InputGrad).then(|| Box::new(Winograd::input_grad(p)) as _),
+        |p| padding::accepts(p.geometry).then(|| Box::new(PaddedInputGrad::new(p)) as _),
+        |p| {
+            depthwise::accepts(p.geometry)
+                .then(|| Box::new(Depthwise::input_grad(p.geometry, p.kernels)) as _)
+        },
+        |p| Some(Box::new(Rows::input_grad(p.geometry, p.kernels))),
     ]
 }
 
-fn kernel_grad_list<T: Element>() -> [Entry<T, Accumulated<T>>; 3] {
+fn kernel_grad_list<T: Element>() -> [Entry<T, Accumulated<T>>; 4] {
     [
-        |g, k| padding::accepts(g).then(|| Box::new(PaddedKernelGrad::new(g, k)) as _),
-        |g, k| depthwise::accepts(g).then(|| Box::new(DepthwiseKernelGrad::new(g, k)) as _),
-        |g, k| Some(Box::new(KernelGrad::new(g, k))),
+        |p| winograd::chosen(p, Pass::KernelGrad).then(|| Box::new(WinogradKernelGrad::new(p)) as _),
+        |p| padding::accepts(p.geometry).then(|| Box::new(PaddedKernelGrad::new(p)) as _),
+        |p| {
+            let plan = || Box::new(DepthwiseKernelGrad::new(p.geometry, p.kernels)) as _;
+            depthwise::accepts(p.geometry).then(plan)
+        },
+        |p| Some(Box::new(KernelGrad::new(p.geometry, p.kernels))),
     ]
 }
 
 /// All plans of an ordered list; the first is the one that runs.
-fn walk<T: Element, P>(
-    list: [Entry<T, P>; 3],
-    geometry: &ConvGeometry,
-    kernels: &'static Kernels<T>,
-) -> impl Iterator<Item = P> {
-    // Only the padded algorithms know other borders than zeros.
-    let last = if padding::accepts(geometry) { 1 } else { list.len() };
-    list.into_iter().take(last).filter_map(move |entry| entry(geometry, kernels))
+fn walk<T: Element, P>(list: [Entry<T, P>; 4], problem: Problem<'_, T>) -> impl Iterator<Item = P> {
+    // Those behind the padded algorithms know no other borders than zeros.
+    let last = if padding::accepts(problem.geometry) { 2 } else { list.len() };
+    list.into_iter().take(last).filter_map(move |entry| entry(problem))
 }
 
 macro_rules! plans {
     ($(#[$doc:meta])* $plan:ident, $(#[$all_doc:meta])* $all:ident, $list:ident, $result:ident) => {
         $(#[$doc])*
-        pub fn $plan<T: Element>(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> $result<T> {
-            walk($list(), geometry, kernels).next().expect("the last algorithm accepts everything")
+        pub fn $plan<T: Element>(
+            geometry: &ConvGeometry,
+            kernels: &'static Kernels<T>,
+            algorithm: Algorithm,
+        ) -> $result<T> {
+            let problem = Problem { geometry, kernels, algorithm };
+            walk($list(), problem).next().expect("the last algorithm accepts everything")
         }
 
         $(#[$all_doc])*
-        pub fn $all<T: Element>(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Vec<$result<T>> {
-            walk($list(), geometry, kernels).collect()
+        pub fn $all<T: Element>(
+            geometry: &ConvGeometry,
+            kernels: &'static Kernels<T>,
+            algorithm: Algorithm,
+        ) -> Vec<$result<T>> {
+            walk($list(), Problem { geometry, kernels, algorithm }).collect()
         }
     };
 }
 plans!(
     /// Plans the forward pass.
     forward,
-    /// Every algorithm for the forward pass that accepts the geometry, for tests and benches.
+    /// Every algorithm for the forward pass that accepts the problem, for tests and benches.
     forward_plans, forward_list, Correlated
 );
 plans!(
     /// Plans the gradient to the input, which is also the forward pass of the transposed convolution.
     input_grad,
-    /// Every algorithm for the input gradient that accepts the geometry, for tests and benches.
+    /// Every algorithm for the input gradient that accepts the problem, for tests and benches.
     input_grad_plans, input_grad_list, Correlated
 );
 plans!(
     /// Plans the gradient to the kernel.
     kernel_grad,
-    /// Every algorithm for the kernel gradient that accepts the geometry, for tests and benches.
+    /// Every algorithm for the kernel gradient that accepts the problem, for tests and benches.
     kernel_grad_plans, kernel_grad_list, Accumulated
 );
+
+/// Whether an algorithm can compute a convolution of this type at all, in every pass.
+pub fn applies<T: Element>(geometry: &ConvGeometry, algorithm: Algorithm) -> bool {
+    algorithm != Algorithm::Winograd || T::NAME == f32::NAME && winograd::accepts(geometry)
+}
 
 /// Adds the sum of every column of `rows` (rows of `sums.len()` elements) to `sums`: the gradient of a bias.
 ///

@@ -10,9 +10,11 @@
 
 use std::ops::Range;
 
-use super::{Accumulated, Accumulation, Correlated, Correlation, Epilogue, Portion, Scratch};
+use super::{
+    Accumulated, Accumulation, Algorithm, Correlated, Correlation, Epilogue, Portion, Problem, Scratch,
+};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
-use crate::kernels::{Element, Job, Kernels, Tier};
+use crate::kernels::{Element, Job, Tier};
 
 /// Bytes of a band: half of a small share of L2, as for the other algorithms.
 const BAND_BYTES: usize = 96 << 10;
@@ -197,9 +199,10 @@ pub(super) struct Padded<T: Element> {
 
 impl<T: Element> Padded<T> {
     /// Plans the pass.
-    pub(super) fn new(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let bands = Bands::new(geometry, size_of::<T>());
-        let inner = super::forward(&bands.block(), kernels);
+    pub(super) fn new(p: Problem<'_, T>) -> Self {
+        let bands = Bands::new(p.geometry, size_of::<T>());
+        // Not by tiles: blocks start wherever a part of the rows does.
+        let inner = super::forward(&bands.block(), p.kernels, Algorithm::Direct);
         Self { bands, inner }
     }
 }
@@ -234,10 +237,6 @@ impl<T: Element> Correlation<T> for Padded<T> {
 
     fn row_len(&self) -> usize {
         self.bands.row_len()
-    }
-
-    fn scratch(&self) -> (usize, usize) {
-        self.inner.scratch()
     }
 
     fn reserve(&self, scratch: &mut Scratch<T>) {
@@ -296,9 +295,9 @@ pub(super) struct PaddedKernelGrad<T: Element> {
 
 impl<T: Element> PaddedKernelGrad<T> {
     /// Plans the pass.
-    pub(super) fn new(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let bands = Bands::new(geometry, size_of::<T>());
-        let inner = super::kernel_grad(&bands.block(), kernels);
+    pub(super) fn new(p: Problem<'_, T>) -> Self {
+        let bands = Bands::new(p.geometry, size_of::<T>());
+        let inner = super::kernel_grad(&bands.block(), p.kernels, Algorithm::Direct);
         Self { bands, inner }
     }
 }
@@ -368,7 +367,8 @@ pub(super) struct PaddedInputGrad<T: Element> {
 
 impl<T: Element> PaddedInputGrad<T> {
     /// Plans the pass.
-    pub(super) fn new(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
+    pub(super) fn new(p: Problem<'_, T>) -> Self {
+        let geometry = p.geometry;
         let maps = geometry.axes.each_ref().map(|axis| Map::new(axis, geometry.mode));
         let inner = ConvGeometry { axes: geometry.axes.each_ref().map(padded), ..geometry.clone() };
         let row = maps[2].len() * geometry.c_in * size_of::<T>();
@@ -380,8 +380,8 @@ impl<T: Element> PaddedInputGrad<T> {
             channels: geometry.c_in,
             rows,
             columns,
-            inner: super::input_grad(&inner, kernels),
-            tier: kernels.tier,
+            inner: super::input_grad(&inner, p.kernels, p.algorithm),
+            tier: p.kernels.tier,
         }
     }
 }
@@ -442,10 +442,6 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
 
     fn row_len(&self) -> usize {
         self.maps[2].input * self.channels
-    }
-
-    fn scratch(&self) -> (usize, usize) {
-        self.inner.scratch()
     }
 
     fn reserve(&self, scratch: &mut Scratch<T>) {

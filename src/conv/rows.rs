@@ -212,6 +212,12 @@ impl<T: Element> Rows<T> {
         rows
     }
 
+    /// Scratch that `run` needs.
+    fn scratch(&self) -> (usize, usize) {
+        let [planes, rows, columns] = self.reach(self.block_rows);
+        (band::len(self.from, planes, rows, columns), self.kernel_taps.iter().product())
+    }
+
     /// Upper bounds of the planes, rows and columns of the source that a block of `rows` rows reads.
     fn reach(&self, rows: usize) -> [usize; AXES] {
         let span = |axis: usize, outputs: usize| {
@@ -376,13 +382,12 @@ impl<T: Element> Correlation<T> for Rows<T> {
         self.to.planes * self.to.rows
     }
 
-    fn row_len(&self) -> usize {
-        self.to.columns * self.to.channels
+    fn reserve(&self, scratch: &mut Scratch<T>) {
+        scratch.reserve(self.scratch());
     }
 
-    fn scratch(&self) -> (usize, usize) {
-        let [planes, rows, columns] = self.reach(self.block_rows);
-        (band::len(self.from, planes, rows, columns), self.kernel_taps.iter().product())
+    fn row_len(&self) -> usize {
+        self.to.columns * self.to.channels
     }
 
     fn run(

@@ -33,6 +33,7 @@ use steps::{BACKWARD, FORWARD, Graph, INFERENCE, Steps};
 use structure::{Node, Operation};
 pub use structure::{Place, Structure, Weight};
 
+use crate::conv::Algorithm;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Kernels, Tier};
 use crate::parallel::{self, Interrupt, Shared};
@@ -117,6 +118,8 @@ pub struct Network<T: Element> {
     plans: Vec<Plans<T>>,
     memory: Memory<T>,
     kernels: &'static Kernels<T>,
+    /// What was set when the model was built.
+    algorithm: Algorithm,
 }
 
 impl<T: Element> Network<T> {
@@ -153,6 +156,7 @@ impl<T: Element> Network<T> {
             plans: Vec::new(),
             memory: Memory::empty(),
             kernels: Kernels::of(tier),
+            algorithm: Algorithm::current()?,
         };
         for (i, (weight, initializer)) in network.weights.iter().zip(&initializers).enumerate() {
             let out = &mut network.params.get_mut()[weight.range.clone()];
@@ -359,8 +363,10 @@ impl<T: Element> Network<T> {
                     fused: inspected.is_none(),
                     places: &self.places,
                     weights: &self.weights,
+                    kernels: self.kernels,
+                    algorithm: self.algorithm,
                 };
-                let steps = Steps::new(&graph, shape, self.kernels)?;
+                let steps = Steps::new(&graph, shape)?;
                 if self.plans.len() == PLANS {
                     self.plans.remove(0);
                 }

@@ -402,12 +402,12 @@ pub(super) fn flat_blocks(range: &Range<usize>) -> usize {
 fn chunk_samples<T: Element>(steps: &Steps<T>, batch: usize) -> usize {
     let (mut weights, mut work) = (0, 0);
     for planned in steps.steps.iter().filter(|p| !p.partial.is_empty()) {
-        let len = planned.partial.len();
+        let len = planned.step.weights().iter().map(Range::len).sum::<usize>();
         weights += len;
         work += len * planned.step.positions();
     }
     let cheap = (REDUCE_COST * weights).div_ceil(work.max(1));
     let chunk = cheap.clamp(batch.div_ceil(64).max(1), batch.div_ceil(8).max(1));
-    let most = (PARTIAL_BYTES / (weights * size_of::<T>()).max(1)).max(1);
+    let most = (PARTIAL_BYTES / (steps.partial_len * size_of::<T>()).max(1)).max(1);
     chunk.max(batch.div_ceil(most))
 }

@@ -335,6 +335,11 @@ impl<T: Element> StepProgram<'_, '_, T> {
             }
             first = group.end;
         }
+        for planned in steps.clone().map(|i| self.planned(i)).filter(|planned| !planned.partial.is_empty()) {
+            planned
+                .step
+                .finish(&mut partial[planned.partial.start - stack.start..planned.partial.end - stack.start]);
+        }
     }
 
     /// The part of a chunk's partial gradients that a stack owns.

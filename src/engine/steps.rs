@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::layers::{Site, Step, merge};
 use super::plan::Work;
 use super::structure::{Node, Operation, Place, Weight};
+use crate::conv::Algorithm;
 use crate::error::Result;
 use crate::kernels::{Element, Kernels};
 use crate::parallel::Shared;
@@ -72,6 +73,9 @@ pub(super) struct Graph<'a, T: Element> {
     pub fused: bool,
     pub places: &'a [Place],
     pub weights: &'a [Weight],
+    /// The kernels in use, and which algorithms convolutions may take.
+    pub kernels: &'static Kernels<T>,
+    pub algorithm: Algorithm,
 }
 
 impl<T: Element> Graph<'_, T> {
@@ -90,7 +94,7 @@ impl<T: Element> Graph<'_, T> {
 
 impl<T: Element> Steps<T> {
     /// Plans all layers for an input.
-    pub fn new(graph: &Graph<'_, T>, input: &[usize], kernels: &'static Kernels<T>) -> Result<Self> {
+    pub fn new(graph: &Graph<'_, T>, input: &[usize]) -> Result<Self> {
         let mut steps: Vec<Planned<T>> = Vec::new();
         let mut lens = vec![input.iter().product()];
         // Of every edge that leads to the output: the tensor that stands for it, and its sizes.
@@ -103,8 +107,8 @@ impl<T: Element> Steps<T> {
             let name = &graph.places[*layer].name;
             let (mut reads, shapes): (Vec<usize>, Vec<Vec<usize>>) =
                 inputs.iter().filter_map(|&edge| edges[edge].clone()).unzip();
-            let (own, output) = steps_of(graph, (operation, *layer), &shapes, kernels)
-                .map_err(|error| error.in_layer(name))?;
+            let (own, output) =
+                steps_of(graph, (operation, *layer), &shapes).map_err(|error| error.in_layer(name))?;
             for step in own {
                 lens.push(step.output_len());
                 let (inputs, output) = (std::mem::replace(&mut reads, vec![lens.len() - 1]), lens.len() - 1);
@@ -211,9 +215,9 @@ impl<T: Element> Steps<T> {
             let lens = [forward, backward, inference];
             let first = self.partial_len;
             if step.batch().is_none() && step.statistics().is_none() {
-                for weight in step.weights() {
+                for (number, weight) in step.weights().iter().enumerate() {
                     let range = self.partial_len..self.partial_len + weight.len();
-                    self.partial_len = range.end;
+                    self.partial_len += step.sums_len(number);
                     self.partials.push((range, weight.clone()));
                 }
             }
@@ -274,19 +278,19 @@ fn steps_of<T: Element>(
     graph: &Graph<'_, T>,
     (operation, number): (&Operation<T>, usize),
     inputs: &[Vec<usize>],
-    kernels: &'static Kernels<T>,
 ) -> Result<(Vec<Box<dyn Step<T>>>, Vec<usize>)> {
     let sizes = |shape: &Vec<usize>| shape.iter().map(|&n| Some(n)).collect::<Vec<_>>();
     let (steps, output) = match operation {
         Operation::Layer(layer) => {
             let own = graph.weights.iter().filter(|w| w.layer == number);
             let weights: Vec<Range<usize>> = own.map(|w| w.range.clone()).collect();
-            let site = Site { input: &inputs[0], weights: &weights, kernels, layer: number };
+            let &Graph { kernels, algorithm, .. } = graph;
+            let site = Site { input: &inputs[0], weights: &weights, kernels, algorithm, layer: number };
             (layer.steps(&site)?, layer.output_shape(&sizes(&inputs[0]))?)
         }
         Operation::Merge(kind) => {
             let output = merge::output_shape(*kind, &inputs.iter().map(sizes).collect::<Vec<_>>())?;
-            (vec![merge::step(*kind, inputs, kernels.tier)], output)
+            (vec![merge::step(*kind, inputs, graph.kernels.tier)], output)
         }
     };
     Ok((steps, output.into_iter().flatten().collect()))

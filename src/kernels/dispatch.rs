@@ -11,6 +11,7 @@ use super::peak;
 use super::portable::Portable;
 use super::product::{self, Product};
 use super::window::{self, Pooling, WindowRun};
+use super::winograd::{self, Transform};
 use crate::error::{Error, Result};
 
 /// An instruction set that this CPU has. There is no way to make one for a CPU that has not.
@@ -141,6 +142,7 @@ pub struct Kernels<T: 'static> {
     pool: unsafe fn(&WindowRun<'_>, &mut Pooling<'_, T>),
     lane_work: unsafe fn(&WindowRun<'_>, &mut LaneWork<'_, T>),
     dots: unsafe fn(&mut Dots<'_, T>),
+    transform: unsafe fn(&mut Transform<'_, T>),
 }
 
 impl<T> fmt::Debug for Kernels<T> {
@@ -202,6 +204,17 @@ impl<T: Element> Kernels<T> {
         work.check(run, self.width);
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
         unsafe { (self.lane_work)(run, &mut work) }
+    }
+
+    /// Transforms tiles.
+    ///
+    /// # Panics
+    /// A tile reaches outside of its slice: a bug of the caller.
+    #[inline]
+    pub fn transform(&self, t: &mut Transform<'_, T>) {
+        t.check();
+        // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
+        unsafe { (self.transform)(t) }
     }
 
     /// Does nothing but multiply and add in registers, for benches: the number of operations (two per multiply-add),
@@ -283,6 +296,14 @@ macro_rules! entries {
             }
 
             /// # Safety
+            /// The CPU has the features; the transform was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn transform_f32(t: &mut Transform<'_, f32>) {
+                // SAFETY: as the caller's.
+                unsafe { winograd::transform::<$f32>(t) }
+            }
+
+            /// # Safety
             /// The CPU has the features.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn multiply_adds_f32(rounds: usize, factor: f32, term: f32) -> f32 {
@@ -296,6 +317,14 @@ macro_rules! entries {
             pub(super) unsafe fn lane_work_f64(run: &WindowRun<'_>, work: &mut LaneWork<'_, f64>) {
                 // SAFETY: as the caller's.
                 unsafe { depthwise::lane_work::<$f64, $tile>(run, work) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the transform was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn transform_f64(t: &mut Transform<'_, f64>) {
+                // SAFETY: as the caller's.
+                unsafe { winograd::transform::<$f64>(t) }
             }
 
             /// # Safety
@@ -366,8 +395,15 @@ unsafe fn lane_work_portable<T: Element, const W: usize>(run: &WindowRun<'_>, wo
     unsafe { depthwise::lane_work::<Portable<T, W>, 1>(run, work) }
 }
 
+/// # Safety
+/// The transform was checked.
+unsafe fn transform_portable<T: Element, const W: usize>(t: &mut Transform<'_, T>) {
+    // SAFETY: the portable tier needs no feature; the rest is the caller's.
+    unsafe { winograd::transform::<Portable<T, W>>(t) }
+}
+
 macro_rules! tables {
-    ($type:ty, $product:ident, $dots:ident, $pool:ident, $lane_work:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
+    ($type:ty, $product:ident, $dots:ident, $pool:ident, $lane_work:ident, $transform:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
         impl Tables for $type {
             fn table(tier: Tier) -> &'static Kernels<Self> {
                 match tier.0 {
@@ -379,6 +415,7 @@ macro_rules! tables {
                         dots: avx512_entries::$dots,
                         pool: avx512_entries::$pool,
                         lane_work: avx512_entries::$lane_work,
+                        transform: avx512_entries::$transform,
                         multiply_adds: avx512_entries::$multiply_adds,
                     },
                     #[cfg(target_arch = "x86_64")]
@@ -389,6 +426,7 @@ macro_rules! tables {
                         dots: avx2_entries::$dots,
                         pool: avx2_entries::$pool,
                         lane_work: avx2_entries::$lane_work,
+                        transform: avx2_entries::$transform,
                         multiply_adds: avx2_entries::$multiply_adds,
                     },
                     Isa::Portable => &Kernels {
@@ -398,6 +436,7 @@ macro_rules! tables {
                         dots: dots_portable::<$type, $portable>,
                         pool: pool_portable::<$type, $portable>,
                         lane_work: lane_work_portable::<$type, $portable>,
+                        transform: transform_portable::<$type, $portable>,
                         multiply_adds: multiply_adds_portable::<$type, $portable>,
                     },
                 }
@@ -405,5 +444,5 @@ macro_rules! tables {
         }
     };
 }
-tables!(f32, product_f32, dots_f32, pool_f32, lane_work_f32, multiply_adds_f32, 16, 8, 4);
-tables!(f64, product_f64, dots_f64, pool_f64, lane_work_f64, multiply_adds_f64, 8, 4, 2);
+tables!(f32, product_f32, dots_f32, pool_f32, lane_work_f32, transform_f32, multiply_adds_f32, 16, 8, 4);
+tables!(f64, product_f64, dots_f64, pool_f64, lane_work_f64, transform_f64, multiply_adds_f64, 8, 4, 2);

@@ -177,6 +177,11 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// Differences.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     /// Products.
     ///
     /// # Safety

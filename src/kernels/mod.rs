@@ -18,6 +18,7 @@ pub mod product;
 #[cfg(test)]
 mod tests;
 pub mod window;
+pub mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -28,3 +29,4 @@ pub use dots::Dots;
 pub use lanes::Element;
 pub use product::{Product, Run, Start};
 pub use window::{Pooling, Tap, WindowRun};
+pub use winograd::{Stage, Transform};

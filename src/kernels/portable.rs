@@ -105,6 +105,13 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
         a
     }
     #[inline(always)]
+    unsafe fn sub(mut a: Self::V, b: Self::V) -> Self::V {
+        for i in 0..W {
+            a[i] = a[i].sub(b[i]);
+        }
+        a
+    }
+    #[inline(always)]
     unsafe fn mul(mut a: Self::V, b: Self::V) -> Self::V {
         for i in 0..W {
             a[i] = a[i].mul(b[i]);

@@ -11,6 +11,8 @@ use super::schedule::{self, Mapping, Summing, workers};
 use super::workspace::{self, Operand, Workspace, room};
 use super::{Shape, join_shape, operand, out_slice, split_shape};
 use crate::activation::Activation;
+use crate::conv;
+pub use crate::conv::Algorithm;
 use crate::error::{Error, Result};
 use crate::geometry::{AXES, Axis, ConvGeometry, Padding, PaddingMode, Window};
 use crate::kernels::{Kernels, Tier};
@@ -42,6 +44,8 @@ pub struct ConvOptions {
     pub groups: usize,
     /// Additional size of a transposed convolution.
     pub output_padding: Option<Vec<usize>>,
+    /// Which algorithm may compute it; None for the one that is set.
+    pub algorithm: Option<Algorithm>,
 }
 
 impl ConvOptions {
@@ -60,6 +64,7 @@ impl ConvOptions {
 pub struct ConvBatch {
     kind: ConvKind,
     pub(super) geometry: ConvGeometry,
+    pub(super) algorithm: Algorithm,
     pub(super) samples: usize,
     /// Shape of the input.
     pub x: Shape,
@@ -126,11 +131,23 @@ impl ConvBatch {
             _ => join_shape(samples, own.map(|a| a.output), geometry.c_out),
         };
         let [x, kernel] = [x, kernel].map(|shape| shape.iter().copied().collect());
-        Ok(Self { kind, geometry, samples, x, kernel, y })
+        let algorithm = options.algorithm.map_or_else(Algorithm::current, Ok)?;
+        let batch = Self { kind, geometry, algorithm, samples, x, kernel, y };
+        batch.check_algorithm::<f32>()?;
+        Ok(batch)
     }
 
     fn transposed(&self) -> bool {
         self.kind == ConvKind::Transposed
+    }
+
+    /// Refuses an algorithm that does not apply.
+    fn check_algorithm<T: Operand>(&self) -> Result<()> {
+        if conv::applies::<T>(&self.geometry, self.algorithm) {
+            return Ok(());
+        }
+        let wanted = "one that applies: \"winograd\" is for float32 images, kernels of 3 x 3, strides, dilation rate and groups of 1";
+        Err(Error::value("algorithm", wanted, format!("\"{}\"", self.algorithm.name())))
     }
 
     /// Multiply-adds of the batch.
@@ -180,6 +197,7 @@ pub(super) enum Direction {
 /// Maps a batch with one plan; the activation is the last thing that happens to an output.
 pub(super) struct Call<'a, T> {
     geometry: &'a ConvGeometry,
+    algorithm: Algorithm,
     direction: Direction,
     samples: usize,
     from: &'a [T],
@@ -192,7 +210,16 @@ impl<'a, T: Operand> Call<'a, T> {
     /// Sums of products and nothing else.
     pub(super) fn linear(batch: &'a ConvBatch, direction: Direction, from: &'a [T], kernel: &'a [T]) -> Self {
         let (geometry, samples) = (&batch.geometry, batch.samples);
-        Self { geometry, direction, samples, from, kernel, bias: None, activation: Activation::Linear }
+        Self {
+            geometry,
+            algorithm: batch.algorithm,
+            direction,
+            samples,
+            from,
+            kernel,
+            bias: None,
+            activation: Activation::Linear,
+        }
     }
 
     /// Writes the results; `slot` is the place of the packed weights.
@@ -220,14 +247,14 @@ impl<'a, T: Operand> Call<'a, T> {
             to.chunks_exact_mut(channels).for_each(|to| to.copy_from_slice(&pixel));
             return Ok(());
         }
-        let geometry = in_rows(self.geometry);
+        let problem = (in_rows(self.geometry), self.algorithm);
         let plan = match self.direction {
-            Direction::Forward => workspace::forward(&geometry, kernels),
-            Direction::ToInput => workspace::input_grad(&geometry, kernels),
+            Direction::Forward => workspace::forward(&problem, kernels),
+            Direction::ToInput => workspace::input_grad(&problem, kernels),
         };
         let Workspace { packed, workers: own, .. } = workspace;
         let packed = room(&mut packed[slot], plan.packed_len());
-        let macs = geometry.macs().saturating_mul(self.samples);
+        let macs = self.geometry.macs().saturating_mul(self.samples);
         let own = &own[..workers(macs).min(own.len())];
         schedule::pack(&**plan, self.kernel, packed, own.len(), interrupt)?;
         let mapping = Mapping {
@@ -247,9 +274,8 @@ impl<'a, T: Operand> Call<'a, T> {
 
 /// Sums the kernel gradient of a batch with one plan.
 pub(super) fn sum_kernel<T: Operand>(
-    geometry: &ConvGeometry,
+    batch: &ConvBatch,
     (x, dy): (&[T], &[T]),
-    samples: usize,
     dkernel: &mut [T],
     workspace: &mut Workspace<T>,
     interrupt: Interrupt<'_>,
@@ -259,9 +285,9 @@ pub(super) fn sum_kernel<T: Operand>(
         return Ok(());
     }
     let tier = Tier::current()?;
-    let geometry = in_rows(geometry);
-    let plan = workspace::kernel_grad(&geometry, Kernels::of(tier));
-    let macs = geometry.macs().saturating_mul(samples);
+    let ConvBatch { geometry, samples, .. } = batch;
+    let (samples, macs) = (*samples, batch.macs());
+    let plan = workspace::kernel_grad(&(in_rows(geometry), batch.algorithm), Kernels::of(tier));
     let x_len = x.len() / samples;
     let summing = Summing { plan: &**plan, x, dy, x_len, samples, channels: geometry.c_out, macs, tier };
     let Workspace { partials, workers: own, .. } = workspace;
@@ -299,11 +325,13 @@ pub fn conv<T: Operand>(
     mut y: ArrayViewMutD<'_, T>,
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
+    batch.check_algorithm::<T>()?;
     let channels = batch.y[batch.y.len() - 1];
     let (bias, activation) = finish.parts(channels)?;
     let (x, kernel) = (operand("input", x, &batch.x)?, operand("kernel", kernel, &batch.kernel)?);
     let call = Call {
         geometry: &batch.geometry,
+        algorithm: batch.algorithm,
         direction: if batch.transposed() { Direction::ToInput } else { Direction::Forward },
         samples: batch.samples,
         from: &x,
@@ -326,6 +354,7 @@ pub fn conv_input_grad<T: Operand>(
     mut dx: ArrayViewMutD<'_, T>,
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
+    batch.check_algorithm::<T>()?;
     let (dy, kernel) = (operand("dy", dy, &batch.y)?, operand("kernel", kernel, &batch.kernel)?);
     let direction = if batch.transposed() { Direction::Forward } else { Direction::ToInput };
     let call = Call::linear(batch, direction, &dy, &kernel);
@@ -344,10 +373,11 @@ pub fn conv_kernel_grad<T: Operand>(
     mut dkernel: ArrayViewMutD<'_, T>,
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
+    batch.check_algorithm::<T>()?;
     let (x, dy) = (operand("input", x, &batch.x)?, operand("dy", dy, &batch.y)?);
     let operands = if batch.transposed() { (&*dy, &*x) } else { (&*x, &*dy) };
     let dkernel = out_slice("out", &mut dkernel, &batch.kernel)?;
     workspace::with(workers(batch.macs()), |workspace| {
-        sum_kernel(&batch.geometry, operands, batch.samples, dkernel, workspace, interrupt)
+        sum_kernel(batch, operands, dkernel, workspace, interrupt)
     })
 }

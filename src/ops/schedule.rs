@@ -107,8 +107,8 @@ impl<T: Operand> Mapping<'_, T> {
         if direct {
             return run(to, first);
         }
-        // Row by row, so that the sums stay in the cache.
-        let piece = if self.plan.rows() == 1 { self.plan.strip() } else { row_len };
+        // Few rows at a time, so that the sums stay in the cache.
+        let piece = self.unit();
         for (to, first) in to.chunks_mut(piece).zip((first..).step_by(piece)) {
             let sums = room(buffer, to.len());
             run(sums, first);
@@ -119,12 +119,21 @@ impl<T: Operand> Mapping<'_, T> {
     /// Makes room for all workers beforehand: which of them draws which task is a matter of chance.
     fn reserve(&self, workers: &[Mutex<Worker<T>>]) {
         let whole = matches!(self.activation, Activation::Relu | Activation::Linear);
-        let unit = if self.plan.rows() == 1 { self.plan.strip() } else { self.plan.row_len() };
         for worker in workers {
             let mut worker = lock(worker);
             self.plan.reserve(&mut worker.scratch);
-            room(&mut worker.rows, if whole { 0 } else { unit.min(self.plan.row_len()) });
+            room(&mut worker.rows, if whole { 0 } else { self.unit().min(self.sample_len()) });
         }
+    }
+
+    /// Elements of a result.
+    fn sample_len(&self) -> usize {
+        self.plan.rows() * self.plan.row_len()
+    }
+
+    /// Elements at whose multiples a result had best be cut.
+    fn unit(&self) -> usize {
+        if self.plan.rows() == 1 { self.plan.strip() } else { self.plan.row_step() * self.plan.row_len() }
     }
 
     /// All of it.
@@ -134,8 +143,7 @@ impl<T: Operand> Mapping<'_, T> {
         workers: &[Mutex<Worker<T>>],
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
-        let sample = self.plan.rows() * self.plan.row_len();
-        let unit = if self.plan.rows() == 1 { self.plan.strip() } else { self.plan.row_len() };
+        let (sample, unit) = (self.sample_len(), self.unit());
         let piece = unit * task_units(sample.div_ceil(unit), to.len() / sample, self.macs);
         let cut = Cut::new(to, sample, piece);
         let pieces = cut.pieces();
@@ -163,16 +171,16 @@ pub(super) struct Summing<'a, T: Operand> {
 impl<T: Operand> Summing<'_, T> {
     /// Elements of a unit of the output, and units of a sample.
     fn units(&self) -> (usize, usize) {
-        let row_len = self.plan.row_len();
-        let unit = if self.plan.rows() == 1 { self.plan.strip() } else { row_len };
-        (unit, (self.plan.rows() * row_len).div_ceil(unit))
+        let (rows, row_len) = (self.plan.rows(), self.plan.row_len());
+        let unit = if rows == 1 { self.plan.strip() } else { self.plan.row_step() * row_len };
+        (unit, (rows * row_len).div_ceil(unit))
     }
 
     /// In how many chunks the units of all samples and in how many parts the rows of the kernel are cut: a matter of
     /// the shapes only.
     fn cuts(&self, kernel_len: usize) -> [usize; 2] {
         let rows = self.plan.kernel_rows();
-        let bytes = kernel_len * size_of::<T>();
+        let bytes = self.plan.sums_len(kernel_len) * size_of::<T>();
         let parts = (bytes / PART_BYTES).min(rows / PART_ROWS[0]).clamp(1, TASKS);
         let [paying, fewest] = CHUNK_POSITIONS;
         let positions = self.plan.rows() * self.plan.row_len() / self.channels * self.samples;
@@ -186,12 +194,14 @@ impl<T: Operand> Summing<'_, T> {
     /// Elements of the buffers that are added up.
     pub(super) fn partials_len(&self, kernel_len: usize) -> usize {
         let [chunks, _] = self.cuts(kernel_len);
-        if chunks == 1 { 0 } else { chunks * kernel_len }
+        let sums_len = self.plan.sums_len(kernel_len);
+        if chunks == 1 && sums_len == kernel_len { 0 } else { chunks * sums_len }
     }
 
     /// Adds the units `units` of all samples, counted through, to some rows of the kernel.
     fn chunk(&self, units: Range<usize>, kernel: &Range<usize>, sum: &mut [T], worker: &mut Worker<T>) {
         let (unit, per_sample) = self.units();
+        let step = self.plan.row_step();
         let sample_len = self.plan.rows() * self.plan.row_len();
         let mut at = units.start;
         while at < units.end {
@@ -202,7 +212,7 @@ impl<T: Operand> Summing<'_, T> {
             let series = self.plan.rows() == 1;
             let portion = Portion {
                 samples: whole.max(1),
-                rows: if series { 0..1 } else { first..end },
+                rows: if series { 0..1 } else { first * step..(end * step).min(self.plan.rows()) },
                 strip: if series { elements.clone() } else { 0..self.plan.row_len() },
                 kernel: kernel.clone(),
             };
@@ -224,9 +234,11 @@ impl<T: Operand> Summing<'_, T> {
         let units = self.samples * self.units().1;
         let [chunks, parts] = self.cuts(len);
         let rows = self.plan.kernel_rows();
-        let (part_rows, row_len) = (rows.div_ceil(parts), len / rows);
-        let sums = if chunks == 1 { &mut *dkernel } else { &mut *partials };
-        let cut = Cut::new(sums, len, part_rows * row_len);
+        let sums_len = self.plan.sums_len(len);
+        let (part_rows, row_len) = (rows.div_ceil(parts), sums_len / rows);
+        let at_once = partials.is_empty();
+        let sums = if at_once { &mut *dkernel } else { &mut *partials };
+        let cut = Cut::new(sums, sums_len, part_rows * row_len);
         let parts = cut.pieces();
         for worker in workers {
             let scratch = &mut lock(worker).scratch;
@@ -239,15 +251,16 @@ impl<T: Operand> Summing<'_, T> {
             let kernel = part * part_rows..part * part_rows + sum.len() / row_len;
             let units = chunk * units / chunks..(chunk + 1) * units / chunks;
             self.chunk(units, &kernel, sum, &mut lock(&workers[worker]));
+            self.plan.finish(sum);
         })?;
-        if chunks == 1 {
+        if at_once {
             return Ok(());
         }
         let partials = &*partials;
         let reduce = Cut::new(dkernel, len, COPY_ELEMENTS);
         let workers = workers.len().min(reduce.count());
         for_each_part(reduce, workers, interrupt, &|task, _, to| {
-            for (i, part) in partials.chunks_exact(len).enumerate() {
+            for (i, part) in partials.chunks_exact(sums_len).enumerate() {
                 let from = &part[task * COPY_ELEMENTS..][..to.len()];
                 if i == 0 {
                     to.copy_from_slice(from);

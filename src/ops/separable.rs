@@ -54,6 +54,7 @@ impl SeparableBatch {
             dilation_rate: ones,
             groups: 1,
             output_padding: None,
+            algorithm: options.algorithm,
         };
         let pointwise = ConvBatch::new(ConvKind::Plain, &depthwise.y, kernels[1], &plain)?;
         Ok(Self { depthwise, pointwise })
@@ -101,12 +102,12 @@ pub fn separable<T: Operand>(
     let g = &depthwise.geometry;
     let [rows, columns] = [g.axes[0].output * g.axes[1].output, g.axes[2].output];
     let piece = task_units(rows, depthwise.samples, batch.macs());
-    let outer = workspace::forward(g, Kernels::of(tier));
+    let outer = workspace::forward(&(g.clone(), depthwise.algorithm), Kernels::of(tier));
     // The second step on the rows of a task; a border mode, without a border, keeps them apart.
     let axis = |n: usize| Axis { input: n, output: n, ..Axis::UNIT };
     let axes = [Axis::UNIT, axis(piece), axis(columns)];
     let inner = ConvGeometry { axes, mode: PaddingMode::Edge, ..pointwise.geometry.clone() };
-    let inner = workspace::forward(&inner, Kernels::of(tier));
+    let inner = workspace::forward(&(inner, pointwise.algorithm), Kernels::of(tier));
     workspace::with(batch.threads(), |workspace| {
         let Workspace { packed: [packed, mixed], workers: own, .. } = workspace;
         let threads = batch.threads().min(own.len());
@@ -200,16 +201,15 @@ pub fn separable_kernel_grad<T: Operand>(
     let second = operand("pointwise kernel", kernels[1], &pointwise.kernel)?;
     let d_first = out_slice("out", &mut d_first, &depthwise.kernel)?;
     let d_second = out_slice("out", &mut d_second, &pointwise.kernel)?;
-    let samples = depthwise.samples;
     workspace::with(batch.threads(), |workspace| {
         let mut kept = std::mem::take(&mut workspace.middle);
         let middle = room(&mut kept, batch.middle());
         let mut run = || {
             Call::linear(depthwise, Direction::Forward, &x, &first).run(middle, 0, workspace, interrupt)?;
-            sum_kernel(&pointwise.geometry, (middle, &dy), samples, d_second, workspace, interrupt)?;
+            sum_kernel(pointwise, (middle, &dy), d_second, workspace, interrupt)?;
             // The gradient of the tensor in the middle takes its place.
             Call::linear(pointwise, Direction::ToInput, &dy, &second).run(middle, 1, workspace, interrupt)?;
-            sum_kernel(&depthwise.geometry, (&x, middle), samples, d_first, workspace, interrupt)
+            sum_kernel(depthwise, (&x, middle), d_first, workspace, interrupt)
         };
         let result = run();
         workspace.middle = kept;

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::conv::{self, Accumulated, Correlated, Scratch};
+use crate::conv::{self, Accumulated, Algorithm, Correlated, Scratch};
 use crate::geometry::ConvGeometry;
 use crate::kernels::{Aligned, Element, Kernels};
 use crate::parallel::lock;
@@ -89,12 +89,15 @@ impl<K: PartialEq + Clone, V: Clone> Memo<K, V> {
     }
 }
 
+/// What a plan is made for.
+pub(super) type Problem = (ConvGeometry, Algorithm);
+
 /// What is kept between calls for one element type.
 pub struct Shelf<T> {
     workspaces: Vec<Workspace<T>>,
-    forward: Memo<ConvGeometry, Arc<Correlated<T>>>,
-    input_grad: Memo<ConvGeometry, Arc<Correlated<T>>>,
-    kernel_grad: Memo<ConvGeometry, Arc<Accumulated<T>>>,
+    forward: Memo<Problem, Arc<Correlated<T>>>,
+    input_grad: Memo<Problem, Arc<Correlated<T>>>,
+    kernel_grad: Memo<Problem, Arc<Accumulated<T>>>,
 }
 
 impl<T> std::fmt::Debug for Shelf<T> {
@@ -151,16 +154,16 @@ pub(super) fn with<T: Operand, R>(workers: usize, call: impl FnOnce(&mut Workspa
 }
 
 /// The plan of the forward pass.
-pub(super) fn forward<T: Operand>(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Arc<Correlated<T>> {
-    lock(T::shelf()).forward.get(g, || Arc::new(conv::forward(g, kernels)))
+pub(super) fn forward<T: Operand>(p: &Problem, kernels: &'static Kernels<T>) -> Arc<Correlated<T>> {
+    lock(T::shelf()).forward.get(p, || Arc::new(conv::forward(&p.0, kernels, p.1)))
 }
 
 /// The plan of the gradient to the input.
-pub(super) fn input_grad<T: Operand>(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Arc<Correlated<T>> {
-    lock(T::shelf()).input_grad.get(g, || Arc::new(conv::input_grad(g, kernels)))
+pub(super) fn input_grad<T: Operand>(p: &Problem, kernels: &'static Kernels<T>) -> Arc<Correlated<T>> {
+    lock(T::shelf()).input_grad.get(p, || Arc::new(conv::input_grad(&p.0, kernels, p.1)))
 }
 
 /// The plan of the gradient to the kernel.
-pub(super) fn kernel_grad<T: Operand>(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Arc<Accumulated<T>> {
-    lock(T::shelf()).kernel_grad.get(g, || Arc::new(conv::kernel_grad(g, kernels)))
+pub(super) fn kernel_grad<T: Operand>(p: &Problem, kernels: &'static Kernels<T>) -> Arc<Accumulated<T>> {
+    lock(T::shelf()).kernel_grad.get(p, || Arc::new(conv::kernel_grad(&p.0, kernels, p.1)))
 }

@@ -13,18 +13,22 @@ use super::functional_pool::PaddingArgument;
 use crate::error::{Error, Result};
 use crate::geometry::PaddingMode;
 use crate::ops::Operand;
-use crate::ops::conv::{self, ConvBatch, ConvKind, ConvOptions, Finish};
+use crate::ops::conv::{self, Algorithm, ConvBatch, ConvKind, ConvOptions, Finish};
 use crate::ops::separable::{self, SeparableBatch};
 use crate::parallel::Interrupt;
 
-/// `(strides, padding, padding_mode, dilation_rate, groups, output_padding)`.
-type ConvArgument = (Vec<usize>, PaddingArgument, String, Vec<usize>, usize, Option<Vec<usize>>);
+/// `(strides, padding, padding_mode, dilation_rate, groups, output_padding, algorithm)`.
+type ConvArgument =
+    (Vec<usize>, PaddingArgument, String, Vec<usize>, usize, Option<Vec<usize>>, Option<String>);
 
 fn conv_options(argument: ConvArgument) -> PyResult<ConvOptions> {
-    let (strides, padding, mode, dilation_rate, groups, output_padding) = argument;
-    let parse = || Ok((padding.padding()?, PaddingMode::named(&mode)?));
-    let (padding, padding_mode) = parse().map_err(raise)?;
-    Ok(ConvOptions { strides, padding, padding_mode, dilation_rate, groups, output_padding })
+    let (strides, padding, mode, dilation_rate, groups, output_padding, algorithm) = argument;
+    let parse = || {
+        let algorithm = algorithm.as_deref().map(Algorithm::named).transpose()?;
+        Ok((padding.padding()?, PaddingMode::named(&mode)?, algorithm))
+    };
+    let (padding, padding_mode, algorithm) = parse().map_err(raise)?;
+    Ok(ConvOptions { strides, padding, padding_mode, dilation_rate, groups, output_padding, algorithm })
 }
 
 fn named_kind(name: &str) -> PyResult<ConvKind> {

@@ -12,6 +12,7 @@ use numpy::{PyArray1, ToPyArray};
 use pyo3::prelude::*;
 
 use crate::kernels::Tier;
+use crate::ops::conv::Algorithm;
 use crate::parallel;
 use crate::rng::{Purpose, Stream};
 use errors::raise;
@@ -39,13 +40,16 @@ mod _core {
     use super::*;
     #[pymodule_export]
     use super::{
-        available_tiers, derive_seed, get_num_threads, multiply_adds, permutation, set_num_threads, simd_tier,
+        available_tiers, derive_seed, get_convolution_algorithm, get_num_threads, multiply_adds, permutation,
+        set_convolution_algorithm, set_num_threads, simd_tier,
     };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         // A tier that this CPU lacks is found at import, not at the first step.
         Tier::current().map_err(raise)?;
+        // So is a wrong `GRIDNN_CONVOLUTION`.
+        Algorithm::current().map_err(raise)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
@@ -80,6 +84,18 @@ fn set_num_threads(count: usize) -> PyResult<()> {
 fn multiply_adds(py: Python<'_>, rounds: usize) -> PyResult<usize> {
     let tier = Tier::current().map_err(raise)?;
     Ok(py.detach(|| tier.multiply_adds(rounds)))
+}
+
+/// Sets what convolutions take where a call does not say: "auto" or "direct".
+#[pyfunction]
+fn set_convolution_algorithm(algorithm: &str) -> PyResult<()> {
+    Algorithm::set_current(algorithm).map_err(raise)
+}
+
+/// What convolutions take where a call does not say.
+#[pyfunction]
+fn get_convolution_algorithm() -> PyResult<&'static str> {
+    Algorithm::current().map(Algorithm::name).map_err(raise)
 }
 
 /// A permutation of `range(length)`, the same on every machine, from the counter-based generator.

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use gridnn::conv::{self, Correlation, Epilogue, Portion, Scratch};
+use gridnn::conv::{self, Accumulation, Algorithm, Correlation, Epilogue, Portion, Scratch};
 use gridnn::geometry::{Axis, ConvGeometry, Padding, PaddingMode, PaddingRule, Window};
 use gridnn::kernels::{Element, Kernels, Tier};
 use gridnn::reference;
@@ -288,6 +288,28 @@ pub fn partition(rows: usize, cuts: &[usize]) -> Vec<Range<usize>> {
     cuts.windows(2).map(|pair| pair[0]..pair[1]).filter(|range| !range.is_empty()).collect()
 }
 
+/// Rows of an output, cut where the plan allows it.
+fn row_partition<T: Element>(plan: &dyn Accumulation<T>, cuts: &[usize]) -> Vec<Range<usize>> {
+    let step = plan.row_step();
+    let rows = |units: Range<usize>| units.start * step..(units.end * step).min(plan.rows());
+    partition(plan.rows().div_ceil(step), cuts).into_iter().map(rows).collect()
+}
+
+/// Adds a gradient to `dkernel`, given what adds up its sums. Where these are the gradient itself, their chains go on
+/// from what is there.
+fn add_sums<T: Element>(plan: &dyn Accumulation<T>, dkernel: &mut [T], add: impl FnOnce(&mut [T])) {
+    let mut sums = vec![T::ZERO; plan.sums_len(dkernel.len())];
+    let in_place = sums.len() == dkernel.len();
+    if in_place {
+        sums.copy_from_slice(dkernel);
+    }
+    add(&mut sums);
+    plan.finish(&mut sums);
+    for (to, sum) in dkernel.iter_mut().zip(&sums) {
+        *to = if in_place { *sum } else { to.add(*sum) };
+    }
+}
+
 /// Runs the passes of one tier. Results start as NaN, so that an element left out shows; scratch is reused from
 /// problem to problem, so that stale contents show.
 pub struct Runner<T> {
@@ -296,12 +318,19 @@ pub struct Runner<T> {
     pub cuts: Vec<usize>,
     /// Takes the last algorithm that accepts a problem and not the first.
     pub last: bool,
+    pub algorithm: Algorithm,
     scratch: Scratch<T>,
 }
 
 impl<T: Element> Runner<T> {
     pub fn new(tier: Tier) -> Self {
-        Self { tier, cuts: Vec::new(), last: false, scratch: Scratch::default() }
+        Self {
+            tier,
+            cuts: Vec::new(),
+            last: false,
+            algorithm: Algorithm::Direct,
+            scratch: Scratch::default(),
+        }
     }
 
     fn pick<P>(&self, mut plans: Vec<P>) -> P {
@@ -347,13 +376,13 @@ impl<T: Element> Runner<T> {
     }
 
     pub fn forward(&mut self, p: &Problem<T>, epilogue: Epilogue<'_, T>) -> Vec<T> {
-        let plan = self.pick(conv::forward_plans(&p.geometry, Kernels::of(self.tier)));
+        let plan = self.pick(conv::forward_plans(&p.geometry, Kernels::of(self.tier), self.algorithm));
         let samples: Vec<&[T]> = p.x.chunks_exact(p.geometry.input_len()).collect();
         self.correlate(&*plan, &samples, (&p.kernel, p.geometry.c_out), epilogue)
     }
 
     pub fn input_grad(&mut self, p: &Problem<T>, epilogue: Epilogue<'_, T>) -> Vec<T> {
-        let plan = self.pick(conv::input_grad_plans(&p.geometry, Kernels::of(self.tier)));
+        let plan = self.pick(conv::input_grad_plans(&p.geometry, Kernels::of(self.tier), self.algorithm));
         let samples: Vec<&[T]> = p.dy.chunks_exact(p.geometry.output_len()).collect();
         self.correlate(&*plan, &samples, (&p.kernel, p.geometry.c_in), epilogue)
     }
@@ -366,46 +395,57 @@ impl<T: Element> Runner<T> {
     }
 
     pub fn add_kernel_grad(&mut self, p: &Problem<T>, dkernel: &mut [T]) {
-        let plan = self.pick(conv::kernel_grad_plans(&p.geometry, Kernels::of(self.tier)));
+        let plan = self.pick(conv::kernel_grad_plans(&p.geometry, Kernels::of(self.tier), self.algorithm));
+        add_sums(&*plan, dkernel, |sums| {
+            if self.cuts.is_empty() {
+                plan.run_samples(&p.x, &p.dy, p.samples, sums, &mut self.scratch);
+            } else {
+                self.add_portions(&*plan, p, sums);
+            }
+        });
+    }
+
+    /// Parts of the kernel, all samples at once; then sample by sample in portions.
+    fn add_portions(&mut self, plan: &dyn Accumulation<T>, p: &Problem<T>, sums: &mut [T]) {
         let (x_len, y_len) = (p.geometry.input_len(), p.geometry.output_len());
-        if self.cuts.is_empty() {
-            return plan.run_samples(&p.x, &p.dy, p.samples, dkernel, &mut self.scratch);
-        }
         self.scratch.past_cache = true;
         let (rows, row_len, c_out) = (plan.rows(), plan.row_len(), p.geometry.c_out);
-        // Parts of the kernel, all samples at once; then sample by sample in portions.
-        let kernel_row = dkernel.len() / plan.kernel_rows();
+        let kernel_row = sums.len() / plan.kernel_rows();
         let mut parts = partition(plan.kernel_rows(), &self.cuts);
         let kernel = parts.pop().unwrap();
         for kernel in parts {
-            let dkernel = &mut dkernel[kernel.start * kernel_row..kernel.end * kernel_row];
+            let sums = &mut sums[kernel.start * kernel_row..kernel.end * kernel_row];
             let portion = Portion { samples: p.samples, rows: 0..rows, strip: 0..row_len, kernel };
-            plan.run_part(&p.x, &p.dy, &portion, dkernel, &mut self.scratch);
+            plan.run_part(&p.x, &p.dy, &portion, sums, &mut self.scratch);
         }
-        let dkernel = &mut dkernel[kernel.start * kernel_row..];
+        let sums = &mut sums[kernel.start * kernel_row..];
         let strips = rows == 1 && plan.strip() < row_len;
         for (x, dy) in p.x.chunks_exact(x_len).zip(p.dy.chunks_exact(y_len)) {
-            for some in partition(if strips { row_len / c_out } else { rows }, &self.cuts) {
+            let pieces =
+                if strips { partition(row_len / c_out, &self.cuts) } else { row_partition(plan, &self.cuts) };
+            for some in pieces {
                 let unit = if strips { c_out } else { row_len };
                 let part = &dy[some.start * unit..some.end * unit];
                 let (rows, strip) =
                     if strips { (0..1, some.start * c_out..some.end * c_out) } else { (some, 0..row_len) };
                 let portion = Portion { samples: 1, rows, strip, kernel: kernel.clone() };
-                plan.run_part(x, part, &portion, dkernel, &mut self.scratch);
+                plan.run_part(x, part, &portion, sums, &mut self.scratch);
             }
         }
     }
 
     /// As the training step does: sample by sample, rows in order, the whole kernel.
     pub fn add_rows(&mut self, p: &Problem<T>, dkernel: &mut [T]) {
-        let plan = self.pick(conv::kernel_grad_plans(&p.geometry, Kernels::of(self.tier)));
+        let plan = self.pick(conv::kernel_grad_plans(&p.geometry, Kernels::of(self.tier), self.algorithm));
         let (x_len, y_len) = (p.geometry.input_len(), p.geometry.output_len());
-        for (x, dy) in p.x.chunks_exact(x_len).zip(p.dy.chunks_exact(y_len)) {
-            for rows in partition(plan.rows(), &self.cuts) {
-                let part = &dy[rows.start * plan.row_len()..rows.end * plan.row_len()];
-                plan.run(x, part, rows, dkernel, &mut self.scratch);
+        add_sums(&*plan, dkernel, |sums| {
+            for (x, dy) in p.x.chunks_exact(x_len).zip(p.dy.chunks_exact(y_len)) {
+                for rows in row_partition(&*plan, &self.cuts) {
+                    let part = &dy[rows.start * plan.row_len()..rows.end * plan.row_len()];
+                    plan.run(x, part, rows, sums, &mut self.scratch);
+                }
             }
-        }
+        });
     }
 
     /// All passes, in the order of [`Problem::expected`].

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import gridnn as gn
+from gridnn import _core
 
 # Pictures are drawn into memory, whether there is a screen or not.
 os.environ["MPLBACKEND"] = "agg"
@@ -20,6 +21,14 @@ def pytest_sessionstart():
     forced = os.environ.get("GRIDNN_SIMD")
     if forced and gn.simd_tier() != forced:
         pytest.exit(f"GRIDNN_SIMD={forced}, but tier {gn.simd_tier()} runs", returncode=4)
+
+
+@pytest.fixture
+def convolution_algorithm():
+    """Sets the algorithm of convolutions until the test ends."""
+    before = _core.get_convolution_algorithm()
+    yield gn.set_convolution_algorithm
+    gn.set_convolution_algorithm(before)
 
 
 @pytest.fixture(scope="session")

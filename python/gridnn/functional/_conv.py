@@ -42,8 +42,9 @@ def conv1d(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Convolution of series; see `conv2d`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, groups)
+    options = _convolution.options(
+        1, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
+    )
     return _convolution.forward("plain", 1, x, kernel, bias, options, activation, out)
 
 
@@ -61,8 +62,9 @@ def conv1d_input_grad(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The gradient of `conv1d` to its input; see `conv2d_input_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, groups)
+    options = _convolution.options(
+        1, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
+    )
     return _convolution.input_grad("plain", 1, dy, kernel, input_shape, options, out)
 
 
@@ -80,8 +82,9 @@ def conv1d_kernel_grad(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The gradient of `conv1d` to its kernel; see `conv2d_kernel_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, groups)
+    options = _convolution.options(
+        1, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
+    )
     return _convolution.kernel_grad("plain", 1, x, dy, kernel_shape, options, out)
 
 
@@ -116,7 +119,9 @@ def conv2d(
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
         groups: both kinds of channels are split into this many groups that do not see each other.
         activation: name of an activation, applied last; None is none.
-        algorithm: None or "auto" (the fastest for the shapes), or "direct".
+        algorithm: "auto" (the fastest for the shapes), "direct", "winograd" (float32, kernels of 3 x 3,
+            strides, dilation rate and groups of 1), or None for what `gridnn.set_convolution_algorithm` set;
+            see there for what differs.
         out: array for the result.
 
     Returns:
@@ -131,8 +136,9 @@ def conv2d(
         >>> conv2d(np.ones((2, 8, 8, 3)), np.ones((3, 3, 3, 5)), padding="same").shape
         (2, 8, 8, 5)
     """
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, groups)
+    options = _convolution.options(
+        2, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
+    )
     return _convolution.forward("plain", 2, x, kernel, bias, options, activation, out)
 
 
@@ -165,7 +171,9 @@ def conv2d_input_grad(
             "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
         groups: both kinds of channels are split into this many groups that do not see each other.
-        algorithm: None or "auto" (the fastest for the shapes), or "direct".
+        algorithm: "auto" (the fastest for the shapes), "direct", "winograd" (float32, kernels of 3 x 3,
+            strides, dilation rate and groups of 1), or None for what `gridnn.set_convolution_algorithm` set;
+            see there for what differs.
         out: array for the result.
 
     Raises:
@@ -173,8 +181,9 @@ def conv2d_input_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, groups)
+    options = _convolution.options(
+        2, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
+    )
     return _convolution.input_grad("plain", 2, dy, kernel, input_shape, options, out)
 
 
@@ -208,7 +217,9 @@ def conv2d_kernel_grad(
             "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
         groups: both kinds of channels are split into this many groups that do not see each other.
-        algorithm: None or "auto" (the fastest for the shapes), or "direct".
+        algorithm: "auto" (the fastest for the shapes), "direct", "winograd" (float32, kernels of 3 x 3,
+            strides, dilation rate and groups of 1), or None for what `gridnn.set_convolution_algorithm` set;
+            see there for what differs.
         out: array for the result.
 
     Raises:
@@ -216,8 +227,9 @@ def conv2d_kernel_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, groups)
+    options = _convolution.options(
+        2, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
+    )
     return _convolution.kernel_grad("plain", 2, x, dy, kernel_shape, options, out)
 
 
@@ -236,8 +248,9 @@ def conv3d(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Convolution of volumes; see `conv2d`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, groups)
+    options = _convolution.options(
+        3, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
+    )
     return _convolution.forward("plain", 3, x, kernel, bias, options, activation, out)
 
 
@@ -255,8 +268,9 @@ def conv3d_input_grad(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The gradient of `conv3d` to its input; see `conv2d_input_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, groups)
+    options = _convolution.options(
+        3, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
+    )
     return _convolution.input_grad("plain", 3, dy, kernel, input_shape, options, out)
 
 
@@ -274,8 +288,9 @@ def conv3d_kernel_grad(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The gradient of `conv3d` to its kernel; see `conv2d_kernel_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, groups)
+    options = _convolution.options(
+        3, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
+    )
     return _convolution.kernel_grad("plain", 3, x, dy, kernel_shape, options, out)
 
 

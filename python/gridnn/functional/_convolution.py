@@ -12,15 +12,15 @@ from gridnn.functional._arrays import ArrayLike, as_floats, check_out, expect_ra
 
 ALGORITHMS = ("auto", "direct", "winograd")
 
-Options = tuple[tuple[int, ...], _validation.Padding, str, tuple[int, ...], int, tuple[int, ...] | None]
-
-
-def check_algorithm(algorithm: object) -> None:
-    """Refuses algorithms that do not exist or do not apply."""
-    if algorithm is None:
-        return
-    if _validation.choice(algorithm, "algorithm", ALGORITHMS) == "winograd":
-        raise ValueError("algorithm='winograd' does not apply to this convolution; use None or 'auto'.")
+Options = tuple[
+    tuple[int, ...],
+    _validation.Padding,
+    str,
+    tuple[int, ...],
+    int,
+    tuple[int, ...] | None,
+    str | None,
+]
 
 
 def options(
@@ -31,6 +31,7 @@ def options(
     dilation_rate: object,
     groups: object = 1,
     output_padding: object = None,
+    algorithm: object = None,
 ) -> Options:
     """Returns the arguments in the form that the engine reads; a `padding_mode` of None crops instead."""
     transposed = padding_mode is None
@@ -41,6 +42,7 @@ def options(
         _validation.axis_integers(dilation_rate, rank, "dilation_rate"),
         _validation.positive_integer(groups, "groups"),
         _validation.output_padding(output_padding, rank),
+        None if algorithm is None else _validation.choice(algorithm, "algorithm", ALGORITHMS),
     )
 
 

@@ -40,8 +40,7 @@ def depthwise_conv1d(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Depthwise convolution of series; see `depthwise_conv2d`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     return _convolution.forward("depthwise", 1, x, kernel, bias, options, activation, out)
 
 
@@ -58,8 +57,7 @@ def depthwise_conv1d_input_grad(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The gradient of `depthwise_conv1d` to its input; see `depthwise_conv2d_input_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     return _convolution.input_grad("depthwise", 1, dy, kernel, input_shape, options, out)
 
 
@@ -76,8 +74,7 @@ def depthwise_conv1d_kernel_grad(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The gradient of `depthwise_conv1d` to its kernel; see `depthwise_conv2d_kernel_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     return _convolution.kernel_grad("depthwise", 1, x, dy, kernel_shape, options, out)
 
 
@@ -110,7 +107,7 @@ def depthwise_conv2d(
             "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
         activation: name of an activation, applied last; None is none.
-        algorithm: None or "auto" (the fastest for the shapes), or "direct".
+        algorithm: None, "auto" or "direct"; there is one algorithm.
         out: array for the result.
 
     Returns:
@@ -126,8 +123,7 @@ def depthwise_conv2d(
         >>> depthwise_conv2d(np.ones((2, 8, 8, 3)), np.ones((3, 3, 3, 2)), padding="same").shape
         (2, 8, 8, 6)
     """
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     return _convolution.forward("depthwise", 2, x, kernel, bias, options, activation, out)
 
 
@@ -158,7 +154,7 @@ def depthwise_conv2d_input_grad(
         padding_mode: what is put there: "zeros", or as `numpy.pad` does "reflect", "edge", "wrap" or
             "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
-        algorithm: None or "auto" (the fastest for the shapes), or "direct".
+        algorithm: None, "auto" or "direct"; there is one algorithm.
         out: array for the result.
 
     Raises:
@@ -166,8 +162,7 @@ def depthwise_conv2d_input_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     return _convolution.input_grad("depthwise", 2, dy, kernel, input_shape, options, out)
 
 
@@ -199,7 +194,7 @@ def depthwise_conv2d_kernel_grad(
         padding_mode: what is put there: "zeros", or as `numpy.pad` does "reflect", "edge", "wrap" or
             "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
-        algorithm: None or "auto" (the fastest for the shapes), or "direct".
+        algorithm: None, "auto" or "direct"; there is one algorithm.
         out: array for the result.
 
     Raises:
@@ -207,8 +202,7 @@ def depthwise_conv2d_kernel_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     return _convolution.kernel_grad("depthwise", 2, x, dy, kernel_shape, options, out)
 
 
@@ -226,8 +220,7 @@ def depthwise_conv3d(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Depthwise convolution of volumes; see `depthwise_conv2d`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     return _convolution.forward("depthwise", 3, x, kernel, bias, options, activation, out)
 
 
@@ -244,8 +237,7 @@ def depthwise_conv3d_input_grad(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The gradient of `depthwise_conv3d` to its input; see `depthwise_conv2d_input_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     return _convolution.input_grad("depthwise", 3, dy, kernel, input_shape, options, out)
 
 
@@ -262,6 +254,5 @@ def depthwise_conv3d_kernel_grad(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The gradient of `depthwise_conv3d` to its kernel; see `depthwise_conv2d_kernel_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     return _convolution.kernel_grad("depthwise", 3, x, dy, kernel_shape, options, out)

@@ -41,8 +41,7 @@ def separable_conv1d(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Separable convolution of series; see `separable_conv2d`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     kernels = (depthwise_kernel, pointwise_kernel)
     return _convolution.separable(1, x, kernels, bias, options, activation, out)
 
@@ -61,8 +60,7 @@ def separable_conv1d_input_grad(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The gradient of `separable_conv1d` to its input; see `separable_conv2d_input_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     kernels = (depthwise_kernel, pointwise_kernel)
     return _convolution.separable_input_grad(1, dy, kernels, input_shape, options, out)
 
@@ -81,8 +79,7 @@ def separable_conv1d_kernel_grad(
     out: tuple[NDArray[Any], NDArray[Any]] | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The gradients of `separable_conv1d` to its kernels; see `separable_conv2d_kernel_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     kernels = (depthwise_kernel, pointwise_kernel)
     return _convolution.separable_kernel_grad(1, x, dy, kernels, options, out)
 
@@ -118,7 +115,7 @@ def separable_conv2d(
             "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
         activation: name of an activation, applied last; None is none.
-        algorithm: None or "auto" (the fastest for the shapes), or "direct".
+        algorithm: None, "auto" or "direct"; there is one algorithm.
         out: array for the result.
 
     Returns:
@@ -133,8 +130,7 @@ def separable_conv2d(
         >>> separable_conv2d(np.ones((2, 8, 8, 3)), np.ones((3, 3, 3, 1)), np.ones((1, 1, 3, 5))).shape
         (2, 6, 6, 5)
     """
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     kernels = (depthwise_kernel, pointwise_kernel)
     return _convolution.separable(2, x, kernels, bias, options, activation, out)
 
@@ -168,7 +164,7 @@ def separable_conv2d_input_grad(
         padding_mode: what is put there: "zeros", or as `numpy.pad` does "reflect", "edge", "wrap" or
             "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
-        algorithm: None or "auto" (the fastest for the shapes), or "direct".
+        algorithm: None, "auto" or "direct"; there is one algorithm.
         out: array for the result.
 
     Raises:
@@ -176,8 +172,7 @@ def separable_conv2d_input_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     kernels = (depthwise_kernel, pointwise_kernel)
     return _convolution.separable_input_grad(2, dy, kernels, input_shape, options, out)
 
@@ -212,7 +207,7 @@ def separable_conv2d_kernel_grad(
         padding_mode: what is put there: "zeros", or as `numpy.pad` does "reflect", "edge", "wrap" or
             "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
-        algorithm: None or "auto" (the fastest for the shapes), or "direct".
+        algorithm: None, "auto" or "direct"; there is one algorithm.
         out: two arrays for the results.
 
     Returns:
@@ -223,8 +218,7 @@ def separable_conv2d_kernel_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     kernels = (depthwise_kernel, pointwise_kernel)
     return _convolution.separable_kernel_grad(2, x, dy, kernels, options, out)
 
@@ -244,8 +238,7 @@ def separable_conv3d(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Separable convolution of volumes; see `separable_conv2d`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     kernels = (depthwise_kernel, pointwise_kernel)
     return _convolution.separable(3, x, kernels, bias, options, activation, out)
 
@@ -264,8 +257,7 @@ def separable_conv3d_input_grad(
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The gradient of `separable_conv3d` to its input; see `separable_conv2d_input_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     kernels = (depthwise_kernel, pointwise_kernel)
     return _convolution.separable_input_grad(3, dy, kernels, input_shape, options, out)
 
@@ -284,7 +276,6 @@ def separable_conv3d_kernel_grad(
     out: tuple[NDArray[Any], NDArray[Any]] | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The gradients of `separable_conv3d` to its kernels; see `separable_conv2d_kernel_grad`."""
-    _convolution.check_algorithm(algorithm)
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate)
+    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
     kernels = (depthwise_kernel, pointwise_kernel)
     return _convolution.separable_kernel_grad(3, x, dy, kernels, options, out)

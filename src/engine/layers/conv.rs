@@ -11,7 +11,7 @@ use crate::conv::{self, Accumulated, Correlated, Epilogue, Scratch, add_column_s
 use crate::engine::spec::ConvSpec;
 use crate::error::{Error, Result};
 use crate::geometry::{ConvGeometry, Window};
-use crate::kernels::{Element, Kernels, Tier};
+use crate::kernels::{Element, Tier};
 use crate::norm::Affine;
 
 /// The description.
@@ -70,7 +70,7 @@ impl<T: Element> Layer<T> for Conv {
         let shape: Vec<usize> =
             geometry.axes[3 - self.rank..].iter().map(|a| a.output).chain([self.spec.filters]).collect();
         let weights = site.weights.to_vec();
-        conv_steps(geometry, Direction::Forward, weights, (self.activation, &shape), site.kernels)
+        conv_steps(geometry, Direction::Forward, weights, (self.activation, &shape), site)
     }
 }
 
@@ -95,9 +95,11 @@ pub(super) fn conv_steps<T: Element>(
     direction: Direction,
     weights: Vec<Range<usize>>,
     (activation, shape): (Named, &[usize]),
-    kernels: &'static Kernels<T>,
+    site: &Site<'_, T>,
 ) -> Result<Vec<Box<dyn Step<T>>>> {
-    let plans = [conv::forward(&geometry, kernels), conv::input_grad(&geometry, kernels)];
+    let &Site { kernels, algorithm, .. } = site;
+    let plans =
+        [conv::forward(&geometry, kernels, algorithm), conv::input_grad(&geometry, kernels, algorithm)];
     let [forward, input_grad] = match (direction, plans) {
         (Direction::Forward, plans) => plans,
         (Direction::ToInput, [there, back]) => [back, there],
@@ -106,7 +108,7 @@ pub(super) fn conv_steps<T: Element>(
         direction,
         forward,
         input_grad,
-        kernel_grad: conv::kernel_grad(&geometry, kernels),
+        kernel_grad: conv::kernel_grad(&geometry, kernels, algorithm),
         geometry,
         weights,
         relu: activation.is_relu(),
@@ -135,13 +137,6 @@ struct ConvStep<T: Element> {
 }
 
 impl<T: Element> ConvStep<T> {
-    fn input_len(&self) -> usize {
-        match self.direction {
-            Direction::Forward => self.geometry.input_len(),
-            Direction::ToInput => self.geometry.output_len(),
-        }
-    }
-
     fn masks(&self) -> bool {
         self.relu && !self.masked_behind
     }
@@ -170,6 +165,15 @@ impl<T: Element> Step<T> for ConvStep<T> {
     fn pack(&self, pass: usize, params: &[T], packed: &mut [T]) {
         let plan = [&self.forward, &self.input_grad][pass];
         plan.pack(&params[self.weights[0].clone()], packed);
+    }
+
+    fn sums_len(&self, weight: usize) -> usize {
+        let len = self.weights[weight].len();
+        if weight == 0 { self.kernel_grad.sums_len(len) } else { len }
+    }
+
+    fn finish(&self, sums: &mut [T]) {
+        self.kernel_grad.finish(&mut sums[..self.sums_len(0)]);
     }
 
     fn positions(&self) -> usize {
@@ -225,9 +229,7 @@ impl<T: Element> Step<T> for ConvStep<T> {
                 (packed, Epilogue { bias: Some(bias), relu })
             }
         };
-        for (x, y) in x[0].chunks_exact(self.input_len()).zip(y.chunks_exact_mut(self.output_len())) {
-            self.forward.run(x, packed, y, 0..self.forward.rows(), epilogue, scratch);
-        }
+        self.forward.run_samples(x[0], packed, y, cx.samples, epilogue, scratch);
     }
 
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, scratch: &mut Scratch<T>) {
@@ -235,7 +237,7 @@ impl<T: Element> Step<T> for ConvStep<T> {
         if self.masks() {
             mask_by_sign(self.tier, y, dy);
         }
-        let (dkernel, dbias) = grads.split_at_mut(self.weights[0].len());
+        let (dkernel, dbias) = grads.split_at_mut(self.sums_len(0));
         let (from, to) = match self.direction {
             Direction::Forward => (x[0], &*dy),
             Direction::ToInput => (&*dy, x[0]),
@@ -243,8 +245,6 @@ impl<T: Element> Step<T> for ConvStep<T> {
         self.kernel_grad.run_samples(from, to, cx.samples, dkernel, scratch);
         add_column_sums(self.tier, dy, dbias);
         let [Some(dx)] = dx else { return };
-        for (dy, dx) in dy.chunks_exact(self.output_len()).zip(dx.chunks_exact_mut(self.input_len())) {
-            self.input_grad.run(dy, cx.packed, dx, 0..self.input_grad.rows(), Epilogue::NONE, scratch);
-        }
+        self.input_grad.run_samples(dy, cx.packed, dx, cx.samples, Epilogue::NONE, scratch);
     }
 }

@@ -75,6 +75,6 @@ impl<T: Element> Layer<T> for Transposed {
         let sizes: Vec<Size> = site.input.iter().map(|&n| Some(n)).collect();
         let shape = known(&Layer::<T>::output_shape(self, &sizes)?).unwrap_or_default();
         let weights = site.weights.to_vec();
-        conv_steps(geometry, Direction::ToInput, weights, (self.activation, &shape), site.kernels)
+        conv_steps(geometry, Direction::ToInput, weights, (self.activation, &shape), site)
     }
 }

@@ -85,7 +85,7 @@ impl<T: Element> Layer<T> for Depthwise {
         let geometry = self.each.geometry(site.input)?;
         let shape = output_shape(&geometry, self.each.rank, geometry.c_out);
         let weights = site.weights.to_vec();
-        conv_steps(geometry, Direction::Forward, weights, (self.activation, &shape), site.kernels)
+        conv_steps(geometry, Direction::Forward, weights, (self.activation, &shape), site)
     }
 }
 
@@ -144,9 +144,9 @@ impl<T: Element> Layer<T> for Separable {
         let (own, rest) = (site.weights[..1].to_vec(), site.weights[1..].to_vec());
         let linear = (Named::parse("linear")?, &[][..]);
         let shape = output_shape(&first, self.each.rank, self.filters);
-        let mut steps = conv_steps(first, Direction::Forward, own, linear, site.kernels)?;
+        let mut steps = conv_steps(first, Direction::Forward, own, linear, site)?;
         let finish = (self.activation, &shape[..]);
-        steps.extend(conv_steps(second, Direction::Forward, rest, finish, site.kernels)?);
+        steps.extend(conv_steps(second, Direction::Forward, rest, finish, site)?);
         Ok(steps)
     }
 }

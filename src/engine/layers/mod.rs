@@ -23,7 +23,7 @@ mod reshaping;
 use std::ops::Range;
 
 use super::spec::{Initializer, LayerKind, LayerSpec, Size};
-use crate::conv::Scratch;
+use crate::conv::{Algorithm, Scratch};
 use crate::error::{Error, Result};
 use crate::geometry::{Padding, PaddingMode, Window};
 use crate::kernels::{Element, Kernels};
@@ -66,6 +66,8 @@ pub struct Site<'a, T: 'static> {
     pub weights: &'a Ranges,
     /// The kernels in use.
     pub kernels: &'static Kernels<T>,
+    /// Which algorithms convolutions may take.
+    pub algorithm: Algorithm,
     /// Number of the layer in the model: a coordinate of its random numbers.
     pub layer: usize,
 }
@@ -159,7 +161,7 @@ pub struct Backward<'a, 'b, T> {
     pub dy: &'a mut [T],
     /// Gradient of every input, where anybody wants it; to be overwritten.
     pub dx: &'a mut [Option<&'b mut [T]>],
-    /// Gradient of this step's weights, in the order of its [`Step::weights`]; contributions are added.
+    /// Sums for the gradients of this step's weights, [`Step::sums_len`] elements each; contributions are added.
     pub grads: &'a mut [T],
 }
 
@@ -176,6 +178,16 @@ pub trait Step<T: Element>: Send + Sync {
     /// Places of this step's weights, in the order of its gradients.
     fn weights(&self) -> &Ranges {
         &[]
+    }
+
+    /// Elements of the sums that become the gradient of a weight, itself in the first of them.
+    fn sums_len(&self, weight: usize) -> usize {
+        self.weights()[weight].len()
+    }
+
+    /// Turns the sums over a chunk of samples into gradients, in place.
+    fn finish(&self, sums: &mut [T]) {
+        let _ = sums;
     }
 
     /// Elements of the weights packed for the forward and for the backward pass.

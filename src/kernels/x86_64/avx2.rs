@@ -16,7 +16,7 @@ static MASK_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $width:literal, $masks:ident, $zero:ident, $splat:ident, $load:ident, $store:ident,
-     $maskload:ident, $maskstore:ident, $fma:ident, $cmp:ident, $and:ident, $add:ident, $mul:ident,
+     $maskload:ident, $maskstore:ident, $fma:ident, $cmp:ident, $and:ident, $add:ident, $sub:ident, $mul:ident,
      $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
@@ -107,6 +107,11 @@ macro_rules! lanes {
                 unsafe { $add(a, b) }
             }
             #[inline(always)]
+            unsafe fn sub(a: $v, b: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $sub(a, b) }
+            }
+            #[inline(always)]
             unsafe fn mul(a: $v, b: $v) -> $v {
                 // SAFETY: see above.
                 unsafe { $mul(a, b) }
@@ -160,6 +165,7 @@ lanes!(
     _mm256_cmp_ps,
     _mm256_and_ps,
     _mm256_add_ps,
+    _mm256_sub_ps,
     _mm256_mul_ps,
     _mm256_blendv_ps,
     bytes_to_f32,
@@ -183,6 +189,7 @@ lanes!(
     _mm256_cmp_pd,
     _mm256_and_pd,
     _mm256_add_pd,
+    _mm256_sub_pd,
     _mm256_mul_pd,
     _mm256_blendv_pd,
     bytes_to_f64,

@@ -11,7 +11,7 @@ pub(in crate::kernels) struct F64;
 
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $mask:ty, $width:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
-     $maskz_load:ident, $mask_store:ident, $fma:ident, $cmp:ident, $maskz_mov:ident, $add:ident, $mul:ident,
+     $maskz_load:ident, $mask_store:ident, $fma:ident, $cmp:ident, $maskz_mov:ident, $add:ident, $sub:ident, $mul:ident,
      $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $index:ty) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
@@ -98,6 +98,11 @@ macro_rules! lanes {
                 unsafe { $add(a, b) }
             }
             #[inline(always)]
+            unsafe fn sub(a: $v, b: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $sub(a, b) }
+            }
+            #[inline(always)]
             unsafe fn mul(a: $v, b: $v) -> $v {
                 // SAFETY: see above.
                 unsafe { $mul(a, b) }
@@ -151,6 +156,7 @@ lanes!(
     _mm512_cmp_ps_mask,
     _mm512_maskz_mov_ps,
     _mm512_add_ps,
+    _mm512_sub_ps,
     _mm512_mul_ps,
     _mm512_mask_blend_ps,
     bytes_to_f32,
@@ -175,6 +181,7 @@ lanes!(
     _mm512_cmp_pd_mask,
     _mm512_maskz_mov_pd,
     _mm512_add_pd,
+    _mm512_sub_pd,
     _mm512_mul_pd,
     _mm512_mask_blend_pd,
     bytes_to_f64,

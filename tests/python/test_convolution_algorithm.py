@@ -1,0 +1,175 @@
+"""Which algorithm computes a convolution: what calls, setting and environment say, and what differs."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gridnn as gn
+from gridnn import functional as F  # noqa: N812
+from gridnn import layers
+
+rng = np.random.default_rng(5)
+X = rng.normal(size=(3, 18, 15, 40)).astype(np.float32)
+KERNEL = rng.normal(0, 0.05, size=(3, 3, 40, 36)).astype(np.float32)
+BIAS = rng.normal(size=36).astype(np.float32)
+DY = rng.normal(size=(3, 18, 15, 36)).astype(np.float32)
+
+
+pytestmark = pytest.mark.usefixtures("convolution_algorithm")
+
+
+def passes(algorithm=None, padding_mode="zeros", **changes):
+    arguments = {"padding": "same", "padding_mode": padding_mode, "algorithm": algorithm} | changes
+    return [
+        F.conv2d(X, KERNEL, BIAS, activation="tanh", **arguments),
+        F.conv2d_input_grad(DY, KERNEL, X.shape, **arguments),
+        F.conv2d_kernel_grad(X, DY, KERNEL.shape, **arguments),
+    ]
+
+
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect", "edge", "wrap", "symmetric"])
+def test_winograd_differs_from_direct_in_the_last_bits_only(padding_mode):
+    direct, winograd = (passes(name, padding_mode) for name in ("direct", "winograd"))
+    for a, b in zip(direct, winograd, strict=True):
+        assert not np.array_equal(a, b)
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max(), rtol=0)
+
+
+def test_auto_takes_winograd_where_it_is_faster():
+    assert same(passes("auto"), passes("winograd"))
+    few = F.conv2d(X[..., :3], KERNEL[:, :, :3], algorithm="auto")
+    assert np.array_equal(few, F.conv2d(X[..., :3], KERNEL[:, :, :3], algorithm="direct"))
+
+
+def test_a_result_does_not_depend_on_threads_or_batch():
+    threads = gn.get_num_threads()
+    try:
+        results = []
+        for count in (1, 2, 5):
+            gn.set_num_threads(count)
+            results.append(passes("winograd"))
+    finally:
+        gn.set_num_threads(threads)
+    assert same(results[0], results[1])
+    assert same(results[0], results[2])
+    alone = F.conv2d(X[1:2], KERNEL, BIAS, activation="tanh", padding="same", algorithm="winograd")
+    assert np.array_equal(alone[0], results[0][0][1])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: F.conv2d(X.astype(float), KERNEL, algorithm="winograd"),
+        lambda: F.conv2d_kernel_grad(X, DY.astype(float), KERNEL.shape, padding="same", algorithm="winograd"),
+        lambda: F.conv2d(X, KERNEL, strides=2, algorithm="winograd"),
+        lambda: F.conv2d(X, KERNEL, dilation_rate=(1, 2), algorithm="winograd"),
+        lambda: F.conv2d(X, KERNEL[:, :, :20], groups=2, algorithm="winograd"),
+        lambda: F.conv2d(X, KERNEL[:2], algorithm="winograd"),
+        lambda: F.conv1d(X[:, 0], KERNEL[0], algorithm="winograd"),
+        lambda: F.depthwise_conv2d(X, KERNEL[..., :1], algorithm="winograd"),
+        lambda: F.separable_conv2d(X, KERNEL[..., :1], KERNEL[:1, :1], algorithm="winograd"),
+        lambda: F.conv2d(X, KERNEL, algorithm="fft"),
+        lambda: gn.set_convolution_algorithm("winograd"),
+        lambda: gn.set_convolution_algorithm("fastest"),
+    ],
+)
+def test_what_does_not_apply_is_a_value_error(call):
+    with pytest.raises(ValueError, match="algorithm"):
+        call()
+
+
+@pytest.mark.parametrize("value", [None, 1, b"auto"])
+def test_the_setting_is_a_string(value):
+    with pytest.raises(TypeError, match="algorithm"):
+        gn.set_convolution_algorithm(value)
+
+
+def test_a_call_comes_before_the_setting():
+    gn.set_convolution_algorithm("direct")
+    assert same(passes(), passes("direct"))
+    assert same(passes("auto"), passes("winograd"))
+    gn.set_convolution_algorithm("auto")
+    assert same(passes(), passes("winograd"))
+
+
+SHOW = "from gridnn import _core, set_convolution_algorithm as set; print(_core.get_convolution_algorithm());"
+
+
+def fresh(variable, code=SHOW):
+    environment = os.environ | {"GRIDNN_CONVOLUTION": variable}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+
+def test_the_setting_comes_before_the_environment():
+    assert fresh("direct").stdout.split() == ["direct"]
+    assert fresh("").stdout.split() == ["auto"]
+    code = f"{SHOW} set('auto'); print(_core.get_convolution_algorithm())"
+    assert fresh("direct", code).stdout.split() == ["direct", "auto"]
+    failed = fresh("winograd")
+    assert failed.returncode != 0
+    assert "convolution algorithm" in failed.stderr
+
+
+def model(seed=3):
+    net = gn.Sequential(
+        [
+            gn.Input((18, 15, 40)),
+            layers.Conv2D(36, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4),
+        ],
+        seed=seed,
+    )
+    net.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    return net
+
+
+def test_a_model_keeps_what_was_set_when_it_was_built(tmp_path):
+    gn.set_convolution_algorithm("direct")
+    built = model()
+    expected = built.predict(X, verbose=0)
+    gn.set_convolution_algorithm("auto")
+    assert np.array_equal(built.predict(X, verbose=0), expected)
+    other = model().predict(X, verbose=0)
+    assert not np.array_equal(other, expected)
+    # What is loaded is built anew.
+    built.save(tmp_path / "model.safetensors")
+    for copy in (gn.load_model(tmp_path / "model.safetensors"), pickle.loads(pickle.dumps(built))):
+        assert np.array_equal(copy.predict(X, verbose=0), other)
+
+
+def test_training_follows_the_same_curve():
+    labels = rng.integers(4, size=24)
+    images = rng.normal(size=(24, 18, 15, 40)).astype(np.float32) + labels[:, None, None, None] / 4
+    losses = {}
+    for name in ("direct", "auto"):
+        gn.set_convolution_algorithm(name)
+        history = model().fit(images, labels, batch_size=8, epochs=4, verbose=0, seed=1)
+        losses[name] = history.history["loss"]
+    assert losses["direct"] != losses["auto"]
+    np.testing.assert_allclose(losses["auto"], losses["direct"], rtol=1e-4)
+
+
+def test_training_gives_the_same_bytes_on_any_number_of_threads():
+    labels = rng.integers(4, size=24)
+    threads = gn.get_num_threads()
+    results = []
+    try:
+        for count in (1, 3):
+            gn.set_num_threads(count)
+            net = model()
+            net.fit(np.tile(X, (8, 1, 1, 1)), labels, batch_size=8, epochs=2, verbose=0, seed=1)
+            results.append(net.get_weights())
+    finally:
+        gn.set_num_threads(threads)
+    assert same(*results)
