@@ -1,5 +1,6 @@
 """How Sphinx builds the site: pages in Markdown, chapters of the lab executed, reference from docstrings."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import gridnn
 
 # Kernels that execute chapters draw SVG; see _kernel/profile_default.
 os.environ["IPYTHONDIR"] = str(Path(__file__).parent / "_kernel")
+
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # else a line per chapter
 
 project = "gridnn"
 author = "the gridnn contributors"
@@ -17,6 +20,8 @@ exclude_patterns = ["_build", "_kernel"]
 html_theme = "furo"
 html_title = f"gridnn {release}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]

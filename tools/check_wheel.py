@@ -18,6 +18,7 @@ REQUIRED = {
     "gridnn/_core.pyi",
     "gridnn/data/digits.npz",
     "gridnn/data/README.md",
+    "gridnn/data/report.css",
 }
 PACKAGES = {"gridnn", "gridnn.libs"}  # the second holds shared libraries, should the build ever need one
 SMOKE_TEST = "import gridnn; assert len(gridnn.datasets.digits()[0][0]) == 1437; print(gridnn.__file__)"

@@ -172,9 +172,8 @@ page.src = "run.html";
 </script>"""
 
 
-@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("width", [360, 1200])
-def test_a_browser_shows_it_without_errors_or_requests(page, width):
+def browse(page, width):
+    """What a browser of this width finds on a page: what it asked the server for, said, and measured."""
     asked = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -200,7 +199,37 @@ def test_a_browser_shows_it_without_errors_or_requests(page, width):
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
         server.shutdown()
     found = dict(re.findall(r'data-(\w+)="(\d+)"', done.stdout))
+    return asked, done.stderr, {name: int(value) for name, value in found.items()}
+
+
+@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_browser_shows_it_without_errors_or_requests(page, width):
+    asked, said, found = browse(page, width)
     assert asked == ["/probe.html", "/run.html"]
-    assert "CONSOLE" not in done.stderr
-    assert int(found["images"]) == int(found["shown"]) >= 10
-    assert int(found["width"]) <= width  # nothing to scroll sideways
+    assert "CONSOLE" not in said
+    assert found["images"] == found["shown"] >= 10
+    assert found["width"] <= width  # nothing to scroll sideways
+
+
+@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+def test_a_run_on_fashion_mnist_in_a_browser(data_folder, tmp_path):
+    (x, y), (xt, yt) = gn.datasets.fashion_mnist(data_folder / "fashion-mnist")
+    model = trained(
+        x[:2000],
+        y[:2000],
+        layers.Rescaling(1 / 255),
+        layers.Conv2D(8, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(16, 3, activation="relu"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(10),
+    )
+    names = ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
+    model.report(tmp_path / "run.html", xt[:1000], yt[:1000], classes=names)
+    for width in (390, 1280):
+        asked, said, found = browse(tmp_path / "run.html", width)
+        assert asked == ["/probe.html", "/run.html"]
+        assert "CONSOLE" not in said
+        assert found["images"] == found["shown"] >= 10
+        assert found["width"] <= width

@@ -2,3 +2,4 @@
 
 c = get_config()  # noqa: F821
 c.InlineBackend.figure_formats = ["svg"]
+c.IPKernelApp.log_level = 40  # errors only: who may listen to the connection is no matter here

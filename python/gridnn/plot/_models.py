@@ -252,7 +252,7 @@ def feature_hierarchy(
                     cmap="gray",
                     vmin=low,
                     vmax=high if high > low else low + 1.0,
-                    extent=(left + 0.03, left + 0.97, row * 1.25 + 0.97, row * 1.25 + 0.03),
+                    extent=(left + 0.05, left + 0.95, row * 1.25 + 0.95, row * 1.25 + 0.05),
                     interpolation="nearest",
                 )
         label = f"{name}\n{size}"
