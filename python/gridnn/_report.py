@@ -93,7 +93,7 @@ def write(
             _filters(model),
             _maps(model, results),
             _fields(model, results),
-            _costs(model),
+            _costs(model, results),
             _settings(model, logs),
         ]
     heading = html.escape(title or f"Report on {model.name}")
@@ -117,20 +117,47 @@ def _results(model: Sequential, x: Any, y: Any) -> _Results:
     if not len(images):
         raise ValueError("`x` is empty.")
     outputs = model.predict(images, verbose=0)
-    activation = model._last_activation()
-    if labels.dtype.kind in "iu" and labels.ndim == outputs.ndim and labels.shape[-1] == 1:
+    if labels.ndim == outputs.ndim and labels.shape[-1] == 1:
         labels = labels[..., 0]
     if outputs.shape[-1] > 1 and labels.shape == outputs.shape and set(np.unique(labels)) <= {0, 1}:
         labels = labels.argmax(axis=-1)  # one-hot
-    if labels.shape != outputs.shape[:-1] or labels.dtype.kind not in "iu":
-        return _Results(images, labels, outputs, None)
-    scores = outputs.astype(np.float64)
+    if _are_classes(model, labels, outputs):
+        return _Results(images, labels.astype(np.int64), outputs, _probabilities(model, outputs))
+    if labels.size != outputs.size:
+        raise ShapeError(f"`y` of shape {labels.shape} does not fit outputs of shape {outputs.shape}.")
+    return _Results(images, labels, outputs, None)
+
+
+def _are_classes(model: Sequential, labels: NDArray[Any], outputs: NDArray[Any]) -> bool:
+    """Whether labels are numbers of classes, and not values to predict.
+
+    Raises:
+        ValueError: there are fewer outputs than classes.
+    """
+    if labels.shape != outputs.shape[:-1] or not np.array_equal(labels, np.floor(labels)):
+        return False
+    count = outputs.shape[-1]
+    if count == 1:
+        loss = "" if model._compilation is None else _described(model.loss)
+        binary = model._last_activation() == "sigmoid" or "Crossentropy" in loss
+        return binary and set(np.unique(labels)) <= {0, 1}
+    if labels.min() < 0 or labels.max() >= count:
+        raise ValueError(
+            f"`y` must hold classes from 0 to {count - 1}. Received {labels.min()} to {labels.max()}."
+        )
+    return True
+
+
+def _probabilities(model: Sequential, outputs: NDArray[Any]) -> NDArray[Any]:
+    """Outputs as shares of the classes: scores go through softmax, or the logistic function if single."""
+    scores, activation = outputs.astype(np.float64), model._last_activation()
     if scores.shape[-1] == 1:
         likely = scores if activation == "sigmoid" else 1 / (1 + np.exp(-scores))
-        return _Results(images, labels, outputs, np.concatenate([1 - likely, likely], axis=-1))
+        return np.concatenate([1 - likely, likely], axis=-1)
     if activation not in ("softmax", "sigmoid"):
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return _Results(images, labels, outputs, scores / np.maximum(scores.sum(-1, keepdims=True), 1e-300))
+    shares: NDArray[Any] = scores / np.maximum(scores.sum(axis=-1, keepdims=True), 1e-300)
+    return shares
 
 
 # Pieces of HTML
@@ -289,11 +316,12 @@ def _fields(model: Sequential, results: _Results | None) -> str:
     if rank not in (1, 2, 3):
         return ""
     found = inspect.receptive_field(model, shape)
-    rows = [
-        (field.name, " × ".join(map(str, field.size)), " × ".join(f"{j:g}" for j in field.jump))
-        for field in found
-        if field.outputs
-    ]
+    rows: list[tuple[str, str, str]] = []
+    for field in found:
+        row = (field.name, " × ".join(map(str, field.size)), " × ".join(f"{j:g}" for j in field.jump))
+        # Layers that work on every position by itself see what the one in front saw.
+        if field.outputs and max(field.size) > 1 and (not rows or row[1:] != rows[-1][1:]):
+            rows.append(row)
     if not rows:
         return ""
     shown = [_table(("layer", "size", "jump"), rows)]
@@ -306,10 +334,13 @@ def _fields(model: Sequential, results: _Results | None) -> str:
     return _section("Receptive fields", *shown, note=note)
 
 
-def _costs(model: Sequential) -> str:
+def _costs(model: Sequential, results: _Results | None) -> str:
+    shape = None
     if None in model.input_shape[1:]:
-        return ""
-    found = inspect.costs(model)
+        if results is None:
+            return ""
+        shape = results.x.shape[1:]
+    found = inspect.costs(model, input_shape=shape)
     rows = [
         (
             cost.name,

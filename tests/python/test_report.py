@@ -118,12 +118,28 @@ def voxels(tmp_path):
 
 def numbers(tmp_path):
     x = np.random.default_rng(0).normal(size=(20, 8, 8, 1))
-    y = x.mean(axis=(1, 2, 3))
+    y = np.round(10 * x.mean(axis=(1, 2, 3)))  # whole numbers are not classes yet
     stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(1)
     return trained(x, y, *stack, loss="mse", metrics=()), x, y
 
 
-@pytest.mark.parametrize("make", [sounds, volumes, voxels, numbers])
+def binary(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 8, 1))
+    y = (x.mean(axis=(1, 2)) > 0).astype(float)
+    stack = layers.Conv1D(2, 3), layers.GlobalAveragePooling1D(), layers.Dense(1, activation="sigmoid")
+    return trained(x, y, *stack, loss="binary_crossentropy", metrics=()), x, y
+
+
+def open_sizes(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(12, 8, 8, 1)), np.arange(12) % 3
+    stack = layers.Conv2D(2, 3), layers.GlobalAveragePooling2D(), layers.Dense(3)
+    model = gn.Sequential([gn.Input((None, None, 1)), *stack])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, y, verbose=0)
+    return model, x, y
+
+
+@pytest.mark.parametrize("make", [sounds, volumes, voxels, numbers, binary, open_sizes])
 def test_every_kind_of_task(make, tmp_path):
     model, x, y = make(tmp_path)
     model.report(tmp_path / "run.html", x, y)
@@ -154,6 +170,10 @@ def test_wrong_arguments(tmp_path):
         model.report(tmp_path / "run.html", x, [0, 1])
     with pytest.raises(ValueError, match="empty"):
         model.report(tmp_path / "run.html", x[:0], np.zeros(0, int))
+    with pytest.raises(ValueError, match=r"classes from 0 to 1\. Received 0 to 2"):
+        model.report(tmp_path / "run.html", x, [0, 1, 2])
+    with pytest.raises(gn.errors.ShapeError, match="does not fit outputs"):
+        model.report(tmp_path / "run.html", x, np.zeros((3, 5)))
     with pytest.raises(ValueError, match="not built"):
         gn.Sequential([layers.Dense(2)]).report(tmp_path / "run.html")
     assert not (tmp_path / "run.html").exists()

@@ -148,14 +148,15 @@ def conv_arithmetic(
     """
     picture = _picture(n, kernel_size, strides, padding, dilation_rate, transposed)
     outputs = picture.outputs
-    if isinstance(position, int):
-        if not 0 <= position < len(outputs):
-            raise ValueError(f"There are {len(outputs)} outputs. Received position={position}.")
-        chosen = outputs[position]
-    else:
+    if isinstance(position, Sequence):
         chosen = tuple(position)
         if chosen not in outputs:
             raise ValueError(f"`position` must be from {outputs[0]} to {outputs[-1]}. Received {position}.")
+    else:
+        number = _validation.integer(position, "position")
+        if not 0 <= number < len(outputs):
+            raise ValueError(f"There are {len(outputs)} outputs. Received position={position}.")
+        chosen = outputs[number]
     ax = _style.axes(ax, _size(picture))
     _draw(ax, picture, chosen)
     return ax
