@@ -1,0 +1,122 @@
+"""How far direct convolution and Winograd's are from float64, for the 3 x 3 cases and for a stack of layers.
+
+    python benches/python/accuracy.py            # the table
+    python benches/python/accuracy.py --page     # and into docs/performance.md
+
+Errors are the largest absolute deviation by the largest absolute value of the float64 result. Operands are
+normal; the stack is twelve layers of 64 channels with ReLU between them, its kernels scaled to keep the
+variance (He and others 2015), its gradient one of the last layer's size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import functional
+
+Array = NDArray[Any]
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PAGE = _ROOT / "docs" / "performance.md"
+_MARKS = "<!-- accuracy -->", "<!-- end of accuracy -->"
+_LAYERS = 12
+
+
+def error(found: Array, exact: Array) -> float:
+    """Largest deviation, relative to the largest value."""
+    return float(np.abs(found - exact).max() / np.abs(exact).max())
+
+
+def passes(x: Array, kernel: Array, dy: Array, padding: str, algorithm: str) -> tuple[Array, Array, Array]:
+    """Forward, input gradient, kernel gradient."""
+    options: dict[str, Any] = {"padding": padding, "algorithm": algorithm}
+    return (
+        functional.conv2d(x, kernel, **options),
+        functional.conv2d_input_grad(dy, kernel, x.shape, **options),
+        functional.conv2d_kernel_grad(x, dy, kernel.shape, **options),
+    )
+
+
+def case_errors(row: dict[str, str], rng: np.random.Generator) -> list[float]:
+    """Errors of direct and Winograd for each pass."""
+    batch, size, c_in, c_out = (int(row[key]) for key in ("batch", "size", "c_in", "c_out"))
+    padding = row["padding"]
+    out = size if padding == "same" else size - 2
+    x = rng.standard_normal((batch, size, size, c_in), np.float32)
+    kernel = rng.standard_normal((3, 3, c_in, c_out), np.float32)
+    dy = rng.standard_normal((batch, out, out, c_out), np.float32)
+    exact = passes(*(a.astype(np.float64) for a in (x, kernel, dy)), padding, "direct")
+    found = [passes(x, kernel, dy, padding, algorithm) for algorithm in ("direct", "winograd")]
+    return [error(each[i], exact[i]) for i in range(3) for each in found]
+
+
+def stack_errors(rng: np.random.Generator) -> list[float]:
+    """The same for twelve layers one behind the other; the kernel gradient is that of the first."""
+    x = rng.standard_normal((2, 32, 32, 64), np.float32)
+    scale = np.float32(np.sqrt(2 / (9 * 64)))
+    kernels = [rng.standard_normal((3, 3, 64, 64), np.float32) * scale for _ in range(_LAYERS)]
+    dy = rng.standard_normal(x.shape, np.float32)
+
+    def run(dtype: type, algorithm: str) -> tuple[Array, Array, Array]:
+        options: dict[str, Any] = {"padding": "same", "algorithm": algorithm}
+        values = [x.astype(dtype)]
+        for kernel in kernels:
+            values.append(functional.conv2d(values[-1], kernel.astype(dtype), activation="relu", **options))
+        gradient = dy.astype(dtype)
+        for kernel, value in zip(kernels[:0:-1], values[:1:-1], strict=True):
+            gradient = gradient * (value > 0)
+            gradient = functional.conv2d_input_grad(gradient, kernel.astype(dtype), x.shape, **options)
+        gradient = gradient * (values[1] > 0)
+        first = kernels[0].astype(dtype)
+        return (
+            values[-1],
+            functional.conv2d_input_grad(gradient, first, x.shape, **options),
+            functional.conv2d_kernel_grad(values[0], gradient, first.shape, **options),
+        )
+
+    exact = run(np.float64, "direct")
+    found = [run(np.float32, algorithm) for algorithm in ("direct", "winograd")]
+    return [error(each[i], exact[i]) for i in range(3) for each in found]
+
+
+def table(progress: Callable[[str], object] = print) -> list[str]:
+    """The table's lines."""
+    names = [f"{what} {how}" for what in ("forward", "dx", "dw") for how in ("direct", "Winograd")]
+    lines = ["| case | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
+    rng = np.random.default_rng(0)
+    with (_ROOT / "benches" / "cases.csv").open() as file:
+        for row in csv.DictReader(file):
+            plain = all(row[key] == "1" for key in ("stride", "dilation", "groups"))
+            if row["rank"] == "2" and row["kernel"] == "3" and plain and int(row["c_in"]) > 1:
+                lines.append(_line(row["name"], case_errors(row, rng)))
+                progress(lines[-1])
+    lines.append(_line(f"{_LAYERS} layers of 64", stack_errors(rng)))
+    progress(lines[-1])
+    return lines
+
+
+def _line(name: str, errors: list[float]) -> str:
+    return f"| {name} | " + " | ".join(f"{value:.1e}" for value in errors) + " |"
+
+
+def main() -> None:
+    """See the top of this file."""
+    parser = argparse.ArgumentParser(description="errors of direct and Winograd convolution")
+    parser.add_argument("--page", action="store_true", help="write the table into docs/performance.md")
+    lines = table()
+    if parser.parse_args().page:
+        page = _PAGE.read_text()
+        before, _, rest = page.partition(_MARKS[0])
+        _, _, after = rest.partition(_MARKS[1])
+        _PAGE.write_text(before + "\n\n".join([_MARKS[0], "\n".join(lines), _MARKS[1]]) + after)
+
+
+if __name__ == "__main__":
+    main()
