@@ -52,7 +52,8 @@ def case_errors(row: dict[str, str], rng: np.random.Generator) -> list[float]:
     x = rng.standard_normal((batch, size, size, c_in), np.float32)
     kernel = rng.standard_normal((3, 3, c_in, c_out), np.float32)
     dy = rng.standard_normal((batch, out, out, c_out), np.float32)
-    exact = passes(*(a.astype(np.float64) for a in (x, kernel, dy)), padding, "direct")
+    doubles = [array.astype(np.float64) for array in (x, kernel, dy)]
+    exact = passes(doubles[0], doubles[1], doubles[2], padding, "direct")
     found = [passes(x, kernel, dy, padding, algorithm) for algorithm in ("direct", "winograd")]
     return [error(each[i], exact[i]) for i in range(3) for each in found]
 
@@ -64,16 +65,23 @@ def stack_errors(rng: np.random.Generator) -> list[float]:
     kernels = [rng.standard_normal((3, 3, 64, 64), np.float32) * scale for _ in range(_LAYERS)]
     dy = rng.standard_normal(x.shape, np.float32)
 
-    def run(dtype: type, algorithm: str) -> tuple[Array, Array, Array]:
-        options: dict[str, Any] = {"padding": "same", "algorithm": algorithm}
-        values = [x.astype(dtype)]
+    def forward(dtype: Any, algorithm: str) -> list[Array]:
+        values: list[Array] = [x.astype(dtype)]
         for kernel in kernels:
-            values.append(functional.conv2d(values[-1], kernel.astype(dtype), activation="relu", **options))
-        gradient = dy.astype(dtype)
-        for kernel, value in zip(kernels[:0:-1], values[:1:-1], strict=True):
-            gradient = gradient * (value > 0)
-            gradient = functional.conv2d_input_grad(gradient, kernel.astype(dtype), x.shape, **options)
-        gradient = gradient * (values[1] > 0)
+            options: dict[str, Any] = {"padding": "same", "activation": "relu", "algorithm": algorithm}
+            values.append(functional.conv2d(values[-1], kernel.astype(dtype), **options))
+        return values
+
+    # A sum that rounding moves across 0 would switch a path on or off: all gradients take the same ones.
+    masks = [value > 0 for value in forward(np.float64, "direct")]
+
+    def run(dtype: Any, algorithm: str) -> tuple[Array, Array, Array]:
+        options: dict[str, Any] = {"padding": "same", "algorithm": algorithm}
+        values = forward(dtype, algorithm)
+        gradient: Array = dy.astype(dtype)
+        for kernel, mask in zip(kernels[:0:-1], masks[:1:-1], strict=True):
+            gradient = functional.conv2d_input_grad(gradient * mask, kernel.astype(dtype), x.shape, **options)
+        gradient = gradient * masks[1]
         first = kernels[0].astype(dtype)
         return (
             values[-1],
