@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +27,14 @@ class Objective:
 
     def get_config(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"loss": serialize(self.loss), "metrics": [serialize(metric) for metric in self.metrics]}
+        return {"loss": serialize(self.loss), "metrics": _kept(self.metrics)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Objective:
         """The objective that has this `get_config`."""
-        loss = losses.REGISTRY.deserialize(config["loss"])
+        loss = losses.get(config["loss"])
+        if not isinstance(loss, losses.Loss):
+            raise TypeError(f"expected a loss with every choice made, received {config['loss']!r}")
         return cls(loss, tuple(metrics.REGISTRY.deserialize(metric) for metric in _list(config["metrics"])))
 
 
@@ -115,7 +117,7 @@ class Compilation:
         return {
             "optimizer": serialize(self.optimizer),
             "loss": None if self.loss is None else serialize(self.loss),
-            "metrics": [serialize(metric) for metric in self.metrics],
+            "metrics": _kept(self.metrics),
             "objective": None if self.objective is None else self.objective.get_config(),
         }
 
@@ -132,6 +134,11 @@ def _targets(target_shape: Sequence[int], output_shape: Sequence[int | None]) ->
     """Keras' rule: labels have fewer axes than outputs, or a last axis of size 1 that outputs lack."""
     fewer_axes = len(target_shape) < len(output_shape) + 1
     return "labels" if fewer_axes or (target_shape[-1] == 1 and output_shape[-1] != 1) else "values"
+
+
+def _kept(chosen: Iterable[metrics.Metric | metrics.AutomaticAccuracy]) -> list[dict[str, Any]]:
+    """Descriptions of the metrics that can be described; a Python function cannot."""
+    return [serialize(metric) for metric in chosen if not isinstance(metric, metrics.FunctionMetric)]
 
 
 def _list(value: object) -> list[Any]:

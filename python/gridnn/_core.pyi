@@ -4,11 +4,13 @@ Arrays named ``x`` may have any of the types uint8, int8, uint16, int16, int32, 
 and float64 and must be C-contiguous; they are read in place and never copied as a whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+_Judge = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], float, NDArray[np.float64]] | None]
 
 __all__ = [
     "Network",
@@ -228,11 +230,13 @@ class Network:
         indices: NDArray[np.int64] | None,
         learning_rate: float,
         seed: int,
+        judge: _Judge | None = None,
     ) -> tuple[float, float, list[list[float]], float]:
         """One optimizer step on rows `indices` of `x` and `y` (None: all rows).
 
         Integer `y` are class labels for sparse losses. Random numbers come from (seed, `iterations`, sample,
-        position).
+        position). `judge` is called with the outputs before the loss; it returns None, or weighted losses of
+        the samples, how many values they sum up and the gradient of the outputs.
 
         Returns:
             ``(sum of the loss, its count, [what each metric counts], penalty of the weights)``.
@@ -249,6 +253,7 @@ class Network:
         y: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
         indices: NDArray[np.int64] | None,
+        judge: _Judge | None = None,
     ) -> tuple[float, float, list[list[float]], float]:
         """Loss and metrics in inference mode; returns the same as `train_step`."""
 
@@ -275,7 +280,11 @@ class Network:
         """
 
     def inspect_loss(
-        self, x: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None = None,
+        judge: _Judge | None = None,
     ) -> tuple[
         tuple[list[NDArray[Any] | None], list[NDArray[Any] | None], list[NDArray[Any]]],
         tuple[float, float, list[list[float]], float],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,7 @@ __all__ = [
     "Inspection",
     "Network",
     "StepResult",
+    "Verdict",
     "WeightInfo",
     "as_array",
     "available_tiers",
@@ -54,6 +55,12 @@ __all__ = [
 version: str = _core.__version__
 
 Shape = tuple[int | None, ...]
+
+Verdict = tuple[NDArray[np.float64], float, NDArray[np.float64]]
+"""Weighted losses of the samples, how many values they sum up, gradient of the reduced loss."""
+
+Judgement = Callable[[NDArray[np.float64]], Verdict | None]
+"""Sees the outputs of a batch before the loss, which it may take over."""
 
 
 def set_num_threads(count: int) -> None:
@@ -283,9 +290,10 @@ class Network:
         indices: NDArray[np.int64] | None,
         learning_rate: float,
         seed: int,
+        judge: Judgement | None = None,
     ) -> StepResult:
         """One optimizer step on rows `indices` (None: all) of canonical arrays."""
-        return StepResult(*self._engine.train_step(x, y, sample_weight, indices, learning_rate, seed))
+        return StepResult(*self._engine.train_step(x, y, sample_weight, indices, learning_rate, seed, judge))
 
     def evaluate_step(
         self,
@@ -293,9 +301,10 @@ class Network:
         y: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
         indices: NDArray[np.int64] | None,
+        judge: Judgement | None = None,
     ) -> StepResult:
         """Loss and metrics in inference mode."""
-        return StepResult(*self._engine.evaluate_step(x, y, sample_weight, indices))
+        return StepResult(*self._engine.evaluate_step(x, y, sample_weight, indices, judge))
 
     def predict(self, x: NDArray[Any], batch_size: int) -> NDArray[Any]:
         """The outputs for every row of `x`, in inference mode."""
@@ -323,10 +332,14 @@ class Network:
         return Inspection(*self._engine.inspect(x, seed))
 
     def inspect_loss(
-        self, x: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None = None,
+        judge: Judgement | None = None,
     ) -> tuple[Inspection, StepResult]:
         """The same with the gradients of the compiled loss, and the loss."""
-        tensors, scores = self._engine.inspect_loss(x, y, sample_weight)
+        tensors, scores = self._engine.inspect_loss(x, y, sample_weight, judge)
         return Inspection(*tensors), StepResult(*scores)
 
     def memory(self, batch_size: int, training: bool) -> int:

@@ -7,8 +7,11 @@ last axis.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._config import Configurable, Registry
@@ -42,12 +45,27 @@ _REDUCTIONS = ("sum_over_batch_size", "sum")
 
 
 class Loss(Configurable):
-    """Base of all losses.
+    """Base of all losses, and of those that you write in Python.
+
+    A loss of your own is a subclass with `call` and `gradient`, in NumPy. It is slower than the built-in
+    ones: the outputs are copied and the engine waits while Python computes. Its class attribute `targets`
+    says whether it compares with "values" of the outputs' shape (the default) or with class "labels"; further
+    arguments of its constructor go into `config_fields` and into attributes of their names. A file keeps its
+    name and its arguments, never its code: define or import the class before `load_model`.
 
     Args:
         reduction: "sum_over_batch_size" (the mean over the batch) or "sum". With sample weights w the first
             is ``sum(loss * w) / count``, not ``/ sum(w)``.
         name: name of the loss.
+
+    Example:
+        >>> class Quartic(Loss):
+        ...     def call(self, y_true, y_pred):
+        ...         return ((y_pred - y_true) ** 4).mean(axis=-1)
+        ...     def gradient(self, y_true, y_pred):
+        ...         return 4 * (y_pred - y_true) ** 3 / y_pred.shape[-1]
+        >>> Quartic().in_python
+        True
     """
 
     config_fields: ClassVar[tuple[str, ...]] = ("reduction", "name")
@@ -64,6 +82,37 @@ class Loss(Configurable):
             probabilities: whether the model ends in softmax or sigmoid.
         """
         return self
+
+    def call(self, y_true: NDArray[Any], y_pred: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Loss values, for losses written in Python; a value that is not finite refuses the step.
+
+        Args:
+            y_true: targets of a batch: values of shape ``y_pred.shape``, or labels without the last axis.
+            y_pred: outputs of the batch.
+
+        Returns:
+            Values of shape ``(batch, ...)``: one or several of every sample. The loss is their mean or sum.
+        """
+        raise NotImplementedError(f"{self.label} is computed in the engine.")
+
+    def gradient(self, y_true: NDArray[Any], y_pred: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Derivative of the sum of the values of `call` by `y_pred`, in its shape; weights come later."""
+        raise NotImplementedError(f"{self.label} is computed in the engine.")
+
+    @property
+    def in_python(self) -> bool:
+        """Whether `call` and `gradient` are the user's."""
+        return type(self).call is not Loss.call
+
+    def as_metric_input(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The outputs as metrics see them: probabilities where the loss works on logits."""
+        return outputs
+
+    def engine_description(self) -> dict[str, Any]:
+        """What the engine is told: of a loss in Python only whether its targets are labels."""
+        if self.in_python:
+            return {"class_name": "Outside", "config": {"sparse": self.targets == "labels"}}
+        return super().engine_description()
 
     def engine_config(self) -> dict[str, Any]:
         """The configuration without the reduction, which the engine is told apart, and the name."""
@@ -92,6 +141,15 @@ class _Crossentropy(Loss):
         if self.from_logits is not None:
             return self
         return type(self).from_config({**self.get_config(), "from_logits": not probabilities})
+
+    def as_metric_input(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities: a sigmoid of every output, or a softmax over the last axis."""
+        if not self.from_logits:
+            return outputs
+        if isinstance(self, (BinaryCrossentropy, BinaryFocalCrossentropy)):
+            return 0.5 * (1.0 + np.tanh(0.5 * outputs))
+        exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
 REGISTRY: Registry[Loss] = Registry("loss", Loss)
@@ -563,4 +621,24 @@ def get(identifier: object) -> Loss | AutomaticCrossentropy:
         return AutomaticCrossentropy.from_config(identifier.get("config", {}))
     if isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):
         return AutomaticCrossentropy()
+    if isinstance(identifier, Loss) and identifier.in_python:
+        if type(identifier).gradient is Loss.gradient:
+            raise TypeError(f"{identifier.label} has `call` but no `gradient`, which training needs.")
+        return identifier
+    if isinstance(identifier, Mapping):
+        user = _user_class(identifier.get("class_name"))
+        if user is not None:
+            return user.from_config(identifier.get("config", {}))
     return REGISTRY.get(identifier)
+
+
+def _user_class(name: object) -> type[Loss] | None:
+    """The class of this name that was written in Python, the one defined last."""
+    found = None
+    waiting = list(Loss.__subclasses__())
+    while waiting:
+        cls = waiting.pop(0)
+        waiting.extend(cls.__subclasses__())
+        if cls.__name__ == name and cls.call is not Loss.call:
+            found = cls
+    return found

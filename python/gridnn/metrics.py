@@ -9,7 +9,7 @@ area is that of all samples and not a mean of batches.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -663,6 +663,32 @@ class R2Score(Metric):
         return _ratio(float((scores * weights).sum()), float(weights.sum()))
 
 
+class FunctionMetric(Metric):
+    """A metric that a user wrote in Python: any ``f(y_true, y_pred)``.
+
+    Slower than the built-in ones: the outputs are copied and the engine waits. As in Keras the function's
+    values are reduced to one a sample, whose mean over the epoch is the metric; a single number counts as
+    one value a batch.
+
+    Args:
+        function: takes targets and outputs of a batch (probabilities, where the loss works on logits).
+        name: key in logs; None is the function's own name.
+    """
+
+    targets = "any"
+
+    def __init__(self, function: Callable[[Any, Any], Any], name: str | None = None) -> None:
+        super().__init__(name or getattr(function, "__name__", None))
+        self._function = function
+
+    def count(self, y_true: NDArray[Any], y_pred: NDArray[np.float64]) -> list[float]:
+        """Sum and number of the values of a batch."""
+        values = np.asarray(self._function(y_true, y_pred), np.float64)
+        if values.ndim > 1:
+            values = values.reshape(len(values), -1).mean(axis=1)
+        return [float(values.sum()), float(values.size)]
+
+
 class AutomaticAccuracy(Configurable):
     """Stands for "accuracy" until the first targets tell which accuracy that is."""
 
@@ -685,7 +711,8 @@ def get(identifier: object) -> Metric | AutomaticAccuracy:
     """The metric for a string id, a description or an instance.
 
     "accuracy" and "acc" stand for the accuracy that suits the targets, which is known once training begins. A
-    metric given by string is logged under that string.
+    metric given by string is logged under that string. A Python function ``f(y_true, y_pred)`` is a metric of
+    its own name; files do not keep it.
 
     Example:
         >>> get("mse")
@@ -699,4 +726,8 @@ def get(identifier: object) -> Metric | AutomaticAccuracy:
         if identifier.lower() in ("accuracy", "acc"):
             return AutomaticAccuracy(identifier)
         return REGISTRY.deserialize({"class_name": identifier, "config": {"name": identifier}})
+    if isinstance(identifier, FunctionMetric):
+        return identifier
+    if callable(identifier) and not isinstance(identifier, type):
+        return FunctionMetric(identifier)
     return REGISTRY.get(identifier)

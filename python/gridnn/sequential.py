@@ -15,6 +15,7 @@ from gridnn._network import Shape, as_array, derive_seed
 from gridnn._stack import LayerStack
 from gridnn.callbacks import Callback, History
 from gridnn.layers import base
+from gridnn.metrics import FunctionMetric
 from gridnn.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -407,7 +408,11 @@ class Sequential(LayerStack):
                     compilation.optimizer.engine_description(),
                     objective.loss.engine_description(),
                     objective.loss.reduction,
-                    [metric.engine_description() for metric in objective.metrics],
+                    [
+                        metric.engine_description()
+                        for metric in objective.metrics
+                        if not isinstance(metric, FunctionMetric)
+                    ],
                 )
                 compilation.objective = objective
                 compilation.in_engine = True

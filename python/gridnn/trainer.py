@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from gridnn import _data, _validation
 from gridnn._binding import Binder, batch_size_or_default, optional_count
 from gridnn._compilation import Objective
-from gridnn._data import Source
+from gridnn._data import Arrays, Source
 from gridnn._network import Inspection, StepResult, as_array, derive_seed
+from gridnn._outside import Judge
 from gridnn._seeding import next_seed
 from gridnn.callbacks import (
     BackupAndRestore,
@@ -198,7 +199,7 @@ class Trainer:
             network = model._built_network()
             rate = model.optimizer.rate(network.iterations)
             try:
-                result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed)
+                result = self._train_step(arrays, indices, rate, seed)
             except NonFiniteError as error:
                 guard: TerminateOnNaN | None = _first(listeners.callbacks, TerminateOnNaN)
                 if guard is None:
@@ -225,7 +226,7 @@ class Trainer:
         network = model._built_network()
         rate = model.optimizer.rate(network.iterations)
         seed = derive_seed(model.seed, _STEP)
-        result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, None, rate, seed)
+        result = self._train_step(arrays, None, rate, seed)
         means = RunningMeans(model._objective())
         means.add(result, len(arrays))
         return _result(means.logs(), return_dict)
@@ -255,7 +256,7 @@ class Trainer:
     ) -> Any:
         """Loss and metrics of one batch; see `Sequential.test_on_batch`."""
         arrays = self._binder.arrays(x, y, sample_weight)
-        result = self.model._built_network().evaluate_step(arrays.x, arrays.y, arrays.sample_weight, None)
+        result = self._evaluate_step(arrays, None)
         means = RunningMeans(self.model._objective())
         means.add(result, len(arrays))
         return _result(means.logs(), return_dict)
@@ -265,7 +266,10 @@ class Trainer:
     ) -> tuple[Inspection, StepResult]:
         """Gradients of the loss to everything, and the loss; see `gridnn.inspect.gradients`."""
         arrays = self._binder.arrays(x, y, sample_weight)
-        return self.model._built_network().inspect_loss(arrays.x, arrays.y, arrays.sample_weight)
+        network, objective = self.model._built_network(), self.model._objective()
+        judge = Judge.of(objective, arrays, None)
+        inspection, result = network.inspect_loss(arrays.x, arrays.y, arrays.sample_weight, judge)
+        return inspection, result if judge is None else judge.complete(result)
 
     def _evaluate(self, source: Source, listeners: CallbackList) -> Logs:
         model = self.model
@@ -274,7 +278,7 @@ class Trainer:
         for step, (arrays, indices, size) in enumerate(source.batches(0)):
             listeners.on_test_batch_begin(step, {})
             means = means or RunningMeans(model._objective())
-            result = model._built_network().evaluate_step(arrays.x, arrays.y, arrays.sample_weight, indices)
+            result = self._evaluate_step(arrays, indices)
             means.add(result, size)
             listeners.on_test_batch_end(step, means.logs())
         logs = {} if means is None else means.logs()
@@ -336,6 +340,21 @@ class Trainer:
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     # What the above have in common
+
+    def _train_step(
+        self, arrays: Arrays, indices: NDArray[np.int64] | None, rate: float, seed: int
+    ) -> StepResult:
+        judge = Judge.of(self.model._objective(), arrays, indices)
+        result = self.model._built_network().train_step(
+            arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed, judge
+        )
+        return result if judge is None else judge.complete(result)
+
+    def _evaluate_step(self, arrays: Arrays, indices: NDArray[np.int64] | None) -> StepResult:
+        judge = Judge.of(self.model._objective(), arrays, indices)
+        network = self.model._built_network()
+        result = network.evaluate_step(arrays.x, arrays.y, arrays.sample_weight, indices, judge)
+        return result if judge is None else judge.complete(result)
 
     def _seed_to_continue(self, initial_epoch: int) -> int:
         """The seed of the run that `initial_epoch` continues, or a new one."""

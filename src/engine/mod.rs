@@ -10,6 +10,7 @@ mod limits;
 mod loss;
 mod metric;
 mod optim;
+mod outside;
 mod places;
 mod plan;
 mod run;
@@ -24,6 +25,7 @@ pub use inspect::{Inspection, Seed};
 use layers::Random;
 use limits::Penalty;
 use optim::{Block, Rates, Update};
+pub use outside::{Judge, Verdict, Verdicts};
 pub use plan::Purpose;
 use plan::{Schedule, Work};
 use run::{AllFinite, Batch, Goal, Memory, State, StepProgram};
@@ -72,6 +74,8 @@ pub struct Data<'a> {
     pub sample_weight: Option<&'a [f64]>,
     /// Rows of the batch; None for all.
     pub indices: Option<&'a [i64]>,
+    /// Who looks at the outputs before the loss.
+    pub judge: Option<Judge<'a>>,
 }
 
 /// Loss, metrics and optimizer, with the optimizer's state.
@@ -491,6 +495,19 @@ impl<T: Element> Network<T> {
         if self.memory.scores.len() < per_sample * batch {
             self.memory.scores = Shared::zeroed(per_sample * batch)?;
         }
+        let (rates, training) = match aim {
+            Aim::Train { learning_rate, seed } => (
+                Some(Rates { learning_rate, iterations: self.iterations }),
+                Some(Random { seed, step: self.iterations }),
+            ),
+            Aim::Evaluate | Aim::Inspect => (None, None),
+        };
+        let outside = loss.outside();
+        let verdict = self.judged((plan, schedule), data, training, interrupt)?;
+        if outside != verdict.is_some() {
+            return Err(Error::value("loss", "one judge, the engine or its caller", "none or two"));
+        }
+        let count = verdict.as_ref().map_or(count, |verdict| verdict.count);
         let batch_data = Batch {
             x: &data.x,
             y: Some(&data.y),
@@ -501,14 +518,9 @@ impl<T: Element> Network<T> {
             signs,
         };
         let penalty = self.penalty();
-        let (rates, training) = match aim {
-            Aim::Train { learning_rate, seed } => (
-                Some(Rates { learning_rate, iterations: self.iterations }),
-                Some(Random { seed, step: self.iterations }),
-            ),
-            Aim::Evaluate | Aim::Inspect => (None, None),
-        };
-        let extent = Extent::Scores { rates, overlap: overlap.as_ref(), per_sample };
+        let losses = verdict.as_ref().map(|verdict| &verdict.losses[..]);
+        let judged = data.judge.is_some();
+        let extent = Extent::Scores { rates, overlap: overlap.as_ref(), per_sample, judged, losses };
         self.execute((plan, schedule), batch_data, extent, training, interrupt)?;
 
         let scores = &self.memory.scores.get_mut()[..per_sample * batch];
@@ -601,10 +613,12 @@ impl<T: Element> Network<T> {
         let mut phases: Vec<Vec<(Work, usize)>> = Vec::with_capacity(16);
         let stale = passes.iter().filter(|pass| steps.packed_version[**pass] != self.version);
         phases.push(stale.flat_map(|pass| steps.pack_work(*pass)).collect());
-        phases.extend(plan_of_batch.forward.iter().cloned());
-        let (overlap, scores) = match extent {
-            Extent::Outputs | Extent::Gradients => (None, 0),
-            Extent::Scores { overlap, per_sample, .. } => (overlap, per_sample),
+        if !matches!(extent, Extent::Scores { judged: true, .. }) {
+            phases.extend(plan_of_batch.forward.iter().cloned());
+        }
+        let (overlap, scores, losses) = match extent {
+            Extent::Outputs | Extent::Gradients => (None, 0, None),
+            Extent::Scores { overlap, per_sample, losses, .. } => (overlap, per_sample, losses),
         };
         if scores > 0 {
             phases.push(plan_of_batch.loss.clone());
@@ -649,7 +663,7 @@ impl<T: Element> Network<T> {
                 weights: &self.weights,
             },
             batch,
-            goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update, overlap, scores },
+            goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update, overlap, scores, losses },
             training,
             kernels: self.kernels,
             phases,
@@ -719,5 +733,13 @@ enum Extent<'a> {
     /// To the gradients, from one that is given.
     Gradients,
     /// To loss and metrics, and with rates to the update.
-    Scores { rates: Option<Rates>, overlap: Option<&'a loss::overlap::Overlap>, per_sample: usize },
+    Scores {
+        rates: Option<Rates>,
+        overlap: Option<&'a loss::overlap::Overlap>,
+        per_sample: usize,
+        /// Whether a judge has seen the outputs: the forward pass is over.
+        judged: bool,
+        /// What the judge gave.
+        losses: Option<&'a [f64]>,
+    },
 }

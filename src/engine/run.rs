@@ -118,6 +118,8 @@ pub(super) struct Goal<'a> {
     pub overlap: Option<&'a Overlap>,
     /// Numbers that a sample adds to the scores.
     pub scores: usize,
+    /// Weighted losses of the samples, where they come from outside; the gradient is then in place.
+    pub losses: Option<&'a [f64]>,
 }
 
 /// A step about to run.
@@ -439,7 +441,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let (Some(compiled), Some(y)) = (self.goal.compiled, self.batch.y) else { return Ok(()) };
         let last = self.schedule.output;
         let scorer = self.scorer(compiled);
-        let wanted = self.wants_output_grad() && self.goal.overlap.is_none();
+        let wanted = self.wants_output_grad() && self.goal.overlap.is_none() && self.goal.losses.is_none();
         let mut own = lock(&self.memory.workers[worker]);
         for sample in samples {
             let one = sample..sample + 1;
@@ -453,7 +455,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             if let Some(overlap) = self.goal.overlap.filter(|overlap| !overlap.across) {
                 scores[0] = overlap.value(&scores[self.goal.scores - overlap.groups * SUMS..]);
             }
-            scores[0] *= weight;
+            scores[0] = self.goal.losses.map_or(scores[0] * weight, |losses| losses[sample]);
             self.check_loss(scores[0]);
         }
         Ok(())

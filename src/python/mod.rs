@@ -1,6 +1,7 @@
 //! The door to Python: arrays are borrowed, the GIL is released, errors become exceptions. No arithmetic here.
 
 mod arrays;
+mod caller;
 mod errors;
 mod files;
 mod functional_conv;

@@ -8,10 +8,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::arrays::{Borrowed, array, into_array, values};
+use super::caller::Caller;
 use super::errors::{enter, raise};
 use crate::engine::source::Source;
 use crate::engine::spec::{Dtype, ModelSpec, Schedule, Size, parse};
-use crate::engine::{self, Data, Inspection, Scores, Seed};
+use crate::engine::{self, Data, Inspection, Judge, Scores, Seed};
 use crate::error::Result;
 use crate::parallel::lock;
 
@@ -128,23 +129,27 @@ impl Network {
         sample_weight: Option<&Bound<'_, PyArray1<f64>>>,
         indices: Option<&Bound<'_, PyArray1<i64>>>,
         train: Option<(f64, u64)>,
+        judge: Option<Py<PyAny>>,
     ) -> PyResult<Sums> {
         let (x, y) = (Borrowed::new("x", x)?, Borrowed::new("y", y)?);
         let sample_weight = sample_weight.map(borrow_flat).transpose()?;
         let indices = indices.map(borrow_flat).transpose()?;
+        let caller = Caller::new(judge);
+        let ask = |outputs: &[f64], shape: &[usize]| caller.ask(outputs, shape);
         let data = Data {
+            judge: caller.is_there().then_some(Judge(&ask)),
             x: x.source()?,
             y: y.source()?,
             sample_weight: sample_weight.as_ref().map(|w| w.as_slice()).transpose()?,
             indices: indices.as_ref().map(|i| i.as_slice()).transpose()?,
         };
-        self.run(py, |network, interrupt| {
+        let scores = self.run(py, |network, interrupt| {
             with!(network, network => match train {
                 Some((learning_rate, seed)) => network.train_step(&data, learning_rate, seed, interrupt),
                 None => network.evaluate_step(&data, interrupt),
             })
-        })
-        .map(sums)
+        });
+        caller.settle(scores.map(sums))
     }
 
     fn outputs<'py>(
@@ -288,6 +293,7 @@ impl Network {
         self.run(py, |network, _| with!(network, n => n.compile(spec)))
     }
 
+    #[pyo3(signature = (x, y, sample_weight, indices, learning_rate, seed, judge=None))]
     #[expect(clippy::too_many_arguments, reason = "it is the signature of the stub file")]
     fn train_step(
         &self,
@@ -298,10 +304,13 @@ impl Network {
         indices: Option<Bound<'_, PyArray1<i64>>>,
         learning_rate: f64,
         seed: u64,
+        judge: Option<Py<PyAny>>,
     ) -> PyResult<Sums> {
-        self.step(py, (&x, &y), sample_weight.as_ref(), indices.as_ref(), Some((learning_rate, seed)))
+        let train = Some((learning_rate, seed));
+        self.step(py, (&x, &y), sample_weight.as_ref(), indices.as_ref(), train, judge)
     }
 
+    #[pyo3(signature = (x, y, sample_weight, indices, judge=None))]
     fn evaluate_step(
         &self,
         py: Python<'_>,
@@ -309,8 +318,9 @@ impl Network {
         y: Bound<'_, PyAny>,
         sample_weight: Option<Bound<'_, PyArray1<f64>>>,
         indices: Option<Bound<'_, PyArray1<i64>>>,
+        judge: Option<Py<PyAny>>,
     ) -> PyResult<Sums> {
-        self.step(py, (&x, &y), sample_weight.as_ref(), indices.as_ref(), None)
+        self.step(py, (&x, &y), sample_weight.as_ref(), indices.as_ref(), None, judge)
     }
 
     fn predict<'py>(
@@ -350,19 +360,24 @@ impl Network {
         Ok(tensors.into_pyobject(py)?.into_any())
     }
 
-    #[pyo3(signature = (x, y, sample_weight=None))]
+    #[pyo3(signature = (x, y, sample_weight=None, judge=None))]
     fn inspect_loss<'py>(
         &self,
         py: Python<'py>,
         x: Bound<'py, PyAny>,
         y: Bound<'py, PyAny>,
         sample_weight: Option<Bound<'py, PyArray1<f64>>>,
+        judge: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (x, y) = (Borrowed::new("x", &x)?, Borrowed::new("y", &y)?);
         let sample_weight = sample_weight.as_ref().map(borrow_flat).transpose()?;
         let sample_weight = sample_weight.as_ref().map(|w| w.as_slice()).transpose()?;
-        let data = Data { x: x.source()?, y: y.source()?, sample_weight, indices: None };
-        Ok(self.inspection(py, &data.x, Seed::Loss(&data))?.into_pyobject(py)?.into_any())
+        let caller = Caller::new(judge);
+        let ask = |outputs: &[f64], shape: &[usize]| caller.ask(outputs, shape);
+        let judge = caller.is_there().then_some(Judge(&ask));
+        let data = Data { x: x.source()?, y: y.source()?, sample_weight, indices: None, judge };
+        let found = caller.settle(self.inspection(py, &data.x, Seed::Loss(&data)))?;
+        Ok(found.into_pyobject(py)?.into_any())
     }
 
     fn finalize(&self, py: Python<'_>) -> PyResult<()> {

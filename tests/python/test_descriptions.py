@@ -113,7 +113,7 @@ def test_unknown_ids(module):
         module.get("nonsense")
     with pytest.raises(ValueError, match="'nonsense'"):
         module.get({"class_name": "nonsense", "config": {}})
-    for wrong in (3, None, print, {"config": {}}, {"class_name": "SGD", "config": 3}, object()):
+    for wrong in (3, None, dict, {"config": {}}, {"class_name": "SGD", "config": 3}, object()):
         with pytest.raises(TypeError):
             module.get(wrong)
 

@@ -79,6 +79,11 @@ pub enum Loss {
         beta: f64,
         axis: Option<Vec<isize>>,
     },
+    /// One that the caller computes; see [`super::Judge`].
+    Outside {
+        /// Whether its targets are class labels.
+        sparse: bool,
+    },
 }
 
 /// What a model returns, as its loss sees it.
@@ -93,9 +98,14 @@ enum Output {
 }
 
 impl Loss {
+    /// Whether values and gradients come from the caller.
+    pub(super) fn outside(&self) -> bool {
+        matches!(self, Self::Outside { .. })
+    }
+
     /// Whether labels are class numbers.
     pub(super) fn sparse(&self) -> bool {
-        matches!(self, Self::SparseCategoricalCrossentropy { .. })
+        matches!(self, Self::SparseCategoricalCrossentropy { .. } | Self::Outside { sparse: true })
     }
 
     /// What the outputs are.
@@ -255,6 +265,9 @@ impl Scorer<'_> {
             }
             if let Some(overlap) = self.overlap {
                 overlap.gather(position * c, &rows.p, &rows.t, &mut counted[start..]);
+                continue;
+            }
+            if self.loss.outside() {
                 continue;
             }
             let smoothing = self.loss.smoothing();

@@ -1,0 +1,55 @@
+//! A function of the user's that looks at the outputs of a batch: a loss or metrics written in Python.
+
+use std::sync::Mutex;
+
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn};
+use pyo3::prelude::*;
+
+use super::arrays::array;
+use crate::engine::Verdict;
+use crate::error::{Error, Result};
+use crate::parallel::lock;
+
+/// The function, if there is one, and the exception that it raised.
+pub(super) struct Caller {
+    function: Option<Py<PyAny>>,
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Caller {
+    pub(super) fn new(function: Option<Py<PyAny>>) -> Self {
+        Self { function, raised: Mutex::new(None) }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.function.is_some()
+    }
+
+    /// Calls the function with the outputs as float64. It returns None, or weighted losses of the samples, the number
+    /// of values that they sum up, and the gradient of the outputs.
+    pub(super) fn ask(&self, outputs: &[f64], shape: &[usize]) -> Result<Option<Verdict>> {
+        let Some(function) = &self.function else { return Ok(None) };
+        let verdict = Python::attach(|py| {
+            let answer = function.bind(py).call1((array(py, outputs, shape)?,))?;
+            if answer.is_none() {
+                return Ok(None);
+            }
+            let (losses, count, dy): (Bound<'_, PyArray1<f64>>, f64, PyReadonlyArrayDyn<'_, f64>) =
+                answer.extract()?;
+            let (losses, dy) = (losses.to_vec()?, dy.as_array().iter().copied().collect());
+            Ok(Some(Verdict { losses, count, dy }))
+        });
+        verdict.map_err(|error: PyErr| {
+            *lock(&self.raised) = Some(error);
+            Error::internal("a function of the caller raised")
+        })
+    }
+
+    /// The result of the step, or the exception that the function raised.
+    pub(super) fn settle<R>(&self, result: PyResult<R>) -> PyResult<R> {
+        match lock(&self.raised).take() {
+            Some(error) => Err(error),
+            None => result,
+        }
+    }
+}
