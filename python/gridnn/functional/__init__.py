@@ -6,6 +6,22 @@ memory order is accepted, and one that is not C-contiguous costs one copy. `out`
 the right shape and type, C-contiguous; nothing of that size is allocated then. A batch of 0 is allowed
 everywhere; a result without spatial elements is a `ShapeError`. Results are the same to the byte for every
 number of threads.
+
+Peak memory of a call is that of its operands, of one copy of each that is not C-contiguous or of another type
+than the result, of the result unless it goes to `out`, and of a workspace that the next call uses again. No
+tensor is copied with its padding, and no matrix of windows is made. The workspace holds what the docstring of
+the function names:
+
+- The packed kernel: its size, with the channels of what is computed (of a group) rounded up to a multiple of
+  32 at most.
+- A band per thread, what a few rows of the result read: 200 KiB, or what one row reads if that is more (for
+  gradients to a kernel, 256 positions of `dy`). With an activation other than "relu", one row of the result.
+- For a gradient to a kernel, partial sums: as many as there are chunks of the batch, at most 16, and at most
+  64 MiB of them or one.
+- Winograd's algorithm holds 36 numbers for the 9 of a kernel, packed or as a partial sum, and in place of a
+  band up to 512 KiB of each of two tensors, tile by tile.
+
+A workspace of more than 256 MiB is given back at the end of the call, and so is every one beyond the fourth.
 """
 
 from __future__ import annotations

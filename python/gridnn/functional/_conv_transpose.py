@@ -95,7 +95,7 @@ def conv2d_transpose(
     """Transposed convolution of images, plus bias, through an activation.
 
     The gradient of a convolution to its input, used forward: every element is spread over a window.
-    Memory: the output; kept for the next call, the packed kernel and per thread a band of a few rows.
+    Memory: the output; the packed kernel and a band per thread (see `gridnn.functional`).
 
     Args:
         x: ``(batch, height, width, channels)``.
@@ -139,7 +139,7 @@ def conv2d_transpose_input_grad(
 ) -> NDArray[Any]:
     """The gradient of ``sum(dy * conv2d_transpose(x, kernel))`` to `x`.
 
-    Memory: the result; kept for the next call, the packed kernel and per thread a band of a few rows.
+    Memory: the result; the packed kernel and a band per thread (see `gridnn.functional`).
 
     Args:
         dy: gradient of the output, in the output's shape.
@@ -176,8 +176,7 @@ def conv2d_transpose_kernel_grad(
     """The gradient of ``sum(dy * conv2d_transpose(x, kernel))`` to `kernel`.
 
     That to a bias is ``dy.sum((0, 1, 2))``.
-    Memory: the result; kept for the next call, up to 16 partial sums of its size (64 MiB at most,
-    or one) and per thread a band of a few rows.
+    Memory: the result; up to 16 partial sums of its size and a band per thread (see `gridnn.functional`).
 
     Args:
         x: see `conv2d_transpose`.

@@ -94,7 +94,7 @@ def depthwise_conv2d(
     """Depthwise convolution of images, plus bias, through an activation.
 
     Convolves every channel with kernels of its own.
-    Memory: the output; kept for the next call, the packed kernel and per thread a band of a few rows.
+    Memory: the output; the packed kernel and a band per thread (see `gridnn.functional`).
 
     Args:
         x: ``(batch, height, width, channels)``.
@@ -142,7 +142,7 @@ def depthwise_conv2d_input_grad(
     """The gradient of ``sum(dy * depthwise_conv2d(x, kernel))`` to `x`.
 
     Elements of `x` that a border repeats get the sum of their copies' gradients.
-    Memory: the result; kept for the next call, the packed kernel and per thread a band of a few rows.
+    Memory: the result; the packed kernel and a band per thread (see `gridnn.functional`).
 
     Args:
         dy: gradient of the output, in the output's shape.
@@ -181,8 +181,7 @@ def depthwise_conv2d_kernel_grad(
     """The gradient of ``sum(dy * depthwise_conv2d(x, kernel))`` to `kernel`.
 
     That to a bias is ``dy.sum((0, 1, 2))``.
-    Memory: the result; kept for the next call, up to 16 partial sums of its size (64 MiB at most,
-    or one) and per thread a band of a few rows.
+    Memory: the result; up to 16 partial sums of its size and a band per thread (see `gridnn.functional`).
 
     Args:
         x: see `depthwise_conv2d`.

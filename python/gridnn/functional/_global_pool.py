@@ -85,6 +85,8 @@ def global_average_pool1d_grad(
 def global_max_pool2d(x: ArrayLike, keepdims: bool = False) -> NDArray[Any]:
     """The maximum of each channel over the whole grid; the first NaN beats everything.
 
+    Memory: the result.
+
     Args:
         x: array of shape ``(batch, height, width, channels)``.
         keepdims: keep the spatial axes, with size 1.
@@ -105,6 +107,8 @@ def global_max_pool2d(x: ArrayLike, keepdims: bool = False) -> NDArray[Any]:
 
 def global_max_pool2d_grad(dy: ArrayLike, x: ArrayLike, keepdims: bool = False) -> NDArray[Any]:
     """The gradient of ``sum(dy * global_max_pool2d(x))`` to `x`: the first of the largest elements gets it.
+
+    Memory: the result.
 
     Args:
         dy: array of the shape that `global_max_pool2d` gives.
@@ -128,6 +132,8 @@ def global_max_pool2d_grad(dy: ArrayLike, x: ArrayLike, keepdims: bool = False) 
 def global_average_pool2d(x: ArrayLike, keepdims: bool = False) -> NDArray[Any]:
     """The mean of each channel over the whole grid.
 
+    Memory: the result.
+
     Args:
         x: array of shape ``(batch, height, width, channels)``.
         keepdims: keep the spatial axes, with size 1.
@@ -150,6 +156,8 @@ def global_average_pool2d_grad(
     dy: ArrayLike, input_shape: Sequence[int], keepdims: bool = False
 ) -> NDArray[Any]:
     """The gradient of ``sum(dy * global_average_pool2d(x))`` to `x`.
+
+    Memory: the result.
 
     Args:
         dy: array of the shape that `global_average_pool2d` gives.

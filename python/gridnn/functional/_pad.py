@@ -73,6 +73,8 @@ def pad1d_grad(dy: ArrayLike, paddings: Pairs, mode: str = "zeros") -> NDArray[A
 def pad2d(x: ArrayLike, paddings: Pairs, mode: str = "zeros") -> NDArray[Any]:
     """Extends the spatial axes, with the results of `numpy.pad`.
 
+    Memory: the result, and one position for each index of every axis of it.
+
     Args:
         x: array of shape ``(batch, height, width, channels)``.
         paddings: one (before, after) pair per spatial axis.
@@ -99,6 +101,7 @@ def pad2d_grad(dy: ArrayLike, paddings: Pairs, mode: str = "zeros") -> NDArray[A
     """The adjoint of `pad2d`: the gradient of ``sum(dy * pad2d(x, ...))`` to `x`.
 
     An element that stands at several places gets the sum of what these got, in row-major order of the places.
+    Memory: the result, and one position for each index of every axis of `dy`.
 
     Args:
         dy: array of the shape that `pad2d` gives.

@@ -255,6 +255,7 @@ def max_pool2d(
     Along an axis of size n, with window k, stride s and dilation d, the output size is ``floor((n + before +
     after - d (k - 1) - 1) / s) + 1``. Padding is never chosen. Of equal elements the first in row-major
     order is, and the first NaN beats everything.
+    Memory: the output; with `return_indices` they as well, and per thread one byte for each output of a row.
 
     Args:
         x: array of shape ``(batch, height, width, channels)``.
@@ -304,8 +305,8 @@ def max_pool2d_grad(
 ) -> NDArray[Any]:
     """The gradient of ``sum(dy * max_pool2d(x, ...))`` to `x`: each element of `dy` goes to its maximum.
 
-    The maxima are looked for again, which takes as long as the pool, and memory for one row of the output a
-    thread.
+    The maxima are looked for again, which takes as long as the pool.
+    Memory: the result; per thread one row of the output.
 
     Args:
         dy: array of the shape that `max_pool2d` gives.
@@ -343,7 +344,7 @@ def average_pool2d(
 ) -> NDArray[Any]:
     """The mean over a window, channel by channel.
 
-    Output sizes as in `max_pool2d`.
+    Output sizes as in `max_pool2d`. Memory: the output.
 
     Args:
         x: array of shape ``(batch, height, width, channels)``.
@@ -383,7 +384,7 @@ def average_pool2d_grad(
 ) -> NDArray[Any]:
     """The gradient of ``sum(dy * average_pool2d(x, ...))`` to `x`.
 
-    It does not depend on the values of `x`.
+    It does not depend on the values of `x`. Memory: the result.
 
     Args:
         dy: array of the shape that `average_pool2d` gives.

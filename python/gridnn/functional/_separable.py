@@ -101,7 +101,8 @@ def separable_conv2d(
     """Depthwise convolution of images, then a pointwise one that mixes the channels.
 
     Both steps are done on a few rows at a time: the tensor between them never exists as a whole.
-    Memory: the output; kept for the next call, the packed kernels and per thread a few rows.
+    Memory: the output; the packed kernels and, per thread, a band and some rows between the steps (see
+    `gridnn.functional`).
 
     Args:
         x: ``(batch, height, width, channels)``.
@@ -150,8 +151,9 @@ def separable_conv2d_input_grad(
 ) -> NDArray[Any]:
     """The gradient of ``sum(dy * separable_conv2d(x, ...))`` to `x`.
 
-    Memory: the result; kept for the next call, the packed kernels, the gradient of the tensor between the two
-    steps (``batch * new_height * new_width * channels * multiplier`` elements) and per thread a few rows.
+    Memory: the result; the packed kernels, the gradient of the tensor between the two steps (``batch *
+    new_height * new_width * channels * multiplier`` elements) and a band per thread (see
+    `gridnn.functional`).
 
     Args:
         dy: gradient of the output, in the output's shape.
@@ -192,9 +194,9 @@ def separable_conv2d_kernel_grad(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The gradients of ``sum(dy * separable_conv2d(x, ...))`` to the two kernels.
 
-    Memory: the results; kept for the next call, the packed kernels, the tensor between the two steps
-    (``batch * new_height * new_width * channels * multiplier`` elements), up to 16 partial sums of the larger
-    result (64 MiB at most, or one) and per thread a few rows.
+    Memory: the results; the packed kernels, the tensor between the two steps (``batch * new_height *
+    new_width * channels * multiplier`` elements), up to 16 partial sums of the larger result and a band per
+    thread (see `gridnn.functional`).
 
     Args:
         x: see `separable_conv2d`.
