@@ -101,7 +101,7 @@ class Compilation:
             loss = self.loss.resolve(probabilities=probabilities)
         resolved = []
         for metric in self.metrics:
-            if isinstance(metric, metrics.AutomaticAccuracy):
+            if isinstance(metric, metrics.Automatic):
                 metric = metric.resolve(one_channel=one_channel, targets=loss.targets)
             if metric.targets not in (loss.targets, "any"):
                 raise ValueError(
@@ -136,7 +136,7 @@ def _targets(target_shape: Sequence[int], output_shape: Sequence[int | None]) ->
     return "labels" if fewer_axes or (target_shape[-1] == 1 and output_shape[-1] != 1) else "values"
 
 
-def _kept(chosen: Iterable[metrics.Metric | metrics.AutomaticAccuracy]) -> list[dict[str, Any]]:
+def _kept(chosen: Iterable[metrics.Metric | metrics.Automatic]) -> list[dict[str, Any]]:
     """Descriptions of the metrics that can be described; a Python function cannot."""
     return [serialize(metric) for metric in chosen if not isinstance(metric, metrics.FunctionMetric)]
 

@@ -689,10 +689,35 @@ class FunctionMetric(Metric):
         return [float(values.sum()), float(values.size)]
 
 
-class AutomaticAccuracy(Configurable):
-    """Stands for "accuracy" until the first targets tell which accuracy that is."""
+class Automatic(Configurable):
+    """Stands for a metric until the first targets tell which one that is."""
 
     config_fields = ("name",)
+    name: str
+
+    def resolve(self, *, one_channel: bool, targets: Targets) -> Metric:
+        """The metric for outputs of one channel or of several, and for these targets."""
+        raise NotImplementedError
+
+
+class AutomaticCrossentropy(Automatic):
+    """Stands for "crossentropy"."""
+
+    def __init__(self, name: str = "crossentropy") -> None:
+        _validation.choice(_validation.string(name, "name").lower(), "name", ("crossentropy", "ce"))
+        self.name = name
+
+    def resolve(self, *, one_channel: bool, targets: Targets) -> Metric:
+        """Keras' rule: binary for one output channel, else by whether targets are labels or one-hot."""
+        if one_channel and targets == "values":
+            return BinaryCrossentropy(name=self.name)
+        if targets == "labels":
+            return SparseCategoricalCrossentropy(name=self.name)
+        return CategoricalCrossentropy(name=self.name)
+
+
+class AutomaticAccuracy(Automatic):
+    """Stands for "accuracy"."""
 
     def __init__(self, name: str = "accuracy") -> None:
         _validation.choice(_validation.string(name, "name").lower(), "name", ("accuracy", "acc"))
@@ -707,22 +732,25 @@ class AutomaticAccuracy(Configurable):
         return CategoricalAccuracy(name=self.name)
 
 
-def get(identifier: object) -> Metric | AutomaticAccuracy:
+def get(identifier: object) -> Metric | Automatic:
     """The metric for a string id, a description or an instance.
 
-    "accuracy" and "acc" stand for the accuracy that suits the targets, which is known once training begins. A
-    metric given by string is logged under that string. A Python function ``f(y_true, y_pred)`` is a metric of
-    its own name; files do not keep it.
+    "accuracy" and "acc" stand for the accuracy that suits the targets, which is known once training begins;
+    "crossentropy" and "ce" for the cross-entropy. A metric given by string is logged under that string. A
+    Python function ``f(y_true, y_pred)`` is a metric of its own name; files do not keep it.
 
     Example:
         >>> get("mse")
         MeanSquaredError(name='mse')
     """
-    if isinstance(identifier, AutomaticAccuracy):
+    if isinstance(identifier, Automatic):
         return identifier
-    if isinstance(identifier, dict) and identifier.get("class_name") == AutomaticAccuracy.__name__:
-        return AutomaticAccuracy.from_config(identifier.get("config", {}))
+    for automatic in (AutomaticAccuracy, AutomaticCrossentropy):
+        if isinstance(identifier, dict) and identifier.get("class_name") == automatic.__name__:
+            return automatic.from_config(identifier.get("config", {}))
     if isinstance(identifier, str):
+        if identifier.lower() in ("crossentropy", "ce"):
+            return AutomaticCrossentropy(identifier)
         if identifier.lower() in ("accuracy", "acc"):
             return AutomaticAccuracy(identifier)
         return REGISTRY.deserialize({"class_name": identifier, "config": {"name": identifier}})

@@ -99,6 +99,8 @@ def test_initializer_ids(identifier, cls):
         (metrics.CategoricalAccuracy(name="top"), metrics.CategoricalAccuracy, "top"),
         ("accuracy", metrics.AutomaticAccuracy, "accuracy"),
         ("Acc", metrics.AutomaticAccuracy, "Acc"),
+        ("crossentropy", metrics.AutomaticCrossentropy, "crossentropy"),
+        ("ce", metrics.AutomaticCrossentropy, "ce"),
     ],
 )
 def test_metric_ids_and_names(identifier, cls, name):
@@ -327,3 +329,15 @@ def test_names_in_snake_case():
 def test_descriptions_never_change(thing, attribute):
     with pytest.raises(AttributeError, match=attribute):
         setattr(thing, attribute, 0.5)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_crossentropy_suits_loss_and_targets(outputs, one_hot):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, max(outputs, 2), 12)
+    y = np.eye(outputs)[labels] if one_hot and outputs > 1 else labels
+    model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(outputs)], seed=1, dtype="float64")
+    model.compile("sgd", "crossentropy", metrics=["crossentropy"])
+    logs = model.evaluate(rng.normal(size=(12, 4)), y, verbose=0, return_dict=True)
+    assert logs["crossentropy"] == pytest.approx(logs["loss"], rel=1e-5)
