@@ -97,6 +97,110 @@ pub fn conv_kernel_grad<T: Element>(g: &ConvGeometry, x: &[T], dy: &[T]) -> Vec<
     dkernel
 }
 
+/// Calls `visit(x, kernel, y)` with the offsets of every product of a transposed convolution, the one that `g` is the
+/// transpose of: every input is spread over a window of outputs, `y[i * stride + t * dilation - before, co] +=
+/// x[i, ci] * kernel[t, co of its group, ci]`, where what falls outside is cropped.
+fn for_each_spread(g: &ConvGeometry, mut visit: impl FnMut(usize, usize, usize)) {
+    // The convolution maps the other way: its output is the input here.
+    let (c_in, c_out) = (g.c_out, g.c_in);
+    let (group_in, group_out) = (c_in / g.groups, c_out / g.groups);
+    let inputs = g.axes.each_ref().map(|a| a.output);
+    let outputs = g.axes.each_ref().map(|a| a.input);
+    let taps = g.axes.each_ref().map(|a| a.kernel);
+    for input in positions(inputs) {
+        for tap in positions(taps) {
+            let place = |i: usize| {
+                let axis = &g.axes[i];
+                let at = (input[i] * axis.stride + tap[i] * axis.dilation).checked_sub(axis.before)?;
+                (at < axis.input).then_some(at)
+            };
+            let (Some(d), Some(h), Some(w)) = (place(0), place(1), place(2)) else { continue };
+            let (x, t, y) = (flat(inputs, input), flat(taps, tap), flat(outputs, [d, h, w]));
+            for ci in 0..c_in {
+                for co in 0..group_out {
+                    let filter = ci / group_in * group_out + co;
+                    visit(x * c_in + ci, (t * group_out + co) * c_in + ci, y * c_out + filter);
+                }
+            }
+        }
+    }
+}
+
+/// The transposed convolution of which `g` is the convolution; `x` has the shape of the output of `g`, the result that
+/// of its input.
+pub fn conv_transpose<T: Element>(g: &ConvGeometry, x: &[T], kernel: &[T]) -> Vec<f64> {
+    assert_eq!((x.len(), kernel.len()), (g.output_len(), g.kernel_len()));
+    let mut y = vec![0.0; g.input_len()];
+    for_each_spread(g, |i, k, o| y[o] += x[i].to_f64() * kernel[k].to_f64());
+    y
+}
+
+/// The gradient of `<dy, conv_transpose(x, kernel)>` to `x`.
+pub fn conv_transpose_input_grad<T: Element>(g: &ConvGeometry, dy: &[T], kernel: &[T]) -> Vec<f64> {
+    assert_eq!((dy.len(), kernel.len()), (g.input_len(), g.kernel_len()));
+    let mut dx = vec![0.0; g.output_len()];
+    for_each_spread(g, |i, k, o| dx[i] += dy[o].to_f64() * kernel[k].to_f64());
+    dx
+}
+
+/// The gradient of `<dy, conv_transpose(x, kernel)>` to `kernel`.
+pub fn conv_transpose_kernel_grad<T: Element>(g: &ConvGeometry, x: &[T], dy: &[T]) -> Vec<f64> {
+    assert_eq!((x.len(), dy.len()), (g.output_len(), g.input_len()));
+    let mut dkernel = vec![0.0; g.kernel_len()];
+    for_each_spread(g, |i, k, o| dkernel[k] += x[i].to_f64() * dy[o].to_f64());
+    dkernel
+}
+
+/// Calls `visit(x, first, second, y)` with the offsets of every product of a separable convolution; `g` is its first
+/// step, from a channel to `c_out / c_in` of them.
+fn for_each_triple(g: &ConvGeometry, filters: usize, mut visit: impl FnMut(usize, usize, usize, usize)) {
+    assert_eq!(g.groups, g.c_in, "every channel alone");
+    for_each_product(g, |x, first, middle| {
+        let (position, channel) = (middle / g.c_out, middle % g.c_out);
+        for f in 0..filters {
+            visit(x, first, channel * filters + f, position * filters + f);
+        }
+    });
+}
+
+/// `y[o, f] = sum over taps, c and m of x[o * stride + t * dilation - before, c] * first[t, c, m] * second[c, m, f]`
+pub fn separable_conv<T: Element>(g: &ConvGeometry, x: &[T], [first, second]: [&[T]; 2]) -> Vec<f64> {
+    let filters = second.len() / g.c_out;
+    let mut y = vec![0.0; g.output_len() / g.c_out * filters];
+    for_each_triple(g, filters, |i, a, b, o| y[o] += x[i].to_f64() * first[a].to_f64() * second[b].to_f64());
+    y
+}
+
+/// The gradient of `<dy, separable_conv(x, kernels)>` to `x`.
+pub fn separable_conv_input_grad<T: Element>(
+    g: &ConvGeometry,
+    dy: &[T],
+    [first, second]: [&[T]; 2],
+) -> Vec<f64> {
+    let filters = second.len() / g.c_out;
+    let mut dx = vec![0.0; g.input_len()];
+    for_each_triple(g, filters, |i, a, b, o| {
+        dx[i] += dy[o].to_f64() * first[a].to_f64() * second[b].to_f64()
+    });
+    dx
+}
+
+/// The gradients of `<dy, separable_conv(x, kernels)>` to the kernels.
+pub fn separable_conv_kernel_grads<T: Element>(
+    g: &ConvGeometry,
+    [x, dy]: [&[T]; 2],
+    [first, second]: [&[T]; 2],
+) -> [Vec<f64>; 2] {
+    let filters = second.len() / g.c_out;
+    let [mut d_first, mut d_second] = [vec![0.0; first.len()], vec![0.0; second.len()]];
+    for_each_triple(g, filters, |i, a, b, o| {
+        let flow = x[i].to_f64() * dy[o].to_f64();
+        d_first[a] += flow * second[b].to_f64();
+        d_second[b] += flow * first[a].to_f64();
+    });
+    [d_first, d_second]
+}
+
 /// The result of [`max_pool`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct MaxPool {
@@ -287,6 +391,31 @@ mod tests {
         let g = ConvGeometry::new(&window(&[1], 1, 1, Padding::VALID), &[1], 4, 2, 2).unwrap();
         // Kernel (1, 2, 2): y0 = x0 k00 + x1 k10, y1 = x2 k01 + x3 k11.
         assert_eq!(conv(&g, &[1.0f64, 2.0, 3.0, 4.0], &[1.0, 10.0, 100.0, 1000.0]), [201.0, 4030.0]);
+    }
+
+    #[test]
+    fn a_transposed_series() {
+        // Two inputs, kernel 3, stride 2: 5 outputs, of which the first is cropped.
+        let padding = Padding::Explicit(vec![(1, 0)]);
+        let g = ConvGeometry::transposed(&window(&[3], 2, 1, padding), None, &[2], (1, 1), 1).unwrap();
+        let (x, kernel) = ([1.0f32, 2.0], [10.0f32, 100.0, 1000.0]);
+        assert_eq!(conv_transpose(&g, &x, &kernel), [100.0, 1020.0, 200.0, 2000.0]);
+        let dy = [1.0f32, 2.0, 3.0, 4.0];
+        assert_eq!(conv_transpose_input_grad(&g, &dy, &kernel), [2100.0, 4320.0]);
+        assert_eq!(conv_transpose_kernel_grad(&g, &x, &dy), [4.0, 7.0, 10.0]);
+    }
+
+    #[test]
+    fn a_separable_series() {
+        let g = ConvGeometry::new(&window(&[2], 1, 1, Padding::VALID), &[2], 2, 2, 2).unwrap();
+        let x = [1.0f64, 2.0, 3.0, 4.0];
+        // Between the steps: 1 * 1 + 3 * 10 and 2 * 2 + 4 * 20.
+        let kernels = [&[1.0f64, 2.0, 10.0, 20.0][..], &[1.0, 3.0]];
+        assert_eq!(separable_conv(&g, &x, kernels), [31.0 + 3.0 * 84.0]);
+        assert_eq!(separable_conv_input_grad(&g, &[2.0], kernels), [2.0, 12.0, 20.0, 120.0]);
+        let [d_first, d_second] = separable_conv_kernel_grads(&g, [&x, &[2.0]], kernels);
+        assert_eq!(d_first, [2.0, 12.0, 6.0, 24.0]);
+        assert_eq!(d_second, [62.0, 168.0]);
     }
 
     #[test]

@@ -19,10 +19,11 @@ use std::time::Duration;
 use common::{ConvCase, uniform};
 use gridnn::geometry::{Padding, PaddingMode, Window};
 use gridnn::ops::Operand;
-use gridnn::ops::conv::{self, ConvBatch, ConvKind, ConvOptions, Finish};
+use gridnn::ops::conv::{self, ConvKind, Finish};
 use gridnn::ops::pool::{self, Global, PoolOptions};
+use gridnn::ops::separable::{self, SeparableBatch};
 use gridnn::parallel::{for_each, set_threads, threads};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, ArrayViewMutD};
 
 struct Counting;
 
@@ -88,24 +89,7 @@ fn cases() -> Vec<(&'static str, ConvKind, ConvCase)> {
 }
 
 fn check_conv<T: Operand>(name: &str, kind: ConvKind, case: &ConvCase) {
-    let options = ConvOptions {
-        strides: case.stride.clone(),
-        padding: case.padding.clone(),
-        padding_mode: case.mode,
-        dilation_rate: case.dilation.clone(),
-        groups: if kind == ConvKind::Depthwise { 1 } else { case.groups },
-        output_padding: None,
-        algorithm: None,
-    };
-    let channels = [case.group_in, case.group_out].map(|c| c * case.groups);
-    let tail = match kind {
-        ConvKind::Plain => [case.group_in, channels[1]],
-        ConvKind::Depthwise => [channels[0], case.group_out],
-        ConvKind::Transposed => [channels[1] / case.groups, channels[0]],
-    };
-    let shape: Vec<usize> = [2].iter().chain(&case.input).chain(&channels[..1]).copied().collect();
-    let kernel_shape: Vec<usize> = case.kernel.iter().chain(&tail).copied().collect();
-    let batch = ConvBatch::new(kind, &shape, &kernel_shape, &options).unwrap();
+    let batch = case.batch(kind, None).unwrap();
     let (x, kernel, dy) = (array::<T>(&batch.x, 1), array::<T>(&batch.kernel, 2), array::<T>(&batch.y, 3));
     let bias = array::<T>(&[batch.y[batch.y.len() - 1]], 4);
     let (mut y, mut dx, mut dk) = (dy.clone(), x.clone(), kernel.clone());
@@ -113,30 +97,55 @@ fn check_conv<T: Operand>(name: &str, kind: ConvKind, case: &ConvCase) {
     let never = || false;
     for activation in ["linear", "relu", "tanh", "softmax"] {
         let finish = Finish { bias: Some(&bias), activation };
-        calls(&format!("{name} {activation}"), &mut y, |y| {
+        calls(&format!("{name} {activation}"), [&mut y], |[y]| {
             conv::conv(&batch, &x, &kernel, finish, y, &never).unwrap();
         });
     }
-    calls(&format!("{name}, to the input"), &mut dx, |dx| {
+    calls(&format!("{name}, to the input"), [&mut dx], |[dx]| {
         conv::conv_input_grad(&batch, &dy, &kernel, dx, &never).unwrap();
     });
-    calls(&format!("{name}, to the kernel"), &mut dk, |dk| {
+    calls(&format!("{name}, to the kernel"), [&mut dk], |[dk]| {
         conv::conv_kernel_grad(&batch, &x, &dy, dk, &never).unwrap();
     });
 }
 
-/// Calls with a view of the result, made beforehand, and counts the allocations of all calls but the first.
-fn calls<T: Operand>(
+fn check_separable<T: Operand>(name: &str, case: &ConvCase, filters: usize) {
+    let [c_in, _] = case.channels();
+    let first: Vec<usize> = case.kernel.iter().copied().chain([c_in, case.group_out]).collect();
+    let second: Vec<usize> = case.kernel.iter().map(|_| 1).chain([c_in * case.group_out, filters]).collect();
+    let batch = SeparableBatch::new(&case.input_shape(), [&first, &second], &case.options(None)).unwrap();
+    let (x, mut y) = (array::<T>(&case.input_shape(), 1), array::<T>(&batch.pointwise.y, 2));
+    let kernels = [array::<T>(&first, 3), array::<T>(&second, 4)];
+    let (mut dx, dy, [mut d_first, mut d_second]) = (x.clone(), y.clone(), kernels.clone());
+    let (x, dy, kernels) = (x.view(), dy.view(), kernels.each_ref().map(|kernel| kernel.view()));
+    let kernels = kernels.each_ref();
+    let never = || false;
+    for activation in ["linear", "tanh"] {
+        let finish = Finish { bias: None, activation };
+        calls(&format!("{name} {activation}"), [&mut y], |[y]| {
+            separable::separable(&batch, &x, kernels, finish, y, &never).unwrap();
+        });
+    }
+    calls(&format!("{name}, to the input"), [&mut dx], |[dx]| {
+        separable::separable_input_grad(&batch, &dy, kernels, dx, &never).unwrap();
+    });
+    calls(&format!("{name}, to the kernels"), [&mut d_first, &mut d_second], |results| {
+        separable::separable_kernel_grad(&batch, &x, &dy, kernels, results, &never).unwrap();
+    });
+}
+
+/// Calls with views of the results, made beforehand, and counts the allocations of all calls but the first.
+fn calls<T: Operand, const N: usize>(
     what: &str,
-    result: &mut ArrayD<T>,
-    mut call: impl FnMut(ndarray::ArrayViewMutD<'_, T>),
+    mut results: [&mut ArrayD<T>; N],
+    mut call: impl FnMut([ArrayViewMutD<'_, T>; N]),
 ) {
-    call(result.view_mut());
+    call(results.each_mut().map(|result| result.view_mut()));
     let mut allocated = 0;
     for _ in 0..CALLS {
-        let view = result.view_mut();
+        let views = results.each_mut().map(|result| result.view_mut());
         let before = COUNT.load(Ordering::SeqCst);
-        call(view);
+        call(views);
         allocated += COUNT.load(Ordering::SeqCst) - before;
     }
     assert_eq!(allocated, 0, "{what}, {} threads: allocations in {CALLS} calls", threads());
@@ -153,23 +162,25 @@ fn check_pools<T: Operand>(name: &str, sizes: &[usize], channels: usize, ceil_mo
     let dy = y.clone();
     let (x, dy) = (x.view(), dy.view());
     let never = || false;
-    calls(&format!("{name}: max"), &mut y, |y| pool::max_pool(&x, &options, y, None, &never).unwrap());
-    calls(&format!("{name}: max, gradient"), &mut dx, |dx| {
+    calls(&format!("{name}: max"), [&mut y], |[y]| pool::max_pool(&x, &options, y, None, &never).unwrap());
+    calls(&format!("{name}: max, gradient"), [&mut dx], |[dx]| {
         pool::max_pool_grad(&dy, &x, &options, dx, &never).unwrap();
     });
-    calls(&format!("{name}: mean"), &mut y, |y| pool::average_pool(&x, &options, true, y, &never).unwrap());
-    calls(&format!("{name}: mean, gradient"), &mut dx, |dx| {
+    calls(&format!("{name}: mean"), [&mut y], |[y]| {
+        pool::average_pool(&x, &options, true, y, &never).unwrap()
+    });
+    calls(&format!("{name}: mean, gradient"), [&mut dx], |[dx]| {
         pool::average_pool_grad(&dy, &options, false, dx, &never).unwrap();
     });
     let mut whole = array::<T>(&pool::global_output_shape(&shape, false).unwrap(), 5);
     let d_whole = whole.clone();
     let d_whole = d_whole.view();
     for kind in [Global::Max, Global::Average] {
-        calls(&format!("{name}: global {kind:?}"), &mut whole, |y| {
+        calls(&format!("{name}: global {kind:?}"), [&mut whole], |[y]| {
             pool::global_pool(kind, &x, false, y, &never).unwrap();
         });
         let operand = (kind == Global::Max).then_some(&x);
-        calls(&format!("{name}: global {kind:?}, gradient"), &mut dx, |dx| {
+        calls(&format!("{name}: global {kind:?}, gradient"), [&mut dx], |[dx]| {
             pool::global_pool_grad(&d_whole, operand, false, dx, &never).unwrap();
         });
     }
@@ -186,6 +197,10 @@ fn the_second_call_allocates_nothing() {
             check_conv::<f32>(name, kind, &case);
         }
         check_conv::<f64>("float64", ConvKind::Plain, &ConvCase::new(&[32, 32], 3, 8, 16).same());
+        let separable = |input: &[usize]| ConvCase::new(input, 3, 24, 24).same().groups(24);
+        check_separable::<f32>("separable series", &separable(&[3000]), 32);
+        check_separable::<f32>("separable image", &separable(&[40, 40]).stride(&[2, 1]), 32);
+        check_separable::<f64>("separable volume", &separable(&[8, 12, 12]), 20);
         check_pools::<f32>("series", &[9000], 8, false);
         check_pools::<f32>("image", &[50, 60], 16, true);
         check_pools::<f64>("volume", &[10, 20, 20], 5, false);

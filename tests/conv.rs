@@ -6,8 +6,13 @@ use common::{
     ConvCase, PASSES, Problem, Runner, bits, check_close, conv_cases, integers, relative_tolerance, uniform,
 };
 use gridnn::conv::{Algorithm, Epilogue};
-use gridnn::geometry::PaddingMode;
+use gridnn::geometry::{ConvGeometry, Padding, PaddingMode, PaddingRule};
 use gridnn::kernels::{Element, Tier};
+use gridnn::ops::Operand;
+use gridnn::ops::conv::{self, ConvBatch, ConvKind, Finish};
+use gridnn::ops::separable::{self, SeparableBatch};
+use gridnn::reference;
+use ndarray::ArrayD;
 use proptest::prelude::*;
 
 /// Cases with a name: what users run, what a kernel treats specially, and what once went wrong.
@@ -290,7 +295,130 @@ fn scratch_may_hold_anything() {
     }
 }
 
+/// Products and sums of integers are exact; what Winograd's algorithm does to them is not.
+const DIRECT: Option<Algorithm> = Some(Algorithm::Direct);
+
+/// A tensor of small integers: whatever is summed, nothing is rounded.
+fn tensor<T: Operand>(shape: &[usize], seed: u64) -> ArrayD<T> {
+    ArrayD::from_shape_vec(shape, integers(shape.iter().product(), seed)).unwrap()
+}
+
+/// Compares the results of functional calls with sums of products that are exact.
+fn expect_exact<T: Operand>(results: &[(&str, &ArrayD<T>, &[f64])]) -> Result<(), String> {
+    for (name, got, expected) in results {
+        check_close(got.as_slice().unwrap(), expected, expected, 0.0)
+            .map_err(|what| format!("{name} in {}: {what}", T::NAME))?;
+    }
+    Ok(())
+}
+
+/// The case as a transposed convolution, unless it crops everything: a batch, and the geometry that it transposes.
+fn transposed(case: &ConvCase) -> Option<(ConvBatch, ConvGeometry)> {
+    // Such convolutions know neither causal padding nor border modes.
+    let padding = match &case.padding {
+        Padding::Rule(PaddingRule::Causal) => Padding::VALID,
+        other => other.clone(),
+    };
+    let case = ConvCase { padding, mode: PaddingMode::Zeros, ..case.clone() };
+    let [c_in, c_out] = case.channels();
+    let geometry =
+        ConvGeometry::transposed(&case.window(), None, &case.input, (c_in, c_out), case.groups).ok()?;
+    Some((case.batch(ConvKind::Transposed, DIRECT).unwrap(), geometry))
+}
+
+/// Functional calls of a transposed convolution against loops that spread every input.
+fn check_transposed<T: Operand>(case: &ConvCase) -> Result<(), String> {
+    let Some((batch, g)) = transposed(case) else { return Ok(()) };
+    let (x, kernel, dy) = (tensor::<T>(&batch.x, 1), tensor::<T>(&batch.kernel, 2), tensor::<T>(&batch.y, 3));
+    let (mut y, mut dx, mut dkernel) = (dy.clone(), x.clone(), kernel.clone());
+    let never = || false;
+    let finish = Finish { bias: None, activation: "linear" };
+    conv::conv(&batch, &x.view(), &kernel.view(), finish, y.view_mut(), &never).unwrap();
+    conv::conv_input_grad(&batch, &dy.view(), &kernel.view(), dx.view_mut(), &never).unwrap();
+    conv::conv_kernel_grad(&batch, &x.view(), &dy.view(), dkernel.view_mut(), &never).unwrap();
+    let (mut expected_y, mut expected_dx) = (Vec::new(), Vec::new());
+    let mut expected_dkernel = vec![0.0; kernel.len()];
+    let kernel = kernel.as_slice().unwrap();
+    let [x, dy] = [&x, &dy].map(|tensor| tensor.as_slice().unwrap());
+    for (x, dy) in x.chunks_exact(g.output_len()).zip(dy.chunks_exact(g.input_len())) {
+        expected_y.extend(reference::conv_transpose(&g, x, kernel));
+        expected_dx.extend(reference::conv_transpose_input_grad(&g, dy, kernel));
+        let part = reference::conv_transpose_kernel_grad(&g, x, dy);
+        expected_dkernel.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+    expect_exact(&[
+        ("transposed, forward", &y, &expected_y),
+        ("transposed, to the input", &dx, &expected_dx),
+        ("transposed, to the kernel", &dkernel, &expected_dkernel),
+    ])
+}
+
+/// Functional calls of a separable convolution, made of a case, against loops over all its products.
+fn check_separable<T: Operand>(case: &ConvCase) -> Result<(), String> {
+    let (channels, multiplier, filters) = (case.group_in, 1 + case.group_out % 3, 1 + case.group_out % 20);
+    let case = ConvCase { groups: channels, group_in: 1, group_out: multiplier, ..case.clone() };
+    let g = case.geometry();
+    let first: Vec<usize> = case.kernel.iter().copied().chain([channels, multiplier]).collect();
+    let second: Vec<usize> = case.kernel.iter().map(|_| 1).chain([channels * multiplier, filters]).collect();
+    let shape = case.input_shape();
+    let batch = SeparableBatch::new(&shape, [&first, &second], &case.options(DIRECT)).unwrap();
+    let (x, dy) = (tensor::<T>(&shape, 1), tensor::<T>(&batch.pointwise.y, 2));
+    let kernels = [tensor::<T>(&first, 3), tensor::<T>(&second, 4)];
+    let (mut y, mut dx, [mut d_first, mut d_second]) = (dy.clone(), x.clone(), kernels.clone());
+    let views = kernels.each_ref().map(|kernel| kernel.view());
+    let never = || false;
+    let finish = Finish { bias: None, activation: "linear" };
+    separable::separable(&batch, &x.view(), views.each_ref(), finish, y.view_mut(), &never).unwrap();
+    separable::separable_input_grad(&batch, &dy.view(), views.each_ref(), dx.view_mut(), &never).unwrap();
+    let results = [d_first.view_mut(), d_second.view_mut()];
+    separable::separable_kernel_grad(&batch, &x.view(), &dy.view(), views.each_ref(), results, &never)
+        .unwrap();
+    let (mut expected_y, mut expected_dx) = (Vec::new(), Vec::new());
+    let mut sums = kernels.each_ref().map(|kernel| vec![0.0; kernel.len()]);
+    let kernels = kernels.each_ref().map(|kernel| kernel.as_slice().unwrap());
+    let [x, dy] = [&x, &dy].map(|tensor| tensor.as_slice().unwrap());
+    for (x, dy) in x.chunks_exact(g.input_len()).zip(dy.chunks_exact(dy.len() / case.samples)) {
+        expected_y.extend(reference::separable_conv(&g, x, kernels));
+        expected_dx.extend(reference::separable_conv_input_grad(&g, dy, kernels));
+        for (sum, part) in sums.iter_mut().zip(reference::separable_conv_kernel_grads(&g, [x, dy], kernels)) {
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+    }
+    expect_exact(&[
+        ("separable, forward", &y, &expected_y),
+        ("separable, to the input", &dx, &expected_dx),
+        ("separable, to the first kernel", &d_first, &sums[0]),
+        ("separable, to the second kernel", &d_second, &sums[1]),
+    ])
+}
+
+#[test]
+fn named_cases_transposed() {
+    check_table(|case| check_transposed::<f32>(case).and_then(|()| check_transposed::<f64>(case)));
+    // Few of them crop everything.
+    let cases = named();
+    let run = cases.iter().filter(|(_, case)| transposed(case).is_some()).count();
+    assert!(run > cases.len() - 10, "{run} of {}", cases.len());
+}
+
+#[test]
+fn named_cases_made_separable() {
+    check_table(|case| check_separable::<f32>(case).and_then(|()| check_separable::<f64>(case)));
+}
+
 proptest! {
+    #[test]
+    fn transposed_convolutions_agree_with_the_reference(case in conv_cases()) {
+        check_transposed::<f32>(&case).map_err(TestCaseError::fail)?;
+        check_transposed::<f64>(&case).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn separable_convolutions_agree_with_the_reference(case in conv_cases()) {
+        check_separable::<f32>(&case).map_err(TestCaseError::fail)?;
+        check_separable::<f64>(&case).map_err(TestCaseError::fail)?;
+    }
+
     #[test]
     fn passes_agree_with_the_reference_in_float32(case in conv_cases()) {
         check::<f32>(&case).map_err(TestCaseError::fail)?;

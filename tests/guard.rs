@@ -6,17 +6,20 @@
 
 mod common;
 
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use common::pools::{PoolCase, pool_cases};
 use common::{
     ConvCase, PASSES, Problem, Runner, bits, check_close, conv_cases, integers, partition, uniform,
 };
 use gridnn::conv::{self, Algorithm, Correlation, Epilogue, Scratch};
 use gridnn::geometry::PaddingMode;
 use gridnn::kernels::{Element, Kernels, Product, Run, Start, Tier, pack};
+use gridnn::pool::{self, AveragePool, MaxPool, Notes};
+use gridnn::reference;
 use proptest::prelude::*;
 
 /// Which end of the elements touches a protected page.
@@ -36,7 +39,7 @@ struct Fenced<T> {
     len: usize,
 }
 
-impl<T: Element> Fenced<T> {
+impl<T: Copy> Fenced<T> {
     fn new(values: &[T], edge: Edge) -> Self {
         // SAFETY: plain query.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
@@ -59,7 +62,9 @@ impl<T: Element> Fenced<T> {
         unsafe { ptr::copy_nonoverlapping(values.as_ptr(), start, values.len()) };
         Self { mapping, bytes, start, len: values.len() }
     }
+}
 
+impl<T: Element> Fenced<T> {
     fn nans(len: usize, edge: Edge) -> Self {
         Self::new(&vec![T::from_f64(f64::NAN); len], edge)
     }
@@ -205,6 +210,100 @@ fn check_winograd(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A result of `len` elements a row, computed in parts that have fences of their own.
+fn in_parts<T: Element>(
+    (rows, len): (usize, usize),
+    cuts: &[usize],
+    edge: Edge,
+    mut compute: impl FnMut(Range<usize>, &mut [T]),
+) -> Vec<T> {
+    let mut whole = Vec::new();
+    for part in partition(rows, cuts) {
+        let mut to = Fenced::nans(part.len() * len, edge);
+        compute(part, &mut to);
+        whole.extend_from_slice(&to);
+    }
+    whole
+}
+
+/// Both pools of one sample, forward and backward.
+fn check_pools<T: Element>(case: &PoolCase) -> Result<(), String> {
+    let g = case.geometry().ok_or("no output")?;
+    let [d, h, w] = &g.axes;
+    let (rows, bands) =
+        ((d.output * h.output, w.output * g.channels), (d.input * h.input, w.input * g.channels));
+    let exact = |name: &str, got: &[T], expected: &[f64]| {
+        let same = got.iter().map(|v| v.to_f64()).eq(expected.iter().copied());
+        if same { Ok(()) } else { Err(format!("{name}: {got:?}, expected {expected:?}")) }
+    };
+    let x: Vec<T> = integers(g.input_len(), case.seed);
+    let dy: Vec<T> = integers(g.output_len(), case.seed ^ 1);
+    let (top, top_dx) = (reference::max_pool(&g, &x).values, reference::max_pool_grad(&g, &x, &dy));
+    for (tier, edge) in Tier::available().into_iter().flat_map(|tier| EDGES.map(|edge| (tier, edge))) {
+        announce(format!("pools of {} on {tier:?}, {edge:?}: {case:?}", T::NAME));
+        let (x, dy) = (Fenced::new(&x, edge), Fenced::new(&dy, edge));
+        let (mut taps, mut notes) = (Vec::new(), Notes::default());
+        let pool = MaxPool::new(g.clone(), Kernels::of(tier));
+        let y = in_parts(rows, &case.cuts, edge, |rows, y| {
+            let mut at = Fenced::new(&vec![-2; y.len()], edge);
+            pool.forward_indices(&x, y, &mut at, rows, &mut notes);
+        });
+        exact("maxima", &y, &top)?;
+        let mut dx = Fenced::nans(x.len(), edge);
+        if g.window_len() <= MaxPool::<T>::MOST_TAPS {
+            let mut winners = Fenced::new(&vec![0u8; dy.len()], edge);
+            let mut y = Fenced::nans(dy.len(), edge);
+            pool.forward(&x, &mut y, &mut winners, 0..pool.rows(), &mut taps);
+            exact("maxima with winners", &y, &top)?;
+            pool.backward(&dy, &winners, Some(&y), &mut dx, &mut taps);
+            pool.backward(&dy, &winners, None, &mut dx, &mut taps);
+        } else {
+            pool.backward_from(&x, &dy, None, &mut dx, &mut taps);
+        }
+        exact("gradient of maxima", &dx, &top_dx)?;
+        let dx =
+            in_parts(bands, &case.cuts, edge, |band, dx| pool.backward_band(&x, &dy, dx, band, &mut notes));
+        exact("gradient of maxima in bands", &dx, &top_dx)?;
+        for count in [false, true] {
+            let pool = AveragePool::new(g.clone(), count, Kernels::of(tier));
+            let y = in_parts(rows, &case.cuts, edge, |rows, y| pool.forward(&x, y, rows, &mut taps));
+            let dx =
+                in_parts(bands, &case.cuts, edge, |band, dx| pool.backward_band(&dy, dx, band, &mut taps));
+            let mut whole = Fenced::nans(x.len(), edge);
+            pool.backward(&dy, &mut whole, &mut taps);
+            if case.has_reference_means(count) {
+                let means =
+                    [reference::average_pool(&g, &x, count), reference::average_pool_grad(&g, &dy, count)];
+                for (got, expected) in [(&*y, &means[0]), (&*dx, &means[1]), (&*whole, &means[1])] {
+                    // One over the size of a window is rounded, and so is every sum of shares.
+                    check_close(got, expected, &vec![100.0; expected.len()], 1e-6)?;
+                }
+            }
+        }
+        let positions = x.len() / g.channels;
+        let mut top = Fenced::nans(g.channels, edge);
+        let mut mean = Fenced::nans(g.channels, edge);
+        pool::global_max(tier, &x, g.channels, 0, &mut top);
+        pool::global_average(tier, &x, g.channels, 0, &mut mean);
+        let mut dx = Fenced::nans(x.len(), edge);
+        pool::global_max_grad(tier, &x, &top, &mut dx);
+        exact("gradient of global maxima", &dx, &reference_of_largest(&x, g.channels))?;
+        pool::global_average_grad(&mean, positions, &mut dx);
+    }
+    Ok(())
+}
+
+/// The first of the largest elements of every channel, zeros elsewhere.
+fn reference_of_largest<T: Element>(x: &[T], channels: usize) -> Vec<f64> {
+    let mut kept = vec![0.0; x.len()];
+    for c in 0..channels {
+        let places = (c..x.len()).step_by(channels);
+        let best = places.reduce(|best, i| if x[i] > x[best] { i } else { best });
+        best.into_iter().for_each(|i| kept[i] = x[i].to_f64());
+    }
+    kept
 }
 
 /// The microkernel alone, its operands as short as its contract allows.
@@ -364,10 +463,23 @@ fn winograds_cases_stay_inside() {
     }
 }
 
+#[test]
+fn a_pool_of_more_taps_than_a_byte_counts_stays_inside() {
+    let axes = vec![(19, 17, 1, 1, 2, 1); 2];
+    let case = PoolCase { axes, ceil: false, channels: 3, cuts: vec![1, 4], seed: 5 };
+    check_pools::<f32>(&case).and_then(|()| check_pools::<f64>(&case)).unwrap();
+}
+
 proptest! {
     #[test]
     fn random_cases_stay_inside(case in conv_cases(), cuts in prop::collection::vec(0..1000usize, 0..4)) {
         check::<f32>(&case, &cuts).map_err(TestCaseError::fail)?;
         check::<f64>(&case, &cuts).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn random_pools_stay_inside(case in pool_cases()) {
+        check_pools::<f32>(&case).map_err(TestCaseError::fail)?;
+        check_pools::<f64>(&case).map_err(TestCaseError::fail)?;
     }
 }

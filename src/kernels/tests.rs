@@ -130,3 +130,122 @@ fn nan_survives_relu() {
         assert!(c[0].is_nan(), "{tier:?}");
     }
 }
+
+/// A run of outputs with channels in the lanes.
+struct LaneCase {
+    /// Channels of a group.
+    k: usize,
+    channels: usize,
+    count: usize,
+    /// Distance of what neighbouring outputs read, in positions.
+    stride: usize,
+    taps: Vec<Tap>,
+}
+
+impl LaneCase {
+    /// Elements of the input that the taps reach.
+    fn input_len(&self) -> usize {
+        let reach = (self.count - 1) * self.stride * self.channels + self.channels;
+        self.taps.iter().map(|tap| tap.at + reach).max().unwrap_or(0)
+    }
+
+    fn weights_len(&self) -> usize {
+        self.taps.iter().map(|tap| tap.number + 1).max().unwrap_or(0) * self.k * self.channels
+    }
+
+    /// Calls `visit(x, weight, output, channel)` with the offsets of every product.
+    fn for_each_product(&self, mut visit: impl FnMut(usize, usize, usize, usize)) {
+        let Self { k, channels, count, stride, .. } = *self;
+        for (output, tap) in (0..count).flat_map(|output| self.taps.iter().map(move |tap| (output, tap))) {
+            for (c, r) in (0..channels).flat_map(|c| (0..k).map(move |r| (c, r))) {
+                let x = tap.at + output * stride * channels + c / k * k + r;
+                visit(x, (tap.number * k + r) * channels + c, output, c);
+            }
+        }
+    }
+
+    /// Both kinds of work, in cache and past it, against the definition.
+    fn check<T: Element>(&self, tier: Tier) {
+        let kernels = Kernels::<T>::of(tier);
+        let Self { k, channels, count, .. } = *self;
+        let run = WindowRun { taps: &self.taps, count, step: self.stride * channels, channels };
+        let (x, w) = (integers::<T>(self.input_len(), 1), integers::<T>(self.weights_len(), 2));
+        let bias: Vec<T> = integers(channels, 3);
+        let about = |what: &str| {
+            let taps: Vec<usize> = self.taps.iter().map(|tap| tap.at / channels).collect();
+            format!("{what} on {tier:?}: k={k} channels={channels} count={count} taps at {taps:?}")
+        };
+        // Outputs next to each other and with a gap, which belongs to somebody else.
+        for (y_step, with_bias, relu, past_cache) in [
+            (channels, true, false, false),
+            (channels, false, true, true),
+            (2 * channels, true, true, true),
+            (channels + 1, false, false, true),
+        ] {
+            let before: Vec<T> = integers((count - 1) * y_step + channels, 4);
+            let mut sums = vec![0.0; count * channels];
+            if with_bias {
+                sums.iter_mut().enumerate().for_each(|(i, sum)| *sum = bias[i % channels].to_f64());
+            }
+            self.for_each_product(|i, j, o, c| sums[o * channels + c] += x[i].to_f64() * w[j].to_f64());
+            let expected = before.iter().enumerate().map(|(i, gap)| match (i / y_step, i % y_step) {
+                (o, c) if c < channels && relu => sums[o * channels + c].max(0.0),
+                (o, c) if c < channels => sums[o * channels + c],
+                _ => gap.to_f64(),
+            });
+            // Stores past the cache want aligned results: once they are, once they are not.
+            for offset in 0..2 {
+                let mut memory = Aligned::zeroed(before.len() + offset);
+                memory[offset..].copy_from_slice(&before);
+                let bias = with_bias.then_some(&*bias);
+                let y = &mut memory[offset..];
+                kernels.lane_work(&run, LaneWork::Map { x: &x, w: &w, y, y_step, bias, relu, k, past_cache });
+                let got = memory[offset..].iter().map(|v| v.to_f64());
+                assert!(got.eq(expected.clone()), "{}", about("outputs"));
+            }
+        }
+        let dy: Vec<T> = integers(count * channels, 5);
+        for past_cache in [false, true] {
+            let mut dw = w.clone();
+            let mut expected: Vec<f64> = w.iter().map(|v| v.to_f64()).collect();
+            self.for_each_product(|i, j, o, c| {
+                expected[j] += x[i].to_f64() * dy[o * channels + c].to_f64();
+            });
+            kernels.lane_work(&run, LaneWork::Sum { x: &x, dy: &dy, dw: &mut dw, k, past_cache });
+            assert!(dw.iter().map(|v| v.to_f64()).eq(expected), "{}", about("weights"));
+        }
+    }
+}
+
+fn lane_battery<T: Element>() {
+    // Where taps read, in positions: none, rows of three and of two, neighbours in twos, and no order at all.
+    let places: [&[usize]; 6] =
+        [&[], &[0], &[0, 1, 2], &[0, 1, 2, 7, 8, 9, 14, 15, 16], &[0, 2, 4, 6, 11], &[9, 3, 4, 0, 1, 2, 30]];
+    for tier in Tier::available() {
+        let width = Kernels::<T>::of(tier).width;
+        for k in [1, 2, 4, 8].into_iter().filter(|&k| width.is_multiple_of(k)) {
+            let fill = [width, 2 * width, 4 * width + k, 9 * width].map(|n| n / k);
+            for channels in [1, 2, 3, 5].into_iter().chain(fill).map(|groups| groups * k) {
+                for count in [1, 2, 3, 4, 5, 8, 9, 19, 32, 70] {
+                    for (i, places) in places.iter().enumerate() {
+                        let stride = 1 + (i + count) % 3;
+                        // Some taps of the window meet the border, so that numbers have gaps.
+                        let tap = |(n, at): (usize, &usize)| Tap { number: n + n / 2, at: at * channels };
+                        let taps = places.iter().enumerate().map(tap).collect();
+                        LaneCase { k, channels, count, stride, taps }.check::<T>(tier);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn lanes_of_integers_are_exact_in_float32() {
+    lane_battery::<f32>();
+}
+
+#[test]
+fn lanes_of_integers_are_exact_in_float64() {
+    lane_battery::<f64>();
+}

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses its own part of this module")]
 
+pub mod batches;
+pub mod pools;
+
 use std::ops::Range;
 
 use gridnn::conv::{self, Accumulation, Algorithm, Correlation, Epilogue, Portion, Scratch};
@@ -82,15 +85,23 @@ impl ConvCase {
         Self { groups, group_in: self.group_in / groups, group_out: self.group_out / groups, ..self }
     }
 
-    pub fn geometry(&self) -> ConvGeometry {
-        let window = Window {
+    pub fn window(&self) -> Window {
+        Window {
             kernel: self.kernel.clone(),
             stride: self.stride.clone(),
             dilation: self.dilation.clone(),
             padding: self.padding.clone(),
-        };
-        let channels = [self.group_in, self.group_out].map(|c| c * self.groups);
-        ConvGeometry::new(&window, &self.input, channels[0], channels[1], self.groups)
+        }
+    }
+
+    /// All channels of the input and of the output.
+    pub fn channels(&self) -> [usize; 2] {
+        [self.group_in, self.group_out].map(|c| c * self.groups)
+    }
+
+    pub fn geometry(&self) -> ConvGeometry {
+        let [c_in, c_out] = self.channels();
+        ConvGeometry::new(&self.window(), &self.input, c_in, c_out, self.groups)
             .and_then(|geometry| geometry.with_mode(self.mode))
             .unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
