@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::layers::augment::WarpSpec;
 pub use super::limits::{Constraint, Regularizer};
 pub use super::loss::{Loss, Reduction};
 pub use super::metric::Metric;
@@ -63,6 +64,41 @@ pub enum LayerKind {
     Rescaling {
         scale: f64,
         offset: f64,
+    },
+    Normalization {
+        axis: Vec<isize>,
+        mean: Vec<f64>,
+        variance: Vec<f64>,
+    },
+    RandomFlip {
+        axes: Vec<isize>,
+        seed: Option<u64>,
+    },
+    RandomCrop {
+        height: usize,
+        width: usize,
+        seed: Option<u64>,
+    },
+    RandomNoise {
+        factor: (f64, f64),
+        seed: Option<u64>,
+    },
+    RandomTranslation {
+        height_factor: (f64, f64),
+        width_factor: (f64, f64),
+        #[serde(flatten)]
+        warp: WarpSpec,
+    },
+    RandomRotation {
+        factor: (f64, f64),
+        #[serde(flatten)]
+        warp: WarpSpec,
+    },
+    RandomZoom {
+        height_factor: (f64, f64),
+        width_factor: Option<(f64, f64)>,
+        #[serde(flatten)]
+        warp: WarpSpec,
     },
     Conv1D(ConvSpec),
     Conv2D(ConvSpec),

@@ -214,6 +214,18 @@ def others():
     yield Case(layers.Permute, {"dims": (1,)}, (4,), (4,))
     yield Case(layers.RepeatVector, {"n": 3}, (4,), (3, 4))
     yield Case(layers.Rescaling, {"scale": 0.5, "offset": -1.0}, (3, 2), (3, 2))
+    yield Case(layers.Normalization, {"mean": [0.5, -1.0], "variance": [2.0, 0.5]}, (3, 2), (3, 2))
+    yield Case(layers.Normalization, {"axis": None, "mean": 0.5, "variance": 2.0}, (3, 2), (3, 2))
+
+
+def augmentations():
+    # Of no size, so that training and inference agree; test_augmentation.py has the others.
+    yield Case(layers.RandomFlip, {"mode": []}, (3, 4, 2), (3, 4, 2))
+    yield Case(layers.RandomCrop, {"height": 3, "width": 4}, (3, 4, 2), (3, 4, 2), free=False)
+    yield Case(layers.RandomNoise, {"factor": 0.0}, (3, 2), (3, 2))
+    yield Case(layers.RandomTranslation, {"height_factor": 0.0, "width_factor": 0.0}, (3, 4, 2), (3, 4, 2))
+    yield Case(layers.RandomRotation, {"factor": 0.0, "fill_mode": "wrap"}, (3, 4, 2), (3, 4, 2))
+    yield Case(layers.RandomZoom, {"height_factor": 0.0, "width_factor": 0.0}, (3, 4, 2), (3, 4, 2))
 
 
 def normalizations():
@@ -297,6 +309,7 @@ CASES = [
     *pools(),
     *regrids(),
     *others(),
+    *augmentations(),
     *normalizations(),
     *branches(),
 ]

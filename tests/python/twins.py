@@ -239,9 +239,13 @@ def layer(description, weights, x):
         return softmax(x, config["axis"])
     if kind == "Rescaling":
         return x * config["scale"] + config["offset"]
+    if kind == "Normalization":
+        return (x - config["mean"]) / np.sqrt(config["variance"])
     if kind == "Flatten":
         return x.reshape(len(x), -1)
-    if kind in ("Dropout", "GaussianDropout", "GaussianNoise") or kind.startswith("SpatialDropout"):
+    if kind in ("Dropout", "GaussianDropout", "GaussianNoise") or kind.startswith(
+        ("SpatialDropout", "Random")
+    ):
         return x
     if kind == "LayerNormalization":
         axes = [a % x.ndim for a in np.atleast_1d(config["axis"])]
@@ -315,7 +319,7 @@ def weight_count(description):
     kind, config = description["class_name"], description["config"]
     if kind == "BatchNormalization":
         return 2 + config["scale"] + config["center"]
-    if kind.endswith("Normalization"):
+    if kind.endswith("Normalization") and "scale" in config:
         return config["scale"] + config["center"]
     if kind == "Parallel":
         return sum(weight_count(child) for branch in config["branches"] for child in branch)

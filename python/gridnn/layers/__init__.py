@@ -1,6 +1,14 @@
 """The layers, under the names and with the arguments that Keras users know; data is always channels last."""
 
 from gridnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from gridnn.layers.augmentation import (
+    RandomCrop,
+    RandomFlip,
+    RandomNoise,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
 from gridnn.layers.base import Input, Layer
 from gridnn.layers.branches import Parallel, Residual
 from gridnn.layers.conv import Conv1D, Conv2D, Conv3D
@@ -54,7 +62,7 @@ from gridnn.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from gridnn.layers.preprocessing import Rescaling
+from gridnn.layers.preprocessing import Normalization, Rescaling
 from gridnn.layers.regularization import (
     Dropout,
     GaussianDropout,
@@ -115,12 +123,19 @@ __all__ = [
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
+    "Normalization",
     "PReLU",
     "Padding1D",
     "Padding2D",
     "Padding3D",
     "Parallel",
     "Permute",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomNoise",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "RepeatVector",
     "Rescaling",

@@ -2,10 +2,124 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from gridnn import _validation
+from gridnn._network import as_array
 from gridnn.layers.base import REGISTRY, Layer
 
-__all__ = ["Rescaling"]
+__all__ = ["Normalization", "Rescaling"]
+
+
+@REGISTRY.register()
+class Normalization(Layer):
+    """Maps every element x to ``(x - mean) / max(sqrt(variance), 1e-7)``, by fixed numbers.
+
+    They are given, or found by `adapt` in a data set, before the layer becomes part of a model.
+
+    Args:
+        axis: the axis or axes that have numbers of their own, the batch being axis 0; -1 is one pair of
+            numbers for every channel, None one for all elements.
+        mean: one number, or one for every position along `axis` (in row-major order for several axes);
+            with `variance`, or None.
+        variance: the same for the variance.
+        name: see `Layer`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input.
+
+    Raises:
+        ValueError: only one of `mean` and `variance`, other numbers of numbers than the axes have, a negative
+            variance.
+
+    Example:
+        >>> layer = Normalization()
+        >>> layer.adapt([[1.0, 10.0], [3.0, 10.0]])
+        >>> layer.mean, layer.variance
+        ((2.0, 10.0), (1.0, 0.0))
+    """
+
+    config_fields = ("axis", "mean", "variance")
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        *,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.axis: int | tuple[int, ...] | None
+        if axis is None:
+            self.axis = None
+        elif isinstance(axis, (tuple, list)):
+            self.axis = tuple(_validation.integer(one, "axis") for one in axis)
+        else:
+            self.axis = _validation.integer(axis, "axis")
+        if (mean is None) != (variance is None):
+            raise ValueError(
+                "When setting values directly, both `mean` and `variance` must be set. Received "
+                f"mean={mean!r} and variance={variance!r}."
+            )
+        self.mean = _numbers(mean, "mean")
+        self.variance = _numbers(variance, "variance", low=0.0)
+
+    def adapt(self, data: Any) -> None:
+        """Takes mean and variance (biased, in float64) from a data set.
+
+        Args:
+            data: array ``(samples, ...)`` with the axes of the layer's input.
+
+        Raises:
+            ValueError: no samples; the layer is part of a model already; `data` lacks an axis.
+        """
+        if self._claimed:
+            raise ValueError(f"{self.label}: adapt the layer before it becomes part of a model.")
+        array = as_array(data, "data")
+        if not len(array):
+            raise ValueError("`data` holds no samples.")
+        axes = {axis % array.ndim if -array.ndim <= axis < array.ndim else 0 for axis in self._axes()}
+        if 0 in axes:
+            raise ValueError(f"`axis` {self.axis} is none of `data`, which has shape {array.shape}.")
+        others = tuple(axis for axis in range(array.ndim) if axis not in axes)
+        mean = array.mean(axis=others, dtype=np.float64)
+        variance = array.var(axis=others, dtype=np.float64)
+        # The one change after construction: the engine has not been told yet.
+        self.__dict__.update(mean=_numbers(mean, "mean"), variance=_numbers(variance, "variance", low=0.0))
+
+    def _axes(self) -> tuple[int, ...]:
+        if self.axis is None:
+            return ()
+        return (self.axis,) if isinstance(self.axis, int) else self.axis
+
+    def engine_config(self) -> dict[str, Any]:
+        """Lists of axes and numbers."""
+        if self.mean is None or self.variance is None:
+            raise ValueError(f"{self.label} has no mean and variance: give them, or call adapt(data) first.")
+        return {"axis": list(self._axes()), "mean": list(self.mean), "variance": list(self.variance)}
+
+    @property
+    def output_activation(self) -> str:
+        """Always "linear": the output is no probability."""
+        return "linear"
+
+
+def _numbers(value: Any, name: str, *, low: float = -np.inf) -> tuple[float, ...] | None:
+    """A number, or an array of them, as a flat tuple of floats."""
+    if value is None:
+        return None
+    array: NDArray[Any] = np.asarray(value)
+    if array.dtype.kind not in "iuf" or not array.size:
+        raise TypeError(f"The `{name}` argument must hold numbers. Received {name}={value!r}.")
+    return tuple(_validation.real(number, name, low=low) for number in array.ravel().tolist())
 
 
 @REGISTRY.register()

@@ -5,6 +5,7 @@
 //! the whole batch at once offers [`BatchStep`].
 
 mod activation;
+pub(super) mod augment;
 mod batch_norm;
 mod conv;
 mod conv_transpose;
@@ -14,6 +15,7 @@ mod dropout;
 mod group_norm;
 pub(super) mod merge;
 mod noise;
+mod normalization;
 mod pad;
 mod pool;
 mod prelu;
@@ -22,6 +24,7 @@ mod reshaping;
 
 use std::ops::Range;
 
+use self::augment::{Augment, Map};
 use super::spec::{Initializer, LayerKind, LayerSpec, Size};
 use crate::conv::{Algorithm, Scratch};
 use crate::error::{Error, Result};
@@ -331,6 +334,25 @@ pub fn layer<T: Element>(spec: &LayerSpec) -> Result<Box<dyn Layer<T>>> {
     Ok(match &spec.kind {
         Kind::Input { .. } => {
             return Err(Error::value("", "one Input, the first of the layers", "another one"));
+        }
+        Kind::Normalization { axis, mean, variance } => {
+            Box::new(normalization::Normalization::new(axis, mean, variance))
+        }
+        Kind::RandomFlip { axes, seed } => Box::new(Augment::Flip { axes: axes.clone(), seed: *seed }),
+        Kind::RandomCrop { height, width, seed } => {
+            Box::new(Augment::Crop { height: *height, width: *width, seed: *seed })
+        }
+        Kind::RandomNoise { factor, seed } => Box::new(Augment::Noise { range: *factor, seed: *seed }),
+        Kind::RandomTranslation { height_factor, width_factor, warp } => {
+            let map = Map::Translation { height: *height_factor, width: *width_factor };
+            Box::new(Augment::Warp { map, spec: warp.clone() })
+        }
+        Kind::RandomRotation { factor, warp } => {
+            Box::new(Augment::Warp { map: Map::Rotation { turns: *factor }, spec: warp.clone() })
+        }
+        Kind::RandomZoom { height_factor, width_factor, warp } => {
+            let map = Map::Zoom { height: *height_factor, width: *width_factor };
+            Box::new(Augment::Warp { map, spec: warp.clone() })
         }
         Kind::Rescaling { scale, offset } => Box::new(rescaling::Rescaling::new(*scale, *offset)),
         Kind::Conv1D(conv) => Box::new(conv::Conv::new(conv, 1)?),

@@ -1,0 +1,172 @@
+"""Layers that change samples at random in training."""
+
+import numpy as np
+import pytest
+
+import gridnn as gn
+from gridnn import layers
+
+LAYERS = {
+    "flip": lambda: layers.RandomFlip(),
+    "shift": lambda: layers.RandomTranslation(0.3, (-0.2, 0.4)),
+    "shift, wrap": lambda: layers.RandomTranslation(0.5, 0.5, "wrap", "nearest"),
+    "turn": lambda: layers.RandomRotation(0.2, "constant", fill_value=2.0),
+    "turn, nearest": lambda: layers.RandomRotation((-0.1, 0.3), "nearest"),
+    "zoom": lambda: layers.RandomZoom(0.4),
+    "zoom of both": lambda: layers.RandomZoom((-0.3, 0.1), (0.0, 0.5), "constant"),
+    "noise": lambda: layers.RandomNoise((0.5, 1.0)),
+    "crop": lambda: layers.RandomCrop(4, 3),
+}
+each = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+
+
+def _changed(layer, x, seed=1, training=True):
+    model = gn.Sequential([gn.Input(x.shape[1:]), layer], dtype="float64", seed=seed)
+    return model(x, training=training)
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).normal(size=(9, 6, 7, 2))
+
+
+@each
+def test_samples_change_in_training_only(make, x):
+    y = _changed(make(), x)
+    plain = x[:, 1:5, 2:5] if isinstance(make(), layers.RandomCrop) else x
+    assert y.shape == plain.shape
+    assert not np.array_equal(y, plain)
+    np.testing.assert_array_equal(_changed(make(), x, training=False), plain)
+    same = _changed(make(), np.repeat(x[:1], 9, axis=0))
+    assert len({sample.tobytes() for sample in same}) > 1
+
+
+@each
+def test_the_same_bytes_for_any_number_of_threads(make, x):
+    x = np.tile(x, (8, 4, 4, 1))
+    outputs = []
+    threads = gn.get_num_threads()
+    try:
+        for count in (1, 3):
+            gn.set_num_threads(count)
+            outputs.append(_changed(make(), x))
+    finally:
+        gn.set_num_threads(threads)
+    np.testing.assert_array_equal(*outputs)
+
+
+@each
+def test_gradients_pass_through(make, x):
+    # The dense layer in front makes of the gradient a derivative by one number, which a difference of losses
+    # must agree with; every model draws the same.
+    def loss(shift, wanted=None):
+        stack = [gn.Input(x.shape[1:]), layers.Dense(2), make()]
+        model = gn.Sequential(stack, dtype="float64", seed=3)
+        dense = model.layers[0]
+        dense.kernel = np.array([[1.0 + shift, 0.3], [0.2, -0.5]])
+        dense.bias = np.array([0.1, 0.2])
+        model.compile(gn.optimizers.SGD(0.0), "mse")
+        y = np.zeros((len(x), *model.output_shape[1:]))
+        value = model.train_on_batch(x, y)
+        return value, model._built_network().get_gradients()[0][0, 0]
+
+    _, gradient = loss(0.0)
+    h = 1e-5
+    assert gradient == pytest.approx((loss(h)[0] - loss(-h)[0]) / (2 * h), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "mode", "axes"),
+    [
+        ((5, 2), "horizontal", [1]),
+        ((4, 5, 2), "horizontal", [2]),
+        ((4, 5, 2), "vertical", [1]),
+        ((4, 5, 2), "horizontal_and_vertical", [1, 2]),
+        ((3, 4, 5, 2), "vertical", [2]),
+        ((3, 4, 5, 2), [0, 1, 2], [1, 2, 3]),
+    ],
+)
+def test_flips_in_every_rank(shape, mode, axes):
+    x = np.random.default_rng(0).normal(size=(64, *shape))
+    y = _changed(layers.RandomFlip(mode), x)
+    seen = set()
+    for one, flipped in zip(x, y, strict=True):
+        choices = []
+        for chosen in range(2 ** len(axes)):
+            some = [axis - 1 for i, axis in enumerate(axes) if chosen >> i & 1]
+            if np.array_equal(np.flip(one, some), flipped):
+                choices.append(chosen)
+        assert len(choices) == 1
+        seen.add(choices[0])
+    assert len(seen) == 2 ** len(axes)
+
+
+@pytest.mark.parametrize(
+    ("mode", "padding"),
+    [("reflect", "symmetric"), ("wrap", "wrap"), ("nearest", "edge"), ("constant", "constant")],
+)
+def test_fill_modes_are_those_of_numpy(mode, padding, x):
+    # Shifts by whole pixels: 3 of 6 rows down, 0 of 7 columns.
+    y = _changed(layers.RandomTranslation((0.5, 0.5), (0.0, 0.0), mode, fill_value=0.0), x)
+    padded = np.pad(x, [(0, 0), (3, 0), (0, 0), (0, 0)], mode=padding)[:, :6]
+    np.testing.assert_allclose(y, padded, atol=1e-12)
+
+
+def test_maps_by_known_angles_and_factors(x):
+    square = x[:, :6, :6]
+    turned = _changed(layers.RandomRotation((0.25, 0.25)), square)
+    np.testing.assert_allclose(turned, np.rot90(square, 1, axes=(1, 2)), atol=1e-9)
+    half = _changed(layers.RandomRotation((0.5, 0.5)), x)
+    np.testing.assert_allclose(half, x[:, ::-1, ::-1], atol=1e-9)
+    # Twice as much is seen: the middle of 5 pixels stays, its neighbours are two pixels away.
+    odd = x[:, :5, :5]
+    zoomed = _changed(layers.RandomZoom((1.0, 1.0)), odd)
+    np.testing.assert_allclose(zoomed[:, 1:4, 1:4], odd[:, ::2, ::2], atol=1e-12)
+
+
+def test_crops_lie_everywhere():
+    x = np.arange(6.0 * 7).reshape(1, 6, 7, 1).repeat(300, axis=0)
+    corners = _changed(layers.RandomCrop(4, 5), x)[:, 0, 0, 0]
+    assert set(corners) == {7.0 * row + column for row in range(3) for column in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: layers.RandomFlip("diagonal"), ValueError),
+        (lambda: layers.RandomRotation((0.2, 0.1)), ValueError),
+        (lambda: layers.RandomTranslation(0.1, 0.1, "mirror"), ValueError),
+        (lambda: layers.RandomZoom(2.0), ValueError),
+        (lambda: layers.RandomNoise(-1.0), ValueError),
+        (lambda: layers.RandomCrop(2.5, 3), TypeError),
+        (lambda: gn.Sequential([gn.Input((6, 2)), layers.RandomFlip("vertical")]), ValueError),
+        (lambda: gn.Sequential([gn.Input((6, 2)), layers.RandomZoom(0.1)]), ValueError),
+        (lambda: gn.Sequential([gn.Input((3, 6, 2)), layers.RandomCrop(4, 4)]), ValueError),
+    ],
+)
+def test_bad_arguments(make, error):
+    with pytest.raises(error):
+        make()
+
+
+@pytest.mark.parametrize("axis", [-1, 1, (1, 3), None])
+def test_normalization_adapts_to_data(axis, x):
+    layer = layers.Normalization(axis)
+    layer.adapt(x)
+    kept = () if axis is None else tuple(a % 4 for a in np.atleast_1d(axis))
+    others = tuple(a for a in range(4) if a not in kept)
+    expected = (x - x.mean(others, keepdims=True)) / x.std(others, keepdims=True)
+    np.testing.assert_allclose(_changed(layer, x, training=False), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_normalization_needs_numbers(x):
+    with pytest.raises(ValueError, match="adapt"):
+        gn.Sequential([gn.Input((3,)), layers.Normalization()])
+    with pytest.raises(ValueError, match="both"):
+        layers.Normalization(mean=1.0)
+    with pytest.raises(ValueError, match="mean"):
+        gn.Sequential([gn.Input((3,)), layers.Normalization(mean=[0, 1], variance=1.0)])
+    layer = layers.Normalization(mean=0.0, variance=1.0)
+    gn.Sequential([gn.Input((3,)), layer])
+    with pytest.raises(ValueError, match="before"):
+        layer.adapt(np.ones((2, 3)))
