@@ -62,6 +62,11 @@ Verdict = tuple[NDArray[np.float64], float, NDArray[np.float64]]
 Judgement = Callable[[NDArray[np.float64]], Verdict | None]
 """Sees the outputs of a batch before the loss, which it may take over."""
 
+_READ_IN_PLACE = frozenset(np.dtype(kind + size) for kind in "iu" for size in "1248") | {
+    np.dtype(np.float32),
+    np.dtype(np.float64),
+}
+
 
 def set_num_threads(count: int) -> None:
     """Uses `count` threads from the next call on, even if there are fewer cores."""
@@ -105,6 +110,11 @@ def as_array(value: object, argument: str) -> NDArray[Any]:
         TypeError: complex numbers, strings, dates, objects, ragged sequences, masked arrays.
         ValueError: there is no batch axis.
     """
+    # Most calls bring such an array already, and for one sample the checks below would be a share of the time.
+    if type(value) is np.ndarray and value.ndim and value.dtype in _READ_IN_PLACE:
+        flags = value.flags
+        if flags.c_contiguous and flags.aligned:
+            return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"The `{argument}` argument is a masked array; fill or drop the masked entries first."
@@ -191,6 +201,7 @@ class Network:
         self.dtype = np.dtype(dtype)
         self.input_shapes: list[Shape] = [tuple(shape) for shape in self._engine.input_shapes]
         self.output_shapes: list[Shape] = [tuple(shape) for shape in self._engine.output_shapes]
+        self._input_shape = self.output_shapes[0]
         self.weights = [WeightInfo(*info) for info in self._engine.weights]
         self.macs = self._engine.macs
 
@@ -211,7 +222,8 @@ class Network:
             ShapeError: rank or sizes do not fit the network's input.
         """
         array = as_array(value, argument)
-        if not shapes_agree(self.input_shape, array.shape[1:]):
+        sizes = array.shape[1:]
+        if sizes != self._input_shape and not shapes_agree(self._input_shape, sizes):
             hint = ""
             if array.ndim == len(self.input_shape) and self.input_shape[-1] == 1:
                 hint = f" If the channel axis is missing, pass {argument}[..., numpy.newaxis]."

@@ -276,7 +276,9 @@ class Sequential(LayerStack):
 
     def predict_on_batch(self, x: Any) -> NDArray[Any]:
         """The outputs for one batch, in inference mode."""
-        return self(x)
+        array = as_array(x, "x")
+        network = self._network_for(array)
+        return network.predict(network.as_input(array), max(len(array), 1))
 
     def __call__(self, x: Any, training: bool = False) -> NDArray[Any]:
         """The outputs for one batch.
@@ -285,11 +287,11 @@ class Sequential(LayerStack):
             x: inputs ``(batch, ...)``.
             training: whether layers such as Dropout act as in training.
         """
+        if not _validation.boolean(training, "training"):
+            return self.predict_on_batch(x)
         array = as_array(x, "x")
         network = self._network_for(array)
         array = network.as_input(array)
-        if not _validation.boolean(training, "training"):
-            return network.predict(array, max(len(array), 1))
         with self._lock:
             self._forward_calls += 1
             seed = derive_seed(derive_seed(self._seed, _FORWARD), self._forward_calls)
