@@ -185,6 +185,29 @@ pub trait Correlation<T: Element>: Send + Sync {
         self.row_len()
     }
 
+    /// Elements of a result at whose multiples it had best be cut into pieces: of some rows, or columns of a series.
+    fn unit(&self) -> usize {
+        if self.rows() == 1 { self.strip() } else { self.row_step() * self.row_len() }
+    }
+
+    /// Computes what stands from element `first` of one result on, in whole units (the last may be shorter).
+    fn run_piece(
+        &self,
+        from: &[T],
+        packed: &[T],
+        (to, first): (&mut [T], usize),
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let end = first + to.len();
+        if self.rows() == 1 {
+            self.run_strip(from, packed, to, first..end, epilogue, scratch);
+        } else {
+            let rows = first / self.row_len()..end / self.row_len();
+            self.run(from, packed, to, rows, epilogue, scratch);
+        }
+    }
+
     /// Computes some elements of a result of one row, all channels of some columns; `to` holds exactly these.
     fn run_strip(
         &self,
@@ -254,6 +277,21 @@ pub trait Accumulation<T: Element>: Send + Sync {
     /// Elements of a row at whose multiples an output of one row, a series, had best be cut.
     fn strip(&self) -> usize {
         self.row_len()
+    }
+
+    /// Elements of an output at whose multiples it had best be cut into pieces: of some rows, or columns of a series.
+    fn unit(&self) -> usize {
+        if self.rows() == 1 { self.strip() } else { self.row_step() * self.row_len() }
+    }
+
+    /// Some elements of one output, in whole units, and some rows of the kernel as a portion.
+    fn piece(&self, elements: Range<usize>, kernel: Range<usize>) -> Portion {
+        if self.rows() == 1 {
+            return Portion { samples: 1, rows: 0..1, strip: elements, kernel };
+        }
+        let row_len = self.row_len();
+        let rows = elements.start / row_len..elements.end / row_len;
+        Portion { samples: 1, rows, strip: 0..row_len, kernel }
     }
 
     /// Adds what a portion contributes; in order and in any partition the bytes are the same.

@@ -19,6 +19,7 @@ pub mod spec;
 mod steps;
 mod structure;
 
+use std::borrow::Cow;
 use std::sync::atomic::AtomicUsize;
 
 pub use inspect::{Inspection, Seed};
@@ -42,8 +43,6 @@ use crate::parallel::{self, Interrupt, Shared};
 
 /// Input shapes whose plans are kept, and batch sizes for each.
 const PLANS: usize = 8;
-/// Multiply-adds below which a program stays on the calling thread: waking a helper costs some 20 microseconds.
-const SERIAL_MACS: usize = 2_000_000;
 /// A shape for messages, with the batch: `(batch, 28, None, 1)`.
 pub(crate) fn shape_text(sizes: &[Size]) -> String {
     let sizes = sizes.iter().map(|size| size.map_or_else(|| "None".to_string(), |n| n.to_string()));
@@ -579,7 +578,7 @@ impl<T: Element> Network<T> {
                 let values = &self.memory.arena.get_mut()[start..start + batch * len];
                 result[first * len..(first + batch) * len].copy_from_slice(values);
             }
-            if interrupt() {
+            if first + batch < rows && interrupt() {
                 return Err(Error::Interrupted);
             }
         }
@@ -610,44 +609,49 @@ impl<T: Element> Network<T> {
             Purpose::Train => &[FORWARD],
             Purpose::Inspect => &[FORWARD, BACKWARD],
         };
-        let mut phases: Vec<Vec<(Work, usize)>> = Vec::with_capacity(16);
+        let mut phases: Vec<Cow<'_, [(Work, usize)]>> = Vec::with_capacity(32);
         let stale = passes.iter().filter(|pass| steps.packed_version[**pass] != self.version);
         phases.push(stale.flat_map(|pass| steps.pack_work(*pass)).collect());
         if !matches!(extent, Extent::Scores { judged: true, .. }) {
-            phases.extend(plan_of_batch.forward.iter().cloned());
+            phases.extend(plan_of_batch.forward.iter().map(Cow::from));
         }
         let (overlap, scores, losses) = match extent {
             Extent::Outputs | Extent::Gradients => (None, 0, None),
             Extent::Scores { overlap, per_sample, losses, .. } => (overlap, per_sample, losses),
         };
         if scores > 0 {
-            phases.push(plan_of_batch.loss.clone());
+            phases.push(Cow::from(&plan_of_batch.loss));
         }
         if overlap.is_some() {
-            phases.push(vec![(Work::Fold, 1)]);
+            phases.push(Cow::Borrowed(&[(Work::Fold, 1)]));
             phases.push(plan_of_batch.loss.iter().map(|&(_, tasks)| (Work::Slope, tasks)).collect());
         }
         let inspects = plan_of_batch.purpose == Purpose::Inspect && extent != Extent::Outputs;
         if update.is_some() || inspects {
-            phases.extend(plan_of_batch.backward.iter().cloned());
+            phases.extend(plan_of_batch.backward.iter().map(Cow::from));
         }
         if let Some(update) = &update {
             if update.prepares(&self.blocks) {
-                phases.push(vec![(Work::Prepare, self.blocks.len())]);
-                phases.push(vec![(Work::Clip, 1)]);
+                phases.push(Cow::Owned(vec![(Work::Prepare, self.blocks.len())]));
+                phases.push(Cow::Borrowed(&[(Work::Clip, 1)]));
             }
             let weights = std::iter::once((Work::Update, self.blocks.len()));
             phases.push(weights.chain(plan_of_batch.commit.iter().copied()).collect());
-            phases.push(vec![(Work::Constrain, run::constrained(&self.weights).count())]);
+            let constrained = run::constrained(&self.weights).count();
+            phases.push(Cow::Owned(vec![(Work::Constrain, constrained)]));
         }
-        let work = steps.macs() * plan_of_batch.batch * if update.is_some() { 3 } else { 1 };
-        // Most of the work is in the stacks: where they are one task each, a helper would only look on.
-        let stack = |(work, tasks): &(Work, usize)| match work {
-            Work::Forward { .. } | Work::Backward { .. } => Some(*tasks),
+        // Most of the work is in stacks and split steps: where they are one task each, a helper would only look on.
+        let heavy = |(work, tasks): &(Work, usize)| match work {
+            Work::Forward { .. }
+            | Work::Backward { .. }
+            | Work::SplitForward { .. }
+            | Work::SplitBackward { .. }
+            | Work::SplitGrad { .. } => Some(*tasks),
             _ => None,
         };
-        let tasks = phases.iter().flatten().filter_map(stack).max().unwrap_or(1);
-        let workers = if work < SERIAL_MACS { 1 } else { parallel::threads().min(tasks) };
+        let tasks = phases.iter().flat_map(|phase| phase.iter()).filter_map(heavy).max().unwrap_or(1);
+        let shared = plan::shared(steps, plan_of_batch.batch, update.is_some());
+        let workers = if shared { parallel::threads().min(tasks) } else { 1 };
         self.memory.reserve(plan_of_batch, workers, self.blocks.len())?;
         let training_step = update.is_some();
         let program = StepProgram {

@@ -10,11 +10,14 @@
 //! batch.
 
 mod memory;
+mod split;
 
 use std::ops::Range;
 
+pub(super) use split::Split;
+
 use super::layers::{Folded, Step};
-use super::steps::{Planned, Steps};
+use super::steps::{BACKWARD, FORWARD, Planned, Steps};
 use crate::kernels::Element;
 
 /// Memory that a group of samples should fit, values and gradients of its largest layers: a share of L2.
@@ -33,6 +36,14 @@ const REDUCE_COST: usize = 400;
 const FLAT_TASK: usize = 8192;
 /// Samples of a task of the loss.
 const LOSS_SAMPLES: usize = 16;
+
+/// Multiply-adds below which a program stays on the calling thread: waking a helper costs some 20 microseconds.
+const SERIAL_MACS: usize = 2_000_000;
+
+/// Whether a program on a batch is worth waking other threads for; `backward` if it computes gradients.
+pub(super) fn shared<T: Element>(steps: &Steps<T>, batch: usize, backward: bool) -> bool {
+    steps.macs().saturating_mul(batch * if backward { 3 } else { 1 }) >= SERIAL_MACS
+}
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +78,10 @@ pub(super) enum Work {
     Forward { from: usize, to: usize },
     /// Runs a batch step forward, a task per block of samples.
     BatchForward { step: usize },
+    /// Runs a step forward, a task per piece of a sample.
+    SplitForward { step: usize },
+    /// Sums up what a step has written in pieces, for the statistics steps that read it; a task per sample.
+    SumInputs { step: usize },
     /// Computes losses, metrics and the gradient of the output.
     Loss,
     /// Adds up what samples have left for a loss of the whole batch.
@@ -77,6 +92,12 @@ pub(super) enum Work {
     BatchBackward { step: usize },
     /// Computes the weight gradient of a batch step, a task per block of weights.
     Grad { step: usize },
+    /// Finishes the gradient of a step's output, a task per piece of a sample.
+    SplitMask { step: usize },
+    /// Computes the input gradient of a step, a task per piece of a sample.
+    SplitBackward { step: usize },
+    /// Computes the weight gradient of a step, a task per piece of a chunk.
+    SplitGrad { step: usize },
     /// Runs a stack of steps backward, a task per chunk of samples.
     Backward { from: usize, to: usize },
     /// Puts together what is known about the gradient of a statistics step.
@@ -136,6 +157,8 @@ pub(super) struct Active {
     pub settled: Option<Settled>,
     /// Active statistics steps that read the output.
     pub summed_by: Vec<usize>,
+    /// How its samples are cut, if they are.
+    pub split: Option<Split>,
 }
 
 /// A piece of the order of work.
@@ -145,6 +168,8 @@ enum Item {
     Stack(Range<usize>),
     /// A step that works on the whole batch.
     Batch(usize),
+    /// A step whose samples are cut.
+    Split(usize),
 }
 
 /// Phases and memory of a batch size and purpose.
@@ -191,7 +216,10 @@ impl Schedule {
             .min(batch.div_ceil(GROUPS))
             .max(1);
         let mut notes_len = 0;
+        let shared = shared(steps, batch, train);
         for step in &mut active {
+            let planned = &steps.steps[step.step];
+            step.split = Split::new(planned.step.as_ref(), batch, planned.partial.len()).filter(|_| shared);
             step.notes = notes_len;
             notes_len += if train { steps.steps[step.step].step.keeps().notes * batch } else { 0 };
         }
@@ -243,32 +271,34 @@ impl Schedule {
         self.purpose != Purpose::Infer && i < self.active.len() && self.step(steps, i).statistics().is_some()
     }
 
-    /// Cuts the steps into stacks and batch steps. The first item is a stack, even if it is empty: it gathers the input.
+    /// Cuts the steps into stacks, batch steps and split ones. The first item is a stack, even if it is empty: it gathers the input.
     /// In front of a step that waits there is a stack as well, which is where its backward pass ends.
     fn cut<T: Element>(&self, steps: &Steps<T>) -> Vec<Item> {
         let mut items = Vec::new();
         let mut start = 0;
         for i in 0..=self.active.len() {
             let batch = i < self.active.len() && self.step(steps, i).batch().is_some();
+            let split = self.active.get(i).is_some_and(|step| step.split.is_some());
             let waits = self.waits(steps, i);
-            if !(batch || waits || i == self.active.len()) {
+            if !(batch || split || waits || i == self.active.len()) {
                 continue;
             }
             if start < i || items.is_empty() || waits {
                 items.push(Item::Stack(start..i));
             }
             start = i;
-            if batch {
-                items.push(Item::Batch(i));
+            if batch || split {
+                items.push(if batch { Item::Batch(i) } else { Item::Split(i) });
                 start = i + 1;
             }
         }
         items
     }
 
-    /// Tasks of an item, forward: each has a part of the sums of what it writes.
+    /// Tasks of an item that have a part each of the sums of what it writes.
     fn forward_tasks<T: Element>(&self, steps: &Steps<T>, item: &Item) -> usize {
         match item {
+            Item::Split(_) => self.batch,
             Item::Stack(_) => self.batch.div_ceil(self.group),
             Item::Batch(i) => self.batch.div_ceil(batch_samples(self.step(steps, *i))),
         }
@@ -293,13 +323,24 @@ impl Schedule {
                     }
                 }
                 Item::Batch(i) => self.forward.push(vec![(Work::BatchForward { step: *i }, tasks)]),
+                Item::Split(i) => {
+                    self.forward.push(vec![(Work::SplitForward { step: *i }, self.pieces(*i, FORWARD))]);
+                    if !self.active[*i].summed_by.is_empty() {
+                        self.forward.push(vec![(Work::SumInputs { step: *i }, tasks)]);
+                    }
+                }
             }
         }
     }
 
+    /// Pieces of all samples of a split step, in one of the passes.
+    fn pieces(&self, i: usize, pass: usize) -> usize {
+        self.batch * self.active[i].split.as_ref().map_or(0, |split| split.maps[pass].count())
+    }
+
     fn plan_backward<T: Element>(&mut self, steps: &Steps<T>, items: &[Item]) {
         let mut phases: Vec<Vec<(Work, usize)>> = Vec::new();
-        // Weight gradients of a batch step run together with whatever comes after its input gradient.
+        // Weight gradients of a batch step or a split one run together with whatever comes after the input gradient.
         let mut pending: Option<(Work, usize)> = None;
         for item in items.iter().rev() {
             let mut phase = Vec::new();
@@ -309,6 +350,20 @@ impl Schedule {
                     phase.extend(pending.take());
                     let tasks = self.step(steps, *i).batch().map_or(0, |b| b.grad_tasks());
                     pending = Some((Work::Grad { step: *i }, tasks));
+                }
+                Item::Split(i) if self.active[*i].backward => {
+                    if self.step(steps, *i).masks_by_sign() {
+                        phases.push(vec![(Work::SplitMask { step: *i }, self.pieces(*i, FORWARD))]);
+                    }
+                    let tasks = self.active[*i].split.as_ref().map_or(0, Split::grad_tasks);
+                    let grad = (Work::SplitGrad { step: *i }, self.chunks() * tasks);
+                    if self.active[*i].flows[0] == Flow::None {
+                        phase.push(grad);
+                        phase.extend(pending.take());
+                    } else {
+                        phase.push((Work::SplitBackward { step: *i }, self.pieces(*i, BACKWARD)));
+                        phase.extend(pending.replace(grad));
+                    }
                 }
                 Item::Stack(range) if self.runs_backward(steps, range) => {
                     phase.push((Work::Backward { from: range.start, to: range.end }, self.chunks()));
@@ -324,6 +379,10 @@ impl Schedule {
             {
                 phases.push(vec![(Work::SettleGradients { step: range.start }, 1)]);
             }
+        }
+        if let Some((Work::SplitGrad { .. }, _)) = pending {
+            // Nothing came, and its sums are reduced next.
+            phases.push(pending.take().into_iter().collect());
         }
         let reduce = steps.partials.iter().enumerate();
         let mut last: Vec<(Work, usize)> = reduce
@@ -373,6 +432,7 @@ fn active_steps<T: Element>(steps: &Steps<T>, purpose: Purpose) -> (Vec<Active>,
             folded: behind.map(|statistics| Folded { relu: statistics.relu() }),
             settled: None,
             summed_by: Vec::new(),
+            split: None,
         });
     }
     (active, stands_for[steps.output])

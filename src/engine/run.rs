@@ -1,7 +1,9 @@
 //! One step of a network as a program for the thread pool.
 
+mod split;
 mod statistics;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +12,7 @@ use super::layers::{Backward, Context, Folded, Random};
 use super::loss::overlap::{Overlap, SUMS};
 use super::loss::{Rows, Sample, Scorer};
 use super::optim::{Block, MOST_SLOTS, Update};
-use super::plan::{Flow, Place, Schedule, Work, batch_samples, flat_block};
+use super::plan::{Flow, Place, Schedule, Split, Work, batch_samples, flat_block};
 use super::source::Source;
 use super::spec::{CompileSpec, Reduction};
 use super::steps::{BACKWARD, FORWARD, INFERENCE, Planned, Steps};
@@ -132,7 +134,7 @@ pub(super) struct StepProgram<'a, 'b, T: Element> {
     pub goal: Goal<'a>,
     pub training: Option<Random>,
     pub kernels: &'static Kernels<T>,
-    pub phases: Vec<Vec<(Work, usize)>>,
+    pub phases: Vec<Cow<'a, [(Work, usize)]>>,
     /// Lowest number of a layer with a gradient that is not finite.
     pub bad_layer: AtomicUsize,
 }
@@ -363,18 +365,21 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let block = flat_block(from, block);
         let target = to.start + block.start - from.start;
         let mut grads = self.state.grads.write(target..target + block.len());
+        let owns = |i: &usize| self.planned(*i).partial.contains(&block.start);
+        let Some(owner) = (0..self.schedule.active.len()).find(owns) else { return };
+        let own = &self.planned(owner).partial;
+        let block = block.start - own.start..block.end - own.start;
+        let sums = self.schedule.active[owner].split.as_ref().map_or(1, Split::sums);
         let chunks = self.schedule.batch.div_ceil(self.schedule.chunk);
-        for chunk in 0..chunks {
-            let partial = self.memory.arena.read(self.partial(chunk, &block));
-            if chunk == 0 {
+        for (chunk, sum) in (0..chunks).flat_map(|chunk| (0..sums).map(move |sum| (chunk, sum))) {
+            let partial = self.memory.arena.read(self.split_partial(owner, chunk, sum, &block));
+            if (chunk, sum) == (0, 0) {
                 grads.copy_from_slice(&partial);
             } else {
                 self.kernels.tier.vectorize(Add { from: &partial, to: &mut grads });
             }
         }
-        let owner =
-            self.steps.steps.iter().find(|p| p.partial.start <= block.start && block.start < p.partial.end);
-        self.check(&grads, owner.map_or(0, |p| p.layer));
+        self.check(&grads, self.planned(owner).layer);
     }
 
     /// Remembers the layer if a gradient is not finite.
@@ -582,7 +587,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
     }
 
     fn commit(&self) -> usize {
-        let update = |phase: &Vec<(Work, usize)>| phase.iter().any(|(work, _)| *work == Work::Update);
+        let update = |phase: &Cow<'_, [(Work, usize)]>| phase.iter().any(|(work, _)| *work == Work::Update);
         self.phases.iter().position(update).unwrap_or(usize::MAX)
     }
 
@@ -606,6 +611,8 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
                 self.forward(from..to, &self.samples(task, self.schedule.group), (task, worker));
             }
             Work::BatchForward { step } => self.forward(step..step + 1, &block(step), (task, worker)),
+            Work::SplitForward { step } => self.split_forward(step, task, worker),
+            Work::SumInputs { step } => self.split_sums(step, task, worker),
             Work::Loss => {
                 let per_task = self.schedule.batch.div_ceil(self.tasks(phase));
                 return self.score(self.samples(task, per_task), worker);
@@ -624,6 +631,9 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             }
             Work::Grad { step } => self.batch_grad(step, task, worker),
             Work::Backward { from, to } => self.backward(&(from..to), task, worker, pulse),
+            Work::SplitMask { step } => self.split_mask(step, task, worker),
+            Work::SplitBackward { step } => self.split_backward(step, task, worker),
+            Work::SplitGrad { step } => self.split_grad(step, task, worker),
             Work::SettleGradients { step } => self.settle_gradients(step),
             Work::Reduce { part } => self.reduce(part, task),
             Work::Prepare => self.prepare(task),

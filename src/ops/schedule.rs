@@ -93,22 +93,16 @@ impl<T: Operand> Mapping<'_, T> {
         let relu = self.activation == Activation::Relu;
         let epilogue = Epilogue { bias: self.bias, relu };
         let Worker { scratch, rows: buffer, .. } = worker;
-        let row_len = self.plan.row_len();
         let direct = relu || self.activation == Activation::Linear;
         scratch.past_cache = direct && self.past_cache;
         let mut run = |to: &mut [T], first: usize| {
-            if self.plan.rows() == 1 {
-                self.plan.run_strip(from, self.packed, to, first..first + to.len(), epilogue, scratch);
-            } else {
-                let rows = first / row_len..(first + to.len()) / row_len;
-                self.plan.run(from, self.packed, to, rows, epilogue, scratch);
-            }
+            self.plan.run_piece(from, self.packed, (to, first), epilogue, scratch);
         };
         if direct {
             return run(to, first);
         }
         // Few rows at a time, so that the sums stay in the cache.
-        let piece = self.unit();
+        let piece = self.plan.unit();
         for (to, first) in to.chunks_mut(piece).zip((first..).step_by(piece)) {
             let sums = room(buffer, to.len());
             run(sums, first);
@@ -122,18 +116,13 @@ impl<T: Operand> Mapping<'_, T> {
         for worker in workers {
             let mut worker = lock(worker);
             self.plan.reserve(&mut worker.scratch);
-            room(&mut worker.rows, if whole { 0 } else { self.unit().min(self.sample_len()) });
+            room(&mut worker.rows, if whole { 0 } else { self.plan.unit().min(self.sample_len()) });
         }
     }
 
     /// Elements of a result.
     fn sample_len(&self) -> usize {
         self.plan.rows() * self.plan.row_len()
-    }
-
-    /// Elements at whose multiples a result had best be cut.
-    fn unit(&self) -> usize {
-        if self.plan.rows() == 1 { self.plan.strip() } else { self.plan.row_step() * self.plan.row_len() }
     }
 
     /// All of it.
@@ -143,7 +132,7 @@ impl<T: Operand> Mapping<'_, T> {
         workers: &[Mutex<Worker<T>>],
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
-        let (sample, unit) = (self.sample_len(), self.unit());
+        let (sample, unit) = (self.sample_len(), self.plan.unit());
         let piece = unit * task_units(sample.div_ceil(unit), to.len() / sample, self.macs);
         let cut = Cut::new(to, sample, piece);
         let pieces = cut.pieces();
@@ -171,9 +160,8 @@ pub(super) struct Summing<'a, T: Operand> {
 impl<T: Operand> Summing<'_, T> {
     /// Elements of a unit of the output, and units of a sample.
     fn units(&self) -> (usize, usize) {
-        let (rows, row_len) = (self.plan.rows(), self.plan.row_len());
-        let unit = if rows == 1 { self.plan.strip() } else { self.plan.row_step() * row_len };
-        (unit, (rows * row_len).div_ceil(unit))
+        let unit = self.plan.unit();
+        (unit, (self.plan.rows() * self.plan.row_len()).div_ceil(unit))
     }
 
     /// In how many chunks the units of all samples and in how many parts the rows of the kernel are cut: a matter of
@@ -201,7 +189,6 @@ impl<T: Operand> Summing<'_, T> {
     /// Adds the units `units` of all samples, counted through, to some rows of the kernel.
     fn chunk(&self, units: Range<usize>, kernel: &Range<usize>, sum: &mut [T], worker: &mut Worker<T>) {
         let (unit, per_sample) = self.units();
-        let step = self.plan.row_step();
         let sample_len = self.plan.rows() * self.plan.row_len();
         let mut at = units.start;
         while at < units.end {
@@ -209,13 +196,8 @@ impl<T: Operand> Summing<'_, T> {
             let whole = if first == 0 { (units.end - at) / per_sample } else { 0 };
             let end = if whole > 0 { per_sample } else { per_sample.min(first + units.end - at) };
             let elements = first * unit..(end * unit).min(sample_len);
-            let series = self.plan.rows() == 1;
-            let portion = Portion {
-                samples: whole.max(1),
-                rows: if series { 0..1 } else { first * step..(end * step).min(self.plan.rows()) },
-                strip: if series { elements.clone() } else { 0..self.plan.row_len() },
-                kernel: kernel.clone(),
-            };
+            let piece = self.plan.piece(elements.clone(), kernel.clone());
+            let portion = Portion { samples: whole.max(1), ..piece };
             let x = &self.x[sample * self.x_len..][..portion.samples * self.x_len];
             let start = sample * sample_len + elements.start;
             let dy = &self.dy[start..start + portion.samples.max(1) * elements.len()];

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::activation::Named;
 use super::{
-    Backward, Context, Folded, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec, spatial, window_shape,
+    Backward, Context, Folded, Keeps, Layer, Ranges, Site, Size, SplitStep, Step, WeightSpec, spatial,
+    window_shape,
 };
 use crate::activation::mask_by_sign;
 use crate::conv::{self, Accumulated, Correlated, Epilogue, Scratch, add_column_sums};
@@ -140,6 +141,28 @@ impl<T: Element> ConvStep<T> {
     fn masks(&self) -> bool {
         self.relu && !self.masked_behind
     }
+
+    /// What the forward pass computes with: weights, bias, activation.
+    fn operands<'a>(&self, cx: &Context<'a, T>) -> (&'a [T], Epilogue<'a, T>) {
+        match cx.folded {
+            None => {
+                let bias = self.weights.get(1).map(|range| &cx.params[range.clone()]);
+                (cx.packed, Epilogue { bias, relu: self.relu })
+            }
+            Some(Folded { relu }) => {
+                let (packed, bias) = cx.packed.split_at(self.forward.packed_len());
+                (packed, Epilogue { bias: Some(bias), relu })
+            }
+        }
+    }
+
+    /// Input and output gradient, or the other way round, as the sum over positions takes them.
+    fn summed<'a>(&self, x: &'a [T], dy: &'a [T]) -> (&'a [T], &'a [T]) {
+        match self.direction {
+            Direction::Forward => (x, dy),
+            Direction::ToInput => (dy, x),
+        }
+    }
 }
 
 impl<T: Element> Step<T> for ConvStep<T> {
@@ -219,16 +242,7 @@ impl<T: Element> Step<T> for ConvStep<T> {
     }
 
     fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], scratch: &mut Scratch<T>) {
-        let (packed, epilogue) = match cx.folded {
-            None => {
-                let bias = self.weights.get(1).map(|range| &cx.params[range.clone()]);
-                (cx.packed, Epilogue { bias, relu: self.relu })
-            }
-            Some(Folded { relu }) => {
-                let (packed, bias) = cx.packed.split_at(self.forward.packed_len());
-                (packed, Epilogue { bias: Some(bias), relu })
-            }
-        };
+        let (packed, epilogue) = self.operands(cx);
         self.forward.run_samples(x[0], packed, y, cx.samples, epilogue, scratch);
     }
 
@@ -238,13 +252,72 @@ impl<T: Element> Step<T> for ConvStep<T> {
             mask_by_sign(self.tier, y, dy);
         }
         let (dkernel, dbias) = grads.split_at_mut(self.sums_len(0));
-        let (from, to) = match self.direction {
-            Direction::Forward => (x[0], &*dy),
-            Direction::ToInput => (&*dy, x[0]),
-        };
+        let (from, to) = self.summed(x[0], dy);
         self.kernel_grad.run_samples(from, to, cx.samples, dkernel, scratch);
         add_column_sums(self.tier, dy, dbias);
         let [Some(dx)] = dx else { return };
         self.input_grad.run_samples(dy, cx.packed, dx, cx.samples, Epilogue::NONE, scratch);
+    }
+
+    fn split(&self) -> Option<&dyn SplitStep<T>> {
+        Some(self)
+    }
+}
+
+impl<T: Element> SplitStep<T> for ConvStep<T> {
+    fn macs(&self) -> usize {
+        self.geometry.macs()
+    }
+
+    fn units(&self) -> [(usize, usize); 2] {
+        [&self.forward, &self.input_grad].map(|plan| (plan.rows() * plan.row_len(), plan.unit()))
+    }
+
+    fn grad_unit(&self) -> (usize, usize) {
+        (self.geometry.output_len(), self.kernel_grad.unit())
+    }
+
+    fn kernel_rows(&self) -> usize {
+        self.kernel_grad.kernel_rows()
+    }
+
+    fn forward_piece(&self, cx: &Context<'_, T>, x: &[T], y: (&mut [T], usize), scratch: &mut Scratch<T>) {
+        let (packed, epilogue) = self.operands(cx);
+        self.forward.run_piece(x, packed, y, epilogue, scratch);
+    }
+
+    fn mask(&self, y: &[T], dy: &mut [T]) {
+        mask_by_sign(self.tier, y, dy);
+    }
+
+    fn input_grad_piece(
+        &self,
+        cx: &Context<'_, T>,
+        dy: &[T],
+        dx: (&mut [T], usize),
+        scratch: &mut Scratch<T>,
+    ) {
+        self.input_grad.run_piece(dy, cx.packed, dx, Epilogue::NONE, scratch);
+    }
+
+    fn kernel_grad_piece(
+        &self,
+        (x, dy): (&[T], &[T]),
+        elements: Range<usize>,
+        kernel: Range<usize>,
+        dkernel: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
+        let (from, to) = self.summed(x, dy);
+        let portion = self.kernel_grad.piece(elements.clone(), kernel);
+        self.kernel_grad.run_part(from, &to[elements], &portion, dkernel, scratch);
+    }
+
+    fn finish_piece(&self, sums: &mut [T]) {
+        self.kernel_grad.finish(sums);
+    }
+
+    fn bias_grad(&self, dy: &[T], dbias: &mut [T]) {
+        add_column_sums(self.tier, dy, dbias);
     }
 }

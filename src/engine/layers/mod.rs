@@ -264,6 +264,11 @@ pub trait Step<T: Element>: Send + Sync {
         None
     }
 
+    /// The step as one whose samples can be cut.
+    fn split(&self) -> Option<&dyn SplitStep<T>> {
+        None
+    }
+
     /// The step as one that needs statistics of the whole batch.
     fn statistics(&self) -> Option<&dyn Statistics<T>> {
         None
@@ -280,6 +285,56 @@ pub trait BatchStep<T: Element>: Send + Sync {
 
     /// Computes the part `range` (one of a task's `grad_ranges`) from all inputs and all (masked) output gradients.
     fn grad(&self, x: &[T], dy: &[T], range: Range<usize>, grads: &mut [T]);
+}
+
+/// A step whose samples can be cut into pieces, which are work for several threads where a batch has few samples.
+///
+/// A map of tensors has the same bytes in any pieces. It reads one tensor, writes down no notes, and does its backward
+/// pass in three calls: the mask, then the gradients to the input and to the weights in any order.
+pub trait SplitStep<T: Element>: Send + Sync {
+    /// Multiply-adds of a sample in one pass.
+    fn macs(&self) -> usize;
+
+    /// The output and the gradient to the input: elements of a sample, and at which multiples it had best be cut.
+    fn units(&self) -> [(usize, usize); 2];
+
+    /// The same for what the weight gradient is a sum over.
+    fn grad_unit(&self) -> (usize, usize);
+
+    /// Rows of equal length into which the kernel can be cut for its gradient.
+    fn kernel_rows(&self) -> usize;
+
+    /// Computes what stands from element `first` of an output on.
+    fn forward_piece(&self, cx: &Context<'_, T>, x: &[T], y: (&mut [T], usize), scratch: &mut Scratch<T>);
+
+    /// Finishes the gradient of some elements of the output, where [`Step::masks_by_sign`] asks for it.
+    fn mask(&self, y: &[T], dy: &mut [T]);
+
+    /// Computes what stands from element `first` of the gradient to an input on.
+    fn input_grad_piece(
+        &self,
+        cx: &Context<'_, T>,
+        dy: &[T],
+        dx: (&mut [T], usize),
+        scratch: &mut Scratch<T>,
+    );
+
+    /// Adds to rows `kernel` of the sums for the kernel's gradient what `elements` contribute, whole units of the tensor that is
+    /// summed over; `operands` are `x` and `dy` of a whole sample.
+    fn kernel_grad_piece(
+        &self,
+        operands: (&[T], &[T]),
+        elements: Range<usize>,
+        kernel: Range<usize>,
+        dkernel: &mut [T],
+        scratch: &mut Scratch<T>,
+    );
+
+    /// Turns the sums over a chunk of samples, of some rows of the kernel, into gradients.
+    fn finish_piece(&self, sums: &mut [T]);
+
+    /// Adds what a sample contributes to the gradient of the bias.
+    fn bias_grad(&self, dy: &[T], dbias: &mut [T]);
 }
 
 /// A step that computes with statistics of the whole batch, in both passes.

@@ -25,7 +25,7 @@ impl<'a> Times<'a> {
         for (k, it) in items.iter().enumerate() {
             match it {
                 Item::Stack(range) => item[range.clone()].fill(k),
-                Item::Batch(i) => item[*i] = k,
+                Item::Batch(i) | Item::Split(i) => item[*i] = k,
             }
         }
         Self { items, item }
@@ -143,6 +143,12 @@ impl Schedule {
         self.place_sums(steps, &times, &mut arena);
         let chunks = if self.purpose != Purpose::Infer { self.chunks() } else { 0 };
         self.partials = arena.take(chunks * steps.partial_len);
+        for active in &mut self.active {
+            if let Some(split) = &mut active.split {
+                let more = (split.sums() - 1) * chunks;
+                split.partials = arena.take(more * steps.steps[active.step].partial.len());
+            }
+        }
         self.local = arena.0;
     }
 
@@ -200,7 +206,7 @@ impl Schedule {
                     reach(&mut spans[step.output], ends);
                 }
             }
-            if matches!(times.items[k], Item::Batch(_)) {
+            if !matches!(times.items[k], Item::Stack(_)) {
                 // Its weight gradient runs in one of the phases behind.
                 reach(&mut spans[step.output], times.end());
             }

@@ -1,0 +1,150 @@
+//! Steps whose samples are cut: the tasks of their phases.
+
+use std::ops::Range;
+
+use super::super::layers::SplitStep;
+use super::super::plan::{Flow, Split};
+use super::super::steps::{BACKWARD, FORWARD, INFERENCE};
+use super::{Add, StepProgram};
+use crate::kernels::Element;
+use crate::parallel::lock;
+
+/// Some elements of a range.
+fn inside(range: &Range<usize>, part: &Range<usize>) -> Range<usize> {
+    range.start + part.start..range.start + part.end
+}
+
+impl<T: Element> StepProgram<'_, '_, T> {
+    /// A split step and how it is cut.
+    fn cut(&self, i: usize) -> Option<(&dyn SplitStep<T>, &Split)> {
+        self.planned(i).step.split().zip(self.schedule.active[i].split.as_ref())
+    }
+
+    /// Places of a sample of a tensor's values and gradients.
+    fn sample(&self, tensor: usize, sample: usize, worker: usize) -> [Range<usize>; 2] {
+        [&self.schedule.values, &self.schedule.grads]
+            .map(|places| self.range(places[tensor], tensor, &(sample..sample + 1), worker))
+    }
+
+    /// Computes a piece of a sample's output.
+    pub(super) fn split_forward(&self, i: usize, task: usize, worker: usize) {
+        let Some((step, split)) = self.cut(i) else { return };
+        let active = &self.schedule.active[i];
+        let pieces = split.maps[FORWARD];
+        let (sample, piece) = (task / pieces.count(), pieces.of(task % pieces.count()));
+        let mut own = lock(&self.memory.workers[worker]);
+        let params = self.state.params.read(0..self.state.params.len());
+        let pass = if active.folded.is_some() { INFERENCE } else { FORWARD };
+        let packed = self.steps.packed[pass].read(self.planned(i).packed[pass].clone());
+        let [x, _] = self.sample(active.inputs[0], sample, worker);
+        let [y, _] = self.sample(active.output, sample, worker);
+        let x = self.memory.arena.read(x);
+        let mut y = self.memory.arena.write(inside(&y, &piece));
+        let cx = self.context((&params, &packed, &[]), &(sample..sample + 1), active.folded);
+        step.forward_piece(&cx, &x, (&mut y, piece.start), &mut own.scratch);
+    }
+
+    /// Sums up a sample of what a split step has written.
+    pub(super) fn split_sums(&self, i: usize, sample: usize, worker: usize) {
+        let active = &self.schedule.active[i];
+        let y = self.read_value(active.output, &(sample..sample + 1), worker);
+        self.sum_inputs(&active.summed_by, &y, sample);
+    }
+
+    /// Finishes a piece of a sample's output gradient.
+    pub(super) fn split_mask(&self, i: usize, task: usize, worker: usize) {
+        let Some((step, split)) = self.cut(i) else { return };
+        let pieces = split.maps[FORWARD];
+        let piece = pieces.of(task % pieces.count());
+        let [y, dy] = self
+            .sample(self.schedule.active[i].output, task / pieces.count(), worker)
+            .map(|range| inside(&range, &piece));
+        step.mask(&self.memory.arena.read(y), &mut self.memory.arena.write(dy));
+    }
+
+    /// Computes a piece of a sample's input gradient.
+    pub(super) fn split_backward(&self, i: usize, task: usize, worker: usize) {
+        let Some((step, split)) = self.cut(i) else { return };
+        let active = &self.schedule.active[i];
+        let pieces = split.maps[BACKWARD];
+        let (sample, piece) = (task / pieces.count(), pieces.of(task % pieces.count()));
+        let mut own = lock(&self.memory.workers[worker]);
+        let params = self.state.params.read(0..self.state.params.len());
+        let packed = self.steps.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
+        let [_, dy] = self.sample(active.output, sample, worker);
+        let [_, dx] = self.sample(active.inputs[0], sample, worker);
+        let dx = inside(&dx, &piece);
+        let dy = self.memory.arena.read(dy);
+        let cx = self.context((&params, &packed, &[]), &(sample..sample + 1), None);
+        let aside = match active.flows[0] {
+            Flow::None => return,
+            Flow::Write => None,
+            Flow::Add(place) => {
+                let whole = self.range(place, active.inputs[0], &(sample..sample + 1), worker);
+                Some(inside(&whole, &piece))
+            }
+        };
+        let target = aside.clone().unwrap_or(dx.clone());
+        step.input_grad_piece(
+            &cx,
+            &dy,
+            (&mut self.memory.arena.write(target), piece.start),
+            &mut own.scratch,
+        );
+        if let Some(aside) = aside {
+            let from = self.memory.arena.read(aside);
+            self.kernels.tier.vectorize(Add { from: &from, to: &mut self.memory.arena.write(dx) });
+        }
+    }
+
+    /// Computes a piece of a chunk's weight gradient.
+    pub(super) fn split_grad(&self, i: usize, task: usize, worker: usize) {
+        let Some((step, split)) = self.cut(i) else { return };
+        let active = &self.schedule.active[i];
+        let [sums, rows] = split.grad;
+        let (chunk, part) = (task / split.grad_tasks(), task % split.grad_tasks());
+        let (sum, row) = (part / rows.count(), part % rows.count());
+        let kernel_len = self.planned(i).step.sums_len(0);
+        let len = self.planned(i).partial.len();
+        let row_len = kernel_len / step.kernel_rows().max(1);
+        let kernel = rows.of(row);
+        let own_part = self.split_partial(i, chunk, sum, &(0..len));
+        let some = inside(&own_part, &(kernel.start * row_len..kernel.end * row_len));
+        let bias = if row == 0 { inside(&own_part, &(kernel_len..len)) } else { 0..0 };
+        let mut own = lock(&self.memory.workers[worker]);
+        let mut dkernel = self.memory.arena.write(some);
+        let mut dbias = self.memory.arena.write(bias);
+        dkernel.fill(T::ZERO);
+        dbias.fill(T::ZERO);
+        for sample in self.samples(chunk, self.schedule.chunk) {
+            let [x, _] = self.sample(active.inputs[0], sample, worker);
+            let [_, dy] = self.sample(active.output, sample, worker);
+            let (x, dy) = (self.memory.arena.read(x), self.memory.arena.read(dy));
+            let operands = (&*x, &*dy);
+            step.kernel_grad_piece(operands, sums.of(sum), kernel.clone(), &mut dkernel, &mut own.scratch);
+            // Once per sample: it is little work, and not cut as the kernel's is.
+            if sum == 0 {
+                step.bias_grad(&dy, &mut dbias);
+            }
+        }
+        step.finish_piece(&mut dkernel);
+    }
+
+    /// Some elements of the sums of a piece of a chunk.
+    pub(super) fn split_partial(
+        &self,
+        i: usize,
+        chunk: usize,
+        sum: usize,
+        part: &Range<usize>,
+    ) -> Range<usize> {
+        let own = &self.planned(i).partial;
+        match self.schedule.active[i].split.as_ref().filter(|_| sum > 0) {
+            None => self.partial(chunk, &inside(own, part)),
+            Some(split) => {
+                let start = split.partials + (chunk * (split.sums() - 1) + sum - 1) * own.len();
+                start + part.start..start + part.end
+            }
+        }
+    }
+}
