@@ -110,7 +110,7 @@ def as_array(value: object, argument: str) -> NDArray[Any]:
         TypeError: complex numbers, strings, dates, objects, ragged sequences, masked arrays.
         ValueError: there is no batch axis.
     """
-    # Most calls bring such an array already, and for one sample the checks below would be a share of the time.
+    # Most calls bring such an array already, and for one sample the checks below take a share of the time.
     if type(value) is np.ndarray and value.ndim and value.dtype in _READ_IN_PLACE:
         flags = value.flags
         if flags.c_contiguous and flags.aligned:

@@ -316,8 +316,6 @@ class LayerStack(base.Nestable):
 
     def _network_for(self, x: NDArray[Any], argument: str = "x") -> Network:
         """The network; the model is built for the shape of `x` if it was not."""
-        if (network := self._network) is not None:
-            return network
         with self._lock:
             if self._network is None:
                 if x.ndim < 2 or 0 in x.shape[1:]:
