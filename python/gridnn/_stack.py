@@ -301,9 +301,14 @@ class LayerStack(base.Nestable):
         Args:
             print_fn: receives the text instead of standard output.
         """
-        (print if print_fn is None else print_fn)(_summary.table(self.name, self._layers, self._network))
+        text = _summary.table(self.name, self._layers, self._network, self._receptive_fields())
+        (print if print_fn is None else print_fn)(text)
 
     # What training and files need
+
+    def _receptive_fields(self) -> dict[str, tuple[int, ...]]:
+        """Sizes of the layers' receptive fields, by name; none where sizes are open or there is no grid."""
+        return {}
 
     def _built_network(self) -> Network:
         network = self._network

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gridnn._network import Network
 from gridnn.layers.base import Layer
 from gridnn.layers.branches import Container
 
 _BATCH = 32  # that of `fit`
-_HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds")
+_HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds", "Receptive field")
 
 
-def table(name: str, layers: Sequence[Layer], network: Network | None) -> str:
-    """A line per layer with output shape, number of weights and multiply-adds of one sample.
+def table(
+    name: str, layers: Sequence[Layer], network: Network | None, fields: Mapping[str, Sequence[int]]
+) -> str:
+    """A line per layer: output shape, weights, multiply-adds of one sample, size of the receptive field.
 
     What a container holds stands below it, set in; its numbers are theirs together.
     """
@@ -25,7 +27,7 @@ def table(name: str, layers: Sequence[Layer], network: Network | None) -> str:
         position += 1
         label = f"{'  ' * depth}{layer.name} ({type(layer).__name__})"
         if network is None:
-            rows.append((label, "?", "?", "?"))
+            rows.append((label, "?", "?", "?", "?"))
             continue
         own = network.macs[position : position + len(list(layer._family()))]
         macs = None if None in own else sum(count or 0 for count in own)
@@ -35,6 +37,7 @@ def table(name: str, layers: Sequence[Layer], network: Network | None) -> str:
                 str(layer.output_shape),
                 f"{layer.count_params():,}",
                 "?" if macs is None else f"{macs:,}",
+                " x ".join(map(str, fields.get(layer.name, ()))) or "?",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]

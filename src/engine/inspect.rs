@@ -5,7 +5,8 @@
 use super::plan::{Place, Purpose};
 use super::run::{Batch, Memory};
 use super::source::Source;
-use super::{Aim, Data, Extent, Network, Scores};
+use super::step::{Aim, Extent};
+use super::{Data, Network, Scores};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::parallel::{self, Interrupt};

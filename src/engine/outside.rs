@@ -6,7 +6,8 @@
 use super::layers::Random;
 use super::plan::Place;
 use super::run::Batch;
-use super::{Data, Extent, Network};
+use super::step::Extent;
+use super::{Data, Network};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::parallel::{self, Interrupt};

@@ -1,7 +1,9 @@
 //! One step of a network as a program for the thread pool.
 
+mod scores;
 mod split;
 mod statistics;
+mod update;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,18 +11,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::layers::{Backward, Context, Folded, Random};
-use super::loss::overlap::{Overlap, SUMS};
-use super::loss::{Rows, Sample, Scorer};
-use super::optim::{Block, MOST_SLOTS, Update};
+use super::loss::Rows;
+use super::loss::overlap::Overlap;
+use super::optim::{Block, Update};
 use super::plan::{Flow, Place, Schedule, Split, Work, batch_samples, flat_block};
 use super::source::Source;
-use super::spec::{CompileSpec, Reduction};
+use super::spec::CompileSpec;
 use super::steps::{BACKWARD, FORWARD, INFERENCE, Planned, Steps};
 use super::structure::Weight;
 use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::{Element, Job, Kernels};
 use crate::parallel::{Program, Pulse, Reading, Shared, Writing, lock};
+pub(super) use update::constrained;
 
 /// Memory that outlives a step and is shared by all plans.
 #[derive(Debug)]
@@ -405,176 +408,10 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    fn scorer<'c>(&self, compiled: &'c CompileSpec) -> Scorer<'c>
-    where
-        Self: 'c,
-    {
-        Scorer {
-            loss: &compiled.loss,
-            metrics: &compiled.metrics,
-            channels: self.steps.output_shape.last().copied().unwrap_or(1),
-            signs: self.batch.signs,
-            overlap: self.goal.overlap,
-            tier: self.kernels.tier,
-        }
-    }
-
-    fn sample_weight(&self, sample: usize) -> f64 {
-        self.batch.sample_weight.map_or(1.0, |weights| weights[self.batch.row(sample)])
-    }
-
-    /// The weight of the whole batch, for a loss that is one number of it.
-    fn mean_weight(&self) -> f64 {
-        let batch = self.schedule.batch;
-        (0..batch).map(|sample| self.sample_weight(sample)).sum::<f64>() / batch as f64
-    }
-
-    /// What a gradient is multiplied by, for a sample of this weight.
-    fn gradient_scale(&self, compiled: &CompileSpec, weight: f64) -> f64 {
-        match compiled.reduction {
-            Reduction::SumOverBatchSize => weight / self.batch.count.max(1.0),
-            Reduction::Sum => weight,
-        }
-    }
-
-    fn sample_scores(&self, sample: usize) -> Range<usize> {
-        sample * self.goal.scores..(sample + 1) * self.goal.scores
-    }
-
-    /// Losses and metrics of some samples, and the gradient of the output if it is wanted.
-    fn score(&self, samples: Range<usize>, worker: usize) -> Result<()> {
-        let (Some(compiled), Some(y)) = (self.goal.compiled, self.batch.y) else { return Ok(()) };
-        let last = self.schedule.output;
-        let scorer = self.scorer(compiled);
-        let wanted = self.wants_output_grad() && self.goal.overlap.is_none() && self.goal.losses.is_none();
-        let mut own = lock(&self.memory.workers[worker]);
-        for sample in samples {
-            let one = sample..sample + 1;
-            let output = self.read_value(last, &one, worker);
-            let weight = self.sample_weight(sample);
-            let scale = self.gradient_scale(compiled, weight);
-            let mut scores = self.memory.scores.write(self.sample_scores(sample));
-            let mut dy = wanted.then(|| self.write_grad(last, &one, worker));
-            let item = Sample { output: &output, y, row: self.batch.row(sample), scale };
-            scorer.score(&item, dy.as_deref_mut(), &mut scores, &mut own.rows)?;
-            if let Some(overlap) = self.goal.overlap.filter(|overlap| !overlap.across) {
-                scores[0] = overlap.value(&scores[self.goal.scores - overlap.groups * SUMS..]);
-            }
-            scores[0] = self.goal.losses.map_or(scores[0] * weight, |losses| losses[sample]);
-            self.check_loss(scores[0]);
-        }
-        Ok(())
-    }
-
-    fn wants_output_grad(&self) -> bool {
-        self.schedule.grads[self.schedule.output] != Place::None
-    }
-
-    fn check_loss(&self, loss: f64) {
-        if !loss.is_finite() {
-            self.bad_layer.fetch_min(BAD_LOSS, Ordering::Relaxed);
-        }
-    }
-
-    /// Adds up the sums of a loss that is one number of the whole batch, sample by sample. They and the loss then stand
-    /// with the first sample.
-    fn fold(&self) {
-        let Some(overlap) = self.goal.overlap.filter(|overlap| overlap.across) else { return };
-        let mut scores = self.memory.scores.write(0..self.schedule.batch * self.goal.scores);
-        let mut samples = scores.chunks_exact_mut(self.goal.scores);
-        let Some(first) = samples.next() else { return };
-        let start = first.len() - overlap.groups * SUMS;
-        for sample in samples {
-            first[start..].iter_mut().zip(&sample[start..]).for_each(|(sum, x)| *sum += x);
-        }
-        first[0] = self.mean_weight() * overlap.value(&first[start..]);
-        self.check_loss(first[0]);
-    }
-
-    /// The gradients of some samples, for a loss that divides sums.
-    fn slope(&self, samples: Range<usize>, worker: usize) -> Result<()> {
-        let (Some(compiled), Some(y)) = (self.goal.compiled, self.batch.y) else { return Ok(()) };
-        let Some(overlap) = self.goal.overlap else { return Ok(()) };
-        let last = self.schedule.output;
-        let scorer = self.scorer(compiled);
-        let shared = overlap.across.then(|| self.mean_weight());
-        let mut own = lock(&self.memory.workers[worker]);
-        for sample in samples {
-            let one = sample..sample + 1;
-            let output = self.read_value(last, &one, worker);
-            let weight = shared.unwrap_or_else(|| self.sample_weight(sample));
-            let scale = self.gradient_scale(compiled, weight);
-            let end = self.sample_scores(if overlap.across { 0 } else { sample }).end;
-            let sums = self.memory.scores.read(end - overlap.groups * SUMS..end);
-            let mut dy = self.write_grad(last, &one, worker);
-            let item = Sample { output: &output, y, row: self.batch.row(sample), scale };
-            scorer.slope(&item, &sums, &mut dy, &mut own.rows)?;
-        }
-        Ok(())
-    }
-
     /// Whether loss and gradients are all finite.
     fn sound(&self) -> bool {
         self.bad_layer.load(Ordering::Relaxed) == usize::MAX
     }
-
-    /// Makes the gradients of a block final.
-    fn prepare(&self, block: usize) {
-        let Some(update) = self.goal.update else { return };
-        let Block { range, layer, regularizer, .. } = self.state.blocks[block].clone();
-        let slots = self.state.slots;
-        // On the stack: a step allocates nothing.
-        let held: [Option<Reading<'_, T>>; MOST_SLOTS] =
-            std::array::from_fn(|i| slots.get(i).map(|slot| slot.read(range.clone())));
-        let views = held.each_ref().map(|slot| slot.as_deref().unwrap_or_default());
-        let weights = self.state.params.read(range.clone());
-        let mut grads = self.state.grads.write(range);
-        self.memory.factors.write(block..block + 1)[0] =
-            update.prepare(self.kernels.tier, regularizer, &weights, &mut grads, &views[..slots.len()]);
-        self.check(&grads, layer);
-    }
-
-    /// Finds the factors by which gradients are clipped.
-    fn clip(&self) {
-        if let Some(update) = self.goal.update {
-            update.clip(self.state.blocks, &mut self.memory.factors.write(0..self.state.blocks.len()));
-        }
-    }
-
-    /// Updates a block of weights.
-    fn update(&self, block: usize) {
-        let Some(update) = self.goal.update else { return };
-        if !self.sound() {
-            return;
-        }
-        let range = self.state.blocks[block].range.clone();
-        let factor = if update.clips_by_norm() { self.memory.factors.read(block..block + 1)[0] } else { 1.0 };
-        let mut weights = self.state.params.write(range.clone());
-        let grads = self.state.grads.read(range.clone());
-        let slots = self.state.slots;
-        let mut held: [Option<Writing<'_, T>>; MOST_SLOTS] =
-            std::array::from_fn(|i| slots.get(i).map(|slot| slot.write(range.clone())));
-        let mut views = held.each_mut().map(|slot| slot.as_deref_mut().unwrap_or_default());
-        update.apply(self.kernels.tier, factor, &mut weights, &grads, &mut views[..slots.len()]);
-    }
-}
-
-impl<T: Element> StepProgram<'_, '_, T> {
-    /// Holds one of the constrained weights to its constraint.
-    fn constrain(&self, number: usize, worker: usize) {
-        let Some(weight) = constrained(self.state.weights).nth(number).filter(|_| self.sound()) else {
-            return;
-        };
-        let Some(constraint) = &weight.constraint else { return };
-        let mut own = lock(&self.memory.workers[worker]);
-        let mut values = self.state.params.write(weight.range.clone());
-        constraint.hold(&weight.shape, &mut values, &mut own.rows.z);
-    }
-}
-
-/// The weights that are held to something while they are trained.
-pub(super) fn constrained(weights: &[Weight]) -> impl Iterator<Item = &Weight> {
-    weights.iter().filter(|w| w.trainable && w.constraint.is_some())
 }
 
 impl<T: Element> Program for StepProgram<'_, '_, T> {

@@ -277,6 +277,8 @@ def test_summary(capsys):
     assert "(None, 6, 6, 4)" in text
     assert "Parameters: 40" in text
     assert f"{6 * 6 * 4 * 9:,}" in text
+    assert "3 x 3" in text
+    assert "8 x 8" in text  # Flatten puts out all positions
     lines = []
     gn.Sequential([layers.Dense(3)]).summary(print_fn=lines.append)
     assert "Not built yet" in lines[0]

@@ -1,0 +1,382 @@
+//! One batch: checked, planned, run, and what is said if a step is refused.
+
+use std::borrow::Cow;
+use std::sync::atomic::AtomicUsize;
+
+use super::layers::Random;
+use super::limits::Penalty;
+use super::optim::{Rates, Update};
+use super::plan::{self, Purpose, Work};
+use super::run::{self, AllFinite, Batch, Goal, State, StepProgram};
+use super::source::Source;
+use super::spec::{CompileSpec, Metric, Size};
+use super::steps::{BACKWARD, FORWARD, INFERENCE};
+use super::{Data, Network, Plans, Scores, Weight, loss, shape_text};
+use crate::error::{Error, Result};
+use crate::kernels::Element;
+use crate::parallel::{self, Interrupt, Shared};
+
+impl<T: Element> Network<T> {
+    /// Checks `x` against the model's input and returns the sizes of a sample.
+    pub(super) fn check_input(&self, x: &Source<'_>) -> Result<Vec<usize>> {
+        let sizes = x.shape.get(1..).unwrap_or(&[]);
+        let input = self.input();
+        let fits = sizes.len() == input.len()
+            && sizes.iter().zip(input).all(|(n, want)| want.is_none_or(|want| want == *n));
+        if !fits || sizes.contains(&0) {
+            let got: Vec<Size> = sizes.iter().map(|&n| Some(n)).collect();
+            return Err(Error::shape("x", shape_text(input), shape_text(&got)));
+        }
+        Ok(sizes.to_vec())
+    }
+
+    /// Checks lengths and row numbers; returns the batch size.
+    pub(super) fn check_rows(data: &Data<'_>) -> Result<usize> {
+        let rows = data.x.rows();
+        if data.y.rows() != rows {
+            return Err(Error::shape("y", format!("{rows} samples, as x has"), data.y.rows()));
+        }
+        if let Some(weights) = data.sample_weight.filter(|w| w.len() != rows) {
+            return Err(Error::shape(
+                "sample_weight",
+                format!("{rows} numbers, one per sample of x"),
+                weights.len(),
+            ));
+        }
+        if let Some(indices) = data.indices {
+            let outside = indices.iter().find(|&&i| usize::try_from(i).map_or(true, |i| i >= rows));
+            if let Some(outside) = outside {
+                return Err(Error::value(
+                    "indices",
+                    format!("numbers from 0 to {}", rows.saturating_sub(1)),
+                    outside,
+                ));
+            }
+        }
+        match data.indices.map_or(rows, <[i64]>::len) {
+            0 => Err(Error::shape("x", "at least 1 sample", 0)),
+            batch => Ok(batch),
+        }
+    }
+
+    /// One optimizer step. Nothing has changed if it fails.
+    ///
+    /// # Errors
+    /// Data that do not fit, a loss or gradient that is not finite, an interrupt.
+    pub fn train_step(
+        &mut self,
+        data: &Data<'_>,
+        learning_rate: f64,
+        seed: u64,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Scores> {
+        let optimizer = self.compiled.as_ref().map(|c| c.spec.optimizer.is_some());
+        if optimizer != Some(true) {
+            return Err(Error::value("model", "a compiled optimizer", "none; call compile() first"));
+        }
+        if !learning_rate.is_finite() {
+            return Err(Error::value("learning rate", "a finite number", learning_rate));
+        }
+        let scores = self.scored_step(data, Aim::Train { learning_rate, seed }, interrupt)?;
+        self.iterations += 1;
+        self.version += 1;
+        Ok(scores)
+    }
+
+    /// Loss and metrics in inference mode.
+    ///
+    /// # Errors
+    /// Data that do not fit, an interrupt.
+    pub fn evaluate_step(&mut self, data: &Data<'_>, interrupt: Interrupt<'_>) -> Result<Scores> {
+        self.scored_step(data, Aim::Evaluate, interrupt)
+    }
+
+    pub(super) fn scored_step(
+        &mut self,
+        data: &Data<'_>,
+        aim: Aim,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Scores> {
+        let shape = self.check_input(&data.x)?;
+        let batch = Self::check_rows(data)?;
+        let (purpose, inspected) = match aim {
+            Aim::Evaluate => (Purpose::Infer, None),
+            Aim::Train { .. } => (Purpose::Train, None),
+            Aim::Inspect => (Purpose::Inspect, Some(self.output)),
+        };
+        let (plan, schedule) = self.plan(&shape, batch, purpose, inspected)?;
+        let Some(compiled) = &self.compiled else {
+            return Err(Error::value("model", "a compiled loss", "none; call compile() first"));
+        };
+        let output = &self.plans[plan].steps.output_shape;
+        let Some((channels, positions)) = output.split_last() else {
+            return Err(Error::shape("model", "an output with at least one axis", "none"));
+        };
+        let CompileSpec { loss, metrics, .. } = &compiled.spec;
+        loss.check(&data.y, output)?;
+        let overlap = loss.overlap(output)?;
+        let rows = || (0..batch).map(|i| data.indices.map_or(i, |indices| indices[i] as usize));
+        let count = match &overlap {
+            Some(overlap) => overlap.count(batch),
+            None => loss.count(&data.y, rows(), positions.iter().product(), *channels)?,
+        };
+        let wants_signs = loss.wants_signs() || metrics.iter().any(Metric::wants_signs);
+        let signs = wants_signs && data.y.binary(rows());
+        let per_sample = loss::scores_len(metrics, *channels, overlap.as_ref());
+        let widths: Vec<usize> = metrics.iter().map(|metric| metric.width(*channels)).collect();
+        if self.memory.scores.len() < per_sample * batch {
+            self.memory.scores = Shared::zeroed(per_sample * batch)?;
+        }
+        let (rates, training) = match aim {
+            Aim::Train { learning_rate, seed } => (
+                Some(Rates { learning_rate, iterations: self.iterations }),
+                Some(Random { seed, step: self.iterations }),
+            ),
+            Aim::Evaluate | Aim::Inspect => (None, None),
+        };
+        let outside = loss.outside();
+        let verdict = self.judged((plan, schedule), data, training, interrupt)?;
+        if outside != verdict.is_some() {
+            return Err(Error::value("loss", "one judge, the engine or its caller", "none or two"));
+        }
+        let count = verdict.as_ref().map_or(count, |verdict| verdict.count);
+        let batch_data = Batch {
+            x: &data.x,
+            y: Some(&data.y),
+            sample_weight: data.sample_weight,
+            indices: data.indices,
+            first: 0,
+            count,
+            signs,
+        };
+        let penalty = self.penalty();
+        let losses = verdict.as_ref().map(|verdict| &verdict.losses[..]);
+        let judged = data.judge.is_some();
+        let extent = Extent::Scores { rates, overlap: overlap.as_ref(), per_sample, judged, losses };
+        self.execute((plan, schedule), batch_data, extent, training, interrupt)?;
+
+        let scores = &self.memory.scores.get_mut()[..per_sample * batch];
+        let metrics = widths.iter().map(|&width| vec![0.0; width]).collect();
+        let mut sums = Scores { loss: 0.0, count, metrics, penalty };
+        for sample in scores.chunks_exact(per_sample) {
+            sums.loss += sample[0];
+            let counted = sums.metrics.iter_mut().flatten();
+            counted.zip(&sample[1..]).for_each(|(sum, x)| *sum += x);
+        }
+        Ok(sums)
+    }
+
+    /// What the trainable weights add to the loss; found anew only when weights have changed.
+    pub(super) fn penalty(&mut self) -> f64 {
+        if self.penalty.0 != self.version {
+            let params = self.params.get_mut();
+            let of = |w: &Weight| {
+                let regularizer = w.regularizer.filter(|_| w.trainable)?;
+                let weights = &params[w.range.clone()];
+                Some(self.kernels.tier.vectorize(Penalty { regularizer, weights }))
+            };
+            self.penalty = (self.version, self.weights.iter().filter_map(of).sum());
+        }
+        self.penalty.1
+    }
+
+    /// Outputs of all rows of `x`, in batches of `batch_size`, and their shape.
+    ///
+    /// # Errors
+    /// Data that do not fit, an interrupt.
+    pub fn predict(
+        &mut self,
+        x: &Source<'_>,
+        batch_size: usize,
+        training: Option<u64>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<(Vec<T>, Vec<usize>)> {
+        let shape = self.check_input(x)?;
+        let rows = x.rows();
+        let purpose = if training.is_some() { Purpose::Train } else { Purpose::Infer };
+        let training = training.map(|seed| Random { seed, step: self.iterations });
+        let (plan, _) = self.plan(&shape, batch_size.clamp(1, rows.max(1)), purpose, None)?;
+        let mut output = vec![rows];
+        output.extend(&self.plans[plan].steps.output_shape);
+        let len: usize = output[1..].iter().product();
+        let mut result = zeros(rows.checked_mul(len))?;
+        for first in (0..rows).step_by(batch_size.max(1)) {
+            let batch = batch_size.min(rows - first);
+            let (plan, schedule) = self.plan(&shape, batch, purpose, None)?;
+            let data =
+                Batch { x, y: None, sample_weight: None, indices: None, first, count: 0.0, signs: false };
+            self.execute((plan, schedule), data, Extent::Outputs, training, interrupt)?;
+            let ready = &self.plans[plan].schedules[schedule];
+            if let plan::Place::Batch(start) = ready.values[ready.output] {
+                let values = &self.memory.arena.get_mut()[start..start + batch * len];
+                result[first * len..(first + batch) * len].copy_from_slice(values);
+            }
+            if first + batch < rows && interrupt() {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok((result, output))
+    }
+
+    /// Runs a plan on a batch.
+    pub(super) fn execute(
+        &mut self,
+        (plan, schedule): (usize, usize),
+        batch: Batch<'_, '_>,
+        extent: Extent<'_>,
+        training: Option<Random>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<()> {
+        let Plans { steps, schedules, .. } = &self.plans[plan];
+        let plan_of_batch = &schedules[schedule];
+        let optimizer = self.compiled.as_ref().and_then(|c| c.spec.optimizer.as_ref());
+        let update = match extent {
+            Extent::Scores { rates: Some(rates), .. } => {
+                optimizer.map(|optimizer| Update::new(optimizer, rates))
+            }
+            _ => None,
+        };
+        let passes: &[usize] = match plan_of_batch.purpose {
+            Purpose::Infer => &[FORWARD, INFERENCE],
+            Purpose::Train if update.is_some() => &[FORWARD, BACKWARD],
+            Purpose::Train => &[FORWARD],
+            Purpose::Inspect => &[FORWARD, BACKWARD],
+        };
+        let mut phases: Vec<Cow<'_, [(Work, usize)]>> = Vec::with_capacity(32);
+        let stale = passes.iter().filter(|pass| steps.packed_version[**pass] != self.version);
+        phases.push(stale.flat_map(|pass| steps.pack_work(*pass)).collect());
+        if !matches!(extent, Extent::Scores { judged: true, .. }) {
+            phases.extend(plan_of_batch.forward.iter().map(Cow::from));
+        }
+        let (overlap, scores, losses) = match extent {
+            Extent::Outputs | Extent::Gradients => (None, 0, None),
+            Extent::Scores { overlap, per_sample, losses, .. } => (overlap, per_sample, losses),
+        };
+        if scores > 0 {
+            phases.push(Cow::from(&plan_of_batch.loss));
+        }
+        if overlap.is_some() {
+            phases.push(Cow::Borrowed(&[(Work::Fold, 1)]));
+            phases.push(plan_of_batch.loss.iter().map(|&(_, tasks)| (Work::Slope, tasks)).collect());
+        }
+        let inspects = plan_of_batch.purpose == Purpose::Inspect && extent != Extent::Outputs;
+        if update.is_some() || inspects {
+            phases.extend(plan_of_batch.backward.iter().map(Cow::from));
+        }
+        if let Some(update) = &update {
+            if update.prepares(&self.blocks) {
+                phases.push(Cow::Owned(vec![(Work::Prepare, self.blocks.len())]));
+                phases.push(Cow::Borrowed(&[(Work::Clip, 1)]));
+            }
+            let weights = std::iter::once((Work::Update, self.blocks.len()));
+            phases.push(weights.chain(plan_of_batch.commit.iter().copied()).collect());
+            let constrained = run::constrained(&self.weights).count();
+            phases.push(Cow::Owned(vec![(Work::Constrain, constrained)]));
+        }
+        // Most of the work is in stacks and split steps: where they are one task each, a helper would only look on.
+        let heavy = |(work, tasks): &(Work, usize)| match work {
+            Work::Forward { .. }
+            | Work::Backward { .. }
+            | Work::SplitForward { .. }
+            | Work::SplitBackward { .. }
+            | Work::SplitGrad { .. } => Some(*tasks),
+            _ => None,
+        };
+        let tasks = phases.iter().flat_map(|phase| phase.iter()).filter_map(heavy).max().unwrap_or(1);
+        let shared = plan::shared(steps, plan_of_batch.batch, update.is_some());
+        let workers = if shared { parallel::threads().min(tasks) } else { 1 };
+        self.memory.reserve(plan_of_batch, workers, self.blocks.len())?;
+        let training_step = update.is_some();
+        let program = StepProgram {
+            steps,
+            schedule: plan_of_batch,
+            memory: &self.memory,
+            state: State {
+                params: &self.params,
+                grads: &self.grads,
+                slots: self.compiled.as_ref().map_or(&[], |c| &c.slots),
+                blocks: &self.blocks,
+                frozen: &self.frozen,
+                weights: &self.weights,
+            },
+            batch,
+            goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update, overlap, scores, losses },
+            training,
+            kernels: self.kernels,
+            phases,
+            bad_layer: AtomicUsize::new(usize::MAX),
+        };
+        parallel::execute(&program, workers, interrupt)?;
+        let bad = program.bad_layer.into_inner();
+        for pass in passes {
+            self.plans[plan].steps.packed_version[*pass] = self.version;
+        }
+        if training_step && bad != usize::MAX {
+            return Err(self.blame(plan, schedule, bad));
+        }
+        Ok(())
+    }
+
+    /// Names the first layer whose output is not finite, else what the step found.
+    pub(super) fn blame(&mut self, plan: usize, schedule: usize, bad: usize) -> Error {
+        let Plans { steps, schedules, .. } = &self.plans[plan];
+        let schedule = &schedules[schedule];
+        let arena = self.memory.arena.get_mut();
+        let name = |layer: usize| self.places[layer].name.clone();
+        for active in &schedule.active {
+            if let plan::Place::Batch(start) = schedule.values[active.output] {
+                let values = &arena[start..start + steps.lens[active.output] * schedule.batch];
+                if !self.kernels.tier.vectorize(AllFinite(values)) {
+                    return Error::NonFinite {
+                        what: "the output",
+                        layer: name(steps.steps[active.step].layer),
+                    };
+                }
+            }
+        }
+        if bad == run::BAD_LOSS {
+            return Error::NonFinite { what: "the loss", layer: "the model".to_string() };
+        }
+        Error::NonFinite { what: "the gradient", layer: name(bad) }
+    }
+}
+
+/// A vector of zeros for a caller; None is a length that overflows.
+fn zeros<T: Element>(len: Option<usize>) -> Result<Vec<T>> {
+    let memory = || Error::Memory { bytes: len.unwrap_or(usize::MAX).saturating_mul(size_of::<T>()) };
+    let len = len.ok_or_else(memory)?;
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| memory())?;
+    values.resize(len, T::ZERO);
+    Ok(values)
+}
+
+/// What a step with scores is for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Aim {
+    /// The scores alone.
+    Evaluate,
+    /// An update.
+    Train { learning_rate: f64, seed: u64 },
+    /// The gradients.
+    Inspect,
+}
+
+/// How far a program goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Extent<'a> {
+    /// To the outputs.
+    Outputs,
+    /// To the gradients, from one that is given.
+    Gradients,
+    /// To loss and metrics, and with rates to the update.
+    Scores {
+        rates: Option<Rates>,
+        overlap: Option<&'a loss::overlap::Overlap>,
+        per_sample: usize,
+        /// Whether a judge has seen the outputs: the forward pass is over.
+        judged: bool,
+        /// What the judge gave.
+        losses: Option<&'a [f64]>,
+    },
+}
