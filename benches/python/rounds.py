@@ -27,7 +27,9 @@ from libraries import OWN, peers
 
 __all__ = ["Pace", "Result", "Subject", "Team", "WorkerError", "compare"]
 
-_SETTLE = 4e-3
+_SETTLE = 40e-3
+"""Seconds before a block. OpenBLAS lets its threads spin for 2**26 cycles: with a shorter pause whoever comes
+behind it computes on half of the processors."""
 _DISTURBED = 0.03
 """Share of a block that threads may have waited for a processor."""
 _ENOUGH = 3
