@@ -5,6 +5,8 @@ import pytest
 
 import gridnn as gn
 from gridnn import inspect, layers
+from gridnn.inspect._receptive_field import _RULES
+from gridnn.layers.base import REGISTRY
 
 RNG = np.random.default_rng(8)
 
@@ -121,6 +123,46 @@ def test_exact_where_nothing_is_cut_off():
     assert field.padding_reach == ((0, 0), (0, 0))
     for position in np.ndindex(*field.outputs):
         assert hulls(seen[(..., *position)], 2) == field.of(*position)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.GroupNormalization(1),
+        layers.LayerNormalization(),
+        layers.LayerNormalization(axis=(1, 2, 3)),
+        layers.Softmax(axis=1),
+        layers.RandomCrop(4, 5),
+        layers.Permute((2, 1, 3)),
+        layers.Reshape((10, 8, 2)),
+        layers.Reshape((-1,)),
+        layers.BatchNormalization(),
+    ],
+    ids=repr,
+)
+def test_layers_that_look_further_than_their_position(layer):
+    layer = type(layer).from_config(layer.get_config())
+    check([layers.Conv2D(2, 3, padding="same"), layer], (8, 10))
+
+
+def test_the_middle_of_a_random_crop():
+    _, field, seen = check([layers.RandomCrop(4, 5), layers.Conv2D(1, 3)], (9, 10))
+    assert field.start == (2, 2)
+    for position in np.ndindex(*field.outputs):
+        assert hulls(seen[(..., *position)], 2) == field.of(*position)
+
+
+# A new layer either stands here or has a rule of its own.
+BY_POSITION = """
+Activation BatchNormalization Chain Dense Dropout ELU GaussianDropout GaussianNoise Input LeakyReLU
+Normalization Parallel PReLU RandomFlip RandomNoise RandomRotation RandomTranslation RandomZoom ReLU
+Rescaling Residual SpatialDropout1D SpatialDropout2D SpatialDropout3D
+"""
+
+
+def test_every_layer_is_known():
+    without = {cls.__name__ for cls in REGISTRY.classes() if not any(base in _RULES for base in cls.__mro__)}
+    assert without == set(BY_POSITION.split())
 
 
 def nested(rng, rank, depth):

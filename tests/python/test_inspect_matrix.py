@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import linalg, sparse
+from scipy import linalg, ndimage, sparse
 
 import gridnn as gn
 from gridnn import inspect, layers
@@ -124,6 +124,24 @@ def test_circular_convolutions_commute_with_shifts(rank):
         assert result.shift == shift
         assert (result.error < 1e-12) == exact
         assert result.difference.shape == (2, *SIZES[rank], 3)
+
+
+@pytest.mark.parametrize("mode", ["wrap", "constant"])
+def test_equivariance_against_scipy(mode):
+    x, kernel, shift = RNG.normal(size=(7, 8)), RNG.normal(size=(3, 3)), (2, -3)
+
+    def moved(image):
+        return ndimage.shift(image, shift, order=0, mode="grid-wrap")
+
+    def filtered(batch):
+        return ndimage.correlate(batch[0, ..., 0], kernel, mode=mode)[None, ..., None]
+
+    expected = np.abs(
+        ndimage.correlate(moved(x), kernel, mode=mode) - moved(ndimage.correlate(x, kernel, mode=mode))
+    )
+    found = inspect.equivariance(filtered, x[None, ..., None], shift)
+    np.testing.assert_allclose(found.difference[0, ..., 0], expected, atol=1e-14)
+    assert (found.error < 1e-14) == (mode == "wrap")
 
 
 def test_zero_padding_is_felt_at_the_border_only():

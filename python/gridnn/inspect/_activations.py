@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridnn import _validation
+from gridnn import _validation, kernels
 from gridnn._network import as_array
 from gridnn.inspect._receptive_field import receptive_field
 from gridnn.inspect._run import Run, expect_grid, filter_number, present
@@ -44,10 +44,9 @@ def activations(
         {'conv2d': (2, 4, 4, 4), 'flatten': (2, 64)}
     """
     run = Run(model, x)
-    positions = [run.position(layer) for layer in (run.layers if layers is None else layers)]
-    names = {layer._built().position: layer.name for layer in run.layers}
+    chosen = [run.layer(layer) for layer in (run.layers if layers is None else layers)]
     values = run.network.inspect(run.x).values
-    return {names[position]: present(values[position]) for position in positions}
+    return {layer.name: present(values[run.position(layer)]) for layer in chosen}
 
 
 @dataclass(frozen=True)
@@ -140,8 +139,7 @@ def top_patches(
     """
     count = _validation.positive_integer(count, "count")
     run = Run(model, images)
-    position = run.position(layer)
-    member = next(each for each in run.layers if each._built().position == position)
+    member = run.layer(layer)
     field = next(f for f in receptive_field(model, run.x.shape[1:]) if f.name == member.name)
     maps = run.output_of(member)
     expect_grid(maps, member)
@@ -241,13 +239,9 @@ def _first_input(
 
 
 def _blurred(x: NDArray[Any], sigma: float) -> NDArray[Any]:
-    """Every spatial axis filtered with a Gaussian; the border repeats its last element."""
-    radius = max(int(3 * sigma + 0.5), 1)
-    line = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    line = (line / line.sum()).astype(x.dtype)
-    for axis in range(1, x.ndim - 1):
-        border = [(0, 0)] * x.ndim
-        border[axis] = (radius, radius)
-        windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, border, "edge"), len(line), axis)
-        x = windows @ line
-    return x
+    """The grid filtered with a Gaussian; the border repeats its last element."""
+    rank = x.ndim - 2
+    if rank < 1:
+        return x
+    bell = kernels.gaussian(sigma, rank, size=2 * max(int(3 * sigma + 0.5), 1) + 1)
+    return kernels.filter_image(x, bell.astype(x.dtype), padding_mode="edge")

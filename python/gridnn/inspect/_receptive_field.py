@@ -9,7 +9,18 @@ from typing import Any
 from gridnn import _validation, functional
 from gridnn._network import place_window
 from gridnn.inspect._fields import Field, Grid, Span, Whole, hull, union
-from gridnn.layers import activation, branches, conv, conv_transpose, depthwise, padding, pooling, reshaping
+from gridnn.layers import (
+    activation,
+    augmentation,
+    branches,
+    conv,
+    conv_transpose,
+    depthwise,
+    normalization,
+    padding,
+    pooling,
+    reshaping,
+)
 from gridnn.layers.base import Layer
 from gridnn.sequential import Sequential
 
@@ -55,9 +66,9 @@ def receptive_field(model: Sequential, input_shape: Sequence[int] | None = None)
     Size and jump follow ``size += (span - 1) * jump; jump *= stride`` with ``span = dilation * (kernel - 1)
     + 1`` and start from 1 and 1 (Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional
     Neural Networks", Distill 2019); a merge of branches sees what any of them sees. Layers that see all
-    positions (global pools, dense layers behind `Flatten`, layer and group normalization) have the jump 0.
-    Holes of dilated kernels are not left out, and padding that repeats the input (`padding_mode`) counts as
-    the place it stands for beyond the border.
+    positions (global pools, dense layers behind `Flatten`, group normalization; whatever moves elements
+    between axes) have the jump 0. Holes of dilated kernels are not left out, and padding that repeats the
+    input (`padding_mode`) counts as the place it stands for beyond the border.
 
     Args:
         model: a built model with at least one spatial axis.
@@ -203,12 +214,16 @@ def _everything(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
 
 
 def _along_axis(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
-    """Softmax, which sees channels only unless it is told another axis."""
-    return (
-        State(Grid(fields), sizes)
-        if layer.axis in (-1, len(sizes) + 1)
-        else _everything(layer, fields, sizes)
-    )
+    """Softmax and layer normalization, which see channels only unless they are told other axes."""
+    axes = {layer.axis} if isinstance(layer.axis, int) else set(layer.axis)
+    return State(Grid(fields), sizes) if axes <= {-1, len(sizes) + 1} else _everything(layer, fields, sizes)
+
+
+def _centre(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
+    """Random crops, which take the middle in inference mode."""
+    part = (layer.height, layer.width)
+    starts = [(n - size) // 2 for n, size in zip(sizes, part, strict=True)]
+    return State(Grid(tuple(f.window(1, 1, -start) for f, start in zip(fields, starts, strict=True))), part)
 
 
 _RULES: dict[type[Layer], Rule] = {
@@ -224,6 +239,12 @@ _RULES: dict[type[Layer], Rule] = {
     pooling.GlobalMaxPooling: _everything,
     pooling.MaxPooling: _window,
     activation.Softmax: _along_axis,
+    augmentation.RandomCrop: _centre,
+    normalization.GroupNormalization: _everything,
+    normalization.LayerNormalization: _along_axis,
     reshaping.Flatten: _everything,
+    reshaping.Permute: _everything,
+    reshaping.RepeatVector: _everything,
+    reshaping.Reshape: _everything,
 }
 """What is not listed works on every position by itself."""

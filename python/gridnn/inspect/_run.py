@@ -32,8 +32,8 @@ class Run:
         """All layers with their positions, nested ones behind the container that holds them."""
         return [layer for top in self.model.layers for layer in top._family()]
 
-    def position(self, layer: Layer | str | int) -> int:
-        """Position of a layer, given by itself, by its name, or by its index in ``model.layers``.
+    def layer(self, layer: Layer | str | int) -> Layer:
+        """A layer, given by itself, by its name, or by its index in ``model.layers``.
 
         Raises:
             ValueError: it is not a layer of the model.
@@ -44,7 +44,11 @@ class Run:
             )
         if layer not in self.layers:
             raise ValueError(f"{layer.label} is not a layer of model '{self.model.name}'.")
-        return layer._built().position
+        return layer
+
+    def position(self, layer: Layer | str | int) -> int:
+        """Position of such a layer in the network."""
+        return self.layer(layer)._built().position
 
     def output_of(self, layer: Layer | str | int) -> NDArray[Any]:
         """The values of a layer for the batch."""
