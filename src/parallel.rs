@@ -14,6 +14,7 @@
 )]
 
 mod execution;
+mod processors;
 mod threads;
 
 use std::ops::{Deref, DerefMut, Range};

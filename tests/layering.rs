@@ -23,7 +23,7 @@ const RULES: &[Rule] = &[
     rule("kernels", &["error"], &["libc"]),
     rule("geometry", &["error"], &[]),
     rule("rng", &["error", "kernels"], &[]),
-    rule("parallel", &["error", "kernels"], &["libc"]),
+    rule("parallel", &["error", "kernels"], &["rustix"]),
     rule("storage", &["error"], &["safetensors"]),
     // The algorithms. Epilogue, scratch and column sums are conv's, and shared by its siblings.
     rule("conv", &["error", "geometry", "kernels", "parallel", "rng"], &[]),
@@ -91,7 +91,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// Crates that have one home.
-const GUESTS: &[&str] = &["libc", "ndarray", "numpy", "pyo3", "safetensors"];
+const GUESTS: &[&str] = &["libc", "ndarray", "numpy", "pyo3", "rustix", "safetensors"];
 
 /// Where `unsafe` may be written.
 const UNSAFE_HOMES: &[&str] = &["kernels/", "parallel.rs"];

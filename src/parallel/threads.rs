@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::execution::linger;
 use super::lock;
+use super::processors::Helpers;
 use crate::error::{Error, Result};
 
 /// More threads than this are a mistake.
@@ -93,7 +94,9 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct State {
-    helpers: usize,
+    /// Helpers that were started; those that run have joined `placed`.
+    started: usize,
+    placed: Helpers,
     offers: Vec<Place>,
 }
 
@@ -119,7 +122,7 @@ impl Pool {
         Self {
             process,
             // Room for so many programs at a time without allocating.
-            state: Mutex::new(State { helpers: 0, offers: Vec::with_capacity(64) }),
+            state: Mutex::new(State { offers: Vec::with_capacity(64), ..State::default() }),
             made: AtomicUsize::new(0),
             parked: AtomicUsize::new(0),
             called: Condvar::new(),
@@ -130,14 +133,15 @@ impl Pool {
     /// Starts threads until there are `helpers`.
     fn grow(self: &Arc<Self>, helpers: usize) -> Result<()> {
         let mut state = lock(&self.state);
-        while state.helpers < helpers {
-            let number = state.helpers + 1;
+        state.placed.reserve(helpers);
+        while state.started < helpers {
+            let number = state.started + 1;
             let pool = Arc::clone(self);
             std::thread::Builder::new()
                 .name(format!("gridnn-{number}"))
                 .spawn(move || pool.help())
                 .map_err(|error| Error::internal(format!("cannot start thread {number}: {error}")))?;
-            state.helpers = number;
+            state.started = number;
         }
         Ok(())
     }
@@ -145,6 +149,10 @@ impl Pool {
     /// Offers a task to at most `most` helpers.
     pub(super) fn offer(self: Arc<Self>, task: Task, most: usize) -> Offer {
         let mut state = lock(&self.state);
+        // With several callers there is no processor that all helpers should keep off.
+        if state.offers.is_empty() {
+            state.placed.keep_off_caller();
+        }
         let number = self.made.load(Ordering::Relaxed) + 1;
         state.offers.push(Place { number, task, came: 0, most, inside: 0 });
         // Under the lock, and sequentially consistent with `parked`: either the helper sees the offer before it parks,
@@ -162,6 +170,7 @@ impl Pool {
     /// The life of a helper.
     fn help(&self) {
         let mut state = lock(&self.state);
+        state.placed.join();
         loop {
             if let Some(place) = state.offers.iter_mut().find(|place| place.came < place.most) {
                 place.came += 1;
