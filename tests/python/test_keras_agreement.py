@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -361,3 +362,29 @@ def test_residual_steps_agree(keras, rank):
         np.testing.assert_allclose(ours["float64"][index], exact, rtol=0, atol=1e-9 * scale)
         rounding = max(np.abs(theirs["float32"][index] - exact).max(), np.finfo(np.float32).eps * scale)
         np.testing.assert_allclose(ours["float32"][index], exact, rtol=0, atol=8 * rounding)
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "hippocampus", "land_use", "raw_audio"])
+def test_twins_of_the_examples(keras, name, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benches" / "python"))
+    import examples
+    import keras_twin
+
+    set_precision(keras, "float32")
+    script = examples.script_of(name)
+    model = script.network()
+    rng = np.random.default_rng(0)
+    # Weights and statistics that are not the first ones, so that none can be mistaken for another.
+    model.set_weights(
+        [w * rng.uniform(0.5, 1.5, w.shape).astype(w.dtype) + 0.01 for w in model.get_weights()]
+    )
+    twin = keras_twin.model(keras, model)
+    x = rng.uniform(0, 1 if name == "raw_audio" else 255, (2, *model.input_shape[1:])).astype(np.float32)
+    expected = np.asarray(twin(x, training=False))
+    np.testing.assert_allclose(model.predict_on_batch(x), expected, atol=1e-5 * np.abs(expected).max())
+
+    own = script.optimizer(100)
+    rate = keras_twin.optimizer(keras, own)._learning_rate
+    np.testing.assert_allclose(
+        [float(rate(i)) for i in (0, 7, 60)], [own.rate(i) for i in (0, 7, 60)], rtol=1e-5
+    )
