@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import gridnn as gn
 from gridnn import layers
 
-BATCH, EPOCHS = 4, 8
+BATCH, EPOCHS = 2, 12
 
 
 def load(folder: Path) -> tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:
@@ -44,7 +44,7 @@ def network() -> gn.Sequential:
 
 def optimizer(steps: int) -> gn.optimizers.Optimizer:
     """Adam, with a rate that falls to zero."""
-    return gn.optimizers.Adam(gn.schedules.CosineDecay(5e-3, steps))
+    return gn.optimizers.Adam(gn.schedules.CosineDecay(3e-3, steps))
 
 
 def dice(masks: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
