@@ -1,0 +1,57 @@
+"""Losses, as descriptions; value and gradient are computed in the engine.
+
+A loss compares outputs either with class labels (whole numbers, one less axis than the outputs) or with
+values of the outputs' own shape. Names, defaults and formulas are Keras' (3.15); classes and channels are the
+last axis.
+"""
+
+from gridnn.losses.automatic import AutomaticCrossentropy as AutomaticCrossentropy
+from gridnn.losses.automatic import get
+from gridnn.losses.base import REGISTRY as REGISTRY
+from gridnn.losses.base import Loss
+from gridnn.losses.crossentropy import (
+    BinaryCrossentropy,
+    BinaryFocalCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalFocalCrossentropy,
+    SparseCategoricalCrossentropy,
+)
+from gridnn.losses.numbers import (
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCosh,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    SquaredHinge,
+)
+from gridnn.losses.overlap import Dice, Tversky
+
+__all__ = [
+    "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
+    "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "Dice",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
+    "SparseCategoricalCrossentropy",
+    "SquaredHinge",
+    "Tversky",
+    "get",
+]

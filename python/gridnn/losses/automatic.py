@@ -1,0 +1,69 @@
+"""String ids whose meaning depends on the data, and `get`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gridnn._config import Configurable
+from gridnn.losses.base import REGISTRY, Loss
+from gridnn.losses.crossentropy import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+)
+from gridnn.metrics.base import Targets
+
+
+class AutomaticCrossentropy(Configurable):
+    """Stands for "crossentropy" until the first targets tell which one that is."""
+
+    def resolve(self, *, one_channel: bool, targets: Targets, probabilities: bool) -> Loss:
+        """Keras' rule: binary for one output channel, else by whether targets are labels or one-hot."""
+        loss: Loss
+        if one_channel:
+            loss = BinaryCrossentropy()
+        elif targets == "labels":
+            loss = SparseCategoricalCrossentropy()
+        else:
+            loss = CategoricalCrossentropy()
+        return loss.resolve(probabilities=probabilities)
+
+
+def get(identifier: object) -> Loss | AutomaticCrossentropy:
+    """The loss for a string id, a description or an instance.
+
+    String ids are class names, their snake-case forms and Keras' short ones ("mse", "bce", "KLD", ...);
+    "crossentropy" and "ce" stand for the cross-entropy that suits the targets, which is known once training
+    begins.
+
+    Example:
+        >>> get("mse")
+        MeanSquaredError(reduction='sum_over_batch_size')
+    """
+    if isinstance(identifier, AutomaticCrossentropy):
+        return identifier
+    if isinstance(identifier, dict) and identifier.get("class_name") == AutomaticCrossentropy.__name__:
+        return AutomaticCrossentropy.from_config(identifier.get("config", {}))
+    if isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):
+        return AutomaticCrossentropy()
+    if isinstance(identifier, Loss) and identifier.in_python:
+        if type(identifier).gradient is Loss.gradient:
+            raise TypeError(f"{identifier.label} has `call` but no `gradient`, which training needs.")
+        return identifier
+    if isinstance(identifier, Mapping):
+        user = _user_class(identifier.get("class_name"))
+        if user is not None:
+            return user.from_config(identifier.get("config", {}))
+    return REGISTRY.get(identifier)
+
+
+def _user_class(name: object) -> type[Loss] | None:
+    """The class of this name that was written in Python, the one defined last."""
+    found = None
+    waiting = list(Loss.__subclasses__())
+    while waiting:
+        cls = waiting.pop(0)
+        waiting.extend(cls.__subclasses__())
+        if cls.__name__ == name and cls.call is not Loss.call:
+            found = cls
+    return found

@@ -1,0 +1,179 @@
+"""Losses of numbers: differences, distributions, directions and margins."""
+
+from __future__ import annotations
+
+from gridnn import _validation
+from gridnn.losses.base import REGISTRY, Loss
+
+
+@REGISTRY.register("mean_squared_error", "mse", "MSE")
+class MeanSquaredError(Loss):
+    """Mean over the last axis of the squared difference.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        Outputs and targets of the same shape; targets ``(batch,)`` match outputs ``(batch, 1)``.
+    """
+
+
+@REGISTRY.register("mean_absolute_error", "mae", "MAE")
+class MeanAbsoluteError(Loss):
+    """Mean over the last axis of the absolute difference; its gradient at 0 is 0.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        As `MeanSquaredError`.
+    """
+
+
+@REGISTRY.register("mean_absolute_percentage_error", "mape", "MAPE")
+class MeanAbsolutePercentageError(Loss):
+    """Mean over the last axis of ``100 |t - p| / max(|t|, 1e-7)``.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        As `MeanSquaredError`.
+    """
+
+
+@REGISTRY.register("mean_squared_logarithmic_error", "msle", "MSLE")
+class MeanSquaredLogarithmicError(Loss):
+    """Mean over the last axis of ``(log(t + 1) - log(p + 1))^2``, both taken as 1e-7 at least.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        As `MeanSquaredError`.
+    """
+
+
+@REGISTRY.register("huber")
+class Huber(Loss):
+    """Squared near 0, straight beyond `delta`; mean over the last axis.
+
+    ``d^2 / 2`` where ``|d| <= delta``, else ``delta |d| - delta^2 / 2``.
+
+    Args:
+        delta: where the change is.
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        As `MeanSquaredError`.
+    """
+
+    config_fields = ("delta", "reduction", "name")
+
+    def __init__(
+        self, delta: float = 1.0, reduction: str = "sum_over_batch_size", name: str | None = None
+    ) -> None:
+        super().__init__(reduction, name)
+        self.delta = _validation.real(delta, "delta", low=0.0)
+
+
+@REGISTRY.register("log_cosh")
+class LogCosh(Loss):
+    """Mean over the last axis of ``log(cosh(p - t))``.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        As `MeanSquaredError`.
+    """
+
+
+@REGISTRY.register("poisson")
+class Poisson(Loss):
+    """Mean over the last axis of ``p - t log(p + 1e-7)``, for counts t.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        As `MeanSquaredError`; outputs not negative.
+    """
+
+
+@REGISTRY.register("kl_divergence", "kld", "KLD")
+class KLDivergence(Loss):
+    """``sum(t log(t / p))`` over the last axis, both clipped to [1e-7, 1].
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        Outputs and targets ``(batch, ..., classes)``, distributions both.
+    """
+
+
+@REGISTRY.register("cosine_similarity")
+class CosineSimilarity(Loss):
+    """Minus the cosine of the angle between targets and outputs along the last axis.
+
+    -1 for the same direction, 0 for a right angle.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        As `MeanSquaredError`.
+    """
+
+
+@REGISTRY.register("hinge")
+class Hinge(Loss):
+    """Mean over the last axis of ``max(1 - t p, 0)``, with targets -1 and 1.
+
+    Targets that are all 0 or 1 in a batch stand for -1 and 1.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        As `MeanSquaredError`.
+    """
+
+
+@REGISTRY.register("squared_hinge")
+class SquaredHinge(Loss):
+    """Mean over the last axis of ``max(1 - t p, 0)^2``, with targets -1 and 1, or 0 and 1 as in `Hinge`.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        As `MeanSquaredError`.
+    """
+
+
+@REGISTRY.register("categorical_hinge")
+class CategoricalHinge(Loss):
+    """``max(wrong - right + 1, 0)`` of a position.
+
+    `right` is ``sum(t p)``, `wrong` the largest ``(1 - t) p``.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Input shape:
+        Outputs and targets ``(batch, ..., classes)``.
+    """

@@ -1,0 +1,76 @@
+"""Losses that divide sums over many elements: how well sets overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gridnn import _validation
+from gridnn.losses.base import REGISTRY, Loss
+
+
+def _axes(axis: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    if axis is None:
+        return None
+    axes = axis if isinstance(axis, Sequence) else (axis,)
+    return tuple(_validation.integer(number, "axis") for number in axes)
+
+
+@REGISTRY.register("dice")
+class Dice(Loss):
+    """One minus the Dice coefficient: ``1 - 2 sum(t p) / (sum(t) + sum(p) + 1e-7)``.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+        axis: axes that are summed over, 0 being the batch; None is all of them, which makes one number of a
+            batch. With ``axis=(1, 2, 3)`` every image has its own, with ``(0, 1, 2)`` every channel. Where
+            the batch is summed over, sample weights act by their mean.
+
+    Input shape:
+        Outputs and targets of the same shape, probabilities.
+    """
+
+    config_fields = ("reduction", "name", "axis")
+
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+        axis: int | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(reduction, name)
+        self.axis = _axes(axis)
+
+
+@REGISTRY.register("tversky")
+class Tversky(Loss):
+    """One minus the Tversky index: ``1 - I / (I + alpha sum(t (1 - p)) + beta sum((1 - t) p) + 1e-7)``.
+
+    ``I = sum(t p)`` (Salehi et al., 2017). With both factors 1/2 it is the Dice coefficient.
+
+    Args:
+        alpha: price of what was missed (as in Keras, whose documentation names the factors the other way
+            round).
+        beta: price of what was found in vain.
+        reduction: see `Loss`.
+        name: see `Loss`.
+        axis: see `Dice`.
+
+    Input shape:
+        As `Dice`.
+    """
+
+    config_fields = ("alpha", "beta", "reduction", "name", "axis")
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+        axis: int | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(reduction, name)
+        self.alpha = _validation.real(alpha, "alpha", low=0.0)
+        self.beta = _validation.real(beta, "beta", low=0.0)
+        self.axis = _axes(axis)

@@ -1,0 +1,80 @@
+"""How often outputs name the right class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gridnn import _validation
+from gridnn.metrics.base import REGISTRY, Metric, as_threshold
+
+
+@REGISTRY.register("categorical_accuracy")
+class CategoricalAccuracy(Metric):
+    """How often the class with the largest output is the one with the largest target.
+
+    Args:
+        name: key in logs.
+    """
+
+
+@REGISTRY.register("sparse_categorical_accuracy")
+class SparseCategoricalAccuracy(Metric):
+    """How often the class with the largest output is the labelled one.
+
+    Args:
+        name: key in logs.
+    """
+
+    targets = "labels"
+
+    def engine_description(self) -> dict[str, Any]:
+        """That of `CategoricalAccuracy`: the engine spreads labels out."""
+        return {"class_name": "CategoricalAccuracy", "config": {}}
+
+
+@REGISTRY.register("binary_accuracy")
+class BinaryAccuracy(Metric):
+    """How often an output lies on the same side of a threshold as its target, which is 0 or 1.
+
+    Args:
+        threshold: outputs above it count as 1.
+        name: key in logs.
+    """
+
+    config_fields = ("threshold", "name")
+
+    def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
+        super().__init__(name)
+        self.threshold = as_threshold(threshold, "threshold")
+
+
+@REGISTRY.register("top_k_categorical_accuracy")
+class TopKCategoricalAccuracy(Metric):
+    """How often the class with the largest target is among the k with the largest outputs.
+
+    Args:
+        k: how many.
+        name: key in logs.
+    """
+
+    config_fields = ("k", "name")
+
+    def __init__(self, k: int = 5, name: str | None = None) -> None:
+        super().__init__(name)
+        self.k = _validation.positive_integer(k, "k")
+
+    def engine_description(self) -> dict[str, Any]:
+        """The same for labels: the engine spreads them out."""
+        return {"class_name": "TopKCategoricalAccuracy", "config": self.engine_config()}
+
+
+@REGISTRY.register("sparse_top_k_categorical_accuracy")
+class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
+    """How often the labelled class is among the k with the largest outputs.
+
+    Args:
+        k: how many.
+        name: key in logs.
+    """
+
+    targets = "labels"

@@ -1,0 +1,82 @@
+"""String ids whose meaning depends on the data, and `get`."""
+
+from __future__ import annotations
+
+from gridnn import _validation
+from gridnn._config import Configurable
+from gridnn.metrics.accuracies import BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
+from gridnn.metrics.base import REGISTRY, Metric, Targets
+from gridnn.metrics.errors import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
+from gridnn.metrics.functions import FunctionMetric
+
+
+class Automatic(Configurable):
+    """Stands for a metric until the first targets tell which one that is."""
+
+    config_fields = ("name",)
+    name: str
+
+    def resolve(self, *, one_channel: bool, targets: Targets) -> Metric:
+        """The metric for outputs of one channel or of several, and for these targets."""
+        raise NotImplementedError
+
+
+class AutomaticCrossentropy(Automatic):
+    """Stands for "crossentropy"."""
+
+    def __init__(self, name: str = "crossentropy") -> None:
+        _validation.choice(_validation.string(name, "name").lower(), "name", ("crossentropy", "ce"))
+        self.name = name
+
+    def resolve(self, *, one_channel: bool, targets: Targets) -> Metric:
+        """Keras' rule: binary for one output channel, else by whether targets are labels or one-hot."""
+        if one_channel and targets == "values":
+            return BinaryCrossentropy(name=self.name)
+        if targets == "labels":
+            return SparseCategoricalCrossentropy(name=self.name)
+        return CategoricalCrossentropy(name=self.name)
+
+
+class AutomaticAccuracy(Automatic):
+    """Stands for "accuracy"."""
+
+    def __init__(self, name: str = "accuracy") -> None:
+        _validation.choice(_validation.string(name, "name").lower(), "name", ("accuracy", "acc"))
+        self.name = name
+
+    def resolve(self, *, one_channel: bool, targets: Targets) -> Metric:
+        """Keras' rule: binary for one output channel, else by whether targets are labels or one-hot."""
+        if one_channel and targets == "values":
+            return BinaryAccuracy(name=self.name)
+        if targets == "labels":
+            return SparseCategoricalAccuracy(name=self.name)
+        return CategoricalAccuracy(name=self.name)
+
+
+def get(identifier: object) -> Metric | Automatic:
+    """The metric for a string id, a description or an instance.
+
+    "accuracy" and "acc" stand for the accuracy that suits the targets, which is known once training begins;
+    "crossentropy" and "ce" for the cross-entropy. A metric given by string is logged under that string. A
+    Python function ``f(y_true, y_pred)`` is a metric of its own name; files do not keep it.
+
+    Example:
+        >>> get("mse")
+        MeanSquaredError(name='mse')
+    """
+    if isinstance(identifier, Automatic):
+        return identifier
+    for automatic in (AutomaticAccuracy, AutomaticCrossentropy):
+        if isinstance(identifier, dict) and identifier.get("class_name") == automatic.__name__:
+            return automatic.from_config(identifier.get("config", {}))
+    if isinstance(identifier, str):
+        if identifier.lower() in ("crossentropy", "ce"):
+            return AutomaticCrossentropy(identifier)
+        if identifier.lower() in ("accuracy", "acc"):
+            return AutomaticAccuracy(identifier)
+        return REGISTRY.deserialize({"class_name": identifier, "config": {"name": identifier}})
+    if isinstance(identifier, FunctionMetric):
+        return identifier
+    if callable(identifier) and not isinstance(identifier, type):
+        return FunctionMetric(identifier)
+    return REGISTRY.get(identifier)

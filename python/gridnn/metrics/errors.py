@@ -1,0 +1,261 @@
+"""Errors of numbers: means of losses, and the coefficient of determination."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gridnn import _validation
+from gridnn.metrics.base import REGISTRY, Metric, ratio
+
+
+class _MeanLoss(Metric):
+    """The mean of a loss.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss: ClassVar[str]
+
+    def engine_description(self) -> dict[str, Any]:
+        """The loss that is averaged."""
+        loss = {"class_name": self.loss, "config": self.engine_config()}
+        return {"class_name": "Mean", "config": {"loss": loss}}
+
+
+@REGISTRY.register("mean_squared_error", "mse", "MSE")
+class MeanSquaredError(_MeanLoss):
+    """Mean squared difference.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "MeanSquaredError"
+
+
+@REGISTRY.register("root_mean_squared_error", "rmse", "RMSE")
+class RootMeanSquaredError(_MeanLoss):
+    """Root of the mean squared difference.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "MeanSquaredError"
+
+    def result(self, counts: Sequence[float]) -> float:
+        """The root of the mean."""
+        return math.sqrt(super().result(counts))
+
+
+@REGISTRY.register("mean_absolute_error", "mae", "MAE")
+class MeanAbsoluteError(_MeanLoss):
+    """Mean absolute difference.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "MeanAbsoluteError"
+
+
+@REGISTRY.register("mean_absolute_percentage_error", "mape", "MAPE")
+class MeanAbsolutePercentageError(_MeanLoss):
+    """Mean of ``100 |t - p| / max(|t|, 1e-7)``.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "MeanAbsolutePercentageError"
+
+
+@REGISTRY.register("mean_squared_logarithmic_error", "msle", "MSLE")
+class MeanSquaredLogarithmicError(_MeanLoss):
+    """Mean of ``(log(t + 1) - log(p + 1))^2``.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "MeanSquaredLogarithmicError"
+
+
+@REGISTRY.register("log_cosh", "logcosh")
+class LogCoshError(_MeanLoss):
+    """Mean of ``log(cosh(p - t))``.
+
+    Args:
+        name: key in logs; None is "logcosh".
+    """
+
+    loss = "LogCosh"
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__("logcosh" if name is None else name)
+
+
+@REGISTRY.register("poisson")
+class Poisson(_MeanLoss):
+    """Mean of ``p - t log p``.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "Poisson"
+
+
+@REGISTRY.register("kl_divergence", "kld", "KLD")
+class KLDivergence(_MeanLoss):
+    """Mean of ``sum(t log(t / p))`` over the last axis.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "KLDivergence"
+
+
+@REGISTRY.register("cosine_similarity")
+class CosineSimilarity(_MeanLoss):
+    """Mean cosine of the angle between targets and outputs along the last axis: 1 for the same direction.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "CosineSimilarity"
+
+    def result(self, counts: Sequence[float]) -> float:
+        """The loss with its sign turned."""
+        return -super().result(counts)
+
+
+@REGISTRY.register("hinge")
+class Hinge(_MeanLoss):
+    """Mean of ``max(1 - t p, 0)``; targets 0 and 1 stand for -1 and 1.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "Hinge"
+
+
+@REGISTRY.register("squared_hinge")
+class SquaredHinge(_MeanLoss):
+    """Mean of ``max(1 - t p, 0)^2``; targets 0 and 1 stand for -1 and 1.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "SquaredHinge"
+
+
+@REGISTRY.register("categorical_hinge")
+class CategoricalHinge(_MeanLoss):
+    """Mean of ``max(largest (1 - t) p - sum(t p) + 1, 0)``.
+
+    Args:
+        name: key in logs.
+    """
+
+    loss = "CategoricalHinge"
+
+
+class _MeanCrossentropy(_MeanLoss):
+    """The mean of a cross-entropy of probabilities.
+
+    Args:
+        label_smoothing: see `gridnn.losses`.
+        name: key in logs.
+    """
+
+    config_fields = ("label_smoothing", "name")
+
+    def __init__(self, label_smoothing: float = 0.0, name: str | None = None) -> None:
+        super().__init__(name)
+        self.label_smoothing = _validation.real(label_smoothing, "label_smoothing", low=0.0, high=1.0)
+
+    def engine_config(self) -> dict[str, Any]:
+        """With the outputs as the metric sees them, which is as probabilities."""
+        return {**super().engine_config(), "from_logits": False}
+
+
+@REGISTRY.register("binary_crossentropy", "bce", "BCE")
+class BinaryCrossentropy(_MeanCrossentropy):
+    """Mean binary cross-entropy.
+
+    Args:
+        label_smoothing: share of every target that is replaced by 1/2.
+        name: key in logs.
+    """
+
+    loss = "BinaryCrossentropy"
+
+
+@REGISTRY.register("categorical_crossentropy")
+class CategoricalCrossentropy(_MeanCrossentropy):
+    """Mean cross-entropy.
+
+    Args:
+        label_smoothing: share of every target that is spread over the classes.
+        name: key in logs.
+    """
+
+    loss = "CategoricalCrossentropy"
+
+
+@REGISTRY.register("sparse_categorical_crossentropy")
+class SparseCategoricalCrossentropy(_MeanLoss):
+    """Mean cross-entropy of class labels.
+
+    Args:
+        name: key in logs.
+    """
+
+    targets = "labels"
+    loss = "CategoricalCrossentropy"
+
+    def engine_config(self) -> dict[str, Any]:
+        """Of one-hot targets: the engine spreads labels out."""
+        return {"from_logits": False, "label_smoothing": 0.0}
+
+
+@REGISTRY.register("r2_score")
+class R2Score(Metric):
+    """Coefficient of determination: ``1 - sum (t - p)^2 / sum (t - mean t)^2``, output by output.
+
+    Args:
+        class_aggregation: "uniform_average" (the mean over the outputs) or "variance_weighted_average".
+        name: key in logs.
+    """
+
+    config_fields = ("class_aggregation", "name")
+
+    def __init__(self, class_aggregation: str = "uniform_average", name: str | None = None) -> None:
+        super().__init__(name)
+        self.class_aggregation = _validation.choice(
+            class_aggregation, "class_aggregation", ("uniform_average", "variance_weighted_average")
+        )
+
+    def engine_description(self) -> dict[str, Any]:
+        """Sums of targets and of squares."""
+        return {"class_name": "Moments", "config": {}}
+
+    def result(self, counts: Sequence[float]) -> float:
+        """The coefficient; an output whose targets are all alike has 0."""
+        number, total, squares, errors = np.reshape(counts, (-1, 4)).T
+        if not number[0]:
+            return 0.0
+        spread = squares - total * total / number
+        scores = np.divide(spread - errors, spread, out=np.zeros_like(spread), where=spread != 0)
+        weights = np.ones_like(spread) if self.class_aggregation == "uniform_average" else spread
+        return ratio(float((scores * weights).sum()), float(weights.sum()))

@@ -1,0 +1,242 @@
+"""What is found and what is missed: precision, recall, areas under curves, overlap of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _validation
+from gridnn.metrics.base import REGISTRY, Metric, Targets, as_threshold, optional_index, ratio
+
+
+class _Hits(Metric):
+    """What `Precision` and `Recall` share.
+
+    Args:
+        thresholds: outputs above it count as found; None is 0.5, or none if `top_k` is given.
+        top_k: count only the so many largest outputs of a position as found.
+        class_id: look at this output alone.
+        name: key in logs.
+    """
+
+    config_fields = ("thresholds", "top_k", "class_id", "name")
+    targets = "any"
+
+    def __init__(
+        self,
+        thresholds: float | None = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.thresholds = None if thresholds is None else as_threshold(thresholds, "thresholds")
+        self.top_k = optional_index(top_k, "top_k", 1)
+        self.class_id = optional_index(class_id, "class_id", 0)
+
+    def engine_description(self) -> dict[str, Any]:
+        """Hits, false alarms and misses."""
+        default = 0.5 if self.top_k is None else -1e300
+        threshold = default if self.thresholds is None else self.thresholds
+        config = {"threshold": threshold, "top_k": self.top_k, "class_id": self.class_id}
+        return {"class_name": "Hits", "config": config}
+
+
+@REGISTRY.register("precision")
+class Precision(_Hits):
+    """Share of what was found that is right: ``hits / (hits + false alarms)``, 0 if nothing was found.
+
+    Args:
+        thresholds: outputs above it count as found; None is 0.5, or none if `top_k` is given.
+        top_k: count only the so many largest outputs of a position as found.
+        class_id: look at this output alone.
+        name: key in logs.
+    """
+
+    def result(self, counts: Sequence[float]) -> float:
+        """Hits to all that was found."""
+        return ratio(counts[0], counts[0] + counts[1])
+
+
+@REGISTRY.register("recall")
+class Recall(_Hits):
+    """Share of what is right that was found: ``hits / (hits + misses)``, 0 if there is nothing to find.
+
+    Args:
+        thresholds: see `Precision`.
+        top_k: see `Precision`.
+        class_id: see `Precision`.
+        name: key in logs.
+    """
+
+    def result(self, counts: Sequence[float]) -> float:
+        """Hits to all that was to be found."""
+        return ratio(counts[0], counts[0] + counts[2])
+
+
+@REGISTRY.register("f1_score")
+class F1Score(Metric):
+    """``2 hits / (2 hits + false alarms + misses)``, class by class.
+
+    Args:
+        average: "macro" (the mean over the classes), "micro" (all classes counted together) or "weighted" (by
+            the targets of each class). Keras' default None would be one number per class, which logs cannot
+            hold.
+        threshold: outputs above it count as found; None finds the largest output of a position alone.
+        name: key in logs.
+    """
+
+    config_fields = ("average", "threshold", "name")
+    targets = "any"
+
+    def __init__(
+        self, average: str = "macro", threshold: float | None = None, name: str | None = None
+    ) -> None:
+        super().__init__(name)
+        self.average = _validation.choice(average, "average", ("micro", "macro", "weighted"))
+        self.threshold = None if threshold is None else as_threshold(threshold, "threshold")
+
+    def engine_description(self) -> dict[str, Any]:
+        """Hits, false alarms and misses of every class."""
+        return {"class_name": "HitsByClass", "config": {"threshold": self.threshold}}
+
+    def result(self, counts: Sequence[float]) -> float:
+        """The score."""
+        hits, alarms, misses = np.reshape(counts, (-1, 3)).T
+        if self.average == "micro":
+            hits, alarms, misses = (np.sum(part, keepdims=True) for part in (hits, alarms, misses))
+        # Keras keeps the quotients finite by 1e-7.
+        precision, recall = hits / (hits + alarms + 1e-7), hits / (hits + misses + 1e-7)
+        scores = 2 * precision * recall / (precision + recall + 1e-7)
+        weights = (hits + misses) if self.average == "weighted" else np.ones(len(scores))
+        return ratio(float((scores * weights).sum()), float(weights.sum()))
+
+
+@REGISTRY.register("auc")
+class AUC(Metric):
+    """Area under a curve of hits and false alarms over thresholds, all outputs counted together.
+
+    The thresholds are evenly spaced on [0, 1], with one below 0 and one above 1 at the ends, and the area is
+    Keras': exact to the width of a bucket.
+
+    Args:
+        num_thresholds: at least 2.
+        curve: "ROC" (share found over share of false alarms) or "PR" (precision over recall).
+        summation_method: "interpolation", "minoring" or "majoring"; the first takes means of neighbours for
+            ROC, and for PR the curve of Davis and Goadrich (2006).
+        name: key in logs.
+    """
+
+    config_fields = ("num_thresholds", "curve", "summation_method", "name")
+    targets = "any"
+
+    def __init__(
+        self,
+        num_thresholds: int = 200,
+        curve: str = "ROC",
+        summation_method: str = "interpolation",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.num_thresholds = _validation.integer(num_thresholds, "num_thresholds")
+        if self.num_thresholds < 2:
+            raise ValueError(
+                f"Argument `num_thresholds` must be an integer > 1. Received: num_thresholds={num_thresholds}"
+            )
+        self.curve = _validation.choice(curve, "curve", ("ROC", "PR"))
+        self.summation_method = _validation.choice(
+            summation_method, "summation_method", ("interpolation", "minoring", "majoring")
+        )
+
+    def engine_description(self) -> dict[str, Any]:
+        """A histogram of the outputs of positives and of negatives."""
+        return {"class_name": "Histogram", "config": {"buckets": max(self.num_thresholds - 1, 1)}}
+
+    def result(self, counts: Sequence[float]) -> float:
+        """The area."""
+        # At threshold i everything in bucket i and above is found; nothing is at the last.
+        above = np.cumsum(np.reshape(counts, (-1, 2))[::-1], axis=0)[::-1]
+        hits, alarms = np.append(above, [[0.0, 0.0]], axis=0).T
+        misses, rejections = hits[0] - hits, alarms[0] - alarms
+        if self.curve == "PR" and self.summation_method == "interpolation":
+            return self._interpolated(hits, alarms, misses)
+        recall = _quotients(hits, hits + misses)
+        x = _quotients(alarms, alarms + rejections) if self.curve == "ROC" else recall
+        y = recall if self.curve == "ROC" else _quotients(hits, hits + alarms)
+        heights = {
+            "interpolation": (y[:-1] + y[1:]) / 2,
+            "minoring": np.minimum(y[:-1], y[1:]),
+            "majoring": np.maximum(y[:-1], y[1:]),
+        }[self.summation_method]
+        return float(((x[:-1] - x[1:]) * heights).sum())
+
+    @staticmethod
+    def _interpolated(
+        hits: NDArray[np.float64], alarms: NDArray[np.float64], misses: NDArray[np.float64]
+    ) -> float:
+        """Between two thresholds hits are a straight line over what is found: its integral, a logarithm."""
+        found = hits + alarms
+        gained, widened = hits[:-1] - hits[1:], found[:-1] - found[1:]
+        slope = _quotients(gained, np.maximum(widened, 0))
+        intercept = hits[1:] - slope * found[1:]
+        both = (found[:-1] > 0) & (found[1:] > 0)
+        ratio = np.where(both, _quotients(found[:-1], found[1:]), 1.0)
+        parts = slope * (gained + intercept * np.log(ratio))
+        return float(_quotients(parts, hits[1:] + misses[1:]).sum())
+
+
+def _quotients(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Element by element, 0 where the divisor is."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
+
+
+@REGISTRY.register("mean_iou")
+class MeanIoU(Metric):
+    """Mean over the classes of ``hits / (hits + false alarms + misses)``.
+
+    Classes that occur neither among targets nor among outputs are left out.
+    The class of an output is that of its largest channel; with one channel it is 1 above 0.5.
+
+    Args:
+        num_classes: number of classes.
+        ignore_class: positions labelled so do not count.
+        name: key in logs.
+    """
+
+    config_fields = ("num_classes", "ignore_class", "name")
+    targets: ClassVar[Targets | Literal["any"]] = "any"
+
+    def __init__(self, num_classes: int, ignore_class: int | None = None, name: str | None = None) -> None:
+        super().__init__(name)
+        self.num_classes = _validation.positive_integer(num_classes, "num_classes")
+        self.ignore_class = (
+            None if ignore_class is None else _validation.integer(ignore_class, "ignore_class")
+        )
+
+    def engine_description(self) -> dict[str, Any]:
+        """A table of pairs of classes."""
+        return {"class_name": "Confusion", "config": self.engine_config()}
+
+    def result(self, counts: Sequence[float]) -> float:
+        """The mean."""
+        table = np.reshape(counts, (self.num_classes, self.num_classes))
+        hits = np.diagonal(table)
+        union = table.sum(axis=0) + table.sum(axis=1) - hits
+        there = union > 0
+        return float(np.mean(hits[there] / union[there])) if there.any() else 0.0
+
+
+@REGISTRY.register("one_hot_mean_iou")
+class OneHotMeanIoU(MeanIoU):
+    """`MeanIoU` for one-hot targets.
+
+    Args:
+        num_classes: number of classes.
+        ignore_class: positions of this class do not count.
+        name: key in logs.
+    """
+
+    targets = "values"
