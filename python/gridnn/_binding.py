@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gridnn import _data, _validation
@@ -108,11 +108,7 @@ class Binder:
             return None if held_out is None else _limited(held_out, batch_size, steps)
         if isinstance(data, (tuple, list)) and len(data) in (2, 3) and not isinstance(data[0], tuple):
             return _limited(self.arrays(*data, prefix="validation_"), batch_size, steps)
-        if (
-            not isinstance(data, Iterable)
-            or isinstance(data, (str, bytes, Mapping))
-            or hasattr(data, "__array__")
-        ):
+        if not (_data.is_batches(data) or isinstance(data, (list, tuple))):
             raise TypeError(
                 "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of "
                 f"such batches. Received {type(data).__name__}."

@@ -62,7 +62,7 @@ def is_batches(x: object, y: object = None) -> bool:
         return y is None and bool(x) and isinstance(x[0], tuple)
     if isinstance(x, (str, bytes, Mapping)) or hasattr(x, "__array__"):
         return False
-    return isinstance(x, Iterable)
+    return _validation.is_iterable(x)
 
 
 def check_lengths(**arrays: NDArray[Any]) -> None:
@@ -265,7 +265,7 @@ class IterableSource:
         while self.steps is None or count < self.steps:
             fresh = self._running is None
             if self._running is None:
-                self._running = iter(self._batches)
+                self._running = _validation.iterated(self._batches)
             item = next(self._running, _END)
             if item is _END:
                 self._running = None

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
-from typing import SupportsFloat, SupportsIndex
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, SupportsFloat, SupportsIndex
 
 Padding = str | tuple[tuple[int, int], ...]
 
@@ -240,3 +240,23 @@ def sample_shape(value: object, name: str) -> tuple[int | None, ...]:
             raise ValueError(message)
         sizes.append(size)
     return tuple(sizes)
+
+
+def is_iterable(value: object) -> bool:
+    """Whether `value` can be gone through, or gives what it has by number, as data sets of Keras do."""
+    return isinstance(value, Iterable) or (
+        hasattr(type(value), "__getitem__") and hasattr(type(value), "__len__")
+    )
+
+
+def iterated(value: Any) -> Iterator[Any]:
+    """An iterator of something that `is_iterable`."""
+    return iter(value) if isinstance(value, Iterable) else _numbered(value)
+
+
+def _numbered(value: Any) -> Iterator[Any]:
+    """What `value` has, by number; it hears when that is over."""
+    for number in range(len(value)):
+        yield value[number]
+    if hasattr(value, "on_epoch_end"):
+        value.on_epoch_end()

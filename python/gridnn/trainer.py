@@ -420,7 +420,7 @@ def _validation_rule(validation_freq: object) -> Callable[[int], bool]:
 
 def _batches_to_predict(x: Any, steps: int | None) -> Iterator[NDArray[Any]]:
     """The inputs of at most `steps` batches of an iterable; a tuple's first element is the input."""
-    for step, item in enumerate(x):
+    for step, item in enumerate(_validation.iterated(x)):
         yield as_array(item[0] if isinstance(item, tuple) else item, "x")
         if steps is not None and step + 1 >= steps:
             return

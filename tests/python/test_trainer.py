@@ -425,3 +425,39 @@ def test_bytes_do_not_depend_on_the_tier_where_it_fuses():
         for tier in fused
     }
     assert len(results) == 1
+
+
+def test_batches_by_their_number():
+    """Data sets in the manner of Keras' `PyDataset`."""
+
+    class Numbered:
+        def __init__(self, *arrays):
+            self.arrays = arrays
+            self.epochs = 0
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, number):
+            parts = tuple(array[number * 4 : number * 4 + 4] for array in self.arrays)
+            return parts if len(parts) > 1 else parts[0]
+
+        def on_epoch_end(self):
+            self.epochs += 1
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)), rng.normal(size=(12, 2))
+    data = Numbered(x, y)
+    models = [gn.Sequential([gn.Input((3,)), gn.layers.Dense(2)], seed=1) for _ in range(2)]
+    for model in models:
+        model.compile("adam", "mse")
+    models[0].fit(data, epochs=2, verbose=0, validation_data=data)
+    models[1].fit(x, y, 4, epochs=2, shuffle=False, verbose=0)
+    assert data.epochs == 4
+    one, two = (model.get_weights()[0] for model in models)
+    assert one.tobytes() == two.tobytes()
+    assert models[0].evaluate(data, verbose=0) == pytest.approx(models[1].evaluate(x, y, verbose=0))
+    assert models[0].predict(Numbered(x)).tobytes() == models[1].predict(x).tobytes()
+    layer = gn.layers.Normalization()
+    layer.adapt(data)
+    np.testing.assert_allclose(layer.mean, x.mean(axis=0))
