@@ -8,7 +8,10 @@ its class and register it: nothing else in the package lists them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -34,6 +37,11 @@ class Configurable:
     def label(self) -> str:
         """How messages call this object."""
         return type(self).__name__
+
+    @classmethod
+    def is_own(cls) -> bool:
+        """Whether this is a class of the user's, whose work is done in Python."""
+        return False
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values."""
@@ -113,6 +121,18 @@ class Registry(Generic[T]):
         """Every registered class, once, in the order of registration."""
         return list(dict.fromkeys(self._classes.values()))
 
+    def accepts(self, cls: type) -> bool:
+        """Whether `cls` is a class of the user's that can be used.
+
+        Raises:
+            TypeError: it is called like one of ours, which files could not tell from it.
+        """
+        if not (issubclass(cls, self._base) and cls.is_own()):
+            return False
+        if self._key(cls.__name__) in self._classes:
+            raise TypeError(f"{cls!r} must have a name of its own: gridnn has a {self.kind} of that name.")
+        return True
+
     def knows(self, value: object) -> bool:
         """Whether `value` is an instance of exactly a registered class, which the engine understands."""
         return type(value) in self._classes.values()
@@ -131,7 +151,7 @@ class Registry(Generic[T]):
         for cls in self._classes.values():
             if identifier is cls:
                 return cls()
-        if isinstance(identifier, self._base) and self.knows(identifier):
+        if isinstance(identifier, self._base) and (self.knows(identifier) or self.accepts(type(identifier))):
             return identifier
         raise TypeError(
             f"Could not interpret {self.kind} identifier: expected a string id or an instance of a "
@@ -151,13 +171,53 @@ class Registry(Generic[T]):
         return name.lower() if self._fold_case else name
 
     def _class(self, name: str) -> type[T]:
-        try:
-            return self._classes[self._key(name)]
-        except KeyError:
+        key = self._key(name)
+        cls = self._classes[key] if key in self._classes else self._own_class(name)
+        if cls is None:
             known = ", ".join(repr(key) for key in self._classes)
-            raise ValueError(
-                f"Could not interpret {self.kind} identifier: {name!r}. Known are {known}."
-            ) from None
+            raise ValueError(f"Could not interpret {self.kind} identifier: {name!r}. Known are {known}.")
+        return cls
+
+    def _own_class(self, name: str) -> type[T] | None:
+        """The class of the user's of this name: one of `own_classes`, else the one that was defined last."""
+        given = _OWN_CLASSES.get().get(name)
+        if given is not None and issubclass(given, self._base) and given.is_own():
+            return given
+        found = None
+        waiting = self._base.__subclasses__()
+        while waiting:
+            cls = waiting.pop(0)
+            waiting.extend(cls.__subclasses__())
+            if cls.__name__ == name and cls.is_own():
+                found = cls
+        return found
+
+
+_OWN_CLASSES: ContextVar[Mapping[str, type]] = ContextVar("_OWN_CLASSES", default=MappingProxyType({}))
+
+
+@contextmanager
+def own_classes(classes: Mapping[str, type] | None) -> Iterator[None]:
+    """While it lasts, descriptions that name a class of the user's mean these.
+
+    Raises:
+        TypeError: not a mapping of names to classes.
+    """
+    classes = {} if classes is None else dict(classes)
+    for name, cls in classes.items():
+        if not isinstance(cls, type):
+            raise TypeError(f"`custom_objects` maps names to classes. Received {name!r}: {cls!r}.")
+    token = _OWN_CLASSES.set(classes)
+    try:
+        yield
+    finally:
+        _OWN_CLASSES.reset(token)
+
+
+def own_classes_of(*objects: object) -> dict[str, type]:
+    """The classes of the user's among those of `objects`, by name."""
+    found = [type(one) for one in objects if isinstance(one, Configurable) and one.is_own()]
+    return {cls.__name__: cls for cls in found}
 
 
 _WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z0-9])(?=[A-Z][a-z])")

@@ -162,7 +162,7 @@ class Network:
     Every method may be called from several threads; calls wait for each other and release the GIL.
     """
 
-    def __new__(cls, description: str, seed: int) -> Network:
+    def __new__(cls, description: str, seed: int, outside: Sequence[object] = []) -> Network:
         """Builds a network.
 
         Args:
@@ -170,6 +170,8 @@ class Network:
                 ...]}``. The first layer is an ``Input`` with ``config["shape"]`` (without the batch axis;
                 unknown sizes are null).
             seed: seed of the initial weights.
+            outside: whoever computes the layers called "Guest", which have their index here as
+                ``config["number"]``; see `gridnn._network.Guest`. They are referred to weakly.
 
         Raises:
             ShapeError, ValueError: a layer does not fit its input; the message names it.
@@ -308,7 +310,7 @@ class Network:
 def learning_rate(schedule: str, step: int) -> float:
     """The learning rate of step `step` by a schedule, JSON ``{"class_name", "config"}``."""
 
-def weight_shapes(description: str) -> list[tuple[int, str, list[int]]]:
+def weight_shapes(description: str, outside: Sequence[object] = []) -> list[tuple[int, str, list[int]]]:
     """The weights that a description asks for, found without allocating them.
 
     Returns:

@@ -29,6 +29,7 @@ from gridnn._validation import positive_integer, string
 from gridnn.errors import ShapeError
 
 __all__ = [
+    "Guest",
     "Inspection",
     "Network",
     "StepResult",
@@ -58,6 +59,9 @@ Shape = tuple[int | None, ...]
 
 Verdict = tuple[NDArray[np.float64], float, NDArray[np.float64]]
 """Weighted losses of the samples, how many values they sum up, gradient of the reduced loss."""
+
+Random = tuple[int, int, int]
+"""Seed of a run, steps taken, position of a layer: where its random numbers come from."""
 
 Judgement = Callable[[NDArray[np.float64]], Verdict | None]
 """Sees the outputs of a batch before the loss, which it may take over."""
@@ -152,6 +156,36 @@ def shapes_agree(expected: Sequence[int | None], actual: Sequence[int]) -> bool:
     )
 
 
+class Guest:
+    """Somebody who computes a layer outside the engine, while it waits: the base of those who do.
+
+    Arrays are of the network's type; shapes are checked here, on the Python side.
+    """
+
+    weight_shapes: list[tuple[int, ...]]
+    """Shapes of the weights, once `weights` was asked."""
+
+    def weights(self, input_shape: Shape) -> str:
+        """The weights that it wants for inputs of this shape, without the batch: a JSON list."""
+        raise NotImplementedError
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of its outputs, both without the batch."""
+        raise NotImplementedError
+
+    def forward(
+        self, x: NDArray[Any], weights: list[NDArray[Any]], random: Random | None, shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """The outputs of a batch, which must have `shape`; `random` is None at inference."""
+        raise NotImplementedError
+
+    def backward(
+        self, x: NDArray[Any], dy: NDArray[Any], weights: list[NDArray[Any]], random: Random | None
+    ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+        """The gradient to the inputs, and those to all weights."""
+        raise NotImplementedError
+
+
 class WeightInfo(NamedTuple):
     """One weight of a network."""
 
@@ -197,7 +231,8 @@ class Network:
     """
 
     def __init__(self, layers: Sequence[Mapping[str, Any]], dtype: str, seed: int) -> None:
-        self._engine = _core.Network(_description(layers, dtype), seed)
+        description, self._guests = _description(layers, dtype)
+        self._engine = _core.Network(description, seed, self._guests)
         self.dtype = np.dtype(dtype)
         self.input_shapes: list[Shape] = [tuple(shape) for shape in self._engine.input_shapes]
         self.output_shapes: list[Shape] = [tuple(shape) for shape in self._engine.output_shapes]
@@ -401,13 +436,22 @@ def weight_shapes(layers: Sequence[Mapping[str, Any]], dtype: str) -> dict[tuple
     Raises:
         ShapeError, ValueError: a layer does not fit its input; the message names it.
     """
-    shapes = _core.weight_shapes(_description(layers, dtype))
+    shapes = _core.weight_shapes(*_description(layers, dtype))
     return {(layer, name): tuple(shape) for layer, name, shape in shapes}
 
 
-def _description(layers: Sequence[Mapping[str, Any]], dtype: str) -> str:
-    """A model in the form that the engine parses."""
-    return json.dumps({"dtype": dtype, "layers": list(layers)}, allow_nan=False)
+def _description(layers: Sequence[Mapping[str, Any]], dtype: str) -> tuple[str, list[Guest]]:
+    """A model in the form that the engine parses, and the guests that it names by their number."""
+    guests: list[Guest] = []
+
+    def number(value: object) -> int:
+        if not isinstance(value, Guest):
+            raise TypeError(f"{value!r} is not part of a description")
+        guests.append(value)
+        return len(guests) - 1
+
+    description = {"dtype": dtype, "layers": list(layers)}
+    return json.dumps(description, allow_nan=False, default=number), guests
 
 
 def save_tensors(

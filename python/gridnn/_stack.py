@@ -70,6 +70,16 @@ class LayerStack(base.Nestable):
         return self._seed
 
     @property
+    def trainable(self) -> bool:
+        """Whether training changes any layer; to set it sets that of all layers, from the next step on."""
+        return any(layer.trainable for layer in self._family())
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self._layers:
+            layer.trainable = value
+
+    @property
     def built(self) -> bool:
         """Whether shapes are known and weights exist."""
         return self._network is not None
@@ -163,7 +173,7 @@ class LayerStack(base.Nestable):
             if shape is not None and not self._stack():
                 self._append(base.Input(shape))
             layer = nested
-        if not base.REGISTRY.knows(layer):
+        if not base.usable(layer):
             raise TypeError(f"A Sequential model holds instances of gridnn.layers. Received {layer!r}.")
         if isinstance(layer, base.Input):
             if self._layers or self._input is not None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gridnn import _validation
 from gridnn._config import Configurable, Registry, snake_case
 
@@ -51,16 +53,53 @@ class Ones(Initializer):
 
 @REGISTRY.register("constant")
 class Constant(Initializer):
-    """One value everywhere.
+    """One value everywhere, or an array, such as a bank of filters.
 
     Args:
-        value: that value.
+        value: a number; or an array of the weight's shape, or of one that NumPy broadcasts to it. It is kept
+            as nested tuples, and with the layer's configuration in files.
+
+    Raises:
+        TypeError: no numbers.
+        ValueError: a number that is not finite. An array that does not fit the weight is a ShapeError when
+            the model is built.
+
+    Example:
+        >>> from gridnn import kernels, layers
+        >>> edges = kernels.bank([kernels.sobel(0), kernels.sobel(1)])
+        >>> layers.Conv2D(2, 3, kernel_initializer=Constant(edges), trainable=False).trainable
+        False
     """
 
     config_fields = ("value",)
 
-    def __init__(self, value: float = 0.0) -> None:
-        self.value = _validation.real(value, "value")
+    def __init__(self, value: Any = 0.0) -> None:
+        array = np.asarray(value)
+        if array.dtype.kind not in "iuf":
+            raise TypeError(f"The `value` argument must hold real numbers. Received {value!r}.")
+        if not array.ndim:
+            self.value = _validation.real(array.item(), "value")
+        elif not (array.size and np.isfinite(array).all()):
+            raise ValueError("The `value` argument must hold finite numbers, at least one.")
+        else:
+            self.value = _nested(array.astype(np.float64).tolist())
+        self._shape = array.shape
+
+    def engine_config(self) -> dict[str, Any]:
+        """A number, or a shape and a flat list."""
+        if not self._shape:
+            return super().engine_config()
+        return {"value": {"shape": self._shape, "values": np.ravel(self.value).tolist()}}
+
+    def __repr__(self) -> str:
+        if not self._shape:
+            return super().__repr__()
+        return f"Constant(value=<array of shape {self._shape}>)"
+
+
+def _nested(value: Any) -> Any:
+    """Lists as tuples, at every depth."""
+    return tuple(_nested(element) for element in value) if isinstance(value, list) else value
 
 
 @REGISTRY.register("identity")

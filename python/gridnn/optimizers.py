@@ -6,7 +6,7 @@ while a model trains, or a schedule of `gridnn.schedules`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from gridnn import _validation, schedules
@@ -29,7 +29,7 @@ __all__ = [
     "get",
 ]
 
-Rate = float | schedules.LearningRateSchedule
+Rate = float | schedules.LearningRateSchedule | Callable[[], float]
 
 
 class Common(TypedDict, total=False):
@@ -65,7 +65,8 @@ class Optimizer(Configurable):
     In a step gradients are accumulated, then clipped; then weights decay, move, and are averaged.
 
     Args:
-        learning_rate: step size, or a schedule of them; 0 leaves the weights as they are.
+        learning_rate: step size; a schedule of them; or a function without arguments that is asked before
+            every step, of which files keep the value of that moment. 0 leaves the weights as they are.
         weight_decay: ``w -= w * weight_decay * learning_rate`` at every update; None for none.
         clipnorm: the gradient of each weight is scaled down to this norm at most.
         clipvalue: every element of a gradient is clipped to ``[-clipvalue, clipvalue]``.
@@ -131,7 +132,23 @@ class Optimizer(Configurable):
     def rate(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0."""
         rate = self._learning_rate
-        return rate if isinstance(rate, float) else rate(step)
+        if isinstance(rate, float):
+            return rate
+        found = rate(step) if isinstance(rate, schedules.LearningRateSchedule) else rate()
+        return _validation.real(found, "learning_rate", low=0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain JSON values; of a function its value now."""
+        config = super().get_config()
+        rate = self._learning_rate
+        return (
+            config
+            if isinstance(rate, (float, schedules.LearningRateSchedule))
+            else {
+                **config,
+                "learning_rate": self.rate(0),
+            }
+        )
 
     def engine_description(self) -> dict[str, Any]:
         """The rule with its own settings, and beside it what all rules share."""
@@ -165,6 +182,8 @@ REGISTRY: Registry[Optimizer] = Registry("optimizer", Optimizer, fold_case=True)
 def _as_rate(value: object) -> Rate:
     if isinstance(value, (schedules.LearningRateSchedule, Mapping)):
         return schedules.get(value)
+    if callable(value) and not isinstance(value, type):
+        return value
     return _validation.real(value, "learning_rate", low=0.0)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from gridnn import _network, _validation
 from gridnn._compilation import Compilation
+from gridnn._config import own_classes
 from gridnn.errors import FileFormatError
 from gridnn.layers import base
 
@@ -44,18 +45,24 @@ def save(model: Sequential, path: Path) -> None:
     _network.save_tensors(path, *pack(model))
 
 
-def load_model(path: Path) -> Sequential:
+def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> Sequential:
     """Reads a model that `Sequential.save` wrote; training can continue to the byte.
+
+    A file holds no code. For layers, losses and schedules that were written in Python it has the name of the
+    class and the arguments of its constructor. The class is looked up in `custom_objects`, then among those
+    of this name that the program has defined or imported, of which the last one defined is taken.
 
     Args:
         path: the file.
+        custom_objects: name -> class, for classes written in Python.
 
     Raises:
         FileFormatError: the file is damaged, of another format, or written by a newer version.
         OSError: the file cannot be read.
+        TypeError: `custom_objects` does not map names to classes.
     """
     tensors, metadata = _network.load_tensors(path)
-    with _blaming(path):
+    with own_classes(custom_objects), _blaming(path):
         return unpack(tensors, metadata)
 
 
@@ -104,7 +111,8 @@ def restore(model: Sequential, path: Path) -> None:
         state, weights = saved._built_network(), saved.get_weights()
         network.set_optimizer_state(state.optimizer_state(), state.iterations)
         model.set_weights(weights)
-        model.optimizer.learning_rate = saved.optimizer.learning_rate
+        if not callable(model.optimizer.learning_rate):  # a function is the program's, and goes on
+            model.optimizer.learning_rate = saved.optimizer.learning_rate
         model._progress = saved._progress
 
 
@@ -130,6 +138,12 @@ def pack(model: Sequential) -> tuple[Tensors, Metadata]:
             {"iterations": iterations, "epoch": progress.epoch, "seed": progress.seed}
         )
         return tensors, metadata
+
+
+def copied(tensors: Tensors, metadata: Metadata, classes: Mapping[str, type]) -> Sequential:
+    """The model that `pack` was given, with the user's classes at hand: what pickle and deepcopy call."""
+    with own_classes(classes):
+        return unpack(tensors, metadata)
 
 
 def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:

@@ -27,9 +27,29 @@ __all__ = [
 
 
 class LearningRateSchedule(Configurable):
-    """Base of all schedules."""
+    """Base of all schedules, and of those that you write in Python.
+
+    A schedule of your own is a subclass with `__call__`, which takes the number of the step; arguments of its
+    constructor go into `config_fields` and into attributes of their names. A file keeps its name and its
+    arguments, never its code; see `gridnn.load_model`.
+
+    Example:
+        >>> class Halves(LearningRateSchedule):
+        ...     config_fields = ("start",)
+        ...     def __init__(self, start):
+        ...         self.start = start
+        ...     def __call__(self, step):
+        ...         return self.start / 2 ** (step // 1000)
+        >>> Halves(0.1)(2500)
+        0.025
+    """
 
     _description: str | None = None
+
+    @classmethod
+    def is_own(cls) -> bool:
+        """Whether `__call__` is the user's."""
+        return cls.__call__ is not LearningRateSchedule.__call__
 
     def __call__(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gridnn import _validation, saving
 from gridnn._compilation import Compilation, Objective
+from gridnn._config import own_classes_of
 from gridnn._network import Shape, as_array, derive_seed
 from gridnn._stack import LayerStack
 from gridnn.callbacks import Callback, History
@@ -370,10 +371,16 @@ class Sequential(LayerStack):
         return model
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return saving.unpack, saving.pack(self)
+        return saving.copied, (*saving.pack(self), self._own_classes())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
-        return saving.unpack(*saving.pack(self))
+        return saving.copied(*saving.pack(self), self._own_classes())
+
+    def _own_classes(self) -> dict[str, type]:
+        """Classes of the user's that the model needs."""
+        compilation = self._compilation
+        parts = () if compilation is None else (compilation.loss, compilation.optimizer.learning_rate)
+        return own_classes_of(*self._family(), *parts)
 
     def __repr__(self) -> str:
         state = "built" if self.built else "not built"

@@ -81,6 +81,15 @@ impl<T: Element> Scratch<T> {
         self.taps.reserve(taps);
     }
 
+    /// Two buffers of `len` elements for a step's own use, with anything in them.
+    pub fn pair(&mut self, len: usize) -> (&mut [T], &mut [T]) {
+        for plane in self.planes.iter_mut().filter(|plane| plane.len() < len) {
+            *plane = Aligned::zeroed(len);
+        }
+        let [one, two] = &mut self.planes;
+        (&mut one[..len], &mut two[..len])
+    }
+
     /// Makes room in the outer band.
     fn reserve_outer(&mut self, len: usize) {
         self.outer = self.take_outer(len);

@@ -1,6 +1,6 @@
 //! Initial weights: counter-based draws, so that they depend on the seed and the number of the weight alone.
 
-use super::spec::{Distribution, FanMode, Initializer};
+use super::spec::{Distribution, FanMode, Filling, Initializer};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::rng::{Purpose, Stream};
@@ -17,7 +17,10 @@ pub fn fill<T: Element>(initializer: &Initializer, shape: &[usize], seed: u64, i
     match *initializer {
         Initializer::Zeros {} => out.fill(T::ZERO),
         Initializer::Ones {} => out.fill(T::ONE),
-        Initializer::Constant { value } => out.fill(T::from_f64(value)),
+        Initializer::Constant { value: Filling::Value(value) } => out.fill(T::from_f64(value)),
+        Initializer::Constant { value: Filling::Array { shape: ref own, ref values } } => {
+            broadcast(own, values, shape, out);
+        }
         Initializer::RandomUniform { minval, maxval, seed } => uniform(&stream(seed), minval, maxval, out),
         Initializer::RandomNormal { mean, stddev, seed } => normal(&stream(seed), mean, stddev, out),
         Initializer::TruncatedNormal { mean, stddev, seed } => truncated(&stream(seed), mean, stddev, out),
@@ -49,12 +52,36 @@ pub fn fill<T: Element>(initializer: &Initializer, shape: &[usize], seed: u64, i
     }
 }
 
+/// Stretches an array over a weight: axes are aligned at the end, and those of size 1 repeated. [`check`] has passed.
+fn broadcast<T: Element>(own: &[usize], values: &[f64], shape: &[usize], out: &mut [T]) {
+    for (index, to) in out.iter_mut().enumerate() {
+        let (mut rest, mut from, mut stride) = (index, 0, 1);
+        for (back, &size) in shape.iter().rev().enumerate() {
+            if let Some(&own) = own.len().checked_sub(back + 1).and_then(|axis| own.get(axis)) {
+                from += if own == 1 { 0 } else { rest % size * stride };
+                stride *= own;
+            }
+            rest /= size;
+        }
+        *to = T::from_f64(values[from]);
+    }
+}
+
 /// Checks that an initializer can fill a weight of this shape.
 ///
 /// # Errors
 /// It has too few axes, or too many.
 pub fn check(initializer: &Initializer, shape: &[usize]) -> Result<()> {
     let (fits, wanted) = match initializer {
+        Initializer::Constant { value: Filling::Array { shape: own, values } } => {
+            let aligned =
+                own.iter().rev().zip(shape.iter().rev()).all(|(&from, &to)| from == to || from == 1);
+            let whole = own.iter().product::<usize>() == values.len();
+            (
+                aligned && whole && own.len() <= shape.len(),
+                "a weight that the array of Constant broadcasts to",
+            )
+        }
         Initializer::Orthogonal { .. } => (shape.len() >= 2, "a weight of at least two axes for Orthogonal"),
         Initializer::Identity { .. } => (shape.len() == 2, "a weight of two axes for Identity"),
         _ => (true, ""),

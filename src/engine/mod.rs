@@ -20,7 +20,10 @@ mod step;
 mod steps;
 mod structure;
 
+use std::sync::Arc;
+
 pub use inspect::{Inspection, Seed};
+pub use layers::guest::{Guest, Visit};
 use optim::Block;
 pub use outside::{Judge, Verdict, Verdicts};
 pub use plan::Purpose;
@@ -127,7 +130,15 @@ impl<T: Element> Network<T> {
     /// # Errors
     /// A layer does not fit its input; the message names it.
     pub fn new(spec: ModelSpec, seed: u64) -> Result<Self> {
-        Self::on_tier(spec, seed, Tier::current()?)
+        Self::with_guests(spec, Vec::new(), seed)
+    }
+
+    /// The same with those who compute layers outside the engine.
+    ///
+    /// # Errors
+    /// As [`Network::new`], and those of the guests.
+    pub fn with_guests(spec: ModelSpec, guests: Vec<Arc<dyn Guest<T>>>, seed: u64) -> Result<Self> {
+        Self::made(Structure::new(spec, guests)?, seed, Tier::current()?)
     }
 
     /// The same on a chosen tier.
@@ -135,7 +146,10 @@ impl<T: Element> Network<T> {
     /// # Errors
     /// As [`Network::new`].
     pub fn on_tier(spec: ModelSpec, seed: u64, tier: Tier) -> Result<Self> {
-        let structure = Structure::new(spec)?;
+        Self::made(Structure::new(spec, Vec::new())?, seed, tier)
+    }
+
+    fn made(structure: Structure<T>, seed: u64, tier: Tier) -> Result<Self> {
         let output_shape = structure.output_shape().to_vec();
         let Structure { nodes, output, places, weights, initializers, len, .. } = structure;
         let mut network = Self {
@@ -191,7 +205,7 @@ impl<T: Element> Network<T> {
         for Node { operation, layer, .. } in &self.nodes {
             let input: Option<Vec<usize>> = self.places[*layer].input.iter().copied().collect();
             if let Operation::Layer(own) = operation {
-                macs[*layer] = input.map(|input| own.macs(&input));
+                macs[*layer] = input.and_then(|input| Some(macs[*layer]? + own.macs(&input)));
             }
         }
         macs
@@ -220,7 +234,7 @@ impl<T: Element> Network<T> {
         let weight = &self.weights[index];
         if weight.range.len() != values.len() {
             return Err(Error::shape(
-                weight.name,
+                &weight.name,
                 format!("{:?}", weight.shape),
                 format!("{} elements", values.len()),
             ));

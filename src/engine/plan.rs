@@ -78,6 +78,10 @@ pub(super) enum Work {
     Forward { from: usize, to: usize },
     /// Runs a batch step forward, a task per block of samples.
     BatchForward { step: usize },
+    /// Has a step computed outside, between two parts of the program.
+    Outside { step: usize },
+    /// Has its gradients computed.
+    OutsideBackward { step: usize },
     /// Runs a step forward, a task per piece of a sample.
     SplitForward { step: usize },
     /// Sums up what a step has written in pieces, for the statistics steps that read it; a task per sample.
@@ -157,6 +161,8 @@ pub(super) struct Active {
     pub settled: Option<Settled>,
     /// Active statistics steps that read the output.
     pub summed_by: Vec<usize>,
+    /// Its number among those whose outputs the loss is charged for.
+    pub activity: Option<usize>,
     /// How its samples are cut, if they are.
     pub split: Option<Split>,
 }
@@ -170,6 +176,8 @@ enum Item {
     Batch(usize),
     /// A step whose samples are cut.
     Split(usize),
+    /// A step that somebody outside computes.
+    Outside(usize),
 }
 
 /// Phases and memory of a batch size and purpose.
@@ -188,6 +196,8 @@ pub(super) struct Schedule {
     /// Place of the gradients of the same tensors.
     pub grads: Vec<Place>,
     pub notes_len: usize,
+    /// Steps whose outputs the loss is charged for.
+    pub activities: usize,
     /// Numbers of all parts of sums.
     pub sums_len: usize,
     /// Samples of a group and of a chunk.
@@ -215,11 +225,13 @@ impl Schedule {
             .clamp(1, MOST_GROUP)
             .min(batch.div_ceil(GROUPS))
             .max(1);
-        let mut notes_len = 0;
+        let (mut notes_len, mut activities) = (0, 0);
         let shared = shared(steps, batch, train);
         for step in &mut active {
             let planned = &steps.steps[step.step];
             step.split = Split::new(planned.step.as_ref(), batch, planned.partial.len()).filter(|_| shared);
+            step.activity = planned.step.activity().map(|_| activities);
+            activities += usize::from(step.activity.is_some());
             step.notes = notes_len;
             notes_len += if train { steps.steps[step.step].step.keeps().notes * batch } else { 0 };
         }
@@ -242,6 +254,7 @@ impl Schedule {
             values: Vec::new(),
             grads: Vec::new(),
             notes_len,
+            activities,
             sums_len: 0,
             group,
             chunk: if train { chunk_samples(steps, batch) } else { batch },
@@ -271,7 +284,12 @@ impl Schedule {
         self.purpose != Purpose::Infer && i < self.active.len() && self.step(steps, i).statistics().is_some()
     }
 
-    /// Cuts the steps into stacks, batch steps and split ones. The first item is a stack, even if it is empty: it gathers the input.
+    /// Whether active step `i` is computed outside.
+    fn visits<T: Element>(&self, steps: &Steps<T>, i: usize) -> bool {
+        i < self.active.len() && self.step(steps, i).outside().is_some()
+    }
+
+    /// Cuts the steps into stacks and those that stand alone. The first item is a stack, even if it is empty: it gathers the input.
     /// In front of a step that waits there is a stack as well, which is where its backward pass ends.
     fn cut<T: Element>(&self, steps: &Steps<T>) -> Vec<Item> {
         let mut items = Vec::new();
@@ -280,15 +298,20 @@ impl Schedule {
             let batch = i < self.active.len() && self.step(steps, i).batch().is_some();
             let split = self.active.get(i).is_some_and(|step| step.split.is_some());
             let waits = self.waits(steps, i);
-            if !(batch || split || waits || i == self.active.len()) {
+            let outside = self.visits(steps, i);
+            if !(batch || split || outside || waits || i == self.active.len()) {
                 continue;
             }
             if start < i || items.is_empty() || waits {
                 items.push(Item::Stack(start..i));
             }
             start = i;
-            if batch || split {
-                items.push(if batch { Item::Batch(i) } else { Item::Split(i) });
+            if batch || split || outside {
+                items.push(match (batch, split) {
+                    (true, _) => Item::Batch(i),
+                    (_, true) => Item::Split(i),
+                    _ => Item::Outside(i),
+                });
                 start = i + 1;
             }
         }
@@ -299,6 +322,7 @@ impl Schedule {
     fn forward_tasks<T: Element>(&self, steps: &Steps<T>, item: &Item) -> usize {
         match item {
             Item::Split(_) => self.batch,
+            Item::Outside(_) => 1,
             Item::Stack(_) => self.batch.div_ceil(self.group),
             Item::Batch(i) => self.batch.div_ceil(batch_samples(self.step(steps, *i))),
         }
@@ -323,6 +347,7 @@ impl Schedule {
                     }
                 }
                 Item::Batch(i) => self.forward.push(vec![(Work::BatchForward { step: *i }, tasks)]),
+                Item::Outside(i) => self.forward.push(vec![(Work::Outside { step: *i }, 1)]),
                 Item::Split(i) => {
                     self.forward.push(vec![(Work::SplitForward { step: *i }, self.pieces(*i, FORWARD))]);
                     if !self.active[*i].summed_by.is_empty() {
@@ -364,6 +389,9 @@ impl Schedule {
                         phase.push((Work::SplitBackward { step: *i }, self.pieces(*i, BACKWARD)));
                         phase.extend(pending.replace(grad));
                     }
+                }
+                Item::Outside(i) if self.active[*i].backward => {
+                    phase.push((Work::OutsideBackward { step: *i }, 1));
                 }
                 Item::Stack(range) if self.runs_backward(steps, range) => {
                     phase.push((Work::Backward { from: range.start, to: range.end }, self.chunks()));
@@ -432,6 +460,7 @@ fn active_steps<T: Element>(steps: &Steps<T>, purpose: Purpose) -> (Vec<Active>,
             folded: behind.map(|statistics| Folded { relu: statistics.relu() }),
             settled: None,
             summed_by: Vec::new(),
+            activity: None,
             split: None,
         });
     }

@@ -1,5 +1,6 @@
 //! One step of a network as a program for the thread pool.
 
+mod outside;
 mod scores;
 mod split;
 mod statistics;
@@ -11,6 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::layers::{Backward, Context, Folded, Random};
+use super::limits::Penalty;
 use super::loss::Rows;
 use super::loss::overlap::Overlap;
 use super::optim::{Block, Update};
@@ -32,6 +34,8 @@ pub(super) struct Memory<T: Element> {
     pub notes: Shared<u8>,
     /// Parts of the sums of statistics steps.
     pub sums: Shared<f64>,
+    /// What the loss is charged for outputs, step by step and sample by sample.
+    pub activity: Shared<f64>,
     /// Loss and metrics of every sample.
     pub scores: Shared<f64>,
     /// What the gradients of every block of weights are multiplied by, where they are clipped by their norm.
@@ -46,6 +50,7 @@ impl<T: Element> Memory<T> {
             arena: Shared::empty(),
             notes: Shared::empty(),
             sums: Shared::empty(),
+            activity: Shared::empty(),
             scores: Shared::empty(),
             factors: Shared::empty(),
             workers: Vec::new(),
@@ -66,6 +71,9 @@ impl<T: Element> Memory<T> {
         }
         if self.sums.len() < schedule.sums_len {
             self.sums = Shared::zeroed(schedule.sums_len)?;
+        }
+        if self.activity.len() < schedule.activities * schedule.batch {
+            self.activity = Shared::zeroed(schedule.activities * schedule.batch)?;
         }
         while self.workers.len() < workers {
             self.workers.push(Mutex::default());
@@ -138,6 +146,8 @@ pub(super) struct StepProgram<'a, 'b, T: Element> {
     pub training: Option<Random>,
     pub kernels: &'static Kernels<T>,
     pub phases: Vec<Cow<'a, [(Work, usize)]>>,
+    /// Those of `phases` that are run now.
+    pub part: Range<usize>,
     /// Lowest number of a layer with a gradient that is not finite.
     pub bad_layer: AtomicUsize,
 }
@@ -201,7 +211,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// Runs active steps `steps` forward on some samples, those of task `task`; the first stack gathers the input.
     fn forward(&self, steps: Range<usize>, samples: &Range<usize>, (task, worker): (usize, usize)) {
         let mut own = lock(&self.memory.workers[worker]);
-        if steps.start == 0 && !self.is_batch(&steps) {
+        if steps.start == 0 && !self.stands_alone(&steps) {
             let len = self.steps.lens[0];
             let mut x = self.write_value(0, samples, worker);
             for (x, sample) in x.chunks_exact_mut(len.max(1)).zip(samples.clone()) {
@@ -223,12 +233,28 @@ impl<T: Element> StepProgram<'_, '_, T> {
                 planned.step.forward(&cx, x, &mut y, &mut notes, &mut own.scratch);
             });
             self.sum_inputs(&active.summed_by, &y, task);
+            self.charge(i, &y, samples);
         }
     }
 
-    /// Whether the range is one batch step, which reads what a stack has left.
-    fn is_batch(&self, steps: &Range<usize>) -> bool {
-        steps.len() == 1 && self.planned(steps.start).step.batch().is_some()
+    /// Notes what the loss is charged for the outputs of some samples.
+    fn charge(&self, i: usize, y: &[T], samples: &Range<usize>) {
+        let (Some(slot), Some(regularizer)) =
+            (self.schedule.active[i].activity, self.planned(i).step.activity())
+        else {
+            return;
+        };
+        let start = slot * self.schedule.batch;
+        let mut charges = self.memory.activity.write(start + samples.start..start + samples.end);
+        for (charge, weights) in charges.iter_mut().zip(y.chunks_exact(y.len() / samples.len().max(1))) {
+            *charge = self.kernels.tier.vectorize(Penalty { regularizer, weights });
+        }
+    }
+
+    /// Whether the range is one step that is part of no stack, and reads what one has left.
+    fn stands_alone(&self, steps: &Range<usize>) -> bool {
+        let step = |i: usize| &self.planned(i).step;
+        steps.len() == 1 && (step(steps.start).batch().is_some() || step(steps.start).outside().is_some())
     }
 
     fn context<'c>(
@@ -244,6 +270,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             folded,
             first: samples.start,
             samples: samples.len(),
+            batch: self.schedule.batch,
             training: self.training,
         }
     }
@@ -416,21 +443,21 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
 impl<T: Element> Program for StepProgram<'_, '_, T> {
     fn phases(&self) -> usize {
-        self.phases.len()
+        self.part.len()
     }
 
     fn tasks(&self, phase: usize) -> usize {
-        self.phases[phase].iter().map(|(_, tasks)| tasks).sum()
+        self.phases[self.part.start + phase].iter().map(|(_, tasks)| tasks).sum()
     }
 
     fn commit(&self) -> usize {
         let update = |phase: &Cow<'_, [(Work, usize)]>| phase.iter().any(|(work, _)| *work == Work::Update);
-        self.phases.iter().position(update).unwrap_or(usize::MAX)
+        self.phases[self.part.clone()].iter().position(update).unwrap_or(usize::MAX)
     }
 
     fn run(&self, phase: usize, task: usize, worker: usize, pulse: &Pulse<'_>) -> Result<()> {
         let mut task = task;
-        let mut works = self.phases[phase].iter();
+        let mut works = self.phases[self.part.start + phase].iter();
         let work = loop {
             match works.next() {
                 Some((work, tasks)) if task < *tasks => break *work,
@@ -478,6 +505,8 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::Update => self.update(task),
             Work::Commit { step } => self.commit_statistics(step),
             Work::Constrain => self.constrain(task, worker),
+            // `execute` has them done between two parts.
+            Work::Outside { .. } | Work::OutsideBackward { .. } => {}
         }
         Ok(())
     }

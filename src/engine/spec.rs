@@ -2,6 +2,8 @@
 //!
 //! A description is JSON with Keras' names; unknown class names and missing or mistyped fields are errors here.
 
+mod windows;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -13,7 +15,8 @@ pub use super::metric::Metric;
 pub use super::optim::Optimizer;
 pub use super::optim::schedule::Schedule;
 use crate::error::{Error, Result};
-use crate::geometry::{Padding, PaddingMode, Window};
+use crate::geometry::PaddingMode;
+pub use windows::{ConvSpec, DepthwiseSpec, PoolSpec, SeparableSpec, TransposedSpec};
 
 /// A size that may be unknown until data comes.
 pub type Size = Option<usize>;
@@ -48,6 +51,9 @@ pub struct LayerSpec {
     /// What its weights are held to, by the weight's name.
     #[serde(default)]
     pub constraints: BTreeMap<String, Constraint>,
+    /// Penalty on its outputs.
+    #[serde(default)]
+    pub activity: Option<Regularizer>,
     /// What it does.
     #[serde(flatten)]
     pub kind: LayerKind,
@@ -69,6 +75,7 @@ pub enum LayerKind {
         axis: Vec<isize>,
         mean: Vec<f64>,
         variance: Vec<f64>,
+        invert: bool,
     },
     RandomFlip {
         axes: Vec<isize>,
@@ -117,6 +124,17 @@ pub enum LayerKind {
     AveragePooling1D(PoolSpec),
     AveragePooling2D(PoolSpec),
     AveragePooling3D(PoolSpec),
+    ActivityRegularization {
+        l1: f64,
+        l2: f64,
+    },
+    /// In as many axes as there are sizes.
+    AdaptiveAveragePooling {
+        output_size: Vec<usize>,
+    },
+    AdaptiveMaxPooling {
+        output_size: Vec<usize>,
+    },
     GlobalAveragePooling1D {
         keepdims: bool,
     },
@@ -206,6 +224,7 @@ pub enum LayerKind {
     },
     Dropout {
         rate: f64,
+        noise_shape: Option<Vec<Size>>,
         seed: Option<u64>,
     },
     BatchNormalization(BatchNormSpec),
@@ -239,6 +258,10 @@ pub enum LayerKind {
     GaussianDropout {
         rate: f64,
         seed: Option<u64>,
+    },
+    /// A layer that the caller computes, by its number among the guests.
+    Guest {
+        number: usize,
     },
     /// Layers one after the other.
     Chain {
@@ -317,128 +340,6 @@ pub struct BatchNormSpec {
     pub moving_variance_initializer: Initializer,
 }
 
-/// Configuration of a convolution.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub struct ConvSpec {
-    pub filters: usize,
-    pub kernel_size: Vec<usize>,
-    pub strides: Vec<usize>,
-    pub padding: Padding,
-    #[serde(default)]
-    pub padding_mode: PaddingMode,
-    pub dilation_rate: Vec<usize>,
-    pub groups: usize,
-    pub activation: String,
-    pub use_bias: bool,
-    pub kernel_initializer: Initializer,
-    pub bias_initializer: Initializer,
-}
-
-impl ConvSpec {
-    /// The window that slides over the input.
-    pub fn window(&self) -> Window {
-        Window {
-            kernel: self.kernel_size.clone(),
-            stride: self.strides.clone(),
-            dilation: self.dilation_rate.clone(),
-            padding: self.padding.clone(),
-        }
-    }
-}
-
-/// Configuration of a transposed convolution.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub struct TransposedSpec {
-    pub filters: usize,
-    pub kernel_size: Vec<usize>,
-    pub strides: Vec<usize>,
-    pub padding: Padding,
-    pub output_padding: Option<Vec<usize>>,
-    pub dilation_rate: Vec<usize>,
-    pub groups: usize,
-    pub activation: String,
-    pub use_bias: bool,
-    pub kernel_initializer: Initializer,
-    pub bias_initializer: Initializer,
-}
-
-impl TransposedSpec {
-    /// The window that every element is spread over.
-    pub fn window(&self) -> Window {
-        Window {
-            kernel: self.kernel_size.clone(),
-            stride: self.strides.clone(),
-            dilation: self.dilation_rate.clone(),
-            padding: self.padding.clone(),
-        }
-    }
-}
-
-/// Configuration of a depthwise convolution.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub struct DepthwiseSpec {
-    pub kernel_size: Vec<usize>,
-    pub strides: Vec<usize>,
-    pub padding: Padding,
-    pub padding_mode: PaddingMode,
-    pub depth_multiplier: usize,
-    pub dilation_rate: Vec<usize>,
-    pub activation: String,
-    pub use_bias: bool,
-    pub depthwise_initializer: Initializer,
-    pub bias_initializer: Initializer,
-}
-
-impl DepthwiseSpec {
-    /// The window that slides over every channel.
-    pub fn window(&self) -> Window {
-        Window {
-            kernel: self.kernel_size.clone(),
-            stride: self.strides.clone(),
-            dilation: self.dilation_rate.clone(),
-            padding: self.padding.clone(),
-        }
-    }
-}
-
-/// Configuration of a separable convolution: a depthwise one and what follows it.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub struct SeparableSpec {
-    pub filters: usize,
-    #[serde(flatten)]
-    pub depthwise: DepthwiseSpec,
-    pub pointwise_initializer: Initializer,
-}
-
-/// Configuration of a pool.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub struct PoolSpec {
-    pub pool_size: Vec<usize>,
-    pub strides: Vec<usize>,
-    pub padding: Padding,
-    #[serde(default)]
-    pub count_include_pad: bool,
-    #[serde(default)]
-    pub ceil_mode: bool,
-}
-
-impl PoolSpec {
-    /// The window that slides over the input.
-    pub fn window(&self) -> Window {
-        Window {
-            kernel: self.pool_size.clone(),
-            stride: self.strides.clone(),
-            dilation: vec![1; self.pool_size.len()],
-            padding: self.padding.clone(),
-        }
-    }
-}
-
 /// How an upsampled grid is filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -467,13 +368,28 @@ pub struct DenseSpec {
 pub enum Initializer {
     Zeros {},
     Ones {},
-    Constant { value: f64 },
+    Constant { value: Filling },
     RandomUniform { minval: f64, maxval: f64, seed: Option<u64> },
     RandomNormal { mean: f64, stddev: f64, seed: Option<u64> },
     TruncatedNormal { mean: f64, stddev: f64, seed: Option<u64> },
     VarianceScaling { scale: f64, mode: FanMode, distribution: Distribution, seed: Option<u64> },
     Orthogonal { gain: f64, seed: Option<u64> },
     Identity { gain: f64 },
+}
+
+/// One value everywhere, or an array that is stretched over a weight as NumPy broadcasts.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Filling {
+    /// The value.
+    Value(f64),
+    /// The array, in row-major order.
+    Array {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its elements.
+        values: Vec<f64>,
+    },
 }
 
 /// Which fan the variance is divided by.

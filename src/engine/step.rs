@@ -155,6 +155,9 @@ impl<T: Element> Network<T> {
         let extent = Extent::Scores { rates, overlap: overlap.as_ref(), per_sample, judged, losses };
         self.execute((plan, schedule), batch_data, extent, training, interrupt)?;
 
+        let activities = self.plans[plan].schedules[schedule].activities * batch;
+        let charges: f64 = self.memory.activity.get_mut()[..activities].iter().sum();
+        let penalty = penalty + charges / batch as f64;
         let scores = &self.memory.scores.get_mut()[..per_sample * batch];
         let metrics = widths.iter().map(|&width| vec![0.0; width]).collect();
         let mut sums = Scores { loss: 0.0, count, metrics, penalty };
@@ -287,7 +290,7 @@ impl<T: Element> Network<T> {
         let workers = if shared { parallel::threads().min(tasks) } else { 1 };
         self.memory.reserve(plan_of_batch, workers, self.blocks.len())?;
         let training_step = update.is_some();
-        let program = StepProgram {
+        let mut program = StepProgram {
             steps,
             schedule: plan_of_batch,
             memory: &self.memory,
@@ -303,10 +306,11 @@ impl<T: Element> Network<T> {
             goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update, overlap, scores, losses },
             training,
             kernels: self.kernels,
+            part: 0..phases.len(),
             phases,
             bad_layer: AtomicUsize::new(usize::MAX),
         };
-        parallel::execute(&program, workers, interrupt)?;
+        program.execute(workers, interrupt)?;
         let bad = program.bad_layer.into_inner();
         for pass in passes {
             self.plans[plan].steps.packed_version[*pass] = self.version;

@@ -214,7 +214,7 @@ impl<T: Element> Steps<T> {
             };
             let lens = [forward, backward, inference];
             let first = self.partial_len;
-            if step.batch().is_none() && step.statistics().is_none() {
+            if step.batch().is_none() && step.statistics().is_none() && step.outside().is_none() {
                 for (number, weight) in step.weights().iter().enumerate() {
                     let range = self.partial_len..self.partial_len + weight.len();
                     self.partial_len += step.sums_len(number);

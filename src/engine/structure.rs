@@ -4,8 +4,12 @@
 //! container comes in front of what it holds. Containers themselves compute nothing; what is left of them is a
 //! [`Merge`] where branches meet.
 
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::layers::activity::Activity;
+use super::layers::guest::Guest;
 use super::layers::{self, Layer, merge};
 use super::shape_text;
 use super::spec::{self, LayerKind, LayerSpec, Merge, ModelSpec, Size};
@@ -21,7 +25,7 @@ pub struct Weight {
     /// Number of its layer in the description.
     pub layer: usize,
     /// Its name in the layer.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its shape.
     pub shape: Vec<usize>,
     /// Its place in the flat buffers.
@@ -78,14 +82,16 @@ pub struct Structure<T: Element> {
     pub(super) len: usize,
     /// Sizes of every edge.
     edges: Vec<Vec<Size>>,
+    /// Who computes layers outside the engine.
+    guests: Vec<Arc<dyn Guest<T>>>,
 }
 
 impl<T: Element> Structure<T> {
-    /// Infers shapes and weights.
+    /// Infers shapes and weights; `guests` are those that the description numbers.
     ///
     /// # Errors
     /// A layer does not fit its input; the message names it.
-    pub fn new(spec: ModelSpec) -> Result<Self> {
+    pub fn new(spec: ModelSpec, guests: Vec<Arc<dyn Guest<T>>>) -> Result<Self> {
         let mut specs = spec.layers.into_iter();
         let Some(LayerSpec { kind: LayerKind::Input { shape: input }, name, .. }) = specs.next() else {
             return Err(Error::value("layers", "an Input in front", "none"));
@@ -105,6 +111,7 @@ impl<T: Element> Structure<T> {
             initializers: Vec::new(),
             len: 0,
             edges: vec![input],
+            guests,
         };
         structure.output = structure.chain(specs, 0)?;
         Ok(structure)
@@ -151,7 +158,7 @@ impl<T: Element> Structure<T> {
     }
 
     fn leaf(&mut self, spec: &LayerSpec, input: usize, number: usize) -> Result<usize> {
-        let layer = layers::layer::<T>(spec)?;
+        let layer = layers::layer::<T>(spec, &self.guests)?;
         let shape = &self.edges[input];
         let weights = layer.weights(shape)?;
         let output = layer.output_shape(shape)?;
@@ -163,8 +170,9 @@ impl<T: Element> Structure<T> {
                 Error::value("", "weights that fit the address space", format!("{:?}", weight.shape))
             })?;
             super::init::check(&weight.initializer, &weight.shape)?;
-            let constraint = spec.constraints.get(weight.name).cloned();
+            let constraint = spec.constraints.get(&*weight.name).cloned().or(weight.constraint);
             constraint.iter().try_for_each(|constraint| constraint.check(&weight.shape))?;
+            let regularizer = spec.regularizers.get(&*weight.name).copied().or(weight.regularizer);
             self.weights.push(Weight {
                 layer: number,
                 name: weight.name,
@@ -172,13 +180,20 @@ impl<T: Element> Structure<T> {
                 range: self.len..end,
                 learned: weight.trainable,
                 trainable: weight.trainable,
-                regularizer: spec.regularizers.get(weight.name).copied(),
+                regularizer,
                 constraint,
             });
             self.initializers.push(weight.initializer);
             self.len = end.next_multiple_of(ALIGN);
         }
-        Ok(self.node(Operation::Layer(layer), vec![input], number, output))
+        let edge = self.node(Operation::Layer(layer), vec![input], number, output.clone());
+        Ok(match spec.activity {
+            Some(regularizer) => {
+                let activity = Box::new(Activity(regularizer));
+                self.node(Operation::Layer(activity), vec![edge], number, output)
+            }
+            None => edge,
+        })
     }
 
     /// Joins the ends of branches; a single one is passed on.

@@ -7,6 +7,7 @@ mod files;
 mod functional_conv;
 mod functional_pool;
 mod geometry;
+mod guest;
 mod network;
 
 use numpy::{PyArray1, ToPyArray};

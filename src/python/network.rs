@@ -1,6 +1,7 @@
 //! The engine's `Network` as a Python class of either element type.
 
 use std::sync::Mutex;
+use std::thread::{self, ThreadId};
 
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -10,6 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::arrays::{Borrowed, array, into_array, values};
 use super::caller::Caller;
 use super::errors::{enter, raise};
+use super::guest::{Raised, guests, settle};
 use crate::engine::source::Source;
 use crate::engine::spec::{Dtype, ModelSpec, Schedule, Size, parse};
 use crate::engine::{self, Data, Inspection, Judge, Scores, Seed};
@@ -63,6 +65,25 @@ fn inspected<'py, T: numpy::Element>(
 #[pyclass(module = "gridnn._core", frozen)]
 pub(super) struct Network {
     inner: Mutex<Typed>,
+    /// The thread that works on it.
+    busy: Mutex<Option<ThreadId>>,
+    raised: Raised,
+}
+
+/// Says who works on a network, as long as it lives.
+struct Busy<'a>(&'a Mutex<Option<ThreadId>>);
+
+impl<'a> Busy<'a> {
+    fn new(busy: &'a Mutex<Option<ThreadId>>) -> Self {
+        *lock(busy) = Some(thread::current().id());
+        Self(busy)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        *lock(self.0) = None;
+    }
 }
 
 type Sums = (f64, f64, Vec<Vec<f64>>, f64);
@@ -88,11 +109,28 @@ impl Network {
         py: Python<'_>,
         work: impl FnOnce(&mut Typed, crate::parallel::Interrupt<'_>) -> Result<R> + Send,
     ) -> PyResult<R> {
-        enter(py, |interrupt| work(&mut lock(&self.inner), interrupt))
+        self.refuse_reentry()?;
+        let result = enter(py, |interrupt| {
+            let mut inner = lock(&self.inner);
+            let _busy = Busy::new(&self.busy);
+            work(&mut inner, interrupt)
+        });
+        settle(result, &self.raised)
+    }
+
+    /// A call from inside a step of the same network would wait for itself.
+    fn refuse_reentry(&self) -> PyResult<()> {
+        if *lock(&self.busy) == Some(thread::current().id()) {
+            return Err(PyRuntimeError::new_err(
+                "the model is in the middle of a step: what it calls cannot use the model itself",
+            ));
+        }
+        Ok(())
     }
 
     /// Waits for the network without holding the GIL, then works on it with the GIL: for copies in and out.
     fn hold<R>(&self, py: Python<'_>, work: impl FnOnce(&mut Typed) -> PyResult<R>) -> PyResult<R> {
+        self.refuse_reentry()?;
         loop {
             if let Ok(mut inner) = self.inner.try_lock() {
                 return work(&mut inner);
@@ -183,15 +221,22 @@ impl Network {
 #[pymethods]
 impl Network {
     #[new]
-    fn new(py: Python<'_>, description: &str, seed: u64) -> PyResult<Self> {
+    #[pyo3(signature = (description, seed, outside=Vec::new()))]
+    fn new(py: Python<'_>, description: &str, seed: u64, outside: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
         let spec: ModelSpec = parse("model", description).map_err(raise)?;
-        let typed = enter(py, |_| {
-            Ok(match spec.dtype {
-                Dtype::Float32 => Typed::Float32(Box::new(engine::Network::new(spec, seed)?)),
-                Dtype::Float64 => Typed::Float64(Box::new(engine::Network::new(spec, seed)?)),
-            })
-        })?;
-        Ok(Self { inner: Mutex::new(typed) })
+        let raised = Raised::default();
+        let typed = match spec.dtype {
+            Dtype::Float32 => {
+                let own = guests(&outside, &raised)?;
+                enter(py, |_| Ok(Typed::Float32(Box::new(engine::Network::with_guests(spec, own, seed)?))))
+            }
+            Dtype::Float64 => {
+                let own = guests(&outside, &raised)?;
+                enter(py, |_| Ok(Typed::Float64(Box::new(engine::Network::with_guests(spec, own, seed)?))))
+            }
+        };
+        let inner = Mutex::new(settle(typed, &raised)?);
+        Ok(Self { inner, busy: Mutex::new(None), raised })
     }
 
     #[getter]
@@ -218,12 +263,12 @@ impl Network {
     fn weight_infos<'py>(
         &self,
         py: Python<'py>,
-    ) -> PyResult<Vec<(usize, &'static str, Bound<'py, PyTuple>, bool)>> {
+    ) -> PyResult<Vec<(usize, String, Bound<'py, PyTuple>, bool)>> {
         self.hold(py, |network| {
             with!(network, n => n
                 .weights()
                 .iter()
-                .map(|w| Ok((w.layer, w.name, PyTuple::new(py, &w.shape)?, w.trainable)))
+                .map(|w| Ok((w.layer, w.name.to_string(), PyTuple::new(py, &w.shape)?, w.trainable)))
                 .collect())
         })
     }
@@ -432,10 +477,16 @@ impl Network {
 
 /// Shapes of the weights that a description asks for, as `(layer, name, shape)`, without allocating them.
 #[pyfunction]
-pub(super) fn weight_shapes(description: &str) -> PyResult<Vec<(usize, &'static str, Vec<usize>)>> {
+#[pyo3(signature = (description, outside=Vec::new()))]
+pub(super) fn weight_shapes(
+    description: &str,
+    outside: Vec<Bound<'_, PyAny>>,
+) -> PyResult<Vec<(usize, String, Vec<usize>)>> {
     let spec: ModelSpec = parse("model", description).map_err(raise)?;
-    let structure = engine::Structure::<f32>::new(spec).map_err(raise)?;
-    Ok(structure.weights().iter().map(|w| (w.layer, w.name, w.shape.clone())).collect())
+    let raised = Raised::default();
+    let structure = engine::Structure::<f32>::new(spec, guests(&outside, &raised)?).map_err(raise);
+    let structure = settle(structure, &raised)?;
+    Ok(structure.weights().iter().map(|w| (w.layer, w.name.to_string(), w.shape.clone())).collect())
 }
 
 /// The learning rate of a step, by the description of a schedule.
@@ -452,5 +503,5 @@ fn weight_values<T: crate::kernels::Element + numpy::Element>(
     weight: &engine::Weight,
     value: &Bound<'_, PyAny>,
 ) -> PyResult<Vec<T>> {
-    values(weight.name, value, &weight.shape)
+    values(&weight.name, value, &weight.shape)
 }

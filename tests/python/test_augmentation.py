@@ -124,6 +124,57 @@ def test_maps_by_known_angles_and_factors(x):
     np.testing.assert_allclose(zoomed[:, 1:4, 1:4], odd[:, ::2, ::2], atol=1e-12)
 
 
+def _sampled(x, rows, columns, fill_mode, interpolation, fill_value):
+    """Every image of `x` read at fractional places, by SciPy."""
+    ndimage = pytest.importorskip("scipy.ndimage")
+    mode = {"constant": "grid-constant", "wrap": "grid-wrap"}.get(fill_mode, fill_mode)
+    options = {"order": int(interpolation == "bilinear"), "mode": mode, "cval": fill_value}
+    places = np.stack([rows, columns])
+    y = np.empty_like(x)
+    for sample, channel in np.ndindex(len(x), x.shape[-1]):
+        image = x[sample, :, :, channel]
+        y[sample, :, :, channel] = ndimage.map_coordinates(image, places, **options)
+    return y
+
+
+MAPS = {
+    "turn": (layers.RandomRotation, {"factor": (0.0625, 0.0625)}),
+    "turn back": (layers.RandomRotation, {"factor": (-0.15, -0.15)}),
+    "shift": (layers.RandomTranslation, {"height_factor": (0.23, 0.23), "width_factor": (-0.37, -0.37)}),
+    "zoom out": (layers.RandomZoom, {"height_factor": (0.3, 0.3), "width_factor": (0.7, 0.7)}),
+    "zoom in": (layers.RandomZoom, {"height_factor": (-0.35, -0.35)}),
+}
+
+
+def _places(cls, options, height, width):
+    """Where the rows and columns of the output come from, by the definition of the layers."""
+    i, j = np.meshgrid(np.arange(height, dtype=float), np.arange(width, dtype=float), indexing="ij")
+    middle, centre = (height - 1) / 2, (width - 1) / 2
+    if cls is layers.RandomTranslation:
+        return i - options["height_factor"][0] * height, j - options["width_factor"][0] * width
+    if cls is layers.RandomZoom:
+        tall = 1 + options["height_factor"][0]
+        wide = 1 + options.get("width_factor", options["height_factor"])[0]
+        return (i - middle) * tall + middle, (j - centre) * wide + centre
+    angle = 2 * np.pi * options["factor"][0]
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return (
+        middle + (i - middle) * cosine + (j - centre) * sine,
+        centre - (i - middle) * sine + (j - centre) * cosine,
+    )
+
+
+@pytest.mark.parametrize("fill_mode", ["constant", "reflect", "wrap", "nearest"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_against_a_twin(name, interpolation, fill_mode, x):
+    cls, options = MAPS[name]
+    more = {"fill_mode": fill_mode, "interpolation": interpolation, "fill_value": 0.5}
+    rows, columns = _places(cls, options, *x.shape[1:3])
+    expected = _sampled(x, rows, columns, **more)
+    np.testing.assert_allclose(_changed(cls(**options, **more), x), expected, atol=1e-9)
+
+
 def test_crops_lie_everywhere():
     x = np.arange(6.0 * 7).reshape(1, 6, 7, 1).repeat(300, axis=0)
     corners = _changed(layers.RandomCrop(4, 5), x)[:, 0, 0, 0]
@@ -157,6 +208,21 @@ def test_normalization_adapts_to_data(axis, x):
     others = tuple(a for a in range(4) if a not in kept)
     expected = (x - x.mean(others, keepdims=True)) / x.std(others, keepdims=True)
     np.testing.assert_allclose(_changed(layer, x, training=False), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [-1, (1, 3), None])
+def test_normalization_adapts_to_batches(axis, x):
+    whole, parts, pairs = (layers.Normalization(axis) for _ in range(3))
+    whole.adapt(x)
+    parts.adapt(part for part in (x[:2], x[2:2], x[2:]))
+    pairs.adapt(iter([(x[:1], 0), (x[1:], 1)]))
+    for layer in (parts, pairs):
+        np.testing.assert_allclose(layer.mean, whole.mean, rtol=1e-12)
+        np.testing.assert_allclose(layer.variance, whole.variance, rtol=1e-12)
+    with pytest.raises(ValueError, match="no samples"):
+        layers.Normalization().adapt(iter(()))
+    with pytest.raises(ValueError, match="differ along"):
+        layers.Normalization(1).adapt(iter([x[:, :2], x]))
 
 
 def test_normalization_needs_numbers(x):

@@ -14,6 +14,7 @@ import twins
 import gridnn as gn
 from gridnn import initializers, layers, losses, metrics, optimizers, schedules
 from gridnn._config import serialize
+from gridnn.errors import ShapeError
 from gridnn.layers.activation import ACTIVATIONS
 from gridnn.layers.base import REGISTRY as LAYERS
 from gridnn.layers.branches import Chain
@@ -143,6 +144,12 @@ def pools():
     means = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
     overall = (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D)
     top = (layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D)
+    adaptive_means = (
+        layers.AdaptiveAveragePooling1D,
+        layers.AdaptiveAveragePooling2D,
+        layers.AdaptiveAveragePooling3D,
+    )
+    adaptive_maxima = (layers.AdaptiveMaxPooling1D, layers.AdaptiveMaxPooling2D, layers.AdaptiveMaxPooling3D)
     for rank in (1, 2, 3):
         n = spatial(rank, 6)
         halves, ups = (*(s // 2 for s in n), 2), (*(-(-s // 2) for s in n), 2)
@@ -157,6 +164,11 @@ def pools():
         yield Case(maxima[rank - 1], pairs, (*n, 2), rounded)
         yield Case(means[rank - 1], pairs, (*n, 2), rounded)
         yield Case(means[rank - 1], {**pairs, "count_include_pad": True}, (*n, 2), rounded)
+        for cls in (adaptive_means[rank - 1], adaptive_maxima[rank - 1]):
+            yield Case(cls, {"output_size": 3}, (*n, 2), (*[3] * rank, 2))
+            uneven = tuple(range(4, 4 - rank, -1))
+            yield Case(cls, {"output_size": uneven}, (*n, 2), (*uneven, 2))
+            yield Case(cls, {"output_size": 8}, (*spatial(rank, 5), 1), (*[8] * rank, 1))
         for cls in (overall[rank - 1], top[rank - 1]):
             yield Case(cls, {}, (*n, 3), (3,))
             yield Case(cls, {"keepdims": True}, (*n, 3), (*[1] * rank, 3))
@@ -199,6 +211,7 @@ def others():
     yield Case(layers.PReLU, {**drawn, "shared_axes": (1, 2)}, (3, 2, 2), (3, 2, 2))
     yield Case(layers.PReLU, {**drawn, "shared_axes": 2}, (3, 2, 2), (3, 2, 2), free=False)
     yield Case(layers.Softmax, {}, (2, 4), (2, 4))
+    yield Case(layers.ActivityRegularization, {"l1": 0.1, "l2": 0.2}, (2, 3), (2, 3))
     yield Case(layers.Flatten, {}, (2, 3, 2), (12,), free=False)
     yield Case(layers.Dropout, {"rate": 0.0}, (3, 2), (3, 2))
     for rank, cls in enumerate(
@@ -215,6 +228,8 @@ def others():
     yield Case(layers.RepeatVector, {"n": 3}, (4,), (3, 4))
     yield Case(layers.Rescaling, {"scale": 0.5, "offset": -1.0}, (3, 2), (3, 2))
     yield Case(layers.Normalization, {"mean": [0.5, -1.0], "variance": [2.0, 0.5]}, (3, 2), (3, 2))
+    inverse = {"mean": [0.5, -1.0], "variance": [2.0, 0.5], "invert": True}
+    yield Case(layers.Normalization, inverse, (3, 2), (3, 2))
     yield Case(layers.Normalization, {"axis": None, "mean": 0.5, "variance": 2.0}, (3, 2), (3, 2))
 
 
@@ -299,6 +314,8 @@ def branches():
     }
     yield Case(layers.Residual, normal, (5, 3), (5, 2), label="normalized")
     yield Case(Chain, {"layers": [dense(3, "tanh"), dense(2)]}, (4,), (2,), label="two")
+    charged = {"units": 3, "activation": "tanh", "activity_regularizer": "l1_l2"}
+    yield Case(layers.Dense, charged, (4,), (3,))
     yield Case(Chain, {"layers": []}, (4, 2), (4, 2), label="none")
 
 
@@ -566,6 +583,29 @@ def loss_problem(case, rng, dtype="float64", samples=5):
     return model, x, y
 
 
+# What `keras.losses.get` 3.15 takes for our classes: class names, functions and short forms.
+KERAS_LOSS_IDS = """
+    BinaryCrossentropy binary_crossentropy bce BCE BinaryFocalCrossentropy binary_focal_crossentropy
+    CategoricalCrossentropy categorical_crossentropy CategoricalFocalCrossentropy
+    categorical_focal_crossentropy CategoricalHinge categorical_hinge CosineSimilarity cosine_similarity
+    Dice dice Hinge hinge Huber huber KLDivergence kl_divergence kld KLD LogCosh log_cosh
+    MeanAbsoluteError mean_absolute_error mae MAE MeanAbsolutePercentageError
+    mean_absolute_percentage_error mape MAPE MeanSquaredError mean_squared_error mse MSE
+    MeanSquaredLogarithmicError mean_squared_logarithmic_error msle MSLE Poisson poisson
+    SparseCategoricalCrossentropy sparse_categorical_crossentropy SquaredHinge squared_hinge
+    Tversky tversky
+"""
+
+
+@pytest.mark.parametrize("identifier", KERAS_LOSS_IDS.split())
+def test_every_id_of_keras_is_a_loss(identifier):
+    full = {"bce": "BinaryCrossentropy", "kld": "KLDivergence", "mse": "MeanSquaredError"}
+    full |= {"mae": "MeanAbsoluteError", "mape": "MeanAbsolutePercentageError"}
+    full |= {"msle": "MeanSquaredLogarithmicError"}
+    name = full.get(identifier.lower(), identifier).replace("_", "").lower()
+    assert type(losses.get(identifier)).__name__.lower() == name
+
+
 def test_every_loss_has_a_case():
     assert {type(case.loss) for case in LOSSES} == set(losses.REGISTRY.classes())
 
@@ -743,6 +783,18 @@ def small_net(dtype="float64"):
     )
 
 
+def test_every_id_of_keras_is_an_optimizer():
+    for name in ("adadelta", "adagrad", "adam", "adamax", "adamw", "lion", "nadam", "rmsprop", "sgd"):
+        for identifier in (name, name.upper()):
+            assert type(optimizers.get(identifier)).__name__.lower() == name
+
+
+def test_every_id_of_keras_is_an_activation():
+    wanted = "linear relu leaky_relu relu6 elu selu gelu sigmoid tanh softmax log_softmax softplus softsign"
+    for name in f"{wanted} silu swish mish hard_sigmoid exponential".split():
+        assert layers.Activation(name).activation == {"swish": "silu"}.get(name, name)
+
+
 @each_optimizer
 def test_optimizer_config_round_trip(optimizer):
     config = json.loads(json.dumps(serialize(optimizer)))
@@ -827,6 +879,7 @@ INITIALIZERS = [
     (initializers.Zeros(), 0, 0),
     (initializers.Ones(), 1, 0),
     (initializers.Constant(0.25), 0.25, 0),
+    (initializers.Constant(np.linspace(0, 1, 300)), 0.5, np.std(np.linspace(0, 1, 300))),
     (initializers.RandomUniform(-1, 3), 1, 4 / np.sqrt(12)),
     (initializers.RandomNormal(0.5, 0.2), 0.5, 0.2),
     (initializers.TruncatedNormal(0.0, 1.0), 0, 0.87962566103423978),
@@ -866,3 +919,22 @@ def test_initializer(initializer, mean, deviation):
         assert kernel.tobytes() != drawn(2).tobytes()
         own = type(initializer).from_config({**initializer.get_config(), "seed": 9})
         assert drawn(1, own).tobytes() == drawn(2, own).tobytes()
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 1, 4), (2, 1, 4), (3, 1, 1, 1), (4,), (1,)])
+def test_constant_is_broadcast_as_numpy_does(shape, rng, tmp_path):
+    bank = rng.normal(size=shape)
+
+    def layer(value):
+        return layers.Conv2D(4, (3, 2), kernel_initializer=initializers.Constant(value))
+
+    model = gn.Sequential([gn.Input((5, 5, 1)), layer(bank)], dtype="float64")
+    np.testing.assert_array_equal(model.layers[0].kernel, np.broadcast_to(bank, (3, 2, 1, 4)))
+    model.save(tmp_path / "model.gridnn")
+    again = gn.load_model(tmp_path / "model.gridnn").layers[0].kernel_initializer
+    assert again.get_config() == initializers.Constant(bank).get_config()
+    with pytest.raises(ShapeError, match="broadcasts"):
+        gn.Sequential([gn.Input((5, 5, 1)), layer(rng.normal(size=(3, 1)))])
+    for wrong, error in ((["a"], TypeError), ([np.nan], ValueError), ([], ValueError), (1j, TypeError)):
+        with pytest.raises(error):
+            initializers.Constant(wrong)

@@ -172,7 +172,7 @@ def test_bad_values(make):
         lambda: optimizers.SGD(learning_rate=None),
         lambda: optimizers.Adam(amsgrad=1),
         lambda: optimizers.Adam(decay=0.1),
-        lambda: optimizers.Adam(lambda: 0.1),
+        lambda: optimizers.Adam(dict),
     ],
 )
 def test_wrong_kinds(make):

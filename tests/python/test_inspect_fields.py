@@ -137,6 +137,8 @@ def test_exact_where_nothing_is_cut_off():
         layers.Reshape((10, 8, 2)),
         layers.Reshape((-1,)),
         layers.BatchNormalization(),
+        layers.AdaptiveAveragePooling2D((3, 4)),
+        layers.AdaptiveAveragePooling2D((8, 20)),
     ],
     ids=repr,
 )
@@ -154,9 +156,9 @@ def test_the_middle_of_a_random_crop():
 
 # A new layer either stands here or has a rule of its own.
 BY_POSITION = """
-Activation BatchNormalization Chain Dense Dropout ELU GaussianDropout GaussianNoise Input LeakyReLU
-Normalization Parallel PReLU RandomFlip RandomNoise RandomRotation RandomTranslation RandomZoom ReLU
-Rescaling Residual SpatialDropout1D SpatialDropout2D SpatialDropout3D
+Activation ActivityRegularization BatchNormalization Chain Dense Dropout ELU GaussianDropout GaussianNoise
+Input LeakyReLU Normalization Parallel PReLU RandomFlip RandomNoise RandomRotation RandomTranslation
+RandomZoom ReLU Rescaling Residual SpatialDropout1D SpatialDropout2D SpatialDropout3D
 """
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import gridnn as gn
 from gridnn import layers
+from gridnn.errors import ShapeError
 
 BAD_CONVOLUTIONS = [
     (
@@ -279,6 +280,33 @@ def test_dropout_keeps_the_mean_and_depends_on_the_seed():
     np.testing.assert_array_equal(model(np.ones((2, 10))), np.ones((2, 10)))
     first, second = (model(np.ones((9, 10)), training=True).tobytes() for _ in range(2))
     assert first != second
+
+
+@pytest.mark.parametrize(
+    ("shape", "alike"),
+    [
+        ((None, 1, 1, None), (1, 2)),
+        ((None, None, 1, 3), (2,)),
+        ((1, 5, None, None), (0,)),
+        ((1, 1, 1, 1), (0, 1, 2, 3)),
+        ((8, None, 4, 3), ()),
+    ],
+)
+def test_dropout_in_the_shape_of_its_draws(shape, alike):
+    model = gn.Sequential([gn.Input((5, 4, 3)), layers.Dropout(0.5, shape)], seed=3, dtype="float64")
+    y = model(np.ones((8, 5, 4, 3)), training=True)
+    assert set(np.unique(y)) <= {0.0, 2.0}
+    for axis in range(4):
+        assert (y == y.take([0], axis)).all() == (axis in alike)
+    rounds = 3000 if len(alike) == 4 else 60
+    found = [model(np.ones((8, 5, 4, 3)), training=True).mean() for _ in range(rounds)]
+    assert np.mean(found) == pytest.approx(1, abs=0.1)
+
+
+def test_dropout_checks_the_shape_of_its_draws():
+    for shape in ((None, 1), (None, 2, None)):
+        with pytest.raises(ShapeError, match="noise_shape"):
+            gn.Sequential([gn.Input((5, 4)), layers.Dropout(0.5, shape)])
 
 
 def test_dropout_of_everything_gives_zeros():

@@ -44,6 +44,15 @@ LAYERS = [
     (layers.SeparableConv1D, {"filters": 3, "kernel_size": 2}, "depthwise"),
     (layers.PReLU, {"alpha_initializer": "random_normal"}, "alpha"),
     (layers.Dense, {"units": 3, "bias_initializer": "random_normal"}, "bias"),
+    *(
+        (cls, {**options, f"{prefix}_initializer": "random_normal"}, prefix)
+        for cls, options in (
+            (layers.BatchNormalization, {}),
+            (layers.LayerNormalization, {}),
+            (layers.GroupNormalization, {"groups": 1}),
+        )
+        for prefix in ("beta", "gamma")
+    ),
 ]
 ids = [f"{cls.__name__}-{prefix}" for cls, _, prefix in LAYERS]
 
@@ -72,8 +81,9 @@ def test_penalty_and_its_gradient(cls, options, prefix, regularizer, twin, rng):
     model, _, _ = problem(cls, {**options, f"{prefix}_regularizer": regularizer}, rng)
     expected = plain.test_on_batch(x, y) + twin(weight_of(model, prefix))
     assert model.test_on_batch(x, y) == pytest.approx(expected, rel=1e-12)
+    # Batch normalization has another loss in training.
+    expected = plain.train_on_batch(x, y) + twin(weight_of(model, prefix))
     assert model.train_on_batch(x, y) == pytest.approx(expected, rel=1e-12)
-    plain.train_on_batch(x, y)
     l1, l2 = regularizer.l1, regularizer.l2
     differences = [
         ours - theirs
@@ -86,6 +96,33 @@ def test_penalty_and_its_gradient(cls, options, prefix, regularizer, twin, rng):
     found = [difference for difference in differences if np.abs(difference).max() > 1e-12]
     assert len(found) == 1
     np.testing.assert_allclose(found[0], slope, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("regularizer", "twin"), REGULARIZERS, ids=[repr(r) for r, _ in REGULARIZERS])
+@pytest.mark.parametrize("inside", [False, True])
+def test_penalty_of_outputs(regularizer, twin, inside, rng):
+    """As in Keras: of the whole batch, divided by its size. Gradients are checked in test_contract.py."""
+    plain, x, y = problem(layers.Conv1D, {"filters": 3, "kernel_size": 2, "activation": "relu"}, rng)
+    options = {"filters": 3, "kernel_size": 2, "activation": "relu"}
+    own = {**options, "activity_regularizer": regularizer}
+    if inside:
+        own = {
+            "layers": [
+                layers.Conv1D(**options),
+                layers.ActivityRegularization(regularizer.l1, regularizer.l2),
+            ]
+        }
+    model, _, _ = problem(layers.branches.Chain if inside else layers.Conv1D, own, rng)
+    model.set_weights(plain.get_weights())
+    expected = plain.test_on_batch(x, y) + twin(plain.predict(x)) / len(x)
+    assert model.test_on_batch(x, y) == pytest.approx(expected, rel=1e-12)
+    assert model.train_on_batch(x, y) == pytest.approx(expected, rel=1e-12)
+    parts = [
+        plain.test_on_batch(x[i:j], y[i:j]) + twin(plain.predict(x[i:j])) / (j - i)
+        for i, j in ((0, 3), (3, 5))
+    ]
+    # As every loss: the mean over the batches, by their samples.
+    assert model.evaluate(x, y, batch_size=3, verbose=0) == pytest.approx((3 * parts[0] + 2 * parts[1]) / 5)
 
 
 def test_penalty_of_frozen_weights_is_left_out(rng):
@@ -109,7 +146,7 @@ def test_penalty_with_accumulation_and_epochs(rng):
 @pytest.mark.parametrize(("constraint", "twin"), CONSTRAINTS, ids=[repr(c) for c, _ in CONSTRAINTS])
 @pytest.mark.parametrize(("cls", "options", "prefix"), LAYERS, ids=ids)
 def test_constraint_after_an_update(cls, options, prefix, constraint, twin, rng):
-    if prefix == "bias" and isinstance(constraint, constraints.UnitNorm):
+    if prefix in ("bias", "beta", "gamma") and isinstance(constraint, constraints.UnitNorm):
         constraint, twin = constraints.UnitNorm(), lambda w: w / (EPSILON + lengths(w, 0))
     free, x, y = problem(cls, options, rng, rate=0.1)
     held, _, _ = problem(cls, {**options, f"{prefix}_constraint": constraint}, rng, rate=0.1)

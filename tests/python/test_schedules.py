@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from gridnn import schedules
+import gridnn as gn
+from gridnn import layers, schedules
 
 
 def half_cosine(x):
@@ -65,3 +67,53 @@ CASES = [
 def test_formula(schedule, formula):
     for step in range(40):
         assert schedule(step) == pytest.approx(formula(step), rel=1e-12, abs=1e-17), step
+
+
+class Halves(schedules.LearningRateSchedule):
+    """A schedule of the user's."""
+
+    config_fields = ("start",)
+
+    def __init__(self, start):
+        self.start = start
+
+    def __call__(self, step):
+        return self.start / 2**step
+
+
+def _trained(rate, steps, model=None):
+    if model is None:
+        model = gn.Sequential([gn.Input((3,)), layers.Dense(2)], seed=1)
+        model.compile(gn.optimizers.SGD(rate), "mse")
+    for _ in range(steps):
+        model.train_on_batch(np.ones((4, 3)), np.zeros((4, 2)))
+    return model
+
+
+def test_a_schedule_written_in_python(tmp_path):
+    twin = schedules.ExponentialDecay(0.5, 1, 0.5)
+    whole = _trained(Halves(0.5), 4)
+    assert [w.tobytes() for w in whole.get_weights()] == [
+        w.tobytes() for w in _trained(twin, 4).get_weights()
+    ]
+    half = _trained(Halves(0.5), 2)
+    half.save(tmp_path / "half.gridnn")
+    again = _trained(None, 2, gn.load_model(tmp_path / "half.gridnn", {"Halves": Halves}))
+    assert again.optimizer.learning_rate.start == 0.5
+    assert [w.tobytes() for w in whole.get_weights()] == [w.tobytes() for w in again.get_weights()]
+
+    class Wrong(Halves):
+        def __call__(self, step):
+            return -1.0
+
+    with pytest.raises(ValueError, match="learning_rate"):
+        _trained(Wrong(1.0), 1)
+
+
+def test_a_function_as_learning_rate(tmp_path):
+    rates = iter((0.5, 0.25, 0.125, 1.0, 1.0, 1.0))
+    model = _trained(lambda: next(rates), 3)
+    twin = _trained(schedules.ExponentialDecay(0.5, 1, 0.5), 3)
+    assert [w.tobytes() for w in model.get_weights()] == [w.tobytes() for w in twin.get_weights()]
+    model.save(tmp_path / "model.gridnn")
+    assert gn.load_model(tmp_path / "model.gridnn").optimizer.learning_rate == 1.0

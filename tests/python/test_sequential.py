@@ -309,3 +309,32 @@ def test_threads_wait_for_each_other():
         thread.join()
     assert not failures
     assert model._built_network().iterations == 10
+
+
+def test_a_whole_model_is_frozen_and_thawed():
+    inner = gn.Sequential([layers.Dense(3), layers.Dense(2)])
+    model = gn.Sequential([gn.Input((4,)), inner, layers.Dense(2)], seed=1)
+    model.compile("sgd", "mse")
+    x, y = np.ones((5, 4)), np.zeros((5, 2))
+
+    def changed():
+        before = model.get_weights()
+        model.train_on_batch(x, y)
+        return any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+
+    assert model.trainable
+    assert changed()
+    model.trainable = False
+    assert not model.trainable
+    assert not any(layer.trainable for layer in model.layers)
+    assert not changed()
+    model.trainable = True
+    assert changed()
+
+
+def test_layers_tell_the_shape_of_their_output():
+    assert layers.Conv2D(4, 3, strides=2).compute_output_shape((None, 9, None, 2)) == (None, 4, None, 4)
+    block = layers.Parallel([[layers.Conv1D(4, 3)], [layers.Conv1D(2, 3)]])
+    assert block.compute_output_shape((7, 9, 3)) == (7, 7, 6)
+    with pytest.raises(ShapeError):
+        layers.Conv2D(4, 3).compute_output_shape((None, 2, 2, 1))

@@ -99,6 +99,16 @@ def transposed_convolution(
     return y if bias is None else y + bias
 
 
+def adaptive_pooling(x, output_size, reduce):
+    """Window by window, as the definition has it."""
+    y = np.empty((len(x), *output_size, x.shape[-1]))
+    for place in np.ndindex(*output_size):
+        axes = zip(place, x.shape[1:-1], output_size, strict=True)
+        window = tuple(slice(math.floor(i * n / o), math.ceil((i + 1) * n / o)) for i, n, o in axes)
+        y[(slice(None), *place)] = reduce(x[(slice(None), *window)], axis=tuple(range(1, x.ndim - 1)))
+    return y
+
+
 def pool_taps(x, pool_size, strides, padding, ceil_mode, fill):
     """Taps of a pool; `ceil_mode` extends the input until rounding down counts every window."""
     ones = [1] * len(pool_size)
@@ -214,6 +224,8 @@ def layer(description, weights, x):
     if kind.startswith("AveragePooling"):
         names = ("pool_size", "strides", "padding", "count_include_pad", "ceil_mode")
         return average_pooling(x, *(config[name] for name in names))
+    if kind.startswith("Adaptive"):
+        return adaptive_pooling(x, config["output_size"], np.max if "Max" in kind else np.mean)
     if kind.startswith("Global"):
         reduce = np.max if "Max" in kind else np.mean
         return reduce(x, axis=tuple(range(1, x.ndim - 1)), keepdims=config["keepdims"])
@@ -225,6 +237,8 @@ def layer(description, weights, x):
         return x[(slice(None), *inner)]
     if kind.startswith("UpSampling"):
         return upsampling(x, config["size"], config.get("interpolation", "nearest"))
+    if kind == "ActivityRegularization":
+        return x
     if kind == "Activation":
         return ACTIVATIONS[config["activation"]](x)
     if kind == "ReLU":
@@ -240,7 +254,8 @@ def layer(description, weights, x):
     if kind == "Rescaling":
         return x * config["scale"] + config["offset"]
     if kind == "Normalization":
-        return (x - config["mean"]) / np.sqrt(config["variance"])
+        mean, deviation = config["mean"], np.sqrt(config["variance"])
+        return x * deviation + mean if config["invert"] else (x - mean) / deviation
     if kind == "Flatten":
         return x.reshape(len(x), -1)
     if kind in ("Dropout", "GaussianDropout", "GaussianNoise") or kind.startswith(

@@ -105,7 +105,7 @@ def _network_of(model: Sequential, input_shape: Sequence[int] | None) -> Network
         return network
     sizes = [_validation.positive_integer(n, "input_shape") for n in input_shape]
     inputs = {"class_name": "Input", "name": "input", "config": {"shape": sizes}}
-    return Network([inputs, *(layer.engine_description() for layer in model.layers)], model.dtype, 0)
+    return Network([inputs, *(layer._twin().engine_description() for layer in model.layers)], model.dtype, 0)
 
 
 def _known(shape: Shape) -> tuple[int, ...]:

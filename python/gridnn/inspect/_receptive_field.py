@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from gridnn._network import place_window
 from gridnn.inspect._fields import Field, Grid, Span, Whole, hull, union
 from gridnn.layers import (
     activation,
+    adaptive,
     augmentation,
     branches,
     conv,
@@ -143,6 +145,8 @@ class _Trace:
         if isinstance(state.tensor, Whole):
             return state
         rule = next((_RULES[cls] for cls in type(layer).__mro__ if cls in _RULES), None)
+        if layer.in_python:
+            rule = _everything
         return state if rule is None else rule(layer, state.tensor.fields, state.sizes)
 
     def _note(self, layer: Layer, state: State) -> None:
@@ -219,6 +223,17 @@ def _along_axis(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
     return State(Grid(fields), sizes) if axes <= {-1, len(sizes) + 1} else _everything(layer, fields, sizes)
 
 
+def _adaptive(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
+    """Adaptive pools: windows in a pattern that repeats after as many outputs as sizes and outputs allow."""
+
+    def along(field: Field, n: int, o: int) -> Field:
+        turns = math.gcd(n, o)
+        return field.through(lambda i: (i * n // o, -(-(i + 1) * n // o) - 1), o // turns, n // turns)
+
+    axes = zip(fields, sizes, layer.output_size, strict=True)
+    return State(Grid(tuple(along(f, n, o) for f, n, o in axes)), layer.output_size)
+
+
 def _centre(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
     """Random crops, which take the middle in inference mode."""
     part = (layer.height, layer.width)
@@ -227,6 +242,8 @@ def _centre(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
 
 
 _RULES: dict[type[Layer], Rule] = {
+    adaptive.AdaptiveAveragePooling: _adaptive,
+    adaptive.AdaptiveMaxPooling: _adaptive,
     conv.Convolution: _window,
     conv_transpose.TransposedConvolution: _transposed,
     depthwise.DepthwiseConvolution: _window,

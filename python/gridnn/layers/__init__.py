@@ -1,6 +1,14 @@
 """The layers, under the names and with the arguments that Keras users know; data is always channels last."""
 
 from gridnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from gridnn.layers.adaptive import (
+    AdaptiveAveragePooling1D,
+    AdaptiveAveragePooling2D,
+    AdaptiveAveragePooling3D,
+    AdaptiveMaxPooling1D,
+    AdaptiveMaxPooling2D,
+    AdaptiveMaxPooling3D,
+)
 from gridnn.layers.augmentation import (
     RandomCrop,
     RandomFlip,
@@ -64,6 +72,7 @@ from gridnn.layers.pooling import (
 )
 from gridnn.layers.preprocessing import Normalization, Rescaling
 from gridnn.layers.regularization import (
+    ActivityRegularization,
     Dropout,
     GaussianDropout,
     GaussianNoise,
@@ -76,6 +85,13 @@ from gridnn.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 __all__ = [
     "ELU",
     "Activation",
+    "ActivityRegularization",
+    "AdaptiveAveragePooling1D",
+    "AdaptiveAveragePooling2D",
+    "AdaptiveAveragePooling3D",
+    "AdaptiveMaxPooling1D",
+    "AdaptiveMaxPooling2D",
+    "AdaptiveMaxPooling3D",
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",

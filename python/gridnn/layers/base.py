@@ -7,17 +7,20 @@ is built it also gives access to the weights, which live in the model's network.
 from __future__ import annotations
 
 import math
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._config import Configurable, Registry, serialize, snake_case
+from gridnn._config import Configurable, Registry, own_classes, own_classes_of, serialize, snake_case
 from gridnn._network import Network, Shape, as_array
 from gridnn.errors import ShapeError
+from gridnn.layers.guests import LayerGuest, Visit, WantedWeight
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -51,25 +54,14 @@ class Weight:
     def __get__(self, layer: Layer | None, owner: type[Layer]) -> Any:
         if layer is None:
             return self
-        place = layer._place
-        if place is None:
-            raise AttributeError(
-                f"{layer.label} has no `{self._name}` yet: weights exist once the model is built, by its "
-                "first data or by an Input as first layer."
-            )
-        index = place.weights.get(self._name)
-        return None if index is None else place.network.get_weight(index)
+        return layer._weight(self._name)
 
     def __set__(self, layer: Layer, value: object) -> None:
-        place = layer._place
-        index = None if place is None else place.weights.get(self._name)
-        if place is None or index is None:
-            raise AttributeError(f"{layer.label} has no `{self._name}` to set.")
-        place.network.set_weight(index, place.network.as_weight(index, value, layer.label))
+        layer._set_weight(self._name, value)
 
 
 class Layer(Configurable):
-    """Base of all layers.
+    """Base of all layers, and of those that you write in Python.
 
     The arguments of a layer are kept in attributes of the same names and never change. An instance belongs to
     one model; to use the same configuration twice make a copy with
@@ -79,6 +71,33 @@ class Layer(Configurable):
         name: unique within the model; None takes the class name in snake case, numbered where needed.
         trainable: whether training changes the weights. This one belongs to the model, may be set at any time
             and holds from the next step on.
+
+    A layer of your own is a subclass with `call` and, if anything in front of it or itself is to be trained,
+    `backward`: there is no automatic differentiation. `build` asks for weights, `compute_output_shape` says
+    what comes out unless that has the shape of the input. Further arguments of the constructor go into
+    `config_fields` and into attributes of their names (or into a `get_config`, as in Keras). The engine
+    updates the weights, and applies penalties and constraints; training, inference, files and the
+    instruments of `gridnn.inspect` treat the layer like any other (receptive fields take it to see all
+    positions). It is slower than the built-in ones:
+    arrays are copied, and the engine waits while Python computes. A file keeps its name and its arguments,
+    never its code; see `gridnn.load_model`.
+
+    Example:
+        >>> import numpy as np
+        >>> import gridnn as gn
+        >>> class Scale(gn.layers.Layer):
+        ...     def build(self, input_shape):
+        ...         self.factor = self.add_weight(shape=input_shape[-1:], initializer="ones")
+        ...     def call(self, x):
+        ...         return x * self.factor
+        ...     def backward(self, x, dy):
+        ...         axes = tuple(range(x.ndim - 1))
+        ...         return dy * self.factor, {"factor": (dy * x).sum(axis=axes)}
+        >>> model = gn.Sequential([gn.Input((8, 3)), Scale(), gn.layers.Flatten(), gn.layers.Dense(1)])
+        >>> model.compile("adam", "mse")
+        >>> history = model.fit(np.ones((4, 8, 3)), np.ones(4), verbose=0)
+        >>> model.layers[0].factor.shape
+        (3,)
     """
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
@@ -88,6 +107,9 @@ class Layer(Configurable):
         self._place: _Place | None = None
         self._claimed = False
         self._initial: list[NDArray[Any]] | None = None  # weights to begin with, instead of drawn ones
+        self._wanted: list[WantedWeight] = []  # by `build`, of a layer written in Python
+        self._attributes: dict[str, WantedWeight] = {}  # that stand for them
+        self._visit: Visit | None = None
 
     # Description
 
@@ -103,20 +125,167 @@ class Layer(Configurable):
 
     @property
     def output_activation(self) -> str | None:
-        """Activation its outputs went through; None for layers that arrange, pick or average values."""
-        return getattr(self, "activation", None)
+        """Activation its outputs went through; None for layers that arrange, pick or average values.
+
+        "linear" for layers written in Python, which may say otherwise: what ends in "softmax" or "sigmoid"
+        makes probabilities.
+        """
+        return "linear" if self.in_python else getattr(self, "activation", None)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values."""
         return {"name": self._assigned or self._name, **super().get_config()}
 
     def engine_description(self) -> dict[str, Any]:
-        """What the engine is told about this layer."""
+        """What the engine is told about this layer; one written in Python goes along itself."""
+        if self.in_python:
+            return {"class_name": "Guest", "name": self.name, "config": {"number": LayerGuest(self)}}
         return {"class_name": type(self).__name__, "name": self.name, "config": self.engine_config()}
 
     def __repr__(self) -> str:
         fields = [*self.config_fields, *(["name"] if self._assigned or self._name else [])]
         return f"{type(self).__name__}({', '.join(f'{field}={getattr(self, field)!r}' for field in fields)})"
+
+    # Layers written in Python
+
+    @classmethod
+    def is_own(cls) -> bool:
+        """Whether `call` is the user's."""
+        return cls.call is not Layer.call
+
+    @property
+    def in_python(self) -> bool:
+        """Whether `call` is the user's."""
+        return self.is_own()
+
+    def build(self, input_shape: Shape) -> None:
+        """Asks for weights with `add_weight`; for layers written in Python.
+
+        It is called whenever the model is built, and must do the same for the same shape.
+
+        Args:
+            input_shape: shape of the input; the batch and other sizes that are not known are None.
+        """
+
+    def add_weight(
+        self,
+        shape: Sequence[int] = (),
+        initializer: Any = None,
+        *,
+        trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        name: str | None = None,
+    ) -> Any:
+        """Asks for a weight, in `build`; it is then an attribute of the layer, an array in the model's type.
+
+        Args:
+            shape: its shape; () is a single number.
+            initializer: see `gridnn.initializers`; None is "glorot_uniform".
+            trainable: whether the optimizer updates it; if so, `backward` returns its gradient.
+            regularizer: see `gridnn.regularizers`.
+            constraint: see `gridnn.constraints`.
+            name: its name in files and in the gradients of `backward`; None takes that of the attribute.
+
+        Returns:
+            What to assign to an attribute: ``self.kernel = self.add_weight(...)``.
+        """
+        wanted = WantedWeight.of(name, shape, initializer, trainable, regularizer, constraint)
+        self._wanted.append(wanted)
+        return wanted
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output for an input, both with the batch (None) in front.
+
+        That of a layer written in Python is the input's, unless it says otherwise.
+
+        Raises:
+            ShapeError, ValueError: the layer does not fit the input.
+        """
+        if self.in_python:
+            return input_shape
+        batch, *sizes = input_shape
+        inputs = {"class_name": "Input", "name": "input", "config": {"shape": sizes}}
+        network = Network([inputs, self._twin().engine_description()], "float32", 0)
+        return (batch, *network.output_shapes[1])
+
+    def call(self, x: NDArray[Any], training: bool = False) -> NDArray[Any]:
+        """The outputs of a layer written in Python; it need not take `training`.
+
+        Args:
+            x: inputs of a batch, in the model's type.
+            training: whether this is a step of training.
+
+        Returns:
+            Array of the shape that `compute_output_shape` says.
+        """
+        raise NotImplementedError(f"{self.label} is computed in the engine.")
+
+    def backward(self, x: NDArray[Any], dy: NDArray[Any]) -> Any:
+        """The gradients of a layer written in Python. It follows `call` for the same batch.
+
+        Args:
+            x: inputs of the batch.
+            dy: gradient of the loss to the outputs.
+
+        Returns:
+            The gradient to `x`; with trainable weights a pair of it and a dict of the gradients to them, by
+            name.
+        """
+        raise NotImplementedError(f"{self.label} has no `backward`, which training needs.")
+
+    def random_generator(self) -> np.random.Generator:
+        """Random numbers for `call` and `backward` in training, both of which get the same.
+
+        They depend on the seed of `fit`, the step and the position of the layer alone.
+        """
+        if self._visit is None or self._visit.random is None:
+            raise RuntimeError(f"{self.label} has random numbers in training only, inside `call`.")
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self._visit.random)))
+
+    def _wanted_weights(self, input_shape: Shape) -> list[WantedWeight]:
+        """Builds a layer written in Python anew; the weights that it asks for."""
+        self._wanted, self._attributes = [], {}
+        self.build(input_shape)
+        return self._wanted
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, WantedWeight):
+            value.name = value.name or name
+            self._attributes[name] = value
+        elif name in self.__dict__.get("_attributes", ()):
+            self._set_weight(str(self._attributes[name].name), value)
+        else:
+            super().__setattr__(name, value)
+
+    def _weight(self, name: str) -> NDArray[Any] | None:
+        """A copy of the weight of this name; None where the layer was configured without it."""
+        place = self._place
+        if place is None:
+            raise AttributeError(
+                f"{self.label} has no `{name}` yet: weights exist once the model is built, by its "
+                "first data or by an Input as first layer."
+            )
+        index = place.weights.get(name)
+        return None if index is None else place.network.get_weight(index)
+
+    def _set_weight(self, name: str, value: object) -> None:
+        place = self._place
+        index = None if place is None else place.weights.get(name)
+        if place is None or index is None:
+            raise AttributeError(f"{self.label} has no `{name}` to set.")
+        place.network.set_weight(index, place.network.as_weight(index, value, self.label))
+
+    if not TYPE_CHECKING:  # checkers would take it for a promise that every attribute exists
+
+        def __getattr__(self, name: str) -> Any:
+            wanted = self.__dict__.get("_attributes", {}).get(name)
+            if wanted is None:
+                return object.__getattribute__(self, name)  # for the message that it raises
+            visit = self._visit
+            if visit is not None and visit.thread == threading.get_ident():
+                return visit.weights[wanted.name]
+            return self._weight(wanted.name)
 
     # A copy is a free layer: it has the name that was asked for, not the one that a model gave.
 
@@ -125,13 +294,24 @@ class Layer(Configurable):
         return {**self.get_config(), "name": self._name}
 
     def __copy__(self) -> Self:
-        return _restore(type(self), self._free_config(), self._trainable)
+        return _restore(type(self), *self._recipe())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self._free_config(), self._trainable)
+        return _restore, (type(self), *self._recipe())
+
+    def _recipe(self) -> tuple[Mapping[str, Any], bool, Mapping[str, type]]:
+        """What `_restore` makes a copy from: with the user's classes that its description only names."""
+        classes = own_classes_of(*self._family())
+        return self._free_config(), self._trainable, classes
+
+    def _twin(self) -> Self:
+        """A copy of the same name, for networks of its own: to build it leaves this one as it is."""
+        twin = self.__copy__()
+        twin._assigned = self._assigned
+        return twin
 
     # Life in a model
 
@@ -274,7 +454,7 @@ class Layer(Configurable):
     def _standalone(self, place: _Place, shape: tuple[int, ...]) -> Network:
         """A network of an Input of this shape and the layer; rules on shapes stay in the engine that way."""
         inputs: Mapping[str, Any] = {"class_name": "Input", "name": "input", "config": {"shape": list(shape)}}
-        network = Network([inputs, self.engine_description()], place.network.dtype.name, 0)
+        network = Network([inputs, self._twin().engine_description()], place.network.dtype.name, 0)
         expected = [place.network.weights[index].shape for index in self._weight_indices()]
         if [info.shape for info in network.weights] != expected:
             raise ShapeError(
@@ -284,9 +464,12 @@ class Layer(Configurable):
         return network
 
 
-def _restore(cls: type[AnyLayer], config: Mapping[str, Any], trainable: bool) -> AnyLayer:
+def _restore(
+    cls: type[AnyLayer], config: Mapping[str, Any], trainable: bool, classes: Mapping[str, type]
+) -> AnyLayer:
     """Makes a free layer from its configuration (used by copy and pickle)."""
-    layer = cls.from_config(config)
+    with own_classes(classes):
+        layer = cls.from_config(config)
     layer._trainable = _validation.boolean(trainable, "trainable")
     return layer
 
@@ -319,6 +502,11 @@ class Nestable(ABC):
 
 
 REGISTRY: Registry[Layer] = Registry("layer", Layer)
+
+
+def usable(layer: object) -> bool:
+    """Whether a model can hold `layer`: an instance of our layers, or of one written in Python."""
+    return REGISTRY.knows(layer) or (isinstance(layer, Layer) and REGISTRY.accepts(type(layer)))
 
 
 @REGISTRY.register()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gridnn import _validation
-from gridnn.layers.base import REGISTRY, Input, Layer, Nestable, describe, restore
+from gridnn.layers.base import REGISTRY, Input, Layer, Nestable, describe, restore, usable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -117,7 +117,7 @@ def members(layers: object, owner: Layer) -> Branch:
     branch = []
     for element in layers:
         layer = element._as_layer() if isinstance(element, Nestable) else element
-        if not REGISTRY.knows(layer) or isinstance(layer, Input):
+        if not usable(layer) or isinstance(layer, Input):
             raise TypeError(f"{owner.label} holds instances of gridnn.layers, no Input. Received {layer!r}.")
         branch.append(layer)
     return tuple(branch)

@@ -12,7 +12,13 @@ _Regularizer = str | regularizers.Regularizer | Mapping[str, Any] | None
 _Constraint = str | constraints.Constraint | Mapping[str, Any] | None
 
 
-class KernelLimits(TypedDict, total=False):
+class ActivityLimits(TypedDict, total=False):
+    """The keyword that all layers with weights have; see `LimitedLayer`."""
+
+    activity_regularizer: _Regularizer
+
+
+class KernelLimits(ActivityLimits, total=False):
     """Keywords of layers with a kernel and a bias; see `LimitedLayer`."""
 
     kernel_regularizer: _Regularizer
@@ -21,7 +27,7 @@ class KernelLimits(TypedDict, total=False):
     bias_constraint: _Constraint
 
 
-class DepthwiseLimits(TypedDict, total=False):
+class DepthwiseLimits(ActivityLimits, total=False):
     """Keywords of depthwise convolutions; see `LimitedLayer`."""
 
     depthwise_regularizer: _Regularizer
@@ -37,24 +43,37 @@ class SeparableLimits(DepthwiseLimits, total=False):
     pointwise_constraint: _Constraint
 
 
-class SlopeLimits(TypedDict, total=False):
+class SlopeLimits(ActivityLimits, total=False):
     """Keywords of `PReLU`; see `LimitedLayer`."""
 
     alpha_regularizer: _Regularizer
     alpha_constraint: _Constraint
 
 
+class ScaleLimits(ActivityLimits, total=False):
+    """Keywords of normalizations; see `LimitedLayer`."""
+
+    beta_regularizer: _Regularizer
+    gamma_regularizer: _Regularizer
+    beta_constraint: _Constraint
+    gamma_constraint: _Constraint
+
+
 def limit_fields(*prefixes: str) -> tuple[str, ...]:
-    """The names of the arguments that limit weights, for `config_fields`."""
-    return tuple(f"{prefix}_{kind}" for kind in ("regularizer", "constraint") for prefix in prefixes)
+    """The names of the arguments that limit weights and outputs, for `config_fields`."""
+    kinds = ("regularizer", "constraint")
+    return (*(f"{prefix}_{kind}" for kind in kinds for prefix in prefixes), "activity_regularizer")
 
 
 class LimitedLayer(Layer):
     """A layer that takes, by keyword, a regularizer and a constraint for each of its weights.
 
     They are called ``kernel_regularizer``, ``bias_constraint`` and so on, default to None, and are what
-    `gridnn.regularizers.get` and `gridnn.constraints.get` take.
+    `gridnn.regularizers.get` and `gridnn.constraints.get` take. ``activity_regularizer`` is one for the
+    outputs of the layer: what it comes to, divided by the size of the batch, is added to the loss.
     """
+
+    activity_regularizer: regularizers.Regularizer | None
 
     limited: ClassVar[tuple[tuple[str, str], ...]]
     """Pairs of the first part of the arguments' names and the name of the weight."""
@@ -93,8 +112,10 @@ class LimitedLayer(Layer):
             given = {weight: getattr(self, f"{prefix}_{kind}") for prefix, weight in self.limited}
             return {weight: limit.engine_description() for weight, limit in given.items() if limit}
 
+        activity = self.activity_regularizer
         return {
             **super().engine_description(),
+            "activity": activity and activity.engine_description(),
             "regularizers": limits("regularizer"),
             "constraints": limits("constraint"),
         }

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gridnn import _validation, initializers
-from gridnn.layers.base import REGISTRY, Layer, Weight
+from gridnn.layers.base import REGISTRY, Weight
+from gridnn.layers.limits import LimitedLayer, ScaleLimits, limit_fields
 
 __all__ = ["BatchNormalization", "GroupNormalization", "LayerNormalization"]
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _Initializer = str | initializers.Initializer
 
@@ -22,7 +26,7 @@ def _axis(value: object) -> int:
 
 
 @REGISTRY.register()
-class BatchNormalization(Layer):
+class BatchNormalization(LimitedLayer):
     """Brings every channel to mean 0 and variance 1, then scales and shifts it.
 
     ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``, as in "Batch Normalization" (Ioffe and Szegedy,
@@ -47,6 +51,7 @@ class BatchNormalization(Layer):
         moving_variance_initializer: see `gridnn.initializers`.
         name: see `Layer`.
         trainable: see `Layer`.
+        **limits: regularizers and constraints of beta and gamma; see `LimitedLayer`.
 
     Weights:
         `gamma`, `beta`, `moving_mean` and `moving_variance`, each with one number per channel; optimizers
@@ -72,7 +77,9 @@ class BatchNormalization(Layer):
         "gamma_initializer",
         "moving_mean_initializer",
         "moving_variance_initializer",
+        *limit_fields("beta", "gamma"),
     )
+    limited = (("beta", "beta"), ("gamma", "gamma"))
     gamma = Weight()
     beta = Weight()
     moving_mean = Weight()
@@ -92,6 +99,7 @@ class BatchNormalization(Layer):
         *,
         name: str | None = None,
         trainable: bool = True,
+        **limits: Unpack[ScaleLimits],
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.axis = _axis(axis)
@@ -103,6 +111,7 @@ class BatchNormalization(Layer):
         self.gamma_initializer = initializers.get(gamma_initializer)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self._set_limits(limits)
 
     @property
     def output_activation(self) -> str:
@@ -110,7 +119,7 @@ class BatchNormalization(Layer):
         return "linear"
 
 
-class SampleNormalization(Layer):
+class SampleNormalization(LimitedLayer):
     """Base of the layers that normalise every sample by itself, in training and inference alike.
 
     Args:
@@ -119,10 +128,12 @@ class SampleNormalization(Layer):
         scale: whether to multiply by `gamma`.
         beta_initializer: see `gridnn.initializers`.
         gamma_initializer: see `gridnn.initializers`.
+        limits: see `LimitedLayer`.
         name: see `Layer`.
         trainable: see `Layer`.
     """
 
+    limited = (("beta", "beta"), ("gamma", "gamma"))
     gamma = Weight()
     beta = Weight()
 
@@ -133,6 +144,7 @@ class SampleNormalization(Layer):
         scale: bool,
         beta_initializer: _Initializer,
         gamma_initializer: _Initializer,
+        limits: ScaleLimits,
         *,
         name: str | None,
         trainable: bool,
@@ -143,6 +155,7 @@ class SampleNormalization(Layer):
         self.scale = _validation.boolean(scale, "scale")
         self.beta_initializer = initializers.get(beta_initializer)
         self.gamma_initializer = initializers.get(gamma_initializer)
+        self._set_limits(limits)
 
     @property
     def output_activation(self) -> str:
@@ -150,7 +163,14 @@ class SampleNormalization(Layer):
         return "linear"
 
 
-_SCALING = ("epsilon", "center", "scale", "beta_initializer", "gamma_initializer")
+_SCALING = (
+    "epsilon",
+    "center",
+    "scale",
+    "beta_initializer",
+    "gamma_initializer",
+    *limit_fields("beta", "gamma"),
+)
 
 
 @REGISTRY.register()
@@ -169,6 +189,7 @@ class LayerNormalization(SampleNormalization):
         gamma_initializer: see `gridnn.initializers`.
         name: see `Layer`.
         trainable: see `Layer`.
+        **limits: regularizers and constraints of beta and gamma; see `LimitedLayer`.
 
     Weights:
         `gamma` and `beta`, with the sizes of the axes, in the order of the input.
@@ -196,9 +217,17 @@ class LayerNormalization(SampleNormalization):
         *,
         name: str | None = None,
         trainable: bool = True,
+        **limits: Unpack[ScaleLimits],
     ) -> None:
         super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, name=name, trainable=trainable
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            limits,
+            name=name,
+            trainable=trainable,
         )
         if isinstance(axis, Iterable) and not isinstance(axis, (str, bytes)):
             self.axis: int | tuple[int, ...] = tuple(_axis(element) for element in axis)
@@ -231,6 +260,7 @@ class GroupNormalization(SampleNormalization):
         gamma_initializer: see `gridnn.initializers`.
         name: see `Layer`.
         trainable: see `Layer`.
+        **limits: regularizers and constraints of beta and gamma; see `LimitedLayer`.
 
     Weights:
         `gamma` and `beta`, with one number per channel.
@@ -260,9 +290,17 @@ class GroupNormalization(SampleNormalization):
         *,
         name: str | None = None,
         trainable: bool = True,
+        **limits: Unpack[ScaleLimits],
     ) -> None:
         super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, name=name, trainable=trainable
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            limits,
+            name=name,
+            trainable=trainable,
         )
         self.groups = _validation.integer(groups, "groups")
         if self.groups < 1 and self.groups != -1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class Normalization(Layer):
         mean: one number, or one for every position along `axis` (in row-major order for several axes);
             with `variance`, or None.
         variance: the same for the variance.
+        invert: map the other way, ``x * max(sqrt(variance), 1e-7) + mean``.
         name: see `Layer`.
 
     Input shape:
@@ -46,13 +48,14 @@ class Normalization(Layer):
         ((2.0, 10.0), (1.0, 0.0))
     """
 
-    config_fields = ("axis", "mean", "variance")
+    config_fields = ("axis", "mean", "variance", "invert")
 
     def __init__(
         self,
         axis: int | Sequence[int] | None = -1,
         mean: Any = None,
         variance: Any = None,
+        invert: bool = False,
         *,
         name: str | None = None,
     ) -> None:
@@ -71,29 +74,54 @@ class Normalization(Layer):
             )
         self.mean = _numbers(mean, "mean")
         self.variance = _numbers(variance, "variance", low=0.0)
+        self.invert = _validation.boolean(invert, "invert")
 
     def adapt(self, data: Any) -> None:
         """Takes mean and variance (biased, in float64) from a data set.
 
         Args:
-            data: array ``(samples, ...)`` with the axes of the layer's input.
+            data: array ``(samples, ...)`` with the axes of the layer's input; or an iterable of such arrays,
+                batches of a data set, of which each is read once. Batches may be pairs (or more) like those
+                that `fit` takes: the first of them counts.
 
         Raises:
-            ValueError: no samples; the layer is part of a model already; `data` lacks an axis.
+            ValueError: no samples; the layer is part of a model already; `data` lacks an axis, or batches
+                differ in a size along `axis`.
         """
         if self._claimed:
             raise ValueError(f"{self.label}: adapt the layer before it becomes part of a model.")
-        array = as_array(data, "data")
-        if not len(array):
+        count, mean, squares = 0, np.zeros(()), np.zeros(())
+        for batch in _batches(data):
+            own, own_mean, own_squares = self._moments(batch)
+            if count and mean.shape != own_mean.shape:
+                raise ValueError(
+                    f"Batches of `data` differ along `axis` {self.axis}: sizes {mean.shape} and "
+                    f"{own_mean.shape}."
+                )
+            # Moments of parts put together (Chan, Golub and LeVeque, 1979).
+            shift = own_mean - mean
+            squares = squares + own_squares + shift**2 * (count * own / max(count + own, 1))
+            mean = mean + shift * (own / max(count + own, 1))
+            count += own
+        if not count:
             raise ValueError("`data` holds no samples.")
+        variance = squares / count
+        # The one change after construction: the engine has not been told yet.
+        self.__dict__.update(mean=_numbers(mean, "mean"), variance=_numbers(variance, "variance", low=0.0))
+
+    def _moments(self, batch: Any) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+        """Elements of a batch for each number, their mean, and their squared distance from it."""
+        array = as_array(batch, "data")
         axes = {axis % array.ndim if -array.ndim <= axis < array.ndim else 0 for axis in self._axes()}
         if 0 in axes:
             raise ValueError(f"`axis` {self.axis} is none of `data`, which has shape {array.shape}.")
         others = tuple(axis for axis in range(array.ndim) if axis not in axes)
-        mean = array.mean(axis=others, dtype=np.float64)
-        variance = array.var(axis=others, dtype=np.float64)
-        # The one change after construction: the engine has not been told yet.
-        self.__dict__.update(mean=_numbers(mean, "mean"), variance=_numbers(variance, "variance", low=0.0))
+        count = math.prod(array.shape[axis] for axis in others)
+        if not count:
+            kept = tuple(array.shape[axis] for axis in sorted(axes))
+            return 0, np.zeros(kept), np.zeros(kept)
+        mean = np.asarray(array.mean(axis=others, dtype=np.float64))
+        return count, mean, np.asarray(array.var(axis=others, dtype=np.float64)) * count
 
     def _axes(self) -> tuple[int, ...]:
         if self.axis is None:
@@ -104,12 +132,26 @@ class Normalization(Layer):
         """Lists of axes and numbers."""
         if self.mean is None or self.variance is None:
             raise ValueError(f"{self.label} has no mean and variance: give them, or call adapt(data) first.")
-        return {"axis": list(self._axes()), "mean": list(self.mean), "variance": list(self.variance)}
+        return {
+            "axis": list(self._axes()),
+            "mean": list(self.mean),
+            "variance": list(self.variance),
+            "invert": self.invert,
+        }
 
     @property
     def output_activation(self) -> str:
         """Always "linear": the output is no probability."""
         return "linear"
+
+
+def _batches(data: Any) -> Iterator[Any]:
+    """The batches of `data`, which may be one array."""
+    if isinstance(data, (list, tuple)) or hasattr(data, "__array__") or not _validation.is_iterable(data):
+        yield data
+        return
+    for batch in _validation.iterated(data):
+        yield batch[0] if isinstance(batch, (tuple, list)) else batch
 
 
 def _numbers(value: Any, name: str, *, low: float = -np.inf) -> tuple[float, ...] | None:

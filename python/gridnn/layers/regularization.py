@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gridnn import _validation
 from gridnn.layers.base import REGISTRY, Layer
 
 __all__ = [
+    "ActivityRegularization",
     "Dropout",
     "GaussianDropout",
     "GaussianNoise",
@@ -13,6 +16,30 @@ __all__ = [
     "SpatialDropout2D",
     "SpatialDropout3D",
 ]
+
+
+@REGISTRY.register()
+class ActivityRegularization(Layer):
+    """Passes its input on, and adds ``(l1 sum(|x|) + l2 sum(x^2)) / batch size`` to the loss.
+
+    Args:
+        l1: factor, at least 0.
+        l2: factor, at least 0.
+        name: see `Layer`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input.
+    """
+
+    config_fields = ("l1", "l2")
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.l1 = _validation.real(l1, "l1", low=0.0)
+        self.l2 = _validation.real(l2, "l2", low=0.0)
 
 
 @REGISTRY.register()
@@ -24,6 +51,9 @@ class Dropout(Layer):
 
     Args:
         rate: share of elements to drop, in [0, 1].
+        noise_shape: shape of the draws, batch first: along axes where it is 1 elements share one, which drops
+            them together; None, as an entry, is the size of the input. ``(None, 1, 1, None)`` drops channels
+            of images. None draws for every element.
         seed: a seed of its own; None takes the one of `fit`.
         name: see `Layer`.
 
@@ -35,13 +65,24 @@ class Dropout(Layer):
 
     Raises:
         ValueError: `rate` is not between 0 and 1.
+        ShapeError: `noise_shape` does not fit the input; raised when the model is built.
     """
 
-    config_fields = ("rate", "seed")
+    config_fields = ("rate", "noise_shape", "seed")
 
-    def __init__(self, rate: float, seed: int | None = None, *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name)
         self.rate = _rate(rate)
+        self.noise_shape = (
+            None if noise_shape is None else _validation.sample_shape(noise_shape, "noise_shape")
+        )
         self.seed = _validation.seed(seed)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from gridnn._config import Configurable
 from gridnn.losses.base import REGISTRY, Loss
 from gridnn.losses.crossentropy import (
@@ -46,24 +44,8 @@ def get(identifier: object) -> Loss | AutomaticCrossentropy:
         return AutomaticCrossentropy.from_config(identifier.get("config", {}))
     if isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):
         return AutomaticCrossentropy()
-    if isinstance(identifier, Loss) and identifier.in_python:
+    if isinstance(identifier, Loss) and REGISTRY.accepts(type(identifier)):
         if type(identifier).gradient is Loss.gradient:
             raise TypeError(f"{identifier.label} has `call` but no `gradient`, which training needs.")
         return identifier
-    if isinstance(identifier, Mapping):
-        user = _user_class(identifier.get("class_name"))
-        if user is not None:
-            return user.from_config(identifier.get("config", {}))
     return REGISTRY.get(identifier)
-
-
-def _user_class(name: object) -> type[Loss] | None:
-    """The class of this name that was written in Python, the one defined last."""
-    found = None
-    waiting = list(Loss.__subclasses__())
-    while waiting:
-        cls = waiting.pop(0)
-        waiting.extend(cls.__subclasses__())
-        if cls.__name__ == name and cls.call is not Loss.call:
-            found = cls
-    return found

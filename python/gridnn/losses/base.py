@@ -21,7 +21,7 @@ class Loss(Configurable):
     ones: the outputs are copied and the engine waits while Python computes. Its class attribute `targets`
     says whether it compares with "values" of the outputs' shape (the default) or with class "labels"; further
     arguments of its constructor go into `config_fields` and into attributes of their names. A file keeps its
-    name and its arguments, never its code: define or import the class before `load_model`.
+    name and its arguments, never its code; see `gridnn.load_model`.
 
     Args:
         reduction: "sum_over_batch_size" (the mean over the batch) or "sum". With sample weights w the first
@@ -69,10 +69,15 @@ class Loss(Configurable):
         """Derivative of the sum of the values of `call` by `y_pred`, in its shape; weights come later."""
         raise NotImplementedError(f"{self.label} is computed in the engine.")
 
+    @classmethod
+    def is_own(cls) -> bool:
+        """Whether `call` and `gradient` are the user's."""
+        return cls.call is not Loss.call
+
     @property
     def in_python(self) -> bool:
         """Whether `call` and `gradient` are the user's."""
-        return type(self).call is not Loss.call
+        return self.is_own()
 
     def as_metric_input(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """The outputs as metrics see them: probabilities where the loss works on logits."""

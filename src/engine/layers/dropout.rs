@@ -1,11 +1,12 @@
 //! Dropout: in training, elements are zeroed with probability `rate` and the others scaled by `1 / (1 - rate)`; or
-//! whole channels of a grid are.
+//! whole channels of a grid are, or whatever a shape of the draws says.
 //!
 //! The mask is never stored: the backward pass draws the same counter-based numbers again.
 
 use super::{Backward, Context, Layer, Random, Site, Size, Step, spatial};
 use crate::conv::Scratch;
-use crate::error::Result;
+use crate::engine::shape_text;
+use crate::error::{Error, Result};
 use crate::kernels::{Element, Job, Tier};
 use crate::rng::{Purpose, Stream};
 
@@ -13,23 +14,49 @@ use crate::rng::{Purpose, Stream};
 pub(super) struct Dropout {
     rate: f64,
     seed: Option<u64>,
-    /// Axes of the grid whose channels are dropped whole; None for single elements.
-    rank: Option<usize>,
+    units: Units,
+}
+
+/// What is dropped as a whole.
+enum Units {
+    /// Nothing: single elements are.
+    Elements,
+    /// Channels of a grid of this many axes.
+    Channels(usize),
+    /// Everything along the axes where this has 1, the batch being the first axis; None and the input's own size have a
+    /// draw for each.
+    Shape(Vec<Size>),
 }
 
 impl Dropout {
-    pub(super) fn elements(rate: f64, seed: Option<u64>) -> Self {
-        Self { rate, seed, rank: None }
+    pub(super) fn new(rate: f64, seed: Option<u64>, noise_shape: Option<&Vec<Size>>) -> Self {
+        let units = noise_shape.map_or(Units::Elements, |shape| Units::Shape(shape.clone()));
+        Self { rate, seed, units }
     }
 
     pub(super) fn channels(rate: f64, seed: Option<u64>, rank: usize) -> Self {
-        Self { rate, seed, rank: Some(rank) }
+        Self { rate, seed, units: Units::Channels(rank) }
     }
 }
 
 impl<T: Element> Layer<T> for Dropout {
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
-        self.rank.map(|rank| spatial(input, rank)).transpose()?;
+        match &self.units {
+            Units::Elements => {}
+            Units::Channels(rank) => {
+                spatial(input, *rank)?;
+            }
+            Units::Shape(shape) => {
+                let fits = |(own, size): (&Size, &Size)| match (own, size) {
+                    (None | Some(1), _) => true,
+                    (own, size) => own == size,
+                };
+                if shape.len() != input.len() + 1 || !shape[1..].iter().zip(input).all(fits) {
+                    let expected = format!("1, None or the size of the input, {}", shape_text(input));
+                    return Err(Error::shape("noise_shape", expected, format!("{shape:?}")));
+                }
+            }
+        }
         Ok(input.to_vec())
     }
 
@@ -40,7 +67,15 @@ impl<T: Element> Layer<T> for Dropout {
         let scale = T::from_f64(if self.rate < 1.0 { 1.0 / (1.0 - self.rate) } else { 0.0 });
         Ok(vec![Box::new(Mask {
             len,
-            period: if self.rank.is_some() { site.input[site.input.len() - 1].max(1) } else { len },
+            period: match self.units {
+                Units::Channels(_) => site.input[site.input.len() - 1].max(1),
+                Units::Elements | Units::Shape(_) => len,
+            },
+            draws: match &self.units {
+                Units::Shape(shape) => draws(&shape[1..], site.input),
+                Units::Elements | Units::Channels(_) => Vec::new(),
+            },
+            alike: matches!(&self.units, Units::Shape(shape) if shape[0] == Some(1)),
             keep_below,
             scale,
             seed: self.seed,
@@ -54,11 +89,31 @@ struct Mask<T> {
     len: usize,
     /// Elements after which the draws are used again.
     period: usize,
+    /// The draw of every element of a sample; none where they follow each other.
+    draws: Vec<u64>,
+    /// Whether all samples have the same draws.
+    alike: bool,
     keep_below: u64,
     scale: T,
     seed: Option<u64>,
     layer: usize,
     tier: Tier,
+}
+
+/// The number of the draw for every element of a sample of shape `input`, where axes with 1 in `shape` share one.
+fn draws(shape: &[Size], input: &[usize]) -> Vec<u64> {
+    let number = |element: usize| {
+        let (mut rest, mut draw, mut stride) = (element, 0, 1);
+        for (own, &size) in shape.iter().zip(input).rev() {
+            if *own != Some(1) {
+                draw += rest % size * stride;
+                stride *= size;
+            }
+            rest /= size;
+        }
+        draw as u64
+    };
+    (0..input.iter().product()).map(number).collect()
 }
 
 struct Apply<'a, T> {
@@ -89,7 +144,15 @@ impl<T: Element> Mask<T> {
         for (i, (from, to)) in from.chunks_exact(self.len).zip(to.chunks_exact_mut(self.len)).enumerate() {
             // Samples of a step are told apart by the second coordinate, layers and steps by the first.
             let coordinate = (random.step << 16) ^ self.layer as u64;
-            let stream = Stream::new(seed, Purpose::Dropout, coordinate, (cx.first + i) as u32);
+            let sample = if self.alike { 0 } else { (cx.first + i) as u32 };
+            let stream = Stream::new(seed, Purpose::Dropout, coordinate, sample);
+            if !self.draws.is_empty() {
+                for ((from, to), draw) in from.iter().zip(to).zip(&self.draws) {
+                    let word = stream.block(draw / 4)[(draw % 4) as usize];
+                    *to = if u64::from(word) < self.keep_below { from.mul(self.scale) } else { T::ZERO };
+                }
+                continue;
+            }
             for (from, to) in from.chunks(self.period).zip(to.chunks_mut(self.period)) {
                 let (keep_below, scale, stream) = (self.keep_below, self.scale, stream);
                 self.tier.vectorize(Apply { stream, keep_below, scale, from, to });

@@ -5,6 +5,8 @@
 //! the whole batch at once offers [`BatchStep`].
 
 mod activation;
+pub(super) mod activity;
+mod adaptive;
 pub(super) mod augment;
 mod batch_norm;
 mod conv;
@@ -12,7 +14,9 @@ mod conv_transpose;
 mod dense;
 mod depthwise;
 mod dropout;
+mod factory;
 mod group_norm;
+pub(super) mod guest;
 pub(super) mod merge;
 mod noise;
 mod normalization;
@@ -22,33 +26,47 @@ mod prelu;
 mod rescaling;
 mod reshaping;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use self::augment::{Augment, Map};
-use super::spec::{Initializer, LayerKind, LayerSpec, Size};
+use serde::Deserialize;
+
+pub use self::factory::layer;
+use super::spec::{Constraint, Initializer, Regularizer, Size};
 use crate::conv::{Algorithm, Scratch};
 use crate::error::{Error, Result};
-use crate::geometry::{Padding, PaddingMode, Window};
+use crate::geometry::{Padding, Window};
 use crate::kernels::{Element, Kernels};
 use crate::norm::Affine;
 
 /// A weight of a layer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct WeightSpec {
     /// Its name in the layer.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its shape.
     pub shape: Vec<usize>,
     /// How it starts.
     pub initializer: Initializer,
     /// Whether an optimizer may change it; statistics change by themselves.
     pub trainable: bool,
+    /// What it adds to the loss, where the layer says so and not its description.
+    pub regularizer: Option<Regularizer>,
+    /// What it is held to, likewise.
+    pub constraint: Option<Constraint>,
 }
 
 impl WeightSpec {
     /// A weight that is learned.
     fn new(name: &'static str, shape: Vec<usize>, initializer: &Initializer) -> Self {
-        Self { name, shape, initializer: initializer.clone(), trainable: true }
+        Self {
+            name: Cow::Borrowed(name),
+            shape,
+            initializer: initializer.clone(),
+            trainable: true,
+            regularizer: None,
+            constraint: None,
+        }
     }
 
     /// A weight that follows the data, and no gradient.
@@ -140,6 +158,8 @@ pub struct Context<'a, T> {
     pub first: usize,
     /// Samples.
     pub samples: usize,
+    /// Samples of the whole batch.
+    pub batch: usize,
     /// None at inference, where dropout and its like do nothing.
     pub training: Option<Random>,
 }
@@ -241,6 +261,11 @@ pub trait Step<T: Element>: Send + Sync {
         false
     }
 
+    /// What the loss is charged for the outputs.
+    fn activity(&self) -> Option<Regularizer> {
+        None
+    }
+
     /// Whether output equals input at inference.
     fn idle_at_inference(&self) -> bool {
         false
@@ -273,6 +298,20 @@ pub trait Step<T: Element>: Send + Sync {
     fn statistics(&self) -> Option<&dyn Statistics<T>> {
         None
     }
+
+    /// The step as one that somebody outside the engine computes.
+    fn outside(&self) -> Option<&dyn Outside> {
+        None
+    }
+}
+
+/// A step that runs outside of programs, on the whole batch, and may fail.
+pub trait Outside: Send + Sync {
+    /// What came of the last call.
+    ///
+    /// # Errors
+    /// Those of whoever computes it.
+    fn outcome(&self) -> Result<()>;
 }
 
 /// A step whose weight gradient is a sum over the whole batch, cut by weights and not by samples.
@@ -378,107 +417,6 @@ pub trait Statistics<T: Element>: Send + Sync {
 
     /// Moves statistic number `index` of [`Statistics::moving`] towards the batch.
     fn commit(&self, index: usize, coefficients: &[T], moving: &mut [T]);
-}
-
-/// The layer that a description means.
-///
-/// # Errors
-/// The description asks for what does not exist.
-pub fn layer<T: Element>(spec: &LayerSpec) -> Result<Box<dyn Layer<T>>> {
-    use LayerKind as Kind;
-    Ok(match &spec.kind {
-        Kind::Input { .. } => {
-            return Err(Error::value("", "one Input, the first of the layers", "another one"));
-        }
-        Kind::Normalization { axis, mean, variance } => {
-            Box::new(normalization::Normalization::new(axis, mean, variance))
-        }
-        Kind::RandomFlip { axes, seed } => Box::new(Augment::Flip { axes: axes.clone(), seed: *seed }),
-        Kind::RandomCrop { height, width, seed } => {
-            Box::new(Augment::Crop { height: *height, width: *width, seed: *seed })
-        }
-        Kind::RandomNoise { factor, seed } => Box::new(Augment::Noise { range: *factor, seed: *seed }),
-        Kind::RandomTranslation { height_factor, width_factor, warp } => {
-            let map = Map::Translation { height: *height_factor, width: *width_factor };
-            Box::new(Augment::Warp { map, spec: warp.clone() })
-        }
-        Kind::RandomRotation { factor, warp } => {
-            Box::new(Augment::Warp { map: Map::Rotation { turns: *factor }, spec: warp.clone() })
-        }
-        Kind::RandomZoom { height_factor, width_factor, warp } => {
-            let map = Map::Zoom { height: *height_factor, width: *width_factor };
-            Box::new(Augment::Warp { map, spec: warp.clone() })
-        }
-        Kind::Rescaling { scale, offset } => Box::new(rescaling::Rescaling::new(*scale, *offset)),
-        Kind::Conv1D(conv) => Box::new(conv::Conv::new(conv, 1)?),
-        Kind::Conv2D(conv) => Box::new(conv::Conv::new(conv, 2)?),
-        Kind::Conv3D(conv) => Box::new(conv::Conv::new(conv, 3)?),
-        Kind::Conv1DTranspose(conv) => Box::new(conv_transpose::Transposed::new(conv, 1)?),
-        Kind::Conv2DTranspose(conv) => Box::new(conv_transpose::Transposed::new(conv, 2)?),
-        Kind::Conv3DTranspose(conv) => Box::new(conv_transpose::Transposed::new(conv, 3)?),
-        Kind::DepthwiseConv1D(conv) => Box::new(depthwise::Depthwise::new(conv, 1)?),
-        Kind::DepthwiseConv2D(conv) => Box::new(depthwise::Depthwise::new(conv, 2)?),
-        Kind::DepthwiseConv3D(conv) => Box::new(depthwise::Depthwise::new(conv, 3)?),
-        Kind::SeparableConv1D(conv) => Box::new(depthwise::Separable::new(conv, 1)?),
-        Kind::SeparableConv2D(conv) => Box::new(depthwise::Separable::new(conv, 2)?),
-        Kind::MaxPooling1D(pool) => Box::new(pool::Pool::max(pool, 1)),
-        Kind::MaxPooling2D(pool) => Box::new(pool::Pool::max(pool, 2)),
-        Kind::MaxPooling3D(pool) => Box::new(pool::Pool::max(pool, 3)),
-        Kind::AveragePooling1D(pool) => Box::new(pool::Pool::average(pool, 1)),
-        Kind::AveragePooling2D(pool) => Box::new(pool::Pool::average(pool, 2)),
-        Kind::AveragePooling3D(pool) => Box::new(pool::Pool::average(pool, 3)),
-        Kind::GlobalAveragePooling1D { keepdims } => Box::new(pool::GlobalPool::average(1, *keepdims)),
-        Kind::GlobalAveragePooling2D { keepdims } => Box::new(pool::GlobalPool::average(2, *keepdims)),
-        Kind::GlobalAveragePooling3D { keepdims } => Box::new(pool::GlobalPool::average(3, *keepdims)),
-        Kind::GlobalMaxPooling1D { keepdims } => Box::new(pool::GlobalPool::max(1, *keepdims)),
-        Kind::GlobalMaxPooling2D { keepdims } => Box::new(pool::GlobalPool::max(2, *keepdims)),
-        Kind::GlobalMaxPooling3D { keepdims } => Box::new(pool::GlobalPool::max(3, *keepdims)),
-        Kind::ZeroPadding1D { padding } => Box::new(pad::Regrid::pad(padding, PaddingMode::Zeros, 1)?),
-        Kind::ZeroPadding2D { padding } => Box::new(pad::Regrid::pad(padding, PaddingMode::Zeros, 2)?),
-        Kind::ZeroPadding3D { padding } => Box::new(pad::Regrid::pad(padding, PaddingMode::Zeros, 3)?),
-        Kind::Padding1D { padding, mode } => Box::new(pad::Regrid::pad(padding, *mode, 1)?),
-        Kind::Padding2D { padding, mode } => Box::new(pad::Regrid::pad(padding, *mode, 2)?),
-        Kind::Padding3D { padding, mode } => Box::new(pad::Regrid::pad(padding, *mode, 3)?),
-        Kind::Cropping1D { cropping } => Box::new(pad::Regrid::crop(cropping, 1)?),
-        Kind::Cropping2D { cropping } => Box::new(pad::Regrid::crop(cropping, 2)?),
-        Kind::Cropping3D { cropping } => Box::new(pad::Regrid::crop(cropping, 3)?),
-        Kind::UpSampling1D { size, interpolation } => {
-            Box::new(pad::Regrid::upsample(size, *interpolation, 1)?)
-        }
-        Kind::UpSampling2D { size, interpolation } => {
-            Box::new(pad::Regrid::upsample(size, *interpolation, 2)?)
-        }
-        Kind::UpSampling3D { size, interpolation } => {
-            Box::new(pad::Regrid::upsample(size, *interpolation, 3)?)
-        }
-        Kind::Flatten {} => Box::new(reshaping::Flatten),
-        Kind::Dense(dense) => Box::new(dense::DenseLayer::new(dense)?),
-        Kind::Activation { activation } => Box::new(activation::ActivationLayer::named(activation)?),
-        Kind::ReLU { max_value, negative_slope, threshold } => {
-            Box::new(activation::ActivationLayer::rectifier(*max_value, *negative_slope, *threshold))
-        }
-        Kind::LeakyReLU { negative_slope } => Box::new(activation::ActivationLayer::leaky(*negative_slope)),
-        Kind::Elu { alpha } => Box::new(activation::ActivationLayer::elu(*alpha)),
-        Kind::PReLU { alpha_initializer, shared_axes } => {
-            Box::new(prelu::Prelu::new(alpha_initializer, shared_axes))
-        }
-        Kind::Softmax { axis } => Box::new(activation::ActivationLayer::softmax(*axis)),
-        Kind::BatchNormalization(norm) => Box::new(batch_norm::BatchNorm::new(norm)),
-        Kind::LayerNormalization(norm) => Box::new(group_norm::SampleNorm::layer(norm)),
-        Kind::GroupNormalization(norm) => Box::new(group_norm::SampleNorm::group(norm)),
-        Kind::Reshape { target_shape } => Box::new(reshaping::Reshape(target_shape.clone())),
-        Kind::Permute { dims } => Box::new(reshaping::Permute::new(dims)?),
-        Kind::RepeatVector { n } => Box::new(reshaping::RepeatVector(*n)),
-        Kind::SpatialDropout1D { rate, seed } => Box::new(dropout::Dropout::channels(*rate, *seed, 1)),
-        Kind::SpatialDropout2D { rate, seed } => Box::new(dropout::Dropout::channels(*rate, *seed, 2)),
-        Kind::SpatialDropout3D { rate, seed } => Box::new(dropout::Dropout::channels(*rate, *seed, 3)),
-        Kind::GaussianNoise { stddev, seed } => Box::new(noise::Gaussian::noise(*stddev, *seed)),
-        Kind::GaussianDropout { rate, seed } => Box::new(noise::Gaussian::dropout(*rate, *seed)),
-        Kind::Residual { .. } | Kind::Parallel { .. } | Kind::Chain { .. } => {
-            return Err(Error::value("", "a layer that holds no others", "a container"));
-        }
-        Kind::Dropout { rate, seed } => Box::new(dropout::Dropout::elements(*rate, *seed)),
-    })
 }
 
 /// Splits a shape of a known rank into spatial sizes and channels.

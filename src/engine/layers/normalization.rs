@@ -1,4 +1,5 @@
-//! Normalisation by numbers of the description: `y = (x - mean) / max(sqrt(variance), epsilon)`, along some axes.
+//! Normalisation by numbers of the description: `y = (x - mean) / max(sqrt(variance), epsilon)`, along some axes; or its
+//! inverse.
 
 use super::{Backward, Context, Layer, Site, Size, Step};
 use crate::conv::Scratch;
@@ -14,11 +15,12 @@ pub(super) struct Normalization {
     axis: Vec<isize>,
     mean: Vec<f64>,
     variance: Vec<f64>,
+    invert: bool,
 }
 
 impl Normalization {
-    pub(super) fn new(axis: &[isize], mean: &[f64], variance: &[f64]) -> Self {
-        Self { axis: axis.to_vec(), mean: mean.to_vec(), variance: variance.to_vec() }
+    pub(super) fn new(axis: &[isize], mean: &[f64], variance: &[f64], invert: bool) -> Self {
+        Self { axis: axis.to_vec(), mean: mean.to_vec(), variance: variance.to_vec(), invert }
     }
 }
 
@@ -64,8 +66,10 @@ impl<T: Element> Layer<T> for Normalization {
                 at += element / inner % size * stride;
                 stride *= size;
             }
-            mean.push(T::from_f64(pick(&self.mean, at)));
-            factor.push(T::from_f64(1.0 / pick(&self.variance, at).sqrt().max(EPSILON)));
+            let (own_mean, deviation) = (pick(&self.mean, at), pick(&self.variance, at).sqrt().max(EPSILON));
+            // x * deviation + mean = (x - -mean / deviation) * deviation
+            mean.push(T::from_f64(if self.invert { -own_mean / deviation } else { own_mean }));
+            factor.push(T::from_f64(if self.invert { deviation } else { 1.0 / deviation }));
         }
         Ok(vec![Box::new(Normalize { mean, factor })])
     }

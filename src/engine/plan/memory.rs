@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::super::places::{Life, Row, share};
 use super::super::steps::Steps;
-use super::{Flow, Item, Place, Purpose, Schedule, Settled, batch_samples};
+use super::{Active, Flow, Item, Place, Purpose, Schedule, Settled, batch_samples};
 use crate::kernels::Element;
 
 /// When things happen.
@@ -25,7 +25,7 @@ impl<'a> Times<'a> {
         for (k, it) in items.iter().enumerate() {
             match it {
                 Item::Stack(range) => item[range.clone()].fill(k),
-                Item::Batch(i) | Item::Split(i) => item[*i] = k,
+                Item::Batch(i) | Item::Split(i) | Item::Outside(i) => item[*i] = k,
             }
         }
         Self { items, item }
@@ -115,7 +115,15 @@ impl Schedule {
             share_batch(&whole_grads, &steps.lens, self.batch, &mut arena, &mut self.grads);
         }
 
-        for (i, step) in self.active.iter().enumerate() {
+        let asides = |step: &Active| step.flows.iter().any(|flow| matches!(flow, Flow::Add(_)));
+        for i in 0..self.active.len() {
+            if self.visits(steps, i) && asides(&self.active[i]) {
+                // It reads one tensor, of the whole batch.
+                let len = steps.lens[self.active[i].inputs[0]] * self.batch;
+                self.active[i].flows = vec![Flow::Add(Place::Batch(arena.take(len)))];
+            }
+        }
+        for (i, step) in self.active.iter().enumerate().filter(|(i, _)| !self.visits(steps, *i)) {
             let waits = self.waits(steps, i);
             for (input, flow) in step.flows.iter().enumerate().filter(|(_, f)| matches!(f, Flow::Add(_))) {
                 debug_assert_ne!(*flow, Flow::None);

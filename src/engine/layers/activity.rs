@@ -1,0 +1,55 @@
+//! A penalty on the values that pass by: `sum(l1 |x| + l2 x^2)` over the samples of a batch, divided by their number.
+
+use super::{Backward, Context, Keeps, Layer, Site, Size, Step};
+use crate::conv::Scratch;
+use crate::engine::limits::PenaltySlope;
+use crate::engine::spec::Regularizer;
+use crate::error::Result;
+use crate::kernels::{Element, Tier};
+
+/// The description.
+pub(in crate::engine) struct Activity(pub Regularizer);
+
+impl<T: Element> Layer<T> for Activity {
+    fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
+        Ok(input.to_vec())
+    }
+
+    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+        let len = site.input.iter().product();
+        Ok(vec![Box::new(Penalised { len, regularizer: self.0, tier: site.kernels.tier })])
+    }
+}
+
+struct Penalised {
+    len: usize,
+    regularizer: Regularizer,
+    tier: Tier,
+}
+
+impl<T: Element> Step<T> for Penalised {
+    fn output_len(&self) -> usize {
+        self.len
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { input: true, ..Keeps::default() }
+    }
+
+    fn activity(&self) -> Option<Regularizer> {
+        Some(self.regularizer)
+    }
+
+    fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
+        y.copy_from_slice(x[0]);
+    }
+
+    fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
+        let Backward { x, dy, dx: [Some(dx)], .. } = tensors else { return };
+        dx.copy_from_slice(dy);
+        let Regularizer { l1, l2 } = self.regularizer;
+        let share = cx.batch as f64;
+        let regularizer = Regularizer { l1: l1 / share, l2: l2 / share };
+        self.tier.vectorize(PenaltySlope { regularizer, weights: x[0], grads: dx });
+    }
+}

@@ -1,0 +1,131 @@
+//! Which layer a description means.
+
+use std::sync::Arc;
+
+use super::augment::{Augment, Map};
+use super::guest::{Guest, GuestLayer};
+use super::{
+    Layer, activation, activity, adaptive, batch_norm, conv, conv_transpose, dense, depthwise, dropout,
+    group_norm, noise, normalization, pad, pool, prelu, rescaling, reshaping,
+};
+use crate::engine::spec::{LayerKind, LayerSpec, Regularizer};
+use crate::error::{Error, Result};
+use crate::geometry::PaddingMode;
+use crate::kernels::Element;
+
+/// The layer that a description means.
+///
+/// # Errors
+/// The description asks for what does not exist.
+pub fn layer<T: Element>(spec: &LayerSpec, guests: &[Arc<dyn Guest<T>>]) -> Result<Box<dyn Layer<T>>> {
+    use LayerKind as Kind;
+    Ok(match &spec.kind {
+        Kind::Input { .. } => {
+            return Err(Error::value("", "one Input, the first of the layers", "another one"));
+        }
+        Kind::Normalization { axis, mean, variance, invert } => {
+            Box::new(normalization::Normalization::new(axis, mean, variance, *invert))
+        }
+        Kind::RandomFlip { axes, seed } => Box::new(Augment::Flip { axes: axes.clone(), seed: *seed }),
+        Kind::RandomCrop { height, width, seed } => {
+            Box::new(Augment::Crop { height: *height, width: *width, seed: *seed })
+        }
+        Kind::RandomNoise { factor, seed } => Box::new(Augment::Noise { range: *factor, seed: *seed }),
+        Kind::RandomTranslation { height_factor, width_factor, warp } => {
+            let map = Map::Translation { height: *height_factor, width: *width_factor };
+            Box::new(Augment::Warp { map, spec: warp.clone() })
+        }
+        Kind::RandomRotation { factor, warp } => {
+            Box::new(Augment::Warp { map: Map::Rotation { turns: *factor }, spec: warp.clone() })
+        }
+        Kind::RandomZoom { height_factor, width_factor, warp } => {
+            let map = Map::Zoom { height: *height_factor, width: *width_factor };
+            Box::new(Augment::Warp { map, spec: warp.clone() })
+        }
+        Kind::Rescaling { scale, offset } => Box::new(rescaling::Rescaling::new(*scale, *offset)),
+        Kind::Conv1D(conv) => Box::new(conv::Conv::new(conv, 1)?),
+        Kind::Conv2D(conv) => Box::new(conv::Conv::new(conv, 2)?),
+        Kind::Conv3D(conv) => Box::new(conv::Conv::new(conv, 3)?),
+        Kind::Conv1DTranspose(conv) => Box::new(conv_transpose::Transposed::new(conv, 1)?),
+        Kind::Conv2DTranspose(conv) => Box::new(conv_transpose::Transposed::new(conv, 2)?),
+        Kind::Conv3DTranspose(conv) => Box::new(conv_transpose::Transposed::new(conv, 3)?),
+        Kind::DepthwiseConv1D(conv) => Box::new(depthwise::Depthwise::new(conv, 1)?),
+        Kind::DepthwiseConv2D(conv) => Box::new(depthwise::Depthwise::new(conv, 2)?),
+        Kind::DepthwiseConv3D(conv) => Box::new(depthwise::Depthwise::new(conv, 3)?),
+        Kind::SeparableConv1D(conv) => Box::new(depthwise::Separable::new(conv, 1)?),
+        Kind::SeparableConv2D(conv) => Box::new(depthwise::Separable::new(conv, 2)?),
+        Kind::MaxPooling1D(pool) => Box::new(pool::Pool::max(pool, 1)),
+        Kind::MaxPooling2D(pool) => Box::new(pool::Pool::max(pool, 2)),
+        Kind::MaxPooling3D(pool) => Box::new(pool::Pool::max(pool, 3)),
+        Kind::AveragePooling1D(pool) => Box::new(pool::Pool::average(pool, 1)),
+        Kind::AveragePooling2D(pool) => Box::new(pool::Pool::average(pool, 2)),
+        Kind::AveragePooling3D(pool) => Box::new(pool::Pool::average(pool, 3)),
+        Kind::ActivityRegularization { l1, l2 } => {
+            Box::new(activity::Activity(Regularizer { l1: *l1, l2: *l2 }))
+        }
+        Kind::AdaptiveAveragePooling { output_size } => {
+            Box::new(adaptive::Adaptive { max: false, output: output_size.clone() })
+        }
+        Kind::AdaptiveMaxPooling { output_size } => {
+            Box::new(adaptive::Adaptive { max: true, output: output_size.clone() })
+        }
+        Kind::GlobalAveragePooling1D { keepdims } => Box::new(pool::GlobalPool::average(1, *keepdims)),
+        Kind::GlobalAveragePooling2D { keepdims } => Box::new(pool::GlobalPool::average(2, *keepdims)),
+        Kind::GlobalAveragePooling3D { keepdims } => Box::new(pool::GlobalPool::average(3, *keepdims)),
+        Kind::GlobalMaxPooling1D { keepdims } => Box::new(pool::GlobalPool::max(1, *keepdims)),
+        Kind::GlobalMaxPooling2D { keepdims } => Box::new(pool::GlobalPool::max(2, *keepdims)),
+        Kind::GlobalMaxPooling3D { keepdims } => Box::new(pool::GlobalPool::max(3, *keepdims)),
+        Kind::ZeroPadding1D { padding } => Box::new(pad::Regrid::pad(padding, PaddingMode::Zeros, 1)?),
+        Kind::ZeroPadding2D { padding } => Box::new(pad::Regrid::pad(padding, PaddingMode::Zeros, 2)?),
+        Kind::ZeroPadding3D { padding } => Box::new(pad::Regrid::pad(padding, PaddingMode::Zeros, 3)?),
+        Kind::Padding1D { padding, mode } => Box::new(pad::Regrid::pad(padding, *mode, 1)?),
+        Kind::Padding2D { padding, mode } => Box::new(pad::Regrid::pad(padding, *mode, 2)?),
+        Kind::Padding3D { padding, mode } => Box::new(pad::Regrid::pad(padding, *mode, 3)?),
+        Kind::Cropping1D { cropping } => Box::new(pad::Regrid::crop(cropping, 1)?),
+        Kind::Cropping2D { cropping } => Box::new(pad::Regrid::crop(cropping, 2)?),
+        Kind::Cropping3D { cropping } => Box::new(pad::Regrid::crop(cropping, 3)?),
+        Kind::UpSampling1D { size, interpolation } => {
+            Box::new(pad::Regrid::upsample(size, *interpolation, 1)?)
+        }
+        Kind::UpSampling2D { size, interpolation } => {
+            Box::new(pad::Regrid::upsample(size, *interpolation, 2)?)
+        }
+        Kind::UpSampling3D { size, interpolation } => {
+            Box::new(pad::Regrid::upsample(size, *interpolation, 3)?)
+        }
+        Kind::Flatten {} => Box::new(reshaping::Flatten),
+        Kind::Dense(dense) => Box::new(dense::DenseLayer::new(dense)?),
+        Kind::Activation { activation } => Box::new(activation::ActivationLayer::named(activation)?),
+        Kind::ReLU { max_value, negative_slope, threshold } => {
+            Box::new(activation::ActivationLayer::rectifier(*max_value, *negative_slope, *threshold))
+        }
+        Kind::LeakyReLU { negative_slope } => Box::new(activation::ActivationLayer::leaky(*negative_slope)),
+        Kind::Elu { alpha } => Box::new(activation::ActivationLayer::elu(*alpha)),
+        Kind::PReLU { alpha_initializer, shared_axes } => {
+            Box::new(prelu::Prelu::new(alpha_initializer, shared_axes))
+        }
+        Kind::Softmax { axis } => Box::new(activation::ActivationLayer::softmax(*axis)),
+        Kind::BatchNormalization(norm) => Box::new(batch_norm::BatchNorm::new(norm)),
+        Kind::LayerNormalization(norm) => Box::new(group_norm::SampleNorm::layer(norm)),
+        Kind::GroupNormalization(norm) => Box::new(group_norm::SampleNorm::group(norm)),
+        Kind::Reshape { target_shape } => Box::new(reshaping::Reshape(target_shape.clone())),
+        Kind::Permute { dims } => Box::new(reshaping::Permute::new(dims)?),
+        Kind::RepeatVector { n } => Box::new(reshaping::RepeatVector(*n)),
+        Kind::SpatialDropout1D { rate, seed } => Box::new(dropout::Dropout::channels(*rate, *seed, 1)),
+        Kind::SpatialDropout2D { rate, seed } => Box::new(dropout::Dropout::channels(*rate, *seed, 2)),
+        Kind::SpatialDropout3D { rate, seed } => Box::new(dropout::Dropout::channels(*rate, *seed, 3)),
+        Kind::GaussianNoise { stddev, seed } => Box::new(noise::Gaussian::noise(*stddev, *seed)),
+        Kind::GaussianDropout { rate, seed } => Box::new(noise::Gaussian::dropout(*rate, *seed)),
+        Kind::Residual { .. } | Kind::Parallel { .. } | Kind::Chain { .. } => {
+            return Err(Error::value("", "a layer that holds no others", "a container"));
+        }
+        Kind::Guest { number } => {
+            let guest =
+                guests.get(*number).ok_or_else(|| Error::value("", "a guest that is there", number))?;
+            Box::new(GuestLayer(Arc::clone(guest)))
+        }
+        Kind::Dropout { rate, noise_shape, seed } => {
+            Box::new(dropout::Dropout::new(*rate, *seed, noise_shape.as_ref()))
+        }
+    })
+}

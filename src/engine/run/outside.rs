@@ -1,0 +1,63 @@
+//! Steps that somebody outside the engine computes, between two parts of a program.
+
+use super::super::plan::Work;
+use super::StepProgram;
+use crate::error::Result;
+use crate::kernels::Element;
+use crate::parallel::{self, Interrupt, lock};
+
+impl<T: Element> StepProgram<'_, '_, T> {
+    /// Runs all phases. Those outside run on this thread alone, while no program does.
+    pub(in super::super) fn execute(&mut self, workers: usize, interrupt: Interrupt<'_>) -> Result<()> {
+        let mut start = 0;
+        loop {
+            let outside = self.phases[start..].iter().position(|phase| phase.iter().any(is_outside));
+            self.part = start..outside.map_or(self.phases.len(), |at| start + at);
+            parallel::execute(self, workers, interrupt)?;
+            let Some(phase) = self.phases.get(self.part.end) else { return Ok(()) };
+            for (work, _) in phase.iter() {
+                self.visit(*work)?;
+            }
+            start = self.part.end + 1;
+        }
+    }
+
+    /// Runs a step outside on the whole batch.
+    fn visit(&self, work: Work) -> Result<()> {
+        let all = 0..self.schedule.batch;
+        match work {
+            Work::Outside { step } => {
+                self.forward(step..step + 1, &all, (0, 0));
+                self.outcome(step)
+            }
+            Work::OutsideBackward { step } => {
+                let planned = self.planned(step);
+                let weights = planned.step.weights();
+                let mut grads = vec![T::ZERO; weights.iter().map(ExactSizeIterator::len).sum()];
+                {
+                    let mut own = lock(&self.memory.workers[0]);
+                    let params = self.state.params.read(0..self.state.params.len());
+                    self.backward_step(step, &all, (&mut grads, &params), &mut own.scratch, 0);
+                }
+                self.outcome(step)?;
+                let mut rest = &grads[..];
+                for range in weights {
+                    let (own, behind) = rest.split_at(range.len());
+                    self.state.grads.write(range.clone()).copy_from_slice(own);
+                    self.check(own, planned.layer);
+                    rest = behind;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn outcome(&self, step: usize) -> Result<()> {
+        self.planned(step).step.outside().map_or(Ok(()), |outside| outside.outcome())
+    }
+}
+
+fn is_outside((work, _): &(Work, usize)) -> bool {
+    matches!(work, Work::Outside { .. } | Work::OutsideBackward { .. })
+}
