@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_augmentation as augmentation
 
 import gridnn as gn
 from gridnn import layers, optimizers
@@ -287,6 +288,61 @@ def test_string_ids_agree(keras):
             assert type(gn.losses.get(name)) is cls, name
     for cls in gn.optimizers.REGISTRY.classes():
         assert type(keras.optimizers.get(cls.__name__.lower())).__name__ == cls.__name__
+
+
+@pytest.mark.parametrize(
+    "fill_mode", ["constant", "reflect", "nearest"]
+)  # for "wrap" see the list of differences
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("name", augmentation.MAPS)
+def test_augmentations_agree(keras, name, interpolation, fill_mode):
+    """Ranges of no width leave nothing to chance. For "wrap" see docs/differences-from-keras.md."""
+    cls, options = augmentation.MAPS[name]
+    more = {"fill_mode": fill_mode, "interpolation": interpolation, "fill_value": 0.5}
+    x = np.random.default_rng(3).normal(size=(3, 9, 8, 2)).astype(np.float32)
+    theirs = np.asarray(getattr(keras.layers, cls.__name__)(**options, **more)(x, training=True))
+    model = gn.Sequential([gn.Input(x.shape[1:]), cls(**options, **more)])
+    np.testing.assert_allclose(model(x, training=True), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shape"),
+    [
+        ("UpSampling2D", {"size": (2, 3), "interpolation": "bilinear"}, (5, 4, 2)),
+        ("UpSampling2D", {"size": 4, "interpolation": "bilinear"}, (3, 6, 1)),
+        ("UpSampling2D", {"size": (3, 1), "interpolation": "nearest"}, (5, 4, 2)),
+        ("UpSampling3D", {"size": (1, 2, 3)}, (3, 4, 2, 2)),
+        ("AdaptiveAveragePooling1D", {"output_size": 4}, (10, 3)),
+        ("AdaptiveAveragePooling2D", {"output_size": (3, 5)}, (7, 9, 2)),
+        ("AdaptiveAveragePooling3D", {"output_size": (2, 3, 2)}, (5, 4, 3, 2)),
+        ("AdaptiveMaxPooling1D", {"output_size": 4}, (10, 3)),
+        ("AdaptiveMaxPooling2D", {"output_size": (3, 5)}, (7, 9, 2)),
+        ("AdaptiveMaxPooling3D", {"output_size": (2, 3, 2)}, (5, 4, 3, 2)),
+        ("Normalization", {"mean": [1.0, -1.0], "variance": [2.0, 0.5], "invert": True}, (3, 2)),
+    ],
+)
+def test_outputs_agree(keras, name, options, shape):
+    x = np.random.default_rng(3).normal(size=(3, *shape)).astype(np.float32)
+    theirs = np.asarray(getattr(keras.layers, name)(**options)(x))
+    model = gn.Sequential([gn.Input(shape), getattr(layers, name)(**options)])
+    np.testing.assert_allclose(model.predict(x), theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_activity_regularizers_agree(keras):
+    x, y = np.random.default_rng(3).normal(size=(2, 6, 3)).astype(np.float32)
+    ours = gn.Sequential(
+        [gn.Input((3,)), layers.Dense(3, activity_regularizer=gn.regularizers.L1L2(0.1, 0.2))]
+    )
+    penalty = keras.regularizers.L1L2(0.1, 0.2)
+    theirs = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, activity_regularizer=penalty)])
+    theirs.set_weights(ours.get_weights())
+    for model in (ours, theirs):
+        model.compile("sgd", "mse")
+    assert ours.evaluate(x, y, verbose=0) == pytest.approx(theirs.evaluate(x, y, verbose=0), rel=1e-5)
+    for model in (ours, theirs):
+        model.train_on_batch(x, y)
+    for own, want in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(own, want, rtol=1e-5, atol=1e-6)
 
 
 def residual_net(package, rank):

@@ -1,4 +1,4 @@
-"""The same bytes on every tier that fuses multiply and add: losses, optimizers, activations, limits."""
+"""The same bytes on every tier that fuses multiply and add: whatever has a row in test_contract.py."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ def trained(stack, loss, optimizer, x, y):
 
 
 def digests():
-    """One line per loss, optimizer and activation."""
+    """One line per layer, loss, metric, optimizer and activation."""
     rng = np.random.default_rng(2)
     for case in contract.LOSSES:
         model, x, y = contract.loss_problem(case, rng, "float32", samples=9)
@@ -34,6 +34,21 @@ def digests():
         digest = hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()
         yield f"{case} {digest}"
     x, y = rng.normal(size=(9, 7, 3)).astype(np.float32), rng.normal(size=(9, 7, 5))
+    for case in contract.CASES:
+        wide = np.random.default_rng(3).normal(size=(9, *case.shape[:-1], 17)).astype(np.float32)
+        model = gn.Sequential([gn.Input(wide.shape[1:]), layers.Dense(case.shape[-1]), case.layer()], seed=1)
+        model.compile("adam", "mse")
+        model.train_on_batch(wide, np.ones((9, *case.output)))
+        values = [*model.get_weights(), model.predict(wide)]
+        yield f"{case} {hashlib.sha256(b''.join(v.tobytes() for v in values)).hexdigest()}"
+    for metric, targets, _ in contract.METRICS:
+        loss = "sparse_categorical_crossentropy" if targets == "labels" else "mse"
+        top = "softmax" if targets != "values" else None
+        model, wide, wanted = contract.loss_problem(
+            contract.LossCase(loss, None, targets, (2, 4), top), np.random.default_rng(4), "float32", 23
+        )
+        model.compile("sgd", loss, metrics=[metric])
+        yield f"{metric} {model.evaluate(wide, wanted, batch_size=5, verbose=0)!r}"
     for optimizer in contract.OPTIMIZERS:
         again = optimizers.get(contract.serialize(optimizer))
         yield f"{optimizer} {trained([layers.Dense(5)], 'mse', again, x, y)}"
@@ -57,6 +72,6 @@ def test_bytes_do_not_depend_on_the_tier():
             [sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True
         )
         found.append(done.stdout.splitlines())
-    assert len(found[0]) > 60
+    assert len(found[0]) > 300
     for lines in found[1:]:
         assert lines == found[0]
