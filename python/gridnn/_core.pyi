@@ -162,7 +162,7 @@ class Network:
     Every method may be called from several threads; calls wait for each other and release the GIL.
     """
 
-    def __new__(cls, description: str, seed: int, outside: Sequence[object] = []) -> Network:
+    def __new__(cls, description: str, seed: int, outside: Sequence[object] = ...) -> Network:
         """Builds a network.
 
         Args:
@@ -310,7 +310,7 @@ class Network:
 def learning_rate(schedule: str, step: int) -> float:
     """The learning rate of step `step` by a schedule, JSON ``{"class_name", "config"}``."""
 
-def weight_shapes(description: str, outside: Sequence[object] = []) -> list[tuple[int, str, list[int]]]:
+def weight_shapes(description: str, outside: Sequence[object] = ...) -> list[tuple[int, str, list[int]]]:
     """The weights that a description asks for, found without allocating them.
 
     Returns:
