@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from examples import EXAMPLES, Example
@@ -33,7 +35,7 @@ def sections() -> dict[str, str]:
     return {"summary": _summary(runs, pace), "pace": _pace(pace), **tables}
 
 
-def _path(name: str, library: str) -> Any:
+def _path(name: str, library: str) -> Path:
     return FOLDER / f"{name}-{library}.jsonl"
 
 
@@ -59,27 +61,37 @@ def _reached(example: Example, epochs: Lines) -> int | None:
 
 def _summary(runs: dict[str, dict[str, tuple[dict[str, Any], Lines]]], pace: dict[str, Any]) -> str:
     rows = [
-        "| example | target | library | reached | target met in epoch | of the machine's time alone | "
-        "all epochs | the run itself |",
+        "| example | target | library | reached | target met in epoch | time to it, alone | "
+        "all epochs, alone | the run as it was |",
         "|---|---|---|---:|---:|---:|---:|---:|",
     ]
     for name, example in EXAMPLES.items():
         aim = f"{example.measure} {_score(example, example.target)} in {example.minutes:g} min"
-        for library, (_, epochs) in runs[name].items():
-            alone = pace[name][library]["seconds"] * pace[name][library]["steps"]
+        for library, shown in LIBRARIES.items():
+            planned = pace[name][library]["epochs"]
+            alone = pace[name][library]["fastest"] * pace[name][library]["steps"]
+            _, epochs = runs[name].get(library, ({}, []))
             met = _reached(example, epochs)
             cells = [
                 f"`{name}`",
                 aim,
-                LIBRARIES[library],
-                _score(example, epochs[-1]["score"]),
-                "not met" if met is None else f"{met} of {len(epochs)}",
+                shown,
+                _score(example, epochs[-1]["score"]) if len(epochs) == planned else "",
+                _when(met, len(epochs), planned),
                 "" if met is None else _duration(met * alone),
-                _duration(len(epochs) * alone),
-                _duration(sum(line["seconds"] for line in epochs)),
+                _duration(planned * alone),
+                _duration(sum(line["seconds"] for line in epochs)) if epochs else "",
             ]
             rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _when(met: int | None, done: int, planned: int) -> str:
+    """In which epoch a target was met, as far as one knows."""
+    if not done:
+        return "not run"
+    where = f"of {planned}" if done == planned else f"(stopped behind {done} of {planned})"
+    return f"{'not met' if met is None else met} {where}"
 
 
 def _pace(pace: dict[str, Any]) -> str:
@@ -90,16 +102,13 @@ def _pace(pace: dict[str, Any]) -> str:
     ]
     for name in EXAMPLES:
         own, peer = pace[name]["gridnn"], pace[name]["keras"]
-        steps = [
-            "{:.1f} ({:.1f} to {:.1f})".format(*(1e3 * value for value in (each["seconds"], *each["range"])))
-            for each in (own, peer)
-        ]
+        steps = [f"{1e3 * each['fastest']:.1f} to {1e3 * each['slowest']:.1f}" for each in (own, peer)]
         cells = [
             f"`{name}`",
             str(own["batch"]),
             *steps,
-            f"{peer['seconds'] / own['seconds']:.2f}",
-            *(f"{each['seconds'] * each['steps']:.1f}" for each in (own, peer)),
+            f"{peer['fastest'] / own['fastest']:.2f}",
+            *(f"{each['fastest'] * each['steps']:.1f}" for each in (own, peer)),
             pace[name]["date"],
         ]
         rows.append(f"| {' | '.join(cells)} |")
@@ -108,15 +117,13 @@ def _pace(pace: dict[str, Any]) -> str:
 
 def _epochs(example: Example, runs: dict[str, tuple[dict[str, Any], Lines]]) -> str:
     """A run's log, epoch by epoch, beside its twin's."""
+    if not runs:
+        return "Not run yet."
     heads = [f"{LIBRARIES[name]} {what}" for name in runs for what in ("s", "s of CPU", example.measure)]
     rows = [f"| epoch | {' | '.join(heads)} |", "|---:" * (len(heads) + 1) + "|"]
-    for lines in zip(*(epochs for _, epochs in runs.values()), strict=True):
-        cells = [
-            text
-            for line in lines
-            for text in (f"{line['seconds']:.1f}", f"{line['cpu']:.1f}", _score(example, line["score"]))
-        ]
-        rows.append(f"| {lines[0]['epoch']} | {' | '.join(cells)} |")
+    for number, lines in enumerate(zip_longest(*(epochs for _, epochs in runs.values())), start=1):
+        cells = [text for line in lines for text in _cells(example, line)]
+        rows.append(f"| {number} | {' | '.join(cells)} |")
     notes = [
         f"{about['library']}, {about['threads']} threads, commit {about['commit']}, begun {about['date']}; "
         f"load of the machine {min(line['load'] for line in epochs):.1f} to "
@@ -124,6 +131,12 @@ def _epochs(example: Example, runs: dict[str, tuple[dict[str, Any], Lines]]) -> 
         for about, epochs in runs.values()
     ]
     return "\n".join([*rows, "", *(f"- {note}" for note in notes)])
+
+
+def _cells(example: Example, line: dict[str, Any] | None) -> list[str]:
+    if line is None:
+        return ["", "", ""]
+    return [f"{line['seconds']:.1f}", f"{line['cpu']:.1f}", _score(example, line["score"])]
 
 
 def main() -> None:

@@ -18,7 +18,17 @@ def run(script, *arguments):
 def import_benches(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHES))
     yield
-    for name in ("functional", "libraries", "models", "options", "record", "rounds", "steps"):
+    for name in (
+        "examples",
+        "functional",
+        "libraries",
+        "models",
+        "options",
+        "record",
+        "results",
+        "rounds",
+        "steps",
+    ):
         sys.modules.pop(name, None)
 
 
@@ -73,3 +83,53 @@ def test_a_record_keeps_the_prose():
     assert record.write(written, {"steps": "new"}) == written
     with pytest.raises(ValueError, match="0 parts marked 'kernels'"):
         record.write(page, {"kernels": "new"})
+
+
+@pytest.mark.usefixtures("import_benches")
+def test_examples_go_on_where_they_stopped(tmp_path, monkeypatch):
+    import argparse
+    from types import SimpleNamespace
+
+    import examples
+    import numpy as np
+
+    import gridnn as gn
+    from gridnn import layers
+
+    def network():
+        stack = [gn.Input((5,)), layers.Dropout(0.3), layers.Dense(3)]
+        return gn.Sequential(stack, seed=0)
+
+    script = SimpleNamespace(
+        network=network, optimizer=lambda steps: gn.optimizers.Adam(0.1), BATCH=8, EPOCHS=4
+    )
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((40, 5)), rng.integers(0, 3, 40)
+
+    def run(file, epochs):
+        options = argparse.Namespace(record=tmp_path / file, threads=1, epochs=epochs, limit=None)
+        assert examples.train(examples.Own, script, (data, data), options)
+        return [json.loads(line) for line in options.record.read_text().splitlines()]
+
+    once = run("once.jsonl", None)
+    assert len(run("pieces.jsonl", 3)) == 4
+    pieces = run("pieces.jsonl", None)
+    assert [line["score"] for line in once[1:]] == [line["score"] for line in pieces[1:]]
+    assert (tmp_path / "once.gridnn").read_bytes() == (tmp_path / "pieces.gridnn").read_bytes()
+
+    # And it is what a single call of `fit` does.
+    model = network()
+    model.compile(script.optimizer(20), "sparse_categorical_crossentropy")
+    model.fit(*data, batch_size=8, epochs=4, seed=0, verbose=0)
+    for own, other in zip(
+        model.get_weights(), gn.load_model(tmp_path / "once.gridnn").get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(own, other)
+
+
+@pytest.mark.usefixtures("import_benches")
+def test_tables_of_the_examples_are_those_of_the_records():
+    import results
+
+    page = results.PAGE.read_text(encoding="utf-8")
+    assert page == results.write(page, results.sections())
