@@ -455,6 +455,13 @@ fn winograds_cases_stay_inside() {
         case([6, 7], 40, 5).pad(&[(3, 0), (0, 4)]),
         case([3, 2], 4, 5).pad(&[(7, 6), (5, 9)]),
         case([9, 6], 18, 7).pad(&[(2, 1), (0, 3)]).mode(PaddingMode::Reflect),
+        ConvCase::new(&[7, 10], 5, 17, 33).same(),
+        ConvCase::new(&[3, 5], 5, 4, 5).pad(&[(7, 6), (0, 4)]),
+        ConvCase::new(&[150], 3, 5, 37).causal(),
+        ConvCase::new(&[70], 5, 18, 5).same(),
+        ConvCase::new(&[140], 9, 3, 17).same(),
+        ConvCase::new(&[10, 5, 6], 3, 5, 18).same(),
+        ConvCase::new(&[2, 3, 4], 3, 17, 3).pad(&[(4, 1), (0, 2), (3, 0)]),
     ];
     for case in &cases {
         for cuts in [&[][..], &[1, 2, 3, 5]] {

@@ -1,4 +1,4 @@
-"""How far direct convolution and Winograd's are from float64, for the 3 x 3 cases and for a stack of layers.
+"""How far direct convolution and Winograd's are from float64, case by case and for a stack of layers.
 
     python benches/python/accuracy.py            # the table
     python benches/python/accuracy.py --page     # and into docs/performance.md
@@ -34,24 +34,27 @@ def error(found: Array, exact: Array) -> float:
     return float(np.abs(found - exact).max() / np.abs(exact).max())
 
 
-def passes(x: Array, kernel: Array, dy: Array, padding: str, algorithm: str) -> tuple[Array, Array, Array]:
+def passes(x: Array, kernel: Array, dy: Array, padding: str, algorithm: str) -> tuple[Array, ...]:
     """Forward, input gradient, kernel gradient."""
     options: dict[str, Any] = {"padding": padding, "algorithm": algorithm}
+    name = f"conv{kernel.ndim - 2}d"
     return (
-        functional.conv2d(x, kernel, **options),
-        functional.conv2d_input_grad(dy, kernel, x.shape, **options),
-        functional.conv2d_kernel_grad(x, dy, kernel.shape, **options),
+        getattr(functional, name)(x, kernel, **options),
+        getattr(functional, f"{name}_input_grad")(dy, kernel, x.shape, **options),
+        getattr(functional, f"{name}_kernel_grad")(x, dy, kernel.shape, **options),
     )
 
 
 def case_errors(row: dict[str, str], rng: np.random.Generator) -> list[float]:
     """Errors of direct and Winograd for each pass."""
-    batch, size, c_in, c_out = (int(row[key]) for key in ("batch", "size", "c_in", "c_out"))
+    rank, batch, size, c_in, c_out, k = (
+        int(row[key]) for key in ("rank", "batch", "size", "c_in", "c_out", "kernel")
+    )
     padding = row["padding"]
-    out = size if padding == "same" else size - 2
-    x = rng.standard_normal((batch, size, size, c_in), np.float32)
-    kernel = rng.standard_normal((3, 3, c_in, c_out), np.float32)
-    dy = rng.standard_normal((batch, out, out, c_out), np.float32)
+    out = size - k + 1 if padding == "valid" else size
+    x = rng.standard_normal((batch, *(size,) * rank, c_in), np.float32)
+    kernel = rng.standard_normal((*(k,) * rank, c_in, c_out), np.float32)
+    dy = rng.standard_normal((batch, *(out,) * rank, c_out), np.float32)
     doubles = [array.astype(np.float64) for array in (x, kernel, dy)]
     exact = passes(doubles[0], doubles[1], doubles[2], padding, "direct")
     found = [passes(x, kernel, dy, padding, algorithm) for algorithm in ("direct", "winograd")]
@@ -102,7 +105,7 @@ def table(progress: Callable[[str], object] = print) -> list[str]:
     with (_ROOT / "benches" / "cases.csv").open() as file:
         for row in csv.DictReader(file):
             plain = all(row[key] == "1" for key in ("stride", "dilation", "groups"))
-            if row["rank"] == "2" and row["kernel"] == "3" and plain and int(row["c_in"]) > 1:
+            if plain and row["kernel"] in ("3", "5") and int(row["c_in"]) > 3:
                 lines.append(_line(row["name"], case_errors(row, rng)))
                 progress(lines[-1])
     lines.append(_line(f"{_LAYERS} layers of 64", stack_errors(rng)))

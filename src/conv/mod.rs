@@ -100,15 +100,15 @@ impl<T: Element> Scratch<T> {
         &mut self.taps
     }
 
-    /// Room for tiles at the points of a transform.
-    fn planes(&mut self, lens: [usize; 2]) -> [&mut [T]; 2] {
+    /// Room for tiles at the points of a transform, and for runs.
+    fn planes(&mut self, lens: [usize; 2]) -> ([&mut [T]; 2], &mut Vec<Run>) {
         for (plane, len) in self.planes.iter_mut().zip(lens) {
             if plane.len() < len {
                 *plane = Aligned::zeroed(len);
             }
         }
         let [first, second] = &mut self.planes;
-        [&mut first[..lens[0]], &mut second[..lens[1]]]
+        ([&mut first[..lens[0]], &mut second[..lens[1]]], &mut self.runs)
     }
 
     /// Lends the outer band, with room for `len` elements; to be given back.
@@ -380,7 +380,7 @@ type Entry<T, P> = fn(Problem<'_, T>) -> Option<P>;
 
 fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 4] {
     [
-        |p| winograd::chosen(p, Pass::Forward).then(|| Box::new(Winograd::forward(p)) as _),
+        |p| Winograd::forward(p).map(|plan| Box::new(plan) as _),
         |p| padding::accepts(p.geometry).then(|| Box::new(Padded::new(p)) as _),
         |p| depthwise::accepts(p.geometry).then(|| Box::new(Depthwise::forward(p.geometry, p.kernels)) as _),
         |p| Some(Box::new(Rows::forward(p.geometry, p.kernels))),
@@ -389,7 +389,7 @@ fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 4] {
 
 fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 4] {
     [
-        |p| winograd::chosen(p, Pass::InputGrad).then(|| Box::new(Winograd::input_grad(p)) as _),
+        |p| Winograd::input_grad(p).map(|plan| Box::new(plan) as _),
         |p| padding::accepts(p.geometry).then(|| Box::new(PaddedInputGrad::new(p)) as _),
         |p| {
             depthwise::accepts(p.geometry)
@@ -401,7 +401,7 @@ fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 4] {
 
 fn kernel_grad_list<T: Element>() -> [Entry<T, Accumulated<T>>; 4] {
     [
-        |p| winograd::chosen(p, Pass::KernelGrad).then(|| Box::new(WinogradKernelGrad::new(p)) as _),
+        |p| WinogradKernelGrad::new(p).map(|plan| Box::new(plan) as _),
         |p| padding::accepts(p.geometry).then(|| Box::new(PaddedKernelGrad::new(p)) as _),
         |p| {
             let plan = || Box::new(DepthwiseKernelGrad::new(p.geometry, p.kernels)) as _;
@@ -461,7 +461,7 @@ plans!(
 
 /// Whether an algorithm can compute a convolution of this type at all, in every pass.
 pub fn applies<T: Element>(geometry: &ConvGeometry, algorithm: Algorithm) -> bool {
-    algorithm != Algorithm::Winograd || T::NAME == f32::NAME && winograd::accepts(geometry)
+    algorithm != Algorithm::Winograd || T::NAME == f32::NAME && winograd::form(geometry).is_some()
 }
 
 /// Adds the sum of every column of `rows` (rows of `sums.len()` elements) to `sums`: the gradient of a bias.

@@ -1,21 +1,27 @@
 //! The tiles of a map for Winograd's algorithm: what they read, what they stand for, and where they are in memory.
+//!
+//! A tile has three axes. Along the width, and along the height if the form is a square, it is transformed. Along the
+//! depth it is not: it is a column of some planes, and the planes of the kernel are summed up directly, each reading
+//! its own planes of points. A kernel whose rows have several times the taps of the form (9 of 3) is summed up directly
+//! over these parts as well. A map without depth has tiles of one plane.
 
 use std::ops::Range;
 
-use crate::geometry::{Axis, ConvGeometry, PaddingMode};
-use crate::kernels::winograd::{From, NOWHERE, POINTS};
-use crate::kernels::{Element, Kernels, Stage, Transform};
+use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
+use crate::kernels::winograd::{Form, From, MOST_POINTS, NOWHERE, POINTS};
+use crate::kernels::{Element, Kernels, Run, Stage, Transform};
 
-/// Outputs of a tile along an axis.
-pub(super) const TILE: usize = 4;
-/// Taps along an axis.
-pub(super) const TAPS: usize = 3;
-/// Points of a tile.
-pub(super) const PLANES: usize = POINTS * POINTS;
 /// A cache line, in elements: planes are staggered by it, or those of a power of two would meet in the same sets.
 const LINE: usize = 16;
-/// Bytes of the inputs of an item, at the points: half of L2.
-const ITEM_BYTES: usize = 512 << 10;
+/// Bytes of the inputs of an item, at the points: half of L2, unless what is read or summed up for every item is much
+/// larger and comes from the last level of cache.
+const ITEM_BYTES: [usize; 2] = [512 << 10, 4 << 20];
+/// Tiles of an item at most, if they are flat.
+const MOST_TILES: usize = 128;
+/// Planes of a tile at most.
+const MOST_DEPTH: usize = 8;
+/// Outputs of a tile in a plane at most.
+const MOST_OUTPUTS: usize = 16;
 
 /// How the tiles of an axis read and write.
 #[derive(Debug)]
@@ -23,52 +29,116 @@ pub(super) struct Side {
     /// Positions of the result, and tiles that cover them.
     pub size: usize,
     pub tiles: usize,
-    /// What tile `t` reads: elements `4 t .. 4 t + 6` of this list.
+    /// Positions of a tile.
+    pub outputs: usize,
+    /// What tile `t` reads: as many elements as positions and taps need, from `outputs * t` on of the list.
     pub sources: Vec<usize>,
-    /// Tiles that read six neighbours inside the source.
+    /// Tiles that read neighbours inside the source only.
     pub inner: Range<usize>,
 }
 
 impl Side {
     /// `source(p)` is what the first tap of position `p` reads, if there is anything.
-    pub(super) fn new(size: usize, source: impl Fn(usize) -> Option<usize>) -> Self {
-        let tiles = size.div_ceil(TILE);
+    fn new((size, outputs): (usize, usize), taps: usize, source: impl Fn(usize) -> Option<usize>) -> Self {
+        let (tiles, reads) = (size.div_ceil(outputs), outputs + taps - 1);
         let sources: Vec<usize> =
-            (0..tiles * TILE + POINTS - TILE).map(|p| source(p).unwrap_or(NOWHERE)).collect();
+            (0..tiles * outputs + taps - 1).map(|p| source(p).unwrap_or(NOWHERE)).collect();
         let inner = |tile: &usize| {
-            let read = &sources[tile * TILE..tile * TILE + POINTS];
+            let read = &sources[tile * outputs..tile * outputs + reads];
             read.iter().enumerate().all(|(i, &s)| s != NOWHERE && s == read[0].wrapping_add(i))
         };
         let first = (0..tiles).find(inner).unwrap_or(0);
         let count = (first..tiles).take_while(inner).count();
-        Self { size, tiles, sources, inner: first..first + count }
+        Self { size, tiles, outputs, sources, inner: first..first + count }
     }
 
     /// The outputs of a convolution and the inputs they read.
-    pub(super) fn forward(axis: &Axis, mode: PaddingMode) -> Self {
+    fn forward(axis: &Axis, outputs: usize, mode: PaddingMode) -> Self {
         let padded = axis.before + axis.input + axis.after;
-        Self::new(axis.output, |p| (p < padded).then(|| mode.source(p, axis.before, axis.input)).flatten())
+        let source = |p| (p < padded).then(|| mode.source(p, axis.before, axis.input)).flatten();
+        Self::new((axis.output, outputs), axis.kernel, source)
     }
 
     /// The inputs of a convolution and the outputs that read them: taps in reverse, zeros around.
-    pub(super) fn input_grad(axis: &Axis) -> Self {
+    fn input_grad(axis: &Axis, outputs: usize) -> Self {
         let inside = |p: &usize| *p < axis.output;
-        Self::new(axis.input, |p| (p + axis.before).checked_sub(TAPS - 1).filter(inside))
+        let source = |p: usize| (p + axis.before).checked_sub(axis.kernel - 1).filter(inside);
+        Self::new((axis.input, outputs), axis.kernel, source)
+    }
+}
+
+/// Outputs of a tile along the axes of a map of `depth` planes.
+fn outputs(form: Form, depth: usize) -> [usize; AXES] {
+    let blocks = depth.div_ceil(MOST_DEPTH).max(1);
+    let along = form.outputs();
+    [depth.div_ceil(blocks).max(1), if form.is_square() { along } else { 1 }, along]
+}
+
+/// A part of the results of some samples, of which a tensor holds just this.
+#[derive(Debug, Clone)]
+pub(super) struct Area {
+    pub samples: usize,
+    /// Rows (depth times height).
+    pub rows: Range<usize>,
+    /// Columns of them.
+    pub columns: Range<usize>,
+}
+
+/// Tiles that are worked on together.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    /// Samples; rows and columns of tiles: all of these, of which the item has a part.
+    first_sample: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    tiles: Range<usize>,
+    /// Planes of the result, inside one tile.
+    depths: Range<usize>,
+}
+
+impl Item {
+    /// Tiles of it.
+    pub(super) fn tiles(&self) -> usize {
+        self.tiles.len()
+    }
+
+    /// Planes of each.
+    pub(super) fn depths(&self) -> usize {
+        self.depths.len()
+    }
+
+    /// The stretches that make up the tiles.
+    fn stretches(&self) -> impl Iterator<Item = Stretch> {
+        let (columns, count) = (self.columns.len(), self.rows.len());
+        let mut next = self.tiles.start;
+        std::iter::from_fn(move || {
+            let (line, column) = (next / columns, next % columns);
+            let end = columns.min(column + self.tiles.end - next);
+            let stretch = Stretch {
+                sample: self.first_sample + line / count,
+                row: self.rows.start + line % count,
+                columns: self.columns.start + column..self.columns.start + end,
+                first: next - self.tiles.start,
+            };
+            let some = next < self.tiles.end;
+            next += end - column;
+            some.then_some(stretch)
+        })
     }
 }
 
 /// Tiles side by side, of one row of tiles of one sample.
 #[derive(Debug, Clone)]
-pub(super) struct Stretch {
-    pub sample: usize,
-    pub row: usize,
-    pub columns: Range<usize>,
+struct Stretch {
+    sample: usize,
+    row: usize,
+    columns: Range<usize>,
     /// Number of the first one in its item.
-    pub first: usize,
+    first: usize,
 }
 
 impl Stretch {
-    pub(super) fn part(&self, columns: Range<usize>) -> Self {
+    fn part(&self, columns: Range<usize>) -> Self {
         Self { first: self.first + columns.start - self.columns.start, columns, ..self.clone() }
     }
 }
@@ -78,22 +148,23 @@ impl Stretch {
 pub(super) struct Layout {
     pub row: usize,
     pub plane: usize,
+    points: usize,
 }
 
 impl Layout {
-    pub(super) fn new(tiles: usize, channels: usize) -> Self {
+    pub(super) fn new(form: Form, rows: usize, channels: usize) -> Self {
         let row = channels.next_multiple_of(LINE);
         // Rows of a multiple of 1 KiB would fall into a few sets of L1.
         let row = if row.is_multiple_of(16 * LINE) { row + LINE } else { row };
-        Self { row, plane: tiles * row + LINE }
+        Self { row, plane: rows * row + LINE, points: form.points() }
     }
 
     pub(super) fn len(self) -> usize {
-        PLANES * self.plane
+        self.points * self.plane
     }
 
-    /// The points of tile `number`.
-    pub(super) fn points(self, number: usize) -> [usize; PLANES] {
+    /// The points of row `number`; those that the form has count.
+    pub(super) fn points(self, number: usize) -> [usize; MOST_POINTS] {
         std::array::from_fn(|p| p * self.plane + number * self.row)
     }
 }
@@ -102,99 +173,221 @@ impl Layout {
 #[derive(Debug)]
 pub(super) struct Grid<T: 'static> {
     pub kernels: &'static Kernels<T>,
+    pub form: Form,
+    pub depth: Side,
     pub height: Side,
     pub width: Side,
-    /// Columns and channels of the source, and channels of the result.
-    pub source_columns: usize,
+    /// Planes of the kernel, and parts of its rows.
+    taps: [usize; 2],
+    /// Rows and columns of a plane of the source, and elements of a sample.
+    source_rows: usize,
+    source_columns: usize,
+    source_len: usize,
+    /// Channels of the source and of the result.
     pub from_channels: usize,
     pub to_channels: usize,
-    /// Elements of a source sample.
-    pub source_len: usize,
 }
 
 impl<T: Element> Grid<T> {
-    pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let [_, height, width] = &g.axes;
+    pub(super) fn forward(g: &ConvGeometry, form: Form, kernels: &'static Kernels<T>) -> Self {
+        let outputs = outputs(form, g.axes[0].output);
+        let side = |i: usize| Side::forward(&g.axes[i], outputs[i], g.mode);
         Self {
             kernels,
-            height: Side::forward(height, g.mode),
-            width: Side::forward(width, g.mode),
-            source_columns: width.input,
+            form,
+            depth: side(0),
+            height: side(1),
+            width: side(2),
+            taps: [g.axes[0].kernel, g.axes[2].kernel / form.taps()],
+            source_rows: g.axes[1].input,
+            source_columns: g.axes[2].input,
+            source_len: g.input_len(),
             from_channels: g.c_in,
             to_channels: g.c_out,
-            source_len: g.input_len(),
         }
     }
 
-    pub(super) fn input_grad(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let [_, height, width] = &g.axes;
+    pub(super) fn input_grad(g: &ConvGeometry, form: Form, kernels: &'static Kernels<T>) -> Self {
+        let outputs = outputs(form, g.axes[0].input);
+        let side = |i: usize| Side::input_grad(&g.axes[i], outputs[i]);
         Self {
             kernels,
-            height: Side::input_grad(height),
-            width: Side::input_grad(width),
-            source_columns: width.output,
+            form,
+            depth: side(0),
+            height: side(1),
+            width: side(2),
+            taps: [g.axes[0].kernel, g.axes[2].kernel / form.taps()],
+            source_rows: g.axes[1].output,
+            source_columns: g.axes[2].output,
+            source_len: g.output_len(),
             from_channels: g.c_out,
             to_channels: g.c_in,
-            source_len: g.output_len(),
         }
+    }
+
+    /// Rows (depth times height) of the result.
+    pub(super) fn rows(&self) -> usize {
+        self.depth.size * self.height.size
     }
 
     pub(super) fn row_len(&self) -> usize {
         self.width.size * self.to_channels
     }
 
-    /// Tiles of an item at most.
-    pub(super) fn most_tiles(&self, channels: usize) -> usize {
-        let fit = ITEM_BYTES / (PLANES * channels * size_of::<T>()).max(1);
-        fit.clamp(1, 128)
+    /// Rows at whose multiples no tile is cut.
+    pub(super) fn row_step(&self) -> usize {
+        if self.depth.size == 1 { self.height.outputs } else { self.depth.outputs * self.height.size }
     }
 
-    /// The stretches that make up the tiles `item` of some samples, of which each has the rows of tiles `rows`.
-    pub(super) fn stretches(
-        &self,
-        rows: &Range<usize>,
-        item: &Range<usize>,
-    ) -> impl Iterator<Item = Stretch> + use<T> {
-        let (columns, start, count) = (self.width.tiles, rows.start, rows.len());
-        let item = item.clone();
-        let mut next = item.start;
-        std::iter::from_fn(move || {
-            let (line, column) = (next / columns, next % columns);
-            let end = columns.min(column + item.end - next);
-            let stretch = Stretch {
-                sample: line / count,
-                row: start + line % count,
-                columns: column..end,
-                first: next - item.start,
-            };
-            let some = next < item.end;
-            next += end - column;
-            some.then_some(stretch)
+    /// Elements of a result of one row at whose multiples no tile is cut: a quarter of an item.
+    pub(super) fn strip(&self) -> usize {
+        let columns = MOST_TILES / 4 * self.width.outputs;
+        columns.min(self.width.size) * self.to_channels
+    }
+
+    /// The area of some elements of a result of one row, or of its rows.
+    pub(super) fn strip_area(&self, elements: &Range<usize>) -> Area {
+        let columns = elements.start / self.to_channels..elements.end / self.to_channels;
+        Area { samples: 1, rows: 0..1, columns }
+    }
+
+    /// Some rows of some results.
+    pub(super) fn area(&self, samples: usize, rows: Range<usize>) -> Area {
+        Area { samples, rows, columns: 0..self.width.size }
+    }
+
+    /// Taps that are summed up directly.
+    pub(super) fn direct_taps(&self) -> usize {
+        self.taps.iter().product()
+    }
+
+    /// Rows of points that a column of `depths` planes reads.
+    pub(super) fn reads(&self, depths: usize) -> usize {
+        (depths + self.taps[0] - 1) * self.taps[1]
+    }
+
+    /// Row of points that the first output of an item reads for a direct tap.
+    fn tap_row(&self, tap: usize, item: &Item) -> usize {
+        let (plane, part) = (tap / self.taps[1], tap % self.taps[1]);
+        (part * (item.depths() + self.taps[0] - 1) + plane) * item.tiles()
+    }
+
+    /// The direct taps as runs: `b_step` elements of the other operand between taps.
+    pub(super) fn runs(&self, item: &Item, inputs: Layout, b_step: usize) -> impl Iterator<Item = Run> {
+        (0..self.direct_taps())
+            .map(move |tap| Run { a: self.tap_row(tap, item) * inputs.row, b: tap * b_step })
+    }
+
+    /// Where the points for a direct tap start.
+    pub(super) fn tap_start(&self, tap: usize, item: &Item, inputs: Layout) -> usize {
+        self.tap_row(tap, item) * inputs.row
+    }
+
+    /// Tiles of an item at most, for inputs of so many channels, whose bytes at the points should not be much less than
+    /// `share`.
+    pub(super) fn most_tiles(&self, channels: usize, share: usize) -> usize {
+        let row = self.form.points() * channels * size_of::<T>();
+        let bytes = share.clamp(ITEM_BYTES[0], ITEM_BYTES[1]);
+        (bytes / (row * self.reads(self.depth.outputs)).max(1)).clamp(1, MOST_TILES)
+    }
+
+    /// Bytes of the kernel at the points.
+    pub(super) fn kernel_bytes(&self) -> usize {
+        self.form.points() * self.direct_taps() * self.from_channels * self.to_channels * size_of::<T>()
+    }
+
+    /// Layouts of inputs and outputs at the points, of an item of so many tiles.
+    pub(super) fn layouts(&self, (tiles, depths): (usize, usize), channels: [usize; 2]) -> [Layout; 2] {
+        let rows = [tiles * self.reads(depths), tiles * depths];
+        [0, 1].map(|i| Layout::new(self.form, rows[i], channels[i]))
+    }
+
+    /// Cuts an area into items of at most `most` tiles: sample by sample, plane by plane of tiles; flat tiles of
+    /// several samples may be in one.
+    pub(super) fn items(&self, area: &Area, most: usize) -> impl Iterator<Item = Item> {
+        let (height, planes) = (self.height.size, self.depth.outputs);
+        let depths = area.rows.start / height..area.rows.end.div_ceil(height);
+        let rows = match depths.len() {
+            1 => area.rows.start - depths.start * height..area.rows.end - depths.start * height,
+            _ => 0..height,
+        };
+        let tiles =
+            |range: &Range<usize>, side: &Side| range.start / side.outputs..range.end.div_ceil(side.outputs);
+        let (rows, columns) = (tiles(&rows, &self.height), tiles(&area.columns, &self.width));
+        let together = if self.depth.tiles == 1 { area.samples } else { 1 };
+        let blocks = tiles(&depths, &self.depth);
+        (0..area.samples).step_by(together.max(1)).flat_map(move |first_sample| {
+            let (rows, columns, depths) = (rows.clone(), columns.clone(), depths.clone());
+            blocks.clone().flat_map(move |block| {
+                let (rows, columns) = (rows.clone(), columns.clone());
+                let own = depths.start.max(block * planes)..depths.end.min((block + 1) * planes);
+                cut(together * rows.len() * columns.len(), most).map(move |tiles| Item {
+                    first_sample,
+                    rows: rows.clone(),
+                    columns: columns.clone(),
+                    tiles,
+                    depths: own.clone(),
+                })
+            })
         })
     }
 
-    /// Brings the inputs of a stretch to the points.
-    pub(super) fn read(&self, source: &[T], stretch: &Stretch, planes: &mut [T], layout: Layout) {
+    /// Brings the inputs of an item to the points.
+    pub(super) fn read(&self, source: &[T], item: &Item, points: &mut [T], layout: Layout) {
+        let planes = item.depths() + self.taps[0] - 1;
+        for stretch in item.stretches() {
+            for row in 0..planes * self.taps[1] {
+                let (part, plane) = (row / planes, row % planes);
+                let plane = self.depth.sources[item.depths.start + plane];
+                let offset = row * item.tiles();
+                self.read_plane(
+                    source,
+                    (plane, part * self.form.taps()),
+                    &stretch,
+                    |number| (layout.points(offset + number), layout.row),
+                    points,
+                );
+            }
+        }
+    }
+
+    /// Brings what a stretch reads of a plane, from some tap of the kernel's rows on, to the points.
+    fn read_plane(
+        &self,
+        source: &[T],
+        (plane, tap): (usize, usize),
+        stretch: &Stretch,
+        places: impl Fn(usize) -> ([usize; MOST_POINTS], usize),
+        points: &mut [T],
+    ) {
+        let count = self.form.points();
         let inner = if self.height.inner.contains(&stretch.row) { self.width.inner.clone() } else { 0..0 };
         for columns in pieces(&stretch.columns, &inner) {
             let part = stretch.part(columns);
-            let (row, column) = (part.row * TILE, part.columns.start * TILE);
-            let at: [usize; PLANES] = std::array::from_fn(|p| {
-                let y = self.height.sources[row + p / POINTS];
-                let x = self.width.sources[column + p % POINTS];
-                if y == NOWHERE || x == NOWHERE {
+            let row = part.row * self.height.outputs;
+            let column = part.columns.start * self.width.outputs + tap;
+            let at: [usize; MOST_POINTS] = std::array::from_fn(|p| {
+                if p >= count {
                     return NOWHERE;
                 }
-                part.sample * self.source_len + (y * self.source_columns + x) * self.from_channels
+                let y = self.height.sources[row + p / POINTS];
+                let x = self.width.sources[column + p % POINTS];
+                if plane == NOWHERE || y == NOWHERE || x == NOWHERE {
+                    return NOWHERE;
+                }
+                let pixel = (plane * self.source_rows + y) * self.source_columns + x;
+                part.sample * self.source_len + pixel * self.from_channels
             });
+            let (places, to_step) = places(part.first);
             self.kernels.transform(&mut Transform {
+                form: self.form,
                 stage: Stage::Input,
                 from: From::Slice(source),
-                at: &at,
-                from_step: TILE * self.from_channels,
-                to: planes,
-                places: &layout.points(part.first),
-                to_step: layout.row,
+                at: &at[..count],
+                from_step: self.width.outputs * self.from_channels,
+                to: points,
+                places: &places[..count],
+                to_step,
                 count: part.columns.len(),
                 channels: self.from_channels,
                 bias: None,
@@ -203,27 +396,30 @@ impl<T: Element> Grid<T> {
         }
     }
 
-    /// Calls `visit(part, places)` with the places of the 16 results of the first tile of each part of a stretch;
-    /// tiles of a part are alike. Of each sample the tensor holds the rows `rows` only.
-    pub(super) fn results(
-        &self,
-        stretch: &Stretch,
-        rows: &Range<usize>,
-        mut visit: impl FnMut(&Stretch, &[usize; TILE * TILE]),
-    ) {
-        let whole = self.width.size / TILE;
-        let first = stretch.row * TILE;
-        for columns in pieces(&stretch.columns, &(0..whole)) {
-            let part = stretch.part(columns);
-            let places = std::array::from_fn(|p| {
-                let (row, column) = (first + p / TILE, part.columns.start * TILE + p % TILE);
-                if !rows.contains(&row) || column >= self.width.size {
-                    return NOWHERE;
+    /// Calls `visit(row, tiles, places)` for tiles side by side in a plane of the result: their number, the row that
+    /// the first has at the points, and the places of its results in a tensor that holds an area; tiles are alike.
+    pub(super) fn results(&self, item: &Item, area: &Area, mut visit: impl FnMut(usize, usize, &[usize])) {
+        let (along, size) = (self.width.outputs, area.columns.len());
+        let whole = area.columns.start.div_ceil(along)..area.columns.end / along;
+        for stretch in item.stretches() {
+            let first = stretch.row * self.height.outputs;
+            for columns in pieces(&stretch.columns, &whole) {
+                let part = stretch.part(columns);
+                for (i, depth) in item.depths.clone().enumerate() {
+                    let places: [usize; MOST_OUTPUTS] = std::array::from_fn(|p| {
+                        let (row, column) = (first + p / along, part.columns.start * along + p % along);
+                        let line = depth * self.height.size + row;
+                        let inside = row < self.height.size && area.rows.contains(&line);
+                        if !inside || !area.columns.contains(&column) {
+                            return NOWHERE;
+                        }
+                        let line = part.sample * area.rows.len() + line - area.rows.start;
+                        (line * size + column - area.columns.start) * self.to_channels
+                    });
+                    let row = i * item.tiles() + part.first;
+                    visit(row, part.columns.len(), &places[..self.form.area(along)]);
                 }
-                let row = part.sample * rows.len() + row - rows.start;
-                (row * self.width.size + column) * self.to_channels
-            });
-            visit(&part, &places);
+            }
         }
     }
 }
@@ -237,8 +433,8 @@ fn pieces(range: &Range<usize>, inner: &Range<usize>) -> impl Iterator<Item = Ra
     (range.start..start).map(single).chain(middle).chain((end..range.end).map(single))
 }
 
-/// Cuts tiles into items of equal size.
-pub(super) fn items(tiles: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+/// Cuts tiles into ranges of equal size.
+fn cut(tiles: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let count = tiles.div_ceil(most);
     (0..count).map(move |i| i * tiles / count..(i + 1) * tiles / count)
 }

@@ -1,67 +1,106 @@
-//! Winograd's algorithm for 3 x 3 kernels of stride 1: tiles of 4 x 4 outputs, 36 products where a direct sum has 144.
+//! Winograd's algorithm for kernels of stride 1: six points for 4 outputs of 3 taps, or 2 of 5, along an axis.
 //!
-//! A tile of 6 x 6 inputs and the kernel are brought to 36 points (`kernels::winograd` has the mathematics), where the
-//! convolution is a product of matrices at each point: tiles times input channels, by output channels. The gradient to
-//! the input is the same with flipped taps and exchanged channels. The gradient to the kernel is the exact adjoint: the
-//! gradients of outputs are brought to points, multiplied with the inputs, summed up over the tiles there, and the sums
-//! are brought back to taps at the very end.
+//! A tile of inputs and the kernel are brought to points (`kernels::winograd` has the mathematics), where the
+//! convolution is a product of matrices at each point: tiles times input channels, by output channels. Images take 36
+//! products where a direct sum has 144 (3 x 3) or 100 (5 x 5), series 6 where it has 12 or 10. What is not transformed
+//! (the planes of a volume's kernel, the parts of a series' kernel with 6 or 9 taps) is summed up at the points.
 //!
-//! Tiles lie on a fixed grid, rows `4 t .. 4 t + 4`, whatever part of the rows is computed; all sums are chains in the
-//! order of channels, or of samples and tiles. So neither partitions nor the number of tiles that are worked on
+//! The gradient to the input is the same with flipped taps and exchanged channels. The gradient to the kernel is the
+//! exact adjoint: the gradients of outputs are brought to points, multiplied with the inputs, summed up over the tiles
+//! there, and the sums are brought back to taps at the very end.
+//!
+//! Tiles lie on a fixed grid, whatever part of the results is computed; all sums are chains in the order of direct
+//! taps and channels, or of samples and tiles. So neither partitions nor the number of tiles that are worked on
 //! together change a bit.
 
 use std::ops::Range;
 
-use super::tiles::{Grid, Layout, PLANES, TAPS, TILE, items};
-use super::{Accumulation, Algorithm, Correlation, Epilogue, Pass, Problem, Scratch, padding};
+use super::tiles::{Area, Grid, Layout};
+use super::{Accumulation, Algorithm, Correlation, Epilogue, Pass, Portion, Problem, Scratch, padding};
 use crate::geometry::{Axis, ConvGeometry};
-use crate::kernels::winograd::From;
+use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{Element, Product, Run, Stage, Start, Transform};
 
 /// Columns of the widest panel of packed weights of any tier.
 const WIDEST_PANEL: usize = 32;
+/// Taps of a tile at most.
+const MOST_TAPS: usize = 25;
 
-/// Whether the algorithm computes this pass.
-pub(super) fn chosen<T: Element>(p: Problem<'_, T>, pass: Pass) -> bool {
+/// Weights are read for every item, and sums read and written: these shares of them an item should have.
+const SHARES: [usize; 2] = [16, 2];
+
+/// The form of the tiles, if the algorithm computes this pass.
+fn chosen<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Form> {
     // The gradient to the input folds other borders back: the padded algorithm does that, around this one.
-    if !accepts(p.geometry) || pass == Pass::InputGrad && padding::accepts(p.geometry) {
-        return false;
+    if pass == Pass::InputGrad && padding::accepts(p.geometry) {
+        return None;
     }
-    match p.algorithm {
+    form(p.geometry).filter(|form| match p.algorithm {
         Algorithm::Direct => false,
         Algorithm::Winograd => true,
-        Algorithm::Auto => T::NAME == f32::NAME && wins(p.geometry, pass),
+        Algorithm::Auto => T::NAME == f32::NAME && wins(p.geometry, *form, pass),
+    })
+}
+
+/// Most weights, `c_in * c_out`, that were measured to gain, forward and to the input.
+const MOST_WEIGHTS: usize = 512 * 512;
+/// Weights for an output of a sample: packing brings them to the points, which a small map does not pay for.
+const WEIGHTS_PER_POSITION: usize = 1400;
+
+/// Tiles of a plane: with fewer, what a task computes of a sample has too few rows for the products.
+const FEWEST_TILES: usize = 4;
+
+/// Channels on both sides from which on the transforms are paid for by the products.
+fn fewest_channels(form: Form, direct_taps: usize) -> usize {
+    match form {
+        Form::Square3 => 16,
+        Form::Square5 => 16,
+        Form::Line3 if direct_taps > 1 => 16,
+        Form::Line3 => 32,
+        Form::Line5 => 64,
     }
 }
 
-/// Channels on both sides from which on the transforms are paid for by the products.
-const FEWEST_CHANNELS: usize = 32;
-/// Most weights, `c_in * c_out`: at the points they are four times as large and must come from the last level of cache
-/// for every item (forward, to the input), or their sums be read and written for every item (to the kernel).
-const MOST_WEIGHTS: [usize; 2] = [256 * 256, 128 * 192];
-/// Outputs that an average tile must have at least: those at the end of a ragged map are computed in vain.
-const FEWEST_OUTPUTS: usize = 8;
+/// Most weights to the kernel: their sums are up to four times as large at the points, and every chunk of the batch has
+/// its own.
+fn most_sums(form: Form, direct_taps: usize) -> usize {
+    if form == Form::Square3 && direct_taps == 1 { 128 * 192 } else { 256 * 256 }
+}
 
 /// Whether it is the faster one: measured thresholds, see docs/performance.md.
-fn wins(g: &ConvGeometry, pass: Pass) -> bool {
-    let [_, height, width] = &g.axes;
-    let sizes =
-        if pass == Pass::InputGrad { [height.input, width.input] } else { [height.output, width.output] };
-    let tiles: usize = sizes.iter().map(|n| n.div_ceil(TILE)).product();
-    g.c_in.min(g.c_out) >= FEWEST_CHANNELS
-        && g.c_in * g.c_out <= MOST_WEIGHTS[usize::from(pass == Pass::KernelGrad)]
-        && sizes.iter().product::<usize>() >= FEWEST_OUTPUTS * tiles
+fn wins(g: &ConvGeometry, form: Form, pass: Pass) -> bool {
+    let [depth, height, width] = &g.axes;
+    let direct_taps = depth.kernel * width.kernel / form.taps();
+    let size = |a: &Axis| if pass == Pass::InputGrad { a.input } else { a.output };
+    // At least half of the outputs of an average tile: those behind the end of a ragged map are computed in vain.
+    let filled = |a: &Axis| (size(a), size(a).next_multiple_of(form.outputs()));
+    let (height, width) = (if form.is_square() { filled(height) } else { (1, 1) }, filled(width));
+    let positions: usize = g.axes.iter().map(size).product();
+    let weights = g.c_in * g.c_out;
+    g.c_in.min(g.c_out) >= fewest_channels(form, direct_taps)
+        && match pass {
+            Pass::KernelGrad => weights <= most_sums(form, direct_taps),
+            _ => weights <= MOST_WEIGHTS.min(WEIGHTS_PER_POSITION * positions),
+        }
+        && height.1 * width.1 >= FEWEST_TILES * form.area(form.outputs())
+        && 2 * height.0 * width.0 >= height.1 * width.1
 }
 
-/// Whether the algorithm can do it.
-pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
+/// The form of the tiles, if the algorithm can do it.
+pub(super) fn form(geometry: &ConvGeometry) -> Option<Form> {
     let [depth, height, width] = &geometry.axes;
-    let slides = |a: &Axis| a.kernel == TAPS && a.stride == 1 && a.dilation == 1 && a.input > 0;
-    *depth == Axis::UNIT && slides(height) && slides(width) && geometry.groups == 1
+    let slides = |a: &Axis| a.stride == 1 && (a.dilation == 1 || a.kernel == 1) && a.input > 0;
+    if geometry.groups != 1 || ![depth, height, width].into_iter().all(slides) {
+        return None;
+    }
+    match (height.kernel, width.kernel) {
+        (3, 3) => Some(Form::Square3),
+        (5, 5) => Some(Form::Square5),
+        (1, 5) => Some(Form::Line5),
+        (1, taps) if taps % 3 == 0 => Some(Form::Line3),
+        _ => None,
+    }
 }
-
-/// A product of whole matrices.
-const WHOLE: [Run; 1] = [Run { a: 0, b: 0 }];
 
 /// The forward pass, or the gradient to the input.
 #[derive(Debug)]
@@ -73,65 +112,98 @@ pub(super) struct Winograd<T: 'static> {
 
 impl<T: Element> Winograd<T> {
     /// The forward pass.
-    pub(super) fn forward(p: Problem<'_, T>) -> Self {
-        Self { grid: Grid::forward(p.geometry, p.kernels), flipped: false }
+    pub(super) fn forward(p: Problem<'_, T>) -> Option<Self> {
+        let form = chosen(p, Pass::Forward)?;
+        Some(Self { grid: Grid::forward(p.geometry, form, p.kernels), flipped: false })
     }
 
     /// The gradient to the input, borders of zeros.
-    pub(super) fn input_grad(p: Problem<'_, T>) -> Self {
-        Self { grid: Grid::input_grad(p.geometry, p.kernels), flipped: true }
+    pub(super) fn input_grad(p: Problem<'_, T>) -> Option<Self> {
+        let form = chosen(p, Pass::InputGrad)?;
+        Some(Self { grid: Grid::input_grad(p.geometry, form, p.kernels), flipped: true })
+    }
+
+    /// Tiles of an item at most.
+    fn most_tiles(&self) -> usize {
+        self.grid.most_tiles(self.grid.from_channels, self.grid.kernel_bytes() / SHARES[0])
+    }
+
+    /// Elements of the packed weights of a panel and a direct tap, at a point.
+    fn matrix_len(&self) -> usize {
+        self.grid.from_channels * self.grid.kernels.panel()
     }
 
     /// Elements of the packed weights of a panel.
     fn panel_len(&self) -> usize {
-        PLANES * self.grid.from_channels * self.grid.kernels.panel()
+        self.grid.form.points() * self.grid.direct_taps() * self.matrix_len()
     }
 
-    /// Brings the taps of output channels from `first` on to the points, `packed[point][k][column]`.
+    /// Brings the taps of output channels from `first` on to the points, `packed[point][direct tap][k][column]`.
     fn pack_panel(&self, kernel: &[T], first: usize, packed: &mut [T]) {
-        let grid = &self.grid;
-        let (k, n, panel) = (grid.from_channels, grid.to_channels, grid.kernels.panel());
-        let channels = panel.min(n - first);
-        let places: [usize; PLANES] = std::array::from_fn(|p| p * k * panel);
-        let stage = Stage::Kernel;
-        if channels < panel {
+        if self.grid.kernels.panel() > self.grid.to_channels - first {
             packed.fill(T::ZERO);
         }
-        if !self.flipped {
-            let at: [usize; TAPS * TAPS] = std::array::from_fn(|tap| tap * k * n + first);
-            grid.kernels.transform(&mut Transform {
-                stage,
-                from: From::Slice(kernel),
-                at: &at,
-                from_step: n,
-                to: packed,
-                places: &places,
-                to_step: panel,
-                count: k,
-                channels,
-                bias: None,
-                relu: false,
-            });
-            return;
+        for tap in 0..self.grid.direct_taps() {
+            let to = &mut packed[tap * self.matrix_len()..];
+            if self.flipped {
+                self.pack_flipped(kernel, tap, first, to);
+            } else {
+                self.pack_tap(kernel, tap, first, to);
+            }
         }
-        // The columns lie `k` apart in the kernel (tap, column, k): gathered for one `k` at a time, the lines that
-        // they lie in stay in L1 until the next.
-        let mut taps = [T::ZERO; TAPS * TAPS * WIDEST_PANEL];
-        let at: [usize; TAPS * TAPS] = std::array::from_fn(|tap| tap * channels);
+    }
+
+    /// Where the points of a tap lie in a packed panel.
+    fn packed_places(&self) -> [usize; MOST_POINTS] {
+        let step = self.grid.direct_taps() * self.matrix_len();
+        std::array::from_fn(|p| p * step)
+    }
+
+    fn pack_tap(&self, kernel: &[T], direct: usize, first: usize, packed: &mut [T]) {
+        let Grid { kernels, form, from_channels: k, to_channels: n, .. } = self.grid;
+        let taps = form.area(form.taps());
+        let at: [usize; MOST_TAPS] = std::array::from_fn(|tap| (direct * taps + tap) * k * n + first);
+        kernels.transform(&mut Transform {
+            form,
+            stage: Stage::Kernel,
+            from: From::Slice(kernel),
+            at: &at[..taps],
+            from_step: n,
+            to: packed,
+            places: &self.packed_places()[..form.points()],
+            to_step: kernels.panel(),
+            count: k,
+            channels: kernels.panel().min(n - first),
+            bias: None,
+            relu: false,
+        });
+    }
+
+    /// The columns lie `k` apart in the kernel (tap, column, k): gathered for one `k` at a time, the lines that they lie
+    /// in stay in L1 until the next.
+    fn pack_flipped(&self, kernel: &[T], direct: usize, first: usize, packed: &mut [T]) {
+        let Grid { kernels, form, from_channels: k, to_channels: n, .. } = self.grid;
+        let taps = form.area(form.taps());
+        let last = self.grid.direct_taps() * taps - 1;
+        let channels = kernels.panel().min(n - first);
+        let places = self.packed_places();
+        let mut gathered = [T::ZERO; MOST_TAPS * WIDEST_PANEL];
+        let at: [usize; MOST_TAPS] = std::array::from_fn(|tap| tap * channels);
         for i in 0..k {
-            for (tap, line) in taps.chunks_exact_mut(channels).take(TAPS * TAPS).enumerate() {
-                let start = ((TAPS * TAPS - 1 - tap) * n + first) * k + i;
+            for (tap, line) in gathered.chunks_exact_mut(channels).take(taps).enumerate() {
+                let start = ((last - direct * taps - tap) * n + first) * k + i;
                 for (value, from) in line.iter_mut().zip(kernel[start..].iter().step_by(k)) {
                     *value = *from;
                 }
             }
-            grid.kernels.transform(&mut Transform {
-                stage,
-                from: From::Slice(&taps),
-                at: &at,
+            kernels.transform(&mut Transform {
+                form,
+                stage: Stage::Kernel,
+                from: From::Slice(&gathered),
+                at: &at[..taps],
                 from_step: 0,
-                to: &mut packed[i * panel..],
-                places: &places,
+                to: &mut packed[i * kernels.panel()..],
+                places: &places[..form.points()],
                 to_step: 0,
                 count: 1,
                 channels,
@@ -141,33 +213,27 @@ impl<T: Element> Winograd<T> {
         }
     }
 
-    /// The rows `rows` of some samples.
-    fn samples(
+    /// Computes an area.
+    fn area(
         &self,
         from: &[T],
         packed: &[T],
         to: &mut [T],
-        (samples, rows): (usize, Range<usize>),
+        area: &Area,
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
         let grid = &self.grid;
-        let tile_rows = rows.start / TILE..rows.end.div_ceil(TILE);
-        let panel = grid.kernels.panel();
-        let most = grid.most_tiles(grid.from_channels);
-        for item in items(samples * tile_rows.len() * grid.width.tiles, most) {
-            let tiles = item.len();
-            let inputs = Layout::new(tiles, grid.from_channels);
-            let sums = Layout::new(tiles, panel);
-            let [points, products] = scratch.planes([inputs.len(), sums.len()]);
-            for stretch in grid.stretches(&tile_rows, &item) {
-                grid.read(from, &stretch, points, inputs);
-            }
-            for (first, weights) in
-                (0..grid.to_channels).step_by(panel).zip(packed.chunks_exact(self.panel_len()))
-            {
-                let channels = panel.min(grid.to_channels - first);
-                let plane_len = grid.from_channels * panel;
+        let (k, n, panel) = (grid.from_channels, grid.to_channels, grid.kernels.panel());
+        for item in grid.items(area, self.most_tiles()) {
+            let [inputs, sums] = grid.layouts((item.tiles(), item.depths()), [k, panel]);
+            let ([points, products], runs) = scratch.planes([inputs.len(), sums.len()]);
+            runs.clear();
+            runs.extend(grid.runs(&item, inputs, self.matrix_len()));
+            grid.read(from, &item, points, inputs);
+            for (first, weights) in (0..n).step_by(panel).zip(packed.chunks_exact(self.panel_len())) {
+                let channels = panel.min(n - first);
+                let plane_len = grid.direct_taps() * self.matrix_len();
                 for (plane, weights) in weights.chunks_exact(plane_len).enumerate() {
                     grid.kernels.product(&mut Product {
                         a: &points[plane * inputs.plane..],
@@ -177,33 +243,32 @@ impl<T: Element> Winograd<T> {
                         b_k: panel,
                         b_panel: panel,
                         b_padded: true,
-                        runs: &WHOLE,
-                        run_len: grid.from_channels,
+                        runs,
+                        run_len: k,
                         c: &mut products[plane * sums.plane..],
                         c_m: sums.row,
-                        m: tiles,
+                        m: item.tiles() * item.depths(),
                         n: channels,
                         start: Start::Zero,
                         relu: false,
                     });
                 }
-                for stretch in grid.stretches(&tile_rows, &item) {
-                    grid.results(&stretch, &rows, |part, places| {
-                        grid.kernels.transform(&mut Transform {
-                            stage: Stage::Output,
-                            from: From::Slice(products),
-                            at: &sums.points(part.first),
-                            from_step: sums.row,
-                            to: &mut to[first..],
-                            places,
-                            to_step: TILE * grid.to_channels,
-                            count: part.columns.len(),
-                            channels,
-                            bias: epilogue.bias.map(|bias| &bias[first..first + channels]),
-                            relu: epilogue.relu,
-                        });
+                grid.results(&item, area, |row, count, places| {
+                    grid.kernels.transform(&mut Transform {
+                        form: grid.form,
+                        stage: Stage::Output,
+                        from: From::Slice(products),
+                        at: &sums.points(row)[..grid.form.points()],
+                        from_step: sums.row,
+                        to: &mut to[first..],
+                        places,
+                        to_step: grid.width.outputs * n,
+                        count,
+                        channels,
+                        bias: epilogue.bias.map(|bias| &bias[first..first + channels]),
+                        relu: epilogue.relu,
                     });
-                }
+                });
             }
         }
     }
@@ -230,7 +295,7 @@ impl<T: Element> Correlation<T> for Winograd<T> {
     }
 
     fn rows(&self) -> usize {
-        self.grid.height.size
+        self.grid.rows()
     }
 
     fn row_len(&self) -> usize {
@@ -238,13 +303,16 @@ impl<T: Element> Correlation<T> for Winograd<T> {
     }
 
     fn row_step(&self) -> usize {
-        TILE
+        self.grid.row_step()
     }
 
     fn reserve(&self, scratch: &mut Scratch<T>) {
-        let most = self.grid.most_tiles(self.grid.from_channels);
-        let channels = [self.grid.from_channels, self.grid.kernels.panel()];
-        scratch.planes(channels.map(|channels| Layout::new(most, channels).len()));
+        let grid = &self.grid;
+        let tiles = self.most_tiles();
+        let channels = [grid.from_channels, grid.kernels.panel()];
+        let layouts = grid.layouts((tiles, grid.depth.outputs), channels);
+        scratch.reserve((0, grid.direct_taps()));
+        scratch.planes(layouts.map(Layout::len));
     }
 
     fn run(
@@ -256,7 +324,7 @@ impl<T: Element> Correlation<T> for Winograd<T> {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
-        self.samples(from, packed, to, (1, rows), epilogue, scratch);
+        self.area(from, packed, to, &self.grid.area(1, rows), epilogue, scratch);
     }
 
     fn run_samples(
@@ -268,7 +336,24 @@ impl<T: Element> Correlation<T> for Winograd<T> {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
-        self.samples(from, packed, to, (samples, 0..self.rows()), epilogue, scratch);
+        self.area(from, packed, to, &self.grid.area(samples, 0..self.rows()), epilogue, scratch);
+    }
+
+    fn strip(&self) -> usize {
+        self.grid.strip()
+    }
+
+    fn run_strip(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        elements: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        assert_eq!(self.rows(), 1, "strips are of one row");
+        self.area(from, packed, to, &self.grid.strip_area(&elements), epilogue, scratch);
     }
 }
 
@@ -280,66 +365,79 @@ pub(super) struct WinogradKernelGrad<T: 'static> {
 
 impl<T: Element> WinogradKernelGrad<T> {
     /// Plans the pass.
-    pub(super) fn new(p: Problem<'_, T>) -> Self {
-        Self { grid: Grid::forward(p.geometry, p.kernels) }
+    pub(super) fn new(p: Problem<'_, T>) -> Option<Self> {
+        let form = chosen(p, Pass::KernelGrad)?;
+        Some(Self { grid: Grid::forward(p.geometry, form, p.kernels) })
     }
 
-    /// Elements of the sums at a point.
+    /// Elements of the sums at a point, of a direct tap.
     fn plane_len(&self) -> usize {
         self.grid.from_channels * self.grid.to_channels
     }
 
-    /// Adds what the rows `rows` of some samples contribute.
-    fn samples(
-        &self,
-        (x, dy): (&[T], &[T]),
-        (samples, rows): (usize, Range<usize>),
-        sums: &mut [T],
-        scratch: &mut Scratch<T>,
-    ) {
+    /// Elements of the sums of a direct tap.
+    fn tap_len(&self) -> usize {
+        self.grid.form.points() * self.plane_len()
+    }
+
+    /// Tiles of an item at most.
+    fn most_tiles(&self) -> usize {
+        let grid = &self.grid;
+        grid.most_tiles(grid.from_channels.max(grid.to_channels), grid.kernel_bytes() / SHARES[1])
+    }
+
+    /// Adds what an area contributes.
+    fn area(&self, (x, dy): (&[T], &[T]), area: &Area, sums: &mut [T], scratch: &mut Scratch<T>) {
         let grid = &self.grid;
         let (m, n) = (grid.from_channels, grid.to_channels);
-        debug_assert!(rows.start.is_multiple_of(TILE), "rows are cut between tiles");
-        let tile_rows = rows.start / TILE..rows.end.div_ceil(TILE);
-        for item in items(samples * tile_rows.len() * grid.width.tiles, grid.most_tiles(m.max(n))) {
-            let (inputs, outputs) = (Layout::new(item.len(), m), Layout::new(item.len(), n));
-            let [points, grads] = scratch.planes([inputs.len(), outputs.len()]);
-            for stretch in grid.stretches(&tile_rows, &item) {
-                grid.read(x, &stretch, points, inputs);
-                grid.results(&stretch, &rows, |part, at| {
-                    grid.kernels.transform(&mut Transform {
-                        stage: Stage::OutputGrad,
-                        from: From::Slice(dy),
-                        at,
-                        from_step: TILE * n,
-                        to: grads,
-                        places: &outputs.points(part.first),
-                        to_step: outputs.row,
-                        count: part.columns.len(),
-                        channels: n,
-                        bias: None,
-                        relu: false,
-                    });
-                });
-            }
-            for (plane, sums) in sums.chunks_exact_mut(self.plane_len()).enumerate() {
-                grid.kernels.product(&mut Product {
-                    a: &points[plane * inputs.plane..],
-                    a_m: 1,
-                    a_k: inputs.row,
-                    b: &grads[plane * outputs.plane..],
-                    b_k: outputs.row,
-                    b_panel: grid.kernels.panel(),
-                    b_padded: false,
-                    runs: &WHOLE,
-                    run_len: item.len(),
-                    c: sums,
-                    c_m: n,
-                    m,
-                    n,
-                    start: Start::Result,
+        debug_assert!(area.rows.start.is_multiple_of(grid.row_step()), "rows are cut between tiles");
+        debug_assert!(area.columns.start.is_multiple_of(grid.width.outputs), "strips are cut between tiles");
+        for item in grid.items(area, self.most_tiles()) {
+            let (tiles, depths) = (item.tiles(), item.depths());
+            let [inputs, outputs] = grid.layouts((tiles, depths), [m, n]);
+            let ([points, grads], runs) = scratch.planes([inputs.len(), outputs.len()]);
+            grid.read(x, &item, points, inputs);
+            grid.results(&item, area, |row, count, at| {
+                grid.kernels.transform(&mut Transform {
+                    form: grid.form,
+                    stage: Stage::OutputGrad,
+                    from: From::Slice(dy),
+                    at,
+                    from_step: grid.width.outputs * n,
+                    to: grads,
+                    places: &outputs.points(row)[..grid.form.points()],
+                    to_step: outputs.row,
+                    count,
+                    channels: n,
+                    bias: None,
                     relu: false,
                 });
+            });
+            // Tile by tile, so that a chain does not depend on the tiles of an item; flat ones are neighbours.
+            let (count, len, step) = if depths == 1 { (1, tiles, 1) } else { (tiles, depths, tiles) };
+            runs.clear();
+            runs.extend((0..count).map(|t| Run { a: t * inputs.row, b: t * outputs.row }));
+            for (tap, sums) in sums.chunks_exact_mut(self.tap_len()).enumerate() {
+                let start = grid.tap_start(tap, &item, inputs);
+                for (plane, sums) in sums.chunks_exact_mut(self.plane_len()).enumerate() {
+                    grid.kernels.product(&mut Product {
+                        a: &points[plane * inputs.plane + start..],
+                        a_m: 1,
+                        a_k: step * inputs.row,
+                        b: &grads[plane * outputs.plane..],
+                        b_k: step * outputs.row,
+                        b_panel: grid.kernels.panel(),
+                        b_padded: false,
+                        runs,
+                        run_len: len,
+                        c: sums,
+                        c_m: n,
+                        m,
+                        n,
+                        start: Start::Result,
+                        relu: false,
+                    });
+                }
             }
         }
     }
@@ -347,7 +445,7 @@ impl<T: Element> WinogradKernelGrad<T> {
 
 impl<T: Element> Accumulation<T> for WinogradKernelGrad<T> {
     fn rows(&self) -> usize {
-        self.grid.height.size
+        self.grid.rows()
     }
 
     fn row_len(&self) -> usize {
@@ -355,43 +453,64 @@ impl<T: Element> Accumulation<T> for WinogradKernelGrad<T> {
     }
 
     fn row_step(&self) -> usize {
-        TILE
+        self.grid.row_step()
     }
 
     fn reserve(&self, scratch: &mut Scratch<T>) {
-        let channels = [self.grid.from_channels, self.grid.to_channels];
-        let most = self.grid.most_tiles(channels[0].max(channels[1]));
-        scratch.planes(channels.map(|channels| Layout::new(most, channels).len()));
+        let grid = &self.grid;
+        let (tiles, depths) = (self.most_tiles(), grid.depth.outputs);
+        let layouts = grid.layouts((tiles, depths), [grid.from_channels, grid.to_channels]);
+        scratch.reserve((0, tiles));
+        scratch.planes(layouts.map(Layout::len));
     }
 
     fn sums_len(&self, _: usize) -> usize {
-        PLANES * self.plane_len()
+        self.grid.direct_taps() * self.tap_len()
     }
 
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, sums: &mut [T], scratch: &mut Scratch<T>) {
-        self.samples((x, dy), (1, rows), sums, scratch);
+        self.area((x, dy), &self.grid.area(1, rows), sums, scratch);
     }
 
     fn run_samples(&self, x: &[T], dy: &[T], samples: usize, sums: &mut [T], scratch: &mut Scratch<T>) {
-        self.samples((x, dy), (samples, 0..self.rows()), sums, scratch);
+        self.area((x, dy), &self.grid.area(samples, 0..self.rows()), sums, scratch);
+    }
+
+    fn strip(&self) -> usize {
+        self.grid.strip()
+    }
+
+    fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, sums: &mut [T], scratch: &mut Scratch<T>) {
+        assert_eq!(portion.kernel, 0..1, "the kernel is not cut");
+        let area = if portion.strip == (0..self.row_len()) {
+            self.grid.area(portion.samples, portion.rows.clone())
+        } else {
+            self.grid.strip_area(&portion.strip)
+        };
+        self.area((x, dy), &area, sums, scratch);
     }
 
     fn finish(&self, sums: &mut [T]) {
-        let len = self.plane_len();
-        let at: [usize; PLANES] = std::array::from_fn(|p| p * len);
-        let places: [usize; TAPS * TAPS] = std::array::from_fn(|tap| tap * len);
-        self.grid.kernels.transform(&mut Transform {
-            stage: Stage::KernelGrad,
-            from: From::Target,
-            at: &at,
-            from_step: 0,
-            to: sums,
-            places: &places,
-            to_step: 0,
-            count: 1,
-            channels: len,
-            bias: None,
-            relu: false,
-        });
+        let Grid { kernels, form, .. } = self.grid;
+        let (len, taps) = (self.plane_len(), form.area(form.taps()));
+        // A tap's points lie behind all that was written before they are read.
+        for direct in 0..self.grid.direct_taps() {
+            let at: [usize; MOST_POINTS] = std::array::from_fn(|p| direct * self.tap_len() + p * len);
+            let places: [usize; MOST_TAPS] = std::array::from_fn(|tap| (direct * taps + tap) * len);
+            kernels.transform(&mut Transform {
+                form,
+                stage: Stage::KernelGrad,
+                from: From::Target,
+                at: &at[..form.points()],
+                from_step: 0,
+                to: sums,
+                places: &places[..taps],
+                to_step: 0,
+                count: 1,
+                channels: len,
+                bias: None,
+                relu: false,
+            });
+        }
     }
 }

@@ -29,4 +29,4 @@ pub use dots::Dots;
 pub use lanes::Element;
 pub use product::{Product, Run, Start};
 pub use window::{Pooling, Tap, WindowRun};
-pub use winograd::{Stage, Transform};
+pub use winograd::{Form, Stage, Transform};

@@ -1,7 +1,8 @@
 //! Winograd's transforms: small linear maps along the axes of a tile, with channels in the lanes.
 //!
 //! A correlation of `r` taps gives `m` outputs from `m + r - 1 = 6` inputs as
-//! `y = A' ((G w) * (B' x))` with 6 products instead of `m r` (Toom and Cook's interpolation, transposed). The points
+//! `y = A' ((G w) * (B' x))` with 6 products instead of `m r` (Toom and Cook's interpolation, transposed): 4 outputs of
+//! 3 taps, or 2 of 5. A tile is transformed along its row, or along both its axes, with 36 products. The points
 //! are 0, +-sqrt(1/2), +-sqrt(2) and infinity: their squares are exact, `a^2 + b^2 = 5/2` and `a b = 1`, and the
 //! matrices have rows of nearly equal size, which is what keeps the rounding errors near those of a direct sum
 //! (Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution", 2020, on the choice of
@@ -16,34 +17,86 @@ use super::lanes::{Element, Lanes};
 
 /// Points of an axis, the one at infinity included.
 pub const POINTS: usize = 6;
+/// Points of a tile at most.
+pub const MOST_POINTS: usize = POINTS * POINTS;
 /// Stands for an element that is zero (source) or not wanted (target).
 pub const NOWHERE: usize = usize::MAX;
 
-/// Which map is applied along both axes of a tile.
+/// Which axes of a tile are transformed, and how many taps the kernel has along each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A row: 4 outputs of 3 taps.
+    Line3,
+    /// A row: 2 outputs of 5 taps.
+    Line5,
+    /// 4 x 4 outputs of 3 x 3 taps.
+    Square3,
+    /// 2 x 2 outputs of 5 x 5 taps.
+    Square5,
+}
+
+impl Form {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Line3, Self::Line5, Self::Square3, Self::Square5];
+
+    /// Taps along an axis.
+    pub const fn taps(self) -> usize {
+        match self {
+            Self::Line3 | Self::Square3 => 3,
+            Self::Line5 | Self::Square5 => 5,
+        }
+    }
+
+    /// Outputs along an axis.
+    pub const fn outputs(self) -> usize {
+        POINTS + 1 - self.taps()
+    }
+
+    /// Whether both axes are transformed.
+    pub const fn is_square(self) -> bool {
+        matches!(self, Self::Square3 | Self::Square5)
+    }
+
+    /// Elements of a tile that has `along` of them along an axis.
+    pub const fn area(self, along: usize) -> usize {
+        if self.is_square() { along * along } else { along }
+    }
+
+    /// Points of a tile.
+    pub const fn points(self) -> usize {
+        self.area(POINTS)
+    }
+}
+
+/// Which map is applied along the axes of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// `B'`: 6 x 6 inputs to 6 x 6 points.
+    /// `B'`: inputs to points.
     Input,
-    /// `A'`: points to 4 x 4 outputs.
+    /// `A'`: points to outputs.
     Output,
-    /// `A`: the gradient of 4 x 4 outputs to points.
+    /// `A`: the gradient of outputs to points.
     OutputGrad,
-    /// `G`: 3 x 3 taps to points.
+    /// `G`: taps to points.
     Kernel,
-    /// `G'`: points to the gradient of 3 x 3 taps.
+    /// `G'`: points to the gradient of taps.
     KernelGrad,
 }
 
 impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Input, Self::Output, Self::OutputGrad, Self::Kernel, Self::KernelGrad];
+
     /// Elements of a tile per channel, before and after.
-    pub const fn lens(self) -> [usize; 2] {
-        const ALL: usize = POINTS * POINTS;
+    pub const fn lens(self, form: Form) -> [usize; 2] {
+        let points = form.points();
+        let (outputs, taps) = (form.area(form.outputs()), form.area(form.taps()));
         match self {
-            Self::Input => [ALL, ALL],
-            Self::Output => [ALL, 16],
-            Self::OutputGrad => [16, ALL],
-            Self::Kernel => [9, ALL],
-            Self::KernelGrad => [ALL, 9],
+            Self::Input => [points, points],
+            Self::Output => [points, outputs],
+            Self::OutputGrad => [outputs, points],
+            Self::Kernel => [taps, points],
+            Self::KernelGrad => [points, taps],
         }
     }
 }
@@ -60,6 +113,8 @@ pub enum From<'a, T> {
 /// Some tiles of equal shape, evenly apart.
 #[derive(Debug)]
 pub struct Transform<'a, T> {
+    /// The axes.
+    pub form: Form,
     /// The map.
     pub stage: Stage,
     /// Source.
@@ -87,7 +142,7 @@ pub struct Transform<'a, T> {
 impl<T: Element> Transform<'_, T> {
     /// Panics unless every element that is read or written lies inside its slice.
     pub(super) fn check(&self) {
-        let [from, to] = self.stage.lens();
+        let [from, to] = self.stage.lens(self.form);
         assert!(self.at.len() == from && self.places.len() == to, "elements of a tile");
         assert!(self.count > 0 && self.channels > 0, "empty transform");
         let inside = |places: &[usize], step: usize, len: usize| {
@@ -146,6 +201,15 @@ unsafe fn at_both<L: Lanes>(even: L::V, odd: L::V, x: L::V) -> [L::V; 2] {
     }
 }
 
+/// An axis that is left as it is.
+struct Same;
+impl Along<1, 1> for Same {
+    #[inline(always)]
+    unsafe fn map<L: Lanes>(_: &Points<L>, v: [L::V; 1]) -> [L::V; 1] {
+        v
+    }
+}
+
 struct Input;
 impl Along<6, 6> for Input {
     #[inline(always)]
@@ -186,6 +250,21 @@ impl Along<6, 4> for Output {
     }
 }
 
+impl Along<6, 2> for Output {
+    const FINISHES: bool = true;
+
+    #[inline(always)]
+    unsafe fn map<L: Lanes>(points: &Points<L>, v: [L::V; 6]) -> [L::V; 2] {
+        // SAFETY: as the caller's.
+        unsafe {
+            let [near, far] = [L::add(v[1], v[2]), L::add(v[3], v[4])];
+            let near_odd = L::mul(points.a, L::sub(v[1], v[2]));
+            let far_odd = L::mul(points.b, L::sub(v[3], v[4]));
+            [L::add(v[0], L::add(near, far)), L::add(v[5], L::add(near_odd, far_odd))]
+        }
+    }
+}
+
 struct OutputGrad;
 impl Along<4, 6> for OutputGrad {
     #[inline(always)]
@@ -198,6 +277,18 @@ impl Along<4, 6> for OutputGrad {
             let [p, q] = at_both::<L>(even(a2), odd(a2), points.a);
             let [r, s] = at_both::<L>(even(b2), odd(b2), points.b);
             [y[0], p, q, r, s, y[3]]
+        }
+    }
+}
+
+impl Along<2, 6> for OutputGrad {
+    #[inline(always)]
+    unsafe fn map<L: Lanes>(points: &Points<L>, y: [L::V; 2]) -> [L::V; 6] {
+        // SAFETY: as the caller's.
+        unsafe {
+            let [p, q] = at_both::<L>(y[0], y[1], points.a);
+            let [r, s] = at_both::<L>(y[0], y[1], points.b);
+            [y[0], p, q, r, s, y[1]]
         }
     }
 }
@@ -216,6 +307,21 @@ impl Along<3, 6> for Kernel {
             let [p, q] = at_both::<L>(even(0.5), w[1], points.a).map(|v| L::mul(all::<L>(NEAR), v));
             let [r, s] = at_both::<L>(even(2.0), w[1], points.b).map(|v| L::mul(all::<L>(FAR), v));
             [w[0], p, q, r, s, w[2]]
+        }
+    }
+}
+
+impl Along<5, 6> for Kernel {
+    #[inline(always)]
+    unsafe fn map<L: Lanes>(points: &Points<L>, w: [L::V; 5]) -> [L::V; 6] {
+        // SAFETY: as the caller's.
+        unsafe {
+            let even = |square| L::mul_add(square, L::mul_add(square, w[4], w[2]), w[0]);
+            let odd = |square| L::mul_add(square, w[3], w[1]);
+            let (a2, b2) = (all::<L>(0.5), all::<L>(2.0));
+            let [p, q] = at_both::<L>(even(a2), odd(a2), points.a).map(|v| L::mul(all::<L>(NEAR), v));
+            let [r, s] = at_both::<L>(even(b2), odd(b2), points.b).map(|v| L::mul(all::<L>(FAR), v));
+            [w[0], p, q, r, s, w[4]]
         }
     }
 }
@@ -239,6 +345,27 @@ impl Along<6, 3> for KernelGrad {
     }
 }
 
+impl Along<6, 5> for KernelGrad {
+    #[inline(always)]
+    unsafe fn map<L: Lanes>(points: &Points<L>, v: [L::V; 6]) -> [L::V; 5] {
+        // SAFETY: as the caller's.
+        unsafe {
+            let near = L::mul(all::<L>(NEAR), L::add(v[1], v[2]));
+            let far = L::mul(all::<L>(FAR), L::add(v[3], v[4]));
+            let near_odd = L::mul(points.a, L::mul(all::<L>(NEAR), L::sub(v[1], v[2])));
+            let far_odd = L::mul(points.b, L::mul(all::<L>(FAR), L::sub(v[3], v[4])));
+            let (a2, b2) = (all::<L>(0.5), all::<L>(2.0));
+            [
+                L::add(v[0], L::add(near, far)),
+                L::add(near_odd, far_odd),
+                L::mul_add(a2, near, L::mul(b2, far)),
+                L::mul_add(a2, near_odd, L::mul(b2, far_odd)),
+                L::add(v[5], L::mul_add(all::<L>(0.25), near, L::mul(all::<L>(4.0), far))),
+            ]
+        }
+    }
+}
+
 /// The body that every tier's entry calls.
 ///
 /// # Safety
@@ -247,12 +374,49 @@ impl Along<6, 3> for KernelGrad {
 pub(super) unsafe fn transform<L: Lanes>(t: &mut Transform<'_, L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
+        match t.form.taps() {
+            3 => stages::<L, 4, 3>(t),
+            _ => stages::<L, 2, 5>(t),
+        }
+    }
+}
+
+/// The stages for `M` outputs of `R` taps.
+///
+/// # Safety
+/// As [`transform`]; `M` and `R` are those of the form.
+#[inline(always)]
+unsafe fn stages<L: Lanes, const M: usize, const R: usize>(t: &mut Transform<'_, L::Elem>)
+where
+    Output: Along<6, M>,
+    OutputGrad: Along<M, 6>,
+    Kernel: Along<R, 6>,
+    KernelGrad: Along<6, R>,
+{
+    // SAFETY: as the caller's.
+    unsafe {
         match t.stage {
-            Stage::Input => tiles::<L, Input, 6, 6>(t),
-            Stage::Output => tiles::<L, Output, 6, 4>(t),
-            Stage::OutputGrad => tiles::<L, OutputGrad, 4, 6>(t),
-            Stage::Kernel => tiles::<L, Kernel, 3, 6>(t),
-            Stage::KernelGrad => tiles::<L, KernelGrad, 6, 3>(t),
+            Stage::Input => axes::<L, Input, 6, 6>(t),
+            Stage::Output => axes::<L, Output, 6, M>(t),
+            Stage::OutputGrad => axes::<L, OutputGrad, M, 6>(t),
+            Stage::Kernel => axes::<L, Kernel, R, 6>(t),
+            Stage::KernelGrad => axes::<L, KernelGrad, 6, R>(t),
+        }
+    }
+}
+
+/// A map along the axes of the form.
+///
+/// # Safety
+/// As [`transform`]; the map is that of the stage.
+#[inline(always)]
+unsafe fn axes<L: Lanes, A: Along<I, O>, const I: usize, const O: usize>(t: &mut Transform<'_, L::Elem>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        if t.form.is_square() {
+            tiles::<L, A, A, I, O, I, O>(t);
+        } else {
+            tiles::<L, Same, A, 1, 1, I, O>(t);
         }
     }
 }
@@ -260,9 +424,19 @@ pub(super) unsafe fn transform<L: Lanes>(t: &mut Transform<'_, L::Elem>) {
 /// All tiles, vector by vector of channels.
 ///
 /// # Safety
-/// As [`transform`]; the map is that of the stage.
+/// As [`transform`]; the maps of columns and of rows are those of form and stage.
 #[inline(always)]
-unsafe fn tiles<L: Lanes, M: Along<I, O>, const I: usize, const O: usize>(t: &mut Transform<'_, L::Elem>) {
+unsafe fn tiles<
+    L: Lanes,
+    H: Along<HI, HO>,
+    W: Along<WI, WO>,
+    const HI: usize,
+    const HO: usize,
+    const WI: usize,
+    const WO: usize,
+>(
+    t: &mut Transform<'_, L::Elem>,
+) {
     let to = t.to.as_mut_ptr();
     let from = match t.from {
         From::Slice(from) => from.as_ptr(),
@@ -278,13 +452,13 @@ unsafe fn tiles<L: Lanes, M: Along<I, O>, const I: usize, const O: usize>(t: &mu
             let (from, to) = (from.wrapping_add(i * t.from_step), to.wrapping_add(i * t.to_step));
             for c in (0..whole).step_by(L::WIDTH) {
                 if holes {
-                    tile::<L, M, I, O, true, true>(t, &points, from, to, c);
+                    tile::<L, H, W, HI, HO, WI, WO, true, true>(t, &points, from, to, c);
                 } else {
-                    tile::<L, M, I, O, true, false>(t, &points, from, to, c);
+                    tile::<L, H, W, HI, HO, WI, WO, true, false>(t, &points, from, to, c);
                 }
             }
             if whole < t.channels {
-                tile::<L, M, I, O, false, true>(t, &points, from, to, whole);
+                tile::<L, H, W, HI, HO, WI, WO, false, true>(t, &points, from, to, whole);
             }
         }
     }
@@ -297,9 +471,12 @@ unsafe fn tiles<L: Lanes, M: Along<I, O>, const I: usize, const O: usize>(t: &mu
 #[inline(always)]
 unsafe fn tile<
     L: Lanes,
-    M: Along<I, O>,
-    const I: usize,
-    const O: usize,
+    H: Along<HI, HO>,
+    W: Along<WI, WO>,
+    const HI: usize,
+    const HO: usize,
+    const WI: usize,
+    const WO: usize,
     const FULL: bool,
     const HOLES: bool,
 >(
@@ -314,33 +491,33 @@ unsafe fn tile<
     unsafe {
         let mask = L::mask((t.channels - c).min(L::WIDTH));
         let load = |p: *const L::Elem| if FULL { L::load(p) } else { L::load_masked(p, mask) };
-        let mut half = [[L::zero(); I]; O];
-        for j in 0..I {
-            let mut column = [L::zero(); I];
-            for i in 0..I {
-                let at = *at.add(i * I + j);
+        let mut half = [[L::zero(); WI]; HO];
+        for j in 0..WI {
+            let mut column = [L::zero(); HI];
+            for i in 0..HI {
+                let at = *at.add(i * WI + j);
                 if !HOLES || at != NOWHERE {
                     column[i] = load(from.add(at + c));
                 }
             }
-            let mapped = M::map::<L>(points, column);
-            for i in 0..O {
+            let mapped = H::map::<L>(points, column);
+            for i in 0..HO {
                 half[i][j] = mapped[i];
             }
         }
         let bias = match t.bias {
-            Some(bias) if M::FINISHES => load(bias.as_ptr().add(c)),
+            Some(bias) if W::FINISHES => load(bias.as_ptr().add(c)),
             _ => L::zero(),
         };
-        for i in 0..O {
-            let row = M::map::<L>(points, half[i]);
-            for j in 0..O {
-                let place = *places.add(i * O + j);
+        for i in 0..HO {
+            let row = W::map::<L>(points, half[i]);
+            for j in 0..WO {
+                let place = *places.add(i * WO + j);
                 if HOLES && place == NOWHERE {
                     continue;
                 }
                 let mut v = row[j];
-                if M::FINISHES {
+                if W::FINISHES {
                     v = L::add(v, bias);
                     if t.relu {
                         v = L::relu(v);

@@ -432,8 +432,15 @@ impl<T: Element> Runner<T> {
         let sums = &mut sums[kernel.start * kernel_row..];
         let strips = rows == 1 && plan.strip() < row_len;
         for (x, dy) in p.x.chunks_exact(x_len).zip(p.dy.chunks_exact(y_len)) {
-            let pieces =
-                if strips { partition(row_len / c_out, &self.cuts) } else { row_partition(plan, &self.cuts) };
+            // Tiles are cut nowhere else.
+            let step = if self.algorithm == Algorithm::Winograd { plan.strip() / c_out } else { 1 };
+            let columns = row_len / c_out;
+            let pieces = if strips {
+                let whole = |some: Range<usize>| some.start * step..(some.end * step).min(columns);
+                partition(columns.div_ceil(step), &self.cuts).into_iter().map(whole).collect()
+            } else {
+                row_partition(plan, &self.cuts)
+            };
             for some in pieces {
                 let unit = if strips { c_out } else { row_len };
                 let part = &dy[some.start * unit..some.end * unit];

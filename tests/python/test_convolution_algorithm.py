@@ -43,6 +43,59 @@ def test_winograd_differs_from_direct_in_the_last_bits_only(padding_mode):
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max(), rtol=0)
 
 
+FORMS = {
+    "5 x 5": ((18, 15, 24), (5, 5), 20),
+    "series": ((70, 40), (3,), 36),
+    "series, 5 taps": ((70, 70), (5,), 64),
+    "series, 9 taps": ((70, 20), (9,), 33),
+    "volume": ((9, 10, 12, 18), (3, 3, 3), 20),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
+def test_every_form_is_taken_and_differs_in_the_last_bits_only(form, padding_mode):
+    (*sizes, c_in), window, c_out = FORMS[form]
+    rank = len(window)
+    x = rng.normal(size=(2, *sizes, c_in)).astype(np.float32)
+    dy = rng.normal(size=(2, *sizes, c_out)).astype(np.float32)
+    kernel = rng.normal(0, 0.05, size=(*window, c_in, c_out)).astype(np.float32)
+    results = {}
+    for name in ("direct", "winograd", "auto"):
+        options = {"padding": "same", "padding_mode": padding_mode, "algorithm": name}
+        results[name] = [
+            getattr(F, f"conv{rank}d")(x, kernel, **options),
+            getattr(F, f"conv{rank}d_input_grad")(dy, kernel, x.shape, **options),
+            getattr(F, f"conv{rank}d_kernel_grad")(x, dy, kernel.shape, **options),
+        ]
+    assert same(results["auto"], results["winograd"])
+    for a, b in zip(results["direct"], results["winograd"], strict=True):
+        assert not np.array_equal(a, b)
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max(), rtol=0)
+
+
+@pytest.mark.parametrize("padding", ["same", "causal"])
+def test_a_series_has_the_same_bytes_on_any_number_of_threads(padding):
+    x = rng.normal(size=(2, 3000, 32)).astype(np.float32)
+    kernel = rng.normal(0, 0.05, size=(3, 32, 40)).astype(np.float32)
+    dy = rng.normal(size=(2, 3000, 40)).astype(np.float32)
+    threads = gn.get_num_threads()
+    results = []
+    try:
+        for count in (1, 3):
+            gn.set_num_threads(count)
+            results.append(
+                [
+                    F.conv1d(x, kernel, padding=padding, activation="tanh", algorithm="winograd"),
+                    F.conv1d_input_grad(dy, kernel, x.shape, padding=padding, algorithm="winograd"),
+                    F.conv1d_kernel_grad(x, dy, kernel.shape, padding=padding, algorithm="winograd"),
+                ]
+            )
+    finally:
+        gn.set_num_threads(threads)
+    assert same(*results)
+
+
 def test_auto_takes_winograd_where_it_is_faster():
     assert same(passes("auto"), passes("winograd"))
     few = F.conv2d(X[..., :3], KERNEL[:, :, :3], algorithm="auto")
@@ -73,7 +126,8 @@ def test_a_result_does_not_depend_on_threads_or_batch():
         lambda: F.conv2d(X, KERNEL, dilation_rate=(1, 2), algorithm="winograd"),
         lambda: F.conv2d(X, KERNEL[:, :, :20], groups=2, algorithm="winograd"),
         lambda: F.conv2d(X, KERNEL[:2], algorithm="winograd"),
-        lambda: F.conv1d(X[:, 0], KERNEL[0], algorithm="winograd"),
+        lambda: F.conv1d(X[:, 0], KERNEL[0, :2], algorithm="winograd"),
+        lambda: F.conv3d(X[:, None], KERNEL[None, :2], algorithm="winograd"),
         lambda: F.depthwise_conv2d(X, KERNEL[..., :1], algorithm="winograd"),
         lambda: F.separable_conv2d(X, KERNEL[..., :1], KERNEL[:1, :1], algorithm="winograd"),
         lambda: F.conv2d(X, KERNEL, algorithm="fft"),
