@@ -9,6 +9,7 @@ mod band;
 mod depthwise;
 mod kernel_grad;
 mod padding;
+mod phase;
 mod rows;
 mod tiles;
 mod winograd;

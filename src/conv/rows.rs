@@ -1,10 +1,7 @@
 //! The convolution that accepts everything: row by row, a register tile of positions times output channels.
 //!
-//! Forward, output `o` of an axis reads the inputs `o * stride - before + t * dilation`. To the input, position `i`
-//! reads the outputs `(i + before - t * dilation) / stride` where the division is exact: for each remainder of
-//! `i + before` modulo the stride (a *phase*) that is again a correlation of step 1, with a subset of the taps in
-//! reverse and a strided result. So both passes are the same code over a list of phases per axis. No position is
-//! computed that is then thrown away, and nothing is scattered.
+//! Forward and to the input are the same code over a list of phases per axis (`phase.rs`). No position is computed that
+//! is then thrown away, and nothing is scattered.
 //!
 //! Without dilation and groups the taps of a row and their channels are one contiguous run of memory, whatever the
 //! number of channels.
@@ -12,6 +9,7 @@
 use std::ops::Range;
 
 use super::band::{self, Block, Extent};
+use super::phase::{Phase, place};
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::pack::{self, Matrix};
@@ -24,104 +22,6 @@ const MOST_ROWS: usize = 16;
 const MOST_COLUMNS: usize = 288;
 /// Contiguous products from which on it pays to keep the sums of a narrow result in the lanes.
 const NARROW_RUN: usize = 12;
-
-/// One phase of one axis: result `first + o * out_step` reads `o * step + start + t * tap_step`, `t` in `0..taps`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Phase {
-    /// First position of the result.
-    first: usize,
-    /// Distance of the positions of the result.
-    out_step: usize,
-    /// How many there are.
-    count: usize,
-    /// Distance of what neighbours read.
-    step: usize,
-    /// What position 0 reads first; may lie in front of the source.
-    start: isize,
-    /// Taps of this phase; may be none.
-    taps: usize,
-    /// Distance of what neighbouring taps read.
-    tap_step: usize,
-    /// Tap of the kernel that tap 0 is, and from there to the next one.
-    kernel: (usize, isize),
-}
-
-impl Phase {
-    fn forward(axis: &Axis) -> Self {
-        Self {
-            first: 0,
-            out_step: 1,
-            count: axis.output,
-            step: axis.stride,
-            start: -(axis.before as isize),
-            taps: axis.kernel,
-            tap_step: axis.dilation,
-            kernel: (0, 1),
-        }
-    }
-
-    /// The phases of the gradient to the input.
-    ///
-    /// With `g = gcd(stride, dilation)`, the taps of remainder `r` are `k0, k0 + stride/g, ..`; their outputs lie
-    /// `dilation/g` apart. They are reversed here, so that the run goes forward in memory.
-    fn input_grad(axis: &Axis) -> Vec<Self> {
-        let (s, d) = (axis.stride, axis.dilation);
-        let g = gcd(s, d);
-        (0..s.min(axis.input))
-            .map(|first| {
-                let remainder = (first + axis.before) % s;
-                let k0 = (0..axis.kernel.min(s)).find(|k| k * d % s == remainder);
-                let taps = k0.map_or(0, |k| (axis.kernel - k).div_ceil(s / g));
-                let k0 = k0.unwrap_or(0);
-                let reach = taps.saturating_sub(1);
-                let nearest = ((first + axis.before) as isize - (k0 * d) as isize).div_euclid(s as isize);
-                Self {
-                    first,
-                    out_step: s,
-                    count: (axis.input - first).div_ceil(s),
-                    step: 1,
-                    start: nearest - (reach * (d / g)) as isize,
-                    taps,
-                    tap_step: d / g,
-                    kernel: (k0 + reach * (s / g), -((s / g) as isize)),
-                }
-            })
-            .collect()
-    }
-
-    /// The tap of the kernel that `t` is.
-    fn kernel_tap(&self, t: usize) -> usize {
-        (self.kernel.0 as isize + t as isize * self.kernel.1) as usize
-    }
-
-    /// The taps of output `o` that meet the source, and the position that the first of them reads.
-    fn inside(&self, o: usize, source: usize) -> (Range<usize>, usize) {
-        let origin = (o * self.step) as isize + self.start;
-        let step = self.tap_step as isize;
-        // Smallest t with origin + t * step >= 0; smallest t with origin + t * step >= source.
-        let from = ((-origin).max(0) + step - 1) / step;
-        let to = ((source as isize - origin).max(0) + step - 1) / step;
-        let to = (to as usize).min(self.taps);
-        let from = (from as usize).min(to);
-        (from..to, (origin + (from * self.tap_step) as isize).max(0) as usize)
-    }
-
-    /// The numbers of its outputs among some positions of the result.
-    fn among(&self, positions: &Range<usize>) -> Range<usize> {
-        let number = |at: usize| at.saturating_sub(self.first).div_ceil(self.out_step).min(self.count);
-        number(positions.start)..number(positions.end)
-    }
-
-    /// What output `o` reads, as if the source had no end: from its first tap to behind its last.
-    fn reads(&self, o: usize) -> Range<isize> {
-        let first = (o * self.step) as isize + self.start;
-        first..first + (self.taps.max(1) - 1) as isize * self.tap_step as isize + 1
-    }
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
 
 /// Joins axes that a pointwise convolution does not tell apart, so that its rows are long.
 ///
@@ -325,11 +225,6 @@ impl<T: Element> Rows<T> {
 fn extent(geometry: &ConvGeometry, size: fn(&Axis) -> usize, channels: usize) -> Extent {
     let [planes, rows, columns] = geometry.axes.each_ref().map(size);
     Extent { planes, rows, columns, channels }
-}
-
-/// The phase that a position of the result belongs to, and its number there.
-fn place(phases: &[Phase], position: usize) -> (usize, usize) {
-    (position % phases[0].out_step, position / phases[0].out_step)
 }
 
 impl<T: Element> Correlation<T> for Rows<T> {
@@ -570,47 +465,6 @@ impl<T: Element> Rows<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn phases_cover_every_input_and_every_tap_once() {
-        for (input, kernel, stride, dilation, before) in [
-            (7usize, 3usize, 1usize, 1usize, 1usize),
-            (9, 3, 2, 1, 0),
-            (8, 5, 2, 2, 2),
-            (11, 2, 3, 1, 0),
-            (10, 3, 4, 6, 5),
-            (5, 1, 2, 1, 0),
-        ] {
-            let span = dilation * (kernel - 1) + 1;
-            let output = (input + before).checked_sub(span).map_or(0, |rest| rest / stride + 1);
-            let axis = Axis { input, output, kernel, stride, dilation, before, after: 0 };
-            let mut seen = vec![0; input];
-            let mut pairs = Vec::new();
-            for phase in Phase::input_grad(&axis) {
-                for o in 0..phase.count {
-                    let i = phase.first + o * phase.out_step;
-                    seen[i] += 1;
-                    let (taps, first) = phase.inside(o, output);
-                    for (n, t) in taps.enumerate() {
-                        pairs.push((i, phase.kernel_tap(t), first + n * phase.tap_step));
-                    }
-                }
-            }
-            assert!(seen.iter().all(|&n| n == 1), "{axis:?}");
-            let mut expected = Vec::new();
-            for o in 0..output {
-                for t in 0..kernel {
-                    let i = (o * stride + t * dilation).wrapping_sub(before);
-                    if i < input {
-                        expected.push((i, t, o));
-                    }
-                }
-            }
-            pairs.sort_unstable();
-            expected.sort_unstable();
-            assert_eq!(pairs, expected, "{axis:?}");
-        }
-    }
 
     #[test]
     fn pointwise_axes_are_joined() {
