@@ -71,6 +71,12 @@ fn named() -> Vec<(&'static str, ConvCase)> {
         ("groups of 4, dilated", case(&[13, 12], 3, 20, 20).same().groups(5).dilation(&[1, 2])),
         ("groups of 8, stride", case(&[13, 15], 5, 48, 48).same().groups(6).stride(&[2, 2])),
         ("depthwise, 80 channels", case(&[7, 13], 3, 80, 80).same().groups(80)),
+        ("depthwise, uneven padding", case(&[11, 9], 3, 33, 33).groups(33).pad(&[(4, 1), (0, 2)])),
+        ("depthwise, 5 x 3, wide stride", {
+            case(&[16, 14], 5, 18, 18).kernel(&[5, 3]).stride(&[1, 2]).groups(18).same()
+        }),
+        ("depthwise volume of many rows", case(&[3, 13, 8], 3, 17, 17).same().groups(17)),
+        ("depthwise, wrapped rows", case(&[41, 9], 3, 20, 20).same().groups(20).mode(PaddingMode::Wrap)),
         ("groups of 8 in a long row", case(&[900], 3, 16, 16).same().groups(2)),
         ("many groups with stride and dilation", {
             case(&[14, 15], 3, 20, 30).groups(10).stride(&[2, 3]).dilation(&[2, 1]).same()

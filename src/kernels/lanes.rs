@@ -101,6 +101,8 @@ pub trait Lanes: 'static {
     type Order: Copy;
     /// Elements in a register.
     const WIDTH: usize;
+    /// Whether a masked load or store costs no more than a whole one.
+    const MASKS_ARE_FREE: bool;
 
     /// All lanes zero.
     ///
@@ -152,16 +154,17 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn prefetch(p: *const Self::Elem);
-    /// `WIDTH` elements to memory and not into the cache; `p` is aligned to the register.
+    /// Asks for a cache line that is needed later, in the cache behind the first; any address will do.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn prefetch_far(p: *const Self::Elem);
+    /// `WIDTH` elements to memory and not into the cache; `p` is aligned to the register. Before another thread reads
+    /// them, a fence is needed.
     ///
     /// # Safety
     /// See the trait.
     unsafe fn store_past(p: *mut Self::Elem, v: Self::V);
-    /// Ends a sequence of [`Lanes::store_past`]: what follows is seen by other threads behind them.
-    ///
-    /// # Safety
-    /// See the trait.
-    unsafe fn fence();
     /// The order that gives every lane number `r` of its group of `k`; `k` divides `WIDTH`, `r < k`.
     ///
     /// # Safety

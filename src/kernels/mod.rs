@@ -23,7 +23,7 @@ pub mod winograd;
 mod x86_64;
 
 pub use aligned::{Aligned, Plain};
-pub use depthwise::LaneWork;
+pub use depthwise::{Block, LaneWork, fence};
 pub use dispatch::{Job, Kernels, Tables, Tier};
 pub use dots::Dots;
 pub use lanes::Element;

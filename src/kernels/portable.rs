@@ -14,6 +14,7 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     type Lot = [bool; W];
     type Order = [usize; W];
     const WIDTH: usize = W;
+    const MASKS_ARE_FREE: bool = false;
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {
@@ -83,12 +84,12 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     #[inline(always)]
     unsafe fn prefetch(_: *const T) {}
     #[inline(always)]
+    unsafe fn prefetch_far(_: *const T) {}
+    #[inline(always)]
     unsafe fn store_past(p: *mut T, v: Self::V) {
         // SAFETY: the caller vouches for the lanes.
         unsafe { Self::store(p, v) }
     }
-    #[inline(always)]
-    unsafe fn fence() {}
     #[inline(always)]
     unsafe fn order(k: usize, r: usize) -> [usize; W] {
         std::array::from_fn(|lane| lane / k * k + r)

@@ -13,6 +13,8 @@ use super::lanes::{Element, Lanes};
 const LINE: usize = 64;
 /// Distance in bytes from which on neighbouring rows of A are fetched ahead.
 const SPARSE_ROWS: usize = 1024;
+/// Products per element from which on the place of the result is fetched while they are added up.
+const LONG: usize = 64;
 
 /// A contiguous stretch of `k`, as offsets into both operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +122,7 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
     // SAFETY: the caller passed the bounds check of the whole product; offsets below stay inside the tile.
     unsafe {
         let last = L::mask(columns - (NV - 1) * L::WIDTH);
+        let full = columns == NV * L::WIDTH;
         let c = c.add(row * p.c_m + column);
         let mut acc = [[L::zero(); NV]; MR];
         match p.start {
@@ -145,6 +148,14 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
         }
         let a_m = if K_CONTIGUOUS { p.a_m } else { 1 };
         let a_k = if K_CONTIGUOUS { 1 } else { p.a_k };
+        if K_CONTIGUOUS && p.run_len * p.runs.len() >= LONG {
+            // The sums take longer than the result's way into the cache.
+            for i in 0..MR {
+                for j in 0..NV {
+                    L::prefetch(c.wrapping_add(i * p.c_m + j * L::WIDTH));
+                }
+            }
+        }
         // Wrapping, because without runs the operands may be empty.
         let a_row = p.a.as_ptr().wrapping_add(row * a_m);
         let b_panel = p.b.as_ptr().wrapping_add(panel * p.b_panel);
@@ -167,8 +178,8 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
                     let mut bv = [L::zero(); NV];
                     for j in 0..NV {
                         let at = b.add(j * L::WIDTH);
-                        bv[j] =
-                            if !K_CONTIGUOUS && j + 1 == NV { L::load_masked(at, last) } else { L::load(at) };
+                        let masked = !K_CONTIGUOUS && j + 1 == NV && (L::MASKS_ARE_FREE || !full);
+                        bv[j] = if masked { L::load_masked(at, last) } else { L::load(at) };
                     }
                     for i in 0..MR {
                         let av = L::splat(*a.add(i * a_m));
@@ -185,7 +196,7 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
             for j in 0..NV {
                 let v = if p.relu { L::relu(acc[i][j]) } else { acc[i][j] };
                 let at = c.add(i * p.c_m + j * L::WIDTH);
-                if j + 1 == NV {
+                if j + 1 == NV && (L::MASKS_ARE_FREE || !full) {
                     L::store_masked(at, last, v);
                 } else {
                     L::store(at, v);

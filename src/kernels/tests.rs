@@ -199,7 +199,10 @@ impl LaneCase {
                 memory[offset..].copy_from_slice(&before);
                 let bias = with_bias.then_some(&*bias);
                 let y = &mut memory[offset..];
-                kernels.lane_work(&run, LaneWork::Map { x: &x, w: &w, y, y_step, bias, relu, k, past_cache });
+                kernels.lane_work(
+                    &run,
+                    LaneWork::Map { x: &x, w: &w, y, y_step, bias, relu, k, past_cache, block: None },
+                );
                 let got = memory[offset..].iter().map(|v| v.to_f64());
                 assert!(got.eq(expected.clone()), "{}", about("outputs"));
             }
@@ -211,7 +214,8 @@ impl LaneCase {
             self.for_each_product(|i, j, o, c| {
                 expected[j] += x[i].to_f64() * dy[o * channels + c].to_f64();
             });
-            kernels.lane_work(&run, LaneWork::Sum { x: &x, dy: &dy, dw: &mut dw, k, past_cache });
+            kernels
+                .lane_work(&run, LaneWork::Sum { x: &x, dy: &dy, dw: &mut dw, k, past_cache, block: None });
             assert!(dw.iter().map(|v| v.to_f64()).eq(expected), "{}", about("weights"));
         }
     }
@@ -248,4 +252,69 @@ fn lanes_of_integers_are_exact_in_float32() {
 #[test]
 fn lanes_of_integers_are_exact_in_float64() {
     lane_battery::<f64>();
+}
+
+/// Rows of outputs that are computed together, against the same rows one by one.
+fn block_battery<T: Element>(channels: usize, count: usize) {
+    let (k, planes, lines, taps) = (1, 2, Block::KERNEL, Block::KERNEL);
+    let (row, from_rows) = ((count + taps - 1) * channels, Block::MOST + lines - 1);
+    let x: Vec<T> = integers(planes * from_rows * row, 1);
+    let w: Vec<T> = integers(planes * lines * taps * k * channels, 2);
+    let bias: Vec<T> = integers(channels, 3);
+    let y_row = count * channels;
+    for tier in Tier::available() {
+        let kernels = Kernels::<T>::of(tier);
+        for (rows, first, last) in [(3, 0, 0), (3, 1, 0), (3, 0, 1), (2, 0, 0), (2, 1, 1), (3, 2, lines)] {
+            let sources = first.min(rows)..(rows + lines - 1 - last).max(first + 1);
+            // Taps of output row `o`, or of all of them.
+            let list = |o: Option<usize>| {
+                let all = (0..planes).flat_map(|p| (0..lines).map(move |line| (p, line)));
+                let inside = all.filter(|&(_, line)| o.is_none_or(|o| sources.contains(&(o + line))));
+                let taps = inside.flat_map(|(p, line)| {
+                    let source = o.map_or(0, |o| o + line - sources.start);
+                    let at = p * from_rows * row + source * row;
+                    let number = (p * lines + line) * taps;
+                    (0..taps).map(move |t| Tap { number: number + t, at: at + t * channels })
+                });
+                taps.collect::<Vec<_>>()
+            };
+            let block = Block { rows, sources: sources.clone(), x_row: row, y_row };
+            let about = format!("{tier:?}: {block:?} channels={channels} count={count}");
+            for (past_cache, relu) in [(false, true), (true, false)] {
+                let map = |list: &[Tap], y: &mut [T], block: Option<Block>| {
+                    let (x, w, bias, y_step) = (&x, &w, Some(&*bias), channels);
+                    let work = LaneWork::Map { x, w, y, y_step, bias, relu, k, past_cache, block };
+                    kernels.lane_work(&WindowRun { taps: list, count, step: channels, channels }, work);
+                };
+                let mut expected = Aligned::zeroed(rows * y_row);
+                for (o, line) in expected.chunks_exact_mut(y_row).enumerate() {
+                    map(&list(Some(o)), line, None);
+                }
+                let mut got = Aligned::zeroed(rows * y_row);
+                map(&list(None), &mut got, Some(block.clone()));
+                assert!(got[..] == expected[..], "outputs on {about}");
+                let dy: Vec<T> = integers(rows * y_row, 5);
+                let sum = |list: &[Tap], dy: &[T], dw: &mut [T], block: Option<Block>| {
+                    let run = WindowRun { taps: list, count, step: channels, channels };
+                    kernels.lane_work(&run, LaneWork::Sum { x: &x, dy, dw, k, past_cache, block });
+                };
+                let (mut expected, mut got) = (w.clone(), w.clone());
+                for (o, dy) in dy.chunks_exact(y_row).enumerate() {
+                    sum(&list(Some(o)), dy, &mut expected, None);
+                }
+                sum(&list(None), &dy, &mut got, Some(block.clone()));
+                assert!(got == expected, "weights on {about}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_together_equal_rows_alone() {
+    for channels in [1, 3, 8, 16, 19, 64] {
+        for count in [1, 2, 3, 4, 7, 12] {
+            block_battery::<f32>(channels, count);
+            block_battery::<f64>(channels, count);
+        }
+    }
 }

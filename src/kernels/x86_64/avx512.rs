@@ -21,6 +21,7 @@ macro_rules! lanes {
             type Lot = $mask;
             type Order = __m512i;
             const WIDTH: usize = $width;
+            const MASKS_ARE_FREE: bool = true;
 
             #[inline(always)]
             unsafe fn zero() -> $v {
@@ -72,14 +73,14 @@ macro_rules! lanes {
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
             }
             #[inline(always)]
+            unsafe fn prefetch_far(p: *const $elem) {
+                // SAFETY: see above; a prefetch of any address is harmless.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+            }
+            #[inline(always)]
             unsafe fn store_past(p: *mut $elem, v: $v) {
                 // SAFETY: see above; the caller vouches for the alignment.
                 unsafe { $stream(p.cast(), v) }
-            }
-            #[inline(always)]
-            unsafe fn fence() {
-                // SAFETY: see above.
-                unsafe { _mm_sfence() }
             }
             #[inline(always)]
             unsafe fn order(k: usize, r: usize) -> Self::Order {

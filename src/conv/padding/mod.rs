@@ -8,187 +8,22 @@
 //! An element of the input adds up its copies in the order of the padded tensor (plane, row, column), so neither
 //! blocks nor partitions change a bit.
 
+mod bands;
+
 use std::ops::Range;
 
+use bands::{BAND_BYTES, Bands, LEAST_COLUMNS, MOST_ROWS, Map, padded};
+
+use super::depthwise::{self, DepthwiseKernelGrad};
 use super::{
     Accumulated, Accumulation, Algorithm, Correlated, Correlation, Epilogue, Portion, Problem, Scratch,
 };
-use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
+use crate::geometry::{AXES, ConvGeometry, PaddingMode};
 use crate::kernels::{Element, Job, Tier};
-
-/// Bytes of a band: half of a small share of L2, as for the other algorithms.
-const BAND_BYTES: usize = 96 << 10;
-/// Rows of a block at most.
-const MOST_ROWS: usize = 16;
-/// Columns of a block of a series at least.
-const LEAST_COLUMNS: usize = 64;
 
 /// Whether there is a border and it is not zero.
 pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
     geometry.mode != PaddingMode::Zeros && geometry.axes.iter().any(|a| a.before + a.after > 0)
-}
-
-/// Where every element of a padded axis comes from.
-#[derive(Debug)]
-struct Map {
-    before: usize,
-    input: usize,
-    sources: Vec<usize>,
-}
-
-impl Map {
-    fn new(axis: &Axis, mode: PaddingMode) -> Self {
-        let len = axis.before + axis.input + axis.after;
-        // An axis without padding may be empty; the mode of all others was checked with the geometry.
-        let sources = (0..len).filter_map(|i| mode.source(i, axis.before, axis.input)).collect();
-        Self { before: axis.before, input: axis.input, sources }
-    }
-
-    fn len(&self) -> usize {
-        self.sources.len()
-    }
-}
-
-/// The same axis as if the padded input were the input.
-fn padded(axis: &Axis) -> Axis {
-    Axis { input: axis.before + axis.input + axis.after, before: 0, after: 0, ..*axis }
-}
-
-/// Blocks of output rows whose input rows are gathered into a band; of a single row, a series, blocks of columns.
-#[derive(Debug)]
-struct Bands {
-    geometry: ConvGeometry,
-    maps: [Map; AXES],
-    /// Output rows and columns of a block.
-    rows: usize,
-    columns: usize,
-}
-
-impl Bands {
-    fn new(geometry: &ConvGeometry, element: usize) -> Self {
-        let maps = geometry.axes.each_ref().map(|axis| Map::new(axis, geometry.mode));
-        let [depth, height, width] = &geometry.axes;
-        let column = depth.kernel * geometry.c_in * element;
-        // Outputs of an axis so that `inputs` elements are not exceeded.
-        let fit = |inputs: usize, axis: &Axis| inputs.saturating_sub(axis.span()) / axis.stride + 1;
-        let rows = fit(BAND_BYTES / (maps[2].len() * column).max(1), height);
-        let rows = rows.clamp(1, MOST_ROWS.min(height.output));
-        let columns = fit(BAND_BYTES / (height.span() * column).max(1), width);
-        let series = depth.output * height.output == 1;
-        let columns = if series { columns.max(LEAST_COLUMNS).min(width.output) } else { width.output };
-        Self { geometry: geometry.clone(), maps, rows, columns }
-    }
-
-    /// Input rows of a block of `rows` output rows.
-    fn band_rows(&self, rows: usize) -> usize {
-        let height = &self.geometry.axes[1];
-        (rows - 1) * height.stride + height.span()
-    }
-
-    /// Padded columns that some output columns read.
-    fn band_columns(&self, columns: &Range<usize>) -> Range<usize> {
-        let width = &self.geometry.axes[2];
-        columns.start * width.stride..(columns.end - 1) * width.stride + width.span()
-    }
-
-    /// The problem of one block: its band is all there is.
-    fn block(&self) -> ConvGeometry {
-        let [depth, height, width] = self.geometry.axes;
-        let planes = Axis { input: depth.kernel, output: 1, stride: 1, dilation: 1, ..padded(&depth) };
-        let rows = Axis { input: self.band_rows(self.rows), output: self.rows, ..padded(&height) };
-        let columns = self.band_columns(&(0..self.columns)).end;
-        let columns = Axis { input: columns, output: self.columns, ..padded(&width) };
-        ConvGeometry { axes: [planes, rows, columns], ..self.geometry.clone() }
-    }
-
-    fn len(&self) -> usize {
-        let [planes, rows, columns] = self.block().axes.map(|a| a.input);
-        planes * rows * columns * self.geometry.c_in
-    }
-
-    fn row_len(&self) -> usize {
-        self.geometry.axes[2].output * self.geometry.c_out
-    }
-
-    /// Elements of the columns of a block.
-    fn strip(&self) -> usize {
-        self.columns * self.geometry.c_out
-    }
-
-    /// Cuts rows of the output into blocks: `visit(rows of the block)` after its band is filled.
-    fn for_each_block<T: Element>(
-        &self,
-        x: &[T],
-        rows: Range<usize>,
-        band: &mut [T],
-        mut visit: impl FnMut(&[T], Range<usize>),
-    ) {
-        let height = self.geometry.axes[1].output;
-        let mut row = rows.start;
-        while row < rows.end {
-            let (plane, first) = (row / height, row % height);
-            let end = (first + self.rows).min(height).min(first + rows.end - row);
-            self.fill(x, plane, &(first..end), &(0..self.columns), band);
-            visit(band, row - rows.start..row - rows.start + end - first);
-            row += end - first;
-        }
-    }
-
-    /// Cuts some elements of a series into blocks: `visit(elements of the block)`, counted from the first, after its
-    /// band is filled.
-    fn for_each_strip<T: Element>(
-        &self,
-        x: &[T],
-        elements: &Range<usize>,
-        band: &mut [T],
-        mut visit: impl FnMut(&[T], Range<usize>),
-    ) {
-        let c = self.geometry.c_out;
-        let columns = elements.start / c..elements.end / c;
-        for column in columns.clone().step_by(self.columns) {
-            let end = (column + self.columns).min(columns.end);
-            self.fill(x, 0, &(0..1), &(column..end), band);
-            visit(band, (column - columns.start) * c..(end - columns.start) * c);
-        }
-    }
-
-    /// Gathers what `rows` and `outputs` (columns) of the output plane `plane` read.
-    fn fill<T: Element>(
-        &self,
-        x: &[T],
-        plane: usize,
-        rows: &Range<usize>,
-        outputs: &Range<usize>,
-        band: &mut [T],
-    ) {
-        let c = self.geometry.c_in;
-        let [planes, lines, columns] = &self.maps;
-        let [depth, height, _] = &self.geometry.axes;
-        let line_len = self.band_columns(&(0..self.columns)).len() * c;
-        let plane_len = self.band_rows(self.rows) * line_len;
-        let wanted = self.band_columns(outputs);
-        let inner = wanted.start.max(columns.before)..wanted.end.min(columns.before + columns.input);
-        // Without one inside: all in front, or all behind.
-        let inner = if inner.is_empty() { wanted.end..wanted.end } else { inner };
-        for (tap, target) in band.chunks_exact_mut(plane_len).take(depth.kernel).enumerate() {
-            let p = planes.sources[plane * depth.stride + tap * depth.dilation];
-            let first = rows.start * height.stride;
-            let sources = &lines.sources[first..first + self.band_rows(rows.len())];
-            for (line, r) in target.chunks_exact_mut(line_len).zip(sources) {
-                let start = (p * lines.input + r) * columns.input * c;
-                let source = &x[start..start + columns.input * c];
-                if !inner.is_empty() {
-                    let [from, to] = [inner.start - columns.before, inner.end - columns.before];
-                    line[(inner.start - wanted.start) * c..(inner.end - wanted.start) * c]
-                        .copy_from_slice(&source[from * c..to * c]);
-                }
-                for i in (wanted.start..inner.start).chain(inner.end..wanted.end) {
-                    let (from, to) = (columns.sources[i] * c, (i - wanted.start) * c);
-                    line[to..to + c].copy_from_slice(&source[from..from + c]);
-                }
-            }
-        }
-    }
 }
 
 /// The forward pass.
@@ -297,7 +132,13 @@ impl<T: Element> PaddedKernelGrad<T> {
     /// Plans the pass.
     pub(super) fn new(p: Problem<'_, T>) -> Self {
         let bands = Bands::new(p.geometry, size_of::<T>());
-        let inner = super::kernel_grad(&bands.block(), p.kernels, Algorithm::Direct);
+        let block = bands.block();
+        // Rows that are visited together would have to be so in every band.
+        let inner: Accumulated<T> = if depthwise::accepts(&block) {
+            Box::new(DepthwiseKernelGrad::row_by_row(&block, p.kernels))
+        } else {
+            super::kernel_grad(&block, p.kernels, Algorithm::Direct)
+        };
         Self { bands, inner }
     }
 }

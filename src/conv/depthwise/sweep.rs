@@ -1,32 +1,29 @@
-//! Convolutions with many groups of few channels, depthwise ones among them: output channels are in the lanes.
-//!
-//! With one channel in and out per group every vector of outputs is a sum of input vectors times weight vectors, read in
-//! place. With 2, 4 or 8 in and as many out the kernels repeat the lanes of a group in the register. With others, the
-//! input rows that a block reads are first *spread*: for channel `r` of a group a copy in which every output channel
-//! finds that channel of its own group. Then a tap is `k` taps and all is as before.
-//!
-//! The gradient to the input is the same with exchanged roles: position `i` reads the outputs `(i + before - t *
-//! dilation) / stride` where the division is exact. A row is cut into runs of positions that see the same taps; taps
-//! that meet the border are left out.
+//! What every result of a pass reads, and the order in which results are visited.
 
 use std::ops::Range;
 
-use super::{Accumulation, Correlation, Epilogue, Portion, Scratch};
+use super::Scratch;
 use crate::geometry::{AXES, Axis, ConvGeometry};
-use crate::kernels::{Element, Job, Kernels, LaneWork, Tap, WindowRun};
+use crate::kernels::{Block, Element, Job, Kernels, Tap, WindowRun};
 
-/// Products of the channels of a group at most: beyond, tiles of outputs times channels are as good.
-const MOST_PRODUCTS: usize = 64;
 /// Bytes of spread rows: half of a small share of L2.
 const BAND_BYTES: usize = 96 << 10;
-/// Rows of a block at most.
+/// Rows of a block of spread rows at most.
 const MOST_ROWS: usize = 16;
 /// Columns of a series that tasks are made of.
 const STRIP: usize = 256;
 
-/// Whether the groups are so small that their channels would leave the lanes of a vector empty.
-pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
-    geometry.groups > 1 && geometry.group_in() * geometry.group_out() <= MOST_PRODUCTS
+/// A run of results, or the same run of several rows.
+pub(super) struct Visit<'a, T> {
+    /// The sources.
+    pub x: &'a [T],
+    pub run: WindowRun<'a>,
+    pub block: Option<Block>,
+    /// Row, seen from the first of the call, and first column.
+    pub row: usize,
+    pub column: usize,
+    /// Distance of the columns.
+    pub distance: usize,
 }
 
 /// A tap of an axis and the position that it reads.
@@ -89,18 +86,23 @@ fn columns(axis: &Axis, len: usize, out_step: usize, step: usize, links: Links) 
 
 /// A pass as sums over taps, from a tensor of groups of `k` channels to one of groups of `n`.
 #[derive(Debug)]
-struct Sweep {
+pub(super) struct Sweep {
     planes: Vec<Vec<Link>>,
     rows: Vec<Vec<Link>>,
     columns: Vec<Columns>,
-    kernel: [usize; AXES],
+    pub(super) kernel: [usize; AXES],
     from: [usize; AXES],
-    to: [usize; AXES],
-    groups: usize,
-    k: usize,
-    n: usize,
+    pub(super) to: [usize; AXES],
+    pub(super) groups: usize,
+    pub(super) k: usize,
+    pub(super) n: usize,
     /// Whether the kernels mix the channels of a group: no spread rows.
     mixes: bool,
+    /// Rows of a visit, from multiples of it on.
+    pub(super) together: usize,
+    /// Whether a row's sources ascend with the taps, and rows of the source in front of what row 0 reads.
+    ascends: bool,
+    lead: isize,
     /// Rows of results and columns of a row whose sources are spread at a time.
     block: usize,
     window: usize,
@@ -108,18 +110,20 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn forward<T>(g: &ConvGeometry, lanes: usize) -> Self {
+    pub(super) fn forward<T>(g: &ConvGeometry, lanes: usize) -> Self {
         let width = &g.axes[2];
         let row = columns(width, width.output, 1, width.stride, forward_links);
         let sizes = [g.axes.each_ref().map(|a| a.input), g.axes.each_ref().map(|a| a.output)];
         Self::plan::<T>(g, sizes, (g.group_in(), g.group_out()), row, (forward_links, lanes))
     }
 
-    fn input_grad<T>(g: &ConvGeometry, lanes: usize) -> Self {
+    pub(super) fn input_grad<T>(g: &ConvGeometry, lanes: usize) -> Self {
         let width = &g.axes[2];
         let row = columns(width, width.input, width.stride, 1, input_grad_links);
         let sizes = [g.axes.each_ref().map(|a| a.output), g.axes.each_ref().map(|a| a.input)];
-        Self::plan::<T>(g, sizes, (g.group_out(), g.group_in()), row, (input_grad_links, lanes))
+        let sweep = Self::plan::<T>(g, sizes, (g.group_out(), g.group_in()), row, (input_grad_links, lanes));
+        let height = &g.axes[1];
+        Self { ascends: false, lead: height.kernel as isize - 1 - height.before as isize, ..sweep }
     }
 
     fn plan<T>(
@@ -129,6 +133,10 @@ impl Sweep {
         columns: Vec<Columns>,
         (links, width): (Links, usize),
     ) -> Self {
+        let height = &g.axes[1];
+        let mixes = k == n && matches!(k, 1 | 2 | 4 | 8) && width.is_multiple_of(k);
+        let near = |axis: &Axis| axis.kernel == Block::KERNEL && axis.stride == 1 && axis.dilation == 1;
+        let shares = mixes && k == 1 && g.axes[1..].iter().all(near);
         let all = |axis: usize| (0..to[axis]).map(|i| links(&g.axes[axis], i)).collect::<Vec<_>>();
         let mut sweep = Self {
             planes: all(0),
@@ -140,7 +148,10 @@ impl Sweep {
             groups: g.groups,
             k,
             n,
-            mixes: k == n && matches!(k, 1 | 2 | 4 | 8) && width.is_multiple_of(k),
+            mixes,
+            together: if shares { Block::MOST } else { 1 },
+            ascends: true,
+            lead: height.before as isize,
             block: to[1],
             window: to[2],
             band_len: 0,
@@ -160,32 +171,38 @@ impl Sweep {
         sweep
     }
 
+    /// The same pass without rows that are visited together.
+    pub(super) fn row_by_row(mut self) -> Self {
+        self.together = 1;
+        self
+    }
+
     /// Whether a vector of results needs more than one vector of sources, or an order that no register has.
     fn spreads(&self) -> bool {
         !self.mixes
     }
 
     /// Channels of a group that the kernels mix.
-    fn mix(&self) -> usize {
+    pub(super) fn mix(&self) -> usize {
         if self.mixes { self.k } else { 1 }
     }
 
-    fn channels(&self) -> usize {
+    pub(super) fn channels(&self) -> usize {
         self.groups * self.n
     }
 
-    fn reserve<T: Element>(&self, scratch: &mut Scratch<T>) {
+    pub(super) fn reserve<T: Element>(&self, scratch: &mut Scratch<T>) {
         scratch.reserve((self.band_len, 0));
         scratch.reserve_taps(self.kernel.iter().product::<usize>() * self.k);
     }
 
     /// Elements of a piece of a row.
-    fn strip(&self) -> usize {
+    pub(super) fn strip(&self) -> usize {
         self.window.min(STRIP) * self.channels()
     }
 
     /// Elements of a position of the spread rows.
-    fn spread_len(&self) -> usize {
+    pub(super) fn spread_len(&self) -> usize {
         self.k * self.channels()
     }
 
@@ -227,15 +244,15 @@ impl Sweep {
         all.unwrap_or(0..0)
     }
 
-    /// Calls `visit(source, run, row of results, first column, distance of the columns)` for all runs of some columns
-    /// of some rows.
-    fn run<T: Element>(
+    /// Visits all runs of some columns of some rows, in order; in a block row by row only where a run is not taken
+    /// together.
+    pub(super) fn run<T: Element>(
         &self,
         from: &[T],
         (rows, columns): (Range<usize>, Range<usize>),
         kernels: &Kernels<T>,
         scratch: &mut Scratch<T>,
-        mut visit: impl FnMut(&[T], &WindowRun<'_>, usize, usize, usize),
+        mut visit: impl FnMut(Visit<'_, T>),
     ) {
         self.reserve(scratch);
         let Scratch { band, taps, .. } = scratch;
@@ -246,22 +263,52 @@ impl Sweep {
             for start in columns.clone().step_by(self.window.max(1)) {
                 let window = start..(start + self.window).min(columns.end);
                 let source = self.source(from, plane, first..end, &window, kernels, band);
-                for h in first..end {
+                let mut next = first;
+                while next < end {
+                    let to_multiple = self.together - (plane * self.to[1] + next) % self.together;
+                    let lines = next..end.min(next + to_multiple);
+                    next = lines.end;
                     for run in &self.columns {
                         let part = run.part(&window);
                         if part.is_empty() {
                             continue;
                         }
-                        self.taps(&source, plane, h, run, part.start, taps);
-                        let (step, channels) = (run.step * source.column, self.channels());
-                        let lanes = WindowRun { taps, count: part.len(), step, channels };
-                        let column = run.first + part.start * run.out_step;
-                        visit(source.data, &lanes, row - rows.start + h - first, column, run.out_step);
+                        let mut at = |lines: Range<usize>| {
+                            let block = self.taps(&source, plane, &lines, (run, part.start), taps);
+                            let (step, channels) = (run.step * source.column, self.channels());
+                            visit(Visit {
+                                x: source.data,
+                                run: WindowRun { taps, count: part.len(), step, channels },
+                                block,
+                                row: row - rows.start + lines.start - first,
+                                column: run.first + part.start * run.out_step,
+                                distance: run.out_step,
+                            });
+                        };
+                        if self.meets(plane, &lines, run).is_some() {
+                            at(lines.clone());
+                        } else {
+                            lines.clone().for_each(|line| at(line..line + 1));
+                        }
                     }
                 }
             }
             row += end - first;
         }
+    }
+
+    /// The source rows inside the input that some rows of results meet together, counted from the first that the
+    /// first of them meets, if they are to be visited so.
+    fn meets(&self, plane: usize, lines: &Range<usize>, run: &Columns) -> Option<Range<usize>> {
+        let whole = run.links.len() == self.kernel[2] && !self.planes[plane].is_empty();
+        if !whole || lines.len() < 2 {
+            return None;
+        }
+        let origin = lines.start as isize - self.lead;
+        let inside =
+            |row: isize| (row - origin).clamp(0, (lines.len() + self.kernel[1] - 1) as isize) as usize;
+        let sources = inside(0)..inside(self.from[1] as isize);
+        (!sources.is_empty()).then_some(sources)
     }
 
     /// The sources of a block: in place, or spread into the band.
@@ -314,26 +361,25 @@ impl Sweep {
         }
     }
 
-    /// The taps of the run at `(plane, row)`, seen from its position `skip`.
+    /// The taps of a run of some rows of a plane, seen from its position `skip`; how those rows are visited together.
     fn taps<T>(
         &self,
         source: &Source<'_, T>,
         plane: usize,
-        row: usize,
-        run: &Columns,
-        skip: usize,
+        rows: &Range<usize>,
+        (run, skip): (&Columns, usize),
         taps: &mut Vec<Tap>,
-    ) {
+    ) -> Option<Block> {
         taps.clear();
         let [_, kernel_h, kernel_w] = self.kernel;
+        let together = self.meets(plane, rows, run);
         for (number, d) in self.planes[plane].iter().enumerate() {
-            let p = if source.by_number { number } else { d.source };
-            for h in &self.rows[row] {
-                let line = p * source.plane + (h.source - source.rows) * source.row;
+            let plane = if source.by_number { number } else { d.source } * source.plane;
+            let mut line = |tap: usize, row: usize| {
                 for w in &run.links {
                     let column = w.source + skip * run.step - source.columns;
-                    let at = line + column * source.column;
-                    let tap = (d.tap * kernel_h + h.tap) * kernel_w + w.tap;
+                    let at = plane + (row - source.rows) * source.row + column * source.column;
+                    let tap = (d.tap * kernel_h + tap) * kernel_w + w.tap;
                     if self.mixes {
                         taps.push(Tap { number: tap, at });
                         continue;
@@ -341,8 +387,22 @@ impl Sweep {
                     let spread = |r: usize| Tap { number: tap * self.k + r, at: at + r * self.channels() };
                     taps.extend((0..self.k).map(spread));
                 }
+            };
+            if let Some(sources) = &together {
+                // All lines of the kernel, with the offsets into the first row that the block reads.
+                let first = ((rows.start + sources.start) as isize - self.lead) as usize;
+                let tap = |line: usize| if self.ascends { line } else { kernel_h - 1 - line };
+                (0..kernel_h).for_each(|l| line(tap(l), first));
+            } else {
+                self.rows[rows.start].iter().for_each(|h| line(h.tap, h.source));
             }
         }
+        together.map(|sources| Block {
+            rows: rows.len(),
+            sources,
+            x_row: source.row,
+            y_row: self.to[2] * self.channels(),
+        })
     }
 }
 
@@ -403,167 +463,6 @@ impl<T: Element> Job for Spread<'_, T> {
             8 => self.spread(8),
             n => self.spread(n),
         }
-    }
-}
-
-/// Forward, or to the input.
-#[derive(Debug)]
-pub(super) struct Depthwise<T: Element> {
-    sweep: Sweep,
-    kernels: &'static Kernels<T>,
-    transposed: bool,
-}
-
-impl<T: Element> Depthwise<T> {
-    /// Plans the forward pass.
-    pub(super) fn forward(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::forward::<T>(geometry, kernels.width), kernels, transposed: false }
-    }
-
-    /// Plans the gradient to the input.
-    pub(super) fn input_grad(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::input_grad::<T>(geometry, kernels.width), kernels, transposed: true }
-    }
-}
-
-impl<T: Element> Correlation<T> for Depthwise<T> {
-    fn packed_len(&self) -> usize {
-        self.sweep.kernel.iter().product::<usize>() * self.sweep.spread_len()
-    }
-
-    fn pack(&self, kernel: &[T], packed: &mut [T]) {
-        if !self.transposed {
-            packed.copy_from_slice(kernel);
-            return;
-        }
-        // Kernel (tap, n, groups * k) becomes (tap, k, groups * n).
-        let Sweep { groups, k, n, .. } = self.sweep;
-        let taps = kernel.chunks_exact(n * groups * k).zip(packed.chunks_exact_mut(k * groups * n));
-        for (kernel, packed) in taps {
-            for (q, line) in packed.chunks_exact_mut(groups * n).enumerate() {
-                for (c, cell) in line.iter_mut().enumerate() {
-                    *cell = kernel[(c % n) * groups * k + c / n * k + q];
-                }
-            }
-        }
-    }
-
-    fn rows(&self) -> usize {
-        self.sweep.to[0] * self.sweep.to[1]
-    }
-
-    fn row_len(&self) -> usize {
-        self.sweep.to[2] * self.sweep.channels()
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        self.sweep.reserve(scratch);
-    }
-
-    fn run(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        rows: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        let (row_len, channels) = (self.row_len(), self.sweep.channels());
-        let Epilogue { bias, relu } = epilogue;
-        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
-        let all = (rows, 0..self.sweep.to[2]);
-        self.sweep.run(from, all, self.kernels, scratch, |x, run, row, column, distance| {
-            let y = &mut to[row * row_len..][..row_len][column * channels..];
-            let y_step = distance * channels;
-            self.kernels.lane_work(run, LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, past_cache });
-        });
-    }
-
-    fn strip(&self) -> usize {
-        self.sweep.strip()
-    }
-
-    fn run_strip(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        elements: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        let channels = self.sweep.channels();
-        let Epilogue { bias, relu } = epilogue;
-        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
-        let columns = elements.start / channels..elements.end / channels;
-        let first = columns.start;
-        self.sweep.run(from, (0..1, columns), self.kernels, scratch, |x, run, _, column, distance| {
-            let y = &mut to[(column - first) * channels..];
-            let y_step = distance * channels;
-            self.kernels.lane_work(run, LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, past_cache });
-        });
-    }
-}
-
-/// To the kernel.
-#[derive(Debug)]
-pub(super) struct DepthwiseKernelGrad<T: Element> {
-    sweep: Sweep,
-    kernels: &'static Kernels<T>,
-}
-
-impl<T: Element> DepthwiseKernelGrad<T> {
-    /// Plans the pass.
-    pub(super) fn new(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::forward::<T>(geometry, kernels.width), kernels }
-    }
-}
-
-impl<T: Element> Accumulation<T> for DepthwiseKernelGrad<T> {
-    fn rows(&self) -> usize {
-        self.sweep.to[0] * self.sweep.to[1]
-    }
-
-    fn row_len(&self) -> usize {
-        self.sweep.to[2] * self.sweep.channels()
-    }
-
-    fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        let (row_len, channels) = (self.row_len(), self.sweep.channels());
-        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
-        let all = (rows, 0..self.sweep.to[2]);
-        self.sweep.run(x, all, self.kernels, scratch, |x, run, row, column, _| {
-            let dy = &dy[row * row_len..][..row_len][column * channels..];
-            self.kernels.lane_work(run, LaneWork::Sum { x, dy, dw: dkernel, k, past_cache });
-        });
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        self.sweep.reserve(scratch);
-    }
-
-    fn strip(&self) -> usize {
-        self.sweep.strip()
-    }
-
-    fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        if portion.strip.len() == self.row_len() {
-            let samples = x.chunks_exact(x.len() / portion.samples);
-            let part = portion.rows.len() * self.row_len();
-            for (x, dy) in samples.zip(dy.chunks_exact(part)) {
-                self.run(x, dy, portion.rows.clone(), dkernel, scratch);
-            }
-            return;
-        }
-        let channels = self.sweep.channels();
-        let columns = portion.strip.start / channels..portion.strip.end / channels;
-        let first = columns.start;
-        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
-        self.sweep.run(x, (0..1, columns), self.kernels, scratch, |x, run, _, column, _| {
-            let dy = &dy[(column - first) * channels..];
-            self.kernels.lane_work(run, LaneWork::Sum { x, dy, dw: dkernel, k, past_cache });
-        });
     }
 }
 

@@ -1,0 +1,210 @@
+//! Gradients of the weights: sums over the positions of one row, or of several that share what they read.
+
+use std::ops::Range;
+
+use super::{AHEAD, Block, ROW, load, repeated, store};
+use crate::kernels::lanes::Lanes;
+use crate::kernels::window::{Tap, WindowRun};
+
+/// Positions of each row of a block that are visited together.
+const PAIR: usize = 2;
+
+/// A part of a checked [`LaneWork::Sum`]: some taps, `count` positions from those that `x` and `dy` point to.
+pub(super) struct Sum<'a, L: Lanes, const K: usize> {
+    pub(super) run: &'a WindowRun<'a>,
+    pub(super) taps: &'a [Tap],
+    pub(super) count: usize,
+    pub(super) x: *const L::Elem,
+    pub(super) dy: *const L::Elem,
+    pub(super) dw: *mut L::Elem,
+    pub(super) orders: [L::Order; K],
+    pub(super) ahead: bool,
+}
+
+impl<L: Lanes, const K: usize> Sum<'_, L, K> {
+    /// All channels of the next `N` taps; the first `whole` fill vectors.
+    ///
+    /// # Safety
+    /// As [`Lanes`]; there are so many taps.
+    #[inline(always)]
+    pub(super) unsafe fn chunk<const N: usize>(&mut self, whole: usize) {
+        let rest = self.run.channels - whole;
+        // SAFETY: as the caller's.
+        unsafe {
+            for c in (0..whole).step_by(L::WIDTH) {
+                self.sums::<true, N>(c, L::WIDTH);
+            }
+            if rest > 0 {
+                self.sums::<false, N>(whole, rest);
+            }
+        }
+        self.taps = &self.taps[N..];
+        // The next taps read what is there already.
+        self.ahead = false;
+    }
+
+    /// The sums of `N` taps.
+    ///
+    /// # Safety
+    /// As [`Sum::chunk`].
+    #[inline(always)]
+    unsafe fn sums<const FULL: bool, const N: usize>(&self, c: usize, n: usize) {
+        let (channels, step) = (self.run.channels, self.run.step);
+        // SAFETY: as the caller's.
+        unsafe {
+            let mask = L::mask(n);
+            let (x, dy, dw) = (self.x.add(c), self.dy.add(c), self.dw.add(c));
+            let mut at = [0; N];
+            let mut sums = [[L::zero(); K]; N];
+            for ((at, sums), tap) in at.iter_mut().zip(&mut sums).zip(self.taps) {
+                *at = tap.at;
+                for (r, sum) in sums.iter_mut().enumerate() {
+                    *sum = load::<L, FULL>(dw.add((tap.number * K + r) * channels), mask);
+                }
+            }
+            let last = self.run.taps[self.run.taps.len() - 1].at;
+            for o in 0..self.count {
+                let (x, dy) = (x.add(o * step), dy.add(o * channels));
+                if self.ahead {
+                    L::prefetch(x.wrapping_add(last + AHEAD * step));
+                    L::prefetch(dy.wrapping_add(AHEAD * channels));
+                }
+                let flow = load::<L, FULL>(dy, mask);
+                for (sums, at) in sums.iter_mut().zip(at) {
+                    let here = load::<L, FULL>(x.add(at), mask);
+                    for (sum, order) in sums.iter_mut().zip(self.orders) {
+                        *sum = L::mul_add(repeated::<L, K>(here, order), flow, *sum);
+                    }
+                }
+            }
+            for (sums, tap) in sums.iter().zip(self.taps) {
+                for (r, sum) in sums.iter().enumerate() {
+                    store::<L, FULL>(dw.add((tap.number * K + r) * channels), mask, *sum);
+                }
+            }
+        }
+    }
+
+    /// All channels of the three lines of three taps of a block of `R` rows; the first `whole` fill vectors.
+    ///
+    /// A weight adds up two columns of the block at a time, row by row: an order that the shape alone decides.
+    ///
+    /// # Safety
+    /// As [`Lanes`]; the block was checked with the work and has `R` rows.
+    #[inline(always)]
+    pub(super) unsafe fn rows<const R: usize>(&self, block: &Block, whole: usize) {
+        let rest = self.run.channels - whole;
+        // All channels of few positions, because rows that lie a multiple of the size of L1 apart would displace each
+        // other there. A single vector keeps its sums in registers.
+        let positions = if self.run.channels <= L::WIDTH { self.count } else { PAIR };
+        for plane in self.run.taps.chunks_exact(ROW * ROW) {
+            for first in (0..self.count).step_by(positions) {
+                let end = (first + positions).min(self.count);
+                // SAFETY: as the caller's.
+                unsafe {
+                    for c in (0..whole).step_by(L::WIDTH) {
+                        self.planes::<true, R>(block, plane, first..end, c, L::WIDTH);
+                    }
+                    if rest > 0 {
+                        self.planes::<false, R>(block, plane, first..end, whole, rest);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The nine sums of a plane of taps over some columns of the block.
+    ///
+    /// # Safety
+    /// As [`Sum::rows`].
+    #[inline(always)]
+    unsafe fn planes<const FULL: bool, const R: usize>(
+        &self,
+        block: &Block,
+        plane: &[Tap],
+        columns: Range<usize>,
+        c: usize,
+        n: usize,
+    ) {
+        // SAFETY: as the caller's.
+        unsafe {
+            let mask = L::mask(n);
+            let mut sums = [[L::zero(); ROW]; ROW];
+            // Loops of known length, so that the sums are registers.
+            for line in 0..ROW {
+                for tap in 0..ROW {
+                    let weight = plane[line * ROW + tap].number * self.run.channels + c;
+                    sums[line][tap] = load::<L, FULL>(self.dw.add(weight), mask);
+                }
+            }
+            let mut first = columns.start;
+            while first + PAIR <= columns.end {
+                self.positions::<FULL, R, PAIR>(block, plane[0].at, first, c, mask, &mut sums);
+                first += PAIR;
+            }
+            if first < columns.end {
+                self.positions::<FULL, R, 1>(block, plane[0].at, first, c, mask, &mut sums);
+            }
+            for line in 0..ROW {
+                for tap in 0..ROW {
+                    let weight = plane[line * ROW + tap].number * self.run.channels + c;
+                    store::<L, FULL>(self.dw.add(weight), mask, sums[line][tap]);
+                }
+            }
+        }
+    }
+
+    /// Adds `P` columns of the block, from `first` on, to nine sums.
+    ///
+    /// # Safety
+    /// As [`Sum::rows`]; `at` is the offset of the first tap.
+    #[inline(always)]
+    unsafe fn positions<const FULL: bool, const R: usize, const P: usize>(
+        &self,
+        block: &Block,
+        at: usize,
+        first: usize,
+        c: usize,
+        mask: L::Mask,
+        sums: &mut [[L::V; ROW]; ROW],
+    ) {
+        let WindowRun { step, channels, .. } = *self.run;
+        // SAFETY: as the caller's.
+        unsafe {
+            let (x, dy) = (self.x.add(at), self.dy);
+            if self.ahead {
+                // The rows of the next block, line after line as the memory likes them, into the cache behind L1.
+                let x = x.wrapping_add((R + ROW - 1 - block.sources.start) * block.x_row);
+                let dy = dy.wrapping_add(R * block.y_row);
+                for i in 0..R * P {
+                    let line = first * R * channels + c * R * P + i * L::WIDTH;
+                    L::prefetch_far(x.wrapping_add(line));
+                    L::prefetch_far(dy.wrapping_add(line));
+                }
+            }
+            let mut flows = [[L::zero(); P]; R];
+            for row in 0..R {
+                for p in 0..P {
+                    let dy = dy.add(row * block.y_row + (first + p) * channels + c);
+                    flows[row][p] = load::<L, FULL>(dy, mask);
+                }
+            }
+            for source in 0..R + ROW - 1 {
+                let Some(inside) = block.inside(source) else { continue };
+                let x = x.add(inside * block.x_row + first * step + c);
+                for position in 0..P + ROW - 1 {
+                    let here = load::<L, FULL>(x.add(position * step), mask);
+                    for row in 0..R {
+                        for tap in 0..ROW {
+                            let line = source.wrapping_sub(row);
+                            if line < ROW && position >= tap && position - tap < P {
+                                let sum = &mut sums[line][tap];
+                                *sum = L::mul_add(here, flows[row][position - tap], *sum);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
