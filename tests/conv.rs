@@ -28,6 +28,7 @@ fn named() -> Vec<(&'static str, ConvCase)> {
         ("70 output channels", case(&[5, 15], 3, 3, 70)),
         ("pointwise", case(&[7, 9], 1, 33, 40)),
         ("pointwise volume", case(&[3, 4, 5], 1, 8, 9)),
+        ("pointwise, one channel a group", case(&[3, 4, 5], 1, 2, 2).groups(2)),
         ("pointwise with stride", case(&[7, 9], 1, 5, 6).stride(&[2, 2])),
         ("pointwise with padding", case(&[4, 4], 1, 3, 5).pad(&[(1, 0), (0, 2)])),
         ("stride 2, same, even", case(&[14, 14], 3, 8, 16).same().stride(&[2, 2])),

@@ -100,9 +100,10 @@ pub fn separable<T: Operand>(
     }
     let tier = Tier::current()?;
     let g = &depthwise.geometry;
-    let [rows, columns] = [g.axes[0].output * g.axes[1].output, g.axes[2].output];
-    let piece = task_units(rows, depthwise.samples, batch.macs());
     let outer = workspace::forward(&(g.clone(), depthwise.algorithm), Kernels::of(tier));
+    // Rows as the plan of the first step sees them: with one channel and a kernel of one tap, axes are joined there.
+    let (rows, columns) = (outer.rows(), outer.row_len() / g.c_out);
+    let piece = task_units(rows, depthwise.samples, batch.macs());
     // The second step on the rows of a task; a border mode, without a border, keeps them apart.
     let axis = |n: usize| Axis { input: n, output: n, ..Axis::UNIT };
     let axes = [Axis::UNIT, axis(piece), axis(columns)];
