@@ -7,6 +7,7 @@
 mod algorithm;
 mod band;
 mod depthwise;
+mod folded;
 mod kernel_grad;
 mod padding;
 mod phase;
@@ -18,6 +19,7 @@ use std::ops::Range;
 
 pub use algorithm::Algorithm;
 use depthwise::{Depthwise, DepthwiseKernelGrad};
+use folded::Folded;
 pub use kernel_grad::KernelGrad;
 use padding::{Padded, PaddedInputGrad, PaddedKernelGrad};
 pub use rows::Rows;
@@ -379,22 +381,29 @@ impl<T> Copy for Problem<'_, T> {}
 /// An entry of a list: a plan, unless the algorithm does not accept the problem.
 type Entry<T, P> = fn(Problem<'_, T>) -> Option<P>;
 
-fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 4] {
+fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 5] {
     [
         |p| Winograd::forward(p).map(|plan| Box::new(plan) as _),
         |p| padding::accepts(p.geometry).then(|| Box::new(Padded::new(p)) as _),
         |p| depthwise::accepts(p.geometry).then(|| Box::new(Depthwise::forward(p.geometry, p.kernels)) as _),
+        |p| {
+            folded::accepts_forward(p.geometry).then(|| Box::new(Folded::forward(p.geometry, p.kernels)) as _)
+        },
         |p| Some(Box::new(Rows::forward(p.geometry, p.kernels))),
     ]
 }
 
-fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 4] {
+fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 5] {
     [
         |p| Winograd::input_grad(p).map(|plan| Box::new(plan) as _),
         |p| padding::accepts(p.geometry).then(|| Box::new(PaddedInputGrad::new(p)) as _),
         |p| {
             depthwise::accepts(p.geometry)
                 .then(|| Box::new(Depthwise::input_grad(p.geometry, p.kernels)) as _)
+        },
+        |p| {
+            folded::accepts_input_grad(p.geometry)
+                .then(|| Box::new(Folded::input_grad(p.geometry, p.kernels)) as _)
         },
         |p| Some(Box::new(Rows::input_grad(p.geometry, p.kernels))),
     ]
@@ -413,7 +422,10 @@ fn kernel_grad_list<T: Element>() -> [Entry<T, Accumulated<T>>; 4] {
 }
 
 /// All plans of an ordered list; the first is the one that runs.
-fn walk<T: Element, P>(list: [Entry<T, P>; 4], problem: Problem<'_, T>) -> impl Iterator<Item = P> {
+fn walk<T: Element, P, const N: usize>(
+    list: [Entry<T, P>; N],
+    problem: Problem<'_, T>,
+) -> impl Iterator<Item = P> {
     // Those behind the padded algorithms know no other borders than zeros.
     let last = if padding::accepts(problem.geometry) { 2 } else { list.len() };
     list.into_iter().take(last).filter_map(move |entry| entry(problem))
@@ -465,17 +477,44 @@ pub fn applies<T: Element>(geometry: &ConvGeometry, algorithm: Algorithm) -> boo
     algorithm != Algorithm::Winograd || T::NAME == f32::NAME && winograd::form(geometry).is_some()
 }
 
+/// Sums that [`add_column_sums`] keeps side by side at most, and the vectors that they are to fill.
+const SUMS: usize = 128;
+const SUMS_VECTOR: usize = 16;
+
 /// Adds the sum of every column of `rows` (rows of `sums.len()` elements) to `sums`: the gradient of a bias.
 ///
-/// One chain per column, in the order of the rows.
+/// Rows of few columns are summed several at a time, so that a chain per column and place among these fills registers;
+/// the chains are added in the order of their places. How many depends on the columns alone.
 pub fn add_column_sums<T: Element>(tier: Tier, rows: &[T], sums: &mut [T]) {
     struct Sums<'a, T>(&'a [T], &'a mut [T]);
     impl<T: Element> Job for Sums<'_, T> {
         type Output = ();
         #[inline(always)]
         fn run(self) {
-            for row in self.0.chunks_exact(self.1.len()) {
-                for (sum, x) in self.1.iter_mut().zip(row) {
+            let Self(rows, sums) = self;
+            let columns = sums.len();
+            // A power of two divides both: so many rows fill whole vectors.
+            let whole = SUMS_VECTOR >> columns.trailing_zeros().min(SUMS_VECTOR.trailing_zeros());
+            let together = SUMS / columns / whole * whole;
+            let mut rest = rows;
+            if together > 1 {
+                let mut many = [T::ZERO; SUMS];
+                let many = &mut many[..together * columns];
+                let blocks = rows.chunks_exact(many.len());
+                rest = blocks.remainder();
+                for block in blocks {
+                    for (sum, x) in many.iter_mut().zip(block) {
+                        *sum += *x;
+                    }
+                }
+                for row in many.chunks_exact(columns) {
+                    for (sum, x) in sums.iter_mut().zip(row) {
+                        *sum += *x;
+                    }
+                }
+            }
+            for row in rest.chunks_exact(columns) {
+                for (sum, x) in sums.iter_mut().zip(row) {
                     *sum += *x;
                 }
             }

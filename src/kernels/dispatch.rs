@@ -233,7 +233,7 @@ pub trait Tables: Sized + 'static {
 }
 
 macro_rules! entries {
-    ($module:ident, $features:literal, $f32:ty, $f64:ty, $product:ident, $heights:ident, $vectors:literal, $tile:literal
+    ($module:ident, $features:literal, $f32:ty, $f64:ty, $product:ident, $pool:ident, $heights:ident, $vectors:literal, $tile:literal
      $(, half $half32:ty, $half64:ty)?) => {
         #[cfg(target_arch = "x86_64")]
         mod $module {
@@ -276,7 +276,7 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn pool_f32(run: &WindowRun<'_>, pooling: &mut Pooling<'_, f32>) {
                 // SAFETY: as the caller's.
-                unsafe { window::pool::<$f32>(run, pooling) }
+                unsafe { window::$pool::<$f32 $(, $half32)?>(run, pooling) }
             }
 
             /// # Safety
@@ -284,7 +284,7 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn pool_f64(run: &WindowRun<'_>, pooling: &mut Pooling<'_, f64>) {
                 // SAFETY: as the caller's.
-                unsafe { window::pool::<$f64>(run, pooling) }
+                unsafe { window::$pool::<$f64 $(, $half64)?>(run, pooling) }
             }
 
             /// # Safety
@@ -352,13 +352,14 @@ entries!(
     avx512::F32,
     avx512::F64,
     product_or_half,
+    pool_or_half,
     UpTo14,
     1,
     4,
-    half avx2::F32,
-    avx2::F64
+    half avx512::Half32,
+    avx512::Half64
 );
-entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, product, UpTo6, 2, 2);
+entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, product, pool, UpTo6, 2, 2);
 
 /// # Safety
 /// The product was checked.

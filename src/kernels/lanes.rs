@@ -12,6 +12,8 @@ pub trait Element:
     const ONE: Self;
     /// The type's name in NumPy.
     const NAME: &'static str;
+    /// The numbers that a byte holds.
+    const BYTES: &'static [Self; 256];
     /// Nearest value to a double.
     fn from_f64(value: f64) -> Self;
     /// The value as a double, exactly.
@@ -38,6 +40,15 @@ macro_rules! element {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const NAME: &'static str = $name;
+            const BYTES: &'static [Self; 256] = &{
+                let mut all = [0.0; 256];
+                let mut i = 0;
+                while i < 256 {
+                    all[i] = i as $type;
+                    i += 1;
+                }
+                all
+            };
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value as $type
@@ -175,6 +186,12 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn permute(v: Self::V, order: Self::Order) -> Self::V;
+    /// Vector number `i < N` of what `N` vectors give when their lanes take turns: element `i * WIDTH + l` of that
+    /// sequence is lane `(i * WIDTH + l) / N` of vector `(i * WIDTH + l) % N`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn interleave<const N: usize>(parts: [Self::V; N], i: usize) -> Self::V;
     /// Sums.
     ///
     /// # Safety

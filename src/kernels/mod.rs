@@ -13,6 +13,7 @@ pub mod lanes;
 pub mod math;
 pub mod pack;
 mod peak;
+mod planar;
 mod portable;
 pub mod product;
 #[cfg(test)]

@@ -99,6 +99,10 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
         std::array::from_fn(|lane| v[order[lane] % W])
     }
     #[inline(always)]
+    unsafe fn interleave<const N: usize>(parts: [Self::V; N], i: usize) -> Self::V {
+        std::array::from_fn(|lane| parts[(i * W + lane) % N][(i * W + lane) / N])
+    }
+    #[inline(always)]
     unsafe fn add(mut a: Self::V, b: Self::V) -> Self::V {
         for i in 0..W {
             a[i] = a[i].add(b[i]);

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::lanes::{Element, Lanes};
+use super::planar;
 
 /// A cache line in bytes.
 const LINE: usize = 64;
@@ -320,7 +321,9 @@ unsafe fn strip<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Product<
 pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
-        if p.b_padded {
+        if planar::fits(p, L::WIDTH) {
+            planar::product::<L, H>(p);
+        } else if p.b_padded {
             tiles::<L, H, true>(p);
         } else {
             tiles::<L, H, false>(p);
@@ -342,7 +345,7 @@ where
 {
     // SAFETY: as the caller's.
     unsafe {
-        match (p.n <= Half::WIDTH, p.b_padded) {
+        match (p.n <= Half::WIDTH && !planar::fits(p, L::WIDTH), p.b_padded) {
             (false, _) => product::<L, H>(p),
             (true, true) => strip::<Half, H, true>(p),
             (true, false) => strip::<Half, H, false>(p),

@@ -13,14 +13,20 @@ struct Case {
     k: usize,
     runs: usize,
     k_contiguous: bool,
+    /// Whether the rows of A lie one element apart, and those of the result follow each other.
+    overlapping: bool,
 }
 
 /// Computes a case on one tier, with the operands ending exactly where the product may read.
 fn run<T: Element>(case: &Case, tier: Tier, start_from_result: bool, relu: bool) -> (Vec<T>, Vec<T>) {
     let kernels = Kernels::<T>::of(tier);
     let panel = kernels.panel();
-    let &Case { m, n, k, runs: count, k_contiguous } = case;
-    let (a_m, a_k) = if k_contiguous { (k + 3, 1) } else { (1, m + 2) };
+    let &Case { m, n, k, runs: count, k_contiguous, overlapping } = case;
+    let (a_m, a_k) = match (k_contiguous, overlapping) {
+        (true, true) => (1, 1),
+        (true, false) => (k + 3, 1),
+        (false, _) => (1, m + 2),
+    };
     let a_len = (m - 1) * a_m + (k - 1) * a_k + 1;
     let a: Vec<T> = integers(a_len * count, 1);
     let dense: Vec<T> = integers(count * k * n, 2);
@@ -31,7 +37,7 @@ fn run<T: Element>(case: &Case, tier: Tier, start_from_result: bool, relu: bool)
     } else {
         (dense.clone(), n, panel, k * n)
     };
-    let c_m = n + 1;
+    let c_m = if overlapping { n } else { n + 1 };
     let before: Vec<T> = integers((m - 1) * c_m + n, 3);
     let bias: Vec<T> = integers(n, 4);
     let mut expected = before.clone();
@@ -70,13 +76,17 @@ fn run<T: Element>(case: &Case, tier: Tier, start_from_result: bool, relu: bool)
 
 fn battery<T: Element>() {
     for tier in Tier::available() {
-        for m in (1..=15).chain([28, 29, 57]) {
-            for n in [1, 3, 8, 15, 16, 17, 31, 32, 33, 70] {
+        for m in (1..=15).chain([17, 28, 29, 33, 57, 70]) {
+            for n in [1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 31, 32, 33, 70] {
                 for (k, runs) in [(1, 1), (5, 1), (3, 4), (2, 0)] {
-                    for k_contiguous in [true, false] {
-                        let case = Case { m, n, k, runs, k_contiguous };
-                        let (got, expected) = run::<T>(&case, tier, m % 2 == 0, n % 2 == 0);
-                        assert_eq!(got, expected, "{tier:?} m={m} n={n} k={k} runs={runs} {k_contiguous}");
+                    for (k_contiguous, overlapping) in [(true, false), (true, true), (false, false)] {
+                        let case = Case { m, n, k, runs, k_contiguous, overlapping };
+                        // Rows in the lanes are for results that start from a bias.
+                        let (got, expected) = run::<T>(&case, tier, m % 2 == 0 && !overlapping, n % 2 == 0);
+                        assert_eq!(
+                            got, expected,
+                            "{tier:?} m={m} n={n} k={k} runs={runs} {k_contiguous} {overlapping}"
+                        );
                     }
                 }
             }

@@ -127,8 +127,7 @@ pub(super) unsafe fn pool<L: Lanes>(run: &WindowRun<'_>, pooling: &mut Pooling<'
                         }
                         let won = L::load_bytes(winners.as_ptr().add(output), n);
                         for tap in run.taps {
-                            let number = L::splat(L::Elem::from_f64(tap.number as f64));
-                            let share = L::select(L::equal(won, number), flow, L::zero());
+                            let share = L::select(L::equal(won, number::<L>(tap)), flow, L::zero());
                             give::<L>(dx.as_mut_ptr().add(tap.at + input), m, share, *store);
                         }
                     }
@@ -152,6 +151,30 @@ pub(super) unsafe fn pool<L: Lanes>(run: &WindowRun<'_>, pooling: &mut Pooling<'
             c += L::WIDTH;
         }
     }
+}
+
+/// The same with vectors of half the width for so few channels that these hold them.
+///
+/// # Safety
+/// As [`pool`], for both kinds of vectors.
+#[inline(always)]
+pub(super) unsafe fn pool_or_half<L: Lanes, Half: Lanes<Elem = L::Elem>>(
+    run: &WindowRun<'_>,
+    pooling: &mut Pooling<'_, L::Elem>,
+) {
+    // SAFETY: as the caller's.
+    unsafe { if run.channels <= Half::WIDTH { pool::<Half>(run, pooling) } else { pool::<L>(run, pooling) } }
+}
+
+/// The number of a tap in all lanes. From a table: converting takes longer than all else that is done with a tap. Numbers
+/// that no byte holds are not asked for.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn number<L: Lanes>(tap: &Tap) -> L::V {
+    // SAFETY: as the caller's.
+    unsafe { L::splat(L::Elem::BYTES[tap.number % 256]) }
 }
 
 /// Stores or adds.
@@ -184,16 +207,16 @@ unsafe fn maximum<L: Lanes>(
     unsafe {
         let m = L::mask(n);
         let mut best = L::load_masked(x.add(first.at), m);
-        let mut number = L::splat(L::Elem::from_f64(first.number as f64));
+        let mut winner = number::<L>(first);
         for tap in rest {
             let value = L::load_masked(x.add(tap.at), m);
             let wins = L::wins(value, best);
             best = L::select(wins, value, best);
-            number = L::select(wins, L::splat(L::Elem::from_f64(tap.number as f64)), number);
+            winner = L::select(wins, number::<L>(tap), winner);
         }
         L::store_masked(y, m, best);
         if let Some(bytes) = winners {
-            L::store_bytes(bytes, n, number);
+            L::store_bytes(bytes, n, winner);
         }
     }
 }

@@ -40,6 +40,7 @@ def test_bytes_after_fifty_steps(name):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", FEWER_STEPS)
 def test_bytes_after_all_fifty_steps(name):
     check_bytes(name, STEPS)

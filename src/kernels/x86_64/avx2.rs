@@ -103,6 +103,41 @@ macro_rules! lanes {
                 unsafe { $permute(v, order) }
             }
             #[inline(always)]
+            unsafe fn interleave<const N: usize>(parts: [$v; N], i: usize) -> $v {
+                // In 32-bit units, of which a lane has one or two.
+                const fn orders<const N: usize>() -> [[i32; 8]; N] {
+                    let units = 8 / $width;
+                    let mut all = [[0; 8]; N];
+                    let mut at = 0;
+                    while at < N * 8 {
+                        all[at / 8][at % 8] = (at / units / N * units + at % units) as i32;
+                        at += 1;
+                    }
+                    all
+                }
+                const fn turns<const N: usize>() -> [[[i32; 8]; N]; N] {
+                    let units = 8 / $width;
+                    let mut all = [[[0; 8]; N]; N];
+                    let mut at = 0;
+                    while at < N * 8 {
+                        all[at / 8][at / units % N][at % 8] = -1;
+                        at += 1;
+                    }
+                    all
+                }
+                let (orders, turns) = const { (&orders::<N>(), &turns::<N>()) };
+                // SAFETY: see above; each array has as many bytes as the register.
+                unsafe {
+                    let order = _mm256_loadu_si256(orders[i].as_ptr().cast());
+                    let mut mixed = $permute(parts[0], order);
+                    for part in 1..N {
+                        let turn = $load(turns[i][part].as_ptr().cast());
+                        mixed = $blend(mixed, $permute(parts[part], order), turn);
+                    }
+                    mixed
+                }
+            }
+            #[inline(always)]
             unsafe fn add(a: $v, b: $v) -> $v {
                 // SAFETY: see above.
                 unsafe { $add(a, b) }

@@ -1,0 +1,327 @@
+//! Convolutions with few channels in the result: the taps of the last axis become columns, and are folded afterwards.
+//!
+//! A register tile has result channels in its lanes; with six of them most lanes would be idle, and where the result is
+//! wider than the source (the gradient to the input of a valid convolution) a part of the work would be products with
+//! the zeros beside it. Here each position of the *source* is multiplied with all `taps * channels` columns at once,
+//! `T[p, (t, c)] = sum over the other taps and source channels`, and the result is a sum of `taps` of these:
+//!
+//! `forward:      y[x, c] = sum over t of T[x + t * dilation - before, (t, c)]`
+//! `to the input: y[x, c] = sum over t of T[x - t * dilation + before, (t, c)]`
+//!
+//! Nothing outside of the source is multiplied. An element is one chain of multiply-adds for every tap of the last axis,
+//! added in the order of the taps; neither depends on the instruction set. For stride 1 only.
+
+use std::ops::Range;
+
+use super::{Correlation, Epilogue, Scratch};
+use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
+use crate::kernels::pack::{self, Matrix};
+use crate::kernels::{Aligned, Element, Job, Kernels, Product, Run, Start};
+
+/// Channels of the result: with fewer, sums go into the lanes ([`crate::kernels::dots`]); with more, a tile has work for
+/// its lanes. Folding is written for each of these numbers.
+const CHANNELS: std::ops::RangeInclusive<usize> = 5..=8;
+/// Columns of the result that are computed together: their products stay in L1.
+const BLOCK: usize = 112;
+/// Multiply-adds of a chain from which on folding is a small part of the work.
+const CHAIN: usize = 32;
+/// Lanes of the widest register. A constant: which algorithm runs must not depend on the instruction set.
+const LANES: usize = 16;
+
+/// A planned pass.
+#[derive(Debug)]
+pub(super) struct Folded<T: Element> {
+    kernels: &'static Kernels<T>,
+    axes: [Placed; AXES],
+    /// Channels of the source and of the result.
+    channels: [usize; 2],
+    /// Whether the pass is the gradient to the input.
+    to_input: bool,
+}
+
+/// An axis, seen from the result.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    source: usize,
+    result: usize,
+    taps: usize,
+    /// What tap 0 of position 0 reads, and the distance to the next tap.
+    first: isize,
+    step: isize,
+}
+
+impl Placed {
+    fn new(axis: &Axis, to_input: bool) -> Self {
+        let (before, dilation) = (axis.before as isize, axis.dilation as isize);
+        if to_input {
+            let (source, result) = (axis.output, axis.input);
+            Self { source, result, taps: axis.kernel, first: before, step: -dilation }
+        } else {
+            let (source, result) = (axis.input, axis.output);
+            Self { source, result, taps: axis.kernel, first: -before, step: dilation }
+        }
+    }
+
+    /// What a tap of a position reads, if it lies inside the source.
+    #[inline(always)]
+    fn reads(&self, position: usize, tap: usize) -> Option<usize> {
+        let at = position as isize + self.first + tap as isize * self.step;
+        usize::try_from(at).ok().filter(|&at| at < self.source)
+    }
+
+    /// All that some positions read.
+    fn spanned(&self, positions: &Range<usize>) -> Range<usize> {
+        let last = (self.taps - 1) as isize * self.step;
+        let start = positions.start as isize + self.first + last.min(0);
+        let end = positions.end as isize + self.first + last.max(0);
+        let inside = |at: isize| at.clamp(0, self.source as isize) as usize;
+        inside(start)..inside(end).max(inside(start))
+    }
+}
+
+/// Whether a pass with so many channels in the source and in the result gains.
+fn gains(g: &ConvGeometry, [from, to]: [usize; 2]) -> bool {
+    let plain = g.groups == 1 && g.mode == PaddingMode::Zeros && g.axes.iter().all(|a| a.stride == 1);
+    let [depth, height, width] = &g.axes;
+    let columns = width.kernel * to;
+    // At least seven of eight lanes at work.
+    let lanes = columns.next_multiple_of(if columns <= LANES / 2 { LANES / 2 } else { LANES });
+    plain
+        && CHANNELS.contains(&to)
+        && width.kernel > 1
+        && columns * 8 >= lanes * 7
+        && depth.kernel * height.kernel * from >= CHAIN
+}
+
+/// Whether the forward pass gains.
+pub(super) fn accepts_forward(g: &ConvGeometry) -> bool {
+    gains(g, [g.c_in, g.c_out])
+}
+
+/// Whether the gradient to the input does.
+pub(super) fn accepts_input_grad(g: &ConvGeometry) -> bool {
+    gains(g, [g.c_out, g.c_in])
+}
+
+impl<T: Element> Folded<T> {
+    /// The forward pass.
+    pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
+        let axes = g.axes.each_ref().map(|axis| Placed::new(axis, false));
+        Self { kernels, axes, channels: [g.c_in, g.c_out], to_input: false }
+    }
+
+    /// The gradient to the input.
+    pub(super) fn input_grad(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
+        let axes = g.axes.each_ref().map(|axis| Placed::new(axis, true));
+        Self { kernels, axes, channels: [g.c_out, g.c_in], to_input: true }
+    }
+
+    /// Taps of depth and height; taps of the width times channels of the result.
+    fn matrix(&self) -> (usize, usize) {
+        let [depth, height, width] = self.axes;
+        (depth.taps * height.taps, width.taps * self.channels[1])
+    }
+
+    /// Columns of a block of the result.
+    fn block(&self) -> usize {
+        let columns = self.axes[2].result;
+        columns.div_ceil(columns.div_ceil(BLOCK).max(1)).max(1)
+    }
+
+    /// Some columns of one row of the result; `line` holds exactly these.
+    fn line(
+        &self,
+        from: &[T],
+        packed: &[T],
+        line: &mut [T],
+        (row, columns): (usize, Range<usize>),
+        epilogue: Epilogue<'_, T>,
+        (band, runs): (&mut Aligned<T>, &mut Vec<Run>),
+    ) {
+        let [depth, height, width] = &self.axes;
+        let [k, _] = self.channels;
+        let (taps, n) = self.matrix();
+        let panel = self.kernels.panel();
+        let source = width.spanned(&columns);
+        runs.clear();
+        for td in 0..depth.taps {
+            for th in 0..height.taps {
+                let place = depth.reads(row / height.result, td).zip(height.reads(row % height.result, th));
+                if let Some((plane, at)) = place.filter(|_| !source.is_empty()) {
+                    let a = ((plane * height.source + at) * width.source + source.start) * k;
+                    runs.push(Run { a, b: (td * height.taps + th) * k * panel });
+                }
+            }
+        }
+        let products = &mut band[..source.len() * n];
+        if !products.is_empty() {
+            self.kernels.product(&mut Product {
+                a: from,
+                a_m: k,
+                a_k: 1,
+                b: packed,
+                b_k: panel,
+                b_panel: taps * k * panel,
+                b_padded: true,
+                runs,
+                run_len: k,
+                c: products,
+                c_m: n,
+                m: source.len(),
+                n,
+                start: Start::Zero,
+                relu: false,
+            });
+        }
+        self.kernels.tier.vectorize(Fold { width, products, n, source, columns, epilogue, line });
+    }
+}
+
+/// Adds up what belongs to some positions of the result.
+struct Fold<'a, T> {
+    width: &'a Placed,
+    /// The products of the positions `source`, `n` of each.
+    products: &'a [T],
+    n: usize,
+    source: Range<usize>,
+    columns: Range<usize>,
+    epilogue: Epilogue<'a, T>,
+    line: &'a mut [T],
+}
+
+impl<T: Element> Job for Fold<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        match self.n / self.width.taps {
+            5 => self.fold::<5>(),
+            6 => self.fold::<6>(),
+            7 => self.fold::<7>(),
+            8 => self.fold::<8>(),
+            channels => unreachable!("{channels} channels are not folded"),
+        }
+    }
+}
+
+impl<T: Element> Fold<'_, T> {
+    #[inline(always)]
+    fn fold<const N: usize>(self) {
+        let mut start = [T::ZERO; N];
+        if let Some(bias) = self.epilogue.bias {
+            start.copy_from_slice(bias);
+        }
+        let (results, _) = self.line.as_chunks_mut::<N>();
+        for (result, x) in results.iter_mut().zip(self.columns) {
+            let mut sum = start;
+            for tap in 0..self.width.taps {
+                let Some(at) = self.width.reads(x, tap) else { continue };
+                let from = (at - self.source.start) * self.n + tap * N;
+                let part = &self.products[from..from + N];
+                for c in 0..N {
+                    sum[c] += part[c];
+                }
+            }
+            for c in 0..N {
+                // A NaN is not below zero.
+                result[c] = if self.epilogue.relu && sum[c] <= T::ZERO { T::ZERO } else { sum[c] };
+            }
+        }
+    }
+}
+
+impl<T: Element> Correlation<T> for Folded<T> {
+    fn packed_len(&self) -> usize {
+        let (taps, n) = self.matrix();
+        pack::panels_len(taps * self.channels[0], n, self.kernels.panel())
+    }
+
+    fn pack(&self, kernel: &[T], packed: &mut [T]) {
+        self.pack_part(kernel, 0, packed);
+    }
+
+    fn pack_grain(&self) -> usize {
+        self.kernels.panel()
+    }
+
+    fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
+        let [k, c] = self.channels;
+        let (taps, n) = self.matrix();
+        let panel = self.kernels.panel();
+        // Kernel (k_d, k_h, k_w, c_in, c_out); rows of the matrix are channels of the source.
+        if self.to_input {
+            let tap = |tap: usize| tap * n * k;
+            Matrix { source: kernel, k, n, taps, apart: [1, k], tap: &tap }.panels(part, first, panel);
+            return;
+        }
+        // The channels of the result are neighbours, the taps of the width lie a matrix apart.
+        for (line, at) in part.chunks_exact_mut(panel).zip((first / panel)..) {
+            let (p, row) = (at / (taps * k), at % (taps * k));
+            let (tap, channel) = (row / k, row % k);
+            for (cell, column) in line.iter_mut().zip(p * panel..) {
+                let (t, j) = (column / c, column % c);
+                let place = ((tap * self.axes[2].taps + t) * k + channel) * c + j;
+                *cell = if column < n { kernel[place] } else { T::ZERO };
+            }
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.axes[0].result * self.axes[1].result
+    }
+
+    fn row_len(&self) -> usize {
+        self.axes[2].result * self.channels[1]
+    }
+
+    fn reserve(&self, scratch: &mut Scratch<T>) {
+        let (taps, n) = self.matrix();
+        let most = (0..self.axes[2].result.div_ceil(self.block()))
+            .map(|i| self.axes[2].spanned(&(i * self.block()..(i + 1) * self.block())).len())
+            .max();
+        scratch.reserve((most.unwrap_or(0) * n, taps));
+    }
+
+    fn run(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        rows: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        self.reserve(scratch);
+        let Scratch { band, runs, .. } = scratch;
+        let (block, all) = (self.block(), self.axes[2].result);
+        for (row, line) in rows.zip(to.chunks_exact_mut(self.row_len().max(1))) {
+            for (first, part) in (0..all).step_by(block).zip(line.chunks_mut(block * self.channels[1])) {
+                let columns = first..(first + block).min(all);
+                self.line(from, packed, part, (row, columns), epilogue, (band, runs));
+            }
+        }
+    }
+
+    fn strip(&self) -> usize {
+        self.block() * self.channels[1]
+    }
+
+    fn run_strip(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        elements: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        assert_eq!(self.rows(), 1, "strips are of one row");
+        self.reserve(scratch);
+        let Scratch { band, runs, .. } = scratch;
+        let (block, c) = (self.block(), self.channels[1]);
+        let all = elements.start / c..elements.end / c;
+        for (first, part) in all.clone().step_by(block).zip(to.chunks_mut(block * c)) {
+            let columns = first..(first + block).min(all.end);
+            self.line(from, packed, part, (0, columns), epilogue, (band, runs));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Products with few columns whose rows of A overlap: rows go into the lanes.
+//!
+//! A convolution of one channel reads neighbouring positions one element apart, so a vector of A holds the same `k` of
+//! `WIDTH` rows, and the columns of B are broadcast. No lane is idle for want of columns, and nothing but B has an address
+//! of its own. Every element is the chain of [`super::product`], to the bit; at the end columns take turns in the lanes,
+//! so that whole vectors are stored.
+
+use super::lanes::Lanes;
+use super::product::{Heights, Product, Start};
+
+/// Most columns.
+const MOST_COLUMNS: usize = 8;
+
+/// Whether a product of vectors of `width` is one of these.
+pub(super) fn fits<T: super::Element>(p: &Product<'_, T>, width: usize) -> bool {
+    p.b_padded
+        && p.a_m == 1
+        && p.c_m == p.n
+        // B is one panel.
+        && p.n <= MOST_COLUMNS.min(2 * width)
+        && 2 * p.m > width
+        && !matches!(p.start, Start::Result)
+}
+
+/// `V` vectors of rows and all `N` columns; the last vector may be shorter.
+///
+/// # Safety
+/// As [`Lanes`]; `p` passed [`Product::check`] and [`fits`], it has `N` columns, and the rows lie inside.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const N: usize, const V: usize>(
+    p: &mut Product<'_, L::Elem>,
+    row: usize,
+    rows: usize,
+) {
+    // SAFETY: the caller passed the bounds check of the whole product; lanes behind the last row are masked.
+    unsafe {
+        let last = L::mask(rows - (V - 1) * L::WIDTH);
+        let mut acc = [[L::zero(); N]; V];
+        if let Start::Bias(bias) = p.start {
+            for column in 0..N {
+                let value = L::splat(*bias.as_ptr().add(column));
+                for v in 0..V {
+                    acc[v][column] = value;
+                }
+            }
+        }
+        for run in p.runs {
+            let mut a = p.a.as_ptr().wrapping_add(run.a + row);
+            let mut b = p.b.as_ptr().wrapping_add(run.b);
+            for _ in 0..p.run_len {
+                let mut av = [L::zero(); V];
+                for v in 0..V {
+                    let at = a.add(v * L::WIDTH);
+                    av[v] = if v + 1 == V { L::load_masked(at, last) } else { L::load(at) };
+                }
+                for column in 0..N {
+                    let bv = L::splat(*b.add(column));
+                    for v in 0..V {
+                        acc[v][column] = L::mul_add(av[v], bv, acc[v][column]);
+                    }
+                }
+                a = a.wrapping_add(1);
+                b = b.wrapping_add(p.b_k);
+            }
+        }
+        // With constant indices, or the accumulators would live in memory.
+        const { assert!(V <= 4) };
+        let c = p.c.as_mut_ptr().add(row * N);
+        let whole = L::WIDTH * N;
+        store::<L, N>(c, acc[0], rows.min(L::WIDTH), p.relu);
+        if V > 1 {
+            store::<L, N>(c.add(whole), acc[1 % V], (rows - L::WIDTH).min(L::WIDTH), p.relu);
+        }
+        if V > 2 {
+            store::<L, N>(c.add(2 * whole), acc[2 % V], (rows - 2 * L::WIDTH).min(L::WIDTH), p.relu);
+        }
+        if V > 3 {
+            store::<L, N>(c.add(3 * whole), acc[3 % V], rows - 3 * L::WIDTH, p.relu);
+        }
+    }
+}
+
+/// Stores the columns of some rows, at most a vector of them.
+///
+/// # Safety
+/// As [`Lanes`]; `rows * N` elements at `c` are valid.
+#[inline(always)]
+unsafe fn store<L: Lanes, const N: usize>(c: *mut L::Elem, mut columns: [L::V; N], rows: usize, relu: bool) {
+    // SAFETY: as the caller's.
+    unsafe {
+        if relu {
+            for column in 0..N {
+                columns[column] = L::relu(columns[column]);
+            }
+        }
+        for i in 0..N {
+            let mixed = L::interleave(columns, i);
+            let n = (rows * N).saturating_sub(i * L::WIDTH).min(L::WIDTH);
+            if n == L::WIDTH {
+                L::store(c.add(i * L::WIDTH), mixed);
+            } else if n > 0 {
+                L::store_masked(c.add(i * L::WIDTH), L::mask(n), mixed);
+            }
+        }
+    }
+}
+
+/// All rows, in tiles that fill the registers.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn rows<L: Lanes, H: Heights, const N: usize>(p: &mut Product<'_, L::Elem>) {
+    // Accumulators that a tile of one vector of columns has.
+    let most = 2 * H::MOST / N;
+    let mut row = 0;
+    while row < p.m {
+        let left = p.m - row;
+        let vectors = left.div_ceil(L::WIDTH).min(most);
+        // SAFETY: as the caller's.
+        unsafe {
+            row += match vectors {
+                ..2 => {
+                    tile::<L, N, 1>(p, row, left.min(L::WIDTH));
+                    L::WIDTH
+                }
+                2..4 => {
+                    tile::<L, N, 2>(p, row, left.min(2 * L::WIDTH));
+                    2 * L::WIDTH
+                }
+                4.. => {
+                    tile::<L, N, 4>(p, row, left.min(4 * L::WIDTH));
+                    4 * L::WIDTH
+                }
+            };
+        }
+    }
+}
+
+/// The whole product.
+///
+/// # Safety
+/// As [`Lanes`]; `p` passed [`Product::check`] and [`fits`].
+#[inline(always)]
+pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<'_, L::Elem>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match p.n {
+            1 => rows::<L, H, 1>(p),
+            2 => rows::<L, H, 2>(p),
+            3 => rows::<L, H, 3>(p),
+            4 => rows::<L, H, 4>(p),
+            5 => rows::<L, H, 5>(p),
+            6 => rows::<L, H, 6>(p),
+            7 => rows::<L, H, 7>(p),
+            _ => rows::<L, H, MOST_COLUMNS>(p),
+        }
+    }
+}
