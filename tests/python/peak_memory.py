@@ -16,8 +16,8 @@ from gridnn import functional as F  # noqa: N812
 
 THREADS = 2
 MIB = 1 << 20
-# Some 5 MiB are stacks of threads and pages of code that run for the first time (more in a build for development).
-# What is left is less than the tensors and windows that must not be there.
+# Some 5 MiB are stacks of threads and pages of code that run for the first time, more in a build for
+# development. What is left is less than the tensors and windows that must not be there.
 SLACK = 6 * MIB
 
 

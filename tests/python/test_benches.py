@@ -32,6 +32,15 @@ def import_benches(monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux counts a process's peak")
+def test_memory_of_a_training_process():
+    heading, _, row = run("memory.py", "lenet5", "--libraries", "").splitlines()
+    assert heading == "| model | batch | planned MB | gridnn MB | share |"
+    planned, process = map(float, row.split(" | ")[2:4])
+    # Above the plan come the interpreter, NumPy and the library.
+    assert planned < process < planned + 200
+
+
 def test_calls_against_numpy(tmp_path):
     path = tmp_path / "functional.json"
     output = run("functional.py", "one-image", "--libraries", "numpy", "--json", path)
