@@ -13,7 +13,7 @@ import gridnn as gn
 from gridnn import layers
 from gridnn.layers import Layer
 
-BATCH, EPOCHS = 128, 12
+BATCH, EPOCHS = 128, 14
 
 
 def normalized(filters: int, size: int = 3, strides: int = 1) -> list[Layer]:
