@@ -13,7 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from examples import EXAMPLES, Example
+from examples import EXAMPLES, Example, script_of
 from libraries import ROOT
 from record import RECORD, write
 
@@ -32,7 +32,7 @@ def sections() -> dict[str, str]:
         for name in EXAMPLES
     }
     tables = {name: _epochs(example, runs[name]) for name, example in EXAMPLES.items()}
-    return {"summary": _summary(runs, pace), "pace": _pace(pace), **tables}
+    return {"summary": _summary(runs), "pace": _pace(pace), **tables}
 
 
 def _path(name: str, library: str) -> Path:
@@ -59,17 +59,15 @@ def _reached(example: Example, epochs: Lines) -> int | None:
     return next((line["epoch"] for line in epochs if line["score"] >= example.target), None)
 
 
-def _summary(runs: dict[str, dict[str, tuple[dict[str, Any], Lines]]], pace: dict[str, Any]) -> str:
+def _summary(runs: dict[str, dict[str, tuple[dict[str, Any], Lines]]]) -> str:
     rows = [
-        "| example | target | library | reached | target met in epoch | time to it, alone | "
-        "all epochs, alone | the run as it was |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
+        "| example | target | library | reached | target met in epoch | time to it | all epochs |",
+        "|---|---|---|---:|---:|---:|---:|",
     ]
     for name, example in EXAMPLES.items():
         aim = f"{example.measure} {_score(example, example.target)} in {example.minutes:g} min"
+        planned = script_of(name).EPOCHS
         for library, shown in LIBRARIES.items():
-            planned = pace[name][library]["epochs"]
-            alone = pace[name][library]["fastest"] * pace[name][library]["steps"]
             _, epochs = runs[name].get(library, ({}, []))
             met = _reached(example, epochs)
             cells = [
@@ -78,12 +76,16 @@ def _summary(runs: dict[str, dict[str, tuple[dict[str, Any], Lines]]], pace: dic
                 shown,
                 _score(example, epochs[-1]["score"]) if len(epochs) == planned else "",
                 _when(met, len(epochs), planned),
-                "" if met is None else _duration(met * alone),
-                _duration(planned * alone),
-                _duration(sum(line["seconds"] for line in epochs)) if epochs else "",
+                "" if met is None else _duration(_seconds(epochs[:met])),
+                _duration(_seconds(epochs)) if len(epochs) == planned else "",
             ]
             rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _seconds(epochs: Lines) -> float:
+    """Of training."""
+    return float(sum(line["seconds"] for line in epochs))
 
 
 def _when(met: int | None, done: int, planned: int) -> str:
