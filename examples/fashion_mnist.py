@@ -38,7 +38,7 @@ def network() -> gn.Sequential:
             gn.Input((28, 28, 1)),
             layers.Rescaling(1 / 255),
             layers.RandomFlip("horizontal"),
-            layers.RandomTranslation(1 / 14, 1 / 14, fill_mode="constant", interpolation="nearest"),
+            layers.RandomTranslation(1 / 28, 1 / 28, fill_mode="constant", interpolation="nearest"),
             *normalized(32),
             layers.ReLU(),
             layers.MaxPooling2D(2),
