@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from gridnn import _summary, _validation
 from gridnn._network import Network, Shape
 from gridnn._seeding import next_seed
-from gridnn.layers import base, branches
+from gridnn.layers import base, branches, parts
 
 
-class LayerStack(base.Nestable):
+class LayerStack(parts.Nestable):
     """What a `Sequential` is before it is trained: its structure and its weights.
 
     Args:
@@ -40,7 +40,7 @@ class LayerStack(base.Nestable):
         seed = _validation.seed(seed)
         self._seed = next_seed() if seed is None else seed
         self._lock = threading.RLock()  # structure and compile state; the engine has its own for steps
-        self._input: base.Input | None = None
+        self._input: parts.Input | None = None
         self._layers: list[base.Layer] = []
         self._network: Network | None = None
         try:
@@ -171,11 +171,11 @@ class LayerStack(base.Nestable):
             shape = layer._known_input()
             nested = layer._as_layer()
             if shape is not None and not self._stack():
-                self._append(base.Input(shape))
+                self._append(parts.Input(shape))
             layer = nested
-        if not base.usable(layer):
+        if not parts.usable(layer):
             raise TypeError(f"A Sequential model holds instances of gridnn.layers. Received {layer!r}.")
-        if isinstance(layer, base.Input):
+        if isinstance(layer, parts.Input):
             if self._layers or self._input is not None:
                 raise ValueError(f"{layer.label} must be the first layer, and the only Input, of a model.")
             layer._claim(set())
@@ -231,7 +231,7 @@ class LayerStack(base.Nestable):
 
     def _build(self, shape: Shape) -> None:
         """Makes the network; layers that had weights keep them."""
-        inputs = self._input or base.Input(shape)
+        inputs = self._input or parts.Input(shape)
         stack = [inputs, *self._layers]
         network = Network([layer.engine_description() for layer in stack], self._dtype, self._seed)
         family = [inputs, *self._family()]

@@ -140,15 +140,9 @@ class Optimizer(Configurable):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values; of a function its value now."""
         config = super().get_config()
-        rate = self._learning_rate
-        return (
-            config
-            if isinstance(rate, (float, schedules.LearningRateSchedule))
-            else {
-                **config,
-                "learning_rate": self.rate(0),
-            }
-        )
+        if not isinstance(self._learning_rate, (float, schedules.LearningRateSchedule)):
+            config["learning_rate"] = self.rate(0)
+        return config
 
     def engine_description(self) -> dict[str, Any]:
         """The rule with its own settings, and beside it what all rules share."""

@@ -22,7 +22,7 @@ from gridnn import _network, _validation
 from gridnn._compilation import Compilation
 from gridnn._config import own_classes
 from gridnn.errors import FileFormatError
-from gridnn.layers import base
+from gridnn.layers import base, parts
 
 if TYPE_CHECKING:
     from gridnn._network import Network
@@ -207,10 +207,10 @@ def _place(key: str) -> Place:
 def _expected_shapes(config: Mapping[str, Any]) -> dict[Place, tuple[int, ...]]:
     """The weights that a model of this configuration is going to have; none while its input is not known."""
     stack = [base.REGISTRY.deserialize(layer) for layer in config["layers"]]
-    if not stack or not isinstance(stack[0], base.Input):
+    if not stack or not isinstance(stack[0], parts.Input):
         if config["build_input_shape"] is None:
             return {}
-        stack.insert(0, base.Input(config["build_input_shape"]))
+        stack.insert(0, parts.Input(config["build_input_shape"]))
     return _network.weight_shapes([layer.engine_description() for layer in stack], config["dtype"])
 
 

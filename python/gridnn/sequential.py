@@ -15,7 +15,7 @@ from gridnn._config import own_classes_of
 from gridnn._network import Shape, as_array, derive_seed
 from gridnn._stack import LayerStack
 from gridnn.callbacks import Callback, History
-from gridnn.layers import base
+from gridnn.layers import base, parts
 from gridnn.metrics import FunctionMetric
 from gridnn.trainer import Trainer
 
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Sequential"]
 
-_FORWARD = (
-    2  # stream of the model's seed for dropout in `model(x, training=True)`; see trainer.py for the others
-)
+# Stream of the model's seed for dropout in `model(x, training=True)`; see trainer.py for the others.
+_FORWARD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,14 +356,14 @@ class Sequential(LayerStack):
             "name": self.name,
             "dtype": self._dtype,
             "seed": self._seed,
-            "layers": [base.describe(layer) for layer in self._stack()],
+            "layers": [parts.describe(layer) for layer in self._stack()],
             "build_input_shape": None if self._network is None else list(self._network.input_shape),
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A new, untrained model with this `get_config`."""
-        layers = [base.restore(description) for description in config["layers"]]
+        layers = [parts.restore(description) for description in config["layers"]]
         model = cls(layers, name=config["name"], dtype=config["dtype"], seed=config["seed"])
         if config["build_input_shape"] is not None:
             model.build((None, *config["build_input_shape"]))

@@ -12,9 +12,8 @@ use super::arrays::{Borrowed, array, into_array, values};
 use super::caller::Caller;
 use super::errors::{enter, raise};
 use super::guest::{Raised, guests, settle};
-use crate::engine::source::Source;
 use crate::engine::spec::{Dtype, ModelSpec, Schedule, Size, parse};
-use crate::engine::{self, Data, Inspection, Judge, Scores, Seed};
+use crate::engine::{self, Data, Judge, Scores, Seed};
 use crate::error::Result;
 use crate::parallel::lock;
 
@@ -33,31 +32,8 @@ macro_rules! with {
     };
 }
 
-type Tensors<'py> = Vec<Option<Bound<'py, PyAny>>>;
-
-/// `(values, gradients, weight gradients)`, and the scores where there are some.
-type Inspected<'py> = ((Tensors<'py>, Tensors<'py>, Vec<Bound<'py, PyAny>>), Option<Sums>);
-
-/// An inspection of either type.
-enum Found {
-    Float32(Inspection<f32>),
-    Float64(Inspection<f64>),
-}
-
-fn inspected<'py, T: numpy::Element>(
-    py: Python<'py>,
-    found: Inspection<T>,
-    weight_shapes: &[Vec<usize>],
-) -> PyResult<Inspected<'py>> {
-    let Inspection { shapes, values, gradients, weights, scores } = found;
-    let arrays = |tensors: Vec<Option<Vec<T>>>| -> PyResult<_> {
-        let shaped = tensors.into_iter().zip(&shapes);
-        shaped.map(|(values, shape)| values.map(|v| into_array(py, v, shape)).transpose()).collect()
-    };
-    let (values, gradients) = (arrays(values)?, arrays(gradients)?);
-    let weights = weights.into_iter().zip(weight_shapes).map(|(w, shape)| into_array(py, w, shape));
-    Ok(((values, gradients, weights.collect::<PyResult<_>>()?), scores.map(sums)))
-}
+// Behind the macro, which it uses.
+mod inspection;
 
 /// A built model: parameters, optimizer state and cached execution plans.
 ///
@@ -141,22 +117,6 @@ impl Network {
             if self.inner.is_poisoned() {
                 return work(&mut lock(&self.inner));
             }
-        }
-    }
-
-    fn inspection<'py>(&self, py: Python<'py>, x: &Source<'_>, seed: Seed<'_>) -> PyResult<Inspected<'py>> {
-        let found = self.run(py, |network, interrupt| {
-            Ok(match network {
-                Typed::Float32(network) => Found::Float32(network.inspect(x, seed, interrupt)?),
-                Typed::Float64(network) => Found::Float64(network.inspect(x, seed, interrupt)?),
-            })
-        })?;
-        let shapes = self.hold(py, |network| {
-            Ok(with!(network, n => n.weights().iter().map(|w| w.shape.clone()).collect::<Vec<_>>()))
-        })?;
-        match found {
-            Found::Float32(found) => inspected(py, found, &shapes),
-            Found::Float64(found) => inspected(py, found, &shapes),
         }
     }
 

@@ -47,8 +47,7 @@ class ModelCheckpoint(_EveryFewBatches):
 
     Args:
         filepath: file to write; may hold fields such as ``{epoch:02d}`` (counted from 1), ``{batch}`` and the
-            names
-            of logs: ``"model-{epoch:02d}-{val_loss:.2f}.gridnn"``. Folders are made.
+            names of logs: ``"model-{epoch:02d}-{val_loss:.2f}.gridnn"``. Folders are made.
         monitor: name of the value that `save_best_only` looks at.
         verbose: 1 prints what is saved.
         save_best_only: save only where the value is the best so far.

@@ -17,7 +17,7 @@ from gridnn.layers.augmentation import (
     RandomTranslation,
     RandomZoom,
 )
-from gridnn.layers.base import Input, Layer
+from gridnn.layers.base import Layer
 from gridnn.layers.branches import Parallel, Residual
 from gridnn.layers.conv import Conv1D, Conv2D, Conv3D
 from gridnn.layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
@@ -45,6 +45,7 @@ from gridnn.layers.padding import (
     ZeroPadding3D,
 )
 from gridnn.layers.pooling import (
+from gridnn.layers.parts import Input
     AveragePooling1D,
     AveragePooling2D,
     AveragePooling3D,

@@ -56,10 +56,9 @@ class Activation(Layer):
 
     Args:
         activation: "linear", "relu", "relu6" (capped at 6), "leaky_relu" (slope 0.2), "elu", "selu", "gelu"
-            (exact),
-            "gelu_tanh" (Keras' ``gelu(approximate=True)``), "silu" (also "swish"), "mish", "sigmoid",
-            "hard_sigmoid" (``x / 6 + 1/2`` clipped to [0, 1]), "tanh", "softplus", "softsign", "exponential",
-            "softmax" or "log_softmax".
+            (exact), "gelu_tanh" (Keras' ``gelu(approximate=True)``), "silu" (also "swish"), "mish",
+            "sigmoid", "hard_sigmoid" (``x / 6 + 1/2`` clipped to [0, 1]), "tanh", "softplus", "softsign",
+            "exponential", "softmax" or "log_softmax".
         name: see `Layer`.
 
     Input shape:

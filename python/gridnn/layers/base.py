@@ -1,4 +1,4 @@
-"""`Layer`, the base of all layers, and `Input`.
+"""`Layer`, the base of all layers.
 
 A layer is a description: its configuration is fixed when it is made, and it holds no arrays. Once its model
 is built it also gives access to the weights, which live in the model's network.
@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._config import Configurable, Registry, own_classes, own_classes_of, serialize, snake_case
+from gridnn._config import Configurable, Registry, own_classes, own_classes_of, snake_case
 from gridnn._network import Network, Shape, as_array
 from gridnn.errors import ShapeError
 from gridnn.layers.guests import LayerGuest, Visit, WantedWeight
@@ -25,7 +24,7 @@ from gridnn.layers.guests import LayerGuest, Visit, WantedWeight
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Input", "Layer"]
+__all__ = ["Layer"]
 
 AnyLayer = TypeVar("AnyLayer", bound="Layer")
 
@@ -37,9 +36,8 @@ class _Place:
     network: Network
     position: int
     weights: dict[str, int]  # name -> index in the network's list, in Keras' order
-    alone: tuple[tuple[int, ...], Network] | None = field(
-        default=None
-    )  # network of this layer only, see __call__
+    alone: tuple[tuple[int, ...], Network] | None = None
+    """An input shape and the network of this layer only for it; see `Layer.__call__`."""
 
 
 class Weight:
@@ -78,9 +76,9 @@ class Layer(Configurable):
     `config_fields` and into attributes of their names (or into a `get_config`, as in Keras). The engine
     updates the weights, and applies penalties and constraints; training, inference, files and the
     instruments of `gridnn.inspect` treat the layer like any other (receptive fields take it to see all
-    positions). It is slower than the built-in ones:
-    arrays are copied, and the engine waits while Python computes. A file keeps its name and its arguments,
-    never its code; see `gridnn.load_model`.
+    positions). It is slower than the built-in ones: arrays are copied, and the engine waits while Python
+    computes. What `call` and `backward` see of weights are copies that cannot be written to. A file keeps the
+    layer's name and arguments, never its code; see `gridnn.load_model`.
 
     Example:
         >>> import numpy as np
@@ -474,64 +472,4 @@ def _restore(
     return layer
 
 
-def describe(layer: Layer, *, free: bool = False) -> dict[str, Any]:
-    """A layer as part of a model's configuration; `free` leaves out the names that a model gave."""
-    description = serialize(layer)
-    if free:
-        description["config"] = layer._free_config()
-    return {**description, "trainable": layer.trainable}
-
-
-def restore(description: Mapping[str, Any]) -> Layer:
-    """The layer that `describe` wrote; one without `trainable` is trained.
-
-    Raises:
-        ValueError, TypeError: it is no description of a layer.
-    """
-    layer = REGISTRY.deserialize(description)
-    layer._trainable = _validation.boolean(description.get("trainable", True), "trainable")
-    return layer
-
-
-class Nestable(ABC):
-    """A model that may stand where a layer is expected."""
-
-    @abstractmethod
-    def _as_layer(self) -> Layer:
-        """A layer of its own that does the same: copies of layers and of weights, if there are any."""
-
-
 REGISTRY: Registry[Layer] = Registry("layer", Layer)
-
-
-def usable(layer: object) -> bool:
-    """Whether a model can hold `layer`: an instance of our layers, or of one written in Python."""
-    return REGISTRY.knows(layer) or (isinstance(layer, Layer) and REGISTRY.accepts(type(layer)))
-
-
-@REGISTRY.register()
-class Input(Layer):
-    """The shape of what goes in, as first layer of a model.
-
-    With it a model is built at once; without it by its first data.
-
-    Args:
-        shape: shape of one sample, without the batch axis, channels last. An axis whose size differs from
-            call to call is None; the channel axis must be known.
-        name: see `Layer`.
-
-    Output shape:
-        ``(batch, *shape)``.
-
-    Example:
-        >>> Input((28, 28, 1))
-        Input(shape=(28, 28, 1))
-        >>> Input((None, None, 3)).shape
-        (None, None, 3)
-    """
-
-    config_fields = ("shape",)
-
-    def __init__(self, shape: Sequence[int | None], *, name: str | None = None) -> None:
-        super().__init__(name=name)
-        self.shape = _validation.sample_shape(shape, "shape")

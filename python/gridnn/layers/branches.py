@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gridnn import _validation
-from gridnn.layers.base import REGISTRY, Input, Layer, Nestable, describe, restore, usable
+from gridnn.layers.base import REGISTRY, Layer
+from gridnn.layers.parts import Input, Nestable, describe, restore, usable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
