@@ -119,7 +119,7 @@ impl ConvGeometry {
 
     /// Multiply-adds of one sample, padding counted as work.
     pub fn macs(&self) -> usize {
-        self.output_len() * self.taps() * self.group_in()
+        self.output_len().saturating_mul(self.taps()).saturating_mul(self.group_in())
     }
 }
 

@@ -108,6 +108,11 @@ class Binder:
             return None if held_out is None else _limited(held_out, batch_size, steps)
         if isinstance(data, (tuple, list)) and len(data) in (2, 3) and not isinstance(data[0], tuple):
             return _limited(self.arrays(*data, prefix="validation_"), batch_size, steps)
+        if isinstance(data, (tuple, list)) and not (data and isinstance(data[0], (tuple, list))):
+            raise ValueError(
+                "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of such "
+                f"batches. Received a {type(data).__name__} of {len(data)} elements."
+            )
         if not (_data.is_batches(data) or isinstance(data, (list, tuple))):
             raise TypeError(
                 "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of "

@@ -270,10 +270,11 @@ class IterableSource:
             if item is _END:
                 self._running = None
                 if fresh and count == 0:
+                    # Every validation counts as epoch 0 here.
+                    when = f" for epoch {epoch + 1}" if self._argument == "x" else ""
                     raise ValueError(
-                        f"`{self._argument}` gave no batch for epoch {epoch + 1}. A generator can be used "
-                        "up only once: pass something that can be iterated again, or give the number of "
-                        "steps per epoch."
+                        f"`{self._argument}` gave no batch{when}. A generator can be used up only once: pass "
+                        "something that can be iterated again, or give the number of steps per epoch."
                     )
                 if fresh or self.steps is None:
                     return

@@ -19,6 +19,7 @@ PADDING_MODES = ("zeros", "reflect", "edge", "wrap", "symmetric")
 """What may stand beyond the border; names and results are those of `numpy.pad`."""
 
 _SEED_LIMIT = 2**64
+_SIZE_LIMIT = 2**63  # the engine counts no further
 
 
 def integer(value: object, name: str) -> int:
@@ -29,8 +30,9 @@ def integer(value: object, name: str) -> int:
 def positive_integer(value: object, name: str) -> int:
     """Returns `value` as an int of at least 1."""
     number = integer(value, name)
-    if number < 1:
-        raise ValueError(f"The `{name}` argument must be a positive integer. Received {name}={number}.")
+    if not 1 <= number < _SIZE_LIMIT:
+        kind = "a positive integer" if number < 1 else "below 2**63"
+        raise ValueError(f"The `{name}` argument must be {kind}. Received {name}={number}.")
     return number
 
 
@@ -138,6 +140,8 @@ def axis_integers(value: object, rank: int, name: str) -> tuple[int, ...]:
     refused = {number for number in numbers if number <= 0}
     if refused:
         raise ValueError(f"{message}, including values {refused} that do not satisfy `value > 0`")
+    if max(numbers) >= _SIZE_LIMIT:
+        raise ValueError(f"{message}, which must be below 2**63.")
     return numbers
 
 
@@ -236,7 +240,7 @@ def sample_shape(value: object, name: str) -> tuple[int | None, ...]:
     for element in elements:
         message = f"The `{name}` argument must hold positive integers or None. Received {name}={value!r}."
         size = None if element is None else _index(element, message)
-        if size is not None and size < 1:
+        if size is not None and not 1 <= size < _SIZE_LIMIT:
             raise ValueError(message)
         sizes.append(size)
     return tuple(sizes)

@@ -201,11 +201,11 @@ impl<T: Element> Network<T> {
 
     /// Multiply-adds of one sample in every layer of the description; None where sizes are unknown.
     pub fn macs(&self) -> Vec<Option<usize>> {
-        let mut macs = vec![Some(0); self.places.len()];
+        let mut macs = vec![Some(0usize); self.places.len()];
         for Node { operation, layer, .. } in &self.nodes {
             let input: Option<Vec<usize>> = self.places[*layer].input.iter().copied().collect();
             if let Operation::Layer(own) = operation {
-                macs[*layer] = input.and_then(|input| Some(macs[*layer]? + own.macs(&input)));
+                macs[*layer] = input.and_then(|input| Some(macs[*layer]?.saturating_add(own.macs(&input))));
             }
         }
         macs

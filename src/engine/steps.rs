@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use super::layers::{Site, Step, merge};
 use super::plan::Work;
-use super::structure::{Node, Operation, Place, Weight};
+use super::spec::Size;
+use super::structure::{Node, Operation, Place, Weight, check_extent};
 use crate::conv::Algorithm;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::{Element, Kernels};
 use crate::parallel::Shared;
 
@@ -280,18 +281,34 @@ fn steps_of<T: Element>(
     inputs: &[Vec<usize>],
 ) -> Result<(Vec<Box<dyn Step<T>>>, Vec<usize>)> {
     let sizes = |shape: &Vec<usize>| shape.iter().map(|&n| Some(n)).collect::<Vec<_>>();
-    let (steps, output) = match operation {
+    let known = |output: Vec<Size>| -> Result<Vec<usize>> {
+        check_extent(&output)?;
+        let sizes: Vec<usize> = output.into_iter().flatten().collect();
+        check_memory::<T>(&sizes)?;
+        Ok(sizes)
+    };
+    Ok(match operation {
         Operation::Layer(layer) => {
+            let output = known(layer.output_shape(&sizes(&inputs[0]))?)?;
             let own = graph.weights.iter().filter(|w| w.layer == number);
             let weights: Vec<Range<usize>> = own.map(|w| w.range.clone()).collect();
             let &Graph { kernels, algorithm, .. } = graph;
             let site = Site { input: &inputs[0], weights: &weights, kernels, algorithm, layer: number };
-            (layer.steps(&site)?, layer.output_shape(&sizes(&inputs[0]))?)
+            (layer.steps(&site)?, output)
         }
         Operation::Merge(kind) => {
             let output = merge::output_shape(*kind, &inputs.iter().map(sizes).collect::<Vec<_>>())?;
-            (vec![merge::step(*kind, inputs, graph.kernels.tier)], output)
+            (vec![merge::step(*kind, inputs, graph.kernels.tier)], known(output)?)
         }
-    };
-    Ok((steps, output.into_iter().flatten().collect()))
+    })
+}
+
+/// Checks that a sample of these sizes fits into memory, before tables of its positions are made: where they do not fit,
+/// the process ends.
+fn check_memory<T>(sizes: &[usize]) -> Result<()> {
+    const WORTH_A_TRIAL: usize = 1 << 30;
+    let table = sizes.iter().max().map_or(0, |longest| longest * size_of::<Option<usize>>());
+    let bytes = table.max(sizes.iter().product::<usize>() * size_of::<T>());
+    let trial = if bytes < WORTH_A_TRIAL { Ok(()) } else { Vec::<u8>::new().try_reserve_exact(bytes) };
+    trial.map_err(|_| Error::Memory { bytes })
 }

@@ -19,6 +19,9 @@ use crate::kernels::Element;
 /// Elements between weights in the flat buffers: they start on a cache line.
 const ALIGN: usize = 16;
 
+/// Elements that a sample may have anywhere in a model: arithmetic on sizes stays far from its limits.
+const MOST_ELEMENTS: usize = isize::MAX as usize >> 15;
+
 /// A weight of a network.
 #[derive(Debug, Clone)]
 pub struct Weight {
@@ -103,6 +106,7 @@ impl<T: Element> Structure<T> {
                 shape_text(&input),
             ));
         }
+        check_extent(&input).map_err(|error| error.in_layer(&name))?;
         let mut structure = Self {
             nodes: Vec::new(),
             output: 0,
@@ -186,10 +190,10 @@ impl<T: Element> Structure<T> {
             self.initializers.push(weight.initializer);
             self.len = end.next_multiple_of(ALIGN);
         }
-        let edge = self.node(Operation::Layer(layer), vec![input], number, output.clone());
-        Ok(match spec.activity {
-            Some(regularizer) => {
-                let activity = Box::new(Activity(regularizer));
+        let edge = self.node(Operation::Layer(layer), vec![input], number, output.clone())?;
+        match spec.activity {
+            Some(prices) => {
+                let activity = Box::new(Activity(prices));
                 self.node(Operation::Layer(activity), vec![edge], number, output)
             }
             None => edge,
@@ -204,7 +208,7 @@ impl<T: Element> Structure<T> {
             [end] => Ok(end),
             _ => {
                 let output = merge::output_shape(kind, &shapes)?;
-                Ok(self.node(Operation::Merge(kind), ends, number, output))
+                self.node(Operation::Merge(kind), ends, number, output)
             }
         }
     }
@@ -215,9 +219,22 @@ impl<T: Element> Structure<T> {
         inputs: Vec<usize>,
         layer: usize,
         output: Vec<Size>,
-    ) -> usize {
+    ) -> Result<usize> {
+        check_extent(&output)?;
         self.nodes.push(Node { operation, layer, inputs });
         self.edges.push(output);
-        self.nodes.len()
+        Ok(self.nodes.len())
+    }
+}
+
+/// Checks that the elements of a sample can be counted, and those of many samples too.
+pub(super) fn check_extent(sizes: &[Size]) -> Result<()> {
+    let elements = sizes.iter().flatten().try_fold(1usize, |n, &size| n.checked_mul(size));
+    match elements.filter(|&n| n <= MOST_ELEMENTS) {
+        Some(_) => Ok(()),
+        None => {
+            let expected = format!("samples of at most {MOST_ELEMENTS} elements");
+            Err(Error::shape("output", expected, shape_text(sizes)))
+        }
     }
 }

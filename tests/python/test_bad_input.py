@@ -138,6 +138,9 @@ def test_non_finite_inputs(model, x, y, value):
         ({"validation_split": 1.0}, ValueError, "not sufficient to split"),
         ({"validation_split": 0.01, "epochs": 0}, None, ""),
         ({"validation_data": 3}, TypeError, "`validation_data`"),
+        ({"validation_data": (X,)}, ValueError, "`validation_data`.*tuple of 1 elements"),
+        ({"validation_data": ()}, ValueError, "`validation_data`.*tuple of 0 elements"),
+        ({"validation_data": (X, X, X, X)}, ValueError, "`validation_data`.*tuple of 4 elements"),
         ({"validation_data": (X, np.zeros(5))}, ValueError, "`validation_x` has 6, `validation_y` has 5"),
         ({"validation_freq": 0}, ValueError, "`validation_freq`"),
         ({"shuffle": "batch"}, TypeError, "`shuffle`"),
@@ -239,3 +242,33 @@ def test_more_weights_than_memory(x, y):
         model.add(too_large)
     assert [w.tobytes() for w in model.get_weights()] == before
     model.fit(x, y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda: [gn.Input((2**40, 2**40)), layers.Flatten()], ShapeError, "input: .*at most"),
+        (lambda: [gn.Input((2**64, 1)), layers.Flatten()], ValueError, "`shape`"),
+        (lambda: [gn.Input((8, 8, 3)), layers.UpSampling2D(2**40)], ShapeError, "up_sampling2d: .*at most"),
+        (lambda: [gn.Input((8, 8, 3)), layers.UpSampling2D(2**62)], ValueError, "up_sampling2d: .*address"),
+        (lambda: [gn.Input((8, 8, 3)), layers.ZeroPadding2D(2**40)], ShapeError, "zero_padding2d: .*at most"),
+        (lambda: [gn.Input((8,)), layers.RepeatVector(2**62)], ShapeError, "repeat_vector: .*at most"),
+        (lambda: [gn.Input((8,)), layers.Reshape((2**40, 2**40))], ShapeError, "reshape: .*target_shape"),
+        (lambda: [gn.Input((8, 8, 3)), layers.AdaptiveMaxPooling2D(2**40)], ShapeError, "at most"),
+        (lambda: [gn.Input((8, 8, 3)), layers.Conv2D(2**64, 3)], ValueError, "`filters`"),
+        (lambda: [gn.Input((8, 8, 3)), layers.MaxPooling2D(2**64)], ValueError, "`pool_size`"),
+        (lambda: [gn.Input((2**39,)), layers.Dense(2**30)], (MemoryError, ValueError), "."),
+    ],
+)
+def test_sizes_that_nobody_can_have(make, error, match):
+    with pytest.raises(error, match=match):
+        gn.Sequential(make())
+
+
+@pytest.mark.parametrize("layer", [layers.UpSampling1D(2**36), layers.ZeroPadding1D((2**39, 0))], ids=repr)
+def test_samples_that_do_not_fit_into_memory(layer):
+    """Sizes are known with the data only; tables of positions must not be tried."""
+    model = gn.Sequential([gn.Input((None, 1)), layer], seed=0)
+    with pytest.raises((MemoryError, ShapeError)):
+        model.predict(np.zeros((1, 8, 1)), verbose=0)
+    assert model.count_params() == 0

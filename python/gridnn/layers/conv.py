@@ -39,7 +39,7 @@ def checked_filters(filters: object, groups: object) -> tuple[int, int]:
             "The number of filters must be evenly divisible by the number of groups. "
             f"Received: groups={groups}, filters={filters}."
         )
-    return filters, groups
+    return _validation.positive_integer(filters, "filters"), groups
 
 
 class Convolution(LimitedLayer):

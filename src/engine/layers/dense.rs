@@ -64,7 +64,7 @@ impl<T: Element> Layer<T> for DenseLayer {
     }
 
     fn macs(&self, input: &[usize]) -> usize {
-        input.iter().product::<usize>() * self.spec.units
+        input.iter().product::<usize>().saturating_mul(self.spec.units)
     }
 
     fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {

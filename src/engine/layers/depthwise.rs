@@ -134,7 +134,7 @@ impl<T: Element> Layer<T> for Separable {
     }
 
     fn macs(&self, input: &[usize]) -> usize {
-        let both = |first: ConvGeometry| Ok(first.macs() + self.mixing(&first)?.macs());
+        let both = |first: ConvGeometry| Ok(first.macs().saturating_add(self.mixing(&first)?.macs()));
         self.each.geometry(input).and_then(both).unwrap_or(0)
     }
 

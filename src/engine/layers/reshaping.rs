@@ -24,7 +24,9 @@ pub(super) struct Reshape(pub(super) Vec<isize>);
 
 impl<T: Element> Layer<T> for Reshape {
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
-        let given: usize = self.0.iter().filter(|&&n| n >= 0).map(|&n| n as usize).product();
+        let sizes = self.0.iter().filter_map(|&n| usize::try_from(n).ok());
+        // More than can be counted is more than any input has.
+        let given = sizes.fold(1usize, usize::saturating_mul);
         let open = self.0.contains(&-1);
         let left = match known(input).map(|sizes| sizes.iter().product::<usize>()) {
             None => None,
