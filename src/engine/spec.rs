@@ -83,7 +83,8 @@ pub enum LayerKind {
     },
     RandomCrop {
         height: usize,
-        width: usize,
+        width: Option<usize>,
+        depth: Option<usize>,
         seed: Option<u64>,
     },
     RandomNoise {
@@ -92,7 +93,8 @@ pub enum LayerKind {
     },
     RandomTranslation {
         height_factor: (f64, f64),
-        width_factor: (f64, f64),
+        width_factor: Option<(f64, f64)>,
+        depth_factor: Option<(f64, f64)>,
         #[serde(flatten)]
         warp: WarpSpec,
     },
@@ -104,6 +106,7 @@ pub enum LayerKind {
     RandomZoom {
         height_factor: (f64, f64),
         width_factor: Option<(f64, f64)>,
+        depth_factor: Option<(f64, f64)>,
         #[serde(flatten)]
         warp: WarpSpec,
     },
@@ -118,6 +121,7 @@ pub enum LayerKind {
     DepthwiseConv3D(DepthwiseSpec),
     SeparableConv1D(SeparableSpec),
     SeparableConv2D(SeparableSpec),
+    SeparableConv3D(SeparableSpec),
     MaxPooling1D(PoolSpec),
     MaxPooling2D(PoolSpec),
     MaxPooling3D(PoolSpec),

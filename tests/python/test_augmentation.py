@@ -17,7 +17,31 @@ LAYERS = {
     "noise": lambda: layers.RandomNoise((0.5, 1.0)),
     "crop": lambda: layers.RandomCrop(4, 3),
 }
-each = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+SERIES, IMAGES, VOLUMES = (9, 6, 2), (9, 6, 7, 2), (9, 4, 6, 7, 2)
+OF_OTHER_RANKS = {
+    "shift of series": (SERIES, lambda: layers.RandomTranslation(0.4)),
+    "zoom of series": (SERIES, lambda: layers.RandomZoom(0.4, fill_mode="wrap")),
+    "crop of series": (SERIES, lambda: layers.RandomCrop(4)),
+    "shift of volumes": (VOLUMES, lambda: layers.RandomTranslation(0.2, 0.3, "constant", depth_factor=0.4)),
+    "shift of slices": (VOLUMES, lambda: layers.RandomTranslation(0.2, 0.3, interpolation="nearest")),
+    "turn of slices": (VOLUMES, lambda: layers.RandomRotation(0.2)),
+    "zoom of volumes": (VOLUMES, lambda: layers.RandomZoom(0.4)),
+    "zoom of all axes": (VOLUMES, lambda: layers.RandomZoom(0.1, 0.2, "nearest", depth_factor=(0.2, 0.5))),
+    "crop of volumes": (VOLUMES, lambda: layers.RandomCrop(4, 3, depth=2)),
+    "crop of slices": (VOLUMES, lambda: layers.RandomCrop(4)),
+}
+EACH = {name: (IMAGES, make) for name, make in LAYERS.items()} | OF_OTHER_RANKS
+each = pytest.mark.parametrize(("shape", "make"), EACH.values(), ids=EACH)
+
+
+def _middle(layer, x):
+    """What a crop leaves of `x` in inference; what other layers do."""
+    if not isinstance(layer, layers.RandomCrop):
+        return x
+    for axis, size in enumerate(layer.part(x.shape[1:-1]), 1):
+        start = (x.shape[axis] - size) // 2
+        x = np.take(x, range(start, start + size), axis)
+    return x
 
 
 def _changed(layer, x, seed=1, training=True):
@@ -31,9 +55,10 @@ def x():
 
 
 @each
-def test_samples_change_in_training_only(make, x):
+def test_samples_change_in_training_only(shape, make):
+    x = np.random.default_rng(0).normal(size=shape)
     y = _changed(make(), x)
-    plain = x[:, 1:5, 2:5] if isinstance(make(), layers.RandomCrop) else x
+    plain = _middle(make(), x)
     assert y.shape == plain.shape
     assert not np.array_equal(y, plain)
     np.testing.assert_array_equal(_changed(make(), x, training=False), plain)
@@ -42,8 +67,9 @@ def test_samples_change_in_training_only(make, x):
 
 
 @each
-def test_the_same_bytes_for_any_number_of_threads(make, x):
-    x = np.tile(x, (8, 4, 4, 1))
+def test_the_same_bytes_for_any_number_of_threads(shape, make):
+    x = np.random.default_rng(0).normal(size=shape)
+    x = np.tile(x, (8, *(4,) * (len(shape) - 2), 1))
     outputs = []
     threads = gn.get_num_threads()
     try:
@@ -56,10 +82,12 @@ def test_the_same_bytes_for_any_number_of_threads(make, x):
 
 
 @each
-def test_gradients_pass_through(make, x):
+def test_gradients_pass_through(shape, make):
     # The dense layer in front makes of the gradient a derivative by one number, which a difference of losses
     # must agree with; every model draws the same.
-    def loss(shift, wanted=None):
+    x = np.random.default_rng(0).normal(size=shape)
+
+    def loss(shift):
         stack = [gn.Input(x.shape[1:]), layers.Dense(2), make()]
         model = gn.Sequential(stack, dtype="float64", seed=3)
         dense = model.layers[0]
@@ -175,6 +203,68 @@ def test_maps_against_a_twin(name, interpolation, fill_mode, x):
     np.testing.assert_allclose(_changed(cls(**options, **more), x), expected, atol=1e-9)
 
 
+GRIDS = {
+    "shift of series": (layers.RandomTranslation, {"height_factor": 0.23}, (11,)),
+    "zoom of series": (layers.RandomZoom, {"height_factor": -0.35}, (11,)),
+    "shift of volumes": (
+        layers.RandomTranslation,
+        {"height_factor": 0.23, "width_factor": -0.37, "depth_factor": 0.31},
+        (5, 6, 7),
+    ),
+    "shift of slices": (layers.RandomTranslation, {"height_factor": 0.23}, (5, 6, 7)),
+    "zoom of volumes": (layers.RandomZoom, {"height_factor": 0.3}, (5, 6, 7)),
+    "zoom of all axes": (
+        layers.RandomZoom,
+        {"height_factor": 0.3, "width_factor": -0.2, "depth_factor": 0.45},
+        (5, 6, 7),
+    ),
+}
+
+
+@pytest.mark.parametrize("fill_mode", ["constant", "reflect", "wrap", "nearest"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("name", GRIDS)
+def test_maps_of_series_and_volumes_against_a_twin(name, interpolation, fill_mode):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    cls, factors, sizes = GRIDS[name]
+    zooms = cls is layers.RandomZoom
+    kept = factors["height_factor"] if zooms else 0.0  # of an axis without a factor
+    named = ("depth_factor", "height_factor", "width_factor") if len(sizes) == 3 else ("height_factor",)
+    places = np.indices(sizes, dtype=float)
+    for place, size, argument in zip(places, sizes, named, strict=True):
+        factor = factors.get(argument, kept)
+        if zooms:
+            place[...] = (place - (size - 1) / 2) * (1 + factor) + (size - 1) / 2
+        else:
+            place -= factor * size
+    mode = {"constant": "grid-constant", "wrap": "grid-wrap"}.get(fill_mode, fill_mode)
+    options = {"order": int(interpolation == "bilinear"), "mode": mode, "cval": 0.5}
+    x = np.random.default_rng(0).normal(size=(3, *sizes, 2))
+    expected = np.empty_like(x)
+    for sample, channel in np.ndindex(3, 2):
+        grid = x[sample, ..., channel]
+        expected[sample, ..., channel] = ndimage.map_coordinates(grid, places, **options)
+    fixed = {argument: (factor, factor) for argument, factor in factors.items()}
+    layer = cls(**fixed, fill_mode=fill_mode, interpolation=interpolation, fill_value=0.5)
+    np.testing.assert_allclose(_changed(layer, x), expected, atol=1e-9)
+
+
+def test_slices_of_a_volume_turn_alike():
+    slices = np.random.default_rng(0).normal(size=(9, 6, 7, 2))
+    volume = np.stack([slices] * 3, axis=1)
+    turned = _changed(layers.RandomRotation(0.2, seed=5), volume)
+    for position in range(3):
+        np.testing.assert_allclose(turned[:, position], _changed(layers.RandomRotation(0.2, seed=5), slices))
+
+
+def test_crops_of_series_and_volumes_lie_everywhere():
+    x = np.arange(6.0).reshape(1, 6, 1).repeat(300, axis=0)
+    assert set(_changed(layers.RandomCrop(4), x)[:, 0, 0]) == {0.0, 1.0, 2.0}
+    x = np.arange(4.0 * 3 * 2).reshape(1, 4, 3, 2, 1).repeat(300, axis=0)
+    corners = _changed(layers.RandomCrop(2, depth=3), x)[:, 0, 0, 0, 0]
+    assert set(corners) == {6.0 * depth + 2.0 * row for depth in range(2) for row in range(2)}
+
+
 def test_crops_lie_everywhere():
     x = np.arange(6.0 * 7).reshape(1, 6, 7, 1).repeat(300, axis=0)
     corners = _changed(layers.RandomCrop(4, 5), x)[:, 0, 0, 0]
@@ -185,19 +275,30 @@ def test_crops_lie_everywhere():
     ("make", "error"),
     [
         (lambda: layers.RandomFlip("diagonal"), ValueError),
-        (lambda: layers.RandomRotation((0.2, 0.1)), ValueError),
+        (lambda: layers.RandomRotation((0.2, -1.1)), ValueError),
+        (lambda: layers.RandomRotation((0.2, 0.1, 0.3)), ValueError),
         (lambda: layers.RandomTranslation(0.1, 0.1, "mirror"), ValueError),
         (lambda: layers.RandomZoom(2.0), ValueError),
         (lambda: layers.RandomNoise(-1.0), ValueError),
         (lambda: layers.RandomCrop(2.5, 3), TypeError),
         (lambda: gn.Sequential([gn.Input((6, 2)), layers.RandomFlip("vertical")]), ValueError),
-        (lambda: gn.Sequential([gn.Input((6, 2)), layers.RandomZoom(0.1)]), ValueError),
+        (lambda: gn.Sequential([gn.Input((6, 2)), layers.RandomZoom(0.1, 0.1)]), ValueError),
+        (lambda: gn.Sequential([gn.Input((6, 6, 2)), layers.RandomCrop(3, 3, depth=3)]), ValueError),
+        (lambda: gn.Sequential([gn.Input((6, 2)), layers.RandomRotation(0.1)]), ValueError),
+        (lambda: gn.Sequential([gn.Input((2, 2, 2, 2, 2)), layers.RandomTranslation(0.1)]), ValueError),
+        (lambda: gn.Sequential([gn.Input((2, 6, 6, 2)), layers.RandomCrop(3, 3, depth=3)]), ValueError),
         (lambda: gn.Sequential([gn.Input((3, 6, 2)), layers.RandomCrop(4, 4)]), ValueError),
     ],
 )
 def test_bad_arguments(make, error):
     with pytest.raises(error):
         make()
+
+
+def test_ranges_as_in_keras():
+    assert layers.RandomRotation((0.2, -0.1)).factor == (-0.1, 0.2)
+    assert layers.RandomRotation(-0.2).factor == (-0.2, 0.2)
+    assert layers.RandomNoise(0.2).factor == (0.0, 0.2)
 
 
 @pytest.mark.parametrize("axis", [-1, 1, (1, 3), None])

@@ -113,7 +113,7 @@ def transposed_convolutions():
 
 def depthwise_convolutions():
     one = (layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.DepthwiseConv3D)
-    two = (layers.SeparableConv1D, layers.SeparableConv2D)
+    two = (layers.SeparableConv1D, layers.SeparableConv2D, layers.SeparableConv3D)
     for rank in (1, 2, 3):
         n = spatial(rank, 6)
         cls = one[rank - 1]
@@ -129,11 +129,10 @@ def depthwise_convolutions():
         yield Case(cls, {"kernel_size": 2, "use_bias": False}, (*n, 1), (*(s - 1 for s in n), 1))
         ring = {"kernel_size": 2, "padding": 1, "padding_mode": "wrap", "dilation_rate": 2}
         yield Case(cls, ring, (*n, 2), (*n, 2))
-        if rank < 3:
-            cls = two[rank - 1]
-            yield Case(cls, {"filters": 3, "kernel_size": 2}, (*n, 2), (*(s - 1 for s in n), 3))
-            yield Case(cls, {**more, "filters": 3, "use_bias": False}, (*n, 2), (*(-(-s // 2) for s in n), 3))
-            yield Case(cls, {**ring, "filters": 2, "activation": "relu"}, (*n, 2), (*n, 2))
+        cls = two[rank - 1]
+        yield Case(cls, {"filters": 3, "kernel_size": 2}, (*n, 2), (*(s - 1 for s in n), 3))
+        yield Case(cls, {**more, "filters": 3, "use_bias": False}, (*n, 2), (*(-(-s // 2) for s in n), 3))
+        yield Case(cls, {**ring, "filters": 2, "activation": "relu"}, (*n, 2), (*n, 2))
     causal = {"kernel_size": 3, "padding": "causal", "dilation_rate": 2}
     yield Case(layers.DepthwiseConv1D, causal, (5, 2), (5, 2))
     yield Case(layers.SeparableConv1D, {**causal, "filters": 2}, (5, 2), (5, 2))
@@ -237,10 +236,18 @@ def augmentations():
     # Of no size, so that training and inference agree; test_augmentation.py has the others.
     yield Case(layers.RandomFlip, {"mode": []}, (3, 4, 2), (3, 4, 2))
     yield Case(layers.RandomCrop, {"height": 3, "width": 4}, (3, 4, 2), (3, 4, 2), free=False)
+    yield Case(layers.RandomCrop, {"height": 4}, (4, 2), (4, 2), free=False)
+    yield Case(layers.RandomCrop, {"height": 3, "depth": 2}, (2, 3, 4, 2), (2, 3, 4, 2), free=False)
     yield Case(layers.RandomNoise, {"factor": 0.0}, (3, 2), (3, 2))
-    yield Case(layers.RandomTranslation, {"height_factor": 0.0, "width_factor": 0.0}, (3, 4, 2), (3, 4, 2))
+    for shape, more in (
+        ((4, 2), {}),
+        ((3, 4, 2), {"width_factor": 0.0}),
+        ((2, 3, 4, 2), {"width_factor": 0.0, "depth_factor": 0.0}),
+    ):
+        yield Case(layers.RandomTranslation, {"height_factor": 0.0, **more}, shape, shape)
+        yield Case(layers.RandomZoom, {"height_factor": 0.0, **more}, shape, shape)
     yield Case(layers.RandomRotation, {"factor": 0.0, "fill_mode": "wrap"}, (3, 4, 2), (3, 4, 2))
-    yield Case(layers.RandomZoom, {"height_factor": 0.0, "width_factor": 0.0}, (3, 4, 2), (3, 4, 2))
+    yield Case(layers.RandomRotation, {"factor": 0.0}, (2, 3, 4, 2), (2, 3, 4, 2))
 
 
 def normalizations():

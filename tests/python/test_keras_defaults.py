@@ -33,7 +33,7 @@ MISSING = {
     "TensorBoard": {"embeddings_freq", "embeddings_metadata", "profile_batch", "write_graph"}
     | {"write_images", "write_steps_per_second"},
 }
-# Arguments with another default, on purpose: the data decides, or logs hold single numbers.
+# Arguments with another default, or one at all, on purpose: the data decides, or logs hold single numbers.
 OTHERWISE = {
     *((cls, "from_logits") for cls in ("BinaryCrossentropy", "BinaryFocalCrossentropy")),
     *((cls, "from_logits") for cls in ("CategoricalCrossentropy", "CategoricalFocalCrossentropy")),
@@ -41,6 +41,9 @@ OTHERWISE = {
     ("CallbackList", "callbacks"),
     ("CallbackList", "model"),
     ("F1Score", "average"),
+    # Series have one axis.
+    ("RandomCrop", "width"),
+    ("RandomTranslation", "width_factor"),
 }
 PAIRS = [(module, name) for module in TABLE if module != "version" for name in TABLE[module]]
 

@@ -236,7 +236,7 @@ def _adaptive(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
 
 def _centre(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
     """Random crops, which take the middle in inference mode."""
-    part = (layer.height, layer.width)
+    part = layer.part(sizes)
     starts = [(n - size) // 2 for n, size in zip(sizes, part, strict=True)]
     return State(Grid(tuple(f.window(1, 1, -start) for f, start in zip(fields, starts, strict=True))), part)
 

@@ -28,6 +28,7 @@ from gridnn.layers.depthwise import (
     DepthwiseConv3D,
     SeparableConv1D,
     SeparableConv2D,
+    SeparableConv3D,
 )
 from gridnn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
 from gridnn.layers.padding import (
@@ -44,8 +45,8 @@ from gridnn.layers.padding import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
-from gridnn.layers.pooling import (
 from gridnn.layers.parts import Input
+from gridnn.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
     AveragePooling3D,
@@ -160,6 +161,7 @@ __all__ = [
     "Residual",
     "SeparableConv1D",
     "SeparableConv2D",
+    "SeparableConv3D",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",

@@ -2,10 +2,15 @@
 
 In inference they pass on their input, except for `RandomCrop`, which takes the middle. What is drawn depends
 on (seed, step, layer, sample) only: not on the number of threads, nor on what ran before.
+
+They take series, images and volumes. Arguments speak of the height and the width, as in Keras, and of the
+depth: the axes of volumes are (depth, height, width), those of images (height, width), and the only axis of
+series is the height, the first argument. Labels stay as they are, those of single pixels too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,19 +33,19 @@ _FILL_MODES = ("reflect", "wrap", "constant", "nearest")
 Range = float | tuple[float, float] | list[float]
 
 
-def _range(value: object, name: str, *, low: float, symmetric: bool = True) -> tuple[float, float]:
-    """``(lower, upper)``; a number f stands for (-f, f), or for (0, f)."""
+def _share(value: object, name: str) -> tuple[float, float]:
+    """``(lower, upper)`` within [-1, 1], given in either order; a number f stands for (-f, f)."""
     if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ValueError(f"The `{name}` argument must be a number or two. Received {name}={value!r}.")
-        lower, upper = (_validation.real(bound, name, low=low) for bound in value)
-        if lower > upper:
-            raise ValueError(f"The `{name}` argument must be (lower, upper). Received {name}={value!r}.")
-        return lower, upper
-    upper = _validation.real(value, name, low=0.0)
-    if symmetric and -upper < low:
-        raise ValueError(f"The `{name}` argument must be at most {-low:g}. Received {name}={value!r}.")
-    return (-upper if symmetric else 0.0), upper
+        return _bounds(value, name, low=-1.0, high=1.0)
+    upper = abs(_validation.real(value, name, low=-1.0, high=1.0))
+    return -upper, upper
+
+
+def _bounds(value: Sequence[float], name: str, *, low: float, high: float) -> tuple[float, float]:
+    if len(value) != 2:
+        raise ValueError(f"The `{name}` argument must be a number or two. Received {name}={value!r}.")
+    lower, upper = sorted(_validation.real(bound, name, low=low, high=high) for bound in value)
+    return lower, upper
 
 
 @REGISTRY.register()
@@ -88,28 +93,55 @@ class RandomFlip(Layer):
 
 @REGISTRY.register()
 class RandomCrop(Layer):
-    """Cuts a part of fixed size out of every image: anywhere in training, the middle in inference.
+    """Cuts a part of fixed size out of every sample: anywhere in training, the middle in inference.
 
     Args:
-        height: of the part, in pixels.
-        width: of the part, in pixels.
+        height: of the part, in pixels; the length of what is left of a series.
+        width: of the part; None leaves the axis as it is, or there is none.
         seed: a seed of its own; None takes the one of `fit`.
+        depth: of the part, in volumes; None as for `width`.
         name: see `Layer`.
 
     Input shape:
-        ``(batch, rows, columns, channels)``, not smaller than the part.
+        ``(batch, steps, channels)``, ``(batch, rows, columns, channels)`` or ``(batch, slices, rows, columns,
+        channels)``, not smaller than the part.
 
     Output shape:
-        ``(batch, height, width, channels)``
+        ``(batch, height, channels)``, ``(batch, height, width, channels)`` or ``(batch, depth, height, width,
+        channels)``.
+
+    Raises:
+        ValueError: a size below 1; a `width` for series, or a `depth` for series or images.
+        ShapeError: a sample is smaller than the part, or has another number of axes.
+
+    Example:
+        >>> RandomCrop(20, 24).compute_output_shape((None, 28, 28, 1))
+        (None, 20, 24, 1)
+        >>> RandomCrop(8000).compute_output_shape((None, 16000, 1))
+        (None, 8000, 1)
     """
 
-    config_fields = ("height", "width", "seed")
+    config_fields = ("height", "width", "seed", "depth")
 
-    def __init__(self, height: int, width: int, seed: int | None = None, *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int | None = None,
+        seed: int | None = None,
+        *,
+        depth: int | None = None,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name)
         self.height = _validation.positive_integer(height, "height")
-        self.width = _validation.positive_integer(width, "width")
+        self.width = None if width is None else _validation.positive_integer(width, "width")
         self.seed = _validation.seed(seed)
+        self.depth = None if depth is None else _validation.positive_integer(depth, "depth")
+
+    def part(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """What is left of the axes of a grid."""
+        wanted = (self.depth, self.height, self.width)[3 - len(sizes) :] if len(sizes) > 1 else (self.height,)
+        return tuple(size if part is None else part for size, part in zip(sizes, wanted, strict=True))
 
 
 @REGISTRY.register()
@@ -134,12 +166,13 @@ class RandomNoise(Layer):
 
     def __init__(self, factor: Range, seed: int | None = None, *, name: str | None = None) -> None:
         super().__init__(name=name)
-        self.factor = _range(factor, "factor", low=0.0, symmetric=False)
+        bounds = factor if isinstance(factor, (tuple, list)) else (0.0, factor)
+        self.factor = _bounds(bounds, "factor", low=0.0, high=math.inf)
         self.seed = _validation.seed(seed)
 
 
 class _Warp(Layer):
-    """What layers share that read an image at mapped positions."""
+    """What layers share that read a grid at mapped positions."""
 
     def _set_warp(self, fill_mode: str, interpolation: str, seed: int | None, fill_value: float) -> None:
         self.fill_mode = _validation.choice(fill_mode, "fill_mode", _FILL_MODES)
@@ -148,50 +181,74 @@ class _Warp(Layer):
         self.fill_value = _validation.real(fill_value, "fill_value")
 
 
-@REGISTRY.register()
-class RandomTranslation(_Warp):
-    """Shifts every image.
+class _AxisWarp(_Warp):
+    """What layers share that have a range for every axis."""
 
-    Args:
-        height_factor: ``(lower, upper)`` of the shift downwards, as a share of the height; a number f stands
-            for (-f, f).
-        width_factor: the same for the shift to the right.
-        fill_mode: what comes in: "reflect" (``d c b a | a b c d | d c b a``), "wrap" (``a b c d`` again),
-            "constant" (`fill_value`), "nearest" (``a a a a | a b c d | d d d d``).
-        interpolation: "bilinear" or "nearest".
-        seed: a seed of its own; None takes the one of `fit`.
-        fill_value: with ``fill_mode="constant"``.
-        name: see `Layer`.
-
-    Input shape:
-        ``(batch, rows, columns, channels)``
-
-    Output shape:
-        Same as the input.
-    """
-
-    config_fields = ("height_factor", "width_factor", "fill_mode", "interpolation", "seed", "fill_value")
+    config_fields = (
+        "height_factor",
+        "width_factor",
+        "fill_mode",
+        "interpolation",
+        "seed",
+        "fill_value",
+        "depth_factor",
+    )
 
     def __init__(
         self,
         height_factor: Range,
-        width_factor: Range,
+        width_factor: Range | None = None,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
         seed: int | None = None,
         fill_value: float = 0.0,
         *,
+        depth_factor: Range | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        self.height_factor = _range(height_factor, "height_factor", low=-1.0)
-        self.width_factor = _range(width_factor, "width_factor", low=-1.0)
+        self.height_factor = _share(height_factor, "height_factor")
+        self.width_factor = None if width_factor is None else _share(width_factor, "width_factor")
         self._set_warp(fill_mode, interpolation, seed, fill_value)
+        self.depth_factor = None if depth_factor is None else _share(depth_factor, "depth_factor")
+
+
+@REGISTRY.register()
+class RandomTranslation(_AxisWarp):
+    """Shifts every sample.
+
+    Args:
+        height_factor: ``(lower, upper)`` of the shift downwards, or to the end of a series, as a share of the
+            height; a number f stands for (-f, f).
+        width_factor: the same for the shift to the right; None leaves the axis as it is, or there is none.
+        fill_mode: what comes in: "reflect" (``d c b a | a b c d | d c b a``), "wrap" (``a b c d`` again),
+            "constant" (`fill_value`), "nearest" (``a a a a | a b c d | d d d d``).
+        interpolation: "bilinear", which mixes the neighbours along every axis, or "nearest".
+        seed: a seed of its own; None takes the one of `fit`.
+        fill_value: with ``fill_mode="constant"``.
+        depth_factor: the same for the shift along the first axis of volumes; None as for `width_factor`.
+        name: see `Layer`.
+
+    Input shape:
+        ``(batch, axis 1, ..., channels)`` with one to three spatial axes.
+
+    Output shape:
+        Same as the input.
+
+    Raises:
+        ValueError: a range that leaves [-1, 1], an unknown mode; a `width_factor` for series, or a
+            `depth_factor` for series or images.
+        ShapeError: another number of axes.
+
+    Example:
+        >>> RandomTranslation(0.1, 0.2).width_factor
+        (-0.2, 0.2)
+    """
 
 
 @REGISTRY.register()
 class RandomRotation(_Warp):
-    """Turns every image about its middle.
+    """Turns every image about its middle; all slices of a volume alike.
 
     Args:
         factor: ``(lower, upper)`` of the angle, as a share of a whole turn, counter-clockwise; a number f
@@ -203,10 +260,18 @@ class RandomRotation(_Warp):
         name: see `Layer`.
 
     Input shape:
-        ``(batch, rows, columns, channels)``
+        ``(batch, rows, columns, channels)`` or ``(batch, slices, rows, columns, channels)``.
 
     Output shape:
         Same as the input.
+
+    Raises:
+        ValueError: a range that leaves [-1, 1], an unknown mode.
+        ShapeError: another number of axes.
+
+    Example:
+        >>> RandomRotation(0.25).factor  # a quarter of a turn to either side
+        (-0.25, 0.25)
     """
 
     config_fields = ("factor", "fill_mode", "interpolation", "seed", "fill_value")
@@ -222,13 +287,13 @@ class RandomRotation(_Warp):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        self.factor = _range(factor, "factor", low=-1.0)
+        self.factor = _share(factor, "factor")
         self._set_warp(fill_mode, interpolation, seed, fill_value)
 
 
 @REGISTRY.register()
-class RandomZoom(_Warp):
-    """Zooms every image about its middle.
+class RandomZoom(_AxisWarp):
+    """Zooms every sample about its middle.
 
     Args:
         height_factor: ``(lower, upper)`` of what more is seen of the height: 0.2 zooms out by 20 %, -0.2
@@ -238,29 +303,21 @@ class RandomZoom(_Warp):
         interpolation: see `RandomTranslation`.
         seed: a seed of its own; None takes the one of `fit`.
         fill_value: with ``fill_mode="constant"``.
+        depth_factor: the same for the depth of volumes; None keeps the proportions.
         name: see `Layer`.
 
     Input shape:
-        ``(batch, rows, columns, channels)``
+        ``(batch, axis 1, ..., channels)`` with one to three spatial axes.
 
     Output shape:
         Same as the input.
+
+    Raises:
+        ValueError: a range that leaves [-1, 1], an unknown mode; a `width_factor` for series, or a
+            `depth_factor` for series or images.
+        ShapeError: another number of axes.
+
+    Example:
+        >>> RandomZoom((-0.2, 0.0)).height_factor  # zooms in only
+        (-0.2, 0.0)
     """
-
-    config_fields = ("height_factor", "width_factor", "fill_mode", "interpolation", "seed", "fill_value")
-
-    def __init__(
-        self,
-        height_factor: Range,
-        width_factor: Range | None = None,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: int | None = None,
-        fill_value: float = 0.0,
-        *,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(name=name)
-        self.height_factor = _range(height_factor, "height_factor", low=-1.0)
-        self.width_factor = None if width_factor is None else _range(width_factor, "width_factor", low=-1.0)
-        self._set_warp(fill_mode, interpolation, seed, fill_value)

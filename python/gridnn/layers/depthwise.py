@@ -20,6 +20,7 @@ __all__ = [
     "DepthwiseConv3D",
     "SeparableConv1D",
     "SeparableConv2D",
+    "SeparableConv3D",
 ]
 
 
@@ -278,3 +279,21 @@ class SeparableConv2D(SeparableConvolution):
     """
 
     rank = 2
+
+
+@REGISTRY.register()
+class SeparableConv3D(SeparableConvolution):
+    """Separable convolution over volumes; arguments as in `SeparableConvolution`.
+
+    Input shape:
+        ``(batch, depth, height, width, channels)``.
+
+    Output shape:
+        ``(batch, new_depth, new_height, new_width, filters)``.
+
+    Example:
+        >>> SeparableConv3D(16, (1, 3, 3)).kernel_size
+        (1, 3, 3)
+    """
+
+    rank = 3

@@ -1,70 +1,91 @@
 //! Changes drawn anew for every sample in training; at inference the sample passes as it is.
 //!
-//! The draws are never stored: they depend on (seed, step, layer, sample), and the backward pass draws them again. The
-//! maps of rotation and zoom are Keras'.
+//! The draws are never stored: they depend on (seed, step, layer, sample), and the backward pass draws them again.
 
-use serde::Deserialize;
+mod warp;
 
-use super::{Backward, Context, Layer, Random, Site, Size, Step, known, spatial};
+pub(super) use self::warp::Map;
+use self::warp::Warp;
+pub(in crate::engine) use self::warp::WarpSpec;
+use super::{Backward, Context, Layer, Random, Site, Size, Step, known};
 use crate::conv::Scratch;
+use crate::engine::shape_text;
 use crate::error::{Error, Result};
-use crate::kernels::{Element, math};
+use crate::kernels::Element;
 use crate::rng::{Purpose, Stream};
 
-/// What stands outside of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FillMode {
-    /// `d c b a | a b c d | d c b a`
-    Reflect,
-    /// `a b c d | a b c d | a b c d`
-    Wrap,
-    /// A value.
-    Constant,
-    /// `a a a a | a b c d | d d d d`
-    Nearest,
+/// What is said of the axes of a grid: of (depth, height, width) in volumes, (height, width) in images, and of the only
+/// axis of a series as its height.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PerAxis<V> {
+    pub height: V,
+    pub width: Option<V>,
+    pub depth: Option<V>,
 }
 
-/// How values between pixels are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sampling {
-    /// The pixel that is next.
-    Nearest,
-    /// Weighted by the distance to four pixels.
-    Bilinear,
+impl<V: Copy> PerAxis<V> {
+    /// By axis; a grid of fewer than three has its own ones last.
+    fn along(&self, rank: usize) -> [Option<V>; 3] {
+        match rank {
+            1 => [None, None, Some(self.height)],
+            2 => [None, Some(self.height), self.width],
+            _ => [self.depth, Some(self.height), self.width],
+        }
+    }
+
+    /// Checks that it says nothing of an axis that an input does not have; `kind` is the end of the arguments' names.
+    fn check(&self, input: &[Size], kind: &str) -> Result<()> {
+        let rank = grid_rank(input, 1)?;
+        let given = [("width", self.width.is_some()), ("depth", self.depth.is_some())];
+        match given.iter().find(|(axis, given)| *given && !names(rank).contains(axis)) {
+            Some((axis, _)) => Err(Error::value(
+                format!("{axis}{kind}"),
+                format!("None for an input of {rank} spatial axes, {}", shape_text(input)),
+                "a value",
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
-/// What maps of a plane have in common.
-#[derive(Debug, Clone, Deserialize)]
-pub struct WarpSpec {
-    pub fill_mode: FillMode,
-    pub interpolation: Sampling,
-    pub fill_value: f64,
-    pub seed: Option<u64>,
+/// How the axes of a grid are called.
+fn names(rank: usize) -> &'static [&'static str] {
+    match rank {
+        1 => &["height"],
+        2 => &["height", "width"],
+        _ => &["depth", "height", "width"],
+    }
+}
+
+/// Spatial axes of an input that must have `least` to three of them.
+fn grid_rank(input: &[Size], least: usize) -> Result<usize> {
+    let rank = input.len().saturating_sub(1);
+    if (least..=3).contains(&rank) {
+        return Ok(rank);
+    }
+    let expected = format!("{least} to 3 spatial axes between batch and channels");
+    Err(Error::shape("input", expected, shape_text(input)))
+}
+
+/// Sizes of a grid of up to three axes, those that it lacks being 1 and in front.
+fn grid(sizes: &[usize]) -> [usize; 3] {
+    let mut grid = [1; 3];
+    for (to, from) in grid.iter_mut().rev().zip(sizes.iter().rev()) {
+        *to = *from;
+    }
+    grid
 }
 
 /// A description.
 pub(super) enum Augment {
     /// Flips axes, each with probability 1/2; -1 is the last spatial one.
     Flip { axes: Vec<isize>, seed: Option<u64> },
-    /// Cuts out a part of this height and width; at inference the one in the middle.
-    Crop { height: usize, width: usize, seed: Option<u64> },
-    /// Reads an image at mapped positions.
+    /// Cuts out a part of these sizes; at inference the one in the middle.
+    Crop { part: PerAxis<usize>, seed: Option<u64> },
+    /// Reads a grid at mapped positions.
     Warp { map: Map, spec: WarpSpec },
     /// Adds normal noise whose deviation is drawn from a range.
     Noise { range: (f64, f64), seed: Option<u64> },
-}
-
-/// Ranges that maps are drawn from.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Map {
-    /// Shifts, as shares of height and width.
-    Translation { height: (f64, f64), width: (f64, f64) },
-    /// Angles, as shares of a whole turn.
-    Rotation { turns: (f64, f64) },
-    /// Growth of what is seen: 0.2 is 20 % more. Without `width` both axes have the same.
-    Zoom { height: (f64, f64), width: Option<(f64, f64)> },
 }
 
 impl<T: Element> Layer<T> for Augment {
@@ -74,17 +95,25 @@ impl<T: Element> Layer<T> for Augment {
             Self::Flip { axes, .. } => {
                 flipped(axes, input.len().saturating_sub(1))?;
             }
-            Self::Warp { .. } => {
-                spatial(input, 2)?;
+            Self::Warp { map: Map::Rotation { .. }, .. } => {
+                grid_rank(input, 2)?;
             }
-            Self::Crop { height, width, .. } => {
-                let (sizes, channels) = spatial(input, 2)?;
-                for (name, size, wanted) in [("height", sizes[0], *height), ("width", sizes[1], *width)] {
+            Self::Warp { map: Map::Translation(ranges) | Map::Zoom(ranges), .. } => {
+                ranges.check(input, "_factor")?;
+            }
+            Self::Crop { part, .. } => {
+                part.check(input, "")?;
+                let rank = input.len() - 1;
+                let mut output = input.to_vec();
+                let wanted = part.along(rank).into_iter().skip(3 - rank).zip(names(rank));
+                for (size, (wanted, name)) in output.iter_mut().zip(wanted) {
+                    let Some(wanted) = wanted else { continue };
                     if let Some(size) = size.filter(|&size| size < wanted) {
-                        return Err(Error::shape(name, format!("at least {wanted}"), size));
+                        return Err(Error::shape(name, format!("an input of at least {wanted}"), size));
                     }
+                    *size = Some(wanted);
                 }
-                return Ok(vec![Some(*height), Some(*width), channels]);
+                return Ok(output);
             }
         }
         Ok(input.to_vec())
@@ -97,8 +126,11 @@ impl<T: Element> Layer<T> for Augment {
         let [sizes @ .., channels] = site.input else { return Ok(Vec::new()) };
         let (seed, change) = match self {
             Self::Flip { axes, seed } => (*seed, Change::Flip(flipped(axes, sizes.len())?)),
-            Self::Crop { height, width, seed } => (*seed, Change::Crop([*height, *width])),
-            Self::Warp { map, spec } => (spec.seed, Change::Warp(*map, spec.clone())),
+            Self::Crop { seed, .. } => (*seed, Change::Crop(grid(&output[..sizes.len()]))),
+            Self::Warp { map, spec } => {
+                let (rank, sizes) = (sizes.len(), grid(sizes));
+                (spec.seed, Change::Warp(Warp { map: *map, spec: spec.clone(), rank, sizes }))
+            }
             Self::Noise { range, seed } => (*seed, Change::Noise(*range)),
         };
         Ok(vec![Box::new(Augmentation {
@@ -127,8 +159,9 @@ fn flipped(axes: &[isize], rank: usize) -> Result<Vec<bool>> {
 
 enum Change {
     Flip(Vec<bool>),
-    Crop([usize; 2]),
-    Warp(Map, WarpSpec),
+    /// Slices, rows and columns that are left.
+    Crop([usize; 3]),
+    Warp(Warp),
     Noise((f64, f64)),
 }
 
@@ -150,19 +183,23 @@ impl Augmentation {
     }
 
     /// Where the part that is cut out begins.
-    fn corner(&self, part: [usize; 2], stream: Option<Stream>) -> [usize; 2] {
-        let free = [self.sizes[0] - part[0], self.sizes[1] - part[1]];
+    fn corner(&self, part: [usize; 3], stream: Option<Stream>) -> [usize; 3] {
+        let sizes = grid(&self.sizes);
+        let free: [usize; 3] = std::array::from_fn(|axis| sizes[axis] - part[axis]);
         let Some(stream) = stream else { return free.map(|free| free / 2) };
-        let draws = stream.uniforms(0);
-        std::array::from_fn(|i| (draws[i] * (free[i] + 1) as f64) as usize)
+        let ([height, width], [depth, _]) = (stream.uniforms(0), stream.uniforms(1));
+        let draws = [depth, height, width];
+        std::array::from_fn(|axis| (draws[axis] * (free[axis] + 1) as f64) as usize)
     }
 
     /// Calls `row` for every row of the part that is cut out, with its places in the input and in the output.
-    fn rows(&self, part: [usize; 2], stream: Option<Stream>, mut row: impl FnMut(usize, usize, usize)) {
-        let [top, left] = self.corner(part, stream);
-        let len = part[1] * self.channels;
-        for i in 0..part[0] {
-            row(((top + i) * self.sizes[1] + left) * self.channels, i * len, len);
+    fn rows(&self, part: [usize; 3], stream: Option<Stream>, mut row: impl FnMut(usize, usize, usize)) {
+        let ([_, height, width], [front, top, left]) = (grid(&self.sizes), self.corner(part, stream));
+        let [slices, rows, columns] = part;
+        let len = columns * self.channels;
+        for i in 0..slices * rows {
+            let (slice, line) = (front + i / rows, top + i % rows);
+            row(((slice * height + line) * width + left) * self.channels, i * len, len);
         }
     }
 
@@ -183,100 +220,6 @@ fn flip<T: Element>(from: &[T], to: &mut [T], sizes: &[usize], axes: &[bool]) {
     for i in 0..*size {
         let source = if *reversed { size - 1 - i } else { i };
         flip(&from[source * len..][..len], &mut to[i * len..][..len], sizes, axes);
-    }
-}
-
-/// An affine map from a pixel of the output to a place in the input: `[y, x] = origin + row down + column right`.
-struct Affine {
-    origin: [f64; 2],
-    down: [f64; 2],
-    right: [f64; 2],
-}
-
-impl Affine {
-    fn draw(map: Map, [height, width]: [f64; 2], stream: Stream) -> Self {
-        let between = |(low, high): (f64, f64), draw: f64| low + (high - low) * draw;
-        let [first, second] = stream.uniforms(0);
-        // The pixel in the middle stays.
-        let about_middle = |down: [f64; 2], right: [f64; 2]| {
-            let (y, x) = ((height - 1.0) / 2.0, (width - 1.0) / 2.0);
-            let origin = [y - down[0] * y - right[0] * x, x - down[1] * y - right[1] * x];
-            Self { origin, down, right }
-        };
-        match map {
-            Map::Translation { height: rows, width: columns } => Self {
-                origin: [-between(rows, first) * height, -between(columns, second) * width],
-                down: [1.0, 0.0],
-                right: [0.0, 1.0],
-            },
-            Map::Rotation { turns } => {
-                let turn = between(turns, first);
-                let (sin, cos) = math::sin_cos_turn(turn - turn.floor());
-                about_middle([cos, -sin], [sin, cos])
-            }
-            Map::Zoom { height: rows, width: columns } => {
-                let tall = 1.0 + between(rows, first);
-                let wide = columns.map_or(tall, |columns| 1.0 + between(columns, second));
-                about_middle([tall, 0.0], [0.0, wide])
-            }
-        }
-    }
-}
-
-/// The index inside an axis that stands for one outside; None is the fill value.
-fn inside(index: i64, size: usize, mode: FillMode) -> Option<usize> {
-    let last = size as i64 - 1;
-    let index = match mode {
-        FillMode::Constant if index < 0 || index > last => return None,
-        FillMode::Constant => index,
-        FillMode::Nearest => index.clamp(0, last),
-        FillMode::Wrap => index.rem_euclid(size as i64),
-        FillMode::Reflect => {
-            let index = index.rem_euclid(2 * size as i64);
-            index.min(2 * size as i64 - 1 - index)
-        }
-    };
-    Some(index as usize)
-}
-
-impl Augmentation {
-    /// Calls `tap(output pixel, input pixel, weight)` for all pixels that an output is mixed from; without an input
-    /// pixel it is the fill value.
-    fn taps(
-        &self,
-        (map, spec): (Map, &WarpSpec),
-        stream: Stream,
-        mut tap: impl FnMut(usize, Option<usize>, f64),
-    ) {
-        let (height, width) = (self.sizes[0], self.sizes[1]);
-        let Affine { origin, down, right } = Affine::draw(map, [height as f64, width as f64], stream);
-        for row in 0..height {
-            for column in 0..width {
-                let place =
-                    |axis: usize| origin[axis] + down[axis] * row as f64 + right[axis] * column as f64;
-                let at = [place(0), place(1)];
-                let pixel = row * width + column;
-                let mut read = |y: f64, x: f64, weight: f64| {
-                    let y = inside(y as i64, height, spec.fill_mode);
-                    let x = inside(x as i64, width, spec.fill_mode);
-                    tap(pixel, y.zip(x).map(|(y, x)| y * width + x), weight);
-                };
-                match spec.interpolation {
-                    Sampling::Nearest => read((at[0] + 0.5).floor(), (at[1] + 0.5).floor(), 1.0),
-                    Sampling::Bilinear => {
-                        let [y, x] = at.map(f64::floor);
-                        let (dy, dx) = (at[0] - y, at[1] - x);
-                        for (y, share) in [(y, 1.0 - dy), (y + 1.0, dy)] {
-                            for (x, part) in [(x, 1.0 - dx), (x + 1.0, dx)] {
-                                if share * part != 0.0 {
-                                    read(y, x, share * part);
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -308,10 +251,10 @@ impl<T: Element> Step<T> for Augmentation {
                         }
                     }
                 }
-                (Change::Warp(map, spec), Some(stream)) => {
+                (Change::Warp(warp), Some(stream)) => {
                     y.fill(T::ZERO);
-                    let fill = T::from_f64(spec.fill_value);
-                    self.taps((*map, spec), stream, |to, from, weight| {
+                    let fill = T::from_f64(warp.spec.fill_value);
+                    warp.taps(stream, |to, from, weight| {
                         let weight = T::from_f64(weight);
                         let to = &mut y[to * c..][..c];
                         match from {
@@ -342,9 +285,9 @@ impl<T: Element> Step<T> for Augmentation {
                 }
                 (_, None) | (Change::Noise(_), _) => dx.copy_from_slice(dy),
                 (Change::Flip(axes), Some(stream)) => flip(dy, dx, &self.sizes, &self.flips(axes, stream)),
-                (Change::Warp(map, spec), Some(stream)) => {
+                (Change::Warp(warp), Some(stream)) => {
                     dx.fill(T::ZERO);
-                    self.taps((*map, spec), stream, |from, to, weight| {
+                    warp.taps(stream, |from, to, weight| {
                         let Some(to) = to else { return };
                         let weight = T::from_f64(weight);
                         let to = dx[to * c..][..c].iter_mut();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::augment::{Augment, Map};
+use super::augment::{Augment, Map, PerAxis};
 use super::guest::{Guest, GuestLayer};
 use super::{
     Layer, activation, activity, adaptive, batch_norm, conv, conv_transpose, dense, depthwise, dropout,
@@ -27,20 +27,21 @@ pub fn layer<T: Element>(spec: &LayerSpec, guests: &[Arc<dyn Guest<T>>]) -> Resu
             Box::new(normalization::Normalization::new(axis, mean, variance, *invert))
         }
         Kind::RandomFlip { axes, seed } => Box::new(Augment::Flip { axes: axes.clone(), seed: *seed }),
-        Kind::RandomCrop { height, width, seed } => {
-            Box::new(Augment::Crop { height: *height, width: *width, seed: *seed })
+        Kind::RandomCrop { height, width, depth, seed } => {
+            let part = PerAxis { height: *height, width: *width, depth: *depth };
+            Box::new(Augment::Crop { part, seed: *seed })
         }
         Kind::RandomNoise { factor, seed } => Box::new(Augment::Noise { range: *factor, seed: *seed }),
-        Kind::RandomTranslation { height_factor, width_factor, warp } => {
-            let map = Map::Translation { height: *height_factor, width: *width_factor };
-            Box::new(Augment::Warp { map, spec: warp.clone() })
+        Kind::RandomTranslation { height_factor, width_factor, depth_factor, warp } => {
+            let shares = PerAxis { height: *height_factor, width: *width_factor, depth: *depth_factor };
+            Box::new(Augment::Warp { map: Map::Translation(shares), spec: warp.clone() })
         }
         Kind::RandomRotation { factor, warp } => {
             Box::new(Augment::Warp { map: Map::Rotation { turns: *factor }, spec: warp.clone() })
         }
-        Kind::RandomZoom { height_factor, width_factor, warp } => {
-            let map = Map::Zoom { height: *height_factor, width: *width_factor };
-            Box::new(Augment::Warp { map, spec: warp.clone() })
+        Kind::RandomZoom { height_factor, width_factor, depth_factor, warp } => {
+            let growths = PerAxis { height: *height_factor, width: *width_factor, depth: *depth_factor };
+            Box::new(Augment::Warp { map: Map::Zoom(growths), spec: warp.clone() })
         }
         Kind::Rescaling { scale, offset } => Box::new(rescaling::Rescaling::new(*scale, *offset)),
         Kind::Conv1D(conv) => Box::new(conv::Conv::new(conv, 1)?),
@@ -54,6 +55,7 @@ pub fn layer<T: Element>(spec: &LayerSpec, guests: &[Arc<dyn Guest<T>>]) -> Resu
         Kind::DepthwiseConv3D(conv) => Box::new(depthwise::Depthwise::new(conv, 3)?),
         Kind::SeparableConv1D(conv) => Box::new(depthwise::Separable::new(conv, 1)?),
         Kind::SeparableConv2D(conv) => Box::new(depthwise::Separable::new(conv, 2)?),
+        Kind::SeparableConv3D(conv) => Box::new(depthwise::Separable::new(conv, 3)?),
         Kind::MaxPooling1D(pool) => Box::new(pool::Pool::max(pool, 1)),
         Kind::MaxPooling2D(pool) => Box::new(pool::Pool::max(pool, 2)),
         Kind::MaxPooling3D(pool) => Box::new(pool::Pool::max(pool, 3)),
