@@ -10,16 +10,24 @@ from typing import Any
 from gridnn import _validation
 from gridnn._config import Configurable, Registry
 
-__all__ = ["L1", "L1L2", "L2", "Regularizer", "get"]
+__all__ = ["L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer", "get"]
 
 
 class Regularizer(Configurable):
     """Base of all regularizers."""
 
+    def engine_description(self) -> dict[str, Any]:
+        """The configuration alone: the engine tells kinds apart by it."""
+        return self.engine_config()
+
+
+class ElementRegularizer(Regularizer):
+    """Base of those that charge every element by itself; they are for outputs of layers as well."""
+
     l1: float = 0.0
     l2: float = 0.0
 
-    def engine_description(self) -> dict[str, Any]:
+    def engine_config(self) -> dict[str, Any]:
         """Both factors: the engine knows one kind."""
         return {"l1": self.l1, "l2": self.l2}
 
@@ -27,8 +35,8 @@ class Regularizer(Configurable):
 REGISTRY: Registry[Regularizer] = Registry("regularizer", Regularizer)
 
 
-@REGISTRY.register("l1")
-class L1(Regularizer):
+@REGISTRY.register()
+class L1(ElementRegularizer):
     """``l1 * sum(|w|)``.
 
     Args:
@@ -41,8 +49,8 @@ class L1(Regularizer):
         self.l1 = _validation.real(l1, "l1", low=0.0)
 
 
-@REGISTRY.register("l2")
-class L2(Regularizer):
+@REGISTRY.register()
+class L2(ElementRegularizer):
     """``l2 * sum(w^2)``.
 
     Args:
@@ -56,7 +64,7 @@ class L2(Regularizer):
 
 
 @REGISTRY.register("l1_l2")
-class L1L2(Regularizer):
+class L1L2(ElementRegularizer):
     """``l1 * sum(|w|) + l2 * sum(w^2)``.
 
     Args:
@@ -71,8 +79,40 @@ class L1L2(Regularizer):
         self.l2 = _validation.real(l2, "l2", low=0.0)
 
 
+@REGISTRY.register()
+class OrthogonalRegularizer(Regularizer):
+    """Drives the rows, or the columns, of a matrix towards right angles to each other.
+
+    ``factor`` times the mean of ``|cos(angle)|`` over all pairs of rows or columns. It is for weights with
+    two axes, such as the kernel of `Dense`, and takes about 1.5 n^2 m multiply-adds a step for n vectors of m
+    elements, on one thread.
+
+    Args:
+        factor: factor, at least 0.
+        mode: "rows" compares the rows of a kernel ``(inputs, units)`` with each other, "columns" what the
+            units see.
+
+    Raises:
+        ValueError: a negative factor, an unknown mode.
+
+    Example:
+        >>> OrthogonalRegularizer(mode="columns")
+        OrthogonalRegularizer(factor=0.01, mode='columns')
+    """
+
+    config_fields = ("factor", "mode")
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        self.factor = _validation.real(factor, "factor", low=0.0)
+        self.mode = _validation.choice(mode, "mode", ("rows", "columns"))
+
+
 def get(identifier: object) -> Regularizer:
     """The regularizer for a string id ("l2"), a description or an instance.
+
+    Raises:
+        ValueError: the id is not known.
+        TypeError: none of these.
 
     Example:
         >>> get("l2")

@@ -1,25 +1,52 @@
 //! What weights are held to: penalties that add to the loss, and constraints that hold after every update.
 
+mod orthogonal;
+
 use serde::Deserialize;
 
+pub(super) use self::orthogonal::Angles;
+pub use self::orthogonal::Orthogonal;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Job};
 
 /// Keras' epsilon, which keeps quotients of norms finite.
 const EPSILON: f64 = 1e-7;
 
-/// A penalty on a weight: `l1 sum |w| + l2 sum w^2`.
+/// A penalty on a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct Regularizer {
+#[serde(untagged)]
+pub enum Regularizer {
+    /// On every element by itself.
+    Elements(Prices),
+    /// On the angles between rows or columns.
+    Orthogonal(Orthogonal),
+}
+
+impl Regularizer {
+    /// Checks the shape of a weight.
+    ///
+    /// # Errors
+    /// The penalty is not for weights of this shape.
+    pub(super) fn check(&self, shape: &[usize]) -> Result<()> {
+        match self {
+            Self::Elements(_) => Ok(()),
+            Self::Orthogonal(_) => Orthogonal::check(shape),
+        }
+    }
+}
+
+/// What elements cost: `l1 sum |w| + l2 sum w^2`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct Prices {
     /// Price of absolute values.
     pub l1: f64,
     /// Price of squares.
     pub l2: f64,
 }
 
-/// The penalty of a weight, in float64: sixteen chains, added in their order, whatever the tier.
+/// The penalty on elements, in float64: sixteen chains, added in their order, whatever the tier.
 pub(super) struct Penalty<'a, T> {
-    pub regularizer: Regularizer,
+    pub prices: Prices,
     pub weights: &'a [T],
 }
 
@@ -27,7 +54,7 @@ impl<T: Element> Job for Penalty<'_, T> {
     type Output = f64;
     #[inline(always)]
     fn run(self) -> f64 {
-        let Regularizer { l1, l2 } = self.regularizer;
+        let Prices { l1, l2 } = self.prices;
         let mut sums = [0.0; 16];
         for part in self.weights.chunks(16) {
             for (sum, w) in sums.iter_mut().zip(part) {
@@ -39,9 +66,9 @@ impl<T: Element> Job for Penalty<'_, T> {
     }
 }
 
-/// Adds the gradient of a penalty: `g += l1 sign(w) + 2 l2 w`.
+/// Adds the gradient of a penalty on elements: `g += l1 sign(w) + 2 l2 w`.
 pub(super) struct PenaltySlope<'a, T> {
-    pub regularizer: Regularizer,
+    pub prices: Prices,
     pub weights: &'a [T],
     pub grads: &'a mut [T],
 }
@@ -50,7 +77,7 @@ impl<T: Element> Job for PenaltySlope<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
-        let (l1, double) = (T::from_f64(self.regularizer.l1), T::from_f64(2.0 * self.regularizer.l2));
+        let (l1, double) = (T::from_f64(self.prices.l1), T::from_f64(2.0 * self.prices.l2));
         for (g, w) in self.grads.iter_mut().zip(self.weights) {
             let up = if *w > T::ZERO { l1 } else { T::ZERO };
             let down = if *w < T::ZERO { l1 } else { T::ZERO };

@@ -20,10 +20,12 @@ mod step;
 mod steps;
 mod structure;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use inspect::{Inspection, Seed};
 pub use layers::guest::{Guest, Visit};
+use limits::Angles;
 use optim::Block;
 pub use outside::{Judge, Verdict, Verdicts};
 pub use plan::Purpose;
@@ -114,6 +116,8 @@ pub struct Network<T: Element> {
     version: u64,
     /// Version of the parameters and what they add to the loss.
     penalty: (u64, f64),
+    /// What was found with it for penalties on angles, by the number of the weight.
+    angles: BTreeMap<usize, Angles<T>>,
     compiled: Option<Compiled<T>>,
     iterations: u64,
     blocks: Vec<Block>,
@@ -163,6 +167,7 @@ impl<T: Element> Network<T> {
             grads: Shared::zeroed(len)?,
             version: 1,
             penalty: (0, 0.0),
+            angles: BTreeMap::new(),
             compiled: None,
             iterations: 0,
             blocks: Vec::new(),

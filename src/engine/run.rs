@@ -7,12 +7,13 @@ mod statistics;
 mod update;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::layers::{Backward, Context, Folded, Random};
-use super::limits::Penalty;
+use super::limits::{Angles, Penalty};
 use super::loss::Rows;
 use super::loss::overlap::Overlap;
 use super::optim::{Block, Update};
@@ -102,6 +103,8 @@ pub(super) struct State<'a, T: Element> {
     pub weights: &'a [Weight],
 }
 
+    /// Gradients of penalties on the angles in a weight, by its number.
+    pub angles: &'a BTreeMap<usize, Angles<T>>,
 /// The data of a step.
 pub(super) struct Batch<'a, 'b> {
     pub x: &'a Source<'b>,
@@ -239,15 +242,14 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Notes what the loss is charged for the outputs of some samples.
     fn charge(&self, i: usize, y: &[T], samples: &Range<usize>) {
-        let (Some(slot), Some(regularizer)) =
-            (self.schedule.active[i].activity, self.planned(i).step.activity())
+        let (Some(slot), Some(prices)) = (self.schedule.active[i].activity, self.planned(i).step.activity())
         else {
             return;
         };
         let start = slot * self.schedule.batch;
         let mut charges = self.memory.activity.write(start + samples.start..start + samples.end);
         for (charge, weights) in charges.iter_mut().zip(y.chunks_exact(y.len() / samples.len().max(1))) {
-            *charge = self.kernels.tier.vectorize(Penalty { regularizer, weights });
+            *charge = self.kernels.tier.vectorize(Penalty { prices, weights });
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::layers::augment::WarpSpec;
-pub use super::limits::{Constraint, Regularizer};
+pub use super::limits::{Constraint, Orthogonal, Prices, Regularizer};
 pub use super::loss::{Loss, Reduction};
 pub use super::metric::Metric;
 pub use super::optim::Optimizer;
@@ -53,7 +53,7 @@ pub struct LayerSpec {
     pub constraints: BTreeMap<String, Constraint>,
     /// Penalty on its outputs.
     #[serde(default)]
-    pub activity: Option<Regularizer>,
+    pub activity: Option<Prices>,
     /// What it does.
     #[serde(flatten)]
     pub kind: LayerKind,

@@ -9,9 +9,9 @@ use super::optim::{Rates, Update};
 use super::plan::{self, Purpose, Work};
 use super::run::{self, AllFinite, Batch, Goal, State, StepProgram};
 use super::source::Source;
-use super::spec::{CompileSpec, Metric, Size};
+use super::spec::{CompileSpec, Metric, Regularizer, Size};
 use super::steps::{BACKWARD, FORWARD, INFERENCE};
-use super::{Data, Network, Plans, Scores, Weight, loss, shape_text};
+use super::{Data, Network, Plans, Scores, loss, shape_text};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::parallel::{self, Interrupt, Shared};
@@ -149,7 +149,7 @@ impl<T: Element> Network<T> {
             count,
             signs,
         };
-        let penalty = self.penalty();
+        let penalty = self.penalty(interrupt)?;
         let losses = verdict.as_ref().map(|verdict| &verdict.losses[..]);
         let judged = data.judge.is_some();
         let extent = Extent::Scores { rates, overlap: overlap.as_ref(), per_sample, judged, losses };
@@ -170,17 +170,24 @@ impl<T: Element> Network<T> {
     }
 
     /// What the trainable weights add to the loss; found anew only when weights have changed.
-    pub(super) fn penalty(&mut self) -> f64 {
+    pub(super) fn penalty(&mut self, interrupt: Interrupt<'_>) -> Result<f64> {
         if self.penalty.0 != self.version {
-            let params = self.params.get_mut();
-            let of = |w: &Weight| {
-                let regularizer = w.regularizer.filter(|_| w.trainable)?;
-                let weights = &params[w.range.clone()];
-                Some(self.kernels.tier.vectorize(Penalty { regularizer, weights }))
-            };
-            self.penalty = (self.version, self.weights.iter().filter_map(of).sum());
+            let (params, tier) = (self.params.get_mut(), self.kernels.tier);
+            let mut sum = 0.0;
+            for (number, weight) in self.weights.iter().enumerate().filter(|(_, weight)| weight.trainable) {
+                let weights = &params[weight.range.clone()];
+                sum += match weight.regularizer {
+                    None => continue,
+                    Some(Regularizer::Elements(prices)) => tier.vectorize(Penalty { prices, weights }),
+                    Some(Regularizer::Orthogonal(orthogonal)) => {
+                        let angles = self.angles.entry(number).or_default();
+                        angles.find(orthogonal, (weights, &weight.shape), tier, interrupt)?
+                    }
+                };
+            }
+            self.penalty = (self.version, sum);
         }
-        self.penalty.1
+        Ok(self.penalty.1)
     }
 
     /// Outputs of all rows of `x`, in batches of `batch_size`, and their shape.
@@ -301,6 +308,7 @@ impl<T: Element> Network<T> {
                 blocks: &self.blocks,
                 frozen: &self.frozen,
                 weights: &self.weights,
+                angles: &self.angles,
             },
             batch,
             goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update, overlap, scores, losses },

@@ -177,6 +177,7 @@ impl<T: Element> Structure<T> {
             let constraint = spec.constraints.get(&*weight.name).cloned().or(weight.constraint);
             constraint.iter().try_for_each(|constraint| constraint.check(&weight.shape))?;
             let regularizer = spec.regularizers.get(&*weight.name).copied().or(weight.regularizer);
+            regularizer.iter().try_for_each(|regularizer| regularizer.check(&weight.shape))?;
             self.weights.push(Weight {
                 layer: number,
                 name: weight.name,
@@ -196,8 +197,8 @@ impl<T: Element> Structure<T> {
                 let activity = Box::new(Activity(prices));
                 self.node(Operation::Layer(activity), vec![edge], number, output)
             }
-            None => edge,
-        })
+            None => Ok(edge),
+        }
     }
 
     /// Joins the ends of branches; a single one is passed on.

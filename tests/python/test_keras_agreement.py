@@ -336,6 +336,23 @@ def test_activity_regularizers_agree(keras):
     penalty = keras.regularizers.L1L2(0.1, 0.2)
     theirs = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, activity_regularizer=penalty)])
     theirs.set_weights(ours.get_weights())
+@pytest.mark.parametrize("mode", ["rows", "columns"])
+def test_orthogonal_regularizers_agree(keras, mode):
+    x, y = np.random.default_rng(3).normal(size=(2, 6, 5)).astype(np.float32)
+    models = []
+    for library in (gn, keras):
+        penalty = library.regularizers.OrthogonalRegularizer(0.7, mode)
+        layer = library.layers.Dense(5, kernel_regularizer=penalty)
+        models.append(library.Sequential([library.Input((5,)), layer]))
+        models[-1].set_weights(models[0].get_weights())
+        models[-1].compile(library.optimizers.SGD(0.1), "mse")
+    for _ in range(STEPS):
+        ours, theirs = (model.train_on_batch(x, y) for model in models)
+        assert ours == pytest.approx(float(np.asarray(theirs).ravel()[0]), rel=1e-4)
+        for own, other in zip(*(model.get_weights() for model in models), strict=True):
+            np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-5)
+
+
     for model in (ours, theirs):
         model.compile("sgd", "mse")
     assert ours.evaluate(x, y, verbose=0) == pytest.approx(theirs.evaluate(x, y, verbose=0), rel=1e-5)

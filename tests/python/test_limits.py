@@ -17,6 +17,7 @@ REGULARIZERS = [
     (regularizers.L1L2(0.1, 0.3), lambda w: 0.1 * np.abs(w).sum() + 0.3 * (w**2).sum()),
 ]
 EPSILON = 1e-7
+ORTHOGONAL = [regularizers.OrthogonalRegularizer(), regularizers.OrthogonalRegularizer(0.3, "columns")]
 
 
 def lengths(w, axis):
@@ -125,6 +126,87 @@ def test_penalty_of_outputs(regularizer, twin, inside, rng):
     assert model.evaluate(x, y, batch_size=3, verbose=0) == pytest.approx((3 * parts[0] + 2 * parts[1]) / 5)
 
 
+def angles(w, factor, mode):
+    """Keras' `OrthogonalRegularizer`, and its derivative by differences."""
+
+    def penalty(w):
+        vectors = w if mode == "rows" else w.T
+        directions = vectors * np.minimum(1 / np.sqrt((vectors**2).sum(1, keepdims=True)), 1 / EPSILON)
+        products = np.abs(directions @ directions.T)
+        pairs = len(vectors) * (len(vectors) - 1) / 2
+        return factor * 0.5 * (products.sum() - np.trace(products)) / pairs
+
+    slope = np.empty_like(w)
+    for index in np.ndindex(*w.shape):
+        shift = np.zeros_like(w)
+        shift[index] = 1e-6
+        slope[index] = (penalty(w + shift) - penalty(w - shift)) / 2e-6
+    return penalty(w), slope
+
+
+@pytest.mark.parametrize("regularizer", ORTHOGONAL, ids=repr)
+@pytest.mark.parametrize("shape", [(2, 3), (9, 4), (3, 17)])
+def test_penalty_on_angles(regularizer, shape, rng):
+    def trained(**limits):
+        layer = layers.Dense(shape[1], **limits)
+        model = gn.Sequential([gn.Input((shape[0],)), layer], dtype="float64", seed=3)
+        model.compile(optimizers.SGD(0.0), "mse")
+        x, y = np.ones((5, shape[0])), np.zeros((5, shape[1]))
+        value = model.train_on_batch(x, y)
+        assert model.test_on_batch(x, y) == pytest.approx(value, rel=1e-12)
+        return value, model._built_network().get_gradients()[0], layer.kernel
+
+    value, gradient, kernel = trained(kernel_regularizer=regularizer)
+    plain, slope, _ = trained()
+    penalty, expected = angles(kernel, regularizer.factor, regularizer.mode)
+    assert value - plain == pytest.approx(penalty, rel=1e-9)
+    np.testing.assert_allclose(gradient - slope, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_penalty_on_angles_of_a_large_matrix_does_not_mind_threads(rng):
+    # More than one of the optimizer's blocks.
+    def kernel(threads, mode):
+        gn.set_num_threads(threads)
+        layer = layers.Dense(90, kernel_regularizer=regularizers.OrthogonalRegularizer(5.0, mode))
+        model = gn.Sequential([gn.Input((700,)), layer], seed=3)
+        model.compile("sgd", "mse")
+        for _ in range(3):
+            model.train_on_batch(np.ones((4, 700), np.float32), np.ones((4, 90), np.float32))
+        return layer.kernel
+
+    threads = gn.get_num_threads()
+    try:
+        for mode in ("rows", "columns"):
+            np.testing.assert_array_equal(kernel(1, mode), kernel(3, mode))
+    finally:
+        gn.set_num_threads(threads)
+
+
+def test_training_makes_vectors_orthogonal():
+    layer = layers.Dense(8, use_bias=False, kernel_regularizer=regularizers.OrthogonalRegularizer(10.0))
+    model = gn.Sequential([gn.Input((4,)), layer], seed=3)
+    model.compile(optimizers.SGD(0.1), "mse")
+    for _ in range(400):
+        model.train_on_batch(np.zeros((1, 4)), np.zeros((1, 8)))
+    directions = layer.kernel / lengths(layer.kernel, 1)
+    assert np.abs(directions @ directions.T - np.eye(4)).max() < 0.15
+
+
+def test_angles_that_do_not_exist(rng):
+    options = {"units": 1, "kernel_regularizer": regularizers.OrthogonalRegularizer(mode="columns")}
+    model, x, y = problem(layers.Dense, options, rng)
+    plain, _, _ = problem(layers.Dense, {"units": 1}, rng)
+    assert model.train_on_batch(x, y) == plain.train_on_batch(x, y)
+    options = {"units": 3, "kernel_regularizer": "orthogonal_regularizer", "kernel_initializer": "zeros"}
+    model, x, y = problem(layers.Dense, options, rng)
+    assert np.isfinite(model.train_on_batch(x, y))
+    options = {"filters": 3, "kernel_size": 2, "kernel_regularizer": "orthogonal_regularizer"}
+    with pytest.raises(ValueError, match="2 axes"):
+        problem(layers.Conv1D, options, rng)
+    with pytest.raises(ValueError, match="activity_regularizer"):
+        layers.Dense(3, activity_regularizer="orthogonal_regularizer")
+
+
 def test_penalty_of_frozen_weights_is_left_out(rng):
     model, x, y = problem(layers.Dense, {"units": 3, "kernel_regularizer": "l2"}, rng)
     loss = model.test_on_batch(x, y)
@@ -186,7 +268,7 @@ def test_limits_do_not_mind_threads_or_files(rng, tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "instances"),
-    [(regularizers, [r for r, _ in REGULARIZERS]), (constraints, [c for c, _ in CONSTRAINTS])],
+    [(regularizers, [r for r, _ in REGULARIZERS] + ORTHOGONAL), (constraints, [c for c, _ in CONSTRAINTS])],
     ids=["regularizers", "constraints"],
 )
 def test_descriptions(module, instances):
@@ -205,6 +287,8 @@ def test_string_ids():
         regularizers.L2,
         regularizers.L1L2,
     ]
+    orthogonal = regularizers.get("orthogonal_regularizer")
+    assert (orthogonal.factor, orthogonal.mode) == (0.01, "rows")
     names = ("non_neg", "max_norm", "unit_norm", "min_max_norm")
     assert [type(constraints.get(name)) for name in names] == [type(c) for c, _ in CONSTRAINTS]
 
@@ -212,6 +296,8 @@ def test_string_ids():
 def test_wrong_arguments(rng):
     with pytest.raises(ValueError, match="l2"):
         regularizers.L2(-1)
+    with pytest.raises(ValueError, match="mode"):
+        regularizers.OrthogonalRegularizer(mode="both")
     with pytest.raises(TypeError, match="depthwise_constraint"):
         layers.Dense(3, depthwise_constraint="non_neg")
     with pytest.raises(ValueError, match="axis of a constraint"):

@@ -86,6 +86,7 @@ class LimitedLayer(Layer):
 
         Raises:
             TypeError: there is no such argument.
+            ValueError: a regularizer of weights is given for the outputs.
         """
         fields = self._limit_fields()
         unknown = given.keys() - set(fields)
@@ -97,6 +98,12 @@ class LimitedLayer(Layer):
                 find = regularizers.get if field.endswith("regularizer") else constraints.get
                 value = find(value)
             setattr(self, field, value)
+        activity = self.activity_regularizer
+        if activity is not None and not isinstance(activity, regularizers.ElementRegularizer):
+            raise ValueError(
+                f"`activity_regularizer` must charge every output by itself: L1, L2 or L1L2. Received "
+                f"{activity!r}, which is for weights."
+            )
 
     def engine_config(self) -> dict[str, Any]:
         """The configuration without the limits, which the engine is told apart."""

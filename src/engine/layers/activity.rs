@@ -3,12 +3,12 @@
 use super::{Backward, Context, Keeps, Layer, Site, Size, Step};
 use crate::conv::Scratch;
 use crate::engine::limits::PenaltySlope;
-use crate::engine::spec::Regularizer;
+use crate::engine::spec::Prices;
 use crate::error::Result;
 use crate::kernels::{Element, Tier};
 
 /// The description.
-pub(in crate::engine) struct Activity(pub Regularizer);
+pub(in crate::engine) struct Activity(pub Prices);
 
 impl<T: Element> Layer<T> for Activity {
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
@@ -17,13 +17,13 @@ impl<T: Element> Layer<T> for Activity {
 
     fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
         let len = site.input.iter().product();
-        Ok(vec![Box::new(Penalised { len, regularizer: self.0, tier: site.kernels.tier })])
+        Ok(vec![Box::new(Penalised { len, prices: self.0, tier: site.kernels.tier })])
     }
 }
 
 struct Penalised {
     len: usize,
-    regularizer: Regularizer,
+    prices: Prices,
     tier: Tier,
 }
 
@@ -36,8 +36,8 @@ impl<T: Element> Step<T> for Penalised {
         Keeps { input: true, ..Keeps::default() }
     }
 
-    fn activity(&self) -> Option<Regularizer> {
-        Some(self.regularizer)
+    fn activity(&self) -> Option<Prices> {
+        Some(self.prices)
     }
 
     fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
@@ -47,9 +47,9 @@ impl<T: Element> Step<T> for Penalised {
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
         let Backward { x, dy, dx: [Some(dx)], .. } = tensors else { return };
         dx.copy_from_slice(dy);
-        let Regularizer { l1, l2 } = self.regularizer;
+        let Prices { l1, l2 } = self.prices;
         let share = cx.batch as f64;
-        let regularizer = Regularizer { l1: l1 / share, l2: l2 / share };
-        self.tier.vectorize(PenaltySlope { regularizer, weights: x[0], grads: dx });
+        let prices = Prices { l1: l1 / share, l2: l2 / share };
+        self.tier.vectorize(PenaltySlope { prices, weights: x[0], grads: dx });
     }
 }

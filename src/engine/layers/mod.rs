@@ -32,7 +32,7 @@ use std::ops::Range;
 use serde::Deserialize;
 
 pub use self::factory::layer;
-use super::spec::{Constraint, Initializer, Regularizer, Size};
+use super::spec::{Constraint, Initializer, Prices, Regularizer, Size};
 use crate::conv::{Algorithm, Scratch};
 use crate::error::{Error, Result};
 use crate::geometry::{Padding, Window};
@@ -262,7 +262,7 @@ pub trait Step<T: Element>: Send + Sync {
     }
 
     /// What the loss is charged for the outputs.
-    fn activity(&self) -> Option<Regularizer> {
+    fn activity(&self) -> Option<Prices> {
         None
     }
 

@@ -10,7 +10,7 @@ pub mod schedule;
 use serde::Deserialize;
 
 use self::rules::{Rule, SLOTS, Shape, Tensors};
-use super::limits::{PenaltySlope, Regularizer};
+use super::limits::Regularizer;
 use crate::kernels::{Element, Job, Tier};
 
 /// How weights are updated; the learning rate comes with every step.
@@ -108,18 +108,8 @@ impl<'a> Update<'a> {
             || blocks.iter().any(|block| block.regularizer.is_some())
     }
 
-    /// Makes the gradients of a block final and returns the sum of their squares.
-    pub(super) fn prepare<T: Element>(
-        &self,
-        tier: Tier,
-        regularizer: Option<Regularizer>,
-        weights: &[T],
-        grads: &mut [T],
-        slots: &[&[T]],
-    ) -> f64 {
-        if let Some(regularizer) = regularizer {
-            tier.vectorize(PenaltySlope { regularizer, weights, grads });
-        }
+    /// Adds what was gathered to the gradients of a block and returns the sum of their squares.
+    pub(super) fn prepare<T: Element>(&self, tier: Tier, grads: &mut [T], slots: &[&[T]]) -> f64 {
         if self.moves() && self.batches() > 1 {
             let gathered = slots[self.optimizer.rule.slots().into_iter().flatten().count()];
             tier.vectorize(Merge { grads, gathered, batches: T::from_f64(self.batches() as f64) });

@@ -1,25 +1,39 @@
 //! What becomes of the gradients: made final, clipped, applied; and the constraints of the weights.
 
+use super::super::limits::PenaltySlope;
 use super::super::optim::{Block, MOST_SLOTS};
+use super::super::spec::Regularizer;
 use super::super::structure::Weight;
-use super::StepProgram;
+use super::{Add, StepProgram};
 use crate::kernels::Element;
 use crate::parallel::{Reading, Writing, lock};
 
 impl<T: Element> StepProgram<'_, '_, T> {
-    /// Makes the gradients of a block final.
+    /// Makes the gradients of a block final: those of penalties are added, and what the optimizer has gathered.
     pub(super) fn prepare(&self, block: usize) {
         let Some(update) = self.goal.update else { return };
-        let Block { range, layer, regularizer, .. } = self.state.blocks[block].clone();
+        let Block { range, weight, layer, regularizer } = self.state.blocks[block].clone();
         let slots = self.state.slots;
         // On the stack: a step allocates nothing.
         let held: [Option<Reading<'_, T>>; MOST_SLOTS] =
             std::array::from_fn(|i| slots.get(i).map(|slot| slot.read(range.clone())));
         let views = held.each_ref().map(|slot| slot.as_deref().unwrap_or_default());
-        let weights = self.state.params.read(range.clone());
-        let mut grads = self.state.grads.write(range);
+        let mut grads = self.state.grads.write(range.clone());
+        let tier = self.kernels.tier;
+        match regularizer {
+            Some(Regularizer::Elements(prices)) => {
+                let weights = self.state.params.read(range);
+                tier.vectorize(PenaltySlope { prices, weights: &weights, grads: &mut grads });
+            }
+            Some(Regularizer::Orthogonal(_)) => {
+                let start = self.state.weights[weight].range.start;
+                let from = &self.state.angles[&weight].gradient[range.start - start..range.end - start];
+                tier.vectorize(Add { from, to: &mut grads });
+            }
+            None => {}
+        }
         self.memory.factors.write(block..block + 1)[0] =
-            update.prepare(self.kernels.tier, regularizer, &weights, &mut grads, &views[..slots.len()]);
+            update.prepare(tier, &mut grads, &views[..slots.len()]);
         self.check(&grads, layer);
     }
 
