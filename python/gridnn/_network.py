@@ -178,13 +178,16 @@ class Guest:
     def forward(
         self, x: NDArray[Any], weights: list[NDArray[Any]], random: Random | None, shape: tuple[int, ...]
     ) -> NDArray[Any]:
-        """The outputs of a batch, which must have `shape`; `random` is None at inference."""
+        """The outputs of a batch, which must have `shape`; `random` is None at inference.
+
+        The copies of the weights are to be kept for `backward`.
+        """
         raise NotImplementedError
 
     def backward(
-        self, x: NDArray[Any], dy: NDArray[Any], weights: list[NDArray[Any]], random: Random | None
+        self, x: NDArray[Any], dy: NDArray[Any], random: Random | None
     ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
-        """The gradient to the inputs, and those to all weights."""
+        """The gradient to the inputs, and those to all weights; it follows `forward` of the same batch."""
         raise NotImplementedError
 
 

@@ -88,6 +88,8 @@ impl<T: Element> Memory<T> {
 pub(super) struct Worker<T: Element> {
     scratch: Scratch<T>,
     rows: Rows,
+    /// Gradients of the weights of a step outside, one behind the other.
+    grads: Vec<T>,
 }
 
 /// What the optimizer works on.
@@ -101,10 +103,10 @@ pub(super) struct State<'a, T: Element> {
     pub frozen: &'a [bool],
     /// All weights.
     pub weights: &'a [Weight],
-}
-
     /// Gradients of penalties on the angles in a weight, by its number.
     pub angles: &'a BTreeMap<usize, Angles<T>>,
+}
+
 /// The data of a step.
 pub(super) struct Batch<'a, 'b> {
     pub x: &'a Source<'b>,

@@ -63,20 +63,9 @@ impl Guest {
     }
 }
 
-/// Weights, and None or `(seed, step, layer)`.
-type Surroundings<'py> = (Vec<Bound<'py, PyAny>>, Option<(u64, u64, usize)>);
-
-/// What every computation is given behind the arrays of its own.
-fn surroundings<'py, T: NumpyElement>(
-    py: Python<'py>,
-    visit: &Visit<'_, T>,
-    shapes: &[Vec<usize>],
-) -> PyResult<Surroundings<'py>> {
-    let weights = visit.weights.iter().zip(shapes).map(|(values, shape)| array(py, values, shape));
-    Ok((
-        weights.collect::<PyResult<_>>()?,
-        visit.training.map(|random| (random.seed, random.step, visit.layer)),
-    ))
+/// Where random numbers come from, as Python sees it: None or `(seed, step, layer)`.
+fn random<T>(visit: &Visit<'_, T>) -> Option<(u64, u64, usize)> {
+    visit.training.map(|random| (random.seed, random.step, visit.layer))
 }
 
 /// Copies an array that Python has checked.
@@ -102,19 +91,21 @@ impl<T: Element + NumpyElement> engine::Guest<T> for Guest {
     fn forward(&self, visit: &Visit<'_, T>, y: &mut [T]) -> Result<()> {
         self.ask(|object| {
             let py = object.py();
-            let (weights, random) = surroundings(py, visit, &shapes(object)?)?;
+            // The backward pass finds these copies where the object has put them.
+            let shapes: Vec<Vec<usize>> = object.getattr("weight_shapes")?.extract()?;
+            let weights = visit.weights.iter().zip(&shapes).map(|(values, shape)| array(py, values, shape));
+            let weights = weights.collect::<PyResult<Vec<_>>>()?;
             let x = array(py, visit.x, visit.input)?;
             let output = PyTuple::new(py, visit.output)?;
-            copy(&object.call_method1("forward", (x, weights, random, output))?, y)
+            copy(&object.call_method1("forward", (x, weights, random(visit), output))?, y)
         })
     }
 
     fn backward(&self, visit: &Visit<'_, T>, dy: &[T], dx: Option<&mut [T]>, grads: &mut [T]) -> Result<()> {
         self.ask(|object| {
             let py = object.py();
-            let (weights, random) = surroundings(py, visit, &shapes(object)?)?;
             let (x, dy) = (array(py, visit.x, visit.input)?, array(py, dy, visit.output)?);
-            let answer = object.call_method1("backward", (x, dy, weights, random))?;
+            let answer = object.call_method1("backward", (x, dy, random(visit)))?;
             let (input, own): (Bound<'_, PyAny>, Vec<Bound<'_, PyAny>>) = answer.extract()?;
             if let Some(dx) = dx {
                 copy(&input, dx)?;
@@ -128,9 +119,4 @@ impl<T: Element + NumpyElement> engine::Guest<T> for Guest {
             Ok(())
         })
     }
-}
-
-/// Shapes of the guest's weights.
-fn shapes(object: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<usize>>> {
-    object.getattr("weight_shapes")?.extract()
 }

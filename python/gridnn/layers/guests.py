@@ -85,6 +85,7 @@ class LayerGuest(_network.Guest):
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
         self._wanted: list[WantedWeight] = []
+        self._weights: dict[str, NDArray[Any]] = {}  # as the engine has given them for this step
         self._takes_training = "training" in inspect.signature(layer.call).parameters
         self.weight_shapes: list[tuple[int, ...]] = []
 
@@ -118,14 +119,17 @@ class LayerGuest(_network.Guest):
     ) -> NDArray[Any]:
         """Calls `call`."""
         training = {"training": random is not None} if self._takes_training else {}
-        with self._visit("call", weights, random):
+        for array in weights:
+            array.flags.writeable = False  # what is written there would be lost
+        self._weights = {str(w.name): array for w, array in zip(self._wanted, weights, strict=True)}
+        with self._visit("call", random):
             return self._array(self._layer.call(x, **training), shape, x.dtype, "call", "an array")
 
     def backward(
-        self, x: NDArray[Any], dy: NDArray[Any], weights: list[NDArray[Any]], random: Random | None
+        self, x: NDArray[Any], dy: NDArray[Any], random: Random | None
     ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
         """Calls `backward`."""
-        with self._visit("backward", weights, random):
+        with self._visit("backward", random):
             answer = self._layer.backward(x, dy)
             dx, given = answer if isinstance(answer, tuple) else (answer, {})
             names = {weight.name for weight in self._wanted if weight.trainable}
@@ -159,10 +163,9 @@ class LayerGuest(_network.Guest):
         return np.ascontiguousarray(array, dtype)
 
     @contextmanager
-    def _visit(self, method: str, weights: list[NDArray[Any]], random: Random | None) -> Iterator[None]:
+    def _visit(self, method: str, random: Random | None) -> Iterator[None]:
         """While the engine waits: weights come from here, as the network would wait for itself."""
-        named = {str(w.name): array for w, array in zip(self._wanted, weights, strict=True)}
-        self._layer._visit = Visit(threading.get_ident(), named, random)
+        self._layer._visit = Visit(threading.get_ident(), self._weights, random)
         try:
             with self._blamed(method):
                 yield

@@ -1,7 +1,7 @@
 //! Steps that somebody outside the engine computes, between two parts of a program.
 
 use super::super::plan::Work;
-use super::StepProgram;
+use super::{StepProgram, Worker};
 use crate::error::Result;
 use crate::kernels::Element;
 use crate::parallel::{self, Interrupt, lock};
@@ -33,11 +33,13 @@ impl<T: Element> StepProgram<'_, '_, T> {
             Work::OutsideBackward { step } => {
                 let planned = self.planned(step);
                 let weights = planned.step.weights();
-                let mut grads = vec![T::ZERO; weights.iter().map(ExactSizeIterator::len).sum()];
+                let mut own = lock(&self.memory.workers[0]);
+                let Worker { scratch, grads, .. } = &mut *own;
+                grads.clear();
+                grads.resize(weights.iter().map(ExactSizeIterator::len).sum(), T::ZERO);
                 {
-                    let mut own = lock(&self.memory.workers[0]);
                     let params = self.state.params.read(0..self.state.params.len());
-                    self.backward_step(step, &all, (&mut grads, &params), &mut own.scratch, 0);
+                    self.backward_step(step, &all, (&mut *grads, &params), scratch, 0);
                 }
                 self.outcome(step)?;
                 let mut rest = &grads[..];
