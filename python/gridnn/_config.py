@@ -96,19 +96,24 @@ class Registry(Generic[T]):
         kind: what the classes are, for messages: "loss", "layer".
         base: their common base class.
         fold_case: whether class names are recognised in any mixture of cases (as Keras does for optimizers).
+        snake_names: whether classes are known by their names in snake case as well.
     """
 
-    def __init__(self, kind: str, base: type[T], *, fold_case: bool = False) -> None:
+    def __init__(
+        self, kind: str, base: type[T], *, fold_case: bool = False, snake_names: bool = False
+    ) -> None:
         self.kind = kind
         self._base = base
         self._fold_case = fold_case
+        self._snake_names = snake_names
         self._classes: dict[str, type[T]] = {}
 
     def register(self, *aliases: str) -> Callable[[type[T]], type[T]]:
         """Class decorator: makes the class known by its name and by `aliases`."""
 
         def add(cls: type[T]) -> type[T]:
-            for key in (cls.__name__, *aliases):
+            snake = (snake_case(cls.__name__),) if self._snake_names else ()
+            for key in (cls.__name__, *snake, *aliases):
                 key = self._key(key)
                 if key in self._classes:
                     raise RuntimeError(f"two {self.kind} classes claim the id {key!r}")

@@ -19,7 +19,7 @@ class Constraint(Configurable):
     """Base of all constraints."""
 
 
-REGISTRY: Registry[Constraint] = Registry("constraint", Constraint)
+REGISTRY: Registry[Constraint] = Registry("constraint", Constraint, snake_names=True)
 
 
 def _axes(axis: int | Sequence[int]) -> tuple[int, ...]:
@@ -27,12 +27,12 @@ def _axes(axis: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(_validation.integer(number, "axis") for number in axes)
 
 
-@REGISTRY.register("non_neg")
+@REGISTRY.register()
 class NonNeg(Constraint):
     """Negative weights become 0."""
 
 
-@REGISTRY.register("max_norm")
+@REGISTRY.register()
 class MaxNorm(Constraint):
     """Longer vectors are scaled down to a length of `max_value`.
 
@@ -48,7 +48,7 @@ class MaxNorm(Constraint):
         self.axis = _axes(axis)
 
 
-@REGISTRY.register("unit_norm")
+@REGISTRY.register()
 class UnitNorm(Constraint):
     """Vectors are scaled to a length of 1.
 
@@ -62,7 +62,7 @@ class UnitNorm(Constraint):
         self.axis = _axes(axis)
 
 
-@REGISTRY.register("min_max_norm")
+@REGISTRY.register()
 class MinMaxNorm(Constraint):
     """Vectors are scaled towards a length between two bounds.
 

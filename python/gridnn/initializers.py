@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gridnn import _validation
-from gridnn._config import Configurable, Registry, snake_case
+from gridnn._config import Configurable, Registry
 
 __all__ = [
     "Constant",
@@ -38,20 +38,20 @@ class Initializer(Configurable):
     """Base of all initializers: a description of how a weight is first filled."""
 
 
-REGISTRY: Registry[Initializer] = Registry("initializer", Initializer)
+REGISTRY: Registry[Initializer] = Registry("initializer", Initializer, snake_names=True)
 
 
-@REGISTRY.register("zeros", "zero")
+@REGISTRY.register("zero")
 class Zeros(Initializer):
     """All zeros."""
 
 
-@REGISTRY.register("ones", "one")
+@REGISTRY.register("one")
 class Ones(Initializer):
     """All ones."""
 
 
-@REGISTRY.register("constant")
+@REGISTRY.register()
 class Constant(Initializer):
     """One value everywhere, or an array, such as a bank of filters.
 
@@ -102,7 +102,7 @@ def _nested(value: Any) -> Any:
     return tuple(_nested(element) for element in value) if isinstance(value, list) else value
 
 
-@REGISTRY.register("identity")
+@REGISTRY.register("IdentityInitializer")
 class Identity(Initializer):
     """The unit matrix, for weights of two axes.
 
@@ -116,7 +116,7 @@ class Identity(Initializer):
         self.gain = _validation.real(gain, "gain")
 
 
-@REGISTRY.register("orthogonal")
+@REGISTRY.register("OrthogonalInitializer")
 class Orthogonal(Initializer):
     """Orthonormal columns, or rows where there are fewer of them (Saxe et al., 2013).
 
@@ -134,7 +134,7 @@ class Orthogonal(Initializer):
         self.seed = _validation.seed(seed)
 
 
-@REGISTRY.register("random_uniform", "uniform")
+@REGISTRY.register("uniform")
 class RandomUniform(Initializer):
     """Uniform in ``[minval, maxval)``.
 
@@ -152,7 +152,7 @@ class RandomUniform(Initializer):
         self.seed = _validation.seed(seed)
 
 
-@REGISTRY.register("random_normal", "normal")
+@REGISTRY.register("normal")
 class RandomNormal(Initializer):
     """Normal distribution.
 
@@ -170,7 +170,7 @@ class RandomNormal(Initializer):
         self.seed = _validation.seed(seed)
 
 
-@REGISTRY.register("truncated_normal")
+@REGISTRY.register()
 class TruncatedNormal(RandomNormal):
     """Normal distribution, drawn again beyond two standard deviations from the mean.
 
@@ -181,7 +181,7 @@ class TruncatedNormal(RandomNormal):
     """
 
 
-@REGISTRY.register("variance_scaling")
+@REGISTRY.register()
 class VarianceScaling(Initializer):
     """A distribution as wide as the weight's fans ask for.
 
@@ -236,47 +236,42 @@ class _NamedScaling(VarianceScaling):
         return VarianceScaling(self.scale, self.mode, self.distribution, self.seed).engine_description()
 
 
-def _register_named(cls: type[_NamedScaling]) -> type[_NamedScaling]:
-    REGISTRY.register(snake_case(cls.__name__))(cls)
-    return cls
-
-
-@_register_named
+@REGISTRY.register()
 class GlorotUniform(_NamedScaling):
     """Uniform in ``+-sqrt(6 / (fan_in + fan_out))``; also called Xavier."""
 
     _scaling = (1.0, "fan_avg", "uniform")
 
 
-@_register_named
+@REGISTRY.register()
 class GlorotNormal(_NamedScaling):
     """Truncated normal of standard deviation ``sqrt(2 / (fan_in + fan_out))``."""
 
     _scaling = (1.0, "fan_avg", "truncated_normal")
 
 
-@_register_named
+@REGISTRY.register()
 class HeUniform(_NamedScaling):
     """Uniform in ``+-sqrt(6 / fan_in)``, made for relu."""
 
     _scaling = (2.0, "fan_in", "uniform")
 
 
-@_register_named
+@REGISTRY.register()
 class HeNormal(_NamedScaling):
     """Truncated normal of standard deviation ``sqrt(2 / fan_in)``, made for relu."""
 
     _scaling = (2.0, "fan_in", "truncated_normal")
 
 
-@_register_named
+@REGISTRY.register()
 class LecunUniform(_NamedScaling):
     """Uniform in ``+-sqrt(3 / fan_in)``."""
 
     _scaling = (1.0, "fan_in", "uniform")
 
 
-@_register_named
+@REGISTRY.register()
 class LecunNormal(_NamedScaling):
     """Truncated normal of standard deviation ``sqrt(1 / fan_in)``."""
 

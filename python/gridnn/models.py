@@ -173,32 +173,47 @@ def googlenet(input_shape: Shape = (224, 224, 3), classes: int = 1000, *, dropou
 _RESNET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-def _normalized(filters: int, size: int, stride: int = 1) -> list[Layer]:
-    """A convolution and its batch normalization; pads as the paper, `size // 2` on every side."""
-    conv = layers.Conv2D(filters, size, strides=stride, padding=size // 2, use_bias=False)
-    return [conv, layers.BatchNormalization()]
+class _ResidualBlocks:
+    """The parts of a residual network.
 
+    Args:
+        momentum: of its batch normalizations.
+    """
 
-def _residual(filters: int, stride: int, channels: int, bottleneck: bool) -> list[Layer]:
-    """A block of a residual network and the ReLU behind it."""
-    if bottleneck:
-        outputs = 4 * filters
-        branch = [
-            *_normalized(filters, 1, stride),
-            layers.ReLU(),
-            *_normalized(filters, 3),
-            layers.ReLU(),
-            *_normalized(outputs, 1),
-        ]
-    else:
-        outputs = filters
-        branch = [*_normalized(filters, 3, stride), layers.ReLU(), *_normalized(filters, 3)]
-    same = stride == 1 and channels == outputs
-    return [layers.Residual(branch, None if same else _normalized(outputs, 1, stride)), layers.ReLU()]
+    def __init__(self, momentum: float) -> None:
+        self._momentum = momentum
+
+    def normalized(self, filters: int, size: int, stride: int = 1) -> list[Layer]:
+        """A convolution and its batch normalization; pads as the paper, `size // 2` on every side."""
+        conv = layers.Conv2D(filters, size, strides=stride, padding=size // 2, use_bias=False)
+        return [conv, layers.BatchNormalization(momentum=self._momentum)]
+
+    def block(self, filters: int, stride: int, channels: int, bottleneck: bool) -> list[Layer]:
+        """A block and the ReLU behind it."""
+        if bottleneck:
+            outputs = 4 * filters
+            branch = [
+                *self.normalized(filters, 1, stride),
+                layers.ReLU(),
+                *self.normalized(filters, 3),
+                layers.ReLU(),
+                *self.normalized(outputs, 1),
+            ]
+        else:
+            outputs = filters
+            branch = [*self.normalized(filters, 3, stride), layers.ReLU(), *self.normalized(filters, 3)]
+        same = stride == 1 and channels == outputs
+        shortcut = None if same else self.normalized(outputs, 1, stride)
+        return [layers.Residual(branch, shortcut), layers.ReLU()]
 
 
 def resnet(
-    depth: int = 18, input_shape: Shape = (224, 224, 3), classes: int = 1000, *, width: int | None = None
+    depth: int = 18,
+    input_shape: Shape = (224, 224, 3),
+    classes: int = 1000,
+    *,
+    width: int | None = None,
+    momentum: float = 0.99,
 ) -> Sequential:
     """A residual network (He, Zhang, Ren and Sun 2016).
 
@@ -212,27 +227,29 @@ def resnet(
         input_shape: shape of an image.
         classes: number of outputs.
         width: channels of the first stage; None takes the paper's, 64 for large images, 16 for small ones.
+        momentum: of the batch normalizations; short training wants less, as 0.9.
 
     Raises:
         ValueError: another depth.
     """
+    parts = _ResidualBlocks(momentum)
     small = (20, 32, 44, 56, 110)
     _known(depth, "depth", (*_RESNET, *small))
     if depth in small:
         repeats: tuple[int, ...] = ((depth - 2) // 6,) * 3
         width = 16 if width is None else width
-        stem: list[Layer] = [*_normalized(width, 3), layers.ReLU()]
+        stem: list[Layer] = [*parts.normalized(width, 3), layers.ReLU()]
     else:
         repeats = _RESNET[depth]
         width = 64 if width is None else width
-        stem = [*_normalized(width, 7, 2), layers.ReLU(), layers.MaxPooling2D(3, 2, padding=1)]
+        stem = [*parts.normalized(width, 7, 2), layers.ReLU(), layers.MaxPooling2D(3, 2, padding=1)]
     bottleneck = depth in (50, 101, 152)
     stack, channels = [layers.Input(input_shape), *stem], width
     for stage, count in enumerate(repeats):
         filters = width * 2**stage
         for block in range(count):
             stride = 2 if stage and not block else 1
-            stack += _residual(filters, stride, channels, bottleneck)
+            stack += parts.block(filters, stride, channels, bottleneck)
             channels = filters * (4 if bottleneck else 1)
     return Sequential([*stack, layers.GlobalAveragePooling2D(), layers.Dense(classes)], name=f"resnet{depth}")
 
@@ -245,7 +262,12 @@ _MOBILENET = (
 
 
 def mobilenet(
-    input_shape: Shape = (224, 224, 3), classes: int = 1000, *, alpha: float = 1.0, dropout: float = 0.001
+    input_shape: Shape = (224, 224, 3),
+    classes: int = 1000,
+    *,
+    alpha: float = 1.0,
+    dropout: float = 0.001,
+    momentum: float = 0.99,
 ) -> Sequential:
     """MobileNet, pairs of depthwise and 1 x 1 convolutions (Howard and others 2017, table 1).
 
@@ -256,11 +278,12 @@ def mobilenet(
         classes: number of outputs.
         alpha: factor on the numbers of channels.
         dropout: share of the last features that is dropped in training.
+        momentum: of the batch normalizations; short training wants less, as 0.9.
     """
     alpha = _validation.real(alpha, "alpha", low=0.0)
 
     def settled() -> list[Layer]:
-        return [layers.BatchNormalization(), layers.ReLU(max_value=6.0)]
+        return [layers.BatchNormalization(momentum=momentum), layers.ReLU(max_value=6.0)]
 
     def channels(filters: int) -> int:
         return max(1, int(filters * alpha))
@@ -284,6 +307,7 @@ def unet(
     width: int = 64,
     depth: int = 4,
     normalize: bool = False,
+    momentum: float = 0.99,
 ) -> Sequential:
     """U-Net for series, images and volumes: a class for every place (Ronneberger, Fischer and Brox 2015).
 
@@ -298,6 +322,7 @@ def unet(
         width: channels at full resolution; every level has twice as many as the one above.
         depth: number of pools.
         normalize: whether batch normalization follows every convolution.
+        momentum: of the batch normalizations; short training wants less, as 0.9.
 
     Raises:
         ValueError: not one to three spatial axes.
@@ -311,7 +336,7 @@ def unet(
         kind = _ranked("Conv", rank)
         if normalize:
             plain = kind(filters, 3, padding="same", use_bias=False)
-            return [plain, layers.BatchNormalization(), layers.ReLU()]
+            return [plain, layers.BatchNormalization(momentum=momentum), layers.ReLU()]
         return [kind(filters, 3, padding="same", activation="relu")]
 
     def level(number: int) -> list[Layer]:

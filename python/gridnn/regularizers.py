@@ -32,7 +32,7 @@ class ElementRegularizer(Regularizer):
         return {"l1": self.l1, "l2": self.l2}
 
 
-REGISTRY: Registry[Regularizer] = Registry("regularizer", Regularizer)
+REGISTRY: Registry[Regularizer] = Registry("regularizer", Regularizer, snake_names=True)
 
 
 @REGISTRY.register()

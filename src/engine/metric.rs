@@ -11,6 +11,8 @@ use super::loss::{Loss, Rows, argmax};
 #[serde(tag = "class_name", content = "config")]
 #[expect(missing_docs, reason = "the names are Keras'")]
 pub enum Metric {
+    /// How often an output equals its target.
+    Accuracy {},
     /// How often the largest output is where the largest target is.
     CategoricalAccuracy {},
     BinaryAccuracy {
@@ -68,6 +70,10 @@ impl Metric {
     pub(super) fn add(&self, rows: &mut Rows, signs: bool, sums: &mut [f64]) {
         let Rows { z, p, t, g } = rows;
         let mean = match self {
+            Self::Accuracy {} => {
+                let hits = p.iter().zip(&*t).filter(|(p, t)| p == t);
+                hits.count() as f64 / p.len() as f64
+            }
             Self::CategoricalAccuracy {} => flag(argmax(p) == argmax(t)),
             Self::BinaryAccuracy { threshold } => {
                 let hits = p.iter().zip(&*t).filter(|(p, t)| flag(**p > *threshold) == **t);

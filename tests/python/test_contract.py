@@ -679,6 +679,7 @@ def _hits(kind, **arguments):
 M = metrics
 METRICS = [
     (M.SparseCategoricalAccuracy(), "labels", lambda y, p: p.argmax(-1) == y.argmax(-1)),
+    (M.Accuracy(), "bits", lambda y, p: p == y),
     (M.CategoricalAccuracy(), "one-hot", lambda y, p: p.argmax(-1) == y.argmax(-1)),
     (M.BinaryAccuracy(threshold=0.3), "one-hot", lambda y, p: (p > 0.3) == y),
     (M.TopKCategoricalAccuracy(2), "one-hot", lt.top_k(2)),
@@ -745,6 +746,15 @@ def test_metric(metric, targets, twin, rng):
     # Metrics are not weighted, as Keras' `metrics=` are not.
     weight = rng.uniform(size=23)
     assert model.evaluate(x, y, batch_size=5, verbose=0, sample_weight=weight)[1] == pytest.approx(expected)
+
+
+def test_accuracy_counts_equal_numbers():
+    model = gn.Sequential([gn.Input((3,)), layers.Rescaling(1.0)])
+    model.compile("sgd", "mse", metrics=[metrics.Accuracy()])
+    x = np.arange(12.0).reshape(4, 3)
+    y = x.copy()
+    y[1:3, 0] += 0.5
+    assert model.evaluate(x, y, batch_size=3, verbose=0)[1] == pytest.approx(10 / 12)
 
 
 def test_metrics_see_probabilities(rng):

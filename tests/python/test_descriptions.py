@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 import gridnn as gn
-from gridnn import initializers, layers, losses, metrics, optimizers, schedules
+from gridnn import (
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+    schedules,
+)
 from gridnn._config import Configurable, Registry, snake_case
 from gridnn.layers.base import REGISTRY as LAYERS
 
@@ -107,6 +116,41 @@ def test_metric_ids_and_names(identifier, cls, name):
     metric = metrics.get(identifier)
     assert type(metric) is cls
     assert metric.name == name
+
+
+# What `keras.<module>.get` 3.15 takes besides class names, for our classes.
+KERAS_IDS = [
+    (constraints, "max_norm min_max_norm non_neg unit_norm"),
+    (regularizers, "l1 l2 l1l2 orthogonal_regularizer"),
+    (
+        initializers,
+        "constant glorot_normal glorot_uniform he_normal he_uniform identity lecun_normal lecun_uniform ones "
+        "orthogonal random_normal random_uniform truncated_normal variance_scaling zeros "
+        "IdentityInitializer normal one OrthogonalInitializer uniform zero",
+    ),
+    (
+        metrics,
+        "mean_squared_error mse MSE root_mean_squared_error mean_absolute_error mae MAE "
+        "mean_absolute_percentage_error mape MAPE mean_squared_logarithmic_error msle MSLE cosine_similarity "
+        "log_cosh_error r2_score auc precision recall hinge squared_hinge categorical_hinge kl_divergence "
+        "poisson binary_crossentropy bce BCE categorical_crossentropy sparse_categorical_crossentropy "
+        "binary_accuracy categorical_accuracy sparse_categorical_accuracy top_k_categorical_accuracy "
+        "sparse_top_k_categorical_accuracy f1_score",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "identifier"),
+    [(module, identifier) for module, identifiers in KERAS_IDS for identifier in identifiers.split()],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_every_id_of_keras(module, identifier):
+    short = {"uniform": "RandomUniform", "normal": "RandomNormal", "one": "Ones", "zero": "Zeros"}
+    short |= {"mse": "MeanSquaredError", "mae": "MeanAbsoluteError", "bce": "BinaryCrossentropy"}
+    short |= {"mape": "MeanAbsolutePercentageError", "msle": "MeanSquaredLogarithmicError"}
+    name = short.get(identifier.lower(), identifier.removesuffix("Initializer")).replace("_", "").lower()
+    assert type(module.get(identifier)).__name__.lower() == name
 
 
 @pytest.mark.parametrize("module", [initializers, losses, metrics, optimizers, schedules])

@@ -1,5 +1,6 @@
 """Training steps agree with Keras on TensorFlow; skipped where that is not installed."""
 
+import importlib
 import os
 import warnings
 from pathlib import Path
@@ -286,6 +287,13 @@ def test_string_ids_agree(keras):
         cls = next((cls for key, cls in ours.items() if key.lower() == named), None)
         if cls is not None:
             assert type(gn.losses.get(name)) is cls, name
+    for kind in ("metrics", "initializers", "regularizers", "constraints"):
+        theirs = importlib.import_module(f"keras.src.{kind}").ALL_OBJECTS_DICT
+        registry = getattr(gn, kind).REGISTRY
+        own = {cls.__name__: cls for cls in registry.classes()}
+        for name, cls in theirs.items():
+            if cls.__name__ in own:
+                assert registry._class(name) is own[cls.__name__], name
     for cls in gn.optimizers.REGISTRY.classes():
         assert type(keras.optimizers.get(cls.__name__.lower())).__name__ == cls.__name__
 
@@ -328,14 +336,6 @@ def test_outputs_agree(keras, name, options, shape):
     np.testing.assert_allclose(model.predict(x), theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_activity_regularizers_agree(keras):
-    x, y = np.random.default_rng(3).normal(size=(2, 6, 3)).astype(np.float32)
-    ours = gn.Sequential(
-        [gn.Input((3,)), layers.Dense(3, activity_regularizer=gn.regularizers.L1L2(0.1, 0.2))]
-    )
-    penalty = keras.regularizers.L1L2(0.1, 0.2)
-    theirs = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, activity_regularizer=penalty)])
-    theirs.set_weights(ours.get_weights())
 @pytest.mark.parametrize("mode", ["rows", "columns"])
 def test_orthogonal_regularizers_agree(keras, mode):
     x, y = np.random.default_rng(3).normal(size=(2, 6, 5)).astype(np.float32)
@@ -353,6 +353,14 @@ def test_orthogonal_regularizers_agree(keras, mode):
             np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-5)
 
 
+def test_activity_regularizers_agree(keras):
+    x, y = np.random.default_rng(3).normal(size=(2, 6, 3)).astype(np.float32)
+    ours = gn.Sequential(
+        [gn.Input((3,)), layers.Dense(3, activity_regularizer=gn.regularizers.L1L2(0.1, 0.2))]
+    )
+    penalty = keras.regularizers.L1L2(0.1, 0.2)
+    theirs = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, activity_regularizer=penalty)])
+    theirs.set_weights(ours.get_weights())
     for model in (ours, theirs):
         model.compile("sgd", "mse")
     assert ours.evaluate(x, y, verbose=0) == pytest.approx(theirs.evaluate(x, y, verbose=0), rel=1e-5)

@@ -100,4 +100,4 @@ class Loss(Configurable):
         return f"{type(self).__name__}({', '.join(f'{field}={getattr(self, field)!r}' for field in fields)})"
 
 
-REGISTRY: Registry[Loss] = Registry("loss", Loss)
+REGISTRY: Registry[Loss] = Registry("loss", Loss, snake_names=True)

@@ -36,7 +36,7 @@ class _Crossentropy(Loss):
         return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
-@REGISTRY.register("sparse_categorical_crossentropy")
+@REGISTRY.register()
 class SparseCategoricalCrossentropy(_Crossentropy):
     """Cross-entropy between class labels and outputs: minus the log-probability of the labelled class.
 
@@ -74,7 +74,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         )
 
 
-@REGISTRY.register("categorical_crossentropy")
+@REGISTRY.register()
 class CategoricalCrossentropy(_Crossentropy):
     """Cross-entropy between target distributions (often one-hot) and outputs.
 
@@ -103,7 +103,7 @@ class CategoricalCrossentropy(_Crossentropy):
         self._set_label_smoothing(label_smoothing)
 
 
-@REGISTRY.register("categorical_focal_crossentropy")
+@REGISTRY.register()
 class CategoricalFocalCrossentropy(_Crossentropy):
     """Cross-entropy that looks away from what is already right (Lin et al., 2017).
 
@@ -139,7 +139,7 @@ class CategoricalFocalCrossentropy(_Crossentropy):
         self._set_label_smoothing(label_smoothing)
 
 
-@REGISTRY.register("binary_crossentropy", "bce", "BCE")
+@REGISTRY.register("bce", "BCE")
 class BinaryCrossentropy(_Crossentropy):
     """Mean over the last axis of the cross-entropy of independent yes-or-no targets.
 
@@ -170,7 +170,7 @@ class BinaryCrossentropy(_Crossentropy):
         self._set_label_smoothing(label_smoothing)
 
 
-@REGISTRY.register("binary_focal_crossentropy")
+@REGISTRY.register()
 class BinaryFocalCrossentropy(_Crossentropy):
     """Binary cross-entropy that looks away from what is already right (Lin et al., 2017).
 

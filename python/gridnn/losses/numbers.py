@@ -6,7 +6,7 @@ from gridnn import _validation
 from gridnn.losses.base import REGISTRY, Loss
 
 
-@REGISTRY.register("mean_squared_error", "mse", "MSE")
+@REGISTRY.register("mse", "MSE")
 class MeanSquaredError(Loss):
     """Mean over the last axis of the squared difference.
 
@@ -19,7 +19,7 @@ class MeanSquaredError(Loss):
     """
 
 
-@REGISTRY.register("mean_absolute_error", "mae", "MAE")
+@REGISTRY.register("mae", "MAE")
 class MeanAbsoluteError(Loss):
     """Mean over the last axis of the absolute difference; its gradient at 0 is 0.
 
@@ -32,7 +32,7 @@ class MeanAbsoluteError(Loss):
     """
 
 
-@REGISTRY.register("mean_absolute_percentage_error", "mape", "MAPE")
+@REGISTRY.register("mape", "MAPE")
 class MeanAbsolutePercentageError(Loss):
     """Mean over the last axis of ``100 |t - p| / max(|t|, 1e-7)``.
 
@@ -45,7 +45,7 @@ class MeanAbsolutePercentageError(Loss):
     """
 
 
-@REGISTRY.register("mean_squared_logarithmic_error", "msle", "MSLE")
+@REGISTRY.register("msle", "MSLE")
 class MeanSquaredLogarithmicError(Loss):
     """Mean over the last axis of ``(log(t + 1) - log(p + 1))^2``, both taken as 1e-7 at least.
 
@@ -58,7 +58,7 @@ class MeanSquaredLogarithmicError(Loss):
     """
 
 
-@REGISTRY.register("huber")
+@REGISTRY.register()
 class Huber(Loss):
     """Squared near 0, straight beyond `delta`; mean over the last axis.
 
@@ -82,7 +82,7 @@ class Huber(Loss):
         self.delta = _validation.real(delta, "delta", low=0.0)
 
 
-@REGISTRY.register("log_cosh")
+@REGISTRY.register()
 class LogCosh(Loss):
     """Mean over the last axis of ``log(cosh(p - t))``.
 
@@ -95,7 +95,7 @@ class LogCosh(Loss):
     """
 
 
-@REGISTRY.register("poisson")
+@REGISTRY.register()
 class Poisson(Loss):
     """Mean over the last axis of ``p - t log(p + 1e-7)``, for counts t.
 
@@ -108,7 +108,7 @@ class Poisson(Loss):
     """
 
 
-@REGISTRY.register("kl_divergence", "kld", "KLD")
+@REGISTRY.register("kld", "KLD")
 class KLDivergence(Loss):
     """``sum(t log(t / p))`` over the last axis, both clipped to [1e-7, 1].
 
@@ -121,7 +121,7 @@ class KLDivergence(Loss):
     """
 
 
-@REGISTRY.register("cosine_similarity")
+@REGISTRY.register()
 class CosineSimilarity(Loss):
     """Minus the cosine of the angle between targets and outputs along the last axis.
 
@@ -136,7 +136,7 @@ class CosineSimilarity(Loss):
     """
 
 
-@REGISTRY.register("hinge")
+@REGISTRY.register()
 class Hinge(Loss):
     """Mean over the last axis of ``max(1 - t p, 0)``, with targets -1 and 1.
 
@@ -151,7 +151,7 @@ class Hinge(Loss):
     """
 
 
-@REGISTRY.register("squared_hinge")
+@REGISTRY.register()
 class SquaredHinge(Loss):
     """Mean over the last axis of ``max(1 - t p, 0)^2``, with targets -1 and 1, or 0 and 1 as in `Hinge`.
 
@@ -164,7 +164,7 @@ class SquaredHinge(Loss):
     """
 
 
-@REGISTRY.register("categorical_hinge")
+@REGISTRY.register()
 class CategoricalHinge(Loss):
     """``max(wrong - right + 1, 0)`` of a position.
 

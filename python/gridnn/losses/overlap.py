@@ -15,7 +15,7 @@ def _axes(axis: int | Sequence[int] | None) -> tuple[int, ...] | None:
     return tuple(_validation.integer(number, "axis") for number in axes)
 
 
-@REGISTRY.register("dice")
+@REGISTRY.register()
 class Dice(Loss):
     """One minus the Dice coefficient: ``1 - 2 sum(t p) / (sum(t) + sum(p) + 1e-7)``.
 
@@ -42,7 +42,7 @@ class Dice(Loss):
         self.axis = _axes(axis)
 
 
-@REGISTRY.register("tversky")
+@REGISTRY.register()
 class Tversky(Loss):
     """One minus the Tversky index: ``1 - I / (I + alpha sum(t (1 - p)) + beta sum((1 - t) p) + 1e-7)``.
 

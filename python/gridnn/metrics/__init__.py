@@ -7,6 +7,7 @@ area is that of all samples and not a mean of batches.
 """
 
 from gridnn.metrics.accuracies import (
+    Accuracy,
     BinaryAccuracy,
     CategoricalAccuracy,
     SparseCategoricalAccuracy,
@@ -43,6 +44,7 @@ from gridnn.metrics.hits import AUC, F1Score, MeanIoU, OneHotMeanIoU, Precision,
 
 __all__ = [
     "AUC",
+    "Accuracy",
     "BinaryAccuracy",
     "BinaryCrossentropy",
     "CategoricalAccuracy",

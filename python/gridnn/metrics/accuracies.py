@@ -8,7 +8,18 @@ from gridnn import _validation
 from gridnn.metrics.base import REGISTRY, Metric, as_threshold
 
 
-@REGISTRY.register("categorical_accuracy")
+@REGISTRY.register()
+class Accuracy(Metric):
+    """How often an output equals its target, as the same number.
+
+    The string "accuracy" does not stand for it, but for the accuracy that suits the loss.
+
+    Args:
+        name: key in logs.
+    """
+
+
+@REGISTRY.register()
 class CategoricalAccuracy(Metric):
     """How often the class with the largest output is the one with the largest target.
 
@@ -17,7 +28,7 @@ class CategoricalAccuracy(Metric):
     """
 
 
-@REGISTRY.register("sparse_categorical_accuracy")
+@REGISTRY.register()
 class SparseCategoricalAccuracy(Metric):
     """How often the class with the largest output is the labelled one.
 
@@ -32,7 +43,7 @@ class SparseCategoricalAccuracy(Metric):
         return {"class_name": "CategoricalAccuracy", "config": {}}
 
 
-@REGISTRY.register("binary_accuracy")
+@REGISTRY.register()
 class BinaryAccuracy(Metric):
     """How often an output lies on the same side of a threshold as its target, which is 0 or 1.
 
@@ -48,7 +59,7 @@ class BinaryAccuracy(Metric):
         self.threshold = as_threshold(threshold, "threshold")
 
 
-@REGISTRY.register("top_k_categorical_accuracy")
+@REGISTRY.register()
 class TopKCategoricalAccuracy(Metric):
     """How often the class with the largest target is among the k with the largest outputs.
 
@@ -68,7 +79,7 @@ class TopKCategoricalAccuracy(Metric):
         return {"class_name": "TopKCategoricalAccuracy", "config": self.engine_config()}
 
 
-@REGISTRY.register("sparse_top_k_categorical_accuracy")
+@REGISTRY.register()
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     """How often the labelled class is among the k with the largest outputs.
 

@@ -36,7 +36,7 @@ class Metric(Configurable):
         return config
 
 
-REGISTRY: Registry[Metric] = Registry("metric", Metric)
+REGISTRY: Registry[Metric] = Registry("metric", Metric, snake_names=True)
 
 
 def ratio(part: float, whole: float) -> float:

@@ -27,7 +27,7 @@ class _MeanLoss(Metric):
         return {"class_name": "Mean", "config": {"loss": loss}}
 
 
-@REGISTRY.register("mean_squared_error", "mse", "MSE")
+@REGISTRY.register("mse", "MSE")
 class MeanSquaredError(_MeanLoss):
     """Mean squared difference.
 
@@ -38,7 +38,7 @@ class MeanSquaredError(_MeanLoss):
     loss = "MeanSquaredError"
 
 
-@REGISTRY.register("root_mean_squared_error", "rmse", "RMSE")
+@REGISTRY.register("rmse", "RMSE")
 class RootMeanSquaredError(_MeanLoss):
     """Root of the mean squared difference.
 
@@ -53,7 +53,7 @@ class RootMeanSquaredError(_MeanLoss):
         return math.sqrt(super().result(counts))
 
 
-@REGISTRY.register("mean_absolute_error", "mae", "MAE")
+@REGISTRY.register("mae", "MAE")
 class MeanAbsoluteError(_MeanLoss):
     """Mean absolute difference.
 
@@ -64,7 +64,7 @@ class MeanAbsoluteError(_MeanLoss):
     loss = "MeanAbsoluteError"
 
 
-@REGISTRY.register("mean_absolute_percentage_error", "mape", "MAPE")
+@REGISTRY.register("mape", "MAPE")
 class MeanAbsolutePercentageError(_MeanLoss):
     """Mean of ``100 |t - p| / max(|t|, 1e-7)``.
 
@@ -75,7 +75,7 @@ class MeanAbsolutePercentageError(_MeanLoss):
     loss = "MeanAbsolutePercentageError"
 
 
-@REGISTRY.register("mean_squared_logarithmic_error", "msle", "MSLE")
+@REGISTRY.register("msle", "MSLE")
 class MeanSquaredLogarithmicError(_MeanLoss):
     """Mean of ``(log(t + 1) - log(p + 1))^2``.
 
@@ -100,7 +100,7 @@ class LogCoshError(_MeanLoss):
         super().__init__("logcosh" if name is None else name)
 
 
-@REGISTRY.register("poisson")
+@REGISTRY.register()
 class Poisson(_MeanLoss):
     """Mean of ``p - t log p``.
 
@@ -111,7 +111,7 @@ class Poisson(_MeanLoss):
     loss = "Poisson"
 
 
-@REGISTRY.register("kl_divergence", "kld", "KLD")
+@REGISTRY.register("kld", "KLD")
 class KLDivergence(_MeanLoss):
     """Mean of ``sum(t log(t / p))`` over the last axis.
 
@@ -122,7 +122,7 @@ class KLDivergence(_MeanLoss):
     loss = "KLDivergence"
 
 
-@REGISTRY.register("cosine_similarity")
+@REGISTRY.register()
 class CosineSimilarity(_MeanLoss):
     """Mean cosine of the angle between targets and outputs along the last axis: 1 for the same direction.
 
@@ -137,7 +137,7 @@ class CosineSimilarity(_MeanLoss):
         return -super().result(counts)
 
 
-@REGISTRY.register("hinge")
+@REGISTRY.register()
 class Hinge(_MeanLoss):
     """Mean of ``max(1 - t p, 0)``; targets 0 and 1 stand for -1 and 1.
 
@@ -148,7 +148,7 @@ class Hinge(_MeanLoss):
     loss = "Hinge"
 
 
-@REGISTRY.register("squared_hinge")
+@REGISTRY.register()
 class SquaredHinge(_MeanLoss):
     """Mean of ``max(1 - t p, 0)^2``; targets 0 and 1 stand for -1 and 1.
 
@@ -159,7 +159,7 @@ class SquaredHinge(_MeanLoss):
     loss = "SquaredHinge"
 
 
-@REGISTRY.register("categorical_hinge")
+@REGISTRY.register()
 class CategoricalHinge(_MeanLoss):
     """Mean of ``max(largest (1 - t) p - sum(t p) + 1, 0)``.
 
@@ -189,7 +189,7 @@ class _MeanCrossentropy(_MeanLoss):
         return {**super().engine_config(), "from_logits": False}
 
 
-@REGISTRY.register("binary_crossentropy", "bce", "BCE")
+@REGISTRY.register("bce", "BCE")
 class BinaryCrossentropy(_MeanCrossentropy):
     """Mean binary cross-entropy.
 
@@ -201,7 +201,7 @@ class BinaryCrossentropy(_MeanCrossentropy):
     loss = "BinaryCrossentropy"
 
 
-@REGISTRY.register("categorical_crossentropy")
+@REGISTRY.register()
 class CategoricalCrossentropy(_MeanCrossentropy):
     """Mean cross-entropy.
 
@@ -213,7 +213,7 @@ class CategoricalCrossentropy(_MeanCrossentropy):
     loss = "CategoricalCrossentropy"
 
 
-@REGISTRY.register("sparse_categorical_crossentropy")
+@REGISTRY.register()
 class SparseCategoricalCrossentropy(_MeanLoss):
     """Mean cross-entropy of class labels.
 
@@ -229,7 +229,7 @@ class SparseCategoricalCrossentropy(_MeanLoss):
         return {"from_logits": False, "label_smoothing": 0.0}
 
 
-@REGISTRY.register("r2_score")
+@REGISTRY.register()
 class R2Score(Metric):
     """Coefficient of determination: ``1 - sum (t - p)^2 / sum (t - mean t)^2``, output by output.
 

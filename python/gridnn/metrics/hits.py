@@ -45,7 +45,7 @@ class _Hits(Metric):
         return {"class_name": "Hits", "config": config}
 
 
-@REGISTRY.register("precision")
+@REGISTRY.register()
 class Precision(_Hits):
     """Share of what was found that is right: ``hits / (hits + false alarms)``, 0 if nothing was found.
 
@@ -61,7 +61,7 @@ class Precision(_Hits):
         return ratio(counts[0], counts[0] + counts[1])
 
 
-@REGISTRY.register("recall")
+@REGISTRY.register()
 class Recall(_Hits):
     """Share of what is right that was found: ``hits / (hits + misses)``, 0 if there is nothing to find.
 
@@ -77,7 +77,7 @@ class Recall(_Hits):
         return ratio(counts[0], counts[0] + counts[2])
 
 
-@REGISTRY.register("f1_score")
+@REGISTRY.register()
 class F1Score(Metric):
     """``2 hits / (2 hits + false alarms + misses)``, class by class.
 
@@ -115,7 +115,7 @@ class F1Score(Metric):
         return ratio(float((scores * weights).sum()), float(weights.sum()))
 
 
-@REGISTRY.register("auc")
+@REGISTRY.register()
 class AUC(Metric):
     """Area under a curve of hits and false alarms over thresholds, all outputs counted together.
 
