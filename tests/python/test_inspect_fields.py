@@ -154,6 +154,19 @@ def test_the_middle_of_a_random_crop():
         assert hulls(seen[(..., *position)], 2) == field.of(*position)
 
 
+@pytest.mark.parametrize(
+    ("crop", "sizes", "start"),
+    [
+        (layers.RandomCrop(4), (9,), (2,)),
+        (layers.RandomCrop(3, depth=2), (4, 5, 3), (1, 1, 0)),
+    ],
+    ids=["series", "volumes"],
+)
+def test_the_middle_of_a_random_crop_of_another_rank(crop, sizes, start):
+    _, field, _ = check([crop], sizes)
+    assert field.start == start
+
+
 # A new layer either stands here or has a rule of its own.
 BY_POSITION = """
 Activation ActivityRegularization BatchNormalization Chain Dense Dropout ELU GaussianDropout GaussianNoise
