@@ -148,18 +148,13 @@ impl Warp {
             for row in 0..height {
                 for column in 0..width {
                     let at = affine.place([slice, row, column]);
-                    let [slices, rows, columns] =
-                        std::array::from_fn(|axis| self.neighbours(at[axis], self.sizes[axis]));
-                    for (slice, share) in slices {
-                        for (row, part) in rows.map(|(row, part)| (row, share * part)) {
-                            for (column, weight) in columns.map(|(column, piece)| (column, part * piece)) {
-                                if weight != 0.0 {
-                                    let row = slice.zip(row).map(|(slice, row)| slice * height + row);
-                                    let input = row.zip(column).map(|(row, column)| row * width + column);
-                                    tap(output, input, weight);
-                                }
-                            }
+                    match self.spec.interpolation {
+                        Sampling::Nearest => {
+                            let next =
+                                std::array::from_fn(|axis| self.inside((at[axis] + 0.5).floor(), axis));
+                            tap(output, self.position(next), 1.0);
                         }
+                        Sampling::Bilinear => self.mix(at, |input, weight| tap(output, input, weight)),
                     }
                     output += 1;
                 }
@@ -167,16 +162,32 @@ impl Warp {
         }
     }
 
-    /// The two positions of an axis that a place between them is mixed from, and their weights.
-    fn neighbours(&self, at: f64, size: usize) -> [(Option<usize>, f64); 2] {
-        let index = |at: f64| inside(at as i64, size, self.spec.fill_mode);
-        match self.spec.interpolation {
-            Sampling::Nearest => [(index((at + 0.5).floor()), 1.0), (None, 0.0)],
-            Sampling::Bilinear => {
-                let low = at.floor();
-                let far = at - low;
-                [(index(low), 1.0 - far), (index(low + 1.0), far)]
+    /// Calls `tap(position, weight)` for the up to eight positions around a place.
+    fn mix(&self, at: [f64; 3], mut tap: impl FnMut(Option<usize>, f64)) {
+        let [slices, rows, columns] = std::array::from_fn(|axis| {
+            let low = at[axis].floor();
+            let far = at[axis] - low;
+            [(self.inside(low, axis), 1.0 - far), (self.inside(low + 1.0, axis), far)]
+        });
+        for (slice, share) in slices {
+            for (row, part) in rows.map(|(row, part)| (row, share * part)) {
+                for (column, weight) in columns.map(|(column, piece)| (column, part * piece)) {
+                    if weight != 0.0 {
+                        tap(self.position([slice, row, column]), weight);
+                    }
+                }
             }
         }
+    }
+
+    /// The index inside an axis that stands for one that may be outside; None is the fill value.
+    fn inside(&self, at: f64, axis: usize) -> Option<usize> {
+        inside(at as i64, self.sizes[axis], self.spec.fill_mode)
+    }
+
+    /// The number of a position among all of the grid.
+    fn position(&self, [slice, row, column]: [Option<usize>; 3]) -> Option<usize> {
+        let [_, height, width] = self.sizes;
+        Some((slice? * height + row?) * width + column?)
     }
 }
