@@ -313,6 +313,25 @@ def test_augmentations_agree(keras, name, interpolation, fill_mode):
     np.testing.assert_allclose(model(x, training=True), theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize("shift", [0.4, 2.5, -2.3, 5, -5.75])
+def test_what_wrap_is_on_tensorflow(keras, shift):
+    """The reason in docs/differences-from-keras.md: periods of n - 1 are counted, and n is moved by."""
+    x = np.arange(1.0, 7.0, dtype=np.float32)
+    n = len(x)
+
+    def place(at):
+        if at < 0:
+            at += n * (int(-at / (n - 1)) + 1)
+        elif at > n - 1:
+            at -= n * int(at / (n - 1))
+        return min(max(at, 0), n - 1)
+
+    places = [place(i - shift) for i in range(n)]
+    map_ = np.array([[1, 0, -shift, 0, 1, 0, 0, 0]], np.float32)
+    theirs = keras.ops.image.affine_transform(x.reshape(1, 1, n, 1), map_, fill_mode="wrap")
+    np.testing.assert_allclose(np.ravel(theirs), np.interp(places, range(n), x), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "shape"),
     [
