@@ -1,6 +1,6 @@
 """Every case of `benches/cases.csv` through the functional API, against the libraries that are installed.
 
-`python benches/python/functional.py [CASE ..] [--passes LIST] [--threads 2,1] [--quick] [--json FILE]`
+`python benches/python/functional.py [CASE ..] [--passes LIST] [--threads 2,1] [--json FILE [--resume]]`
 
 A call includes everything: checks, packing of the kernel, the result (gridnn's is written into an array that
 is given, the others allocate theirs). Results are compared before anything is timed. PyTorch takes symmetric
@@ -10,7 +10,6 @@ padding where strides make "same" lopsided, as its users do; it is then compared
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from libraries import OWN, ROOT, peers
-from options import Options, facts, geometric_mean, parser, remarks, table, write
+from options import Options, Record, parser
 from rounds import Pace, Result, Subject, Team, WorkerError, compare
 
 KEYS = ("case", "class", "pass", "threads")
@@ -88,27 +87,21 @@ def main() -> None:
     parsed = arguments.parse_args()
     options = Options(parsed)
     passes = [which for which in peers.PASSES if which in parsed.passes.split(",")]
-    rows: list[dict[str, Any]] = []
-    about: dict[str, Any] = {}
+    record = Record(options, KEYS)
     for threads in options.threads:
         with Team(options.libraries, threads, options.python) as team:
-            about = about or facts(team)
+            record.begin(team)
             for name, (kind, problem) in cases().items():
-                if not options.wants(name):
-                    continue
-                for which, result in measure(team, problem, passes, options.pace):
+                wanted = passes if options.wants(name) else []
+                left = [
+                    which
+                    for which in wanted
+                    if not record.has(**{"case": name, "pass": which, "threads": threads})
+                ]
+                for which, result in measure(team, problem, left, options.pace) if left else ():
                     named: dict[str, Any] = {"case": name, "class": kind, "pass": which, "threads": threads}
-                    rows.append(result.record(**named, target=TARGET))
-                    print(table(rows[-1:], KEYS).splitlines()[1], file=sys.stderr)
-    print("\n".join(f"{key}: {value}" for key, value in about.items()))
-    for threads in options.threads:
-        chosen = [row for row in rows if row["threads"] == threads]
-        print("\n" + table(chosen, KEYS))
-        mean = geometric_mean(chosen)
-        print(f"{threads} threads: {mean:.2f} times the best of the others (geometric mean)")
-    print(remarks(rows, KEYS))
-    if options.json:
-        write(options.json, about, rows)
+                    record.add(result.record(**named, target=TARGET))
+    record.show("pass")
 
 
 if __name__ == "__main__":

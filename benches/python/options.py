@@ -19,7 +19,7 @@ from rounds import Pace, Team, default_libraries
 
 from gridnn.bench._report import processor
 
-__all__ = ["Options", "facts", "geometric_mean", "parser", "remarks", "table", "write"]
+__all__ = ["Options", "Record", "geometric_mean", "parser", "remarks", "table"]
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -33,7 +33,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         help="numbers of threads, one after the other (%(default)s)",
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures to a file, one by one as they come"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the figures that FILE holds, of the same commit"
+    )
     parser.add_argument(
         "--peers-python",
         default=os.environ.get("GRIDNN_PEERS_PYTHON") or sys.executable,
@@ -52,6 +57,7 @@ class Options:
         self.threads = [int(text) for text in arguments.threads.split(",")]
         self.pace = Pace.of(arguments.quick)
         self.json: Path | None = arguments.json
+        self.resume: bool = arguments.resume
         self.python: str = arguments.peers_python
         if arguments.libraries is None:
             installed = [*default_libraries(self.python), "numpy"]
@@ -64,7 +70,57 @@ class Options:
         return not self.names or any(part in name for part in self.names)
 
 
-def facts(team: Team) -> dict[str, Any]:
+class Record:
+    """Rows of results, of `Result.record`, on screen and in a file that is whole behind each of them."""
+
+    def __init__(self, options: Options, keys: Sequence[str]) -> None:
+        self.path = options.json
+        self.keys = keys
+        self.about: dict[str, Any] = {}
+        self.rows: list[dict[str, Any]] = []
+        if options.resume and self.path and self.path.exists():
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            self.about, self.rows = found["about"], found["rows"]
+
+    def begin(self, team: Team) -> None:
+        """Notes the facts, which those of a file that goes on must agree with."""
+        about = _facts(team)
+        self.about = self.about or about
+        if self.about["commit"] != about["commit"]:
+            raise SystemExit(f"{self.path} is of {self.about['commit']}; this is {about['commit']}")
+
+    def has(self, **named: Any) -> bool:
+        """Whether there is such a row."""
+        return any(all(row[key] == value for key, value in named.items()) for row in self.rows)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Shows a row, and writes all, one a line."""
+        self.rows.append(row)
+        print(table([row], self.keys).splitlines()[1], file=sys.stderr)
+        if self.path:
+            lines = ",\n".join("  " + json.dumps(row) for row in self.rows)
+            new = self.path.with_name(self.path.name + ".new")
+            new.write_text(
+                f'{{\n "about": {json.dumps(self.about)},\n "rows": [\n{lines}\n ]\n}}\n', encoding="utf-8"
+            )
+            new.replace(self.path)
+
+    def show(self, by: str) -> None:
+        """Prints a table for each number of threads, with geometric means by the kinds in column `by`."""
+        print("\n".join(f"{key}: {value}" for key, value in self.about.items()))
+        for threads in dict.fromkeys(row["threads"] for row in self.rows):
+            chosen = [row for row in self.rows if row["threads"] == threads]
+            print("\n" + table(chosen, self.keys))
+            means = [
+                f"{kind} {geometric_mean([row for row in chosen if row[by] == kind]):.2f}"
+                for kind in dict.fromkeys(row[by] for row in chosen)
+            ]
+            means.append(f"all {geometric_mean(chosen):.2f}")
+            print(f"Times the best of the others, geometric means: {', '.join(means)}")
+        print(remarks(self.rows, self.keys))
+
+
+def _facts(team: Team) -> dict[str, Any]:
     """When, where and with what."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
@@ -142,10 +198,3 @@ def geometric_mean(rows: Sequence[Mapping[str, Any]]) -> float:
     """Of the ratios to the best of the others; 1 where there are none."""
     logarithms = [math.log(row["ratio"]) for row in rows if row["ratio"]]
     return math.exp(sum(logarithms) / len(logarithms)) if logarithms else 1.0
-
-
-def write(path: Path, about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes the figures, one problem a line."""
-    lines = ",\n".join("  " + json.dumps(row) for row in rows)
-    text = f'{{\n "about": {json.dumps(about)},\n "rows": [\n{lines}\n ]\n}}\n'
-    path.write_text(text, encoding="utf-8")

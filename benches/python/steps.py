@@ -9,13 +9,12 @@ that a loop which only multiplies and adds reaches with as many threads.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 from libraries import OWN
 from models import BATCHES, MODELS, data
-from options import Options, facts, geometric_mean, parser, remarks, table, write
+from options import Options, Record, parser
 from rounds import Result, Subject, Team, WorkerError, compare
 
 KEYS = ("model", "batch", "step", "threads")
@@ -87,14 +86,14 @@ def measure(team: Team, name: str, batch: int, options: Options) -> dict[str, Re
 def main() -> None:
     """Measures, prints a table, writes a file."""
     options = Options(parser(__doc__).parse_args(), without=("scipy", "numpy"))
-    rows: list[dict[str, Any]] = []
-    about: dict[str, Any] = {}
+    record = Record(options, KEYS)
     for threads in options.threads:
         with Team(options.libraries, threads, options.python) as team:
-            about = about or facts(team)
+            record.begin(team)
             for name, batches in BATCHES.items():
                 for batch in batches:
-                    if not options.wants(f"{name} b{batch}"):
+                    wanted = options.wants(f"{name} b{batch}")
+                    if not wanted or record.has(model=name, batch=batch, step=_STEPS[-1], threads=threads):
                         continue
                     for step, result in measure(team, name, batch, options).items():
                         named: dict[str, Any] = {
@@ -103,18 +102,8 @@ def main() -> None:
                             "step": step,
                             "threads": threads,
                         }
-                        rows.append(result.record(**named, target=target(**named)))
-                        print(table(rows[-1:], KEYS).splitlines()[1], file=sys.stderr)
-    print("\n".join(f"{key}: {value}" for key, value in about.items()))
-    for threads in options.threads:
-        chosen = [row for row in rows if row["threads"] == threads]
-        print("\n" + table(chosen, KEYS))
-        for step in _STEPS:
-            mean = geometric_mean([row for row in chosen if row["step"] == step])
-            print(f"{step}, {threads} threads: {mean:.2f} times the best of the others (geometric mean)")
-    print(remarks(rows, KEYS))
-    if options.json:
-        write(options.json, about, rows)
+                        record.add(result.record(**named, target=target(**named)))
+    record.show("step")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,21 @@ def test_calls_against_numpy(tmp_path):
         assert re.search(rf"one-image-64 +mid +{row['pass']} +1 ", output)
 
 
+def test_a_run_goes_on_where_it_was_cut(tmp_path):
+    path = tmp_path / "functional.json"
+    arguments = ["one-image", "--libraries", "", "--json", path]
+    run("functional.py", *arguments, "--passes", "input gradient")
+    [first] = json.loads(path.read_text())["rows"]
+    run("functional.py", *arguments, "--resume")
+    found = json.loads(path.read_text())
+    assert [row["pass"] for row in found["rows"]] == ["input gradient", "forward", "kernel gradient"]
+    assert found["rows"][0] == first
+
+    path.write_text(json.dumps(found | {"about": found["about"] | {"commit": "another"}}))
+    with pytest.raises(subprocess.CalledProcessError):
+        run("functional.py", *arguments, "--resume")
+
+
 def test_steps_of_gridnn_alone(tmp_path):
     path = tmp_path / "steps.json"
     output = run("steps.py", "lenet5 b32", "--libraries", "", "--json", path)
