@@ -128,7 +128,25 @@ impl<T: Element> Folded<T> {
         columns.div_ceil(columns.div_ceil(BLOCK).max(1)).max(1)
     }
 
-    /// Some columns of one row of the result; `line` holds exactly these.
+    /// Some columns of one row of the result, block by block; `line` holds exactly these.
+    fn blocks(
+        &self,
+        from: &[T],
+        packed: &[T],
+        line: &mut [T],
+        (row, columns): (usize, Range<usize>),
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let Scratch { band, runs, .. } = scratch;
+        let block = self.block();
+        for (first, part) in columns.clone().step_by(block).zip(line.chunks_mut(block * self.channels[1])) {
+            let some = first..(first + block).min(columns.end);
+            self.line(from, packed, part, (row, some), epilogue, (band, runs));
+        }
+    }
+
+    /// A block of columns of one row of the result; `line` holds exactly these.
     fn line(
         &self,
         from: &[T],
@@ -291,13 +309,8 @@ impl<T: Element> Correlation<T> for Folded<T> {
         scratch: &mut Scratch<T>,
     ) {
         self.reserve(scratch);
-        let Scratch { band, runs, .. } = scratch;
-        let (block, all) = (self.block(), self.axes[2].result);
         for (row, line) in rows.zip(to.chunks_exact_mut(self.row_len().max(1))) {
-            for (first, part) in (0..all).step_by(block).zip(line.chunks_mut(block * self.channels[1])) {
-                let columns = first..(first + block).min(all);
-                self.line(from, packed, part, (row, columns), epilogue, (band, runs));
-            }
+            self.blocks(from, packed, line, (row, 0..self.axes[2].result), epilogue, scratch);
         }
     }
 
@@ -316,12 +329,7 @@ impl<T: Element> Correlation<T> for Folded<T> {
     ) {
         assert_eq!(self.rows(), 1, "strips are of one row");
         self.reserve(scratch);
-        let Scratch { band, runs, .. } = scratch;
-        let (block, c) = (self.block(), self.channels[1]);
-        let all = elements.start / c..elements.end / c;
-        for (first, part) in all.clone().step_by(block).zip(to.chunks_mut(block * c)) {
-            let columns = first..(first + block).min(all.end);
-            self.line(from, packed, part, (0, columns), epilogue, (band, runs));
-        }
+        let columns = elements.start / self.channels[1]..elements.end / self.channels[1];
+        self.blocks(from, packed, to, (0, columns), epilogue, scratch);
     }
 }
