@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::conv::Epilogue;
-use crate::kernels::{Element, Kernels, Product, Run, Start, pack};
+use crate::kernels::{Element, Kernels, Lines, Product, Run, Start, pack};
 
 /// Elements of a sum between two visits to the result: the packed block of one panel stays in L1 or L2.
 const BLOCK: usize = 512;
@@ -84,6 +84,7 @@ impl<T: Element> Dense<T> {
                     a,
                     a_m: k,
                     a_k: 1,
+                    lines: Lines::ONE,
                     b: &packed[column * k..],
                     b_k: panel,
                     b_panel: k * panel,
@@ -113,6 +114,7 @@ impl<T: Element> Dense<T> {
             a: &x[inputs.start..],
             a_m: 1,
             a_k: self.inputs,
+            lines: Lines::ONE,
             b: dy,
             b_k: self.outputs,
             b_panel: self.kernels.panel(),

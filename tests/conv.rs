@@ -34,6 +34,13 @@ fn named() -> Vec<(&'static str, ConvCase)> {
         ("images of one channel to a few", case(&[9, 40], 3, 1, 3).same()),
         ("images of one channel to six", case(&[28, 28], 5, 1, 6).same()),
         ("wide images of one channel to eight", case(&[3, 90], 7, 1, 8).same()),
+        ("volume of one channel", case(&[5, 6, 37], 3, 1, 16).same()),
+        ("volume of one channel, rows and planes apart", {
+            case(&[7, 9, 12], 3, 1, 33).same().dilation(&[2, 3, 1]).stride(&[1, 2, 2])
+        }),
+        ("one channel, more rows of taps than a tile has", case(&[40, 11], 3, 1, 5).kernel(&[23, 3]).same()),
+        ("one channel, more rows of taps than the map", case(&[3, 21], 7, 1, 40).same()),
+        ("rows of five taps and channels", case(&[6, 15], 1, 5, 17).kernel(&[4, 1]).pad(&[(2, 3), (0, 0)])),
         ("volume of five channels", case(&[4, 5, 6], 3, 5, 12).same().dilation(&[1, 2, 1])),
         ("volume to five channels", case(&[4, 5, 6], 3, 12, 5).pad(&[(2, 0), (0, 1), (3, 2)])),
         ("pointwise", case(&[7, 9], 1, 33, 40)),

@@ -17,7 +17,7 @@ use common::{
 };
 use gridnn::conv::{self, Algorithm, Correlation, Epilogue, Scratch};
 use gridnn::geometry::PaddingMode;
-use gridnn::kernels::{Element, Kernels, Product, Run, Start, Tier, pack};
+use gridnn::kernels::{Element, Kernels, Lines, Product, Run, Start, Tier, pack};
 use gridnn::pool::{self, AveragePool, MaxPool, Notes};
 use gridnn::reference;
 use proptest::prelude::*;
@@ -338,6 +338,7 @@ fn check_products<T: Element>() {
                                 a: &a,
                                 a_m,
                                 a_k,
+                                lines: Lines::ONE,
                                 b: &b,
                                 b_k,
                                 b_panel,
@@ -425,6 +426,9 @@ fn named_cases_stay_inside() {
     let case = ConvCase::new;
     let cases = [
         case(&[13, 13], 3, 1, 32),
+        case(&[9, 12], 5, 1, 6),
+        case(&[5, 6, 9], 3, 1, 16),
+        case(&[5, 6, 9], 7, 1, 33).same(),
         case(&[9, 31], 3, 3, 17).same(),
         case(&[7, 9], 1, 5, 33),
         case(&[8, 8], 3, 4, 4).same().stride(&[2, 2]),

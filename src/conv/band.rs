@@ -8,6 +8,9 @@ use std::ops::Range;
 
 use crate::kernels::Element;
 
+/// Bytes of a row of a band that is short.
+const SHORT_ROW: usize = 512;
+
 /// Size of a sample: planes, rows, columns, channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
@@ -38,9 +41,9 @@ pub(super) struct View<'a, T> {
     /// The elements.
     pub data: &'a [T],
     /// Distance of the planes (depth) in `data`.
-    plane: usize,
+    pub plane: usize,
     /// Distance of the rows.
-    row: usize,
+    pub row: usize,
     /// Where the first column of the block is in a row.
     first: usize,
     /// First plane and first row that `data` holds.
@@ -96,11 +99,18 @@ pub(super) fn view_samples<'a, T: Element>(
     let band = &mut band[..count * apart];
     let places = block.planes.clone().flat_map(|p| block.rows.clone().map(move |r| p * extent.rows + r));
     for (sample, target) in samples.chunks_exact(source.max(1)).zip(band.chunks_exact_mut(apart.max(1))) {
+        // Filling all of a band of short rows costs less than filling the margins of each.
+        let short = row * size_of::<T>() <= SHORT_ROW;
+        if short {
+            target.fill(T::ZERO);
+        }
         for (line, place) in target.chunks_exact_mut(row.max(1)).zip(places.clone()) {
             let from = place * source_row;
-            line[..left].fill(T::ZERO);
             line[left..filled].copy_from_slice(&sample[from + copied.start * c..from + copied.end * c]);
-            line[filled..].fill(T::ZERO);
+            if !short {
+                line[..left].fill(T::ZERO);
+                line[filled..].fill(T::ZERO);
+            }
         }
     }
     (View { data: band, plane, row, first: 0, origin: [block.planes.start, block.rows.start] }, apart)

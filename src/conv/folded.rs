@@ -16,7 +16,7 @@ use std::ops::Range;
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::pack::{self, Matrix};
-use crate::kernels::{Aligned, Element, Job, Kernels, Product, Run, Start};
+use crate::kernels::{Aligned, Element, Job, Kernels, Lines, Product, Run, Start};
 
 /// Channels of the result: with fewer, sums go into the lanes ([`crate::kernels::dots`]); with more, a tile has work for
 /// its lanes. Folding is written for each of these numbers.
@@ -177,6 +177,7 @@ impl<T: Element> Folded<T> {
                 a: from,
                 a_m: k,
                 a_k: 1,
+                lines: Lines::ONE,
                 b: packed,
                 b_k: panel,
                 b_panel: taps * k * panel,

@@ -1,21 +1,26 @@
 //! The gradient to the kernel: `dk[t, ci, co] = sum over positions of x[position(t), ci] * dy[position, co]`.
 //!
 //! The same microkernel with exchanged roles: rows of the tile are consecutive (tap, channel) numbers of a band row,
-//! columns are output channels, and `k` walks over the positions of some rows. Both operands are read in place.
+//! columns are output channels, and `k` walks over the positions of some rows. Both operands are read in place. Where a
+//! band row has few taps and channels, a tile takes those of several band rows ([`Lines`]).
 //! Every element is one chain in the order of samples and positions, whatever the size of the blocks.
 
 use std::ops::Range;
 
 use super::band::{self, Block, Extent, View};
+use super::phase::Phase;
 use super::rows::join_pointwise;
 use super::{Portion, Scratch};
 use crate::geometry::{Axis, ConvGeometry};
-use crate::kernels::{Element, Kernels, Product, Run, Start};
+use crate::kernels::lines::LENGTHS;
+use crate::kernels::{Element, Kernels, Lines, Product, Run, Start};
 
 /// Positions between two visits to the accumulators in memory: enough to hide them, few enough that `dy` stays in L1.
 const POSITIONS: usize = 256;
 /// The same for a single tap: every position then brings a new row of `x`, which must stay in L1 as well.
 const POINTWISE_POSITIONS: usize = 64;
+/// Bytes of `dy` between two visits where a tile takes all taps, or nearly: it is read once or twice, from L2 as well.
+const LINES_BYTES: usize = 64 << 10;
 /// Samples that are visited together at most, where one has few positions.
 const MOST_TOGETHER: usize = 16;
 /// Bytes of the kernel, and its rows at least, that are gone through at a time: half of L2.
@@ -32,6 +37,8 @@ pub struct KernelGrad<T: Element> {
     block_rows: usize,
     block_columns: usize,
     together: usize,
+    /// Whether the taps of several rows of the kernel are added up together.
+    lines: bool,
 }
 
 /// The outputs of some outputs of an axis whose tap lies inside the input.
@@ -75,7 +82,15 @@ impl<T: Element> KernelGrad<T> {
         let [planes, rows, columns] = geometry.axes.each_ref().map(|a| a.input);
         let input = Extent { planes, rows, columns, channels: geometry.c_in };
         let [depth, height, width] = geometry.axes;
-        let positions = if geometry.taps() == 1 { POINTWISE_POSITIONS } else { POSITIONS };
+        let lines = depth.kernel * height.kernel > 1
+            && width.dilation == 1
+            && geometry.groups == 1
+            && LENGTHS.contains(&(width.kernel * geometry.c_in));
+        let positions = match geometry.taps() {
+            1 => POINTWISE_POSITIONS,
+            _ if lines => POSITIONS.max(LINES_BYTES / (geometry.c_out * size_of::<T>())),
+            _ => POSITIONS,
+        };
         // Blocks of equal width.
         let block_columns = width.output.div_ceil(width.output.div_ceil(positions).max(1)).max(1);
         let reach = (block_columns - 1) * width.stride + width.span();
@@ -84,7 +99,7 @@ impl<T: Element> KernelGrad<T> {
         let whole = depth.output == 1 && block_rows >= height.output && block_columns >= width.output;
         let map = height.output * width.output;
         let together = if whole { (positions / map.max(1)).clamp(1, MOST_TOGETHER) } else { 1 };
-        Self { kernels, geometry, input, block_rows, block_columns, together }
+        Self { kernels, geometry, input, block_rows, block_columns, together, lines }
     }
 
     /// Rows (depth times height) of the output.
@@ -237,8 +252,52 @@ impl<T: Element> KernelGrad<T> {
         start..start + ((outputs.len() - 1) * width.stride + width.span()) as isize
     }
 
-    /// Adds what the positions of a visit contribute, tap by tap of depth and height.
+    /// Adds what the positions of a visit contribute.
     fn visit(&self, visit: &Visit<'_, T>, runs: &mut Vec<Run>, dkernel: &mut [T]) {
+        if self.lines && visit.kernel == (0..self.kernel_rows()) {
+            self.lines(visit, runs, dkernel);
+        } else {
+            self.tap_by_tap(visit, runs, dkernel);
+        }
+    }
+
+    /// The same, all taps of rows of the output that meet the same rows of the kernel at once.
+    fn lines(&self, visit: &Visit<'_, T>, runs: &mut Vec<Run>, dkernel: &mut [T]) {
+        let g = &self.geometry;
+        let [depth, height, width] = &g.axes;
+        let tap_rows = width.kernel * g.c_in;
+        let (planes, plane) = Phase::forward(depth).inside(visit.plane, depth.input);
+        let inside = |row: usize| Phase::forward(height).inside(row, height.input);
+        for sample in 0..visit.samples {
+            let [a, b] = visit.apart.map(|apart| sample * apart);
+            let mut row = visit.rows.start;
+            while row < visit.rows.end {
+                let taps = inside(row).0;
+                let end = (row..visit.rows.end).find(|&r| inside(r).0 != taps).unwrap_or(visit.rows.end);
+                if !planes.is_empty() && !taps.is_empty() {
+                    runs.clear();
+                    runs.extend((row..end).map(|row| Run {
+                        a: a + visit.view.at(plane, inside(row).1),
+                        b: b + (row - visit.rows.start) * visit.row_len,
+                    }));
+                    // Planes of the kernel are neighbours in it only with all their rows.
+                    let together = if taps.len() == height.kernel { planes.len() } else { 1 };
+                    for td in planes.clone().step_by(together) {
+                        let at = (td - planes.start) * depth.dilation * visit.view.plane;
+                        let first = (td * height.kernel + taps.start) * tap_rows;
+                        let counts = [together, taps.len()];
+                        let apart = [depth.dilation * visit.view.plane, height.dilation * visit.view.row];
+                        let rows = first..first + together * taps.len() * tap_rows;
+                        self.add(visit, (at, Lines { counts, apart }), (0, runs), (rows, dkernel));
+                    }
+                }
+                row = end;
+            }
+        }
+    }
+
+    /// The same, tap by tap of depth and height.
+    fn tap_by_tap(&self, visit: &Visit<'_, T>, runs: &mut Vec<Run>, dkernel: &mut [T]) {
         let g = &self.geometry;
         let [depth, height, width] = &g.axes;
         let tap_rows = width.kernel * g.group_in();
@@ -281,26 +340,39 @@ impl<T: Element> KernelGrad<T> {
                 continue;
             }
             for group in 0..g.groups {
-                let offset = tap * width.dilation * g.c_in + group * g.group_in() + rows.start - row;
-                let target = (rows.start - visit.kernel.start) * g.c_out + group * g.group_out();
-                self.kernels.product(&mut Product {
-                    a: &visit.view.data[offset..],
-                    a_m: 1,
-                    a_k: width.stride * g.c_in,
-                    b: &visit.dy[group * g.group_out()..],
-                    b_k: g.c_out,
-                    b_panel: self.kernels.panel(),
-                    b_padded: false,
-                    runs,
-                    run_len: visit.columns.len(),
-                    c: &mut dkernel[target..],
-                    c_m: g.c_out,
-                    m: rows.len(),
-                    n: g.group_out(),
-                    start: Start::Result,
-                    relu: false,
-                });
+                let at = tap * width.dilation * g.c_in + group * g.group_in() + rows.start - row;
+                self.add(visit, (at, Lines::ONE), (group, runs), (rows.clone(), dkernel));
             }
         }
+    }
+
+    /// Adds the products of some rows of the kernel, which start to read `at` behind the runs, with a group of `dy`.
+    fn add(
+        &self,
+        visit: &Visit<'_, T>,
+        (at, lines): (usize, Lines),
+        (group, runs): (usize, &[Run]),
+        (rows, dkernel): (Range<usize>, &mut [T]),
+    ) {
+        let g = &self.geometry;
+        let target = (rows.start - visit.kernel.start) * g.c_out + group * g.group_out();
+        self.kernels.product(&mut Product {
+            a: &visit.view.data[at..],
+            a_m: 1,
+            a_k: g.axes[2].stride * g.c_in,
+            lines,
+            b: &visit.dy[group * g.group_out()..],
+            b_k: g.c_out,
+            b_panel: self.kernels.panel(),
+            b_padded: false,
+            runs,
+            run_len: visit.columns.len(),
+            c: &mut dkernel[target..],
+            c_m: g.c_out,
+            m: rows.len(),
+            n: g.group_out(),
+            start: Start::Result,
+            relu: false,
+        });
     }
 }

@@ -13,7 +13,7 @@ use super::phase::{Phase, place};
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::pack::{self, Matrix};
-use crate::kernels::{Dots, Element, Kernels, Product, Run, Start, dots};
+use crate::kernels::{Dots, Element, Kernels, Lines, Product, Run, Start, dots};
 
 /// Output rows of a block at most: more would save no copying worth the cache.
 const MOST_ROWS: usize = 16;
@@ -444,6 +444,7 @@ impl<T: Element> Rows<T> {
                     a: view.data,
                     a_m,
                     a_k: 1,
+                    lines: Lines::ONE,
                     b,
                     b_k,
                     b_panel: all_rows * b_k,

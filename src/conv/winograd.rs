@@ -19,7 +19,7 @@ use super::tiles::{Area, Grid, Layout};
 use super::{Accumulation, Algorithm, Correlation, Epilogue, Pass, Portion, Problem, Scratch, padding};
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
-use crate::kernels::{Element, Product, Run, Stage, Start, Transform};
+use crate::kernels::{Element, Lines, Product, Run, Stage, Start, Transform};
 
 /// Columns of the widest panel of packed weights of any tier.
 const WIDEST_PANEL: usize = 32;
@@ -239,6 +239,7 @@ impl<T: Element> Winograd<T> {
                         a: &points[plane * inputs.plane..],
                         a_m: inputs.row,
                         a_k: 1,
+                        lines: Lines::ONE,
                         b: weights,
                         b_k: panel,
                         b_panel: panel,
@@ -424,6 +425,7 @@ impl<T: Element> WinogradKernelGrad<T> {
                         a: &points[plane * inputs.plane + start..],
                         a_m: 1,
                         a_k: step * inputs.row,
+                        lines: Lines::ONE,
                         b: &grads[plane * outputs.plane..],
                         b_k: step * outputs.row,
                         b_panel: grid.kernels.panel(),

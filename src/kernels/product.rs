@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::lanes::{Element, Lanes};
+use super::lines::{self, LENGTHS, Lines};
 use super::planar;
 
 /// A cache line in bytes.
@@ -46,6 +47,9 @@ pub struct Product<'a, T> {
     pub a_m: usize,
     /// Distance of `k` in A.
     pub a_k: usize,
+    /// How the rows of A are grouped: one line, or several of [`LENGTHS`] rows each if B is read in place and the chains
+    /// go on from the result.
+    pub lines: Lines,
     /// Right operand.
     pub b: &'a [T],
     /// Distance of `k` in B.
@@ -79,9 +83,16 @@ impl<T: Element> Product<'_, T> {
             |n: usize, stride: usize| n.saturating_sub(1).checked_mul(stride).expect("stride overflow");
         assert!(if self.b_padded { self.a_k == 1 } else { self.a_m == 1 }, "stride of A");
         assert!(self.m > 0 && self.n > 0 && self.run_len > 0, "empty product");
+        let lines = self.lines.count();
+        if lines != 1 {
+            let plain = !self.b_padded && !self.relu && matches!(self.start, Start::Result);
+            assert!(plain && self.b_panel == panel, "lines of A");
+            assert!(LENGTHS.iter().any(|rows| rows * lines == self.m), "rows of a line");
+        }
         let panels = self.n.div_ceil(panel);
         let width = if self.b_padded { panel } else { self.n - (panels - 1) * panel };
-        let a_reach = last(self.m, self.a_m) + last(self.run_len, self.a_k);
+        let rows = self.lines.reach().checked_add(last(self.m / lines, self.a_m)).expect("size overflow");
+        let a_reach = rows + last(self.run_len, self.a_k);
         // Panels before the last one are read to their full width.
         assert!(self.b_panel >= panel || panels == 1 || self.runs.is_empty(), "panels of B overlap");
         let b_reach = last(self.run_len, self.b_k) + last(panels, self.b_panel) + (width - 1);
@@ -269,7 +280,7 @@ heights!(
 
 /// The tiles' rows of a product.
 #[inline(always)]
-fn row_tiles(m: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn row_tiles(m: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let (count, base, larger) = balanced(m, most);
     (0..count).map(move |t| {
         let start = t * base + t.min(larger);
@@ -321,7 +332,9 @@ unsafe fn strip<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Product<
 pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
-        if planar::fits(p, L::WIDTH) {
+        if p.lines.count() > 1 {
+            lines::product::<L, H>(p);
+        } else if planar::fits(p, L::WIDTH) {
             planar::product::<L, H>(p);
         } else if p.b_padded {
             tiles::<L, H, true>(p);
@@ -347,6 +360,7 @@ where
     unsafe {
         match (p.n <= Half::WIDTH && !planar::fits(p, L::WIDTH), p.b_padded) {
             (false, _) => product::<L, H>(p),
+            (true, _) if p.lines.count() > 1 => lines::product::<Half, H>(p),
             (true, true) => strip::<Half, H, true>(p),
             (true, false) => strip::<Half, H, false>(p),
         }

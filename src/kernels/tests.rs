@@ -58,6 +58,7 @@ fn run<T: Element>(case: &Case, tier: Tier, start_from_result: bool, relu: bool)
         a: &a,
         a_m,
         a_k,
+        lines: Lines::ONE,
         b: &b,
         b_k,
         b_panel,
@@ -104,6 +105,62 @@ fn products_of_integers_are_exact_in_float64() {
     battery::<f64>();
 }
 
+/// Rows of A in several lines, against the lines one by one.
+fn lines_battery<T: Element>() {
+    for kernels in Tier::available().into_iter().map(Kernels::<T>::of) {
+        for (planes, each) in [(1, 2), (1, 5), (2, 3), (3, 3), (4, 5), (19, 1)] {
+            for (rows, n) in lines::LENGTHS
+                .into_iter()
+                .flat_map(|rows| [1, 4, 5, 8, 9, 16, 17, 32, 33, 70].map(|n| (rows, n)))
+            {
+                let (count, k, a_k, c_m) = (planes * each, 6, 2, n + 1);
+                let lines = Lines { counts: [planes, each], apart: [7 * each + 1, 7] };
+                let reach = (planes - 1) * lines.apart[0] + (each - 1) * 7 + rows + (k - 1) * a_k;
+                let runs = [0, 1, 2].map(|r| Run { a: r * reach, b: r * k * n });
+                let (a, b): (Vec<T>, Vec<T>) = (integers(3 * reach, 1), integers(3 * k * n, 2));
+                let before: Vec<T> = integers((count * rows - 1) * c_m + n, 3);
+                let add = |at: usize, lines: Lines, m: usize, c: &mut [T]| {
+                    let b_panel = kernels.panel();
+                    let (a, start) = (&a[at..], Start::Result);
+                    let (b, run_len, relu, b_padded) = (&b, k, false, false);
+                    let p = Product {
+                        a,
+                        a_m: 1,
+                        a_k,
+                        lines,
+                        b,
+                        b_k: n,
+                        b_panel,
+                        b_padded,
+                        runs: &runs,
+                        run_len,
+                        c,
+                        c_m,
+                        m,
+                        n,
+                        start,
+                        relu,
+                    };
+                    kernels.product(&mut { p });
+                };
+                let (mut expected, mut got) = (before.clone(), before);
+                for line in 0..count {
+                    let at = line / each * lines.apart[0] + line % each * lines.apart[1];
+                    add(at, Lines::ONE, rows, &mut expected[line * rows * c_m..]);
+                }
+                add(0, lines, count * rows, &mut got);
+                assert_eq!(got, expected, "{kernels:?} {lines:?} of {rows} rows, n={n}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lines_together_equal_lines_alone() {
+    lines_battery::<f32>();
+    lines_battery::<f64>();
+}
+
 #[test]
 fn the_forced_tier_is_the_one_in_use() {
     let current = Tier::current().expect("GRIDNN_SIMD names a tier of this machine");
@@ -124,6 +181,7 @@ fn nan_survives_relu() {
             a: &[f32::NAN],
             a_m: 1,
             a_k: 1,
+            lines: Lines::ONE,
             b: &packed,
             b_k: 1,
             b_panel: 1,

@@ -157,6 +157,7 @@ fn mode() -> impl Strategy<Value = PaddingMode> {
 fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
     prop_oneof![
         4 => (Just(1usize), 1..=70usize, 1..=70usize),
+        1 => (Just(1usize), 1..=3usize, 1..=40usize),
         2 => (2..=8usize, 1..=9usize, 1..=9usize),
         1 => (1..=70usize, Just(1usize), 1..=2usize),
     ]

@@ -1,0 +1,179 @@
+//! Products whose rows of A stand in several short lines: the gradient to a kernel of one channel, or of two.
+//!
+//! The taps of one line of such a kernel are a tile of three or five rows: too few chains to hide the latency of a
+//! multiply-add, and B is read once for every line. Here a tile holds several lines. They are so far apart that each has
+//! an address of its own; the rows of a line are neighbours, at constant offsets from it, or addresses would not fit into
+//! the registers. Every element is the chain of [`super::product`], to the bit.
+
+use super::lanes::Lanes;
+use super::product::{Heights, Product, row_tiles};
+
+/// Positions of B that are asked for ahead: it often comes from beyond the cache, and a page ends after a few of them.
+const AHEAD: usize = 16;
+/// Rows of a line that there are tiles for.
+pub const LENGTHS: [usize; 3] = [3, 5, 7];
+/// Lines of a tile at most: of three rows, which then are the taps of a volume.
+const MOST: usize = 9;
+
+/// Lines of rows of A: planes of so many lines each, and how far planes and lines are apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lines {
+    /// Planes, and lines of each.
+    pub counts: [usize; 2],
+    /// Distances of planes and of lines in A.
+    pub apart: [usize; 2],
+}
+
+impl Lines {
+    /// One: all rows.
+    pub const ONE: Self = Self { counts: [1, 1], apart: [0, 0] };
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.counts[0] * self.counts[1]
+    }
+
+    /// Where a line starts, seen from the first.
+    #[inline(always)]
+    fn start(&self, line: usize) -> usize {
+        line / self.counts[1] * self.apart[0] + line % self.counts[1] * self.apart[1]
+    }
+
+    /// Where the last one starts; panics if that is no number.
+    pub(super) fn reach(&self) -> usize {
+        let last = |i: usize| self.counts[i].saturating_sub(1).checked_mul(self.apart[i]);
+        last(0).zip(last(1)).and_then(|(plane, line)| plane.checked_add(line)).expect("size overflow")
+    }
+}
+
+/// `G` lines of `W` rows, at most `NV` vectors of columns.
+///
+/// # Safety
+/// As [`Lanes`]; `p` passed [`Product::check`], has lines of `W` rows, and the tile lies inside.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
+    p: &mut Product<'_, L::Elem>,
+    first: usize,
+    column: usize,
+    columns: usize,
+) {
+    // SAFETY: the caller passed the bounds check of the whole product; offsets below stay inside the tile.
+    unsafe {
+        let last = L::mask(columns - (NV - 1) * L::WIDTH);
+        let full = columns == NV * L::WIDTH;
+        let masked = |j: usize| j + 1 == NV && (L::MASKS_ARE_FREE || !full);
+        let c = p.c.as_mut_ptr().add(first * W * p.c_m + column);
+        let mut acc = [[[L::zero(); NV]; W]; G];
+        for g in 0..G {
+            for w in 0..W {
+                for j in 0..NV {
+                    let at = c.add((g * W + w) * p.c_m + j * L::WIDTH);
+                    acc[g][w][j] = if masked(j) { L::load_masked(at, last) } else { L::load(at) };
+                }
+            }
+        }
+        // Wrapping, because without runs the operands may be empty.
+        let mut lines = [p.a.as_ptr(); G];
+        for g in 0..G {
+            lines[g] = lines[g].wrapping_add(p.lines.start(first + g));
+        }
+        for run in p.runs {
+            let mut b = p.b.as_ptr().wrapping_add(run.b + column);
+            let mut k = run.a;
+            for _ in 0..p.run_len {
+                let mut bv = [L::zero(); NV];
+                for j in 0..NV {
+                    L::prefetch(b.wrapping_add(AHEAD * p.b_k + j * L::WIDTH));
+                    let at = b.add(j * L::WIDTH);
+                    bv[j] = if masked(j) { L::load_masked(at, last) } else { L::load(at) };
+                }
+                for g in 0..G {
+                    for w in 0..W {
+                        let av = L::splat(*lines[g].add(k + w));
+                        for j in 0..NV {
+                            acc[g][w][j] = L::mul_add(av, bv[j], acc[g][w][j]);
+                        }
+                    }
+                }
+                k += p.a_k;
+                b = b.wrapping_add(p.b_k);
+            }
+        }
+        for g in 0..G {
+            for w in 0..W {
+                for j in 0..NV {
+                    let at = c.add((g * W + w) * p.c_m + j * L::WIDTH);
+                    if masked(j) {
+                        L::store_masked(at, last, acc[g][w][j]);
+                    } else {
+                        L::store(at, acc[g][w][j]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All lines of `W` rows, some columns, in tiles that fill the registers.
+///
+/// # Safety
+/// As [`tile`]; at most `NV` vectors of columns.
+#[inline(always)]
+unsafe fn lines<L: Lanes, H: Heights, const W: usize, const NV: usize>(
+    p: &mut Product<'_, L::Elem>,
+    column: usize,
+    columns: usize,
+) {
+    // Accumulators are as many as a tile of two vectors has.
+    let most = const { if 2 * H::MOST / (NV * W) < MOST { 2 * H::MOST / (NV * W) } else { MOST } };
+    macro_rules! tiles {
+        ($($count:literal)*) => {
+            for some in row_tiles(p.lines.count(), most.max(1)) {
+                match some.len() {
+                    // SAFETY: as the caller's. Counts that never occur compile to nothing.
+                    $($count if const { $count == 1 || $count * NV * W <= 2 * H::MOST } => unsafe {
+                        tile::<L, W, $count, NV>(p, some.start, column, columns);
+                    },)*
+                    _ => unreachable!("a tile has 1 to {most} lines"),
+                }
+            }
+        };
+    }
+    tiles!(1 2 3 4 5 6 7 8 9);
+}
+
+/// All columns, two vectors at a time if a line of these fits into the registers.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn columns<L: Lanes, H: Heights, const W: usize>(p: &mut Product<'_, L::Elem>) {
+    let vectors = const { if W <= H::MOST { 2 } else { 1 } };
+    for column in (0..p.n).step_by(vectors * L::WIDTH) {
+        let columns = (p.n - column).min(vectors * L::WIDTH);
+        // SAFETY: as the caller's.
+        unsafe {
+            if vectors == 2 && columns > L::WIDTH {
+                lines::<L, H, W, 2>(p, column, columns);
+            } else {
+                lines::<L, H, W, 1>(p, column, columns);
+            }
+        }
+    }
+}
+
+/// The whole product.
+///
+/// # Safety
+/// As [`Lanes`]; `p` passed [`Product::check`] and has several lines.
+#[inline(always)]
+pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<'_, L::Elem>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match p.m / p.lines.count() {
+            3 => columns::<L, H, 3>(p),
+            5 => columns::<L, H, 5>(p),
+            _ => columns::<L, H, 7>(p),
+        }
+    }
+}
