@@ -174,16 +174,23 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
         // The hardware does not see streams whose rows lie a kilobyte apart (pointwise convolutions): the lines of the
         // next tile are asked for while this one is computed.
         let sparse = K_CONTIGUOUS && a_m * size_of::<L::Elem>() >= SPARSE_ROWS;
+        // Nor those of a gradient to the kernel, whose next call most likely goes on behind this one.
+        let next = !K_CONTIGUOUS && panel == 0 && a_k * size_of::<L::Elem>() >= SPARSE_ROWS;
         for run in p.runs {
             let mut a = a_row.wrapping_add(run.a);
             let mut b = b_panel.wrapping_add(run.b);
             let mut left = p.run_len;
             while left > 0 {
-                let stretch = if sparse { left.min(LINE / size_of::<L::Elem>()) } else { left };
+                let stretch = if sparse || next { left.min(LINE / size_of::<L::Elem>()) } else { left };
                 left -= stretch;
                 if sparse {
                     for i in 0..MR {
                         L::prefetch(a.wrapping_add((MR + i) * a_m));
+                    }
+                }
+                if next {
+                    for i in 0..stretch {
+                        L::prefetch_far(a.wrapping_add((p.run_len + i) * a_k));
                     }
                 }
                 for _ in 0..stretch {
