@@ -8,7 +8,7 @@ use numpy::{PyUntypedArrayMethods, ToPyArray};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PySlice, PyTuple};
 
 use crate::engine::source::{Source, Values};
 use crate::kernels::Element;
@@ -118,6 +118,10 @@ pub(super) fn readable<'py, T: Element + NumpyElement>(
     array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
+/// A cache line in bytes, and bytes of a result from which on it starts on one.
+const LINE: usize = 64;
+const ALIGNED_BYTES: usize = 32 << 10;
+
 /// The array that a result goes to: `out`, or a new one of the shape.
 pub(super) fn result<'py, T: NumpyElement>(
     py: Python<'py>,
@@ -136,9 +140,18 @@ pub(super) fn result<'py, T: NumpyElement>(
         return Ok(array.clone());
     }
     // NumPy's own allocator caches small blocks and asks for huge pages for large ones; and the elements are not
-    // touched twice.
+    // touched twice. But its large blocks start 16 bytes behind a cache line, where every wide store meets two of them.
     let empty = EMPTY.import(py, "numpy", "empty")?;
-    Ok(empty.call1((PyTuple::new(py, shape)?, numpy::dtype::<T>(py)))?.cast_into::<PyArrayDyn<T>>()?)
+    let len = shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n));
+    let (shape, dtype) = (PyTuple::new(py, shape)?, numpy::dtype::<T>(py));
+    let Some(len) = len.filter(|len| *len >= ALIGNED_BYTES / size_of::<T>()) else {
+        return Ok(empty.call1((shape, dtype))?.cast_into::<PyArrayDyn<T>>()?);
+    };
+    let block =
+        empty.call1((len.saturating_add(LINE / size_of::<T>()), dtype))?.cast_into::<PyArray1<T>>()?;
+    let start = block.data().align_offset(LINE) as isize;
+    let part = block.get_item(PySlice::new(py, start, start + len as isize, 1))?;
+    Ok(part.call_method1("reshape", (shape,))?.cast_into::<PyArrayDyn<T>>()?)
 }
 
 /// Borrows a result for writing, while the operands are borrowed already.

@@ -394,3 +394,16 @@ def test_large_kernels_are_summed_in_chunks():
     parts = sum(F.conv2d_kernel_grad(x[i : i + 1], dy[i : i + 1], (3, 3, 3, 4)) for i in range(40))
     np.testing.assert_allclose(whole, parts, rtol=1e-10)
     assert math.isfinite(whole.sum())
+
+
+def test_large_results_start_on_a_cache_line():
+    x, kernel = np.ones((2, 40, 40, 3), np.float32), np.ones((3, 3, 3, 5), np.float32)
+    for _ in range(3):
+        y = F.conv2d(x, kernel)
+        assert y.ctypes.data % 64 == 0
+        assert y.flags.c_contiguous
+        assert y.flags.writeable
+        assert F.conv2d(2 * x, kernel, out=y) is y
+        assert np.all(y == 54)
+    pooled, indices = F.max_pool2d(y.astype(np.float64), 1, return_indices=True)
+    assert pooled.ctypes.data % 64 == indices.ctypes.data % 64 == 0
