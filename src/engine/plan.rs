@@ -10,28 +10,19 @@
 //! batch.
 
 mod memory;
+mod shares;
 mod split;
 
 use std::ops::Range;
 
+pub(super) use shares::batch_samples;
+use shares::chunk_samples;
 pub(super) use split::Split;
 
 use super::layers::{Folded, Step};
 use super::steps::{BACKWARD, FORWARD, Planned, Steps};
 use crate::kernels::Element;
 
-/// Memory that a group of samples should fit, values and gradients of its largest layers: a share of L2.
-const GROUP_BYTES: usize = 256 << 10;
-/// Groups of a batch, if it is large enough.
-const GROUPS: usize = 16;
-/// Most samples of a group.
-const MOST_GROUP: usize = 8;
-/// Rows of a batch step's task: two tiles of the largest tier.
-const BATCH_ROWS: usize = 28;
-/// Memory for the partial weight gradients of all chunks together.
-const PARTIAL_BYTES: usize = 32 << 20;
-/// Cost of adding an element of a partial gradient, in multiply-adds.
-const REDUCE_COST: usize = 400;
 /// Weights that a task of the reduction or of the optimizer handles.
 const FLAT_TASK: usize = 8192;
 /// Samples of a task of the loss.
@@ -75,7 +66,7 @@ pub(super) enum Work {
     /// Puts together what is known about the input of a statistics step.
     Settle { step: usize },
     /// Runs a stack of steps forward, a task per group of samples.
-    Forward { from: usize, to: usize },
+    Forward { from: usize, to: usize, group: usize },
     /// Runs a batch step forward, a task per block of samples.
     BatchForward { step: usize },
     /// Has a step computed outside, between two parts of the program.
@@ -102,8 +93,8 @@ pub(super) enum Work {
     SplitBackward { step: usize },
     /// Computes the weight gradient of a step, a task per piece of a chunk.
     SplitGrad { step: usize },
-    /// Runs a stack of steps backward, a task per chunk of samples.
-    Backward { from: usize, to: usize },
+    /// Runs a stack of steps backward, a task per chunk of samples, group by group.
+    Backward { from: usize, to: usize, group: usize },
     /// Puts together what is known about the gradient of a statistics step.
     SettleGradients { step: usize },
     /// Sums the chunks' partial gradients.
@@ -200,14 +191,14 @@ pub(super) struct Schedule {
     pub activities: usize,
     /// Numbers of all parts of sums.
     pub sums_len: usize,
-    /// Samples of a group and of a chunk.
-    pub group: usize,
+    /// Samples of a chunk.
     pub chunk: usize,
     /// Chunks' partial gradients.
     pub partials: usize,
-    /// Start of the workers' own parts, and the size of each.
+    /// Start of the workers' own parts, the size of each, and where the sums of weight gradients are in it.
     pub local: usize,
     pub local_len: usize,
+    pub local_sums: usize,
     pub forward: Vec<Vec<(Work, usize)>>,
     pub loss: Vec<(Work, usize)>,
     pub backward: Vec<Vec<(Work, usize)>>,
@@ -220,16 +211,11 @@ impl Schedule {
     pub fn new<T: Element>(steps: &Steps<T>, batch: usize, purpose: Purpose) -> Self {
         let train = purpose != Purpose::Infer;
         let (mut active, output) = active_steps(steps, purpose);
-        let largest = steps.lens.iter().copied().max().unwrap_or(1).max(1);
-        let group = (GROUP_BYTES / (2 * largest * size_of::<T>()))
-            .clamp(1, MOST_GROUP)
-            .min(batch.div_ceil(GROUPS))
-            .max(1);
         let (mut notes_len, mut activities) = (0, 0);
         let shared = shared(steps, batch, train);
         for step in &mut active {
             let planned = &steps.steps[step.step];
-            step.split = Split::new(planned.step.as_ref(), batch, planned.partial.len()).filter(|_| shared);
+            step.split = Split::new(planned.step.as_ref(), batch, planned.sums.len()).filter(|_| shared);
             step.activity = planned.step.activity().map(|_| activities);
             activities += usize::from(step.activity.is_some());
             step.notes = notes_len;
@@ -256,11 +242,11 @@ impl Schedule {
             notes_len,
             activities,
             sums_len: 0,
-            group,
             chunk: if train { chunk_samples(steps, batch) } else { batch },
             partials: 0,
             local: 0,
             local_len: 0,
+            local_sums: 0,
             forward: Vec::new(),
             loss: vec![(Work::Loss, batch.div_ceil(LOSS_SAMPLES))],
             backward: Vec::new(),
@@ -303,7 +289,7 @@ impl Schedule {
                 continue;
             }
             if start < i || items.is_empty() || waits {
-                items.push(Item::Stack(start..i));
+                items.extend(self.regrouped(steps, start..i).into_iter().map(Item::Stack));
             }
             start = i;
             if batch || split || outside {
@@ -323,8 +309,8 @@ impl Schedule {
         match item {
             Item::Split(_) => self.batch,
             Item::Outside(_) => 1,
-            Item::Stack(_) => self.batch.div_ceil(self.group),
-            Item::Batch(i) => self.batch.div_ceil(batch_samples(self.step(steps, *i))),
+            Item::Stack(range) => self.batch.div_ceil(self.groups(steps, range)[0]),
+            Item::Batch(i) => self.batch.div_ceil(batch_samples(self.step(steps, *i), self.batch)),
         }
     }
 
@@ -343,7 +329,9 @@ impl Schedule {
                     }
                     // An empty stack runs only where it gathers the input.
                     if !range.is_empty() || range.end == 0 {
-                        self.forward.push(vec![(Work::Forward { from: range.start, to: range.end }, tasks)]);
+                        let [group, _] = self.groups(steps, range);
+                        let work = Work::Forward { from: range.start, to: range.end, group };
+                        self.forward.push(vec![(work, tasks)]);
                     }
                 }
                 Item::Batch(i) => self.forward.push(vec![(Work::BatchForward { step: *i }, tasks)]),
@@ -394,7 +382,9 @@ impl Schedule {
                     phase.push((Work::OutsideBackward { step: *i }, 1));
                 }
                 Item::Stack(range) if self.runs_backward(steps, range) => {
-                    phase.push((Work::Backward { from: range.start, to: range.end }, self.chunks()));
+                    let [_, group] = self.groups(steps, range);
+                    let work = Work::Backward { from: range.start, to: range.end, group };
+                    phase.push((work, self.chunks()));
                     phase.extend(pending.take());
                 }
                 _ => continue,
@@ -467,11 +457,6 @@ fn active_steps<T: Element>(steps: &Steps<T>, purpose: Purpose) -> (Vec<Active>,
     (active, stands_for[steps.output])
 }
 
-/// Samples of a batch step's task.
-pub(super) fn batch_samples<T: Element>(step: &dyn Step<T>) -> usize {
-    BATCH_ROWS.div_ceil(step.positions().max(1))
-}
-
 /// Blocks of a flat buffer: `(block, of how many)` as a range inside `range`.
 pub(super) fn flat_block(range: &Range<usize>, block: usize) -> Range<usize> {
     let start = range.start + block * FLAT_TASK;
@@ -481,22 +466,4 @@ pub(super) fn flat_block(range: &Range<usize>, block: usize) -> Range<usize> {
 /// Blocks that a range of a flat buffer is cut into.
 pub(super) fn flat_blocks(range: &Range<usize>) -> usize {
     range.len().div_ceil(FLAT_TASK)
-}
-
-/// Samples whose weight gradients are summed in one buffer before the buffers are.
-///
-/// With `W` weights used at `P` positions each, a chunk of g samples costs `g * sum(W P)` and its reduction
-/// `REDUCE_COST / 50 * sum(W)` multiply-adds or so: the rule keeps that to two percent, between 8 and 64 chunks, within the
-/// memory allowed.
-fn chunk_samples<T: Element>(steps: &Steps<T>, batch: usize) -> usize {
-    let (mut weights, mut work) = (0, 0);
-    for planned in steps.steps.iter().filter(|p| !p.partial.is_empty()) {
-        let len = planned.step.weights().iter().map(Range::len).sum::<usize>();
-        weights += len;
-        work += len * planned.step.positions();
-    }
-    let cheap = (REDUCE_COST * weights).div_ceil(work.max(1));
-    let chunk = cheap.clamp(batch.div_ceil(64).max(1), batch.div_ceil(8).max(1));
-    let most = (PARTIAL_BYTES / (steps.partial_len * size_of::<T>()).max(1)).max(1);
-    chunk.max(batch.div_ceil(most))
 }

@@ -1,5 +1,6 @@
 //! One step of a network as a program for the thread pool.
 
+mod backward;
 mod outside;
 mod scores;
 mod split;
@@ -12,15 +13,15 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::layers::{Backward, Context, Folded, Random};
+use super::layers::{Context, Folded, Random};
 use super::limits::{Angles, Penalty};
 use super::loss::Rows;
 use super::loss::overlap::Overlap;
 use super::optim::{Block, Update};
-use super::plan::{Flow, Place, Schedule, Split, Work, batch_samples, flat_block};
+use super::plan::{Place, Schedule, Work, batch_samples};
 use super::source::Source;
 use super::spec::CompileSpec;
-use super::steps::{BACKWARD, FORWARD, INFERENCE, Planned, Steps};
+use super::steps::{FORWARD, INFERENCE, Planned, Steps};
 use super::structure::Weight;
 use crate::conv::Scratch;
 use crate::error::Result;
@@ -216,7 +217,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// Runs active steps `steps` forward on some samples, those of task `task`; the first stack gathers the input.
     fn forward(&self, steps: Range<usize>, samples: &Range<usize>, (task, worker): (usize, usize)) {
         let mut own = lock(&self.memory.workers[worker]);
-        if steps.start == 0 && !self.stands_alone(&steps) {
+        if steps.start == 0 && !self.reads_batch(&steps) {
             let len = self.steps.lens[0];
             let mut x = self.write_value(0, samples, worker);
             for (x, sample) in x.chunks_exact_mut(len.max(1)).zip(samples.clone()) {
@@ -255,10 +256,14 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    /// Whether the range is one step that is part of no stack, and reads what one has left.
-    fn stands_alone(&self, steps: &Range<usize>) -> bool {
-        let step = |i: usize| &self.planned(i).step;
-        steps.len() == 1 && (step(steps.start).batch().is_some() || step(steps.start).outside().is_some())
+    /// Whether the first of some steps reads what an earlier stack has left: one that is part of no stack, or waits for
+    /// statistics.
+    fn reads_batch(&self, steps: &Range<usize>) -> bool {
+        let alone = |i: usize| {
+            let step = &self.planned(i).step;
+            steps.len() == 1 && (step.batch().is_some() || step.outside().is_some())
+        };
+        !steps.is_empty() && (alone(steps.start) || self.schedule.active[steps.start].settled.is_some())
     }
 
     fn context<'c>(
@@ -276,166 +281,6 @@ impl<T: Element> StepProgram<'_, '_, T> {
             samples: samples.len(),
             batch: self.schedule.batch,
             training: self.training,
-        }
-    }
-
-    /// Runs one active step backward on some samples.
-    fn backward_step(
-        &self,
-        i: usize,
-        samples: &Range<usize>,
-        (grads, params): (&mut [T], &[T]),
-        scratch: &mut Scratch<T>,
-        worker: usize,
-    ) {
-        let active = &self.schedule.active[i];
-        let step = self.planned(i).step.as_ref();
-        let keeps = step.keeps();
-        let y = keeps.output.then(|| self.read_value(active.output, samples, worker));
-        let notes = self.memory.notes.read(self.notes_range(i, samples));
-        let mut dy = self.write_grad(active.output, samples, worker);
-        let packed = self.steps.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
-        let coefficients = self.coefficients(i);
-        let cx = self.context((params, &packed, &coefficients), samples, None);
-        let inputs = if keeps.input { &active.inputs[..] } else { &[] };
-        self.with_values(inputs, samples, worker, |x| {
-            let y = y.as_deref().unwrap_or(&[]);
-            let mut run = |dx: &mut [Option<&mut [T]>]| {
-                let tensors = Backward { x, y, notes: &notes, dy: &mut dy, dx, grads: &mut *grads };
-                step.backward(&cx, tensors, scratch);
-            };
-            if let [flow] = active.flows[..] {
-                let mut dx = self.flow(flow, active.inputs[0], samples, worker);
-                run(&mut [dx.as_deref_mut()]);
-            } else {
-                let flows = active.flows.iter().zip(&active.inputs);
-                let mut dx: Vec<_> = flows.map(|(flow, &t)| self.flow(*flow, t, samples, worker)).collect();
-                run(&mut dx.iter_mut().map(|dx| dx.as_deref_mut()).collect::<Vec<_>>());
-            }
-        });
-        for (flow, &t) in active.flows.iter().zip(&active.inputs) {
-            if let Flow::Add(place) = *flow {
-                let aside = self.memory.arena.read(self.range(place, t, samples, worker));
-                let mut dx = self.write_grad(t, samples, worker);
-                self.kernels.tier.vectorize(Add { from: &aside, to: &mut dx });
-            }
-        }
-    }
-
-    /// Where a step writes the gradient to an input.
-    fn flow(
-        &self,
-        flow: Flow,
-        tensor: usize,
-        samples: &Range<usize>,
-        worker: usize,
-    ) -> Option<Writing<'_, T>> {
-        match flow {
-            Flow::None => None,
-            Flow::Write => Some(self.write_grad(tensor, samples, worker)),
-            Flow::Add(place) => Some(self.memory.arena.write(self.range(place, tensor, samples, worker))),
-        }
-    }
-
-    /// Runs a stack backward on a chunk of samples, group by group. A chunk can take long: an abandoned one is left
-    /// between two groups.
-    fn backward(&self, steps: &Range<usize>, chunk: usize, worker: usize, pulse: &Pulse<'_>) {
-        let mut own = lock(&self.memory.workers[worker]);
-        let params = self.state.params.read(0..self.state.params.len());
-        let stack = self.stack_partial(steps);
-        let mut partial = self.memory.arena.write(self.partial(chunk, &stack));
-        partial.fill(T::ZERO);
-        // A step that waits: the one behind ends here, the one at the start only sums up.
-        let ends = self.schedule.active.get(steps.end).filter(|next| next.settled.is_some());
-        let ends = ends.is_some_and(|next| next.flows[0] != Flow::None).then_some(steps.end);
-        let sums = steps.clone().next().filter(|&first| self.schedule.active[first].settled.is_some());
-        let mut sums = sums.map(|first| (first, self.gradient_part(first, chunk)));
-        if let Some((_, part)) = &mut sums {
-            part.fill(0.0);
-        }
-        let samples = self.samples(chunk, self.schedule.chunk);
-        let mut first = samples.start;
-        while first < samples.end && !pulse.stopped() {
-            let group = first..(first + self.schedule.group).min(samples.end);
-            for i in ends.into_iter().chain(steps.clone().rev()) {
-                match &mut sums {
-                    Some((waits, part)) if i == *waits => self.sum_gradients(i, &group, worker, part),
-                    _ if !self.schedule.active[i].backward => {}
-                    _ => {
-                        let own_part = &self.planned(i).partial;
-                        let grads = match own_part.is_empty() {
-                            true => &mut [][..],
-                            false => &mut partial[own_part.start - stack.start..own_part.end - stack.start],
-                        };
-                        self.backward_step(i, &group, (grads, &params), &mut own.scratch, worker);
-                    }
-                }
-            }
-            first = group.end;
-        }
-        for planned in steps.clone().map(|i| self.planned(i)).filter(|planned| !planned.partial.is_empty()) {
-            planned
-                .step
-                .finish(&mut partial[planned.partial.start - stack.start..planned.partial.end - stack.start]);
-        }
-    }
-
-    /// The part of a chunk's partial gradients that a stack owns.
-    fn stack_partial(&self, steps: &Range<usize>) -> Range<usize> {
-        if steps.is_empty() {
-            return 0..0;
-        }
-        self.planned(steps.start).partial.start..self.planned(steps.end - 1).partial.end
-    }
-
-    fn partial(&self, chunk: usize, part: &Range<usize>) -> Range<usize> {
-        let start = self.schedule.partials + chunk * self.steps.partial_len;
-        start + part.start..start + part.end
-    }
-
-    /// Sums a block of the partial gradients over the chunks, in their order.
-    fn reduce(&self, part: usize, block: usize) {
-        let (from, to) = &self.steps.partials[part];
-        let block = flat_block(from, block);
-        let target = to.start + block.start - from.start;
-        let mut grads = self.state.grads.write(target..target + block.len());
-        let owns = |i: &usize| self.planned(*i).partial.contains(&block.start);
-        let Some(owner) = (0..self.schedule.active.len()).find(owns) else { return };
-        let own = &self.planned(owner).partial;
-        let block = block.start - own.start..block.end - own.start;
-        let sums = self.schedule.active[owner].split.as_ref().map_or(1, Split::sums);
-        let chunks = self.schedule.batch.div_ceil(self.schedule.chunk);
-        for (chunk, sum) in (0..chunks).flat_map(|chunk| (0..sums).map(move |sum| (chunk, sum))) {
-            let partial = self.memory.arena.read(self.split_partial(owner, chunk, sum, &block));
-            if (chunk, sum) == (0, 0) {
-                grads.copy_from_slice(&partial);
-            } else {
-                self.kernels.tier.vectorize(Add { from: &partial, to: &mut grads });
-            }
-        }
-        self.check(&grads, self.planned(owner).layer);
-    }
-
-    /// Remembers the layer if a gradient is not finite.
-    fn check(&self, grads: &[T], layer: usize) {
-        if !self.kernels.tier.vectorize(AllFinite(grads)) {
-            self.bad_layer.fetch_min(layer, Ordering::Relaxed);
-        }
-    }
-
-    /// A task of the weight gradient of a batch step.
-    fn batch_grad(&self, i: usize, task: usize, worker: usize) {
-        let planned = self.planned(i);
-        let Some(step) = planned.step.batch() else { return };
-        let all = 0..self.schedule.batch;
-        let active = &self.schedule.active[i];
-        let x = self.read_value(active.inputs[0], &all, worker);
-        let dy = self.range(self.schedule.grads[active.output], active.output, &all, worker);
-        let dy = self.memory.arena.read(dy);
-        for range in step.grad_ranges(task) {
-            let mut grads = self.state.grads.write(range.clone());
-            step.grad(&x, &dy, range, &mut grads);
-            self.check(&grads, planned.layer);
         }
     }
 
@@ -469,14 +314,17 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
                 None => return Ok(()),
             }
         };
-        let block = |step: usize| self.samples(task, batch_samples(self.planned(step).step.as_ref()));
+        let block = |step: usize| {
+            let samples = batch_samples(self.planned(step).step.as_ref(), self.schedule.batch);
+            self.samples(task, samples)
+        };
         match work {
             Work::Pack { step, pass } => {
                 self.steps.pack(step, pass, &self.state.params.read(0..self.state.params.len()));
             }
             Work::Settle { step } => self.settle(step),
-            Work::Forward { from, to } => {
-                self.forward(from..to, &self.samples(task, self.schedule.group), (task, worker));
+            Work::Forward { from, to, group } => {
+                self.forward(from..to, &self.samples(task, group), (task, worker));
             }
             Work::BatchForward { step } => self.forward(step..step + 1, &block(step), (task, worker)),
             Work::SplitForward { step } => self.split_forward(step, task, worker),
@@ -498,7 +346,9 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
                 self.backward_step(step, &block(step), (&mut [], &params), &mut own.scratch, worker);
             }
             Work::Grad { step } => self.batch_grad(step, task, worker),
-            Work::Backward { from, to } => self.backward(&(from..to), task, worker, pulse),
+            Work::Backward { from, to, group } => {
+                self.backward(&(from..to), group, (task, worker), pulse);
+            }
             Work::SplitMask { step } => self.split_mask(step, task, worker),
             Work::SplitBackward { step } => self.split_backward(step, task, worker),
             Work::SplitGrad { step } => self.split_grad(step, task, worker),

@@ -38,8 +38,23 @@ pub(super) struct Planned<T: Element> {
     pub packed: [Range<usize>; PASSES],
     /// Its weight gradient in a chunk's partial gradients; empty where it is not summed sample by sample.
     pub partial: Range<usize>,
+    /// The sums that it comes from, if those of all steps stood in a row.
+    pub sums: Range<usize>,
     /// Step whose normalisation goes into this one's weights at inference.
     pub folds: Option<usize>,
+}
+
+impl<T: Element> Planned<T> {
+    /// Turns its sums over a chunk of samples into its part of the chunk's partial gradients.
+    pub fn finish(&self, sums: &mut [T], partial: &mut [T]) {
+        self.step.finish(sums);
+        let (mut from, mut to) = (0, 0);
+        for (number, weight) in self.step.weights().iter().enumerate() {
+            partial[to..to + weight.len()].copy_from_slice(&sums[from..from + weight.len()]);
+            from += self.step.sums_len(number);
+            to += weight.len();
+        }
+    }
 }
 
 /// The steps of a model for one input shape.
@@ -113,8 +128,17 @@ impl<T: Element> Steps<T> {
             for step in own {
                 lens.push(step.output_len());
                 let (inputs, output) = (std::mem::replace(&mut reads, vec![lens.len() - 1]), lens.len() - 1);
-                let (packed, partial) = (Default::default(), 0..0);
-                steps.push(Planned { step, layer: *layer, inputs, output, packed, partial, folds: None });
+                let (packed, partial, sums) = (Default::default(), 0..0, 0..0);
+                steps.push(Planned {
+                    step,
+                    layer: *layer,
+                    inputs,
+                    output,
+                    packed,
+                    partial,
+                    sums,
+                    folds: None,
+                });
             }
             edges[i + 1] = Some((reads[0], output));
         }
@@ -203,7 +227,7 @@ impl<T: Element> Steps<T> {
 
     /// Gives packed weights and partial gradients their places.
     fn place_weights(&mut self) -> Result<()> {
-        let mut total = [0; PASSES];
+        let (mut total, mut sums) = ([0; PASSES], 0);
         let folded = self.folded();
         for i in 0..self.steps.len() {
             let step = self.steps[i].step.as_ref();
@@ -214,16 +238,18 @@ impl<T: Element> Steps<T> {
                 _ => 0,
             };
             let lens = [forward, backward, inference];
-            let first = self.partial_len;
+            let first = (self.partial_len, sums);
             if step.batch().is_none() && step.statistics().is_none() && step.outside().is_none() {
                 for (number, weight) in step.weights().iter().enumerate() {
                     let range = self.partial_len..self.partial_len + weight.len();
-                    self.partial_len += step.sums_len(number);
+                    self.partial_len = range.end;
                     self.partials.push((range, weight.clone()));
+                    sums += step.sums_len(number);
                 }
             }
             self.steps[i].packed = [0, 1, 2].map(|pass| total[pass]..total[pass] + lens[pass]);
-            self.steps[i].partial = first..self.partial_len;
+            self.steps[i].partial = first.0..self.partial_len;
+            self.steps[i].sums = first.1..sums;
             total = [0, 1, 2].map(|pass| (total[pass] + lens[pass]).next_multiple_of(LINE));
         }
         for (packed, len) in self.packed.iter_mut().zip(total) {

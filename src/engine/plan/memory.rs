@@ -82,12 +82,20 @@ impl Schedule {
         let [values, grads] = spans;
         self.values = vec![Place::None; steps.lens.len()];
         self.grads = vec![Place::None; steps.lens.len()];
-        let life = |t: usize| Life { len: steps.lens[t] * self.group, time: lives[t].start..=lives[t].end };
+        let groups: Vec<[usize; 2]> = items
+            .iter()
+            .map(|item| match item {
+                Item::Stack(range) => self.groups(steps, range),
+                _ => [1, 1],
+            })
+            .collect();
+        let life =
+            |t: usize, samples| Life { len: steps.lens[t] * samples, time: lives[t].start..=lives[t].end };
         let mut whole: Vec<(usize, RangeInclusive<usize>)> = Vec::new();
         for (t, span) in values.into_iter().enumerate() {
             let Some(span) = span else { continue };
             match times.stack(&span).filter(|_| self.purpose != Purpose::Inspect) {
-                Some(k) => local[k].push((Owner::Value(t), life(t))),
+                Some(k) => local[k].push((Owner::Value(t), life(t, groups[k][0]))),
                 None => whole.push((t, span)),
             }
         }
@@ -95,7 +103,7 @@ impl Schedule {
         for (t, span) in grads.into_iter().enumerate() {
             let Some(span) = span else { continue };
             match times.stack(&span).filter(|_| self.purpose != Purpose::Inspect) {
-                Some(k) => local_grads[k].push((Owner::Gradient(t), life(t))),
+                Some(k) => local_grads[k].push((Owner::Gradient(t), life(t, groups[k][1]))),
                 None => whole_grads.push((t, span)),
             }
         }
@@ -128,9 +136,12 @@ impl Schedule {
             for (input, flow) in step.flows.iter().enumerate().filter(|(_, f)| matches!(f, Flow::Add(_))) {
                 debug_assert_ne!(*flow, Flow::None);
                 let own = self.step(steps, i);
-                let samples = if own.batch().is_some() { batch_samples(own) } else { self.group };
-                let len = steps.lens[step.inputs[input]] * samples;
                 let item = times.item[i] - usize::from(waits);
+                let samples = match own.batch() {
+                    Some(_) => batch_samples(own, self.batch),
+                    None => groups[item][1],
+                };
+                let len = steps.lens[step.inputs[input]] * samples;
                 local_grads[item].push((Owner::Aside { step: i, input }, Life { len, time: i + 1..=i + 1 }));
             }
         }
@@ -148,6 +159,7 @@ impl Schedule {
                 }
             }
         }
+        self.place_totals(steps, items);
         self.place_sums(steps, &times, &mut arena);
         let chunks = if self.purpose != Purpose::Infer { self.chunks() } else { 0 };
         self.partials = arena.take(chunks * steps.partial_len);
@@ -158,6 +170,23 @@ impl Schedule {
             }
         }
         self.local = arena.0;
+    }
+
+    /// Gives every worker room for the sums of a stack's weight gradients.
+    fn place_totals<T: Element>(&mut self, steps: &Steps<T>, items: &[Item]) {
+        if self.purpose == Purpose::Infer {
+            return;
+        }
+        let sums = |i: usize| &steps.steps[self.active[i].step].sums;
+        let of = |item: &Item| match item {
+            Item::Stack(range) if !range.is_empty() => sums(range.end - 1).end - sums(range.start).start,
+            Item::Split(i) => sums(*i).len(),
+            _ => 0,
+        };
+        let most = items.iter().map(of).max().unwrap_or(0);
+        let mut own = Row(self.local_len);
+        self.local_sums = own.take(most);
+        self.local_len = own.0;
     }
 
     /// The last reader of a tensor writes its gradient, which is the first of the backward pass; the others add.

@@ -45,8 +45,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    fn sample_scores(&self, sample: usize) -> Range<usize> {
-        sample * self.goal.scores..(sample + 1) * self.goal.scores
+    fn scores_of(&self, samples: &Range<usize>) -> Range<usize> {
+        samples.start * self.goal.scores..samples.end * self.goal.scores
     }
 
     /// Losses and metrics of some samples, and the gradient of the output if it is wanted.
@@ -56,15 +56,17 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let scorer = self.scorer(compiled);
         let wanted = self.wants_output_grad() && self.goal.overlap.is_none() && self.goal.losses.is_none();
         let mut own = lock(&self.memory.workers[worker]);
-        for sample in samples {
-            let one = sample..sample + 1;
-            let output = self.read_value(last, &one, worker);
+        let len = self.steps.lens[last];
+        let outputs = self.read_value(last, &samples, worker);
+        let mut all_scores = self.memory.scores.write(self.scores_of(&samples));
+        let mut dys = wanted.then(|| self.write_grad(last, &samples, worker));
+        let items = outputs.chunks_exact(len.max(1)).zip(all_scores.chunks_exact_mut(self.goal.scores));
+        for (i, (sample, (output, scores))) in samples.zip(items).enumerate() {
             let weight = self.sample_weight(sample);
             let scale = self.gradient_scale(compiled, weight);
-            let mut scores = self.memory.scores.write(self.sample_scores(sample));
-            let mut dy = wanted.then(|| self.write_grad(last, &one, worker));
-            let item = Sample { output: &output, y, row: self.batch.row(sample), scale };
-            scorer.score(&item, dy.as_deref_mut(), &mut scores, &mut own.rows)?;
+            let dy = dys.as_deref_mut().map(|dys| &mut dys[i * len..(i + 1) * len]);
+            let item = Sample { output, y, row: self.batch.row(sample), scale };
+            scorer.score(&item, dy, scores, &mut own.rows)?;
             if let Some(overlap) = self.goal.overlap.filter(|overlap| !overlap.across) {
                 scores[0] = overlap.value(&scores[self.goal.scores - overlap.groups * SUMS..]);
             }
@@ -112,7 +114,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             let output = self.read_value(last, &one, worker);
             let weight = shared.unwrap_or_else(|| self.sample_weight(sample));
             let scale = self.gradient_scale(compiled, weight);
-            let end = self.sample_scores(if overlap.across { 0 } else { sample }).end;
+            let end = self.scores_of(&(0..if overlap.across { 1 } else { sample + 1 })).end;
             let sums = self.memory.scores.read(end - overlap.groups * SUMS..end);
             let mut dy = self.write_grad(last, &one, worker);
             let item = Sample { output: &output, y, row: self.batch.row(sample), scale };

@@ -104,30 +104,33 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let [sums, rows] = split.grad;
         let (chunk, part) = (task / split.grad_tasks(), task % split.grad_tasks());
         let (sum, row) = (part / rows.count(), part % rows.count());
-        let kernel_len = self.planned(i).step.sums_len(0);
-        let len = self.planned(i).partial.len();
-        let row_len = kernel_len / step.kernel_rows().max(1);
         let kernel = rows.of(row);
-        let own_part = self.split_partial(i, chunk, sum, &(0..len));
-        let some = inside(&own_part, &(kernel.start * row_len..kernel.end * row_len));
-        let bias = if row == 0 { inside(&own_part, &(kernel_len..len)) } else { 0..0 };
+        // Rows of the kernel, in the sums and in the gradient.
+        let planned = self.planned(i);
+        let kernel_len = planned.step.weights()[0].len();
+        let [sums_row, row_len] =
+            [planned.step.sums_len(0), kernel_len].map(|len| len / step.kernel_rows().max(1));
+        let own_part = self.split_partial(i, chunk, sum, &(0..planned.partial.len()));
+        let bias = if row == 0 { kernel_len..planned.partial.len() } else { 0..0 };
         let mut own = lock(&self.memory.workers[worker]);
-        let mut dkernel = self.memory.arena.write(some);
-        let mut dbias = self.memory.arena.write(bias);
-        dkernel.fill(T::ZERO);
+        let mut totals = self.memory.arena.write(self.sums(worker, kernel.len() * sums_row));
+        let mut dbias = self.memory.arena.write(inside(&own_part, &bias));
+        totals.fill(T::ZERO);
         dbias.fill(T::ZERO);
         for sample in self.samples(chunk, self.schedule.chunk) {
             let [x, _] = self.sample(active.inputs[0], sample, worker);
             let [_, dy] = self.sample(active.output, sample, worker);
             let (x, dy) = (self.memory.arena.read(x), self.memory.arena.read(dy));
             let operands = (&*x, &*dy);
-            step.kernel_grad_piece(operands, sums.of(sum), kernel.clone(), &mut dkernel, &mut own.scratch);
+            step.kernel_grad_piece(operands, sums.of(sum), kernel.clone(), &mut totals, &mut own.scratch);
             // Once per sample: it is little work, and not cut as the kernel's is.
             if sum == 0 {
                 step.bias_grad(&dy, &mut dbias);
             }
         }
-        step.finish_piece(&mut dkernel);
+        step.finish_piece(&mut totals);
+        let own_rows = inside(&own_part, &(kernel.start * row_len..kernel.end * row_len));
+        self.memory.arena.write(own_rows).copy_from_slice(&totals[..kernel.len() * row_len]);
     }
 
     /// Some elements of the sums of a piece of a chunk.

@@ -1,0 +1,191 @@
+//! The backward pass of stacks and batch steps: gradients to inputs, and weight gradients chunk by chunk.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use super::super::layers::Backward;
+use super::super::plan::{Flow, Split, flat_block};
+use super::super::steps::BACKWARD;
+use super::{Add, AllFinite, StepProgram};
+use crate::conv::Scratch;
+use crate::kernels::Element;
+use crate::parallel::{Pulse, Writing, lock};
+
+impl<T: Element> StepProgram<'_, '_, T> {
+    /// Runs one active step backward on some samples.
+    pub(super) fn backward_step(
+        &self,
+        i: usize,
+        samples: &Range<usize>,
+        (grads, params): (&mut [T], &[T]),
+        scratch: &mut Scratch<T>,
+        worker: usize,
+    ) {
+        let active = &self.schedule.active[i];
+        let step = self.planned(i).step.as_ref();
+        let keeps = step.keeps();
+        let y = keeps.output.then(|| self.read_value(active.output, samples, worker));
+        let notes = self.memory.notes.read(self.notes_range(i, samples));
+        let mut dy = self.write_grad(active.output, samples, worker);
+        let packed = self.steps.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
+        let coefficients = self.coefficients(i);
+        let cx = self.context((params, &packed, &coefficients), samples, None);
+        let inputs = if keeps.input { &active.inputs[..] } else { &[] };
+        self.with_values(inputs, samples, worker, |x| {
+            let y = y.as_deref().unwrap_or(&[]);
+            let mut run = |dx: &mut [Option<&mut [T]>]| {
+                let tensors = Backward { x, y, notes: &notes, dy: &mut dy, dx, grads: &mut *grads };
+                step.backward(&cx, tensors, scratch);
+            };
+            if let [flow] = active.flows[..] {
+                let mut dx = self.flow(flow, active.inputs[0], samples, worker);
+                run(&mut [dx.as_deref_mut()]);
+            } else {
+                let flows = active.flows.iter().zip(&active.inputs);
+                let mut dx: Vec<_> = flows.map(|(flow, &t)| self.flow(*flow, t, samples, worker)).collect();
+                run(&mut dx.iter_mut().map(|dx| dx.as_deref_mut()).collect::<Vec<_>>());
+            }
+        });
+        for (flow, &t) in active.flows.iter().zip(&active.inputs) {
+            if let Flow::Add(place) = *flow {
+                let aside = self.memory.arena.read(self.range(place, t, samples, worker));
+                let mut dx = self.write_grad(t, samples, worker);
+                self.kernels.tier.vectorize(Add { from: &aside, to: &mut dx });
+            }
+        }
+    }
+
+    /// Where a step writes the gradient to an input.
+    fn flow(
+        &self,
+        flow: Flow,
+        tensor: usize,
+        samples: &Range<usize>,
+        worker: usize,
+    ) -> Option<Writing<'_, T>> {
+        match flow {
+            Flow::None => None,
+            Flow::Write => Some(self.write_grad(tensor, samples, worker)),
+            Flow::Add(place) => Some(self.memory.arena.write(self.range(place, tensor, samples, worker))),
+        }
+    }
+
+    /// Runs a stack backward on a chunk of samples, group by group. A chunk can take long: an abandoned one is left
+    /// between two groups.
+    pub(super) fn backward(
+        &self,
+        steps: &Range<usize>,
+        group: usize,
+        (chunk, worker): (usize, usize),
+        pulse: &Pulse<'_>,
+    ) {
+        let mut own = lock(&self.memory.workers[worker]);
+        let params = self.state.params.read(0..self.state.params.len());
+        // The sums stay in the worker's cache; what becomes of them goes to the chunk's place.
+        let stack = self.stack_sums(steps);
+        let mut totals = self.memory.arena.write(self.sums(worker, stack.len()));
+        totals.fill(T::ZERO);
+        // A step that waits: the one behind ends here, the one at the start only sums up.
+        let ends = self.schedule.active.get(steps.end).filter(|next| next.settled.is_some());
+        let ends = ends.is_some_and(|next| next.flows[0] != Flow::None).then_some(steps.end);
+        let sums = steps.clone().next().filter(|&first| self.schedule.active[first].settled.is_some());
+        let mut sums = sums.map(|first| (first, self.gradient_part(first, chunk)));
+        if let Some((_, part)) = &mut sums {
+            part.fill(0.0);
+        }
+        let samples = self.samples(chunk, self.schedule.chunk);
+        let mut first = samples.start;
+        while first < samples.end && !pulse.stopped() {
+            let group = first..(first + group).min(samples.end);
+            for i in ends.into_iter().chain(steps.clone().rev()) {
+                match &mut sums {
+                    Some((waits, part)) if i == *waits => self.sum_gradients(i, &group, worker, part),
+                    _ if !self.schedule.active[i].backward => {}
+                    _ => {
+                        let own_sums = &self.planned(i).sums;
+                        let grads = match own_sums.is_empty() {
+                            true => &mut [][..],
+                            false => &mut totals[within(own_sums, &stack)],
+                        };
+                        self.backward_step(i, &group, (grads, &params), &mut own.scratch, worker);
+                    }
+                }
+            }
+            first = group.end;
+        }
+        for planned in steps.clone().map(|i| self.planned(i)).filter(|planned| !planned.sums.is_empty()) {
+            let mut partial = self.memory.arena.write(self.partial(chunk, &planned.partial));
+            planned.finish(&mut totals[within(&planned.sums, &stack)], &mut partial);
+        }
+    }
+
+    /// The sums of the steps of a stack, in the row of all.
+    fn stack_sums(&self, steps: &Range<usize>) -> Range<usize> {
+        if steps.is_empty() {
+            return 0..0;
+        }
+        self.planned(steps.start).sums.start..self.planned(steps.end - 1).sums.end
+    }
+
+    /// A worker's memory for sums of weight gradients.
+    pub(super) fn sums(&self, worker: usize, len: usize) -> Range<usize> {
+        let start = self.schedule.local + worker * self.schedule.local_len + self.schedule.local_sums;
+        start..start + len
+    }
+
+    pub(super) fn partial(&self, chunk: usize, part: &Range<usize>) -> Range<usize> {
+        let start = self.schedule.partials + chunk * self.steps.partial_len;
+        start + part.start..start + part.end
+    }
+
+    /// Sums a block of the partial gradients over the chunks, in their order.
+    pub(super) fn reduce(&self, part: usize, block: usize) {
+        let (from, to) = &self.steps.partials[part];
+        let block = flat_block(from, block);
+        let target = to.start + block.start - from.start;
+        let mut grads = self.state.grads.write(target..target + block.len());
+        let owns = |i: &usize| self.planned(*i).partial.contains(&block.start);
+        let Some(owner) = (0..self.schedule.active.len()).find(owns) else { return };
+        let own = &self.planned(owner).partial;
+        let block = block.start - own.start..block.end - own.start;
+        let sums = self.schedule.active[owner].split.as_ref().map_or(1, Split::sums);
+        let chunks = self.schedule.batch.div_ceil(self.schedule.chunk);
+        for (chunk, sum) in (0..chunks).flat_map(|chunk| (0..sums).map(move |sum| (chunk, sum))) {
+            let partial = self.memory.arena.read(self.split_partial(owner, chunk, sum, &block));
+            if (chunk, sum) == (0, 0) {
+                grads.copy_from_slice(&partial);
+            } else {
+                self.kernels.tier.vectorize(Add { from: &partial, to: &mut grads });
+            }
+        }
+        self.check(&grads, self.planned(owner).layer);
+    }
+
+    /// Remembers the layer if a gradient is not finite.
+    pub(super) fn check(&self, grads: &[T], layer: usize) {
+        if !self.kernels.tier.vectorize(AllFinite(grads)) {
+            self.bad_layer.fetch_min(layer, Ordering::Relaxed);
+        }
+    }
+
+    /// A task of the weight gradient of a batch step.
+    pub(super) fn batch_grad(&self, i: usize, task: usize, worker: usize) {
+        let planned = self.planned(i);
+        let Some(step) = planned.step.batch() else { return };
+        let all = 0..self.schedule.batch;
+        let active = &self.schedule.active[i];
+        let x = self.read_value(active.inputs[0], &all, worker);
+        let dy = self.range(self.schedule.grads[active.output], active.output, &all, worker);
+        let dy = self.memory.arena.read(dy);
+        for range in step.grad_ranges(task) {
+            let mut grads = self.state.grads.write(range.clone());
+            step.grad(&x, &dy, range, &mut grads);
+            self.check(&grads, planned.layer);
+        }
+    }
+}
+
+/// A range as seen from the start of one that contains it.
+fn within(part: &Range<usize>, whole: &Range<usize>) -> Range<usize> {
+    part.start - whole.start..part.end - whole.start
+}
