@@ -34,11 +34,20 @@ impl Columns {
         Self { channels, inner, width: all * ROW.div_ceil(all) }
     }
 
-    /// Writes the value of its channel to every column.
-    pub fn spread<T: Copy>(&self, values: &[T], columns: &mut [T]) {
-        for (j, column) in columns.iter_mut().enumerate() {
-            *column = values[j / self.inner % self.channels];
+    /// Writes the value of a channel to all its columns.
+    pub fn spread<T: Copy>(&self, channel: usize, value: T, columns: &mut [T]) {
+        for group in columns.chunks_exact_mut(self.channels * self.inner) {
+            group[channel * self.inner..(channel + 1) * self.inner].fill(value);
         }
+    }
+
+    /// The columns of a channel.
+    fn of(&self, channel: usize) -> impl Iterator<Item = usize> + Clone {
+        let (step, inner) = (self.channels * self.inner, self.inner);
+        (0..self.width).step_by(step).flat_map(move |first| {
+            let start = first + channel * inner;
+            start..start + inner
+        })
     }
 
     /// Numbers that [`Columns::sum`] writes.
@@ -54,29 +63,27 @@ impl Columns {
         tier.vectorize(Sum { x, means, squares });
     }
 
-    /// Mean and biased variance of every channel from parts in order.
-    pub fn moments(&self, parts: &[f64]) -> Vec<(f64, f64)> {
-        let mut moments = vec![(0.0, 0.0); self.channels];
+    /// Mean and biased variance of a channel from parts in order.
+    pub fn moments(&self, channel: usize, parts: &[f64]) -> (f64, f64) {
         let parts = || parts.chunks_exact(self.part_len());
         let count = self.count(parts().map(|part| part[0]).sum());
+        let mut mean = 0.0;
         for part in parts() {
-            let len = part[0] as usize;
-            for (j, mean) in part[1..=self.width].iter().enumerate() {
-                moments[j / self.inner % self.channels].0 += self.rows(len, j) as f64 * mean;
+            let means = &part[1..=self.width];
+            for j in self.of(channel) {
+                mean += self.rows(part[0] as usize, j) as f64 * means[j];
             }
         }
-        moments.iter_mut().for_each(|(mean, _)| *mean /= count);
+        mean /= count;
+        let mut sum = 0.0;
         for part in parts() {
-            let len = part[0] as usize;
             let (means, squares) = part[1..].split_at(self.width);
-            for (j, (mean, square)) in means.iter().zip(squares).enumerate() {
-                let (all, sum) = &mut moments[j / self.inner % self.channels];
-                let apart = mean - *all;
-                *sum += square + self.rows(len, j) as f64 * apart * apart;
+            for j in self.of(channel) {
+                let apart = means[j] - mean;
+                sum += squares[j] + self.rows(part[0] as usize, j) as f64 * apart * apart;
             }
         }
-        moments.iter_mut().for_each(|(_, sum)| *sum /= count);
-        moments
+        (mean, sum / count)
     }
 
     /// Elements of a channel in a tensor of `len` elements.
@@ -89,11 +96,9 @@ impl Columns {
         len / self.width + usize::from(j < len % self.width)
     }
 
-    /// Sums over columns of the same channel.
-    pub fn gather(&self, columns: &[f64], channels: &mut [f64]) {
-        for (j, value) in columns.iter().enumerate() {
-            channels[j / self.inner % self.channels] += value;
-        }
+    /// Adds the columns of a channel to a sum, in their order.
+    pub fn gather(&self, channel: usize, columns: &[f64], sum: f64) -> f64 {
+        self.of(channel).fold(sum, |sum, j| sum + columns[j])
     }
 }
 

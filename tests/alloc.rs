@@ -4,19 +4,15 @@
 //! Every allocation of the process is counted, so this binary has one test. Views, shapes and geometries are made
 //! before: they are the caller's.
 
-#![allow(
-    unsafe_code,
-    reason = "an allocator is unsafe to implement; this one hands everything to the system's"
-)]
-
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
 use common::{ConvCase, uniform};
+use counting::allocations;
 use gridnn::geometry::{Padding, PaddingMode, Window};
 use gridnn::ops::Operand;
 use gridnn::ops::conv::{self, ConvKind, Finish};
@@ -24,39 +20,6 @@ use gridnn::ops::pool::{self, Global, PoolOptions};
 use gridnn::ops::separable::{self, SeparableBatch};
 use gridnn::parallel::{for_each, set_threads, threads};
 use ndarray::{ArrayD, ArrayViewMutD};
-
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is the system allocator's.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: as the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: as the caller's.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: as the caller's.
-        unsafe { System.realloc(block, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: as the caller's.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const CALLS: usize = 10;
 
@@ -147,9 +110,9 @@ fn calls<T: Operand, const N: usize>(
     let mut allocated = 0;
     for _ in 0..CALLS {
         let views = results.each_mut().map(|result| result.view_mut());
-        let before = COUNT.load(Ordering::SeqCst);
+        let before = allocations();
         call(views);
-        allocated += COUNT.load(Ordering::SeqCst) - before;
+        allocated += allocations() - before;
     }
     assert_eq!(allocated, 0, "{what}, {} threads: allocations in {CALLS} calls", threads());
 }

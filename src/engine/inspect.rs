@@ -83,7 +83,7 @@ impl<T: Element> Network<T> {
             Seed::None | Seed::Loss(_) => self.output,
         };
         self.grads.get_mut().fill(T::ZERO);
-        let (plan, schedule) = self.plan(&shape, batch, Purpose::Inspect, Some(edge))?;
+        let (plan, schedule) = self.plan(shape, batch, Purpose::Inspect, Some(edge))?;
         let data =
             Batch { x, y: None, sample_weight: None, indices: None, first: 0, count: 0.0, signs: false };
         let scores = match seed {

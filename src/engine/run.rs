@@ -2,12 +2,12 @@
 
 mod backward;
 mod outside;
+mod phases;
 mod scores;
 mod split;
 mod statistics;
 mod update;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -27,6 +27,7 @@ use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::{Element, Job, Kernels};
 use crate::parallel::{Program, Pulse, Reading, Shared, Writing, lock};
+pub(super) use phases::Phases;
 pub(super) use update::constrained;
 
 /// Memory that outlives a step and is shared by all plans.
@@ -43,6 +44,7 @@ pub(super) struct Memory<T: Element> {
     /// What the gradients of every block of weights are multiplied by, where they are clipped by their norm.
     pub factors: Shared<f64>,
     pub workers: Vec<Mutex<Worker<T>>>,
+    pub phases: Phases,
 }
 
 impl<T: Element> Memory<T> {
@@ -56,6 +58,7 @@ impl<T: Element> Memory<T> {
             scores: Shared::empty(),
             factors: Shared::empty(),
             workers: Vec::new(),
+            phases: Phases::default(),
         }
     }
 
@@ -151,12 +154,15 @@ pub(super) struct StepProgram<'a, 'b, T: Element> {
     pub goal: Goal<'a>,
     pub training: Option<Random>,
     pub kernels: &'static Kernels<T>,
-    pub phases: Vec<Cow<'a, [(Work, usize)]>>,
+    pub phases: &'a Phases,
     /// Those of `phases` that are run now.
     pub part: Range<usize>,
     /// Lowest number of a layer with a gradient that is not finite.
     pub bad_layer: AtomicUsize,
 }
+
+/// Inputs whose borrows are held on the stack; a merge of more branches allocates for them.
+const FEW_INPUTS: usize = 8;
 
 /// Stands in `bad_layer` for the loss.
 pub(super) const BAD_LOSS: usize = usize::MAX - 1;
@@ -207,11 +213,14 @@ impl<T: Element> StepProgram<'_, '_, T> {
         worker: usize,
         work: impl FnOnce(&[&[T]]) -> R,
     ) -> R {
-        if let [tensor] = *tensors {
-            return work(&[&self.read_value(tensor, samples, worker)]);
+        let read = |&tensor: &usize| self.read_value(tensor, samples, worker);
+        if tensors.len() > FEW_INPUTS {
+            let held: Vec<_> = tensors.iter().map(read).collect();
+            return work(&held.iter().map(|value| &**value).collect::<Vec<_>>());
         }
-        let values: Vec<_> = tensors.iter().map(|&t| self.read_value(t, samples, worker)).collect();
-        work(&values.iter().map(|value| &**value).collect::<Vec<_>>())
+        let held: [_; FEW_INPUTS] = std::array::from_fn(|i| tensors.get(i).map(read));
+        let views = held.each_ref().map(|value| value.as_deref().unwrap_or_default());
+        work(&views[..tensors.len()])
     }
 
     /// Runs active steps `steps` forward on some samples, those of task `task`; the first stack gathers the input.
@@ -296,17 +305,17 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
     }
 
     fn tasks(&self, phase: usize) -> usize {
-        self.phases[self.part.start + phase].iter().map(|(_, tasks)| tasks).sum()
+        self.phases.works(self.part.start + phase).iter().map(|(_, tasks)| tasks).sum()
     }
 
     fn commit(&self) -> usize {
-        let update = |phase: &Cow<'_, [(Work, usize)]>| phase.iter().any(|(work, _)| *work == Work::Update);
-        self.phases[self.part.clone()].iter().position(update).unwrap_or(usize::MAX)
+        let update = self.phases.find(self.part.start, |work| work == Work::Update);
+        update.map_or(usize::MAX, |phase| phase - self.part.start)
     }
 
     fn run(&self, phase: usize, task: usize, worker: usize, pulse: &Pulse<'_>) -> Result<()> {
         let mut task = task;
-        let mut works = self.phases[self.part.start + phase].iter();
+        let mut works = self.phases.works(self.part.start + phase).iter();
         let work = loop {
             match works.next() {
                 Some((work, tasks)) if task < *tasks => break *work,

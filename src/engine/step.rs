@@ -1,6 +1,5 @@
 //! One batch: checked, planned, run, and what is said if a step is refused.
 
-use std::borrow::Cow;
 use std::sync::atomic::AtomicUsize;
 
 use super::layers::Random;
@@ -18,7 +17,7 @@ use crate::parallel::{self, Interrupt, Shared};
 
 impl<T: Element> Network<T> {
     /// Checks `x` against the model's input and returns the sizes of a sample.
-    pub(super) fn check_input(&self, x: &Source<'_>) -> Result<Vec<usize>> {
+    pub(super) fn check_input<'x>(&self, x: &'x Source<'_>) -> Result<&'x [usize]> {
         let sizes = x.shape.get(1..).unwrap_or(&[]);
         let input = self.input();
         let fits = sizes.len() == input.len()
@@ -27,7 +26,7 @@ impl<T: Element> Network<T> {
             let got: Vec<Size> = sizes.iter().map(|&n| Some(n)).collect();
             return Err(Error::shape("x", shape_text(input), shape_text(&got)));
         }
-        Ok(sizes.to_vec())
+        Ok(sizes)
     }
 
     /// Checks lengths and row numbers; returns the batch size.
@@ -104,12 +103,12 @@ impl<T: Element> Network<T> {
             Aim::Train { .. } => (Purpose::Train, None),
             Aim::Inspect => (Purpose::Inspect, Some(self.output)),
         };
-        let (plan, schedule) = self.plan(&shape, batch, purpose, inspected)?;
+        let (plan, schedule) = self.plan(shape, batch, purpose, inspected)?;
         let Some(compiled) = &self.compiled else {
             return Err(Error::value("model", "a compiled loss", "none; call compile() first"));
         };
         let output = &self.plans[plan].steps.output_shape;
-        let Some((channels, positions)) = output.split_last() else {
+        let Some((&channels, positions)) = output.split_last() else {
             return Err(Error::shape("model", "an output with at least one axis", "none"));
         };
         let CompileSpec { loss, metrics, .. } = &compiled.spec;
@@ -118,12 +117,11 @@ impl<T: Element> Network<T> {
         let rows = || (0..batch).map(|i| data.indices.map_or(i, |indices| indices[i] as usize));
         let count = match &overlap {
             Some(overlap) => overlap.count(batch),
-            None => loss.count(&data.y, rows(), positions.iter().product(), *channels)?,
+            None => loss.count(&data.y, rows(), positions.iter().product(), channels)?,
         };
         let wants_signs = loss.wants_signs() || metrics.iter().any(Metric::wants_signs);
         let signs = wants_signs && data.y.binary(rows());
-        let per_sample = loss::scores_len(metrics, *channels, overlap.as_ref());
-        let widths: Vec<usize> = metrics.iter().map(|metric| metric.width(*channels)).collect();
+        let per_sample = loss::scores_len(metrics, channels, overlap.as_ref());
         if self.memory.scores.len() < per_sample * batch {
             self.memory.scores = Shared::zeroed(per_sample * batch)?;
         }
@@ -159,7 +157,8 @@ impl<T: Element> Network<T> {
         let charges: f64 = self.memory.activity.get_mut()[..activities].iter().sum();
         let penalty = penalty + charges / batch as f64;
         let scores = &self.memory.scores.get_mut()[..per_sample * batch];
-        let metrics = widths.iter().map(|&width| vec![0.0; width]).collect();
+        let metrics = self.compiled.iter().flat_map(|compiled| &compiled.spec.metrics);
+        let metrics = metrics.map(|metric| vec![0.0; metric.width(channels)]).collect();
         let mut sums = Scores { loss: 0.0, count, metrics, penalty };
         for sample in scores.chunks_exact(per_sample) {
             sums.loss += sample[0];
@@ -205,14 +204,14 @@ impl<T: Element> Network<T> {
         let rows = x.rows();
         let purpose = if training.is_some() { Purpose::Train } else { Purpose::Infer };
         let training = training.map(|seed| Random { seed, step: self.iterations });
-        let (plan, _) = self.plan(&shape, batch_size.clamp(1, rows.max(1)), purpose, None)?;
+        let (plan, _) = self.plan(shape, batch_size.clamp(1, rows.max(1)), purpose, None)?;
         let mut output = vec![rows];
         output.extend(&self.plans[plan].steps.output_shape);
         let len: usize = output[1..].iter().product();
         let mut result = zeros(rows.checked_mul(len))?;
         for first in (0..rows).step_by(batch_size.max(1)) {
             let batch = batch_size.min(rows - first);
-            let (plan, schedule) = self.plan(&shape, batch, purpose, None)?;
+            let (plan, schedule) = self.plan(shape, batch, purpose, None)?;
             let data =
                 Batch { x, y: None, sample_weight: None, indices: None, first, count: 0.0, signs: false };
             self.execute((plan, schedule), data, Extent::Outputs, training, interrupt)?;
@@ -252,36 +251,36 @@ impl<T: Element> Network<T> {
             Purpose::Train => &[FORWARD],
             Purpose::Inspect => &[FORWARD, BACKWARD],
         };
-        let mut phases: Vec<Cow<'_, [(Work, usize)]>> = Vec::with_capacity(32);
+        let mut phases = std::mem::take(&mut self.memory.phases);
+        phases.clear();
         let stale = passes.iter().filter(|pass| steps.packed_version[**pass] != self.version);
-        phases.push(stale.flat_map(|pass| steps.pack_work(*pass)).collect());
+        phases.push(stale.flat_map(|pass| steps.pack_work(*pass)));
         if !matches!(extent, Extent::Scores { judged: true, .. }) {
-            phases.extend(plan_of_batch.forward.iter().map(Cow::from));
+            phases.extend(&plan_of_batch.forward);
         }
         let (overlap, scores, losses) = match extent {
             Extent::Outputs | Extent::Gradients => (None, 0, None),
             Extent::Scores { overlap, per_sample, losses, .. } => (overlap, per_sample, losses),
         };
         if scores > 0 {
-            phases.push(Cow::from(&plan_of_batch.loss));
+            phases.push(plan_of_batch.loss.iter().copied());
         }
         if overlap.is_some() {
-            phases.push(Cow::Borrowed(&[(Work::Fold, 1)]));
-            phases.push(plan_of_batch.loss.iter().map(|&(_, tasks)| (Work::Slope, tasks)).collect());
+            phases.push([(Work::Fold, 1)]);
+            phases.push(plan_of_batch.loss.iter().map(|&(_, tasks)| (Work::Slope, tasks)));
         }
         let inspects = plan_of_batch.purpose == Purpose::Inspect && extent != Extent::Outputs;
         if update.is_some() || inspects {
-            phases.extend(plan_of_batch.backward.iter().map(Cow::from));
+            phases.extend(&plan_of_batch.backward);
         }
         if let Some(update) = &update {
             if update.prepares(&self.blocks) {
-                phases.push(Cow::Owned(vec![(Work::Prepare, self.blocks.len())]));
-                phases.push(Cow::Borrowed(&[(Work::Clip, 1)]));
+                phases.push([(Work::Prepare, self.blocks.len())]);
+                phases.push([(Work::Clip, 1)]);
             }
             let weights = std::iter::once((Work::Update, self.blocks.len()));
-            phases.push(weights.chain(plan_of_batch.commit.iter().copied()).collect());
-            let constrained = run::constrained(&self.weights).count();
-            phases.push(Cow::Owned(vec![(Work::Constrain, constrained)]));
+            phases.push(weights.chain(plan_of_batch.commit.iter().copied()));
+            phases.push([(Work::Constrain, run::constrained(&self.weights).count())]);
         }
         // Most of the work is in stacks and split steps: where they are one task each, a helper would only look on.
         let heavy = |(work, tasks): &(Work, usize)| match work {
@@ -292,7 +291,7 @@ impl<T: Element> Network<T> {
             | Work::SplitGrad { .. } => Some(*tasks),
             _ => None,
         };
-        let tasks = phases.iter().flat_map(|phase| phase.iter()).filter_map(heavy).max().unwrap_or(1);
+        let tasks = phases.all().iter().filter_map(heavy).max().unwrap_or(1);
         let shared = plan::shared(steps, plan_of_batch.batch, update.is_some());
         let workers = if shared { parallel::threads().min(tasks) } else { 1 };
         self.memory.reserve(plan_of_batch, workers, self.blocks.len())?;
@@ -315,11 +314,13 @@ impl<T: Element> Network<T> {
             training,
             kernels: self.kernels,
             part: 0..phases.len(),
-            phases,
+            phases: &phases,
             bad_layer: AtomicUsize::new(usize::MAX),
         };
-        program.execute(workers, interrupt)?;
+        let outcome = program.execute(workers, interrupt);
         let bad = program.bad_layer.into_inner();
+        self.memory.phases = phases;
+        outcome?;
         for pass in passes {
             self.plans[plan].steps.packed_version[*pass] = self.version;
         }

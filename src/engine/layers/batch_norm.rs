@@ -100,35 +100,25 @@ impl Normalize {
     }
 
     /// Writes what follows from mean and variance of every channel.
-    fn write<T: Element>(&self, params: &[T], moments: &[(f64, f64)], coefficients: &mut [T]) {
+    fn write<T: Element>(&self, params: &[T], moments: impl Fn(usize) -> (f64, f64), coefficients: &mut [T]) {
         let learned = |range: &Option<Range<usize>>, i: usize, without: f64| {
             range.as_ref().map_or(without, |range| params[range.start + i].to_f64())
         };
-        let rows = [0, 1, 2, 3].map(|row| {
-            let value = |(i, (mean, variance)): (usize, &(f64, f64))| {
-                T::from_f64(match row {
-                    0 => *mean,
-                    1 => learned(&self.gamma, i, 1.0) / (variance + self.epsilon).sqrt(),
-                    2 => learned(&self.beta, i, 0.0),
-                    _ => *variance,
-                })
-            };
-            moments.iter().enumerate().map(value).collect::<Vec<T>>()
-        });
-        for (values, row) in rows.iter().zip(coefficients.chunks_exact_mut(self.columns.width)) {
-            self.columns.spread(values, row);
+        for channel in 0..self.columns.channels {
+            let (mean, variance) = moments(channel);
+            let scale = learned(&self.gamma, channel, 1.0) / (variance + self.epsilon).sqrt();
+            let values = [mean, scale, learned(&self.beta, channel, 0.0), variance];
+            for (value, row) in values.into_iter().zip(coefficients.chunks_exact_mut(self.columns.width)) {
+                self.columns.spread(channel, T::from_f64(value), row);
+            }
         }
     }
 
-    /// Sums of `dy` and of `dy * (x - mean)` of every channel.
-    fn totals(&self, parts: &[f64]) -> [Vec<f64>; 2] {
-        let mut totals = [0, 1].map(|_| vec![0.0; self.columns.channels]);
-        for part in parts.chunks_exact(2 * self.columns.width) {
-            for (sums, total) in part.chunks_exact(self.columns.width).zip(&mut totals) {
-                self.columns.gather(sums, total);
-            }
-        }
-        totals
+    /// The sum of `dy` of a channel, or that of `dy * (x - mean)`.
+    fn total(&self, parts: &[f64], channel: usize, weighted: bool) -> f64 {
+        let width = self.columns.width;
+        let sums = parts.chunks_exact(width).skip(usize::from(weighted)).step_by(2);
+        sums.fold(0.0, |total, sums| self.columns.gather(channel, sums, total))
     }
 
     /// The coefficient of channel `channel` in a row.
@@ -189,12 +179,12 @@ impl<T: Element> Statistics<T> for Normalize {
     }
 
     fn settle(&self, params: &[T], parts: &[f64], coefficients: &mut [T]) {
-        self.write(params, &self.columns.moments(parts), coefficients);
+        self.write(params, |channel| self.columns.moments(channel, parts), coefficients);
     }
 
     fn settle_moving(&self, params: &[T], coefficients: &mut [T]) {
-        let [means, variances] = [0, 1].map(|i| params[self.moving[i].clone()].iter().map(|x| x.to_f64()));
-        self.write(params, &means.zip(variances).collect::<Vec<_>>(), coefficients);
+        let [means, variances] = [0, 1].map(|i| &params[self.moving[i].clone()]);
+        self.write(params, |channel| (means[channel].to_f64(), variances[channel].to_f64()), coefficients);
     }
 
     fn channel_map<'a>(&self, coefficients: &'a [T]) -> Option<Affine<'a, T>> {
@@ -214,26 +204,25 @@ impl<T: Element> Statistics<T> for Normalize {
 
     fn settle_gradients(&self, parts: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]) {
         let n = self.columns.count((batch * self.len) as f64);
-        let [plain, weighted] = self.totals(parts);
-        for (row, totals) in [(4, plain), (5, weighted)] {
-            let value = |(channel, total): (usize, &f64)| {
-                let inverse = if row == 4 { 1.0 } else { self.inverse_deviation(coefficients, channel) };
-                T::from_f64(if frozen { 0.0 } else { total / n * inverse * inverse })
-            };
-            let values: Vec<T> = totals.iter().enumerate().map(value).collect();
-            let width = self.columns.width;
-            self.columns.spread(&values, &mut coefficients[row * width..(row + 1) * width]);
+        let width = self.columns.width;
+        for (row, channel) in
+            [4, 5].into_iter().flat_map(|row| (0..self.columns.channels).map(move |c| (row, c)))
+        {
+            let inverse = if row == 4 { 1.0 } else { self.inverse_deviation(coefficients, channel) };
+            let total = self.total(parts, channel, row == 5);
+            let value = T::from_f64(if frozen { 0.0 } else { total / n * inverse * inverse });
+            self.columns.spread(channel, value, &mut coefficients[row * width..(row + 1) * width]);
         }
     }
 
     fn weight_gradient(&self, range: &Range<usize>, parts: &[f64], coefficients: &[T], grads: &mut [T]) {
-        let [plain, weighted] = self.totals(parts);
         let gamma = self.gamma.as_ref() == Some(range);
         for (channel, grad) in grads.iter_mut().enumerate() {
+            let total = self.total(parts, channel, gamma);
             *grad = T::from_f64(if gamma {
-                weighted[channel] * self.inverse_deviation(coefficients, channel)
+                total * self.inverse_deviation(coefficients, channel)
             } else {
-                plain[channel]
+                total
             });
         }
     }

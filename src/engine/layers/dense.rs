@@ -178,12 +178,13 @@ impl<T: Element> BatchStep<T> for DenseStep<T> {
         self.inputs.div_ceil(GRAD_ROWS)
     }
 
-    fn grad_ranges(&self, task: usize) -> Vec<Range<usize>> {
+    fn grad_ranges(&self, task: usize) -> [Range<usize>; 2] {
         let start = self.weights[0].start;
         let rows = task * GRAD_ROWS..((task + 1) * GRAD_ROWS).min(self.inputs);
         let kernel = start + rows.start * self.units..start + rows.end * self.units;
         // The first task has the bias as well.
-        std::iter::once(kernel).chain(self.weights.get(1).filter(|_| task == 0).cloned()).collect()
+        let bias = self.weights.get(1).filter(|_| task == 0).cloned();
+        [kernel, bias.unwrap_or(0..0)]
     }
 
     fn grad(&self, x: &[T], dy: &[T], range: Range<usize>, grads: &mut [T]) {

@@ -319,8 +319,8 @@ pub trait BatchStep<T: Element>: Send + Sync {
     /// In how many tasks the weight gradient is cut; a matter of the shapes only.
     fn grad_tasks(&self) -> usize;
 
-    /// Parts of the gradients that a task computes, as ranges of the flat buffers.
-    fn grad_ranges(&self, task: usize) -> Vec<Range<usize>>;
+    /// Parts of the gradients that a task computes, kernel and bias, as ranges of the flat buffers; one may be empty.
+    fn grad_ranges(&self, task: usize) -> [Range<usize>; 2];
 
     /// Computes the part `range` (one of a task's `grad_ranges`) from all inputs and all (masked) output gradients.
     fn grad(&self, x: &[T], dy: &[T], range: Range<usize>, grads: &mut [T]);

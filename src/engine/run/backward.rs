@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::super::layers::Backward;
 use super::super::plan::{Flow, Split, flat_block};
 use super::super::steps::BACKWARD;
-use super::{Add, AllFinite, StepProgram};
+use super::{Add, AllFinite, FEW_INPUTS, StepProgram};
 use crate::conv::Scratch;
 use crate::kernels::Element;
 use crate::parallel::{Pulse, Writing, lock};
@@ -37,13 +37,15 @@ impl<T: Element> StepProgram<'_, '_, T> {
                 let tensors = Backward { x, y, notes: &notes, dy: &mut dy, dx, grads: &mut *grads };
                 step.backward(&cx, tensors, scratch);
             };
-            if let [flow] = active.flows[..] {
-                let mut dx = self.flow(flow, active.inputs[0], samples, worker);
-                run(&mut [dx.as_deref_mut()]);
+            let flow = |i: usize| self.flow(active.flows[i], active.inputs[i], samples, worker);
+            let count = active.flows.len();
+            if count > FEW_INPUTS {
+                let mut held: Vec<_> = (0..count).map(flow).collect();
+                run(&mut held.iter_mut().map(|dx| dx.as_deref_mut()).collect::<Vec<_>>());
             } else {
-                let flows = active.flows.iter().zip(&active.inputs);
-                let mut dx: Vec<_> = flows.map(|(flow, &t)| self.flow(*flow, t, samples, worker)).collect();
-                run(&mut dx.iter_mut().map(|dx| dx.as_deref_mut()).collect::<Vec<_>>());
+                let mut held: [_; FEW_INPUTS] =
+                    std::array::from_fn(|i| (i < count).then(|| flow(i)).flatten());
+                run(&mut held.each_mut().map(|dx| dx.as_deref_mut())[..count]);
             }
         });
         for (flow, &t) in active.flows.iter().zip(&active.inputs) {
@@ -177,7 +179,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let x = self.read_value(active.inputs[0], &all, worker);
         let dy = self.range(self.schedule.grads[active.output], active.output, &all, worker);
         let dy = self.memory.arena.read(dy);
-        for range in step.grad_ranges(task) {
+        for range in step.grad_ranges(task).into_iter().filter(|range| !range.is_empty()) {
             let mut grads = self.state.grads.write(range.clone());
             step.grad(&x, &dy, range, &mut grads);
             self.check(&grads, planned.layer);

@@ -11,11 +11,11 @@ impl<T: Element> StepProgram<'_, '_, T> {
     pub(in super::super) fn execute(&mut self, workers: usize, interrupt: Interrupt<'_>) -> Result<()> {
         let mut start = 0;
         loop {
-            let outside = self.phases[start..].iter().position(|phase| phase.iter().any(is_outside));
-            self.part = start..outside.map_or(self.phases.len(), |at| start + at);
+            let outside = self.phases.find(start, is_outside);
+            self.part = start..outside.unwrap_or(self.phases.len());
             parallel::execute(self, workers, interrupt)?;
-            let Some(phase) = self.phases.get(self.part.end) else { return Ok(()) };
-            for (work, _) in phase.iter() {
+            let Some(phase) = outside else { return Ok(()) };
+            for (work, _) in self.phases.works(phase) {
                 self.visit(*work)?;
             }
             start = self.part.end + 1;
@@ -60,6 +60,6 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 }
 
-fn is_outside((work, _): &(Work, usize)) -> bool {
+fn is_outside(work: Work) -> bool {
     matches!(work, Work::Outside { .. } | Work::OutsideBackward { .. })
 }

@@ -1,0 +1,193 @@
+//! A steady training step allocates nothing but what it returns: memory is planned, lists are used again.
+//!
+//! Every allocation of the process is counted, so this binary has one test.
+
+#[path = "common/counting.rs"]
+mod counting;
+
+use counting::allocations;
+use gridnn::engine::source::{Source, Values};
+use gridnn::engine::spec::parse;
+use gridnn::engine::{Data, Network};
+use gridnn::parallel::set_threads;
+use serde_json::{Value, json};
+
+/// Steps in a row that must not allocate.
+const STEADY: usize = 10;
+/// Steps after which a network must be steady. One thread is after the first; of several each makes its own room when
+/// work of a kind first falls to it.
+const MOST: usize = 300;
+const CLASSES: usize = 10;
+
+fn layer(class: &str, config: Value) -> Value {
+    json!({"class_name": class, "name": class, "config": config})
+}
+
+fn glorot() -> Value {
+    let config = json!({"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": null});
+    json!({"class_name": "VarianceScaling", "config": config})
+}
+
+fn filled(class: &str) -> Value {
+    json!({"class_name": class, "config": {}})
+}
+
+fn conv(filters: usize, kernel: usize, activation: &str) -> Value {
+    let config = json!({
+        "filters": filters, "kernel_size": [kernel, kernel], "strides": [1, 1], "padding": "same",
+        "padding_mode": "zeros", "dilation_rate": [1, 1], "groups": 1, "activation": activation, "use_bias": true,
+        "kernel_initializer": glorot(), "bias_initializer": filled("Zeros"),
+    });
+    layer("Conv2D", config)
+}
+
+fn pool(class: &str, size: usize, stride: usize) -> Value {
+    let config = json!({"pool_size": [size, size], "strides": [stride, stride], "padding": "same"});
+    layer(class, config)
+}
+
+fn dense(units: usize) -> Value {
+    let config = json!({
+        "units": units, "activation": "linear", "use_bias": true,
+        "kernel_initializer": glorot(), "bias_initializer": filled("Zeros"),
+    });
+    layer("Dense", config)
+}
+
+fn batch_norm() -> Value {
+    let config = json!({
+        "axis": -1, "momentum": 0.99, "epsilon": 0.001, "center": true, "scale": true,
+        "beta_initializer": filled("Zeros"), "gamma_initializer": filled("Ones"),
+        "moving_mean_initializer": filled("Zeros"), "moving_variance_initializer": filled("Ones"),
+    });
+    layer("BatchNormalization", config)
+}
+
+fn relu() -> Value {
+    layer("ReLU", json!({"max_value": null, "negative_slope": 0.0, "threshold": 0.0}))
+}
+
+fn residual(layers: Vec<Value>) -> Value {
+    layer("Residual", json!({"layers": layers, "shortcut": null}))
+}
+
+fn parallel(branches: &[Vec<Value>], merge: &str) -> Value {
+    layer("Parallel", json!({"branches": branches, "merge": merge}))
+}
+
+/// The models, by what they have.
+fn models() -> Vec<(&'static str, Vec<Value>)> {
+    let max = || pool("MaxPooling2D", 2, 2);
+    let dropout = layer("Dropout", json!({"rate": 0.5, "noise_shape": null, "seed": 3}));
+    let average = layer("GlobalAveragePooling2D", json!({"keepdims": false}));
+    let flatten = || layer("Flatten", json!({}));
+    vec![
+        (
+            "convolutions, pools, dropout",
+            vec![
+                conv(16, 3, "relu"),
+                max(),
+                conv(32, 3, "relu"),
+                max(),
+                flatten(),
+                dense(64),
+                relu(),
+                dropout,
+                dense(CLASSES),
+            ],
+        ),
+        (
+            "a residual block with normalisation",
+            vec![
+                conv(16, 3, "relu"),
+                residual(vec![conv(16, 3, "linear"), batch_norm(), relu(), conv(16, 3, "linear")]),
+                relu(),
+                average,
+                dense(CLASSES),
+            ],
+        ),
+        (
+            "branches",
+            vec![
+                parallel(
+                    &[
+                        vec![conv(8, 1, "tanh")],
+                        vec![pool("AveragePooling2D", 3, 1), conv(8, 3, "linear")],
+                        vec![pool("MaxPooling2D", 3, 1)],
+                    ],
+                    "concat",
+                ),
+                parallel(&[vec![conv(8, 3, "relu")], vec![conv(8, 5, "relu")]], "maximum"),
+                layer("GlobalMaxPooling2D", json!({"keepdims": false})),
+                dense(CLASSES),
+            ],
+        ),
+    ]
+}
+
+fn adam(options: Value) -> Value {
+    let mut optimizer = json!({
+        "class_name": "Adam", "config": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": true},
+    });
+    if let (Value::Object(all), Value::Object(options)) = (&mut optimizer, options) {
+        all.extend(options);
+    }
+    optimizer
+}
+
+/// Trains a network and checks that its steps stop allocating.
+fn check(name: &str, layers: &[Value], optimizer: &Value, (batch, threads): (usize, usize)) {
+    set_threads(threads).unwrap();
+    let sizes = [24, 24, 3];
+    let input = layer("Input", json!({"shape": sizes}));
+    let layers: Vec<Value> = std::iter::once(input).chain(layers.iter().cloned()).collect();
+    let model = json!({"dtype": "float32", "layers": layers}).to_string();
+    let mut network = Network::<f32>::new(parse("model", &model).unwrap(), 7).unwrap();
+    let compiled = json!({
+        "optimizer": optimizer,
+        "loss": {
+            "class_name": "SparseCategoricalCrossentropy",
+            "config": {"from_logits": true, "ignore_class": null, "axis": -1},
+        },
+        "reduction": "sum_over_batch_size",
+        "metrics": [],
+    });
+    network.compile(parse("model", &compiled.to_string()).unwrap()).unwrap();
+
+    let x: Vec<f32> = (0..batch * 24 * 24 * 3).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
+    let y: Vec<i64> = (0..batch).map(|i| (i % CLASSES) as i64).collect();
+    let data = Data {
+        x: Source { values: Values::F32(&x), shape: [&[batch][..], &sizes].concat() },
+        y: Source { values: Values::I64(&y), shape: vec![batch] },
+        sample_weight: None,
+        indices: None,
+        judge: None,
+    };
+    let mut steady = 0;
+    for _ in 0..MOST {
+        let before = allocations();
+        let scores = network.train_step(&data, 1e-3, 1, &|| false).unwrap();
+        let allocated = allocations() - before;
+        assert!(scores.loss.is_finite());
+        steady = if allocated == 0 { steady + 1 } else { 0 };
+        if steady == STEADY {
+            return;
+        }
+    }
+    panic!("{name}, {batch} samples, {threads} threads: allocations in {MOST} steps");
+}
+
+#[test]
+fn a_steady_step_allocates_nothing() {
+    let plain = adam(json!({}));
+    let extras = adam(json!({
+        "weight_decay": 1e-4, "global_clipnorm": 1.0, "gradient_accumulation_steps": 2,
+        "ema": {"momentum": 0.9, "overwrite_frequency": 3},
+    }));
+    for (name, layers) in models() {
+        for (batch, threads) in [(32, 1), (32, 2), (2, 2)] {
+            check(name, &layers, &plain, (batch, threads));
+            check(name, &layers, &extras, (batch, threads));
+        }
+    }
+}
