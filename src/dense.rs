@@ -35,16 +35,35 @@ impl<T: Element> Dense<T> {
         pack::panels_len(self.outputs, self.inputs, self.kernels.panel())
     }
 
-    /// Packs `W` for the forward pass.
-    pub fn pack(&self, weights: &[T], packed: &mut [T]) {
-        let shape = (self.inputs, self.outputs, self.kernels.panel());
-        pack::panels(packed, weights, shape, [self.outputs, 1]);
+    /// Elements of packed weights at whose multiples they may be packed in parts.
+    pub fn pack_grain(&self) -> usize {
+        self.kernels.panel()
     }
 
-    /// Packs the transpose of `W` for the gradient to the input.
-    pub fn pack_transposed(&self, weights: &[T], packed: &mut [T]) {
-        let shape = (self.outputs, self.inputs, self.kernels.panel());
-        pack::panels(packed, weights, shape, [1, self.outputs]);
+    /// Packs `W` for the forward pass: what stands from element `first` on.
+    pub fn pack(&self, weights: &[T], first: usize, part: &mut [T]) {
+        let matrix = pack::Matrix {
+            source: weights,
+            k: self.inputs,
+            n: self.outputs,
+            taps: 1,
+            apart: [self.outputs, 1],
+            tap: &|_| 0,
+        };
+        matrix.panels(part, first, self.kernels.panel());
+    }
+
+    /// Packs the transpose of `W` for the gradient to the input, likewise.
+    pub fn pack_transposed(&self, weights: &[T], first: usize, part: &mut [T]) {
+        let matrix = pack::Matrix {
+            source: weights,
+            k: self.outputs,
+            n: self.inputs,
+            taps: 1,
+            apart: [1, self.outputs],
+            tap: &|_| 0,
+        };
+        matrix.panels(part, first, self.kernels.panel());
     }
 
     /// `y = x W + b` for some rows.

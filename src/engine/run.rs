@@ -329,7 +329,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
         };
         match work {
             Work::Pack { step, pass } => {
-                self.steps.pack(step, pass, &self.state.params.read(0..self.state.params.len()));
+                self.steps.pack((step, pass), task, &self.state.params.read(0..self.state.params.len()));
             }
             Work::Settle { step } => self.settle(step),
             Work::Forward { from, to, group } => {

@@ -15,6 +15,9 @@ use crate::parallel::Shared;
 /// Alignment of packed weights, in elements.
 const LINE: usize = 16;
 
+/// Elements of packed weights that a task writes, if they can be cut.
+const PACK_TASK: usize = 16 << 10;
+
 /// Sets of packed weights.
 pub(super) const PASSES: usize = 3;
 /// For the forward pass.
@@ -271,14 +274,30 @@ impl<T: Element> Steps<T> {
 
     /// The tasks that pack the weights for a pass.
     pub fn pack_work(&self, pass: usize) -> impl Iterator<Item = (Work, usize)> {
-        let packs = move |step: &usize| !self.steps[*step].packed[pass].is_empty();
-        (0..self.steps.len()).filter(packs).map(move |step| (Work::Pack { step, pass }, 1))
+        let tasks = move |step: usize| {
+            let len = self.steps[step].packed[pass].len();
+            (Work::Pack { step, pass }, len.div_ceil(self.pack_piece(step, pass).max(1)))
+        };
+        (0..self.steps.len()).map(tasks).filter(|(_, tasks)| *tasks > 0)
     }
 
-    /// Packs the weights of a step for a pass.
-    pub fn pack(&self, step: usize, pass: usize, params: &[T]) {
+    /// Elements of packed weights that a task writes.
+    fn pack_piece(&self, step: usize, pass: usize) -> usize {
         let planned = &self.steps[step];
-        let mut packed = self.packed[pass].write(planned.packed[pass].clone());
+        match pass {
+            INFERENCE => planned.packed[pass].len(),
+            _ => PACK_TASK.next_multiple_of(planned.step.pack_grain(pass).max(1)),
+        }
+    }
+
+    /// Packs a part of the weights of a step for a pass.
+    pub fn pack(&self, (step, pass): (usize, usize), task: usize, params: &[T]) {
+        let planned = &self.steps[step];
+        let all = &planned.packed[pass];
+        let piece = self.pack_piece(step, pass);
+        let first = task * piece;
+        let part = all.start + first..(all.start + first + piece).min(all.end);
+        let mut packed = self.packed[pass].write(part);
         let normalization = planned.folds.map_or(planned, |behind| &self.steps[behind]);
         match normalization.step.statistics() {
             Some(statistics) if pass == INFERENCE => {
@@ -289,7 +308,7 @@ impl<T: Element> Steps<T> {
                     None => packed.copy_from_slice(&coefficients),
                 }
             }
-            _ => planned.step.pack(pass, params, &mut packed),
+            _ => planned.step.pack(pass, params, first, &mut packed),
         }
     }
 

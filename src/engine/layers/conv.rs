@@ -185,9 +185,13 @@ impl<T: Element> Step<T> for ConvStep<T> {
         [self.forward.packed_len(), self.input_grad.packed_len()]
     }
 
-    fn pack(&self, pass: usize, params: &[T], packed: &mut [T]) {
+    fn pack_grain(&self, pass: usize) -> usize {
+        [&self.forward, &self.input_grad][pass].pack_grain()
+    }
+
+    fn pack(&self, pass: usize, params: &[T], first: usize, part: &mut [T]) {
         let plan = [&self.forward, &self.input_grad][pass];
-        plan.pack(&params[self.weights[0].clone()], packed);
+        plan.pack_part(&params[self.weights[0].clone()], first, part);
     }
 
     fn sums_len(&self, weight: usize) -> usize {

@@ -118,12 +118,16 @@ impl<T: Element> Step<T> for DenseStep<T> {
         [self.dense.packed_len(), self.dense.transposed_len()]
     }
 
-    fn pack(&self, pass: usize, params: &[T], packed: &mut [T]) {
+    fn pack_grain(&self, _: usize) -> usize {
+        self.dense.pack_grain()
+    }
+
+    fn pack(&self, pass: usize, params: &[T], first: usize, part: &mut [T]) {
         let weights = &params[self.weights[0].clone()];
         if pass == 0 {
-            self.dense.pack(weights, packed);
+            self.dense.pack(weights, first, part);
         } else {
-            self.dense.pack_transposed(weights, packed);
+            self.dense.pack_transposed(weights, first, part);
         }
     }
 
@@ -140,7 +144,7 @@ impl<T: Element> Step<T> for DenseStep<T> {
         let (packed, bias) = packed.split_at_mut(self.dense.packed_len());
         let mut kernel = params[self.weights[0].clone()].to_vec();
         map.scale_rows(&mut kernel);
-        self.dense.pack(&kernel, packed);
+        self.dense.pack(&kernel, 0, packed);
         map.bias(self.weights.get(1).map(|range| &params[range.clone()]), bias);
     }
 

@@ -218,9 +218,14 @@ pub trait Step<T: Element>: Send + Sync {
         [0, 0]
     }
 
-    /// Packs the weights for one of the two passes.
-    fn pack(&self, pass: usize, params: &[T], packed: &mut [T]) {
-        let _ = (pass, params, packed);
+    /// Elements of the packed weights at whose multiples they may be packed in parts.
+    fn pack_grain(&self, pass: usize) -> usize {
+        self.packed_len()[pass]
+    }
+
+    /// Packs the weights for one of the two passes: what stands from element `first` on.
+    fn pack(&self, pass: usize, params: &[T], first: usize, part: &mut [T]) {
+        let _ = (pass, params, first, part);
     }
 
     /// Positions of the output that share this step's weights.
