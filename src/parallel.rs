@@ -18,7 +18,7 @@ mod processors;
 mod threads;
 
 use std::ops::{Deref, DerefMut, Range};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 pub use execution::{Interrupt, Program, Pulse, execute, for_each};
 use threads::pool;
@@ -30,6 +30,25 @@ use crate::kernels::{Aligned, Plain};
 /// Locks a mutex whose data cannot be left half-changed by a panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same for a mutex that is held for some instructions at a time: going to sleep would take far longer.
+fn spin<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    let mut rounds = 0;
+    loop {
+        match mutex.try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(error)) => return error.into_inner(),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        rounds += 1;
+        if rounds % 128 == 0 {
+            // Whoever holds it may have lost the processor.
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
+    }
 }
 
 /// Runs `own` here, and meanwhile `job(1)` to `job(helpers)` on the threads of the pool that are free.
@@ -233,7 +252,7 @@ impl<T: Plain> Shared<T> {
         );
         let borrow = Borrow { start: range.start, end: range.end, writes };
         if !range.is_empty() {
-            let mut ledger = lock(&self.ledger);
+            let mut ledger = spin(&self.ledger);
             let clash =
                 ledger.iter().find(|o| (writes || o.writes) && o.start < range.end && range.start < o.end);
             if let Some(clash) = clash.copied() {
@@ -255,8 +274,9 @@ struct Entry<'a> {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         if self.borrow.start < self.borrow.end {
-            let mut ledger = lock(self.ledger);
-            if let Some(i) = ledger.iter().position(|b| *b == self.borrow) {
+            let mut ledger = spin(self.ledger);
+            // The last ones are the first to go.
+            if let Some(i) = ledger.iter().rposition(|b| *b == self.borrow) {
                 ledger.swap_remove(i);
             }
         }

@@ -14,9 +14,10 @@ use crate::kernels::{Element, Job, Kernels, Pooling, Tap, Tier, WindowRun};
 /// Taps of an axis that lie inside the input for output `o`, and the input position of the first of them.
 fn inside(axis: &Axis, o: usize) -> (Range<usize>, usize) {
     let start = o * axis.stride;
-    let first = axis.before.saturating_sub(start).div_ceil(axis.dilation).min(axis.kernel);
-    let end =
-        (axis.input + axis.before).saturating_sub(start).div_ceil(axis.dilation).clamp(first, axis.kernel);
+    // A division takes longer than all else, and there is one for every row.
+    let taps = |reach: usize| if axis.dilation == 1 { reach } else { reach.div_ceil(axis.dilation) };
+    let first = taps(axis.before.saturating_sub(start)).min(axis.kernel);
+    let end = taps((axis.input + axis.before).saturating_sub(start)).clamp(first, axis.kernel);
     (first..end, (start + first * axis.dilation).saturating_sub(axis.before))
 }
 
@@ -66,8 +67,8 @@ fn for_runs(
 ) {
     let [d, h, w] = &g.axes;
     let whole = whole_windows(w);
-    for (i, row) in rows.enumerate() {
-        let position = [row / h.output, row % h.output];
+    let mut position = [rows.start / h.output.max(1), rows.start % h.output.max(1)];
+    for i in 0..rows.len() {
         let [(d_taps, d_first), (h_taps, h_first)] = [inside(d, position[0]), inside(h, position[1])];
         let mut column = 0;
         while column < w.output {
@@ -91,6 +92,10 @@ fn for_runs(
             let first = (i * w.output + column) * g.channels;
             visit(&run, first..first + count * g.channels, [position[0], position[1], column]);
             column += count;
+        }
+        position[1] += 1;
+        if position[1] == h.output {
+            position = [position[0] + 1, 0];
         }
     }
 }

@@ -99,56 +99,251 @@ impl<T: Element> Pooling<'_, T> {
     }
 }
 
+/// The taps of a run, as loops over its outputs want them.
+trait Taps<L: Lanes> {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Where tap `i` reads.
+    fn at(&self, i: usize) -> usize;
+
+    /// The number of tap `i` in all lanes.
+    ///
+    /// # Safety
+    /// As [`Lanes`].
+    unsafe fn number(&self, i: usize) -> L::V;
+}
+
+/// So few that the loop over them is unrolled and their numbers stay in registers.
+struct Few<L: Lanes, const N: usize> {
+    at: [usize; N],
+    numbers: [L::V; N],
+}
+
+impl<L: Lanes, const N: usize> Few<L, N> {
+    /// # Safety
+    /// As [`Lanes`].
+    #[inline(always)]
+    unsafe fn new(taps: &[Tap; N]) -> Self {
+        // SAFETY: as the caller's.
+        let mut few = unsafe { Self { at: [0; N], numbers: [L::zero(); N] } };
+        for (i, tap) in taps.iter().enumerate() {
+            few.at[i] = tap.at;
+            // SAFETY: as the caller's.
+            few.numbers[i] = unsafe { number::<L>(tap) };
+        }
+        few
+    }
+}
+
+impl<L: Lanes, const N: usize> Taps<L> for Few<L, N> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        N
+    }
+
+    #[inline(always)]
+    fn at(&self, i: usize) -> usize {
+        self.at[i]
+    }
+
+    #[inline(always)]
+    unsafe fn number(&self, i: usize) -> L::V {
+        self.numbers[i]
+    }
+}
+
+impl<L: Lanes> Taps<L> for &[Tap] {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        <[Tap]>::len(self)
+    }
+
+    #[inline(always)]
+    fn at(&self, i: usize) -> usize {
+        self[i].at
+    }
+
+    #[inline(always)]
+    unsafe fn number(&self, i: usize) -> L::V {
+        // SAFETY: as the caller's.
+        unsafe { number::<L>(&self[i]) }
+    }
+}
+
+/// What is done with one vector of outputs.
+trait Work<L: Lanes> {
+    /// Does it for `n` lanes: outputs from `output` on, whose taps are seen from `input`.
+    ///
+    /// # Safety
+    /// As [`Lanes`]; the lanes lie inside the slices that the run was checked with.
+    unsafe fn vector<S: Taps<L>>(&mut self, taps: &S, output: usize, input: usize, n: usize);
+}
+
+/// See [`Pooling::Max`].
+struct Maximum<E> {
+    x: *const E,
+    y: *mut E,
+    winners: Option<*mut u8>,
+}
+
+impl<L: Lanes> Work<L> for Maximum<L::Elem> {
+    #[inline(always)]
+    unsafe fn vector<S: Taps<L>>(&mut self, taps: &S, output: usize, input: usize, n: usize) {
+        if taps.len() == 0 {
+            return;
+        }
+        // SAFETY: as the caller's.
+        unsafe {
+            let m = L::mask(n);
+            let mut best = L::load_masked(self.x.add(taps.at(0) + input), m);
+            let mut winner = taps.number(0);
+            for i in 1..taps.len() {
+                let value = L::load_masked(self.x.add(taps.at(i) + input), m);
+                let wins = L::wins(value, best);
+                best = L::select(wins, value, best);
+                winner = L::select(wins, taps.number(i), winner);
+            }
+            L::store_masked(self.y.add(output), m, best);
+            if let Some(bytes) = self.winners {
+                L::store_bytes(bytes.add(output), n, winner);
+            }
+        }
+    }
+}
+
+/// See [`Pooling::MaxGrad`].
+struct MaximumGrad<E> {
+    dy: *const E,
+    winners: *const u8,
+    y: Option<*const E>,
+    dx: *mut E,
+    store: bool,
+}
+
+impl<L: Lanes> Work<L> for MaximumGrad<L::Elem> {
+    #[inline(always)]
+    unsafe fn vector<S: Taps<L>>(&mut self, taps: &S, output: usize, input: usize, n: usize) {
+        // SAFETY: as the caller's.
+        unsafe {
+            let m = L::mask(n);
+            let mut flow = L::load_masked(self.dy.add(output), m);
+            if let Some(y) = self.y {
+                let passes = L::positive(L::load_masked(y.add(output), m));
+                flow = L::select(passes, flow, L::zero());
+            }
+            let won = L::load_bytes(self.winners.add(output), n);
+            for i in 0..taps.len() {
+                let share = L::select(L::equal(won, taps.number(i)), flow, L::zero());
+                give::<L>(self.dx.add(taps.at(i) + input), m, share, self.store);
+            }
+        }
+    }
+}
+
+/// See [`Pooling::Average`].
+struct Average<E> {
+    x: *const E,
+    y: *mut E,
+    share: E,
+}
+
+impl<L: Lanes> Work<L> for Average<L::Elem> {
+    #[inline(always)]
+    unsafe fn vector<S: Taps<L>>(&mut self, taps: &S, output: usize, input: usize, n: usize) {
+        // SAFETY: as the caller's.
+        unsafe {
+            let m = L::mask(n);
+            let mut sum = L::zero();
+            for i in 0..taps.len() {
+                sum = L::add(sum, L::load_masked(self.x.add(taps.at(i) + input), m));
+            }
+            L::store_masked(self.y.add(output), m, L::mul(sum, L::splat(self.share)));
+        }
+    }
+}
+
+/// See [`Pooling::AverageGrad`].
+struct AverageGrad<E> {
+    dy: *const E,
+    dx: *mut E,
+    share: E,
+    store: bool,
+}
+
+impl<L: Lanes> Work<L> for AverageGrad<L::Elem> {
+    #[inline(always)]
+    unsafe fn vector<S: Taps<L>>(&mut self, taps: &S, output: usize, input: usize, n: usize) {
+        // SAFETY: as the caller's.
+        unsafe {
+            let m = L::mask(n);
+            let flow = L::mul(L::load_masked(self.dy.add(output), m), L::splat(self.share));
+            for i in 0..taps.len() {
+                give::<L>(self.dx.add(taps.at(i) + input), m, flow, self.store);
+            }
+        }
+    }
+}
+
+/// Does the work for all outputs of a run, vector by vector.
+///
+/// # Safety
+/// As [`Work::vector`], for all of them.
+#[inline(always)]
+unsafe fn each<L: Lanes, W: Work<L>>(run: &WindowRun<'_>, mut work: W) {
+    // SAFETY: as the caller's.
+    unsafe {
+        // 2 x 2 and 2 x 2 x 2.
+        if let Ok(taps) = run.taps.try_into() {
+            vectors::<L, _, _>(run, &Few::<L, 4>::new(taps), &mut work);
+        } else if let Ok(taps) = run.taps.try_into() {
+            vectors::<L, _, _>(run, &Few::<L, 8>::new(taps), &mut work);
+        } else {
+            vectors::<L, _, _>(run, &run.taps, &mut work);
+        }
+    }
+}
+
+/// # Safety
+/// As [`each`].
+#[inline(always)]
+unsafe fn vectors<L: Lanes, S: Taps<L>, W: Work<L>>(run: &WindowRun<'_>, taps: &S, work: &mut W) {
+    for o in 0..run.count {
+        let mut c = 0;
+        while c < run.channels {
+            let n = (run.channels - c).min(L::WIDTH);
+            // SAFETY: as the caller's.
+            unsafe { work.vector(taps, o * run.channels + c, o * run.step + c, n) };
+            c += L::WIDTH;
+        }
+    }
+}
+
 /// The body that every tier's entry calls.
 ///
 /// # Safety
 /// As [`Lanes`]; the run passed [`Pooling::check`].
 #[inline(always)]
 pub(super) unsafe fn pool<L: Lanes>(run: &WindowRun<'_>, pooling: &mut Pooling<'_, L::Elem>) {
-    for o in 0..run.count {
-        let mut c = 0;
-        while c < run.channels {
-            let n = (run.channels - c).min(L::WIDTH);
-            let (output, input) = (o * run.channels + c, o * run.step + c);
-            // SAFETY: as the caller's; `n` lanes at `output` and at `tap.at + input` lie inside the checked slices.
-            unsafe {
-                match pooling {
-                    Pooling::Max { x, y, winners } => {
-                        let bytes =
-                            if winners.is_empty() { None } else { Some(winners.as_mut_ptr().add(output)) };
-                        maximum::<L>(run.taps, x.as_ptr().add(input), y.as_mut_ptr().add(output), bytes, n);
-                    }
-                    Pooling::MaxGrad { dy, winners, y, dx, store } => {
-                        let m = L::mask(n);
-                        let mut flow = L::load_masked(dy.as_ptr().add(output), m);
-                        if !y.is_empty() {
-                            let passes = L::positive(L::load_masked(y.as_ptr().add(output), m));
-                            flow = L::select(passes, flow, L::zero());
-                        }
-                        let won = L::load_bytes(winners.as_ptr().add(output), n);
-                        for tap in run.taps {
-                            let share = L::select(L::equal(won, number::<L>(tap)), flow, L::zero());
-                            give::<L>(dx.as_mut_ptr().add(tap.at + input), m, share, *store);
-                        }
-                    }
-                    Pooling::Average { x, y, share } => {
-                        let m = L::mask(n);
-                        let mut sum = L::zero();
-                        for tap in run.taps {
-                            sum = L::add(sum, L::load_masked(x.as_ptr().add(tap.at + input), m));
-                        }
-                        L::store_masked(y.as_mut_ptr().add(output), m, L::mul(sum, L::splat(*share)));
-                    }
-                    Pooling::AverageGrad { dy, dx, share, store } => {
-                        let m = L::mask(n);
-                        let flow = L::mul(L::load_masked(dy.as_ptr().add(output), m), L::splat(*share));
-                        for tap in run.taps {
-                            give::<L>(dx.as_mut_ptr().add(tap.at + input), m, flow, *store);
-                        }
-                    }
-                }
+    // SAFETY: as the caller's; the check covers every lane of the run.
+    unsafe {
+        match pooling {
+            Pooling::Max { x, y, winners } => {
+                let winners = (!winners.is_empty()).then_some(winners.as_mut_ptr());
+                each::<L, _>(run, Maximum { x: x.as_ptr(), y: y.as_mut_ptr(), winners });
             }
-            c += L::WIDTH;
+            Pooling::MaxGrad { dy, winners, y, dx, store } => {
+                let y = (!y.is_empty()).then_some(y.as_ptr());
+                let (dy, winners, dx) = (dy.as_ptr(), winners.as_ptr(), dx.as_mut_ptr());
+                each::<L, _>(run, MaximumGrad { dy, winners, y, dx, store: *store });
+            }
+            Pooling::Average { x, y, share } => {
+                each::<L, _>(run, Average { x: x.as_ptr(), y: y.as_mut_ptr(), share: *share });
+            }
+            Pooling::AverageGrad { dy, dx, share, store } => {
+                let (dy, dx) = (dy.as_ptr(), dx.as_mut_ptr());
+                each::<L, _>(run, AverageGrad { dy, dx, share: *share, store: *store });
+            }
         }
     }
 }
@@ -187,36 +382,5 @@ unsafe fn give<L: Lanes>(p: *mut L::Elem, mask: L::Mask, share: L::V, store: boo
     unsafe {
         let value = if store { share } else { L::add(L::load_masked(p, mask), share) };
         L::store_masked(p, mask, value);
-    }
-}
-
-/// The largest of the taps and its number.
-///
-/// # Safety
-/// As [`Lanes`]; `n` lanes at `y`, `winners` and at every tap of `x` are valid.
-#[inline(always)]
-unsafe fn maximum<L: Lanes>(
-    taps: &[Tap],
-    x: *const L::Elem,
-    y: *mut L::Elem,
-    winners: Option<*mut u8>,
-    n: usize,
-) {
-    let [first, rest @ ..] = taps else { return };
-    // SAFETY: as the caller's.
-    unsafe {
-        let m = L::mask(n);
-        let mut best = L::load_masked(x.add(first.at), m);
-        let mut winner = number::<L>(first);
-        for tap in rest {
-            let value = L::load_masked(x.add(tap.at), m);
-            let wins = L::wins(value, best);
-            best = L::select(wins, value, best);
-            winner = L::select(wins, number::<L>(tap), winner);
-        }
-        L::store_masked(y, m, best);
-        if let Some(bytes) = winners {
-            L::store_bytes(bytes, n, winner);
-        }
     }
 }
