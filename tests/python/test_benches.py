@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHES = Path(__file__).parents[2] / "benches" / "python"
@@ -19,6 +20,7 @@ def import_benches(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHES))
     yield
     for name in (
+        "curves",
         "examples",
         "functional",
         "libraries",
@@ -115,7 +117,6 @@ def test_examples_go_on_where_they_stopped(tmp_path, monkeypatch):
     from types import SimpleNamespace
 
     import examples
-    import numpy as np
 
     import gridnn as gn
     from gridnn import layers
@@ -157,3 +158,43 @@ def test_tables_of_the_examples_are_those_of_the_records():
 
     page = results.PAGE.read_text(encoding="utf-8")
     assert page == results.write(page, results.sections())
+
+
+@pytest.mark.usefixtures("import_benches")
+def test_curves_are_compared_by_what_seeds_differ():
+    import curves
+
+    rng = np.random.default_rng(0)
+
+    def runs(noise, shift=0.0):
+        seeds = [0.5 + 0.1 * rng.standard_normal(12) for _ in range(4)]
+        other = [curve + shift + noise * rng.standard_normal(12) for curve in seeds]
+        pairs = zip(("direct", "auto"), (seeds, other), strict=True)
+        return {f"{name} {i}": {"loss": list(curve)} for name, all_ in pairs for i, curve in enumerate(all_)}
+
+    assert curves.Comparison.of(runs(0.02), "loss", 4).alike
+    assert curves.Comparison.of(runs(0.1), "loss", 4).alike
+    assert not curves.Comparison.of(runs(0.3), "loss", 4).alike
+    shifted = curves.Comparison.of(runs(0.01, shift=0.4), "loss", 4)
+    assert not shifted.alike
+    assert np.mean(shifted.change) == pytest.approx(0.4, abs=0.02)
+
+
+@pytest.mark.usefixtures("import_benches")
+def test_curves_go_on_where_they_stopped(tmp_path):
+    import curves
+
+    rng = np.random.default_rng(0)
+    data = {
+        f"{kind}_{part}": rng.integers(0, 10, (40, *shape), np.uint8)
+        for part in ("train", "test")
+        for kind, shape in (("x", (32, 32, 3)), ("y", ()))
+    }
+    record, found = tmp_path / "curves.json", {}
+    assert not curves.complete(data, found, seeds=1, epochs=2, most=1, record=record)
+    assert list(found) == ["direct 0"]
+    again = json.loads(record.read_text())
+    assert again == found
+    assert curves.complete(data, again, seeds=1, epochs=2, most=1, record=record)
+    assert list(again) == ["direct 0", "auto 0"]
+    np.testing.assert_allclose(again["auto 0"]["loss"], again["direct 0"]["loss"], rtol=1e-3)

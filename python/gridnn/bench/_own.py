@@ -85,7 +85,7 @@ class Library:
         )
 
 
-def build(network: Network) -> gn.Sequential:
+def build(network: Network, seed: int = 0) -> gn.Sequential:
     """The network as a compiled model with weights of its own."""
     rank = network.rank
     stack: list[layers.Layer | layers.Input] = [gn.Input(network.input_shape)]
@@ -103,7 +103,7 @@ def build(network: Network) -> gn.Sequential:
             stack.append(layers.Flatten())
         else:
             stack.append(layers.Dense(numbers[0], activation=relu))
-    model = gn.Sequential(stack, seed=0)
+    model = gn.Sequential(stack, seed=seed)
     model.compile(gn.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
     return model
 
