@@ -351,7 +351,14 @@ fn check_bits(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
         grad.run_samples(&problem.x, &problem.dy, problem.samples, &mut sums, &mut scratch);
         grad.finish(&mut sums);
         let together = [bits(&y), whole[1].clone(), bits(&sums[..g.kernel_len()])];
-        for (what, got) in [("the partition", pieces), ("samples in front", together)] {
+        let mut started = vec![f32::NAN; sums.len()];
+        let all = grad.whole(problem.samples);
+        grad.start(&problem.x, &problem.dy, &all, &mut started, &mut scratch);
+        grad.finish(&mut started);
+        let started = [together[0].clone(), together[1].clone(), bits(&started[..g.kernel_len()])];
+        let others =
+            [("the partition", pieces), ("samples in front", together), ("what the sums have held", started)];
+        for (what, got) in others {
             if let Some(pass) = (0..3).find(|&pass| got[pass] != whole[pass]) {
                 return Err(format!("{} on {tier:?} depends on {what}", PASSES[pass]));
             }

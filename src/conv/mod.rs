@@ -315,6 +315,17 @@ pub trait Accumulation<T: Element>: Send + Sync {
             self.run_samples(x, dy, portion.samples, dkernel, scratch);
         }
     }
+
+    /// Some whole samples as a portion, for all of the kernel.
+    fn whole(&self, samples: usize) -> Portion {
+        Portion { samples, rows: 0..self.rows(), strip: 0..self.row_len(), kernel: 0..self.kernel_rows() }
+    }
+
+    /// As [`Accumulation::run_part`] on zeros, with the same bytes, whatever the sums hold.
+    fn start(&self, x: &[T], dy: &[T], portion: &Portion, sums: &mut [T], scratch: &mut Scratch<T>) {
+        sums.fill(T::ZERO);
+        self.run_part(x, dy, portion, sums, scratch);
+    }
 }
 
 impl<T: Element> Accumulation<T> for KernelGrad<T> {

@@ -61,11 +61,10 @@ fn fewest_channels(form: Form, direct_taps: usize) -> usize {
     }
 }
 
-/// Most weights to the kernel: their sums are up to four times as large at the points, and every chunk of the batch has
-/// its own.
-fn most_sums(form: Form, direct_taps: usize) -> usize {
-    if form == Form::Square3 && direct_taps == 1 { 128 * 192 } else { 256 * 256 }
-}
+/// Most weights to the kernel, and of 3 x 3 taps for an output of a sample as well: there the sums are
+/// four times as large at the points, and they are read and written for every few samples.
+const MOST_SUMS: usize = 256 * 256;
+const SUMS_PER_POSITION: usize = 600;
 
 /// Whether it is the faster one: measured thresholds, see docs/performance.md.
 fn wins(g: &ConvGeometry, form: Form, pass: Pass) -> bool {
@@ -79,7 +78,10 @@ fn wins(g: &ConvGeometry, form: Form, pass: Pass) -> bool {
     let weights = g.c_in * g.c_out;
     g.c_in.min(g.c_out) >= fewest_channels(form, direct_taps)
         && match pass {
-            Pass::KernelGrad => weights <= most_sums(form, direct_taps),
+            Pass::KernelGrad if form == Form::Square3 && direct_taps == 1 => {
+                weights <= MOST_SUMS.min(SUMS_PER_POSITION * positions)
+            }
+            Pass::KernelGrad => weights <= MOST_SUMS,
             _ => weights <= MOST_WEIGHTS.min(WEIGHTS_PER_POSITION * positions),
         }
         && height.1 * width.1 >= FEWEST_TILES * form.area(form.outputs())
@@ -387,8 +389,24 @@ impl<T: Element> WinogradKernelGrad<T> {
         grid.most_tiles(grid.from_channels.max(grid.to_channels), grid.kernel_bytes() / SHARES[1])
     }
 
-    /// Adds what an area contributes.
-    fn area(&self, (x, dy): (&[T], &[T]), area: &Area, sums: &mut [T], scratch: &mut Scratch<T>) {
+    /// The area of a portion.
+    fn area_of(&self, portion: &Portion) -> Area {
+        assert_eq!(portion.kernel, 0..1, "the kernel is not cut");
+        if portion.strip == (0..self.row_len()) {
+            self.grid.area(portion.samples, portion.rows.clone())
+        } else {
+            self.grid.strip_area(&portion.strip)
+        }
+    }
+
+    /// Adds what an area contributes, to `start` in its first item.
+    fn area(
+        &self,
+        (x, dy): (&[T], &[T]),
+        area: &Area,
+        (sums, mut start): (&mut [T], Start<'_, T>),
+        scratch: &mut Scratch<T>,
+    ) {
         let grid = &self.grid;
         let (m, n) = (grid.from_channels, grid.to_channels);
         debug_assert!(area.rows.start.is_multiple_of(grid.row_step()), "rows are cut between tiles");
@@ -419,10 +437,10 @@ impl<T: Element> WinogradKernelGrad<T> {
             runs.clear();
             runs.extend((0..count).map(|t| Run { a: t * inputs.row, b: t * outputs.row }));
             for (tap, sums) in sums.chunks_exact_mut(self.tap_len()).enumerate() {
-                let start = grid.tap_start(tap, &item, inputs);
+                let first = grid.tap_start(tap, &item, inputs);
                 for (plane, sums) in sums.chunks_exact_mut(self.plane_len()).enumerate() {
                     grid.kernels.product(&mut Product {
-                        a: &points[plane * inputs.plane + start..],
+                        a: &points[plane * inputs.plane + first..],
                         a_m: 1,
                         a_k: step * inputs.row,
                         lines: Lines::ONE,
@@ -436,11 +454,12 @@ impl<T: Element> WinogradKernelGrad<T> {
                         c_m: n,
                         m,
                         n,
-                        start: Start::Result,
+                        start,
                         relu: false,
                     });
                 }
             }
+            start = Start::Result;
         }
     }
 }
@@ -471,11 +490,11 @@ impl<T: Element> Accumulation<T> for WinogradKernelGrad<T> {
     }
 
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, sums: &mut [T], scratch: &mut Scratch<T>) {
-        self.area((x, dy), &self.grid.area(1, rows), sums, scratch);
+        self.area((x, dy), &self.grid.area(1, rows), (sums, Start::Result), scratch);
     }
 
     fn run_samples(&self, x: &[T], dy: &[T], samples: usize, sums: &mut [T], scratch: &mut Scratch<T>) {
-        self.area((x, dy), &self.grid.area(samples, 0..self.rows()), sums, scratch);
+        self.area((x, dy), &self.area_of(&self.whole(samples)), (sums, Start::Result), scratch);
     }
 
     fn strip(&self) -> usize {
@@ -483,13 +502,12 @@ impl<T: Element> Accumulation<T> for WinogradKernelGrad<T> {
     }
 
     fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, sums: &mut [T], scratch: &mut Scratch<T>) {
-        assert_eq!(portion.kernel, 0..1, "the kernel is not cut");
-        let area = if portion.strip == (0..self.row_len()) {
-            self.grid.area(portion.samples, portion.rows.clone())
-        } else {
-            self.grid.strip_area(&portion.strip)
-        };
-        self.area((x, dy), &area, sums, scratch);
+        self.area((x, dy), &self.area_of(portion), (sums, Start::Result), scratch);
+    }
+
+    /// The sums are large: what stands in them is not even read.
+    fn start(&self, x: &[T], dy: &[T], portion: &Portion, sums: &mut [T], scratch: &mut Scratch<T>) {
+        self.area((x, dy), &self.area_of(portion), (sums, Start::Zero), scratch);
     }
 
     fn finish(&self, sums: &mut [T]) {

@@ -170,9 +170,11 @@ impl<T: Operand> Summing<'_, T> {
         let rows = self.plan.kernel_rows();
         let bytes = self.plan.sums_len(kernel_len) * size_of::<T>();
         let parts = (bytes / PART_BYTES).min(rows / PART_ROWS[0]).clamp(1, TASKS);
-        let [paying, fewest] = CHUNK_POSITIONS;
+        // Sums at the points of a transform are longer than the kernel.
+        let [paying, fewest] =
+            CHUNK_POSITIONS.map(|n| n * self.plan.sums_len(kernel_len) / kernel_len.max(1));
         let positions = self.plan.rows() * self.plan.row_len() / self.channels * self.samples;
-        let wanted = (positions / paying).max((positions / fewest).min(FEW_CHUNKS));
+        let wanted = (positions / paying).next_power_of_two().max((positions / fewest).min(FEW_CHUNKS));
         let fit = PARTIAL_BYTES / bytes.max(1);
         let chunks = wanted.min(fit).min(TASKS.div_ceil(parts)).min(self.samples * self.units().1).max(1);
         let tasks = (self.macs / TASK_MACS[0]).clamp(1, TASKS);
@@ -186,10 +188,13 @@ impl<T: Operand> Summing<'_, T> {
         if chunks == 1 && sums_len == kernel_len { 0 } else { chunks * sums_len }
     }
 
-    /// Adds the units `units` of all samples, counted through, to some rows of the kernel.
+    /// Adds up the units `units` of all samples, counted through, for some rows of the kernel.
     fn chunk(&self, units: Range<usize>, kernel: &Range<usize>, sum: &mut [T], worker: &mut Worker<T>) {
         let (unit, per_sample) = self.units();
         let sample_len = self.plan.rows() * self.plan.row_len();
+        if units.is_empty() {
+            sum.fill(T::ZERO);
+        }
         let mut at = units.start;
         while at < units.end {
             let (sample, first) = (at / per_sample, at % per_sample);
@@ -201,7 +206,11 @@ impl<T: Operand> Summing<'_, T> {
             let x = &self.x[sample * self.x_len..][..portion.samples * self.x_len];
             let start = sample * sample_len + elements.start;
             let dy = &self.dy[start..start + portion.samples.max(1) * elements.len()];
-            self.plan.run_part(x, dy, &portion, sum, &mut worker.scratch);
+            if at == units.start {
+                self.plan.start(x, dy, &portion, sum, &mut worker.scratch);
+            } else {
+                self.plan.run_part(x, dy, &portion, sum, &mut worker.scratch);
+            }
             at += if whole > 0 { whole * per_sample } else { end - first };
         }
     }
@@ -228,7 +237,6 @@ impl<T: Operand> Summing<'_, T> {
             self.plan.reserve(scratch);
         }
         for_each_part(cut, workers.len(), interrupt, &|task, worker, sum| {
-            sum.fill(T::ZERO);
             let (chunk, part) = (task / parts, task % parts);
             let kernel = part * part_rows..part * part_rows + sum.len() / row_len;
             let units = chunk * units / chunks..(chunk + 1) * units / chunks;
