@@ -14,8 +14,6 @@ import gridnn as gn
 from gridnn._network import available_tiers
 
 STEPS = 50
-# A step of this one takes as long as ten of the others: all 50 are run by `make test-full`.
-FEWER_STEPS = {"seed-128": 8}
 THREADS = (1, 2, 3, 5)
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "six_models.json").read_text())
 
@@ -34,31 +32,21 @@ def script(*arguments, **environment):
     return subprocess.check_output(command, env=os.environ | environment, text=True).strip()
 
 
+@pytest.mark.timeout(600)  # Half a minute for seed-128 on two idle cores.
 @every_model
 def test_bytes_after_fifty_steps(name):
-    check_bytes(name, FEWER_STEPS.get(name, STEPS))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", FEWER_STEPS)
-def test_bytes_after_all_fifty_steps(name):
-    check_bytes(name, STEPS)
-
-
-def check_bytes(name, steps):
     fused = [tier for tier in available_tiers() if tier != "portable"]
     found = {}
     before = gn.get_num_threads()
     try:
         for count in THREADS:
             gn.set_num_threads(count)
-            found[count] = six_models.after_steps(name, steps)
+            found[count] = six_models.after_steps(name, STEPS)
     finally:
         gn.set_num_threads(before)
     if gn.simd_tier() in fused:
         for tier in fused[1:]:
-            found[tier] = script("steps", name, steps, 2, GRIDNN_SIMD=tier)
+            found[tier] = script("steps", name, STEPS, 2, GRIDNN_SIMD=tier)
     assert len(set(found.values())) == 1, found
 
 
