@@ -20,6 +20,8 @@ from record import RECORD, write
 PAGE = ROOT / "docs" / "results.md"
 FOLDER = RECORD / "examples"
 LIBRARIES = {"gridnn": "gridnn", "keras": "Keras"}
+# Two threads at work make a load of 2; above this something else ran.
+_ALONE = 3.5
 
 Lines = list[dict[str, Any]]
 
@@ -76,16 +78,17 @@ def _summary(runs: dict[str, dict[str, tuple[dict[str, Any], Lines]]]) -> str:
                 shown,
                 _score(example, epochs[-1]["score"]) if len(epochs) == planned else "",
                 _when(met, len(epochs), planned),
-                "" if met is None else _duration(_seconds(epochs[:met])),
-                _duration(_seconds(epochs)) if len(epochs) == planned else "",
+                "" if met is None else _time(epochs[:met]),
+                _time(epochs) if len(epochs) == planned else "",
             ]
             rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
-def _seconds(epochs: Lines) -> float:
-    """Of training."""
-    return float(sum(line["seconds"] for line in epochs))
+def _time(epochs: Lines) -> str:
+    """Of training; with a mark if the machine was shared."""
+    shared = max(line["load"] for line in epochs) > _ALONE
+    return _duration(sum(line["seconds"] for line in epochs)) + ("~" if shared else "")
 
 
 def _when(met: int | None, done: int, planned: int) -> str:
