@@ -1,8 +1,8 @@
 """Times tasks of several libraries: a process each, short blocks in turn, medians over rounds.
 
 Thread pools of two libraries in one process disturb each other, so each has a process of its own, which waits
-on a pipe while another one works. Before a block there is a pause in which spinning threads go to sleep, then
-one untimed call. A block whose threads waited for a processor does not count, if enough others remain.
+on a pipe while another one works. Before a block all threads have gone to sleep; then there is one untimed
+call. A block whose threads waited for a processor does not count, if enough others remain.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -25,11 +24,10 @@ from typing import Any
 
 from libraries import OWN, peers
 
+from gridnn.bench._timing import settle
+
 __all__ = ["Pace", "Result", "Subject", "Team", "WorkerError", "compare"]
 
-_SETTLE = 40e-3
-"""Seconds before a block. OpenBLAS lets its threads spin for 2**26 cycles: with a shorter pause whoever comes
-behind it computes on half of the processors."""
 _DISTURBED = 0.03
 """Share of a block that threads may have waited for a processor."""
 _ENOUGH = 3
@@ -158,6 +156,11 @@ class Team:
         """The worker of gridnn."""
         return self.workers[OWN]
 
+    @property
+    def processes(self) -> list[int]:
+        """The numbers of the workers' processes."""
+        return [worker.process.pid for worker in self.workers.values()]
+
     def members(self) -> Iterator[tuple[str, Process, str]]:
         """Each library, with its worker, in each memory layout; gridnn first."""
         for name, worker in self.workers.items():
@@ -196,7 +199,6 @@ class Subject:
 
     def sample(self, number: int, pace: Pace) -> None:
         """Times a block."""
-        time.sleep(_SETTLE)
         calls = max(1, math.ceil(pace.block / self.once))
         warm = int(self.once < _SLOW_CALL)
         answer = self.worker.ask("measure", task=self.task, calls=calls, warm=warm)
@@ -278,7 +280,9 @@ def compare(team: Team, subjects: Sequence[Subject], flops: int, pace: Pace, not
     for number in range(pace.rounds):
         turn = number % len(active)
         for subject in active[turn:] + active[:turn]:
+            settle(team.processes)
             subject.sample(number, pace)
+        settle(team.processes)
         peaks.append(team.own.ask("peak")["flops"])
         if others:
             fastest = min(min(subject.seconds.values()) for subject in others)

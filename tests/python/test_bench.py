@@ -1,4 +1,6 @@
 import json
+import select
+import subprocess
 import sys
 
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 
 import gridnn as gn
 from gridnn import bench
-from gridnn.bench import _numpy, _own, _problems, peers
+from gridnn.bench import _numpy, _own, _problems, _timing, peers
 from gridnn.cli import main
 
 
@@ -48,6 +50,27 @@ def test_macs_of_a_network_are_those_of_the_engine():
     for network in (_problems.NETWORK, _problems.TINY_NETWORK):
         model = _own.build(network)
         assert sum(network.macs()) == sum(count or 0 for count in model._network.macs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are looked at on Linux")
+def test_nobody_is_timed_while_idle_threads_spin(monkeypatch):
+    monkeypatch.setattr(_timing, "_LONGEST", 60)
+    spin = """
+import sys, time
+print("spins", flush=True)
+end = time.perf_counter() + 0.2
+while time.perf_counter() < end: pass
+print("sleeps", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as child:
+        assert child.stdout.readline() == b"spins\n"
+        _timing.settle([child.pid])
+        readable, _, _ = select.select([child.stdout], [], [], 0)
+        assert readable
+        child.stdin.close()
 
 
 def test_quick_run_prints_a_table(capsys):
