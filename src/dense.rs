@@ -116,6 +116,7 @@ impl<T: Element> Dense<T> {
                     n: columns,
                     start,
                     relu: epilogue.relu && from + run_len == k,
+                    past_cache: false,
                 });
                 from += run_len;
             }
@@ -146,6 +147,7 @@ impl<T: Element> Dense<T> {
             n: self.outputs,
             start: Start::Zero,
             relu: false,
+            past_cache: false,
         });
     }
 }

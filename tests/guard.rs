@@ -351,6 +351,7 @@ fn check_products<T: Element>() {
                                 n,
                                 start,
                                 relu: false,
+                                past_cache: !matches!(start, Start::Zero),
                             });
                             for (i, got) in c.iter().enumerate() {
                                 let (row, column) = (i / c_m, i % c_m);

@@ -190,6 +190,7 @@ impl<T: Element> Folded<T> {
                 n,
                 start: Start::Zero,
                 relu: false,
+                past_cache: false,
             });
         }
         self.kernels.tier.vectorize(Fold { width, products, n, source, columns, epilogue, line });

@@ -13,7 +13,7 @@ use super::phase::{Phase, place};
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::pack::{self, Matrix};
-use crate::kernels::{Dots, Element, Kernels, Lines, Product, Run, Start, dots};
+use crate::kernels::{self, Dots, Element, Kernels, Lines, Product, Run, Start, dots};
 
 /// Output rows of a block at most: more would save no copying worth the cache.
 const MOST_ROWS: usize = 16;
@@ -46,6 +46,8 @@ pub(super) fn join_pointwise(mut geometry: ConvGeometry) -> ConvGeometry {
 pub struct Rows<T: Element> {
     kernels: &'static Kernels<T>,
     phases: [Vec<Phase>; AXES],
+    /// Where the packed weights of each combination of phases start.
+    offsets: Vec<usize>,
     from: Extent,
     to: Extent,
     groups: usize,
@@ -97,6 +99,7 @@ impl<T: Element> Rows<T> {
         let mut rows = Self {
             kernels,
             phases,
+            offsets: Vec::new(),
             from,
             to,
             groups,
@@ -106,6 +109,9 @@ impl<T: Element> Rows<T> {
             block_columns,
             narrow,
         };
+        let mut offsets = Vec::new();
+        rows.for_each_phase(|_, offset| offsets.push(offset));
+        rows.offsets = offsets;
         let [planes, _, columns] = rows.reach(1);
         let rows_per_row = rows.phases[1].iter().map(|p| p.step).max().unwrap_or(1);
         rows.block_rows = band::block_rows::<T>(from, planes, columns, rows_per_row, MOST_ROWS);
@@ -161,15 +167,8 @@ impl<T: Element> Rows<T> {
     }
 
     /// Offset of the packed weights of a phase, given by its place in each axis.
-    fn weights_of(&self, place: [usize; AXES]) -> usize {
-        let (k, _) = self.group_channels();
-        let taps = |axis: usize| self.phases[axis].iter().map(|p| p.taps);
-        let all_w: usize = taps(2).sum();
-        let all_h: usize = taps(1).sum();
-        let before = |axis: usize| taps(axis).take(place[axis]).sum::<usize>();
-        let [d, h] = [self.phases[0][place[0]].taps, self.phases[1][place[1]].taps];
-        let rows = (before(0) * all_h + d * before(1)) * all_w + d * h * before(2);
-        self.groups * self.weights_len(rows * k)
+    fn weights_of(&self, [d, h, w]: [usize; AXES]) -> usize {
+        self.offsets[(d * self.phases[1].len() + h) * self.phases[2].len() + w]
     }
 
     /// The rows of the source that some rows of the result read.
@@ -306,6 +305,9 @@ impl<T: Element> Correlation<T> for Rows<T> {
             self.blocks(from, packed, lines, &outputs, epilogue, scratch);
             row += end - first;
         }
+        if scratch.past_cache {
+            kernels::fence();
+        }
     }
 
     fn strip(&self) -> usize {
@@ -326,6 +328,9 @@ impl<T: Element> Correlation<T> for Rows<T> {
         let columns = elements.start / self.to.channels..elements.end / self.to.channels;
         let outputs = Outputs { plane: 0, rows: 0..1, origin: columns.start, columns };
         self.blocks(from, packed, to, &outputs, epilogue, scratch);
+        if scratch.past_cache {
+            kernels::fence();
+        }
     }
 }
 
@@ -358,7 +363,7 @@ impl<T: Element> Rows<T> {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
-        let Scratch { band, runs, .. } = scratch;
+        let &mut Scratch { ref mut band, ref mut runs, past_cache, .. } = scratch;
         let (d_phase, d) = place(&self.phases[0], outputs.plane);
         let (d_taps, d_first) = self.phases[0][d_phase].inside(d, self.from.planes);
         let d_step = self.phases[0][d_phase].tap_step;
@@ -390,7 +395,7 @@ impl<T: Element> Rows<T> {
                 };
                 // Where the first of these outputs starts to read, seen from the first column of the band.
                 let lead = (w_axis.reads(some.start).start - columns.start).max(0) as usize;
-                self.line(&view, &taps, (w_axis, some, lead), line, epilogue, runs);
+                self.line(&view, &taps, (w_axis, some, lead), line, epilogue, (runs, past_cache));
             }
         }
     }
@@ -403,7 +408,7 @@ impl<T: Element> Rows<T> {
         (w, outputs, lead): (&Phase, Range<usize>, usize),
         line: &mut [T],
         epilogue: Epilogue<'_, T>,
-        runs: &mut Vec<Run>,
+        (runs, past_cache): (&mut Vec<Run>, bool),
     ) {
         let (k, n) = self.group_channels();
         let [d_taps, h_taps, w_taps] = taps.counts;
@@ -457,6 +462,7 @@ impl<T: Element> Rows<T> {
                     n,
                     start,
                     relu,
+                    past_cache,
                 });
             }
         }

@@ -254,6 +254,7 @@ impl<T: Element> Winograd<T> {
                         n: channels,
                         start: Start::Zero,
                         relu: false,
+                        past_cache: false,
                     });
                 }
                 grid.results(&item, area, |row, count, places| {
@@ -456,6 +457,7 @@ impl<T: Element> WinogradKernelGrad<T> {
                         n,
                         start,
                         relu: false,
+                        past_cache: false,
                     });
                 }
             }

@@ -17,6 +17,7 @@ mod peak;
 mod planar;
 mod portable;
 pub mod product;
+mod staged;
 #[cfg(test)]
 mod tests;
 pub mod window;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::lanes::{Element, Lanes};
 use super::lines::{self, LENGTHS, Lines};
-use super::planar;
+use super::{planar, staged};
 
 /// A cache line in bytes.
 const LINE: usize = 64;
@@ -74,6 +74,8 @@ pub struct Product<'a, T> {
     pub start: Start<'a, T>,
     /// Whether negative results become zero at the store.
     pub relu: bool,
+    /// Whether the result is not to stay in the cache; before another thread reads it, [`super::fence`] is called.
+    pub past_cache: bool,
 }
 
 impl<T: Element> Product<'_, T> {
@@ -343,6 +345,8 @@ pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<L::Elem>) {
             lines::product::<L, H>(p);
         } else if planar::fits(p, L::WIDTH) {
             planar::product::<L, H>(p);
+        } else if staged::fits(p, L::WIDTH) {
+            staged::product::<L, H>(p);
         } else if p.b_padded {
             tiles::<L, H, true>(p);
         } else {

@@ -71,6 +71,7 @@ fn run<T: Element>(case: &Case, tier: Tier, start_from_result: bool, relu: bool)
         n,
         start: if start_from_result { Start::Result } else { Start::Bias(&bias) },
         relu,
+        past_cache: false,
     });
     (c, expected)
 }
@@ -103,6 +104,56 @@ fn products_of_integers_are_exact_in_float32() {
 #[test]
 fn products_of_integers_are_exact_in_float64() {
     battery::<f64>();
+}
+
+/// Results stored past the cache, against ordinary stores: aligned ones and others, whole registers and others.
+fn staged_battery<T: Element>() {
+    for kernels in Tier::available().into_iter().map(Kernels::<T>::of) {
+        let panel = kernels.panel();
+        for m in [1, 2, 13, 14, 15, 29, 70] {
+            for n in [1_usize, 4, 8, 16, 24, 32, 40, 64, 80] {
+                for (offset, gap, k, relu) in
+                    [(0, 0, 3, true), (0, 64, 9, false), (3, 0, 3, false), (0, 1, 200, true)]
+                {
+                    let (c_m, panels) = (n + gap, n.div_ceil(panel));
+                    let a: Vec<T> = integers(m + k, 1);
+                    let b: Vec<T> = integers(panels * k * panel, 2);
+                    let bias: Vec<T> = integers(n, 3);
+                    let [plain, past] = [false, true].map(|past_cache| {
+                        let mut c = Aligned::zeroed(offset + m * c_m);
+                        kernels.product(&mut Product {
+                            a: &a,
+                            a_m: 1,
+                            a_k: 1,
+                            lines: Lines::ONE,
+                            b: &b,
+                            b_k: panel,
+                            b_panel: k * panel,
+                            b_padded: true,
+                            runs: &[Run { a: 0, b: 0 }],
+                            run_len: k,
+                            c: &mut c[offset..],
+                            c_m,
+                            m,
+                            n,
+                            start: Start::Bias(&bias),
+                            relu,
+                            past_cache,
+                        });
+                        fence();
+                        c.to_vec()
+                    });
+                    assert_eq!(plain, past, "{:?} m={m} n={n} k={k} {offset} {gap}", kernels.tier);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn results_past_the_cache_have_the_same_bytes() {
+    staged_battery::<f32>();
+    staged_battery::<f64>();
 }
 
 /// Rows of A in several lines, against the lines one by one.
@@ -140,6 +191,7 @@ fn lines_battery<T: Element>() {
                         n,
                         start,
                         relu,
+                        past_cache: false,
                     };
                     kernels.product(&mut { p });
                 };
@@ -194,6 +246,7 @@ fn nan_survives_relu() {
             n: 1,
             start: Start::Zero,
             relu: true,
+            past_cache: false,
         });
         assert!(c[0].is_nan(), "{tier:?}");
     }
