@@ -25,7 +25,7 @@ from gridnn._core import (
     place_window,
     simd_tier,
 )
-from gridnn._validation import positive_integer, string
+from gridnn._validation import not_masked, positive_integer, string
 from gridnn.errors import ShapeError
 
 __all__ = [
@@ -121,10 +121,7 @@ def as_array(value: object, argument: str) -> NDArray[Any]:
         flags = value.flags
         if flags.c_contiguous and flags.aligned:
             return value
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"The `{argument}` argument is a masked array; fill or drop the masked entries first."
-        )
+    not_masked(value, argument)
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, SupportsFloat, SupportsIndex
 
@@ -244,6 +245,16 @@ def sample_shape(value: object, name: str) -> tuple[int | None, ...]:
             raise ValueError(message)
         sizes.append(size)
     return tuple(sizes)
+
+
+def not_masked(value: object, name: str) -> None:
+    """Refuses a masked array, whose mask would be lost.
+
+    There is none as long as nobody has imported `numpy.ma`, which takes longer than most calls and some MB.
+    """
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(value, masked.MaskedArray):
+        raise TypeError(f"The `{name}` argument is a masked array; fill or drop the masked entries first.")
 
 
 def is_iterable(value: object) -> bool:

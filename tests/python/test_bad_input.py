@@ -1,5 +1,8 @@
 """Data that does not fit: an exception that says what, and a model that keeps its weights; or it works."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -272,3 +275,19 @@ def test_samples_that_do_not_fit_into_memory(layer):
     with pytest.raises((MemoryError, ShapeError)):
         model.predict(np.zeros((1, 8, 1)), verbose=0)
     assert model.count_params() == 0
+
+
+def test_numpys_masked_arrays_are_not_imported_to_look_for_them():
+    code = """
+import sys
+import numpy as np
+already = "numpy.ma" in sys.modules
+import gridnn as gn
+gn.functional.pad1d([[[1.0]]], 1)
+model = gn.Sequential([gn.layers.Dense(1)])
+model.compile("sgd", "mse")
+model.fit([[1.0]], [[1.0]], verbose=0)
+model.predict([[1.0]], verbose=0)
+assert already or "numpy.ma" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -26,8 +26,7 @@ _FLOAT64 = np.dtype(np.float64)
 
 def _as_array(value: ArrayLike, name: str) -> NDArray[Any]:
     """`value` as an array of real numbers of any type."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"The `{name}` argument is a masked array; fill or drop the masked entries first.")
+    _validation.not_masked(value, name)
     try:
         array = np.asarray(value)
     except ValueError as error:
