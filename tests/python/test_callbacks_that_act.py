@@ -1,6 +1,8 @@
 """Callbacks that watch values, and those that write files."""
 
 import csv
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,6 +170,19 @@ def test_csv_logger(rng, tmp_path):
     assert [row["epoch"] for row in rows] == ["0", "1", "0"]
     assert [float(row["loss"]) for row in rows[:2]] == history.history["loss"]
     assert rows[0]["val_loss"] == "NA"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted on Linux")
+def test_csv_logger_leaves_no_file_open_behind_an_error(rng, tmp_path):
+    def fail(epoch, logs):
+        raise RuntimeError("enough")
+
+    logger = callbacks.CSVLogger(tmp_path / "log.csv")
+    with pytest.raises(RuntimeError, match="enough"):
+        fitted([logger, callbacks.LambdaCallback(on_epoch_end=fail)], rng, epochs=2)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+    opened = {os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")}
+    assert str(tmp_path / "log.csv") not in opened
 
 
 def test_tensorboard(rng, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import csv
 import importlib
 import os
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -188,37 +188,29 @@ class CSVLogger(Callback):
         self.filename = os.fspath(filename)
         self.separator = _validation.string(separator, "separator")
         self.append = _validation.boolean(append, "append")
-        self._file: TextIO | None = None
         self._keys: list[str] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Opens the file."""
-        self._file = open(  # noqa: SIM115 (closed at the end of training)
-            self.filename, "a" if self.append else "w", newline="", encoding="utf-8"
-        )
-        self._keys = []
+        """Empties the file, unless lines are to be added to it."""
+        with open(self.filename, "a" if self.append else "w", encoding="utf-8"):
+            self._keys = []
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Writes a line, and the names before the first."""
-        if self._file is None:
-            return
+        """Writes a line, and the names before the first.
+
+        The file is open for that long only: a run that ends with an exception leaves nothing to be closed.
+        """
         logs = logs or {}
-        writer = csv.writer(self._file, delimiter=self.separator)
         if not self._keys:
             self._keys = sorted(logs)
             if not any(key.startswith("val_") for key in logs):
                 # Columns for a validation that may come in a later epoch.
                 self._keys += [f"val_{key}" for key in self._keys]
-            if self._file.tell() == 0:
+        with open(self.filename, "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=self.separator)
+            if file.tell() == 0:
                 writer.writerow(["epoch", *self._keys])
-        writer.writerow([epoch, *(logs.get(key, "NA") for key in self._keys)])
-        self._file.flush()
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """Closes the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+            writer.writerow([epoch, *(logs.get(key, "NA") for key in self._keys)])
 
 
 class TensorBoard(Callback):
