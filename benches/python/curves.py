@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from models import MODELS
 from numpy.typing import NDArray
+from options import replace_text
 
 import gridnn as gn
 from gridnn.bench import _own
@@ -69,7 +70,7 @@ def complete(
         curves[name] = curve(data, algorithm, seed, epochs)
         print(f"{name}: validation accuracy {curves[name]['val_accuracy'][-1]:.4f}", file=sys.stderr)
         if record is not None:
-            record.write_text(json.dumps(curves, indent=1) + "\n")
+            replace_text(record, json.dumps(curves, indent=1) + "\n")
     return most is None or len(missing) <= most
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from examples import EXAMPLES
 from libraries import ROOT
+from options import replace_text
 
 
 class Runner:
@@ -104,7 +105,7 @@ def main() -> None:
         )
         runner.close()
     record = json.loads(options.record.read_text()) if options.record.exists() else {}
-    options.record.write_text(json.dumps(record | {options.name: found}, indent=1) + "\n", encoding="utf-8")
+    replace_text(options.record, json.dumps(record | {options.name: found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

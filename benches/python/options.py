@@ -19,7 +19,7 @@ from rounds import Pace, Team, default_libraries
 
 from gridnn.bench._report import processor
 
-__all__ = ["Options", "Record", "geometric_mean", "parser", "remarks", "table"]
+__all__ = ["Options", "Record", "geometric_mean", "parser", "remarks", "replace_text", "table"]
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -99,11 +99,7 @@ class Record:
         print(table([row], self.keys).splitlines()[1], file=sys.stderr)
         if self.path:
             lines = ",\n".join("  " + json.dumps(row) for row in self.rows)
-            new = self.path.with_name(self.path.name + ".new")
-            new.write_text(
-                f'{{\n "about": {json.dumps(self.about)},\n "rows": [\n{lines}\n ]\n}}\n', encoding="utf-8"
-            )
-            new.replace(self.path)
+            replace_text(self.path, f'{{\n "about": {json.dumps(self.about)},\n "rows": [\n{lines}\n ]\n}}\n')
 
     def show(self, by: str) -> None:
         """Prints a table for each number of threads, with geometric means by the kinds in column `by`."""
@@ -118,6 +114,13 @@ class Record:
             means.append(f"all {geometric_mean(chosen):.2f}")
             print(f"Times the best of the others, geometric means: {', '.join(means)}")
         print(remarks(self.rows, self.keys))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a record whole or not at all: a run that is stopped leaves the last one."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
 
 
 def _facts(team: Team) -> dict[str, Any]:
