@@ -90,6 +90,21 @@ impl Phase {
         (from..to, (origin + (from * self.tap_step) as isize).max(0) as usize)
     }
 
+    /// Cuts outputs into such that meet the same taps; what the first tap reads moves on by `step` among these.
+    pub(super) fn alike(&self, outputs: Range<usize>, source: usize) -> impl Iterator<Item = Range<usize>> {
+        let mut next = outputs.start;
+        std::iter::from_fn(move || {
+            let first = next;
+            if first == outputs.end {
+                return None;
+            }
+            let (taps, _) = self.inside(first, source);
+            let same = |o: &usize| self.inside(*o, source).0 == taps;
+            next = (first + 1..outputs.end).find(|o| !same(o)).unwrap_or(outputs.end);
+            Some(first..next)
+        })
+    }
+
     /// The numbers of its outputs among some positions of the result.
     pub(super) fn among(&self, positions: &Range<usize>) -> Range<usize> {
         let number = |at: usize| at.saturating_sub(self.first).div_ceil(self.out_step).min(self.count);
@@ -129,6 +144,19 @@ mod tests {
             let span = dilation * (kernel - 1) + 1;
             let output = (input + before).checked_sub(span).map_or(0, |rest| rest / stride + 1);
             let axis = Axis { input, output, kernel, stride, dilation, before, after: 0 };
+            for phase in Phase::input_grad(&axis).iter().chain([&Phase::forward(&axis)]) {
+                let mut next = 0;
+                for alike in phase.alike(0..phase.count, input) {
+                    assert_eq!(alike.start, next, "{axis:?}");
+                    let (taps, first) = phase.inside(alike.start, input);
+                    for (i, o) in alike.clone().enumerate() {
+                        let (own, at) = phase.inside(o, input);
+                        assert!(own == taps && (taps.is_empty() || at == first + i * phase.step), "{axis:?}");
+                    }
+                    next = alike.end;
+                }
+                assert_eq!(next, phase.count, "{axis:?}");
+            }
             let mut seen = vec![0; input];
             let mut pairs = Vec::new();
             for phase in Phase::input_grad(&axis) {

@@ -13,7 +13,7 @@ use super::phase::{Phase, place};
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::pack::{self, Matrix};
-use crate::kernels::{self, Dots, Element, Kernels, Lines, Product, Run, Start, dots};
+use crate::kernels::{self, Dots, Element, Kernels, Lines, Product, Repeats, Run, Start, dots};
 
 /// Output rows of a block at most: more would save no copying worth the cache.
 const MOST_ROWS: usize = 16;
@@ -343,13 +343,15 @@ struct Outputs {
     origin: usize,
 }
 
-/// The taps of depth and height that one row of the result meets, with the packed weights of its phase.
+/// The taps of depth and height that some rows of the result meet, with the packed weights of their phase.
 struct Taps<'a, T> {
     weights: &'a [T],
     counts: [usize; AXES],
-    /// Taps, position that the first of them reads, distance to the next.
+    /// Taps, position that the first of them reads (for the first row), distance to the next.
     d: (Range<usize>, usize, usize),
     h: (Range<usize>, usize, usize),
+    /// The rows.
+    rows: Repeats,
 }
 
 impl<T: Element> Rows<T> {
@@ -375,33 +377,38 @@ impl<T: Element> Rows<T> {
         let block = Block { planes, rows: self.source_rows(&outputs.rows), columns: columns.clone() };
         let view = band::view(from, self.from, &block, band);
         let line_len = lines.len() / outputs.rows.len();
-        for (h_out, line) in outputs.rows.clone().zip(lines.chunks_exact_mut(line_len)) {
-            let (h_phase, h) = place(&self.phases[1], h_out);
-            let h_axis = &self.phases[1][h_phase];
-            let (h_taps, h_first) = h_axis.inside(h, self.from.rows);
-            for (w_phase, w_axis) in self.phases[2].iter().enumerate() {
-                let some = w_axis.among(&outputs.columns);
-                if some.is_empty() {
-                    continue;
+        for (h_phase, h_axis) in self.phases[1].iter().enumerate() {
+            for alike in h_axis.alike(h_axis.among(&outputs.rows), self.from.rows) {
+                let (h_taps, h_first) = h_axis.inside(alike.start, self.from.rows);
+                let row = h_axis.first + alike.start * h_axis.out_step - outputs.rows.start;
+                let line = &mut lines[row * line_len..];
+                let rows =
+                    Repeats { count: alike.len(), a: h_axis.step * view.row, c: h_axis.out_step * line_len };
+                for (w_phase, w_axis) in self.phases[2].iter().enumerate() {
+                    let some = w_axis.among(&outputs.columns);
+                    if some.is_empty() {
+                        continue;
+                    }
+                    // A phase that starts behind the first column of the block.
+                    let line = &mut line
+                        [(w_axis.first + some.start * w_axis.out_step - outputs.origin) * self.to.channels..];
+                    let taps = Taps {
+                        weights: &packed[self.weights_of([d_phase, h_phase, w_phase])..],
+                        counts: [self.phases[0][d_phase].taps, h_axis.taps, w_axis.taps],
+                        d: (d_taps.clone(), d_first, d_step),
+                        h: (h_taps.clone(), h_first, h_axis.tap_step),
+                        rows,
+                    };
+                    // Where the first of these outputs starts to read, seen from the first column of the band.
+                    let lead = (w_axis.reads(some.start).start - columns.start).max(0) as usize;
+                    self.lines(&view, &taps, (w_axis, some, lead), line, epilogue, (runs, past_cache));
                 }
-                // A phase that starts behind the first column of the block.
-                let line = &mut line
-                    [(w_axis.first + some.start * w_axis.out_step - outputs.origin) * self.to.channels..];
-                let taps = Taps {
-                    weights: &packed[self.weights_of([d_phase, h_phase, w_phase])..],
-                    counts: [self.phases[0][d_phase].taps, h_axis.taps, w_axis.taps],
-                    d: (d_taps.clone(), d_first, d_step),
-                    h: (h_taps.clone(), h_first, h_axis.tap_step),
-                };
-                // Where the first of these outputs starts to read, seen from the first column of the band.
-                let lead = (w_axis.reads(some.start).start - columns.start).max(0) as usize;
-                self.line(&view, &taps, (w_axis, some, lead), line, epilogue, (runs, past_cache));
             }
         }
     }
 
-    /// Some outputs of one row, of one phase of its columns; `line` starts with the first.
-    fn line(
+    /// Some outputs of rows that meet the same taps, of one phase of the columns; `line` starts with the first.
+    fn lines(
         &self,
         view: &band::View<'_, T>,
         taps: &Taps<'_, T>,
@@ -442,10 +449,14 @@ impl<T: Element> Rows<T> {
             let relu = epilogue.relu;
             if self.narrow {
                 let b_n = all_rows;
-                let a = view.data;
-                self.kernels.dots(&mut Dots { a, a_m, b, b_n, runs, run_len, c, c_m, m, n, start, relu });
+                for row in 0..taps.rows.count {
+                    // Without runs the band may be empty.
+                    let a = view.data.get(row * taps.rows.a..).unwrap_or_default();
+                    let c = &mut c[row * taps.rows.c..];
+                    self.kernels.dots(&mut Dots { a, a_m, b, b_n, runs, run_len, c, c_m, m, n, start, relu });
+                }
             } else {
-                self.kernels.product(&mut Product {
+                let mut first = Product {
                     a: view.data,
                     a_m,
                     a_k: 1,
@@ -463,7 +474,8 @@ impl<T: Element> Rows<T> {
                     start,
                     relu,
                     past_cache,
-                });
+                };
+                self.kernels.product_of_rows(&mut first, taps.rows);
             }
         }
     }

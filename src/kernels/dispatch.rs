@@ -9,7 +9,7 @@ use super::dots::{self, Dots};
 use super::lanes::Element;
 use super::peak;
 use super::portable::Portable;
-use super::product::{self, Product};
+use super::product::{self, Product, Repeats};
 use super::window::{self, Pooling, WindowRun};
 use super::winograd::{self, Transform};
 use crate::error::{Error, Result};
@@ -168,9 +168,23 @@ impl<T: Element> Kernels<T> {
     /// The product reaches outside of its slices: a bug of the caller.
     #[inline]
     pub fn product(&self, p: &mut Product<'_, T>) {
-        p.check(self.panel());
-        // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
-        unsafe { (self.product)(p) }
+        self.product_of_rows(p, Repeats::ONCE);
+    }
+
+    /// Computes a product for each of some rows of a map, of which `p` is the first.
+    ///
+    /// # Panics
+    /// One of them reaches outside of its slices: a bug of the caller.
+    #[inline]
+    pub fn product_of_rows(&self, p: &mut Product<'_, T>, repeats: Repeats) {
+        p.check(self.panel(), repeats);
+        for row in 0..repeats.count {
+            if row > 0 {
+                p.advance(repeats);
+            }
+            // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
+            unsafe { (self.product)(p) }
+        }
     }
 
     /// Computes a product with few columns.

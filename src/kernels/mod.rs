@@ -31,6 +31,6 @@ pub use dispatch::{Job, Kernels, Tables, Tier};
 pub use dots::Dots;
 pub use lanes::Element;
 pub use lines::Lines;
-pub use product::{Product, Run, Start};
+pub use product::{Product, Repeats, Run, Start};
 pub use window::{Pooling, Tap, WindowRun};
 pub use winograd::{Form, Stage, Transform};

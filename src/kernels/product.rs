@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use super::lanes::{Element, Lanes};
 use super::lines::{self, LENGTHS, Lines};
-use super::{planar, staged};
+use super::planar;
+use super::staged::{self, Stage};
 
 /// A cache line in bytes.
 const LINE: usize = 64;
@@ -36,6 +37,22 @@ pub enum Start<'a, T> {
     Bias(&'a [T]),
     /// What the result holds already: the chain goes on.
     Result,
+}
+
+/// Rows of a map, for each of which a product is computed: A and C lie equally far apart from row to row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeats {
+    /// How many.
+    pub count: usize,
+    /// Distance in A.
+    pub a: usize,
+    /// Distance in C.
+    pub c: usize,
+}
+
+impl Repeats {
+    /// One.
+    pub const ONCE: Self = Self { count: 1, a: 0, c: 0 };
 }
 
 /// `C[m, n] = start + sum over runs and k of A[m, k] * B[k, n]`, as a whole problem.
@@ -80,7 +97,7 @@ pub struct Product<'a, T> {
 
 impl<T: Element> Product<'_, T> {
     /// Panics unless every element that a tier with panels of `panel` columns will touch lies inside its slice.
-    pub(super) fn check(&self, panel: usize) {
+    pub(super) fn check(&self, panel: usize, repeats: Repeats) {
         let last =
             |n: usize, stride: usize| n.saturating_sub(1).checked_mul(stride).expect("stride overflow");
         assert!(if self.b_padded { self.a_k == 1 } else { self.a_m == 1 }, "stride of A");
@@ -94,7 +111,7 @@ impl<T: Element> Product<'_, T> {
         let panels = self.n.div_ceil(panel);
         let width = if self.b_padded { panel } else { self.n - (panels - 1) * panel };
         let rows = self.lines.reach().checked_add(last(self.m / lines, self.a_m)).expect("size overflow");
-        let a_reach = rows + last(self.run_len, self.a_k);
+        let a_reach = rows + last(self.run_len, self.a_k) + last(repeats.count, repeats.a);
         // Panels before the last one are read to their full width.
         assert!(self.b_panel >= panel || panels == 1 || self.runs.is_empty(), "panels of B overlap");
         let b_reach = last(self.run_len, self.b_k) + last(panels, self.b_panel) + (width - 1);
@@ -102,11 +119,21 @@ impl<T: Element> Product<'_, T> {
             assert!(run.a < self.a.len() && a_reach < self.a.len() - run.a, "A is too short");
             assert!(run.b < self.b.len() && b_reach < self.b.len() - run.b, "B is too short");
         }
-        assert!(last(self.m, self.c_m) + self.n <= self.c.len(), "C is too short");
+        let c_reach = last(self.m, self.c_m) + self.n;
+        assert!(last(repeats.count, repeats.c) + c_reach <= self.c.len(), "C is too short");
+        assert!(repeats.c >= c_reach || repeats.count == 1, "repeats of C overlap");
         assert!(self.c_m >= self.n || self.m == 1, "rows of C overlap");
         if let Start::Bias(bias) = self.start {
             assert_eq!(bias.len(), self.n, "bias length");
         }
+    }
+
+    /// Moves on to the next row of the map.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, repeats: Repeats) {
+        // Without runs A may be empty.
+        self.a = self.a.get(repeats.a..).unwrap_or_default();
+        self.c = &mut std::mem::take(&mut self.c)[repeats.c..];
     }
 }
 
@@ -137,7 +164,8 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
     unsafe {
         let last = L::mask(columns - (NV - 1) * L::WIDTH);
         let full = columns == NV * L::WIDTH;
-        let c = c.add(row * p.c_m + column);
+        // Wrapping, because the place of a tile on a stage is seen from outside of it.
+        let c = c.wrapping_add(row * p.c_m + column);
         let mut acc = [[L::zero(); NV]; MR];
         match p.start {
             Start::Zero => {}
@@ -303,21 +331,31 @@ pub(super) fn row_tiles(m: usize, most: usize) -> impl Iterator<Item = Range<usi
 /// As [`Lanes`]; `p` passed [`Product::check`]; B is packed exactly if `K_CONTIGUOUS`.
 #[inline(always)]
 unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Product<L::Elem>) {
-    let c = p.c.as_mut_ptr();
-    let width = 2 * L::WIDTH;
+    const { assert!(H::MOST * 2 * L::WIDTH <= staged::LARGEST, "a tile has room on the stage") };
+    let (c, c_m, width) = (p.c.as_mut_ptr(), p.c_m, 2 * L::WIDTH);
+    let mut stage = Stage::new();
+    let staged = K_CONTIGUOUS && staged::fits(p, L::WIDTH);
     for rows in row_tiles(p.m, H::MOST) {
         for panel in 0..p.n.div_ceil(width) {
             let columns = panel * width..(panel * width + width).min(p.n);
-            // SAFETY: as the caller's; rows and columns stay inside m and n.
+            let mut to = c;
+            if staged {
+                (to, p.c_m) = stage.place(&rows, columns.start, width);
+            }
+            // SAFETY: as the caller's; rows and columns stay inside m and n, and a tile has room on the stage.
             unsafe {
                 if columns.len() > L::WIDTH {
-                    H::tile::<L, 2, K_CONTIGUOUS>(p, c, rows.clone(), panel, columns);
+                    H::tile::<L, 2, K_CONTIGUOUS>(p, to, rows.clone(), panel, columns.clone());
                 } else {
-                    H::tile::<L, 1, K_CONTIGUOUS>(p, c, rows.clone(), panel, columns);
+                    H::tile::<L, 1, K_CONTIGUOUS>(p, to, rows.clone(), panel, columns.clone());
+                }
+                if staged {
+                    stage.store_past::<L>(c, c_m, rows.clone(), columns);
                 }
             }
         }
     }
+    p.c_m = c_m;
 }
 
 /// The whole product of at most one vector of columns.
@@ -345,8 +383,6 @@ pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<L::Elem>) {
             lines::product::<L, H>(p);
         } else if planar::fits(p, L::WIDTH) {
             planar::product::<L, H>(p);
-        } else if staged::fits(p, L::WIDTH) {
-            staged::product::<L, H>(p);
         } else if p.b_padded {
             tiles::<L, H, true>(p);
         } else {

@@ -106,6 +106,54 @@ fn products_of_integers_are_exact_in_float64() {
     battery::<f64>();
 }
 
+/// Rows of a map at once, against one by one.
+fn repeats_battery<T: Element>() {
+    for kernels in Tier::available().into_iter().map(Kernels::<T>::of) {
+        let panel = kernels.panel();
+        for (m, n, k, runs) in [(1, 1, 3, 1), (15, 5, 3, 2), (29, 8, 9, 1), (7, 40, 4, 2), (3, 33, 1, 0)] {
+            let repeats = Repeats { count: 4, a: 5, c: m * n + 2 };
+            let a: Vec<T> = integers(if runs == 0 { 0 } else { 3 * repeats.a + m + k + 9 }, 1);
+            let b: Vec<T> = integers(2 * k * n.next_multiple_of(panel), 2);
+            let bias: Vec<T> = integers(n, 3);
+            let list: Vec<Run> = (0..runs).map(|r| Run { a: 9 * r, b: r * k * panel }).collect();
+            let product = |first: usize, repeats: Repeats, c: &mut [T]| {
+                let mut rows = Product {
+                    a: a.get(first * 5..).unwrap_or_default(),
+                    a_m: 1,
+                    a_k: 1,
+                    lines: Lines::ONE,
+                    b: &b,
+                    b_k: panel,
+                    b_panel: k * runs.max(1) * panel,
+                    b_padded: true,
+                    runs: &list,
+                    run_len: k,
+                    c,
+                    c_m: n,
+                    m,
+                    n,
+                    start: Start::Bias(&bias),
+                    relu: false,
+                    past_cache: false,
+                };
+                kernels.product_of_rows(&mut rows, repeats);
+            };
+            let [mut at_once, mut alone] = [(); 2].map(|()| vec![T::ONE; 3 * repeats.c + m * n]);
+            product(0, repeats, &mut at_once);
+            for row in 0..repeats.count {
+                product(row, Repeats::ONCE, &mut alone[row * repeats.c..]);
+            }
+            assert_eq!(at_once, alone, "{:?} m={m} n={n} k={k} runs={runs}", kernels.tier);
+        }
+    }
+}
+
+#[test]
+fn rows_of_a_map_are_products_of_their_own() {
+    repeats_battery::<f32>();
+    repeats_battery::<f64>();
+}
+
 /// Results stored past the cache, against ordinary stores: aligned ones and others, whole registers and others.
 fn staged_battery<T: Element>() {
     for kernels in Tier::available().into_iter().map(Kernels::<T>::of) {
@@ -116,12 +164,12 @@ fn staged_battery<T: Element>() {
                     [(0, 0, 3, true), (0, 64, 9, false), (3, 0, 3, false), (0, 1, 200, true)]
                 {
                     let (c_m, panels) = (n + gap, n.div_ceil(panel));
-                    let a: Vec<T> = integers(m + k, 1);
+                    let a: Vec<T> = integers(m + k + 1, 1);
                     let b: Vec<T> = integers(panels * k * panel, 2);
                     let bias: Vec<T> = integers(n, 3);
                     let [plain, past] = [false, true].map(|past_cache| {
-                        let mut c = Aligned::zeroed(offset + m * c_m);
-                        kernels.product(&mut Product {
+                        let mut c = Aligned::zeroed(offset + 2 * m * c_m);
+                        let mut first = Product {
                             a: &a,
                             a_m: 1,
                             a_k: 1,
@@ -139,7 +187,8 @@ fn staged_battery<T: Element>() {
                             start: Start::Bias(&bias),
                             relu,
                             past_cache,
-                        });
+                        };
+                        kernels.product_of_rows(&mut first, Repeats { count: 2, a: 1, c: m * c_m });
                         fence();
                         c.to_vec()
                     });
