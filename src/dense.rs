@@ -50,7 +50,7 @@ impl<T: Element> Dense<T> {
             apart: [self.outputs, 1],
             tap: &|_| 0,
         };
-        matrix.panels(part, first, self.kernels.panel());
+        matrix.panels(part, first, self.kernels);
     }
 
     /// Packs the transpose of `W` for the gradient to the input, likewise.
@@ -63,7 +63,7 @@ impl<T: Element> Dense<T> {
             apart: [1, self.outputs],
             tap: &|_| 0,
         };
-        matrix.panels(part, first, self.kernels.panel());
+        matrix.panels(part, first, self.kernels);
     }
 
     /// `y = x W + b` for some rows.

@@ -17,6 +17,7 @@ use common::{
 };
 use gridnn::conv::{self, Algorithm, Correlation, Epilogue, Scratch};
 use gridnn::geometry::PaddingMode;
+use gridnn::kernels::pack::Transpose;
 use gridnn::kernels::{Element, Kernels, Lines, Product, Run, Start, Tier, pack};
 use gridnn::pool::{self, AveragePool, MaxPool, Notes};
 use gridnn::reference;
@@ -325,7 +326,7 @@ fn check_products<T: Element>() {
                         let matrix: Vec<T> = integers(k * n, 2);
                         let (b, b_k, b_panel) = if packed {
                             let mut panels = vec![T::ZERO; pack::panels_len(k, n, panel)];
-                            pack::panels(&mut panels, &matrix, (k, n, panel), [n, 1]);
+                            pack::panels(&mut panels, &matrix, (k, n), [n, 1], kernels);
                             (Fenced::new(&panels, edge), panel, k * panel)
                         } else {
                             (Fenced::new(&matrix, edge), n, panel)
@@ -471,6 +472,21 @@ fn winograds_cases_stay_inside() {
     for case in &cases {
         for cuts in [&[][..], &[1, 2, 3, 5]] {
             check_winograd(case, cuts).unwrap_or_else(|what| panic!("{what}: {case:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_transposed_matrix_stays_inside() {
+    for (tier, edge) in Tier::available().into_iter().flat_map(|tier| EDGES.map(|edge| (tier, edge))) {
+        let kernels = Kernels::<f32>::of(tier);
+        for (rows, columns) in (1..=18).flat_map(|n| [(n, 1), (1, n), (n, 17), (32, n), (n, 33)]) {
+            announce(format!("{rows} x {columns} transposed on {tier:?}, {edge:?}"));
+            let (apart, row) = (rows + 3, columns + 2);
+            let from = Fenced::new(&integers::<f32>((columns - 1) * apart + rows, 1), edge);
+            let mut to = Fenced::nans((rows - 1) * row + columns, edge);
+            kernels.transpose(&mut Transpose { from: &from, apart, to: &mut to, row, rows, columns });
+            assert_eq!(to[(rows - 1) * row + columns - 1], from[(columns - 1) * apart + rows - 1]);
         }
     }
 }

@@ -270,7 +270,7 @@ impl<T: Element> Correlation<T> for Folded<T> {
         // Kernel (k_d, k_h, k_w, c_in, c_out); rows of the matrix are channels of the source.
         if self.to_input {
             let tap = |tap: usize| tap * n * k;
-            Matrix { source: kernel, k, n, taps, apart: [1, k], tap: &tap }.panels(part, first, panel);
+            Matrix { source: kernel, k, n, taps, apart: [1, k], tap: &tap }.panels(part, first, self.kernels);
             return;
         }
         // The channels of the result are neighbours, the taps of the width lie a matrix apart.

@@ -266,7 +266,7 @@ impl<T: Element> Correlation<T> for Rows<T> {
                 if self.narrow {
                     matrix.columns(out);
                 } else {
-                    matrix.panels(out, some.start - own.start, self.kernels.panel());
+                    matrix.panels(out, some.start - own.start, self.kernels);
                 }
             }
         });

@@ -13,18 +13,17 @@
 //! taps and channels, or of samples and tiles. So neither partitions nor the number of tiles that are worked on
 //! together change a bit.
 
+mod pack;
+
 use std::ops::Range;
+
+use pack::{MOST_TAPS, Packing};
 
 use super::tiles::{Area, Grid, Layout};
 use super::{Accumulation, Algorithm, Correlation, Epilogue, Pass, Portion, Problem, Scratch, padding};
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{Element, Lines, Product, Run, Stage, Start, Transform};
-
-/// Columns of the widest panel of packed weights of any tier.
-const WIDEST_PANEL: usize = 32;
-/// Taps of a tile at most.
-const MOST_TAPS: usize = 25;
 
 /// Weights are read for every item, and sums read and written: these shares of them an item should have.
 const SHARES: [usize; 2] = [16, 2];
@@ -108,111 +107,32 @@ pub(super) fn form(geometry: &ConvGeometry) -> Option<Form> {
 #[derive(Debug)]
 pub(super) struct Winograd<T: 'static> {
     grid: Grid<T>,
-    /// Whether taps are flipped and channels exchanged.
-    flipped: bool,
+    packing: Packing<T>,
 }
 
 impl<T: Element> Winograd<T> {
     /// The forward pass.
     pub(super) fn forward(p: Problem<'_, T>) -> Option<Self> {
         let form = chosen(p, Pass::Forward)?;
-        Some(Self { grid: Grid::forward(p.geometry, form, p.kernels), flipped: false })
+        Some(Self::new(Grid::forward(p.geometry, form, p.kernels), false))
     }
 
     /// The gradient to the input, borders of zeros.
     pub(super) fn input_grad(p: Problem<'_, T>) -> Option<Self> {
         let form = chosen(p, Pass::InputGrad)?;
-        Some(Self { grid: Grid::input_grad(p.geometry, form, p.kernels), flipped: true })
+        Some(Self::new(Grid::input_grad(p.geometry, form, p.kernels), true))
+    }
+
+    /// `flipped`: whether taps are reversed and channels exchanged.
+    fn new(grid: Grid<T>, flipped: bool) -> Self {
+        let Grid { kernels, form, from_channels: k, to_channels: n, .. } = grid;
+        let packing = Packing { kernels, form, direct_taps: grid.direct_taps(), k, n, flipped };
+        Self { grid, packing }
     }
 
     /// Tiles of an item at most.
     fn most_tiles(&self) -> usize {
         self.grid.most_tiles(self.grid.from_channels, self.grid.kernel_bytes() / SHARES[0])
-    }
-
-    /// Elements of the packed weights of a panel and a direct tap, at a point.
-    fn matrix_len(&self) -> usize {
-        self.grid.from_channels * self.grid.kernels.panel()
-    }
-
-    /// Elements of the packed weights of a panel.
-    fn panel_len(&self) -> usize {
-        self.grid.form.points() * self.grid.direct_taps() * self.matrix_len()
-    }
-
-    /// Brings the taps of output channels from `first` on to the points, `packed[point][direct tap][k][column]`.
-    fn pack_panel(&self, kernel: &[T], first: usize, packed: &mut [T]) {
-        if self.grid.kernels.panel() > self.grid.to_channels - first {
-            packed.fill(T::ZERO);
-        }
-        for tap in 0..self.grid.direct_taps() {
-            let to = &mut packed[tap * self.matrix_len()..];
-            if self.flipped {
-                self.pack_flipped(kernel, tap, first, to);
-            } else {
-                self.pack_tap(kernel, tap, first, to);
-            }
-        }
-    }
-
-    /// Where the points of a tap lie in a packed panel.
-    fn packed_places(&self) -> [usize; MOST_POINTS] {
-        let step = self.grid.direct_taps() * self.matrix_len();
-        std::array::from_fn(|p| p * step)
-    }
-
-    fn pack_tap(&self, kernel: &[T], direct: usize, first: usize, packed: &mut [T]) {
-        let Grid { kernels, form, from_channels: k, to_channels: n, .. } = self.grid;
-        let taps = form.area(form.taps());
-        let at: [usize; MOST_TAPS] = std::array::from_fn(|tap| (direct * taps + tap) * k * n + first);
-        kernels.transform(&mut Transform {
-            form,
-            stage: Stage::Kernel,
-            from: From::Slice(kernel),
-            at: &at[..taps],
-            from_step: n,
-            to: packed,
-            places: &self.packed_places()[..form.points()],
-            to_step: kernels.panel(),
-            count: k,
-            channels: kernels.panel().min(n - first),
-            bias: None,
-            relu: false,
-        });
-    }
-
-    /// The columns lie `k` apart in the kernel (tap, column, k): gathered for one `k` at a time, the lines that they lie
-    /// in stay in L1 until the next.
-    fn pack_flipped(&self, kernel: &[T], direct: usize, first: usize, packed: &mut [T]) {
-        let Grid { kernels, form, from_channels: k, to_channels: n, .. } = self.grid;
-        let taps = form.area(form.taps());
-        let last = self.grid.direct_taps() * taps - 1;
-        let channels = kernels.panel().min(n - first);
-        let places = self.packed_places();
-        let mut gathered = [T::ZERO; MOST_TAPS * WIDEST_PANEL];
-        let at: [usize; MOST_TAPS] = std::array::from_fn(|tap| tap * channels);
-        for i in 0..k {
-            for (tap, line) in gathered.chunks_exact_mut(channels).take(taps).enumerate() {
-                let start = ((last - direct * taps - tap) * n + first) * k + i;
-                for (value, from) in line.iter_mut().zip(kernel[start..].iter().step_by(k)) {
-                    *value = *from;
-                }
-            }
-            kernels.transform(&mut Transform {
-                form,
-                stage: Stage::Kernel,
-                from: From::Slice(&gathered),
-                at: &at[..taps],
-                from_step: 0,
-                to: &mut packed[i * kernels.panel()..],
-                places: &places[..form.points()],
-                to_step: 0,
-                count: 1,
-                channels,
-                bias: None,
-                relu: false,
-            });
-        }
     }
 
     /// Computes an area.
@@ -231,12 +151,11 @@ impl<T: Element> Winograd<T> {
             let [inputs, sums] = grid.layouts((item.tiles(), item.depths()), [k, panel]);
             let ([points, products], runs) = scratch.planes([inputs.len(), sums.len()]);
             runs.clear();
-            runs.extend(grid.runs(&item, inputs, self.matrix_len()));
+            runs.extend(grid.runs(&item, inputs, self.packing.matrix_len()));
             grid.read(from, &item, points, inputs);
-            for (first, weights) in (0..n).step_by(panel).zip(packed.chunks_exact(self.panel_len())) {
+            for (first, weights) in (0..n).step_by(panel).zip(packed.chunks_exact(self.packing.panel_len())) {
                 let channels = panel.min(n - first);
-                let plane_len = grid.direct_taps() * self.matrix_len();
-                for (plane, weights) in weights.chunks_exact(plane_len).enumerate() {
+                for (plane, weights) in weights.chunks_exact(self.packing.plane_len()).enumerate() {
                     grid.kernels.product(&mut Product {
                         a: &points[plane * inputs.plane..],
                         a_m: inputs.row,
@@ -280,7 +199,7 @@ impl<T: Element> Winograd<T> {
 
 impl<T: Element> Correlation<T> for Winograd<T> {
     fn packed_len(&self) -> usize {
-        self.grid.to_channels.div_ceil(self.grid.kernels.panel()) * self.panel_len()
+        self.packing.len()
     }
 
     fn pack(&self, kernel: &[T], packed: &mut [T]) {
@@ -288,14 +207,11 @@ impl<T: Element> Correlation<T> for Winograd<T> {
     }
 
     fn pack_grain(&self) -> usize {
-        self.panel_len()
+        self.packing.panel_len()
     }
 
     fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
-        let panel = self.grid.kernels.panel();
-        for (i, part) in part.chunks_exact_mut(self.panel_len()).enumerate() {
-            self.pack_panel(kernel, (first / self.panel_len() + i) * panel, part);
-        }
+        self.packing.part(kernel, first, part);
     }
 
     fn rows(&self) -> usize {

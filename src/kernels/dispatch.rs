@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use super::depthwise::{self, LaneWork};
 use super::dots::{self, Dots};
 use super::lanes::Element;
+use super::pack::{self, Transpose};
 use super::peak;
 use super::portable::Portable;
 use super::product::{self, Product, Repeats};
@@ -143,6 +144,7 @@ pub struct Kernels<T: 'static> {
     lane_work: unsafe fn(&WindowRun<'_>, &mut LaneWork<'_, T>),
     dots: unsafe fn(&mut Dots<'_, T>),
     transform: unsafe fn(&mut Transform<'_, T>),
+    transpose: unsafe fn(&mut Transpose<'_, T>),
 }
 
 impl<T> fmt::Debug for Kernels<T> {
@@ -229,6 +231,17 @@ impl<T: Element> Kernels<T> {
         t.check();
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
         unsafe { (self.transform)(t) }
+    }
+
+    /// Writes columns as rows.
+    ///
+    /// # Panics
+    /// The matrix reaches outside of its slices: a bug of the caller.
+    #[inline]
+    pub fn transpose(&self, t: &mut Transpose<'_, T>) {
+        t.check();
+        // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
+        unsafe { (self.transpose)(t) }
     }
 
     /// Does nothing but multiply and add in registers, for benches: the number of operations (two per multiply-add),
@@ -318,6 +331,14 @@ macro_rules! entries {
             }
 
             /// # Safety
+            /// The CPU has the features; the matrix was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn transpose_f32(t: &mut Transpose<'_, f32>) {
+                // SAFETY: as the caller's.
+                unsafe { pack::transpose::<$f32>(t) }
+            }
+
+            /// # Safety
             /// The CPU has the features.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn multiply_adds_f32(rounds: usize, factor: f32, term: f32) -> f32 {
@@ -339,6 +360,14 @@ macro_rules! entries {
             pub(super) unsafe fn transform_f64(t: &mut Transform<'_, f64>) {
                 // SAFETY: as the caller's.
                 unsafe { winograd::transform::<$f64>(t) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the matrix was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn transpose_f64(t: &mut Transpose<'_, f64>) {
+                // SAFETY: as the caller's.
+                unsafe { pack::transpose::<$f64>(t) }
             }
 
             /// # Safety
@@ -417,8 +446,15 @@ unsafe fn transform_portable<T: Element, const W: usize>(t: &mut Transform<'_, T
     unsafe { winograd::transform::<Portable<T, W>>(t) }
 }
 
+/// # Safety
+/// The matrix was checked.
+unsafe fn transpose_portable<T: Element, const W: usize>(t: &mut Transpose<'_, T>) {
+    // SAFETY: the portable tier needs no feature; the rest is the caller's.
+    unsafe { pack::transpose::<Portable<T, W>>(t) }
+}
+
 macro_rules! tables {
-    ($type:ty, $product:ident, $dots:ident, $pool:ident, $lane_work:ident, $transform:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
+    ($type:ty, $product:ident, $dots:ident, $pool:ident, $lane_work:ident, $transform:ident, $transpose:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
         impl Tables for $type {
             fn table(tier: Tier) -> &'static Kernels<Self> {
                 match tier.0 {
@@ -431,6 +467,7 @@ macro_rules! tables {
                         pool: avx512_entries::$pool,
                         lane_work: avx512_entries::$lane_work,
                         transform: avx512_entries::$transform,
+                        transpose: avx512_entries::$transpose,
                         multiply_adds: avx512_entries::$multiply_adds,
                     },
                     #[cfg(target_arch = "x86_64")]
@@ -442,6 +479,7 @@ macro_rules! tables {
                         pool: avx2_entries::$pool,
                         lane_work: avx2_entries::$lane_work,
                         transform: avx2_entries::$transform,
+                        transpose: avx2_entries::$transpose,
                         multiply_adds: avx2_entries::$multiply_adds,
                     },
                     Isa::Portable => &Kernels {
@@ -452,6 +490,7 @@ macro_rules! tables {
                         pool: pool_portable::<$type, $portable>,
                         lane_work: lane_work_portable::<$type, $portable>,
                         transform: transform_portable::<$type, $portable>,
+                        transpose: transpose_portable::<$type, $portable>,
                         multiply_adds: multiply_adds_portable::<$type, $portable>,
                     },
                 }
@@ -459,5 +498,29 @@ macro_rules! tables {
         }
     };
 }
-tables!(f32, product_f32, dots_f32, pool_f32, lane_work_f32, transform_f32, multiply_adds_f32, 16, 8, 4);
-tables!(f64, product_f64, dots_f64, pool_f64, lane_work_f64, transform_f64, multiply_adds_f64, 8, 4, 2);
+tables!(
+    f32,
+    product_f32,
+    dots_f32,
+    pool_f32,
+    lane_work_f32,
+    transform_f32,
+    transpose_f32,
+    multiply_adds_f32,
+    16,
+    8,
+    4
+);
+tables!(
+    f64,
+    product_f64,
+    dots_f64,
+    pool_f64,
+    lane_work_f64,
+    transform_f64,
+    transpose_f64,
+    multiply_adds_f64,
+    8,
+    4,
+    2
+);

@@ -1,24 +1,26 @@
 //! Packs weights into column panels, so that the inner loop reads them front to back.
 
-use super::lanes::Element;
+use super::dispatch::Kernels;
+use super::lanes::{Element, Lanes};
 
 /// Elements of the panels for a matrix of `k` rows and `n` columns.
 pub fn panels_len(k: usize, n: usize, panel: usize) -> usize {
     n.div_ceil(panel) * k * panel
 }
 
-/// Writes a matrix of `k` rows and `n` columns, so far `apart`, as panels of `panel` columns.
+/// Writes a matrix of `k` rows and `n` columns, so far `apart`, as panels.
 ///
 /// # Panics
 /// As [`Matrix::panels`]; `out` does not have [`panels_len`] elements.
 pub fn panels<T: Element>(
     out: &mut [T],
     source: &[T],
-    (k, n, panel): (usize, usize, usize),
+    (k, n): (usize, usize),
     apart: [usize; 2],
+    kernels: &Kernels<T>,
 ) {
-    assert_eq!(out.len(), panels_len(k, n, panel));
-    Matrix { source, k, n, taps: 1, apart, tap: &|_| 0 }.panels(out, 0, panel);
+    assert_eq!(out.len(), panels_len(k, n, kernels.panel()));
+    Matrix { source, k, n, taps: 1, apart, tap: &|_| 0 }.panels(out, 0, kernels);
 }
 
 /// A matrix of taps times `k` channels in rows and `n` columns, somewhere in a kernel.
@@ -44,12 +46,13 @@ impl<T> std::fmt::Debug for Matrix<'_, T> {
 }
 
 impl<T: Element> Matrix<'_, T> {
-    /// Writes panels of `panel` columns: `out[p][i][j] = at(i, p * panel + j)`, zero behind the last column; of them
-    /// all the elements from `first` on, as many as `out` has.
+    /// Writes panels of so many columns as the kernels want: `out[p][i][j] = at(i, p * panel + j)`, zero behind the last
+    /// column; of them all the elements from `first` on, as many as `out` has.
     ///
     /// # Panics
     /// `out` does not hold whole rows of panels, or reaches beyond the last; a tap reaches outside of the source.
-    pub fn panels(&self, out: &mut [T], first: usize, panel: usize) {
+    pub fn panels(&self, out: &mut [T], first: usize, kernels: &Kernels<T>) {
+        let panel = kernels.panel();
         assert!(first.is_multiple_of(panel) && out.len().is_multiple_of(panel), "whole rows");
         let rows = self.taps * self.k;
         let mut row = first / panel;
@@ -69,7 +72,17 @@ impl<T: Element> Matrix<'_, T> {
                     line[columns..].fill(T::ZERO);
                 }
             } else {
-                transpose(block, &self.source[start..], (columns, panel), column);
+                kernels.transpose(&mut Transpose {
+                    from: &self.source[start..],
+                    apart: column,
+                    to: block,
+                    row: panel,
+                    rows: count,
+                    columns,
+                });
+                if columns < panel {
+                    block.chunks_exact_mut(panel).for_each(|line| line[columns..].fill(T::ZERO));
+                }
             }
             rest = behind;
             row += count;
@@ -95,18 +108,142 @@ impl<T: Element> Matrix<'_, T> {
     }
 }
 
-/// `out[i][j] = source[j * apart + i]` for `columns` of `panel` columns, zero behind them.
-fn transpose<T: Element>(out: &mut [T], source: &[T], (columns, panel): (usize, usize), apart: usize) {
-    // Rows at a time: a line of every column of the source is read once, and the lines written stay in L1.
-    const ROWS: usize = 16;
-    for (block, first) in out.chunks_mut(ROWS * panel).zip((0..).step_by(ROWS)) {
-        let rows = block.len() / panel;
-        for j in 0..columns {
-            let from = &source[j * apart + first..][..rows];
-            for (cell, value) in block[j..].iter_mut().step_by(panel).zip(from) {
-                *cell = *value;
+/// Copies to memory and not into the cache. Before another thread reads the copy, a [`super::fence`] is needed.
+///
+/// # Panics
+/// The lengths differ.
+pub fn copy_past<T: Element>(from: &[T], to: &mut [T]) {
+    assert_eq!(from.len(), to.len(), "lengths");
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+        let (source, target) = (from.as_ptr().cast::<__m128i>(), to.as_mut_ptr().cast::<__m128i>());
+        if target.is_aligned() && size_of_val(from).is_multiple_of(size_of::<__m128i>()) {
+            for i in 0..size_of_val(from) / size_of::<__m128i>() {
+                // SAFETY: both slices have so many vectors, the target is aligned, and every x86-64 has SSE2.
+                unsafe { _mm_stream_si128(target.add(i), _mm_loadu_si128(source.add(i))) }
+            }
+            return;
+        }
+    }
+    to.copy_from_slice(from);
+}
+
+/// Columns of a matrix that are to become rows: `to[i * row + j] = from[j * apart + i]`.
+#[derive(Debug)]
+pub struct Transpose<'a, T> {
+    /// The columns, each contiguous.
+    pub from: &'a [T],
+    /// Distance of columns.
+    pub apart: usize,
+    /// The rows, each contiguous; what lies between them is left alone.
+    pub to: &'a mut [T],
+    /// Distance of rows.
+    pub row: usize,
+    /// How many rows.
+    pub rows: usize,
+    /// How many columns.
+    pub columns: usize,
+}
+
+impl<T: Element> Transpose<'_, T> {
+    /// Panics unless every element that is read or written lies inside its slice.
+    pub(super) fn check(&self) {
+        assert!(self.rows > 0 && self.columns > 0, "empty matrix");
+        let fits = |count: usize, apart: usize, each: usize, len: usize| {
+            (count - 1).checked_mul(apart).and_then(|n| n.checked_add(each)).is_some_and(|end| end <= len)
+        };
+        assert!(fits(self.columns, self.apart, self.rows, self.from.len()), "a column leaves the source");
+        assert!(fits(self.rows, self.row, self.columns, self.to.len()), "a row leaves the target");
+    }
+}
+
+/// A cache line in bytes.
+const LINE: usize = 64;
+
+/// The body that every tier's entry calls.
+///
+/// # Safety
+/// As [`Lanes`]; the matrix passed [`Transpose::check`].
+#[inline(always)]
+pub(super) unsafe fn transpose<L: Lanes>(t: &mut Transpose<'_, L::Elem>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match L::WIDTH {
+            2 => squares::<L, 2>(t),
+            4 => squares::<L, 4>(t),
+            8 => squares::<L, 8>(t),
+            16 => squares::<L, 16>(t),
+            width => unreachable!("vectors of {width}"),
+        }
+    }
+}
+
+/// All squares of `W` rows and columns, those of a line of every column before the next line: columns are often a power
+/// of two apart, and then few of their lines stay in the cache.
+///
+/// # Safety
+/// As [`transpose`]; `W` is the width of a vector.
+#[inline(always)]
+unsafe fn squares<L: Lanes, const W: usize>(t: &mut Transpose<'_, L::Elem>) {
+    let line = LINE / size_of::<L::Elem>();
+    for first in (0..t.rows).step_by(line) {
+        for j in (0..t.columns).step_by(W) {
+            let columns = W.min(t.columns - j);
+            for i in (first..t.rows.min(first + line)).step_by(W) {
+                let rows = W.min(t.rows - i);
+                // SAFETY: as the caller's.
+                unsafe {
+                    if rows == W && columns == W {
+                        square::<L, W, true>(t, (i, j), (W, W));
+                    } else {
+                        square::<L, W, false>(t, (i, j), (rows, columns));
+                    }
+                }
             }
         }
-        block.chunks_exact_mut(panel).for_each(|line| line[columns..].fill(T::ZERO));
+    }
+}
+
+/// One square, or what there is of it.
+///
+/// # Safety
+/// As [`squares`]; the rows and columns from the given ones on are inside, and `W` each if it is `WHOLE`.
+#[inline(always)]
+unsafe fn square<L: Lanes, const W: usize, const WHOLE: bool>(
+    t: &mut Transpose<'_, L::Elem>,
+    (i, j): (usize, usize),
+    (rows, columns): (usize, usize),
+) {
+    // SAFETY: as the caller's; parts of vectors are read and written under masks.
+    unsafe {
+        let [all_rows, all_columns] = [L::mask(rows), L::mask(columns)];
+        let from = t.from.as_ptr().add(j * t.apart + i);
+        let to = t.to.as_mut_ptr().add(i * t.row + j);
+        let mut lines = [L::zero(); W];
+        for l in 0..columns {
+            let column = from.add(l * t.apart);
+            lines[l] = if WHOLE { L::load(column) } else { L::load_masked(column, all_rows) };
+            // The line behind the next: columns are too short, and too many, for the processor to see it coming.
+            L::prefetch_far(column.wrapping_add(2 * LINE / size_of::<L::Elem>()));
+        }
+        // Taking turns, two vectors rotate the bits of (vector, lane) by one: after all of a lane's they are exchanged.
+        for _ in 0..W.ilog2() {
+            let mut next = [L::zero(); W];
+            for l in 0..W / 2 {
+                let pair = [lines[l], lines[l + W / 2]];
+                next[2 * l] = L::interleave(pair, 0);
+                next[2 * l + 1] = L::interleave(pair, 1);
+            }
+            lines = next;
+        }
+        for l in 0..rows {
+            let row = to.add(l * t.row);
+            if WHOLE {
+                L::store(row, lines[l]);
+            } else {
+                L::store_masked(row, all_columns, lines[l]);
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One battery for every tier of the machine.
 
+use super::pack::Transpose;
 use super::*;
 
 /// Small integers are exact in every order of summation.
@@ -32,7 +33,7 @@ fn run<T: Element>(case: &Case, tier: Tier, start_from_result: bool, relu: bool)
     let dense: Vec<T> = integers(count * k * n, 2);
     let (b, b_k, b_panel, b_run) = if k_contiguous {
         let mut packed = vec![T::ZERO; pack::panels_len(count * k, n, panel)];
-        pack::panels(&mut packed, &dense, (count * k, n, panel), [n, 1]);
+        pack::panels(&mut packed, &dense, (count * k, n), [n, 1], kernels);
         (packed, panel, count * k * panel, k * panel)
     } else {
         (dense.clone(), n, panel, k * n)
@@ -487,4 +488,31 @@ fn rows_together_equal_rows_alone() {
             block_battery::<f64>(channels, count);
         }
     }
+}
+
+/// Columns as rows, whole squares and parts of them, and nothing written between the rows.
+fn transpose_battery<T: Element>() {
+    for tier in Tier::available() {
+        let kernels = Kernels::<T>::of(tier);
+        for rows in (1..=17).chain([31, 32, 33, 50]) {
+            for columns in (1..=17).chain([31, 32, 33]) {
+                let (apart, row) = (rows + columns % 3, columns + rows % 4);
+                let from: Vec<T> = integers((columns - 1) * apart + rows, 1);
+                let before: Vec<T> = integers((rows - 1) * row + columns, 2);
+                let mut to = before.clone();
+                kernels.transpose(&mut Transpose { from: &from, apart, to: &mut to, row, rows, columns });
+                for (at, got) in to.iter().enumerate() {
+                    let (i, j) = (at / row, at % row);
+                    let expected = if j < columns { from[j * apart + i] } else { before[at] };
+                    assert!(*got == expected, "{tier:?}: {rows} x {columns}, row {i}, column {j}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn columns_become_rows() {
+    transpose_battery::<f32>();
+    transpose_battery::<f64>();
 }
