@@ -42,6 +42,8 @@ fn cases() -> Vec<(&'static str, ConvKind, ConvCase)> {
         ("Winograd's algorithm, 5 x 5", plain, case(&[22, 23], 5, 32, 32).same()),
         ("Winograd's algorithm on a series", plain, case(&[2000], 9, 16, 32).causal()),
         ("Winograd's algorithm on a volume", plain, case(&[12, 10, 9], 3, 16, 32).same()),
+        ("Winograd's algorithm, dilated", plain, case(&[22, 23], 3, 64, 32).same().dilation(&[2, 2])),
+        ("Winograd's algorithm on a dilated series", plain, case(&[2000], 3, 32, 32).causal().dilation(&[8])),
         ("large kernel", plain, case(&[7, 7], 3, 128, 128).same()),
         ("pointwise", plain, case(&[32, 32], 1, 64, 32)),
         ("wrapped image", plain, case(&[32, 32], 3, 16, 16).same().mode(PaddingMode::Wrap)),

@@ -468,6 +468,10 @@ fn winograds_cases_stay_inside() {
         ConvCase::new(&[140], 9, 3, 17).same(),
         ConvCase::new(&[10, 5, 6], 3, 5, 18).same(),
         ConvCase::new(&[2, 3, 4], 3, 17, 3).pad(&[(4, 1), (0, 2), (3, 0)]),
+        case([19, 14], 5, 18).same().dilation(&[2, 3]),
+        case([4, 9], 17, 3).pad(&[(9, 0), (3, 5)]).dilation(&[6, 2]).mode(PaddingMode::Edge),
+        ConvCase::new(&[150], 3, 5, 18).causal().dilation(&[16]),
+        ConvCase::new(&[9, 5, 6], 3, 3, 5).same().dilation(&[4, 1, 2]),
     ];
     for case in &cases {
         for cuts in [&[][..], &[1, 2, 3, 5]] {

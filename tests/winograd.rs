@@ -79,6 +79,8 @@ struct Form {
     outputs: [Matrix; 2],
     kernel: [Matrix; 2],
     inputs: [Matrix; 2],
+    /// Distances of the positions of a tile, which are those of the taps.
+    apart: [usize; 3],
     /// Taps of the kernel along all axes, those of a tile along the width, and parts of a row that have so many.
     taps: [usize; 3],
     along: usize,
@@ -94,7 +96,8 @@ impl Form {
             _ => matrices(taps).map(absolute),
         });
         let [outputs, kernel, inputs] = [0, 1, 2].map(|i| axes.each_ref().map(|axis| axis[i].clone()));
-        Self { outputs, kernel, inputs, taps, along, parts: taps[2] / along }
+        let apart = g.axes.map(|a| if a.kernel == 1 { 1 } else { a.dilation });
+        Self { outputs, kernel, inputs, apart, taps, along, parts: taps[2] / along }
     }
 
     /// Outputs of a tile along height and width.
@@ -115,8 +118,19 @@ impl Form {
     /// Plane, row and column of the first output of every tile.
     fn tiles(&self, out: [usize; 3]) -> Vec<[usize; 3]> {
         let [h, w] = self.tile();
-        let rows = (0..out[0] * out[1].div_ceil(h)).map(|i| (i / out[1].div_ceil(h), i % out[1].div_ceil(h)));
-        rows.flat_map(|(d, y)| (0..out[2].div_ceil(w)).map(move |x| [d, y * h, x * w])).collect()
+        // A tile for every `outputs` positions of a phase.
+        let firsts = |axis: usize, outputs: usize| -> Vec<usize> {
+            let apart = self.apart[axis];
+            (0..out[axis]).filter(|p| (p / apart).is_multiple_of(outputs)).collect()
+        };
+        let (rows, columns) = (firsts(1, h), firsts(2, w));
+        let rows = (0..out[0]).flat_map(|d| rows.iter().map(move |&y| (d, y)));
+        rows.flat_map(|(d, y)| columns.iter().map(move |&x| [d, y, x])).collect()
+    }
+
+    /// What a tile reads first for a tap that is summed up directly.
+    fn reads(&self, [z, y, x]: [usize; 3], (plane, part): (usize, usize)) -> [usize; 3] {
+        [z + plane * self.apart[0], y, x + part * self.along * self.apart[2]]
     }
 }
 
@@ -140,9 +154,10 @@ impl Volume<'_> {
         }
     }
 
-    /// Tiles of all channels, from a place on, under a map.
-    fn tiles(&self, map: &[Matrix; 2], [z, y, x]: [usize; 3]) -> Vec<Matrix> {
-        (0..self.channels).map(|c| both_axes(map.each_ref(), |i, j| self.at([z, y + i, x + j], c))).collect()
+    /// Tiles of all channels, from a place on, under a map; so far apart.
+    fn tiles(&self, map: &[Matrix; 2], [z, y, x]: [usize; 3], [_, h, w]: [usize; 3]) -> Vec<Matrix> {
+        let tile = |c: usize| both_axes(map.each_ref(), |i, j| self.at([z, y + i * h, x + j * w], c));
+        (0..self.channels).map(tile).collect()
     }
 }
 
@@ -160,12 +175,11 @@ fn amplified(
         (0..volume.channels * c_out).map(|i| both_axes(form.kernel.each_ref(), |r, s| tap(i, r, s))).collect()
     };
     let direct: Vec<_> = form.direct().into_iter().map(|direct| (direct, weights(direct))).collect();
-    for [z, row, column] in form.tiles(out) {
-        let inputs: Vec<Vec<Matrix>> = form
-            .direct()
-            .iter()
-            .map(|(plane, part)| volume.tiles(&form.inputs, [z + plane, row, column + part * form.along]))
-            .collect();
+    let [_, h, w] = form.apart;
+    for tile in form.tiles(out) {
+        let [z, row, column] = tile;
+        let read = |direct| volume.tiles(&form.inputs, form.reads(tile, direct), form.apart);
+        let inputs: Vec<Vec<Matrix>> = form.direct().into_iter().map(read).collect();
         for o in 0..c_out {
             let sums = both_axes(form.outputs.each_ref(), |i, j| {
                 let terms = |(inputs, (_, weights)): (&Vec<Matrix>, &(_, Vec<Matrix>))| -> f64 {
@@ -173,9 +187,9 @@ fn amplified(
                 };
                 inputs.iter().zip(&direct).map(terms).sum()
             });
-            for (i, sums) in sums.iter().enumerate().filter(|(i, _)| row + i < out[1]) {
-                for (j, sum) in sums.iter().enumerate().filter(|(j, _)| column + j < out[2]) {
-                    y[((z * out[1] + row + i) * out[2] + column + j) * c_out + o] = *sum;
+            for (i, sums) in sums.iter().enumerate().filter(|(i, _)| row + i * h < out[1]) {
+                for (j, sum) in sums.iter().enumerate().filter(|(j, _)| column + j * w < out[2]) {
+                    y[((z * out[1] + row + i * h) * out[2] + column + j * w) * c_out + o] = *sum;
                 }
             }
         }
@@ -208,7 +222,7 @@ fn amplified_passes(g: &ConvGeometry, x: &[f64], dy: &[f64], kernel: &[f64]) -> 
     let zeros = g.mode == PaddingMode::Zeros;
     let lead = |a: &Axis| if zeros { a.before } else { 0 };
     let sources = axes.each_ref().map(|a| {
-        let before = a.kernel - 1;
+        let before = a.span() - 1;
         let source = |p: usize| (p + lead(a)).checked_sub(before).filter(|&p| p < a.output);
         (0..padded(a) + before).map(source).collect()
     });
@@ -233,12 +247,12 @@ fn amplified_passes(g: &ConvGeometry, x: &[f64], dy: &[f64], kernel: &[f64]) -> 
         sources: outs.map(|n| (0..n).map(Some).collect()),
     };
     let mut dkernel = vec![0.0; kernel.len()];
-    for (plane, part) in form.direct() {
+    for direct in form.direct() {
         let mut sums = vec![vec![vec![0.0; outputs[1].len()]; outputs[0].len()]; c_in * c_out];
-        for [z, row, column] in form.tiles(outs) {
-            let inputs = x.tiles(&form.inputs, [z + plane, row, column + part * form.along]);
+        for tile in form.tiles(outs) {
+            let inputs = x.tiles(&form.inputs, form.reads(tile, direct), form.apart);
             // What lies behind the last output is nothing.
-            let grads = dy.tiles(&outputs, [z, row, column]);
+            let grads = dy.tiles(&outputs, tile, form.apart);
             for (k, sum) in sums.iter_mut().enumerate() {
                 for (i, line) in sum.iter_mut().enumerate() {
                     for (j, sum) in line.iter_mut().enumerate() {
@@ -250,7 +264,7 @@ fn amplified_passes(g: &ConvGeometry, x: &[f64], dy: &[f64], kernel: &[f64]) -> 
         for (k, sum) in sums.iter().enumerate() {
             for (r, line) in both_axes(kernel_grads.each_ref(), |i, j| sum[i][j]).iter().enumerate() {
                 for (s, tap) in line.iter().enumerate() {
-                    dkernel[form.tap((plane, part), r, s) * c_in * c_out + k] = *tap;
+                    dkernel[form.tap(direct, r, s) * c_in * c_out + k] = *tap;
                 }
             }
         }
@@ -426,6 +440,28 @@ fn named() -> Vec<(&'static str, ConvCase)> {
         ("volume of 5 x 5 x 5", ConvCase::new(&[6, 7, 5], 5, 3, 5).same()),
         ("planes of a volume", volume([9, 6, 5], 5, 3).kernel(&[1, 3, 3]).same()),
         ("columns of a volume", volume([5, 4, 9], 3, 5).kernel(&[4, 1, 3]).same()),
+        ("dilated", case([21, 19], 17, 18).same().dilation(&[2, 2])),
+        ("dilated, uneven", case([14, 30], 3, 5).dilation(&[3, 2]).pad(&[(5, 1), (0, 4)])),
+        ("dilated, valid", case([13, 11], 5, 4).dilation(&[4, 5])),
+        ("dilated further than the map", case([5, 3], 4, 34).same().dilation(&[7, 4])),
+        ("dilated along one axis", case([9, 23], 5, 3).same().dilation(&[1, 6])),
+        ("dilated, reflected", case([16, 11], 4, 3).same().dilation(&[3, 2]).mode(PaddingMode::Reflect)),
+        ("dilated, wrapped", case([9, 10], 3, 5).same().dilation(&[2, 4]).mode(PaddingMode::Wrap)),
+        ("5 x 5, dilated", five([17, 20], 4, 18).same().dilation(&[2, 3])),
+        ("dilated series", series(301, 3, 17, 5).same().dilation(&[2])),
+        ("dilated causal series", series(600, 3, 3, 4).causal().dilation(&[8])),
+        ("causal series, far apart", series(150, 3, 5, 18).causal().dilation(&[64])),
+        ("causal series, further than it is long", series(40, 3, 2, 3).causal().dilation(&[64])),
+        ("5 taps, dilated", series(90, 5, 5, 3).same().dilation(&[3])),
+        ("9 taps, dilated", series(170, 9, 3, 5).causal().dilation(&[4])),
+        ("dilated series, repeated edge", series(33, 3, 4, 3).dilation(&[5]).same().mode(PaddingMode::Edge)),
+        ("rows of an image, dilated", case([6, 30], 3, 4).kernel(&[1, 3]).same().dilation(&[3, 2])),
+        ("volume, dilated", volume([9, 8, 11], 3, 4).same().dilation(&[2, 2, 3])),
+        ("volume, planes far apart", volume([21, 4, 5], 2, 3).same().dilation(&[9, 1, 1])),
+        (
+            "volume, dilated and ragged",
+            volume([7, 5, 9], 3, 2).dilation(&[3, 1, 2]).pad(&[(6, 0), (0, 1), (2, 5)]),
+        ),
     ]
 }
 
@@ -518,10 +554,16 @@ fn cases() -> impl Strategy<Value = ConvCase> {
     let mode =
         prop_oneof![3 => Just(PaddingMode::Zeros), 2 => prop::sample::select(PaddingMode::ALL.to_vec())];
     let sizes = (1..=19usize, 1..=17usize, prop_oneof![3 => 1..=23usize, 1 => 24..=300usize]);
+    let dilations = prop_oneof![
+        2 => Just(vec![1; 3]),
+        2 => prop::collection::vec(1..=4usize, 3),
+        1 => prop::collection::vec(1..=40usize, 3),
+    ];
     let channels = prop_oneof![3 => (1..=20usize, 1..=20usize), 1 => (1..=70usize, 1..=4usize), 1 => (1..=4usize, 1..=70usize)];
-    (kernels, sizes, channels, pads, mode, 1..=2usize, any::<u64>()).prop_map(
-        |(kernel, (d, h, w), (c_in, c_out), pads, mode, samples, seed)| {
+    (kernels, sizes, dilations, channels, pads, mode, 1..=2usize, any::<u64>()).prop_map(
+        |(kernel, (d, h, w), dilations, (c_in, c_out), pads, mode, samples, seed)| {
             let rank = kernel.len();
+            let dilation = &dilations[3 - rank..];
             // Long rows are for series, and volumes are kept small: the bound is slow.
             let mut sizes = [d, h, if rank == 1 { w } else { w % 23 + 1 }][3 - rank..].to_vec();
             let (mut c_in, mut c_out) = (c_in, c_out);
@@ -530,14 +572,16 @@ fn cases() -> impl Strategy<Value = ConvCase> {
                 let largest = largest.expect("there are sizes");
                 *largest = largest.div_ceil(2);
             }
-            let case = ConvCase { samples, seed, ..ConvCase::new(&sizes, 3, c_in, c_out).kernel(&kernel) };
+            let case = ConvCase::new(&sizes, 3, c_in, c_out).kernel(&kernel).dilation(dilation);
+            let case = ConvCase { samples, seed, ..case };
             match pads {
                 None => case.same(),
                 Some(pads) => {
-                    let grow = |((n, taps), (before, after)): ((&usize, &usize), (usize, usize))| {
-                        (before, after.max(taps.saturating_sub(n + before)))
+                    let spans = kernel.iter().zip(dilation).map(|(taps, apart)| (taps - 1) * apart + 1);
+                    let grow = |((n, span), (before, after)): ((&usize, usize), (usize, usize))| {
+                        (before, after.max(span.saturating_sub(n + before)))
                     };
-                    let pads: Vec<_> = sizes.iter().zip(&kernel).zip(pads).map(grow).collect();
+                    let pads: Vec<_> = sizes.iter().zip(spans).zip(pads).map(grow).collect();
                     case.pad(&pads)
                 }
             }

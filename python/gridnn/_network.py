@@ -85,11 +85,12 @@ def set_convolution_algorithm(algorithm: str) -> None:
     Files and pickles do not store it: a model that is loaded takes what is set then.
 
     Winograd's algorithm computes 4 x 4 outputs of a 3 x 3 kernel from 6 x 6 inputs with a quarter of the
-    multiplications, 2 x 2 of a 5 x 5 kernel with 36 of 100, and 4 of 3 taps of a series with half of them. It
-    rounds differently: results differ from those of "direct" in the last bits, by about as much as either
-    differs from exact arithmetic, and sums of small integers are no longer exact. An infinity or NaN in the
-    input spreads over all outputs of the tiles that read it. Both algorithms give the same bytes for any
-    number of threads, and on AVX2 and AVX-512.
+    multiplications, 2 x 2 of a 5 x 5 kernel with 36 of 100, and 4 of 3 taps of a series with half of them; in
+    a dilated convolution, outputs and inputs of such a tile are as far apart as the taps. It rounds
+    differently: results differ from those of "direct" in the last bits, by about as much as either differs
+    from exact arithmetic, and sums of small integers are no longer exact. An infinity or NaN in the input
+    spreads over all outputs of the tiles that read it. Both algorithms give the same bytes for any number of
+    threads, and on AVX2 and AVX-512.
 
     Args:
         algorithm: "auto" takes Winograd's algorithm for float32 and steps of 1 where there are enough

@@ -202,6 +202,12 @@ pub trait Correlation<T: Element>: Send + Sync {
         if self.rows() == 1 { self.strip() } else { self.row_step() * self.row_len() }
     }
 
+    /// Units of a task at least, if there are enough: with fewer, reading the weights takes longer than the arithmetic.
+    /// More than a result has are those of several.
+    fn least_units(&self) -> usize {
+        1
+    }
+
     /// Computes what stands from element `first` of one result on, in whole units (the last may be shorter).
     fn run_piece(
         &self,

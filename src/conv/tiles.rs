@@ -1,13 +1,19 @@
 //! The tiles of a map for Winograd's algorithm: what they read, what they stand for, and where they are in memory.
 //!
-//! A tile has three axes. Along the width, and along the height if the form is a square, it is transformed. Along the
-//! depth it is not: it is a column of some planes, and the planes of the kernel are summed up directly, each reading
-//! its own planes of points. A kernel whose rows have several times the taps of the form (9 of 3) is summed up directly
-//! over these parts as well. A map without depth has tiles of one plane.
+//! A tile has three axes, and along each its positions are as far apart as the taps of the kernel. Along the width, and
+//! along the height if the form is a square, it is transformed. Along the depth it is not: it is a column of some planes,
+//! and the planes of the kernel are summed up directly, each reading its own planes of points. A kernel whose rows have
+//! several times the taps of the form (9 of 3) is summed up directly over these parts as well. A map without depth has
+//! tiles of one plane.
+
+mod side;
 
 use std::ops::Range;
 
-use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
+pub(super) use side::covered;
+use side::{Cover, Side, apart};
+
+use crate::geometry::{AXES, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS, NOWHERE, POINTS};
 use crate::kernels::{Element, Kernels, Run, Stage, Transform};
 
@@ -23,55 +29,18 @@ const MOST_DEPTH: usize = 8;
 /// Outputs of a tile in a plane at most.
 const MOST_OUTPUTS: usize = 16;
 
-/// How the tiles of an axis read and write.
-#[derive(Debug)]
-pub(super) struct Side {
-    /// Positions of the result, and tiles that cover them.
-    pub size: usize,
-    pub tiles: usize,
-    /// Positions of a tile.
-    pub outputs: usize,
-    /// What tile `t` reads: as many elements as positions and taps need, from `outputs * t` on of the list.
-    pub sources: Vec<usize>,
-    /// Tiles that read neighbours inside the source only.
-    pub inner: Range<usize>,
-}
-
-impl Side {
-    /// `source(p)` is what the first tap of position `p` reads, if there is anything.
-    fn new((size, outputs): (usize, usize), taps: usize, source: impl Fn(usize) -> Option<usize>) -> Self {
-        let (tiles, reads) = (size.div_ceil(outputs), outputs + taps - 1);
-        let sources: Vec<usize> =
-            (0..tiles * outputs + taps - 1).map(|p| source(p).unwrap_or(NOWHERE)).collect();
-        let inner = |tile: &usize| {
-            let read = &sources[tile * outputs..tile * outputs + reads];
-            read.iter().enumerate().all(|(i, &s)| s != NOWHERE && s == read[0].wrapping_add(i))
-        };
-        let first = (0..tiles).find(inner).unwrap_or(0);
-        let count = (first..tiles).take_while(inner).count();
-        Self { size, tiles, outputs, sources, inner: first..first + count }
-    }
-
-    /// The outputs of a convolution and the inputs they read.
-    fn forward(axis: &Axis, outputs: usize, mode: PaddingMode) -> Self {
-        let padded = axis.before + axis.input + axis.after;
-        let source = |p| (p < padded).then(|| mode.source(p, axis.before, axis.input)).flatten();
-        Self::new((axis.output, outputs), axis.kernel, source)
-    }
-
-    /// The inputs of a convolution and the outputs that read them: taps in reverse, zeros around.
-    fn input_grad(axis: &Axis, outputs: usize) -> Self {
-        let inside = |p: &usize| *p < axis.output;
-        let source = |p: usize| (p + axis.before).checked_sub(axis.kernel - 1).filter(inside);
-        Self::new((axis.input, outputs), axis.kernel, source)
-    }
-}
-
-/// Outputs of a tile along the axes of a map of `depth` planes.
-fn outputs(form: Form, depth: usize) -> [usize; AXES] {
-    let blocks = depth.div_ceil(MOST_DEPTH).max(1);
+/// How the axes of a map of such sizes are covered.
+fn cover(g: &ConvGeometry, form: Form, sizes: [usize; AXES]) -> [Cover; AXES] {
     let along = form.outputs();
-    [depth.div_ceil(blocks).max(1), if form.is_square() { along } else { 1 }, along]
+    let [depth, height, _] = sizes;
+    let apart = g.axes.each_ref().map(apart);
+    let planes = depth.div_ceil(depth.div_ceil(MOST_DEPTH.max(apart[0])).max(1)).div_ceil(apart[0]);
+    let outputs = [planes.max(1), if form.is_square() { along } else { 1 }, along];
+    // A series may be cut into strips: longer ones where neighbours are further apart, which are visited in turn.
+    let tiles = if apart[2] == 1 { MOST_TILES / 4 } else { MOST_TILES };
+    let strip = (depth * height == 1).then_some((tiles / apart[2]).max(1));
+    let blocks = [Some(1), Some(1), strip];
+    [0, 1, 2].map(|i| Cover { size: sizes[i], outputs: outputs[i], blocks: blocks[i] })
 }
 
 /// A part of the results of some samples, of which a tensor holds just this.
@@ -92,7 +61,8 @@ pub(super) struct Item {
     rows: Range<usize>,
     columns: Range<usize>,
     tiles: Range<usize>,
-    /// Planes of the result, inside one tile.
+    /// The tile of planes, and those of its planes that are wanted.
+    block: usize,
     depths: Range<usize>,
 }
 
@@ -190,8 +160,8 @@ pub(super) struct Grid<T: 'static> {
 
 impl<T: Element> Grid<T> {
     pub(super) fn forward(g: &ConvGeometry, form: Form, kernels: &'static Kernels<T>) -> Self {
-        let outputs = outputs(form, g.axes[0].output);
-        let side = |i: usize| Side::forward(&g.axes[i], outputs[i], g.mode);
+        let cover = cover(g, form, g.axes.each_ref().map(|a| a.output));
+        let side = |i: usize| Side::forward(&g.axes[i], cover[i], g.mode);
         Self {
             kernels,
             form,
@@ -208,8 +178,8 @@ impl<T: Element> Grid<T> {
     }
 
     pub(super) fn input_grad(g: &ConvGeometry, form: Form, kernels: &'static Kernels<T>) -> Self {
-        let outputs = outputs(form, g.axes[0].input);
-        let side = |i: usize| Side::input_grad(&g.axes[i], outputs[i]);
+        let cover = cover(g, form, g.axes.each_ref().map(|a| a.input));
+        let side = |i: usize| Side::input_grad(&g.axes[i], cover[i]);
         Self {
             kernels,
             form,
@@ -236,13 +206,22 @@ impl<T: Element> Grid<T> {
 
     /// Rows at whose multiples no tile is cut.
     pub(super) fn row_step(&self) -> usize {
-        if self.depth.size == 1 { self.height.outputs } else { self.depth.outputs * self.height.size }
+        if self.depth.size == 1 { self.height.unit } else { self.depth.unit * self.height.size }
     }
 
-    /// Elements of a result of one row at whose multiples no tile is cut: a quarter of an item.
+    /// Elements of a result of one row at whose multiples no tile is cut.
     pub(super) fn strip(&self) -> usize {
-        let columns = MOST_TILES / 4 * self.width.outputs;
-        columns.min(self.width.size) * self.to_channels
+        self.width.unit.min(self.width.size) * self.to_channels
+    }
+
+    /// Tiles of the rows or columns at whose multiples a result may be cut, those of several planes counted singly.
+    pub(super) fn unit_tiles(&self) -> usize {
+        let Self { depth, height, width, .. } = self;
+        match (depth.size, height.size) {
+            (1, 1) => width.unit_tiles(),
+            (1, _) => height.unit_tiles() * width.count(),
+            _ => depth.unit * height.count() * width.count(),
+        }
     }
 
     /// The area of some elements of a result of one row, or of its rows.
@@ -305,28 +284,30 @@ impl<T: Element> Grid<T> {
     /// Cuts an area into items of at most `most` tiles: sample by sample, plane by plane of tiles; flat tiles of
     /// several samples may be in one.
     pub(super) fn items(&self, area: &Area, most: usize) -> impl Iterator<Item = Item> {
-        let (height, planes) = (self.height.size, self.depth.outputs);
-        let depths = area.rows.start / height..area.rows.end.div_ceil(height);
-        let rows = match depths.len() {
-            1 => area.rows.start - depths.start * height..area.rows.end - depths.start * height,
+        let height = self.height.size;
+        let planes = area.rows.start / height..area.rows.end.div_ceil(height);
+        let rows = match planes.len() {
+            1 => area.rows.start - planes.start * height..area.rows.end - planes.start * height,
             _ => 0..height,
         };
-        let tiles =
-            |range: &Range<usize>, side: &Side| range.start / side.outputs..range.end.div_ceil(side.outputs);
-        let (rows, columns) = (tiles(&rows, &self.height), tiles(&area.columns, &self.width));
-        let together = if self.depth.tiles == 1 { area.samples } else { 1 };
-        let blocks = tiles(&depths, &self.depth);
+        let (rows, columns) = (self.height.tiles(&rows), self.width.tiles(&area.columns));
+        let together = if self.depth.count() == 1 { area.samples } else { 1 };
+        let blocks = self.depth.tiles(&planes);
         (0..area.samples).step_by(together.max(1)).flat_map(move |first_sample| {
-            let (rows, columns, depths) = (rows.clone(), columns.clone(), depths.clone());
+            let (rows, columns, planes) = (rows.clone(), columns.clone(), planes.clone());
             blocks.clone().flat_map(move |block| {
                 let (rows, columns) = (rows.clone(), columns.clone());
-                let own = depths.start.max(block * planes)..depths.end.min((block + 1) * planes);
-                cut(together * rows.len() * columns.len(), most).map(move |tiles| Item {
+                let wanted = |i: &usize| planes.contains(&self.depth.position(block, *i));
+                let first = (0..self.depth.outputs).find(wanted).unwrap_or(0);
+                let depths = first..(first..self.depth.outputs).take_while(wanted).count() + first;
+                let tiles = if depths.is_empty() { 0 } else { together * rows.len() * columns.len() };
+                cut(tiles, most).map(move |tiles| Item {
                     first_sample,
                     rows: rows.clone(),
                     columns: columns.clone(),
                     tiles,
-                    depths: own.clone(),
+                    block,
+                    depths: depths.clone(),
                 })
             })
         })
@@ -338,7 +319,7 @@ impl<T: Element> Grid<T> {
         for stretch in item.stretches() {
             for row in 0..planes * self.taps[1] {
                 let (part, plane) = (row / planes, row % planes);
-                let plane = self.depth.sources[item.depths.start + plane];
+                let plane = self.depth.source(item.block, item.depths.start + plane);
                 let offset = row * item.tiles();
                 self.read_plane(
                     source,
@@ -361,17 +342,14 @@ impl<T: Element> Grid<T> {
         points: &mut [T],
     ) {
         let count = self.form.points();
-        let inner = if self.height.inner.contains(&stretch.row) { self.width.inner.clone() } else { 0..0 };
-        for columns in pieces(&stretch.columns, &inner) {
+        for (columns, step) in pieces(&stretch.columns, |tile| self.width.steps[tile]) {
             let part = stretch.part(columns);
-            let row = part.row * self.height.outputs;
-            let column = part.columns.start * self.width.outputs + tap;
             let at: [usize; MOST_POINTS] = std::array::from_fn(|p| {
                 if p >= count {
                     return NOWHERE;
                 }
-                let y = self.height.sources[row + p / POINTS];
-                let x = self.width.sources[column + p % POINTS];
+                let y = self.height.source(stretch.row, p / POINTS);
+                let x = self.width.source(part.columns.start, tap + p % POINTS);
                 if plane == NOWHERE || y == NOWHERE || x == NOWHERE {
                     return NOWHERE;
                 }
@@ -384,7 +362,7 @@ impl<T: Element> Grid<T> {
                 stage: Stage::Input,
                 from: From::Slice(source),
                 at: &at[..count],
-                from_step: self.width.outputs * self.from_channels,
+                from_step: step * self.from_channels,
                 to: points,
                 places: &places[..count],
                 to_step,
@@ -396,41 +374,67 @@ impl<T: Element> Grid<T> {
         }
     }
 
-    /// Calls `visit(row, tiles, places)` for tiles side by side in a plane of the result: their number, the row that
-    /// the first has at the points, and the places of its results in a tensor that holds an area; tiles are alike.
-    pub(super) fn results(&self, item: &Item, area: &Area, mut visit: impl FnMut(usize, usize, &[usize])) {
+    /// Calls `visit` for the results of tiles that are alike, side by side in a plane.
+    pub(super) fn results(&self, item: &Item, area: &Area, mut visit: impl FnMut(&Written<'_>)) {
         let (along, size) = (self.width.outputs, area.columns.len());
-        let whole = area.columns.start.div_ceil(along)..area.columns.end / along;
+        let alike = |tile: usize| self.width.written_alike(tile, &area.columns);
         for stretch in item.stretches() {
-            let first = stretch.row * self.height.outputs;
-            for columns in pieces(&stretch.columns, &whole) {
+            for (columns, step) in pieces(&stretch.columns, alike) {
                 let part = stretch.part(columns);
                 for (i, depth) in item.depths.clone().enumerate() {
+                    let depth = self.depth.position(item.block, depth);
                     let places: [usize; MOST_OUTPUTS] = std::array::from_fn(|p| {
-                        let (row, column) = (first + p / along, part.columns.start * along + p % along);
+                        let row = self.height.position(stretch.row, p / along);
+                        let column = self.width.position(part.columns.start, p % along);
+                        if row >= self.height.size || !area.columns.contains(&column) {
+                            return NOWHERE;
+                        }
                         let line = depth * self.height.size + row;
-                        let inside = row < self.height.size && area.rows.contains(&line);
-                        if !inside || !area.columns.contains(&column) {
+                        if !area.rows.contains(&line) {
                             return NOWHERE;
                         }
                         let line = part.sample * area.rows.len() + line - area.rows.start;
                         (line * size + column - area.columns.start) * self.to_channels
                     });
-                    let row = i * item.tiles() + part.first;
-                    visit(row, part.columns.len(), &places[..self.form.area(along)]);
+                    visit(&Written {
+                        row: i * item.tiles() + part.first,
+                        count: part.columns.len(),
+                        step: step * self.to_channels,
+                        places: &places[..self.form.area(along)],
+                    });
                 }
             }
         }
     }
 }
 
-/// Cuts a range into single numbers in front of `inner`, the part in `inner` as a whole, and single numbers behind.
-fn pieces(range: &Range<usize>, inner: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let start = inner.start.clamp(range.start, range.end);
-    let end = inner.end.clamp(start, range.end);
-    let single = |i: usize| i..i + 1;
-    let middle = std::iter::once(start..end).filter(|middle| !middle.is_empty());
-    (range.start..start).map(single).chain(middle).chain((end..range.end).map(single))
+/// Where the results of some tiles are in a tensor that holds an area.
+#[derive(Debug)]
+pub(super) struct Written<'a> {
+    /// The row that the first tile has at the points; the others follow.
+    pub row: usize,
+    /// Tiles, and elements from one to the next.
+    pub count: usize,
+    pub step: usize,
+    /// The results of the first.
+    pub places: &'a [usize],
+}
+
+/// Cuts tiles into stretches of equal steps; `step(tile)` is that to the next one, if they are alike.
+fn pieces(
+    tiles: &Range<usize>,
+    step: impl Fn(usize) -> Option<usize>,
+) -> impl Iterator<Item = (Range<usize>, usize)> {
+    let (mut next, end) = (tiles.start, tiles.end);
+    std::iter::from_fn(move || {
+        let first = next;
+        let own = if first + 1 < end { step(first) } else { None };
+        next += usize::from(first < end);
+        while own.is_some() && next < end && step(next - 1) == own {
+            next += 1;
+        }
+        (first < end).then_some((first..next, own.unwrap_or(0)))
+    })
 }
 
 /// Cuts tiles into ranges of equal size.

@@ -9,6 +9,9 @@
 //! exact adjoint: the gradients of outputs are brought to points, multiplied with the inputs, summed up over the tiles
 //! there, and the sums are brought back to taps at the very end.
 //!
+//! A dilated convolution is one without dilation for every phase of the positions: a tile's inputs and outputs are as far
+//! apart as the taps, and nothing else is different.
+//!
 //! Tiles lie on a fixed grid, whatever part of the results is computed; all sums are chains in the order of direct
 //! taps and channels, or of samples and tiles. So neither partitions nor the number of tiles that are worked on
 //! together change a bit.
@@ -19,7 +22,7 @@ use std::ops::Range;
 
 use pack::{MOST_TAPS, Packing};
 
-use super::tiles::{Area, Grid, Layout};
+use super::tiles::{Area, Grid, Layout, covered};
 use super::{Accumulation, Algorithm, Correlation, Epilogue, Pass, Portion, Problem, Scratch, padding};
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
@@ -44,41 +47,55 @@ fn chosen<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Form> {
 /// Most weights, `c_in * c_out`, that were measured to gain, forward and to the input.
 const MOST_WEIGHTS: usize = 512 * 512;
 /// Weights for an output of a sample: packing brings them to the points, which a small map does not pay for.
-const WEIGHTS_PER_POSITION: usize = 1400;
+const WEIGHTS_PER_POSITION: usize = 5400;
+
+/// Bytes of weights at the points that stay in L2 for the next task, and tiles of a task where they do not: so many
+/// hide the reading of a line from the last level of cache.
+const NEAR_BYTES: usize = 1 << 20;
+const HIDING_TILES: usize = 16;
 
 /// Tiles of a plane: with fewer, what a task computes of a sample has too few rows for the products.
 const FEWEST_TILES: usize = 4;
 
+/// Distances of the taps of a series at which its tiles come in short stretches: they pay from twice the channels on.
+const SCATTERED: Range<usize> = 2..16;
+
 /// Channels on both sides from which on the transforms are paid for by the products.
-fn fewest_channels(form: Form, direct_taps: usize) -> usize {
+fn fewest_channels(form: Form, direct_taps: usize, apart: usize) -> usize {
     match form {
         Form::Square3 => 16,
         Form::Square5 => 16,
         Form::Line3 if direct_taps > 1 => 16,
+        Form::Line3 if SCATTERED.contains(&apart) => 64,
         Form::Line3 => 32,
         Form::Line5 => 64,
     }
 }
 
-/// Most weights to the kernel, and of 3 x 3 taps for an output of a sample as well: there the sums are
-/// four times as large at the points, and they are read and written for every few samples.
+/// Most weights to the kernel.
 const MOST_SUMS: usize = 256 * 256;
+/// Of 3 x 3 taps sums are four times as large at the points, and they are read and written for every few samples: so many
+/// for an output of a sample at most, unless there are so many outputs, and then so many weights.
 const SUMS_PER_POSITION: usize = 600;
+const MANY_POSITIONS: usize = 150;
+const MOST_SUMS_OF_MANY: usize = 512 * 512;
 
 /// Whether it is the faster one: measured thresholds, see docs/performance.md.
 fn wins(g: &ConvGeometry, form: Form, pass: Pass) -> bool {
     let [depth, height, width] = &g.axes;
     let direct_taps = depth.kernel * width.kernel / form.taps();
+    let apart = width.dilation;
     let size = |a: &Axis| if pass == Pass::InputGrad { a.input } else { a.output };
     // At least half of the outputs of an average tile: those behind the end of a ragged map are computed in vain.
-    let filled = |a: &Axis| (size(a), size(a).next_multiple_of(form.outputs()));
+    let filled = |a: &Axis| (size(a), covered(a, size(a), form.outputs()));
     let (height, width) = (if form.is_square() { filled(height) } else { (1, 1) }, filled(width));
     let positions: usize = g.axes.iter().map(size).product();
     let weights = g.c_in * g.c_out;
-    g.c_in.min(g.c_out) >= fewest_channels(form, direct_taps)
+    g.c_in.min(g.c_out) >= fewest_channels(form, direct_taps, apart)
         && match pass {
             Pass::KernelGrad if form == Form::Square3 && direct_taps == 1 => {
-                weights <= MOST_SUMS.min(SUMS_PER_POSITION * positions)
+                let many = if positions >= MANY_POSITIONS { MOST_SUMS_OF_MANY } else { 0 };
+                weights <= many.max(MOST_SUMS.min(SUMS_PER_POSITION * positions))
             }
             Pass::KernelGrad => weights <= MOST_SUMS,
             _ => weights <= MOST_WEIGHTS.min(WEIGHTS_PER_POSITION * positions),
@@ -90,7 +107,7 @@ fn wins(g: &ConvGeometry, form: Form, pass: Pass) -> bool {
 /// The form of the tiles, if the algorithm can do it.
 pub(super) fn form(geometry: &ConvGeometry) -> Option<Form> {
     let [depth, height, width] = &geometry.axes;
-    let slides = |a: &Axis| a.stride == 1 && (a.dilation == 1 || a.kernel == 1) && a.input > 0;
+    let slides = |a: &Axis| a.stride == 1 && a.input > 0;
     if geometry.groups != 1 || ![depth, height, width].into_iter().all(slides) {
         return None;
     }
@@ -176,17 +193,17 @@ impl<T: Element> Winograd<T> {
                         past_cache: false,
                     });
                 }
-                grid.results(&item, area, |row, count, places| {
+                grid.results(&item, area, |written| {
                     grid.kernels.transform(&mut Transform {
                         form: grid.form,
                         stage: Stage::Output,
                         from: From::Slice(products),
-                        at: &sums.points(row)[..grid.form.points()],
+                        at: &sums.points(written.row)[..grid.form.points()],
                         from_step: sums.row,
                         to: &mut to[first..],
-                        places,
-                        to_step: grid.width.outputs * n,
-                        count,
+                        places: written.places,
+                        to_step: written.step,
+                        count: written.count,
                         channels,
                         bias: epilogue.bias.map(|bias| &bias[first..first + channels]),
                         relu: epilogue.relu,
@@ -259,6 +276,10 @@ impl<T: Element> Correlation<T> for Winograd<T> {
         self.area(from, packed, to, &self.grid.area(samples, 0..self.rows()), epilogue, scratch);
     }
 
+    fn least_units(&self) -> usize {
+        if self.grid.kernel_bytes() <= NEAR_BYTES { 1 } else { HIDING_TILES.div_ceil(self.grid.unit_tiles()) }
+    }
+
     fn strip(&self) -> usize {
         self.grid.strip()
     }
@@ -327,23 +348,23 @@ impl<T: Element> WinogradKernelGrad<T> {
         let grid = &self.grid;
         let (m, n) = (grid.from_channels, grid.to_channels);
         debug_assert!(area.rows.start.is_multiple_of(grid.row_step()), "rows are cut between tiles");
-        debug_assert!(area.columns.start.is_multiple_of(grid.width.outputs), "strips are cut between tiles");
+        debug_assert!(area.columns.start.is_multiple_of(grid.width.unit), "strips are cut between tiles");
         for item in grid.items(area, self.most_tiles()) {
             let (tiles, depths) = (item.tiles(), item.depths());
             let [inputs, outputs] = grid.layouts((tiles, depths), [m, n]);
             let ([points, grads], runs) = scratch.planes([inputs.len(), outputs.len()]);
             grid.read(x, &item, points, inputs);
-            grid.results(&item, area, |row, count, at| {
+            grid.results(&item, area, |written| {
                 grid.kernels.transform(&mut Transform {
                     form: grid.form,
                     stage: Stage::OutputGrad,
                     from: From::Slice(dy),
-                    at,
-                    from_step: grid.width.outputs * n,
+                    at: written.places,
+                    from_step: written.step,
                     to: grads,
-                    places: &outputs.points(row)[..grid.form.points()],
+                    places: &outputs.points(written.row)[..grid.form.points()],
                     to_step: outputs.row,
-                    count,
+                    count: written.count,
                     channels: n,
                     bias: None,
                     relu: false,

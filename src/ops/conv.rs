@@ -146,7 +146,7 @@ impl ConvBatch {
         if conv::applies::<T>(&self.geometry, self.algorithm) {
             return Ok(());
         }
-        let wanted = "one that applies: \"winograd\" is for float32, strides, dilation rate and groups of 1, kernels whose last axes are 3 x 3 or 5 x 5, and series with 5 taps or a multiple of 3";
+        let wanted = "one that applies: \"winograd\" is for float32, strides and groups of 1, kernels whose last axes are 3 x 3 or 5 x 5, and series with 5 taps or a multiple of 3";
         Err(Error::value("algorithm", wanted, format!("\"{}\"", self.algorithm.name())))
     }
 

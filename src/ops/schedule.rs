@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use super::workspace::{Operand, Worker, room};
 use crate::activation::Activation;
-use crate::conv::{Accumulation, Correlation, Epilogue, Portion};
+use crate::conv::{Accumulation, Correlation, Epilogue, Portion, Scratch};
 use crate::error::Result;
 use crate::kernels::{Job, Tier};
 use crate::parallel::{self, Cut, Interrupt, Parts, for_each_part, lock};
@@ -23,10 +23,15 @@ const TASK_MACS: [usize; 2] = [1 << 20, 8 << 20];
 const TASKS: usize = 16;
 /// Positions of a chunk that pay for adding up its buffer, and the fewest for one of a few.
 const CHUNK_POSITIONS: [usize; 2] = [400, 64];
+/// The fewest where sums are longer than the kernel, and are brought back to it before they are added up: so many
+/// times the ratio of both.
+const FEWEST_AT_POINTS: usize = 96;
 /// Chunks that are made even if adding up their buffers shows: two for each of two threads.
 const FEW_CHUNKS: usize = 4;
+/// Tasks of several units that there should be at least: two for each of two threads.
+const FEW_TASKS: usize = 4;
 /// Bytes of all partial sums together, at least one chunk's.
-const PARTIAL_BYTES: usize = 64 << 20;
+const PARTIAL_BYTES: usize = 80 << 20;
 /// Bytes of a kernel that make a part of their own, and rows of a part: with fewer, every part gathers what it reads
 /// for too little arithmetic.
 const PART_BYTES: usize = 64 << 10;
@@ -88,35 +93,53 @@ pub(super) fn past_cache<T>(elements: usize) -> bool {
 }
 
 impl<T: Operand> Mapping<'_, T> {
-    /// Some elements of one result, from element `first` on: whole rows, or columns of a single row.
-    fn part(&self, from: &[T], to: &mut [T], first: usize, worker: &mut Worker<T>) {
+    /// Computes elements by `run(elements, first, epilogue, scratch)`: all at once if the plan can apply the activation,
+    /// else `piece` at a time, so that the sums stay in the cache.
+    fn activated(
+        &self,
+        to: &mut [T],
+        piece: usize,
+        worker: &mut Worker<T>,
+        run: impl Fn(&mut [T], usize, Epilogue<'_, T>, &mut Scratch<T>),
+    ) {
         let relu = self.activation == Activation::Relu;
         let epilogue = Epilogue { bias: self.bias, relu };
         let Worker { scratch, rows: buffer, .. } = worker;
         let direct = relu || self.activation == Activation::Linear;
         scratch.past_cache = direct && self.past_cache;
-        let mut run = |to: &mut [T], first: usize| {
-            self.plan.run_piece(from, self.packed, (to, first), epilogue, scratch);
-        };
         if direct {
-            return run(to, first);
+            return run(to, 0, epilogue, scratch);
         }
-        // Few rows at a time, so that the sums stay in the cache.
-        let piece = self.plan.unit();
-        for (to, first) in to.chunks_mut(piece).zip((first..).step_by(piece)) {
+        for (to, first) in to.chunks_mut(piece).zip((0..).step_by(piece)) {
             let sums = room(buffer, to.len());
-            run(sums, first);
+            run(sums, first, epilogue, scratch);
             self.activation.forward(self.tier, sums, to);
         }
     }
 
-    /// Makes room for all workers beforehand: which of them draws which task is a matter of chance.
-    fn reserve(&self, workers: &[Mutex<Worker<T>>]) {
+    /// Some elements of one result, from element `first` on: whole rows, or columns of a single row.
+    fn part(&self, from: &[T], to: &mut [T], first: usize, worker: &mut Worker<T>) {
+        self.activated(to, self.plan.unit(), worker, |to, at, epilogue, scratch| {
+            self.plan.run_piece(from, self.packed, (to, first + at), epilogue, scratch);
+        });
+    }
+
+    /// Some whole results.
+    fn samples(&self, from: &[T], to: &mut [T], worker: &mut Worker<T>) {
+        self.activated(to, to.len(), worker, |to, _, epilogue, scratch| {
+            let samples = to.len() / self.sample_len();
+            self.plan.run_samples(from, self.packed, to, samples, epilogue, scratch);
+        });
+    }
+
+    /// Makes room for all workers beforehand: which of them draws which task is a matter of chance. If an activation
+    /// is not part of the plan, it is applied to so many elements at a time.
+    fn reserve(&self, workers: &[Mutex<Worker<T>>], elements: usize) {
         let whole = matches!(self.activation, Activation::Relu | Activation::Linear);
         for worker in workers {
             let mut worker = lock(worker);
             self.plan.reserve(&mut worker.scratch);
-            room(&mut worker.rows, if whole { 0 } else { self.plan.unit().min(self.sample_len()) });
+            room(&mut worker.rows, if whole { 0 } else { elements });
         }
     }
 
@@ -133,10 +156,24 @@ impl<T: Operand> Mapping<'_, T> {
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
         let (sample, unit) = (self.sample_len(), self.plan.unit());
-        let piece = unit * task_units(sample.div_ceil(unit), to.len() / sample, self.macs);
+        let (samples, units) = (to.len() / sample, sample.div_ceil(unit));
+        let least = self.plan.least_units().min((units * samples).div_ceil(FEW_TASKS));
+        if least > units {
+            let together = least / units;
+            let cut = Cut::new(to, to.len(), together * sample);
+            self.reserve(workers, together * sample);
+            return for_each_part(cut, workers.len(), interrupt, &|task, worker, to| {
+                let from = &self.from[task * together * self.from_len..];
+                let from = &from[..to.len() / sample * self.from_len];
+                self.samples(from, to, &mut lock(&workers[worker]));
+            });
+        }
+        // Pieces of equal size.
+        let wanted = task_units(units, samples, self.macs).max(least);
+        let piece = unit * units.div_ceil(units.div_ceil(wanted));
         let cut = Cut::new(to, sample, piece);
         let pieces = cut.pieces();
-        self.reserve(workers);
+        self.reserve(workers, unit.min(sample));
         for_each_part(cut, workers.len(), interrupt, &|task, worker, to| {
             let from = &self.from[task / pieces * self.from_len..][..self.from_len];
             self.part(from, to, task % pieces * piece, &mut lock(&workers[worker]));
@@ -170,9 +207,10 @@ impl<T: Operand> Summing<'_, T> {
         let rows = self.plan.kernel_rows();
         let bytes = self.plan.sums_len(kernel_len) * size_of::<T>();
         let parts = (bytes / PART_BYTES).min(rows / PART_ROWS[0]).clamp(1, TASKS);
-        // Sums at the points of a transform are longer than the kernel.
-        let [paying, fewest] =
-            CHUNK_POSITIONS.map(|n| n * self.plan.sums_len(kernel_len) / kernel_len.max(1));
+        // Sums at the points of a transform are longer than the kernel, and reading and writing them costs the more.
+        let sums_len = self.plan.sums_len(kernel_len);
+        let fewest = if sums_len > kernel_len { FEWEST_AT_POINTS } else { CHUNK_POSITIONS[1] };
+        let [paying, fewest] = [CHUNK_POSITIONS[0], fewest].map(|n| n * sums_len / kernel_len.max(1));
         let positions = self.plan.rows() * self.plan.row_len() / self.channels * self.samples;
         let wanted = (positions / paying).next_power_of_two().max((positions / fewest).min(FEW_CHUNKS));
         let fit = PARTIAL_BYTES / bytes.max(1);

@@ -50,12 +50,15 @@ FORMS = {
     "series, 9 taps": ((70, 20), (9,), 33),
     "volume": ((9, 10, 12, 18), (3, 3, 3), 20),
 }
+DILATIONS = {"5 x 5": (1, 2), "series": 20, "series, 5 taps": 2, "series, 9 taps": 3, "volume": (2, 1, 2)}
 
 
+@pytest.mark.parametrize("dilated", [False, True])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
-def test_every_form_is_taken_and_differs_in_the_last_bits_only(form, padding_mode):
+def test_every_form_is_taken_and_differs_in_the_last_bits_only(form, padding_mode, dilated):
     (*sizes, c_in), window, c_out = FORMS[form]
+    dilation_rate = DILATIONS[form] if dilated else 1
     rank = len(window)
     x = rng.normal(size=(2, *sizes, c_in)).astype(np.float32)
     dy = rng.normal(size=(2, *sizes, c_out)).astype(np.float32)
@@ -63,6 +66,7 @@ def test_every_form_is_taken_and_differs_in_the_last_bits_only(form, padding_mod
     results = {}
     for name in ("direct", "winograd", "auto"):
         options = {"padding": "same", "padding_mode": padding_mode, "algorithm": name}
+        options["dilation_rate"] = dilation_rate
         results[name] = [
             getattr(F, f"conv{rank}d")(x, kernel, **options),
             getattr(F, f"conv{rank}d_input_grad")(dy, kernel, x.shape, **options),
@@ -74,26 +78,28 @@ def test_every_form_is_taken_and_differs_in_the_last_bits_only(form, padding_mod
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max(), rtol=0)
 
 
+@pytest.mark.parametrize("dilation", [1, 2, 32, 700])
 @pytest.mark.parametrize("padding", ["same", "causal"])
-def test_a_series_has_the_same_bytes_on_any_number_of_threads(padding):
+def test_a_series_has_the_same_bytes_on_any_number_of_threads(padding, dilation):
     x = rng.normal(size=(2, 3000, 32)).astype(np.float32)
     kernel = rng.normal(0, 0.05, size=(3, 32, 40)).astype(np.float32)
     dy = rng.normal(size=(2, 3000, 40)).astype(np.float32)
+    options = {"padding": padding, "dilation_rate": dilation, "algorithm": "winograd"}
     threads = gn.get_num_threads()
     results = []
     try:
-        for count in (1, 3):
+        for count in (1, 2, 3, 5):
             gn.set_num_threads(count)
             results.append(
                 [
-                    F.conv1d(x, kernel, padding=padding, activation="tanh", algorithm="winograd"),
-                    F.conv1d_input_grad(dy, kernel, x.shape, padding=padding, algorithm="winograd"),
-                    F.conv1d_kernel_grad(x, dy, kernel.shape, padding=padding, algorithm="winograd"),
+                    F.conv1d(x, kernel, activation="tanh", **options),
+                    F.conv1d_input_grad(dy, kernel, x.shape, **options),
+                    F.conv1d_kernel_grad(x, dy, kernel.shape, **options),
                 ]
             )
     finally:
         gn.set_num_threads(threads)
-    assert same(*results)
+    assert all(same(results[0], result) for result in results[1:])
 
 
 def test_auto_takes_winograd_where_it_is_faster():
@@ -102,18 +108,19 @@ def test_auto_takes_winograd_where_it_is_faster():
     assert np.array_equal(few, F.conv2d(X[..., :3], KERNEL[:, :, :3], algorithm="direct"))
 
 
-def test_a_result_does_not_depend_on_threads_or_batch():
+@pytest.mark.parametrize("dilation", [1, 2, (3, 4)])
+def test_a_result_does_not_depend_on_threads_or_batch(dilation):
+    options = {"padding": "same", "dilation_rate": dilation, "algorithm": "winograd"}
     threads = gn.get_num_threads()
     try:
         results = []
-        for count in (1, 2, 5):
+        for count in (1, 2, 3, 5):
             gn.set_num_threads(count)
-            results.append(passes("winograd"))
+            results.append(passes("winograd", dilation_rate=dilation))
     finally:
         gn.set_num_threads(threads)
-    assert same(results[0], results[1])
-    assert same(results[0], results[2])
-    alone = F.conv2d(X[1:2], KERNEL, BIAS, activation="tanh", padding="same", algorithm="winograd")
+    assert all(same(results[0], result) for result in results[1:])
+    alone = F.conv2d(X[1:2], KERNEL, BIAS, activation="tanh", **options)
     assert np.array_equal(alone[0], results[0][0][1])
 
 
@@ -123,7 +130,6 @@ def test_a_result_does_not_depend_on_threads_or_batch():
         lambda: F.conv2d(X.astype(float), KERNEL, algorithm="winograd"),
         lambda: F.conv2d_kernel_grad(X, DY.astype(float), KERNEL.shape, padding="same", algorithm="winograd"),
         lambda: F.conv2d(X, KERNEL, strides=2, algorithm="winograd"),
-        lambda: F.conv2d(X, KERNEL, dilation_rate=(1, 2), algorithm="winograd"),
         lambda: F.conv2d(X, KERNEL[:, :, :20], groups=2, algorithm="winograd"),
         lambda: F.conv2d(X, KERNEL[:2], algorithm="winograd"),
         lambda: F.conv1d(X[:, 0], KERNEL[0, :2], algorithm="winograd"),

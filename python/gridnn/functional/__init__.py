@@ -17,7 +17,7 @@ the function names:
 - A band per thread, what a few rows of the result read: 200 KiB, or what one row reads if that is more (for
   gradients to a kernel, 256 positions of `dy`). With an activation other than "relu", one row of the result.
 - For a gradient to a kernel, partial sums: as many as there are chunks of the batch, at most 16, and at most
-  64 MiB of them or one.
+  80 MiB of them or one.
 - Winograd's algorithm holds 36 numbers for 9 or 25 of a kernel (6 for 3 or 5 of a series), packed or as a
   partial sum, and in place of a band up to 512 KiB of each of two tensors, tile by tile; up to 4 MiB if the
   kernel at the points has several times as much.

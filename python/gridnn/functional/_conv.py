@@ -119,8 +119,8 @@ def conv2d(
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
         groups: both kinds of channels are split into this many groups that do not see each other.
         activation: name of an activation, applied last; None is none.
-        algorithm: "auto" (the fastest for the shapes), "direct", "winograd" (float32; strides,
-            dilation rate and groups of 1; the last axes of the kernel 3 x 3 or 5 x 5, or a row of 5 taps or
+        algorithm: "auto" (the fastest for the shapes), "direct", "winograd" (float32; strides and
+            groups of 1; the last axes of the kernel 3 x 3 or 5 x 5, or a row of 5 taps or
             a multiple of 3), or None for what `gridnn.set_convolution_algorithm` set;
             see there for what differs.
         out: array for the result.
@@ -172,8 +172,8 @@ def conv2d_input_grad(
             "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
         groups: both kinds of channels are split into this many groups that do not see each other.
-        algorithm: "auto" (the fastest for the shapes), "direct", "winograd" (float32; strides,
-            dilation rate and groups of 1; the last axes of the kernel 3 x 3 or 5 x 5, or a row of 5 taps or
+        algorithm: "auto" (the fastest for the shapes), "direct", "winograd" (float32; strides and
+            groups of 1; the last axes of the kernel 3 x 3 or 5 x 5, or a row of 5 taps or
             a multiple of 3), or None for what `gridnn.set_convolution_algorithm` set;
             see there for what differs.
         out: array for the result.
@@ -218,8 +218,8 @@ def conv2d_kernel_grad(
             "symmetric".
         dilation_rate: distance between kernel elements, an int or one per spatial axis.
         groups: both kinds of channels are split into this many groups that do not see each other.
-        algorithm: "auto" (the fastest for the shapes), "direct", "winograd" (float32; strides,
-            dilation rate and groups of 1; the last axes of the kernel 3 x 3 or 5 x 5, or a row of 5 taps or
+        algorithm: "auto" (the fastest for the shapes), "direct", "winograd" (float32; strides and
+            groups of 1; the last axes of the kernel 3 x 3 or 5 x 5, or a row of 5 taps or
             a multiple of 3), or None for what `gridnn.set_convolution_algorithm` set;
             see there for what differs.
         out: array for the result.

@@ -1,0 +1,143 @@
+//! The tiles of one axis: where they are, and what they read.
+
+use std::ops::Range;
+
+use crate::geometry::{Axis, PaddingMode};
+use crate::kernels::winograd::NOWHERE;
+
+/// How the tiles of an axis read and write.
+///
+/// A tile's positions are as far apart as the taps, so that a dilated convolution is one without dilation for each
+/// phase of the positions. The tiles of a unit are numbered before those of the next.
+#[derive(Debug)]
+pub(in crate::conv) struct Side {
+    /// Positions of the result.
+    pub size: usize,
+    /// Positions of a tile, and how far they are apart.
+    pub outputs: usize,
+    pub apart: usize,
+    /// Positions at whose multiples no tile is cut.
+    pub unit: usize,
+    /// The first position of every tile.
+    starts: Vec<usize>,
+    /// What every tile reads, `reads` elements each.
+    sources: Vec<usize>,
+    reads: usize,
+    /// How much further the tile behind this one reads, if it reads alike.
+    pub steps: Vec<Option<usize>>,
+}
+
+/// What the tiles of an axis cover.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::conv) struct Cover {
+    pub size: usize,
+    pub outputs: usize,
+    /// Tiles of a phase in a unit; None for all of them.
+    pub blocks: Option<usize>,
+}
+
+/// How far apart the positions of a tile are.
+pub(super) fn apart(axis: &Axis) -> usize {
+    if axis.kernel == 1 { 1 } else { axis.dilation }
+}
+
+/// Positions of the tiles that cover `size`, those behind the end included.
+pub(in crate::conv) fn covered(axis: &Axis, size: usize, outputs: usize) -> usize {
+    let phases = apart(axis).min(size);
+    let block = (phases * outputs).max(1);
+    size / block * block + phases.min(size % block) * outputs
+}
+
+/// Phases from which on the tiles of a block, one of each phase, make a stretch that is long enough.
+const LONG: usize = 8;
+
+/// The first position of every tile of a unit, in stretches of equal steps: block by block, where what follows in a
+/// stretch follows in memory, or if there are too few phases for that, phase by phase.
+fn firsts(unit: Range<usize>, phases: usize, block: usize) -> Vec<usize> {
+    let along_block = |first: usize| first..unit.end.min(first + phases);
+    let along_phase = |first: usize| (first..unit.end).step_by(block);
+    if phases >= LONG {
+        unit.clone().step_by(block).flat_map(along_block).collect()
+    } else {
+        (unit.start..unit.start + phases).flat_map(along_phase).collect()
+    }
+}
+
+impl Side {
+    /// `source(p)` is what the first tap of position `p` reads, if there is anything; the next ones read what stands for
+    /// the positions `apart` further on.
+    fn new(axis: &Axis, cover: Cover, source: impl Fn(usize) -> Option<usize>) -> Self {
+        let (Cover { size, outputs, blocks }, apart) = (cover, apart(axis));
+        let phases = apart.min(size);
+        let block = (phases * outputs).max(1);
+        let unit = block * blocks.unwrap_or(size.div_ceil(block)).max(1);
+        let tiles = |first: usize| firsts(first..size.min(first + unit), phases, block);
+        let starts: Vec<usize> = (0..size).step_by(unit).flat_map(tiles).collect();
+        let reads = outputs + axis.kernel - 1;
+        // A distance may be beyond all sizes.
+        let read = |start: usize, i: usize| source(start.saturating_add(i.saturating_mul(apart)));
+        let sources: Vec<usize> = starts
+            .iter()
+            .flat_map(|&start| (0..reads).map(move |i| (start, i)))
+            .map(|(start, i)| read(start, i).unwrap_or(NOWHERE))
+            .collect();
+        let step = |tile: usize| {
+            let step = starts[tile + 1].checked_sub(starts[tile])?;
+            let [own, next] = [tile, tile + 1].map(|tile| &sources[tile * reads..][..reads]);
+            let alike = |(&own, &next): (&usize, &usize)| {
+                if own == NOWHERE { next == NOWHERE } else { next == own + step }
+            };
+            own.iter().zip(next).all(alike).then_some(step)
+        };
+        let steps = (1..starts.len()).map(|next| step(next - 1)).collect();
+        Self { size, outputs, apart, unit, starts, sources, reads, steps }
+    }
+
+    /// The outputs of a convolution and the inputs they read.
+    pub fn forward(axis: &Axis, cover: Cover, mode: PaddingMode) -> Self {
+        let padded = axis.before + axis.input + axis.after;
+        let source = |p| (p < padded).then(|| mode.source(p, axis.before, axis.input)).flatten();
+        Self::new(axis, cover, source)
+    }
+
+    /// The inputs of a convolution and the outputs that read them: taps in reverse, zeros around.
+    pub fn input_grad(axis: &Axis, cover: Cover) -> Self {
+        let inside = |p: &usize| *p < axis.output;
+        let source = |p: usize| p.checked_add(axis.before)?.checked_sub(axis.span() - 1).filter(inside);
+        Self::new(axis, cover, source)
+    }
+
+    /// Tiles.
+    pub fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Tiles of a unit; the last one may have fewer.
+    pub fn unit_tiles(&self) -> usize {
+        self.unit / self.outputs
+    }
+
+    /// Tiles of all units that have some of these positions.
+    pub fn tiles(&self, positions: &Range<usize>) -> Range<usize> {
+        let tiles = self.unit_tiles();
+        let end = positions.end.div_ceil(self.unit) * tiles;
+        positions.start / self.unit * tiles..end.min(self.starts.len())
+    }
+
+    /// Position `i` of a tile; one behind the end may be any such.
+    pub fn position(&self, tile: usize, i: usize) -> usize {
+        self.starts[tile].saturating_add(i.saturating_mul(self.apart))
+    }
+
+    /// What a tap of the first position of a tile reads, or the same tap of the next position for the tap behind.
+    pub fn source(&self, tile: usize, tap: usize) -> usize {
+        self.sources[tile * self.reads + tap]
+    }
+
+    /// How much further on the tile behind this one writes, if just as many of its positions are among these.
+    pub fn written_alike(&self, tile: usize, positions: &Range<usize>) -> Option<usize> {
+        let step = self.starts.get(tile + 1)?.checked_sub(self.starts[tile])?;
+        let inside = |tile: usize, i: usize| positions.contains(&self.position(tile, i));
+        (0..self.outputs).all(|i| inside(tile, i) == inside(tile + 1, i)).then_some(step)
+    }
+}
