@@ -13,6 +13,7 @@ mod padding;
 mod phase;
 mod rows;
 mod tiles;
+mod turned;
 mod winograd;
 
 use std::ops::Range;
@@ -23,6 +24,7 @@ use folded::Folded;
 pub use kernel_grad::KernelGrad;
 use padding::{Padded, PaddedInputGrad, PaddedKernelGrad};
 pub use rows::Rows;
+use turned::Turned;
 use winograd::{Winograd, WinogradKernelGrad};
 
 use crate::geometry::ConvGeometry;
@@ -398,11 +400,12 @@ impl<T> Copy for Problem<'_, T> {}
 /// An entry of a list: a plan, unless the algorithm does not accept the problem.
 type Entry<T, P> = fn(Problem<'_, T>) -> Option<P>;
 
-fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 5] {
+fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 6] {
     [
         |p| Winograd::forward(p).map(|plan| Box::new(plan) as _),
         |p| padding::accepts(p.geometry).then(|| Box::new(Padded::new(p)) as _),
         |p| depthwise::accepts(p.geometry).then(|| Box::new(Depthwise::forward(p.geometry, p.kernels)) as _),
+        |p| Turned::forward(p.geometry, p.kernels).map(|plan| Box::new(plan) as _),
         |p| {
             folded::accepts_forward(p.geometry).then(|| Box::new(Folded::forward(p.geometry, p.kernels)) as _)
         },
@@ -410,7 +413,7 @@ fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 5] {
     ]
 }
 
-fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 5] {
+fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 6] {
     [
         |p| Winograd::input_grad(p).map(|plan| Box::new(plan) as _),
         |p| padding::accepts(p.geometry).then(|| Box::new(PaddedInputGrad::new(p)) as _),
@@ -418,6 +421,7 @@ fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 5] {
             depthwise::accepts(p.geometry)
                 .then(|| Box::new(Depthwise::input_grad(p.geometry, p.kernels)) as _)
         },
+        |p| Turned::input_grad(p.geometry, p.kernels).map(|plan| Box::new(plan) as _),
         |p| {
             folded::accepts_input_grad(p.geometry)
                 .then(|| Box::new(Folded::input_grad(p.geometry, p.kernels)) as _)

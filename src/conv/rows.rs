@@ -221,7 +221,7 @@ impl<T: Element> Rows<T> {
     }
 }
 
-fn extent(geometry: &ConvGeometry, size: fn(&Axis) -> usize, channels: usize) -> Extent {
+pub(super) fn extent(geometry: &ConvGeometry, size: fn(&Axis) -> usize, channels: usize) -> Extent {
     let [planes, rows, columns] = geometry.axes.each_ref().map(size);
     Extent { planes, rows, columns, channels }
 }

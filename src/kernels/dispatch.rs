@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use super::depthwise::{self, LaneWork};
 use super::dots::{self, Dots};
+use super::fold::{self, Folding};
 use super::lanes::Element;
 use super::pack::{self, Transpose};
 use super::peak;
@@ -143,6 +144,7 @@ pub struct Kernels<T: 'static> {
     pool: unsafe fn(&WindowRun<'_>, &mut Pooling<'_, T>),
     lane_work: unsafe fn(&WindowRun<'_>, &mut LaneWork<'_, T>),
     dots: unsafe fn(&mut Dots<'_, T>),
+    fold: unsafe fn(&mut Folding<'_, T>),
     transform: unsafe fn(&mut Transform<'_, T>),
     transpose: unsafe fn(&mut Transpose<'_, T>),
 }
@@ -198,6 +200,17 @@ impl<T: Element> Kernels<T> {
         p.check();
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
         unsafe { (self.dots)(p) }
+    }
+
+    /// Turns positions into lanes, or adds up what belongs to results.
+    ///
+    /// # Panics
+    /// The work reaches outside of its slices: a bug of the caller.
+    #[inline]
+    pub fn fold(&self, mut work: Folding<'_, T>) {
+        work.check(self.panel());
+        // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
+        unsafe { (self.fold)(&mut work) }
     }
 
     /// Pools a run of outputs.
@@ -296,6 +309,22 @@ macro_rules! entries {
             pub(super) unsafe fn dots_f64(p: &mut Dots<'_, f64>) {
                 // SAFETY: as the caller's.
                 unsafe { dots::dots::<$f64, $vectors>(p) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the work was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn fold_f32(work: &mut Folding<'_, f32>) {
+                // SAFETY: as the caller's.
+                unsafe { fold::fold::<$f32>(work) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the work was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn fold_f64(work: &mut Folding<'_, f64>) {
+                // SAFETY: as the caller's.
+                unsafe { fold::fold::<$f64>(work) }
             }
 
             /// # Safety
@@ -426,6 +455,13 @@ unsafe fn dots_portable<T: Element, const W: usize>(p: &mut Dots<'_, T>) {
 }
 
 /// # Safety
+/// The work was checked.
+unsafe fn fold_portable<T: Element, const W: usize>(work: &mut Folding<'_, T>) {
+    // SAFETY: the portable tier needs no feature; the rest is the caller's.
+    unsafe { fold::fold::<Portable<T, W>>(work) }
+}
+
+/// # Safety
 /// The run was checked.
 unsafe fn pool_portable<T: Element, const W: usize>(run: &WindowRun<'_>, pooling: &mut Pooling<'_, T>) {
     // SAFETY: the portable tier needs no feature; the rest is the caller's.
@@ -454,7 +490,7 @@ unsafe fn transpose_portable<T: Element, const W: usize>(t: &mut Transpose<'_, T
 }
 
 macro_rules! tables {
-    ($type:ty, $product:ident, $dots:ident, $pool:ident, $lane_work:ident, $transform:ident, $transpose:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
+    ($type:ty, $product:ident, $dots:ident, $fold:ident, $pool:ident, $lane_work:ident, $transform:ident, $transpose:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
         impl Tables for $type {
             fn table(tier: Tier) -> &'static Kernels<Self> {
                 match tier.0 {
@@ -464,6 +500,7 @@ macro_rules! tables {
                         width: $avx512,
                         product: avx512_entries::$product,
                         dots: avx512_entries::$dots,
+                        fold: avx512_entries::$fold,
                         pool: avx512_entries::$pool,
                         lane_work: avx512_entries::$lane_work,
                         transform: avx512_entries::$transform,
@@ -476,6 +513,7 @@ macro_rules! tables {
                         width: $avx2,
                         product: avx2_entries::$product,
                         dots: avx2_entries::$dots,
+                        fold: avx2_entries::$fold,
                         pool: avx2_entries::$pool,
                         lane_work: avx2_entries::$lane_work,
                         transform: avx2_entries::$transform,
@@ -487,6 +525,7 @@ macro_rules! tables {
                         width: $portable,
                         product: product_portable::<$type, $portable>,
                         dots: dots_portable::<$type, $portable>,
+                        fold: fold_portable::<$type, $portable>,
                         pool: pool_portable::<$type, $portable>,
                         lane_work: lane_work_portable::<$type, $portable>,
                         transform: transform_portable::<$type, $portable>,
@@ -502,6 +541,7 @@ tables!(
     f32,
     product_f32,
     dots_f32,
+    fold_f32,
     pool_f32,
     lane_work_f32,
     transform_f32,
@@ -515,6 +555,7 @@ tables!(
     f64,
     product_f64,
     dots_f64,
+    fold_f64,
     pool_f64,
     lane_work_f64,
     transform_f64,

@@ -114,6 +114,8 @@ pub trait Lanes: 'static {
     const WIDTH: usize;
     /// Whether a masked load or store costs no more than a whole one.
     const MASKS_ARE_FREE: bool;
+    /// Elements of 16 bytes, the parts of a register.
+    const PART: usize = 16 / size_of::<Self::Elem>();
 
     /// All lanes zero.
     ///
@@ -140,6 +142,11 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn mask(n: usize) -> Self::Mask;
+    /// The mask of the lanes `from..to`; `from <= to <= WIDTH`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn mask_between(from: usize, to: usize) -> Self::Mask;
     /// The masked lanes from memory, zero elsewhere; touches no other element.
     ///
     /// # Safety
@@ -192,6 +199,12 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn interleave<const N: usize>(parts: [Self::V; N], i: usize) -> Self::V;
+    /// Turns `WIDTH` rows of `PART` elements into `PART` rows of `WIDTH`:
+    /// `to[c * to_step + p] = from[p * from_step + c]`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn turn(from: *const Self::Elem, from_step: usize, to: *mut Self::Elem, to_step: usize);
     /// Sums.
     ///
     /// # Safety

@@ -10,7 +10,7 @@ pub(super) struct Portable<T, const W: usize>(std::marker::PhantomData<T>);
 impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     type Elem = T;
     type V = [T; W];
-    type Mask = usize;
+    type Mask = (usize, usize);
     type Lot = [bool; W];
     type Order = [usize; W];
     const WIDTH: usize = W;
@@ -35,32 +35,37 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
         unsafe { p.cast::<[T; W]>().write_unaligned(v) }
     }
     #[inline(always)]
-    unsafe fn mask(n: usize) -> usize {
-        n
+    unsafe fn mask(n: usize) -> (usize, usize) {
+        (0, n)
     }
     #[inline(always)]
-    unsafe fn load_masked(p: *const T, mask: usize) -> Self::V {
-        // SAFETY: the caller vouches for the first `mask` elements; a full mask is the common case.
+    unsafe fn mask_between(from: usize, to: usize) -> (usize, usize) {
+        (from, to)
+    }
+    #[inline(always)]
+    unsafe fn load_masked(p: *const T, (from, to): (usize, usize)) -> Self::V {
+        // SAFETY: the caller vouches for the elements `from..to`; a full mask is the common case. Wrapping, because
+        // those in front of them may lie outside.
         unsafe {
-            if mask == W {
+            if (from, to) == (0, W) {
                 return Self::load(p);
             }
             let mut v = [T::ZERO; W];
-            for (i, lane) in v.iter_mut().enumerate().take(mask) {
-                *lane = *p.add(i);
+            for (i, lane) in v.iter_mut().enumerate().take(to).skip(from) {
+                *lane = *p.wrapping_add(i);
             }
             v
         }
     }
     #[inline(always)]
-    unsafe fn store_masked(p: *mut T, mask: usize, v: Self::V) {
+    unsafe fn store_masked(p: *mut T, (from, to): (usize, usize), v: Self::V) {
         // SAFETY: as for the load.
         unsafe {
-            if mask == W {
+            if (from, to) == (0, W) {
                 return Self::store(p, v);
             }
-            for (i, lane) in v.iter().enumerate().take(mask) {
-                *p.add(i) = *lane;
+            for (i, lane) in v.iter().enumerate().take(to).skip(from) {
+                *p.wrapping_add(i) = *lane;
             }
         }
     }
@@ -101,6 +106,13 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     #[inline(always)]
     unsafe fn interleave<const N: usize>(parts: [Self::V; N], i: usize) -> Self::V {
         std::array::from_fn(|lane| parts[(i * W + lane) % N][(i * W + lane) / N])
+    }
+    #[inline(always)]
+    unsafe fn turn(from: *const T, from_step: usize, to: *mut T, to_step: usize) {
+        for (p, c) in (0..W).flat_map(|p| (0..Self::PART).map(move |c| (p, c))) {
+            // SAFETY: the caller vouches for the elements.
+            unsafe { *to.add(c * to_step + p) = *from.add(p * from_step + c) };
+        }
     }
     #[inline(always)]
     unsafe fn add(mut a: Self::V, b: Self::V) -> Self::V {

@@ -4,7 +4,7 @@ use super::pack::Transpose;
 use super::*;
 
 /// Small integers are exact in every order of summation.
-fn integers<T: Element>(len: usize, seed: u64) -> Vec<T> {
+pub(super) fn integers<T: Element>(len: usize, seed: u64) -> Vec<T> {
     (0..len as u64).map(|i| T::from_f64((((i + seed) * 2_654_435_761) >> 7) as f64 % 7.0 - 3.0)).collect()
 }
 

@@ -17,7 +17,7 @@ static MASK_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $width:literal, $masks:ident, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $maskload:ident, $maskstore:ident, $fma:ident, $cmp:ident, $and:ident, $add:ident, $sub:ident, $mul:ident,
-     $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident) => {
+     $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $turn:ident) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
@@ -52,6 +52,11 @@ macro_rules! lanes {
             unsafe fn mask(n: usize) -> __m256i {
                 // SAFETY: n is at most the width, so the 32 bytes lie inside the table.
                 unsafe { _mm256_loadu_si256($masks.as_ptr().add($width - n).cast()) }
+            }
+            #[inline(always)]
+            unsafe fn mask_between(from: usize, to: usize) -> __m256i {
+                // SAFETY: see above.
+                unsafe { _mm256_andnot_si256(Self::mask(from), Self::mask(to)) }
             }
             #[inline(always)]
             unsafe fn load_masked(p: *const $elem, mask: __m256i) -> $v {
@@ -138,6 +143,11 @@ macro_rules! lanes {
                 }
             }
             #[inline(always)]
+            unsafe fn turn(from: *const $elem, from_step: usize, to: *mut $elem, to_step: usize) {
+                // SAFETY: see above.
+                unsafe { $turn(from, from_step, to, to_step) }
+            }
+            #[inline(always)]
             unsafe fn add(a: $v, b: $v) -> $v {
                 // SAFETY: see above.
                 unsafe { $add(a, b) }
@@ -207,7 +217,8 @@ lanes!(
     bytes_to_f32,
     f32_to_bytes,
     _mm256_stream_ps,
-    _mm256_permutevar8x32_ps
+    _mm256_permutevar8x32_ps,
+    turn_f32
 );
 lanes!(
     F64,
@@ -231,7 +242,8 @@ lanes!(
     bytes_to_f64,
     f64_to_bytes,
     _mm256_stream_pd,
-    permute_f64
+    permute_f64,
+    turn_f64
 );
 
 /// # Safety
@@ -240,6 +252,49 @@ lanes!(
 unsafe fn permute_f64(v: __m256d, order: __m256i) -> __m256d {
     // SAFETY: as the caller's.
     unsafe { _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(v), order)) }
+}
+
+/// See [`Lanes::turn`].
+///
+/// # Safety
+/// AVX2; the elements are valid.
+#[inline(always)]
+pub(super) unsafe fn turn_f32(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let mut rows = [_mm256_setzero_ps(); 4];
+        for (i, row) in rows.iter_mut().enumerate() {
+            // Every fourth row, a part from each: reading them so costs no exchange between the parts of registers.
+            let part = |n: usize| _mm_loadu_ps(from.add((i + 4 * n) * from_step));
+            *row = _mm256_set_m128(part(1), part(0));
+        }
+        let [a, b, c, d] = rows;
+        let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+        _mm256_storeu_ps(to, _mm256_shuffle_ps::<0x44>(ab, cd));
+        _mm256_storeu_ps(to.add(to_step), _mm256_shuffle_ps::<0xee>(ab, cd));
+        let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+        _mm256_storeu_ps(to.add(2 * to_step), _mm256_shuffle_ps::<0x44>(ab, cd));
+        _mm256_storeu_ps(to.add(3 * to_step), _mm256_shuffle_ps::<0xee>(ab, cd));
+    }
+}
+
+/// See [`Lanes::turn`].
+///
+/// # Safety
+/// AVX2; the elements are valid.
+#[inline(always)]
+pub(super) unsafe fn turn_f64(from: *const f64, from_step: usize, to: *mut f64, to_step: usize) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let mut rows = [_mm256_setzero_pd(); 2];
+        for (i, row) in rows.iter_mut().enumerate() {
+            let part = |n: usize| _mm_loadu_pd(from.add((i + 2 * n) * from_step));
+            *row = _mm256_set_m128d(part(1), part(0));
+        }
+        let [a, b] = rows;
+        _mm256_storeu_pd(to, _mm256_unpacklo_pd(a, b));
+        _mm256_storeu_pd(to.add(to_step), _mm256_unpackhi_pd(a, b));
+    }
 }
 
 /// `n` bytes in the low end of a register; the others are zero.

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::avx2;
 use crate::kernels::lanes::Lanes;
 
 /// float32 lanes.
@@ -18,7 +19,7 @@ macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $mask:ty, $width:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $maskz_load:ident, $mask_store:ident, $fma:ident, $cmp:ident, $maskz_mov:ident, $add:ident, $sub:ident, $mul:ident,
      $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $index:ty,
-     $order:ty, $load_order:ident) => {
+     $order:ty, $load_order:ident, $turn:path) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
@@ -52,6 +53,10 @@ macro_rules! lanes {
             #[inline(always)]
             unsafe fn mask(n: usize) -> $mask {
                 ((1u32 << n) - 1) as $mask
+            }
+            #[inline(always)]
+            unsafe fn mask_between(from: usize, to: usize) -> $mask {
+                ((1u32 << to) - (1u32 << from)) as $mask
             }
             #[inline(always)]
             unsafe fn load_masked(p: *const $elem, mask: $mask) -> $v {
@@ -131,6 +136,11 @@ macro_rules! lanes {
                 }
             }
             #[inline(always)]
+            unsafe fn turn(from: *const $elem, from_step: usize, to: *mut $elem, to_step: usize) {
+                // SAFETY: see above.
+                unsafe { $turn(from, from_step, to, to_step) }
+            }
+            #[inline(always)]
             unsafe fn add(a: $v, b: $v) -> $v {
                 // SAFETY: see above.
                 unsafe { $add(a, b) }
@@ -203,7 +213,8 @@ lanes!(
     _mm512_permutexvar_ps,
     i32,
     __m512i,
-    _mm512_loadu_si512
+    _mm512_loadu_si512,
+    turn_f32
 );
 lanes!(
     F64,
@@ -230,7 +241,8 @@ lanes!(
     _mm512_permutexvar_pd,
     i64,
     __m512i,
-    _mm512_loadu_si512
+    _mm512_loadu_si512,
+    turn_f64
 );
 lanes!(
     Half32,
@@ -257,7 +269,8 @@ lanes!(
     _mm256_permutexvar_ps,
     i32,
     __m256i,
-    _mm256_loadu_si256
+    _mm256_loadu_si256,
+    avx2::turn_f32
 );
 lanes!(
     Half64,
@@ -284,8 +297,54 @@ lanes!(
     _mm256_permutexvar_pd,
     i64,
     __m256i,
-    _mm256_loadu_si256
+    _mm256_loadu_si256,
+    avx2::turn_f64
 );
+
+/// See [`Lanes::turn`].
+///
+/// # Safety
+/// AVX-512 F and DQ; the elements are valid.
+#[inline(always)]
+unsafe fn turn_f32(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let mut rows = [_mm512_setzero_ps(); 4];
+        for (i, row) in rows.iter_mut().enumerate() {
+            // Every fourth row, a part from each: reading them so costs no exchange between the parts of registers.
+            let part = |n: usize| _mm_loadu_ps(from.add((i + 4 * n) * from_step));
+            let low = _mm512_insertf32x4::<1>(_mm512_castps128_ps512(part(0)), part(1));
+            *row = _mm512_insertf32x4::<3>(_mm512_insertf32x4::<2>(low, part(2)), part(3));
+        }
+        let [a, b, c, d] = rows;
+        let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+        _mm512_storeu_ps(to, _mm512_shuffle_ps::<0x44>(ab, cd));
+        _mm512_storeu_ps(to.add(to_step), _mm512_shuffle_ps::<0xee>(ab, cd));
+        let (ab, cd) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+        _mm512_storeu_ps(to.add(2 * to_step), _mm512_shuffle_ps::<0x44>(ab, cd));
+        _mm512_storeu_ps(to.add(3 * to_step), _mm512_shuffle_ps::<0xee>(ab, cd));
+    }
+}
+
+/// See [`Lanes::turn`].
+///
+/// # Safety
+/// AVX-512 F and DQ; the elements are valid.
+#[inline(always)]
+unsafe fn turn_f64(from: *const f64, from_step: usize, to: *mut f64, to_step: usize) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let mut rows = [_mm512_setzero_pd(); 2];
+        for (i, row) in rows.iter_mut().enumerate() {
+            let part = |n: usize| _mm_loadu_pd(from.add((i + 2 * n) * from_step));
+            let low = _mm512_insertf64x2::<1>(_mm512_castpd128_pd512(part(0)), part(1));
+            *row = _mm512_insertf64x2::<3>(_mm512_insertf64x2::<2>(low, part(2)), part(3));
+        }
+        let [a, b] = rows;
+        _mm512_storeu_pd(to, _mm512_unpacklo_pd(a, b));
+        _mm512_storeu_pd(to.add(to_step), _mm512_unpackhi_pd(a, b));
+    }
+}
 
 /// `n` bytes in the low end of a register; the others are zero.
 ///

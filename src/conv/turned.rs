@@ -1,0 +1,355 @@
+//! Convolutions with hardly any channels in the result: positions go into the lanes, and every tap is a product of its own.
+//!
+//! A register tile has result channels in its lanes; with one to four of them most lanes would be idle. Here each position
+//! of the *source* is multiplied with all taps and channels of the result at once, positions in the lanes, for which some
+//! of them are turned around first (their channels are the neighbours in memory):
+//! `T[(t, c), p] = sum over source channels of kernel[t, c] * source[p]`. A result is a sum of these:
+//!
+//! `forward:      y[x, c] = sum over t of T[(t, c), x + t * dilation - before]`
+//! `to the input: y[x, c] = sum over t of T[(t, c), (x + before - t * dilation) / stride]`, where that is whole
+//!
+//! Nothing outside of the source is multiplied and no product is thrown away, but for a forward pass with a stride, which
+//! is therefore left to others. An element is one chain of multiply-adds for every tap, added in an order that the shape
+//! decides: along the row first, then height and depth inside; neither depends on the instruction set.
+
+use std::ops::Range;
+
+use super::band::Extent;
+use super::phase::{Phase, place};
+use super::rows::extent;
+use super::{Correlation, Epilogue, Scratch};
+use crate::geometry::{AXES, ConvGeometry, PaddingMode};
+use crate::kernels::{Element, Folding, Kernels, Lines, MOST_CHANNELS, Product, Run, Start, Sums};
+
+/// Channels of the source from which on turning and folding are a small part of the work.
+const LEAST_SOURCE: usize = 4;
+/// Columns from which on turning a position is.
+const LEAST_COLUMNS: usize = 8;
+/// Positions of a row that are computed from one window.
+const WINDOW: usize = 256;
+/// Bytes of turned positions.
+const TURNED_BYTES: usize = 16 << 10;
+/// A multiple of every tier's panel.
+const PANEL: usize = 32;
+/// Bytes of the products that are waiting for results: they stay in L2.
+const PRODUCT_BYTES: usize = 768 << 10;
+/// Rows of a piece are so many times those at its end that are multiplied for the next one as well.
+const PIECE: usize = 8;
+/// Elements of a cache line of float32.
+const LINE: usize = 16;
+
+/// A planned pass.
+#[derive(Debug)]
+pub(super) struct Turned<T: Element> {
+    kernels: &'static Kernels<T>,
+    phases: [Vec<Phase>; AXES],
+    from: Extent,
+    to: Extent,
+    taps: [usize; AXES],
+    to_input: bool,
+    /// For every row of the result the rows of the source, counted through all planes, whose products it and later rows
+    /// need, and up to which it and earlier ones do: both ends ascend.
+    reads: Vec<Range<usize>>,
+    /// Columns of the result of a window, and of the source at most.
+    window: [usize; 2],
+    /// Positions that are turned at a time.
+    chunk: usize,
+    /// Rows of the source whose products are kept at a time, one after the other in a ring.
+    ring: usize,
+    /// Rows of a piece of the result.
+    piece: usize,
+}
+
+/// Whether a pass from so many channels to so many may gain.
+fn gains(g: &ConvGeometry, [from, to]: [usize; 2]) -> bool {
+    let columns = to * g.axes.iter().map(|a| a.kernel).product::<usize>();
+    let plain = g.groups == 1 && g.mode == PaddingMode::Zeros;
+    plain && to <= MOST_CHANNELS && from >= LEAST_SOURCE && columns >= LEAST_COLUMNS
+}
+
+impl<T: Element> Turned<T> {
+    /// The forward pass, if it gains.
+    pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Option<Self> {
+        let accepts = gains(g, [g.c_in, g.c_out]) && g.axes.iter().all(|a| a.stride == 1);
+        let phases = || g.axes.each_ref().map(|axis| vec![Phase::forward(axis)]);
+        let ends = [extent(g, |a| a.input, g.c_in), extent(g, |a| a.output, g.c_out)];
+        accepts.then(|| Self::plan(g, phases(), ends, false, kernels)).flatten()
+    }
+
+    /// The gradient to the input, if it gains.
+    pub(super) fn input_grad(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Option<Self> {
+        let phases = || g.axes.each_ref().map(Phase::input_grad);
+        let ends = [extent(g, |a| a.output, g.c_out), extent(g, |a| a.input, g.c_in)];
+        gains(g, [g.c_out, g.c_in]).then(|| Self::plan(g, phases(), ends, true, kernels)).flatten()
+    }
+
+    fn plan(
+        g: &ConvGeometry,
+        phases: [Vec<Phase>; AXES],
+        [from, to]: [Extent; 2],
+        to_input: bool,
+        kernels: &'static Kernels<T>,
+    ) -> Option<Self> {
+        let step = phases[2].first().map_or(1, |p| p.out_step);
+        let most = WINDOW * step;
+        // Windows of equal width.
+        let window = to.columns.div_ceil(to.columns.div_ceil(most).max(1)).max(1);
+        let chunk = TURNED_BYTES / (from.channels * size_of::<T>()) / PANEL * PANEL;
+        let mut plan = Self {
+            kernels,
+            phases,
+            from,
+            to,
+            taps: g.axes.each_ref().map(|a| a.kernel),
+            to_input,
+            reads: Vec::new(),
+            window: [window, 0],
+            chunk: chunk.clamp(PANEL, WINDOW),
+            ring: 0,
+            piece: 1,
+        };
+        let spans = (0..to.columns).step_by(window).map(|x| plan.span(&(x..(x + window).min(to.columns))));
+        plan.window[1] = spans.map(|span| span.len()).max().unwrap_or(0);
+        plan.reads = plan.all_reads();
+        let alive = plan.reads.iter().map(Range::len).max().unwrap_or(0);
+        let ahead = plan.chunk.div_ceil(plan.window[1].max(1));
+        plan.ring = (alive + ahead).min(from.planes * from.rows);
+        let height = plan.phases[1].first().map_or(1, |p| p.out_step);
+        plan.piece = (PIECE * alive.saturating_sub(1) * height).clamp(1, plan.rows().max(1));
+        (plan.columns() * plan.apart() * size_of::<T>() <= PRODUCT_BYTES).then_some(plan)
+    }
+
+    /// Columns of the product: taps times channels of the result.
+    fn columns(&self) -> usize {
+        self.taps.iter().product::<usize>() * self.to.channels
+    }
+
+    /// Distance of the lines of products; no multiple of a page, or they would displace each other in L1.
+    fn apart(&self) -> usize {
+        (self.ring * self.window[1]).div_ceil(LINE) / 2 * 2 * LINE + LINE
+    }
+
+    /// Elements of the products, and of turned positions.
+    fn room(&self) -> [usize; 2] {
+        [self.columns() * self.apart(), self.chunk * self.from.channels]
+    }
+
+    /// The taps along depth or height that meet the source in a position of the result: number in the kernel and place.
+    fn links(&self, axis: usize, position: usize) -> impl Iterator<Item = (usize, usize)> + Clone + '_ {
+        let source = [self.from.planes, self.from.rows][axis];
+        let (phase, o) = place(&self.phases[axis], position);
+        let phase = &self.phases[axis][phase];
+        let (taps, first) = phase.inside(o, source);
+        taps.enumerate().map(move |(i, tap)| (phase.kernel_tap(tap), first + i * phase.tap_step))
+    }
+
+    /// See [`Turned::reads`].
+    fn all_reads(&self) -> Vec<Range<usize>> {
+        let mut reads: Vec<Range<usize>> = Vec::with_capacity(self.rows());
+        let mut end = 0;
+        for plane in 0..self.to.planes {
+            let planes = self.links(0, plane).map(|(_, at)| at);
+            for row in 0..self.to.rows {
+                let rows = self.links(1, row).map(|(_, at)| at);
+                let ends = |all: [Option<usize>; 2]| all[0].zip(all[1]).map(|(p, r)| p * self.from.rows + r);
+                let first = ends([planes.clone().next(), rows.clone().next()]);
+                let last = ends([planes.clone().last(), rows.last()]);
+                end = end.max(last.map_or(0, |last| last + 1));
+                reads.push(first.unwrap_or(usize::MAX)..end);
+            }
+        }
+        let mut start = usize::MAX;
+        for reads in reads.iter_mut().rev() {
+            start = start.min(reads.start);
+            reads.start = start.min(reads.end);
+        }
+        reads
+    }
+
+    /// The columns of the source that some columns of the result read.
+    fn span(&self, columns: &Range<usize>) -> Range<usize> {
+        let parts = || self.phases[2].iter().map(|p| (p, p.among(columns)));
+        let reads = || parts().filter(|(p, some)| p.taps > 0 && !some.is_empty());
+        let inside = |at: isize| at.clamp(0, self.from.columns as isize) as usize;
+        let first = reads().map(|(p, some)| p.reads(some.start).start).min().unwrap_or(0);
+        let end = reads().map(|(p, some)| p.reads(some.end - 1).end).max().unwrap_or(0);
+        inside(first)..inside(end).max(inside(first))
+    }
+
+    /// Some rows of the result, some columns of them; `lines` holds these columns and maybe more, from `origin` on.
+    fn results(
+        &self,
+        from: &[T],
+        packed: &[T],
+        (lines, origin): (&mut [T], usize),
+        (rows, columns): (Range<usize>, Range<usize>),
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let line_len = lines.len() / rows.len().max(1);
+        let channels = self.to.channels;
+        let apart = self.apart();
+        let ([products, turned], runs) = scratch.planes(self.room());
+        for first in columns.clone().step_by(self.window[0]) {
+            let some = first..(first + self.window[0]).min(columns.end);
+            let span = self.span(&some);
+            let mut done = self.reads[rows.start].start * span.len();
+            for (row, line) in rows.clone().zip(lines.chunks_exact_mut(line_len.max(1))) {
+                done = self.multiply(from, packed, (products, turned), &span, (row, done));
+                runs.clear();
+                for (td, plane) in self.links(0, row / self.to.rows) {
+                    for (th, at) in self.links(1, row % self.to.rows) {
+                        let a = (plane * self.from.rows + at) % self.ring.max(1) * span.len();
+                        runs.push(Run { a, b: (td * self.taps[1] + th) * self.taps[2] * channels });
+                    }
+                }
+                for phase in &self.phases[2] {
+                    let part = phase.among(&some);
+                    if part.is_empty() {
+                        continue;
+                    }
+                    let x = phase.first + part.start * phase.out_step;
+                    let (tap, next) = phase.kernel;
+                    self.kernels.fold(Folding::Sum(Sums {
+                        products,
+                        apart,
+                        rows: runs,
+                        len: span.len(),
+                        taps: phase.taps,
+                        shift: phase.reads(part.start).start - span.start as isize,
+                        tap_step: phase.tap_step,
+                        column: (tap * channels, next * channels as isize),
+                        channels,
+                        y: &mut line[(x - origin) * channels..],
+                        y_step: phase.out_step * channels,
+                        count: part.len(),
+                        bias: epilogue.bias,
+                        relu: epilogue.relu,
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Multiplies positions of a window, counted row by row, from `done` on until a row of the result has what it
+    /// reads; up to where.
+    fn multiply(
+        &self,
+        from: &[T],
+        packed: &[T],
+        (products, turned): (&mut [T], &mut [T]),
+        span: &Range<usize>,
+        (row, mut done): (usize, usize),
+    ) -> usize {
+        let (k, width) = (self.from.channels, span.len());
+        let all = self.from.planes * self.from.rows * width;
+        let ring = self.ring * width;
+        let reads = &self.reads[row];
+        while done < reads.end * width {
+            // What later rows need is not overwritten.
+            let free = reads.start * width + ring - done;
+            let mut n = self.chunk.min(ring - done % ring).min(free).min(all - done);
+            if width < self.from.columns {
+                n = n.min(width - done % width);
+            }
+            let at = (done / width * self.from.columns + span.start + done % width) * k;
+            self.kernels.fold(Folding::Turn { from: &from[at..], count: n, k, to: turned });
+            let panel = self.kernels.panel();
+            self.kernels.product(&mut Product {
+                a: packed,
+                a_m: k,
+                a_k: 1,
+                lines: Lines::ONE,
+                b: turned,
+                b_k: panel,
+                b_panel: k * panel,
+                b_padded: true,
+                runs: &[Run { a: 0, b: 0 }],
+                run_len: k,
+                c: &mut products[done % ring..],
+                c_m: self.apart(),
+                m: self.columns(),
+                n,
+                start: Start::Zero,
+                relu: false,
+                past_cache: false,
+            });
+            done += n;
+        }
+        done
+    }
+}
+
+impl<T: Element> Correlation<T> for Turned<T> {
+    fn packed_len(&self) -> usize {
+        self.columns() * self.from.channels
+    }
+
+    fn pack(&self, kernel: &[T], packed: &mut [T]) {
+        if self.to_input {
+            // Kernel (tap, c_in, c_out): a row of the matrix already.
+            packed.copy_from_slice(kernel);
+            return;
+        }
+        let (k, n) = (self.from.channels, self.to.channels);
+        for (tap, rows) in kernel.chunks_exact(k * n).zip(packed.chunks_exact_mut(n * k)) {
+            for (c, row) in rows.chunks_exact_mut(k).enumerate() {
+                for (cell, value) in row.iter_mut().zip(tap[c..].iter().step_by(n)) {
+                    *cell = *value;
+                }
+            }
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.to.planes * self.to.rows
+    }
+
+    fn row_len(&self) -> usize {
+        self.to.columns * self.to.channels
+    }
+
+    fn row_step(&self) -> usize {
+        self.piece
+    }
+
+    fn reserve(&self, scratch: &mut Scratch<T>) {
+        scratch.planes(self.room());
+        scratch.reserve((0, self.taps[0] * self.taps[1]));
+    }
+
+    fn run(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        rows: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        if rows.is_empty() {
+            return;
+        }
+        self.reserve(scratch);
+        self.results(from, packed, (to, 0), (rows, 0..self.to.columns), epilogue, scratch);
+    }
+
+    fn strip(&self) -> usize {
+        self.window[0] * self.to.channels
+    }
+
+    fn run_strip(
+        &self,
+        from: &[T],
+        packed: &[T],
+        to: &mut [T],
+        elements: Range<usize>,
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        assert_eq!(self.rows(), 1, "strips are of one row");
+        self.reserve(scratch);
+        let columns = elements.start / self.to.channels..elements.end / self.to.channels;
+        self.results(from, packed, (to, columns.start), (0..1, columns), epilogue, scratch);
+    }
+}
