@@ -14,6 +14,7 @@ use std::ops::Range;
 use map::Map;
 use sum::Sum;
 
+use super::fold::touch;
 use super::lanes::{Element, Lanes};
 use super::window::{Tap, WindowRun};
 
@@ -228,10 +229,19 @@ unsafe fn all<L: Lanes, const V: usize, const K: usize, const TAPS: usize>(
             }
             LaneWork::Sum { x, dy, dw, past_cache, .. } => {
                 for first in (0..run.count).step_by(POSITIONS) {
+                    let count = (run.count - first).min(POSITIONS);
+                    if K > 1 {
+                        // Below, all positions of a vector are read before the next one.
+                        let row = (count - 1) * run.step + run.channels;
+                        touch(&dy[first * run.channels..(first + count) * run.channels]);
+                        if let Some(tap) = run.taps.last() {
+                            touch(&x[tap.at + first * run.step..][..row]);
+                        }
+                    }
                     let mut sum = Sum::<L, K> {
                         run,
                         taps: run.taps,
-                        count: (run.count - first).min(POSITIONS),
+                        count,
                         x: x.as_ptr().add(first * run.step),
                         dy: dy.as_ptr().add(first * run.channels),
                         dw: dw.as_mut_ptr(),

@@ -7,7 +7,9 @@ use crate::kernels::lanes::Lanes;
 use crate::kernels::window::{Tap, WindowRun};
 
 /// Positions of each row of a block that are visited together.
-const PAIR: usize = 2;
+const TOGETHER: usize = 2;
+/// Positions of one row that share what they repeat.
+const SHARED: usize = 4;
 
 /// A part of a checked [`LaneWork::Sum`]: some taps, `count` positions from those that `x` and `dy` point to.
 pub(super) struct Sum<'a, L: Lanes, const K: usize> {
@@ -62,16 +64,21 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
                     *sum = load::<L, FULL>(dw.add((tap.number * K + r) * channels), mask);
                 }
             }
-            let last = self.run.taps[self.run.taps.len() - 1].at;
-            for o in 0..self.count {
-                let (x, dy) = (x.add(o * step), dy.add(o * channels));
-                if self.ahead {
-                    L::prefetch(x.wrapping_add(last + AHEAD * step));
-                    L::prefetch(dy.wrapping_add(AHEAD * channels));
+            let mut o = 0;
+            // Where taps are neighbours, what one repeats another repeats again a position later.
+            if K > 1 && N == ROW && (1..N).all(|i| at[i] == at[0] + i * step) {
+                while o + SHARED <= self.count {
+                    self.ask_ahead(o..o + SHARED, c);
+                    let (x, dy) = (x.add(at[0] + o * step), dy.add(o * channels));
+                    self.shared::<FULL, N>(x, dy, mask, &mut sums);
+                    o += SHARED;
                 }
-                let flow = load::<L, FULL>(dy, mask);
+            }
+            for o in o..self.count {
+                self.ask_ahead(o..o + 1, c);
+                let flow = load::<L, FULL>(dy.add(o * channels), mask);
                 for (sums, at) in sums.iter_mut().zip(at) {
-                    let here = load::<L, FULL>(x.add(at), mask);
+                    let here = load::<L, FULL>(x.add(at + o * step), mask);
                     for (sum, order) in sums.iter_mut().zip(self.orders) {
                         *sum = L::mul_add(repeated::<L, K>(here, order), flow, *sum);
                     }
@@ -85,29 +92,77 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
         }
     }
 
+    /// Asks for what some positions further on read, if that comes from beyond the cache.
+    ///
+    /// # Safety
+    /// As [`Lanes`].
+    #[inline(always)]
+    unsafe fn ask_ahead(&self, positions: Range<usize>, c: usize) {
+        let WindowRun { taps, step, channels, .. } = *self.run;
+        if !self.ahead {
+            return;
+        }
+        let last = taps[taps.len() - 1].at + c;
+        for o in positions {
+            // SAFETY: as the caller's; any address will do.
+            unsafe {
+                L::prefetch(self.x.wrapping_add(last + (o + AHEAD) * step));
+                L::prefetch(self.dy.wrapping_add((o + AHEAD) * channels + c));
+            }
+        }
+    }
+
+    /// Adds [`SHARED`] positions to the sums of `N` taps that lie one step apart; each element is read, and its lanes are
+    /// repeated, once. A sum adds positions in order.
+    ///
+    /// # Safety
+    /// As [`Sum::chunk`]; `x` is what the first tap of the first position reads.
+    #[inline(always)]
+    unsafe fn shared<const FULL: bool, const N: usize>(
+        &self,
+        x: *const L::Elem,
+        dy: *const L::Elem,
+        mask: L::Mask,
+        sums: &mut [[L::V; K]; N],
+    ) {
+        // SAFETY: as the caller's.
+        unsafe {
+            let mut flows = [L::zero(); SHARED];
+            for (i, flow) in flows.iter_mut().enumerate() {
+                *flow = load::<L, FULL>(dy.add(i * self.run.channels), mask);
+            }
+            for position in 0..SHARED + N - 1 {
+                let here = load::<L, FULL>(x.add(position * self.run.step), mask);
+                for r in 0..K {
+                    let value = repeated::<L, K>(here, self.orders[r]);
+                    for tap in 0..N {
+                        if position >= tap && position - tap < SHARED {
+                            sums[tap][r] = L::mul_add(value, flows[position - tap], sums[tap][r]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// All channels of the three lines of three taps of a block of `R` rows; the first `whole` fill vectors.
     ///
-    /// A weight adds up two columns of the block at a time, row by row: an order that the shape alone decides.
+    /// A weight adds up [`TOGETHER`] columns of the block at a time, row by row: an order that the shape alone decides.
+    /// Its sum stays in a register for the whole run.
     ///
     /// # Safety
     /// As [`Lanes`]; the block was checked with the work and has `R` rows.
     #[inline(always)]
     pub(super) unsafe fn rows<const R: usize>(&self, block: &Block, whole: usize) {
         let rest = self.run.channels - whole;
-        // All channels of few positions, because rows that lie a multiple of the size of L1 apart would displace each
-        // other there. A single vector keeps its sums in registers.
-        let positions = if self.run.channels <= L::WIDTH { self.count } else { PAIR };
         for plane in self.run.taps.chunks_exact(ROW * ROW) {
-            for first in (0..self.count).step_by(positions) {
-                let end = (first + positions).min(self.count);
-                // SAFETY: as the caller's.
-                unsafe {
-                    for c in (0..whole).step_by(L::WIDTH) {
-                        self.planes::<true, R>(block, plane, first..end, c, L::WIDTH);
-                    }
-                    if rest > 0 {
-                        self.planes::<false, R>(block, plane, first..end, whole, rest);
-                    }
+            // SAFETY: as the caller's.
+            unsafe {
+                for c in (0..whole).step_by(L::WIDTH) {
+                    self.planes::<true, R>(block, plane, 0..self.count, c, L::WIDTH);
+                }
+                if rest > 0 {
+                    self.planes::<false, R>(block, plane, 0..self.count, whole, rest);
                 }
             }
         }
@@ -138,12 +193,13 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
                 }
             }
             let mut first = columns.start;
-            while first + PAIR <= columns.end {
-                self.positions::<FULL, R, PAIR>(block, plane[0].at, first, c, mask, &mut sums);
-                first += PAIR;
+            while first + TOGETHER <= columns.end {
+                self.positions::<FULL, R, TOGETHER>(block, plane[0].at, first, c, mask, &mut sums);
+                first += TOGETHER;
             }
-            if first < columns.end {
+            while first < columns.end {
                 self.positions::<FULL, R, 1>(block, plane[0].at, first, c, mask, &mut sums);
+                first += 1;
             }
             for line in 0..ROW {
                 for tap in 0..ROW {
@@ -177,7 +233,7 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
                 let x = x.wrapping_add((R + ROW - 1 - block.sources.start) * block.x_row);
                 let dy = dy.wrapping_add(R * block.y_row);
                 for i in 0..R * P {
-                    let line = first * R * channels + c * R * P + i * L::WIDTH;
+                    let line = (c * self.count + first * L::WIDTH) * R + i * L::WIDTH;
                     L::prefetch_far(x.wrapping_add(line));
                     L::prefetch_far(dy.wrapping_add(line));
                 }
