@@ -38,7 +38,7 @@ test: lint test-rust test-python wheel import-time ## set up everything and run 
 	@echo "make test: all checks passed"
 
 test-full: test ## the same, more random cases, and the runs that take minutes
-	PROPTEST_CASES=2000 cargo test --release --lib --tests
+	PROPTEST_CASES=2000 cargo test --lib --tests
 	$(PY) -m pytest -m slow --timeout 1800
 
 dev: $(EXTENSION) ## build the extension (release mode) and install it with all tools into .venv
