@@ -2,14 +2,49 @@
 //!
 //! The same microkernel as the convolutions. Long sums are cut into blocks that stay in cache; the chains go on from
 //! the stored result, so that blocks change no bit.
+//!
+//! Sums of more than [`LONGEST_CHAIN`] elements are cut into parts, by a rule of their length alone, that are added in
+//! double precision: the error grows with the square root of the length at most, and tiers and threads agree as ever.
 
 use std::ops::Range;
 
 use crate::conv::Epilogue;
-use crate::kernels::{Element, Kernels, Lines, Product, Run, Start, pack};
+use crate::kernels::{Element, Job, Kernels, Lines, Product, Run, Start, pack};
 
 /// Elements of a sum between two visits to the result: the packed block of one panel stays in L1 or L2.
 const BLOCK: usize = 512;
+
+/// Elements of a sum that are one chain, whatever their number up to here: about as many as the sums of convolutions
+/// have.
+const LONGEST_CHAIN: usize = 4096;
+
+/// Rows and columns of a result whose parts are added up at a time, on the stack.
+const ROWS: usize = 64;
+const COLUMNS: usize = 32;
+
+/// Elements of the parts of a long sum: so many that there are hardly more parts than elements of one.
+fn part_of(len: usize) -> usize {
+    len.isqrt().next_multiple_of(BLOCK).max(BLOCK)
+}
+
+/// A part of the result whose sums are long.
+struct Totals<T> {
+    part: [T; ROWS * COLUMNS],
+    totals: [f64; ROWS * COLUMNS],
+}
+
+/// Adds a part to the totals.
+struct Add<'a, T>(&'a mut [f64], &'a [T]);
+
+impl<T: Element> Job for Add<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for (total, part) in self.0.iter_mut().zip(self.1) {
+            *total += part.to_f64();
+        }
+    }
+}
 
 /// A planned dense layer.
 #[derive(Debug)]
@@ -89,6 +124,9 @@ impl<T: Element> Dense<T> {
         if m == 0 {
             return;
         }
+        if k > LONGEST_CHAIN {
+            return self.multiply_long(a, packed, c, (k, n), epilogue);
+        }
         for column in (0..n).step_by(panel) {
             let columns = panel.min(n - column);
             let mut from = 0;
@@ -123,12 +161,79 @@ impl<T: Element> Dense<T> {
         }
     }
 
+    /// As [`Dense::multiply`], part by part of the sums.
+    fn multiply_long(
+        &self,
+        a: &[T],
+        packed: &[T],
+        c: &mut [T],
+        (k, n): (usize, usize),
+        epilogue: Epilogue<'_, T>,
+    ) {
+        let panel = self.kernels.panel();
+        for (a, c) in a.chunks(ROWS * k).zip(c.chunks_mut(ROWS * n)) {
+            for column in (0..n).step_by(panel) {
+                let weights = &packed[column * k..(column + panel) * k];
+                let (m, columns) = (a.len() / k, panel.min(n - column));
+                let bias = epilogue.bias.map(|bias| &bias[column..column + columns]);
+                self.long((m, columns, k), bias, |elements, part| {
+                    for from in elements.clone().step_by(BLOCK) {
+                        self.kernels.product(&mut Product {
+                            a,
+                            a_m: k,
+                            a_k: 1,
+                            lines: Lines::ONE,
+                            b: weights,
+                            b_k: panel,
+                            b_panel: k * panel,
+                            b_padded: true,
+                            runs: &[Run { a: from, b: from * panel }],
+                            run_len: BLOCK.min(elements.end - from),
+                            c: part,
+                            c_m: columns,
+                            m,
+                            n: columns,
+                            start: if from == elements.start { Start::Zero } else { Start::Result },
+                            relu: false,
+                            past_cache: false,
+                        });
+                    }
+                })
+                .store(&mut c[column..], (m, columns, n), epilogue.relu);
+            }
+        }
+    }
+
+    /// Adds up the parts of sums of `k` elements; `part(elements, sums)` computes one.
+    fn long(
+        &self,
+        (m, n, k): (usize, usize, usize),
+        bias: Option<&[T]>,
+        mut part: impl FnMut(Range<usize>, &mut [T]),
+    ) -> Totals<T> {
+        let mut sums = Totals { part: [T::ZERO; ROWS * COLUMNS], totals: [0.0; ROWS * COLUMNS] };
+        for row in sums.totals[..m * n].chunks_exact_mut(n) {
+            for (total, bias) in row.iter_mut().zip(bias.unwrap_or_default()) {
+                *total = bias.to_f64();
+            }
+        }
+        let len = part_of(k);
+        for first in (0..k).step_by(len) {
+            part(first..k.min(first + len), &mut sums.part);
+            self.kernels.tier.vectorize(Add(&mut sums.totals[..m * n], &sums.part));
+        }
+        sums
+    }
+
     /// Rows `inputs` of `dW = x^T dy` over all rows of the batch; `dweights` holds exactly these rows of `W`.
     pub fn kernel_grad(&self, x: &[T], dy: &[T], inputs: Range<usize>, dweights: &mut [T]) {
         let batch = dy.len() / self.outputs;
         if batch == 0 || inputs.is_empty() {
             dweights.fill(T::ZERO);
             return;
+        }
+        if batch > LONGEST_CHAIN {
+            return self.kernel_grad_long(x, dy, inputs, dweights);
         }
         self.kernels.product(&mut Product {
             a: &x[inputs.start..],
@@ -149,5 +254,50 @@ impl<T: Element> Dense<T> {
             relu: false,
             past_cache: false,
         });
+    }
+
+    /// As [`Dense::kernel_grad`], part by part of the batch.
+    fn kernel_grad_long(&self, x: &[T], dy: &[T], inputs: Range<usize>, dweights: &mut [T]) {
+        let (batch, n, panel) = (dy.len() / self.outputs, self.outputs, self.kernels.panel());
+        for (row, dweights) in inputs.clone().step_by(ROWS).zip(dweights.chunks_mut(ROWS * n)) {
+            let m = ROWS.min(inputs.end - row);
+            for column in (0..n).step_by(panel) {
+                let columns = panel.min(n - column);
+                self.long((m, columns, batch), None, |samples, part| {
+                    self.kernels.product(&mut Product {
+                        a: &x[samples.start * self.inputs + row..],
+                        a_m: 1,
+                        a_k: self.inputs,
+                        lines: Lines::ONE,
+                        b: &dy[samples.start * n + column..],
+                        b_k: n,
+                        b_panel: panel,
+                        b_padded: false,
+                        runs: &[Run { a: 0, b: 0 }],
+                        run_len: samples.len(),
+                        c: part,
+                        c_m: columns,
+                        m,
+                        n: columns,
+                        start: Start::Zero,
+                        relu: false,
+                        past_cache: false,
+                    });
+                })
+                .store(&mut dweights[column..], (m, columns, n), false);
+            }
+        }
+    }
+}
+
+impl<T: Element> Totals<T> {
+    /// Stores `m` rows of `columns` totals in a result with rows of `n`.
+    fn store(&self, c: &mut [T], (m, columns, n): (usize, usize, usize), relu: bool) {
+        for (c, totals) in c.chunks_mut(n).zip(self.totals[..m * columns].chunks_exact(columns)) {
+            for (c, total) in c.iter_mut().zip(totals) {
+                // NaN stays NaN.
+                *c = if relu && *total <= 0.0 { T::ZERO } else { T::from_f64(*total) };
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use crate::geometry::{Axis, PoolGeometry};
-use crate::kernels::{Element, Job, Kernels, Pooling, Tap, Tier, WindowRun};
+use crate::kernels::{CHAIN, Element, Job, Kernels, Pooling, Tap, Tier, WindowRun};
 
 /// Taps of an axis that lie inside the input for output `o`, and the input position of the first of them.
 fn inside(axis: &Axis, o: usize) -> (Range<usize>, usize) {
@@ -314,12 +314,18 @@ impl<T: Element> AveragePool<T> {
 
     /// The gradient to the input of one sample.
     pub fn backward(&self, dy: &[T], dx: &mut [T], taps: &mut Vec<Tap>) {
+        if self.is_deep() {
+            return self.gather(dy, dx, 0..input_rows(&self.geometry));
+        }
         let store = prepare(&self.geometry, dx);
         self.add_rows(dy, dx, [0..self.rows(), 0..input_rows(&self.geometry)], store, taps);
     }
 
     /// The gradient to the rows `band` of the input of one sample; `dx` holds exactly these rows.
     pub fn backward_band(&self, dy: &[T], dx: &mut [T], band: Range<usize>, taps: &mut Vec<Tap>) {
+        if self.is_deep() {
+            return self.gather(dy, dx, band);
+        }
         let g = &self.geometry;
         let len = g.axes[2].output * g.channels;
         let store = prepare(g, dx);
@@ -342,10 +348,37 @@ impl<T: Element> AveragePool<T> {
         });
     }
 
+    /// Whether an input may belong to so many windows that its gradient is not one chain.
+    fn is_deep(&self) -> bool {
+        let windows = |a: &Axis| {
+            let most = if a.dilation == 1 { a.kernel.div_ceil(a.stride) } else { a.kernel };
+            most.min(a.output)
+        };
+        self.geometry.axes.iter().map(windows).fold(1, usize::saturating_mul) > CHAIN
+    }
+
+    /// The gradient to the rows `band` of the input, element by element: the windows of each in blocks.
+    fn gather(&self, dy: &[T], dx: &mut [T], band: Range<usize>) {
+        let g = &self.geometry;
+        let [_, h, w] = &g.axes;
+        for (at, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
+            let row = band.start + at / w.input;
+            let position = [row / h.input, row % h.input, at % w.input];
+            for (i, dx) in dx.chunks_mut(COLUMNS).enumerate() {
+                self.kernels.tier.vectorize(Gathered { pool: self, dy, position, first: i * COLUMNS, dx });
+            }
+        }
+    }
+
     /// One over what the sum of a window is divided by.
     ///
     /// Padding counts as far as it was asked for: the part of a window that reaches beyond it (`ceil_mode`) does not.
     fn share(&self, position: [usize; 3]) -> T {
+        T::from_f64(1.0 / self.elements(position).max(1) as f64)
+    }
+
+    /// Elements of a window, as they count.
+    fn elements(&self, position: [usize; 3]) -> usize {
         let elements = |(axis, o): (&Axis, usize)| {
             if self.count_padding {
                 let room = (axis.input + axis.before + axis.after).saturating_sub(o * axis.stride);
@@ -354,18 +387,68 @@ impl<T: Element> AveragePool<T> {
                 inside(axis, o).0.len()
             }
         };
-        let count: usize = self.geometry.axes.iter().zip(position).map(elements).product();
-        T::from_f64(1.0 / count.max(1) as f64)
+        self.geometry.axes.iter().zip(position).map(elements).product()
+    }
+}
+
+/// Windows of an axis that have a position of the input as one of their taps.
+fn windows_of(axis: &Axis, position: usize) -> impl Iterator<Item = usize> {
+    let at = position + axis.before;
+    let first = (at + 1).saturating_sub(axis.span()).div_ceil(axis.stride);
+    let end = (at / axis.stride + 1).min(axis.output);
+    let (stride, dilation) = (axis.stride, axis.dilation);
+    (first..end).filter(move |o| dilation == 1 || (at - o * stride).is_multiple_of(dilation))
+}
+
+/// The gradient to some channels of one element of the input; see [`AveragePool::gather`].
+struct Gathered<'a, T: 'static> {
+    pool: &'a AveragePool<T>,
+    dy: &'a [T],
+    position: [usize; 3],
+    first: usize,
+    dx: &'a mut [T],
+}
+
+impl<T: Element> Job for Gathered<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let g = &self.pool.geometry;
+        let [d, h, w] = &g.axes;
+        let n = self.dx.len();
+        let (mut totals, mut sums) = ([0.0f64; COLUMNS], [T::ZERO; COLUMNS]);
+        let (mut count, mut seen, mut share) = (0, None, T::ZERO);
+        for od in windows_of(d, self.position[0]) {
+            for oh in windows_of(h, self.position[1]) {
+                for ow in windows_of(w, self.position[2]) {
+                    let elements = self.pool.elements([od, oh, ow]);
+                    if seen != Some(elements) {
+                        (seen, share) = (Some(elements), self.pool.share([od, oh, ow]));
+                    }
+                    let from = ((od * h.output + oh) * w.output + ow) * g.channels + self.first;
+                    for (sum, dy) in sums[..n].iter_mut().zip(&self.dy[from..from + n]) {
+                        *sum += dy.mul(share);
+                    }
+                    count += 1;
+                    if count % CHAIN == 0 {
+                        for (total, sum) in totals[..n].iter_mut().zip(&mut sums) {
+                            *total += std::mem::replace(sum, T::ZERO).to_f64();
+                        }
+                    }
+                }
+            }
+        }
+        for (dx, (total, sum)) in self.dx.iter_mut().zip(totals.iter().zip(&sums)) {
+            *dx = T::from_f64(*total + sum.to_f64());
+        }
     }
 }
 
 /// Columns that a global pool does at a time, on the stack.
 const COLUMNS: usize = 64;
-/// Rows whose sum is one chain; the sums of blocks are added in double precision.
-const BLOCK: usize = 64;
 
 /// The mean over all positions of the channels `first..first + y.len()` out of `channels`: global average pooling of
-/// one sample. Channels do not depend on each other, so that they may be computed in any partition.
+/// one sample. Blocks of [`CHAIN`] positions are added in double precision, as many of them at a time. Channels do not depend on each other, so that they may be computed in any partition.
 pub fn global_average<T: Element>(tier: Tier, x: &[T], channels: usize, first: usize, y: &mut [T]) {
     struct Sums<'a, T> {
         x: &'a [T],
@@ -379,15 +462,21 @@ pub fn global_average<T: Element>(tier: Tier, x: &[T], channels: usize, first: u
         fn run(self) {
             let n = self.y.len();
             let mut totals = [0.0f64; COLUMNS];
-            for block in self.x.chunks(BLOCK * self.channels) {
-                let mut sums = [T::ZERO; COLUMNS];
-                for row in block.chunks_exact(self.channels) {
-                    for (sum, x) in sums[..n].iter_mut().zip(&row[self.first..self.first + n]) {
-                        *sum += *x;
+            for blocks in self.x.chunks(CHAIN * CHAIN * self.channels) {
+                let mut parts = [0.0f64; COLUMNS];
+                for block in blocks.chunks(CHAIN * self.channels) {
+                    let mut sums = [T::ZERO; COLUMNS];
+                    for row in block.chunks_exact(self.channels) {
+                        for (sum, x) in sums[..n].iter_mut().zip(&row[self.first..self.first + n]) {
+                            *sum += *x;
+                        }
+                    }
+                    for (part, sum) in parts[..n].iter_mut().zip(&sums[..n]) {
+                        *part += sum.to_f64();
                     }
                 }
-                for (total, sum) in totals[..n].iter_mut().zip(&sums[..n]) {
-                    *total += sum.to_f64();
+                for (total, part) in totals[..n].iter_mut().zip(&parts[..n]) {
+                    *total += *part;
                 }
             }
             let positions = self.x.len() / self.channels;

@@ -189,6 +189,57 @@ proptest! {
     }
 }
 
+/// More elements in a window, and windows around an element, than one chain takes.
+#[test]
+fn large_windows_on_every_tier() {
+    let axes = [
+        vec![(20, 16, 1, 1, 0, 0), (19, 16, 1, 1, 0, 0)],
+        vec![(23, 11, 1, 1, 5, 5), (19, 9, 1, 1, 4, 4)],
+        vec![(23, 11, 2, 1, 5, 5), (31, 9, 1, 2, 4, 7)],
+        vec![(30, 13, 2, 2, 3, 9), (21, 8, 1, 1, 1, 0)],
+        vec![(300, 90, 1, 1, 20, 44)],
+        vec![(9, 5, 1, 1, 2, 2), (8, 5, 1, 1, 1, 2), (7, 5, 1, 1, 2, 0)],
+    ];
+    for (axes, ceil, channels) in axes.iter().flat_map(|a| [(a, false, 3), (a, true, 1), (a, false, 70)]) {
+        let case = PoolCase { axes: axes.clone(), ceil, channels, cuts: vec![1, 7, 20], seed: 5 };
+        check::<f32>(&case).unwrap();
+        check::<f64>(&case).unwrap();
+    }
+}
+
+/// Chains of a constant stall: they were wrong by 1 and by 15 percent.
+#[test]
+fn means_of_large_windows_are_exact() {
+    for (size, channels) in [(1024, 3), (4096, 1)] {
+        let case = PoolCase {
+            axes: vec![(size, size, 1, 1, 0, 0); 2],
+            ceil: false,
+            channels,
+            cuts: vec![],
+            seed: 0,
+        };
+        let x = vec![0.1f32; size * size * channels];
+        for tier in Tier::available() {
+            let pool = AveragePool::new(case.geometry().unwrap(), false, Kernels::of(tier));
+            let (mut y, mut global) = (vec![0.0; channels], vec![0.0; channels]);
+            pool.forward(&x, &mut y, 0..1, &mut Vec::new());
+            pool::global_average(tier, &x, channels, 0, &mut global);
+            for y in y.iter().chain(&global) {
+                assert!((y / 0.1 - 1.0).abs() < 2e-6, "{size} on {tier:?}: {y}");
+            }
+        }
+    }
+    // The gradient in the middle belongs to 4096 windows.
+    let case =
+        PoolCase { axes: vec![(127, 64, 1, 1, 0, 0); 2], ceil: false, channels: 1, cuts: vec![], seed: 0 };
+    let (dy, mut dx) = (vec![0.1f32; 64 * 64], vec![0.0f32; 127 * 127]);
+    for tier in Tier::available() {
+        let pool = AveragePool::new(case.geometry().unwrap(), true, Kernels::of(tier));
+        pool.backward(&dy, &mut dx, &mut Vec::new());
+        assert!((dx[63 * 127 + 63] / 0.1 - 1.0).abs() < 2e-6, "{tier:?}: {}", dx[63 * 127 + 63]);
+    }
+}
+
 #[test]
 fn the_first_nan_wins_on_every_tier() {
     let case = PoolCase { axes: vec![(4, 4, 1, 1, 0, 0)], ceil: false, channels: 1, cuts: vec![], seed: 0 };

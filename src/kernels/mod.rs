@@ -34,5 +34,5 @@ pub use fold::{Folding, MOST_CHANNELS, Sums};
 pub use lanes::Element;
 pub use lines::Lines;
 pub use product::{Product, Repeats, Run, Start};
-pub use window::{Pooling, Tap, WindowRun};
+pub use window::{CHAIN, Pooling, Tap, WindowRun};
 pub use winograd::{Form, Stage, Transform};

@@ -3,7 +3,13 @@
 //! Channels are in the lanes. Along a row of outputs only the first and the last windows are cut by the border; all
 //! others form one run, for which the list of taps is made once.
 
+use std::ops::Range;
+
 use super::lanes::{Element, Lanes};
+
+/// Elements of a window whose sum is one chain. The sums of more are added pairwise, so that the error of a mean grows
+/// with the logarithm of its window.
+pub const CHAIN: usize = 64;
 
 /// A tap of a window: its number in row-major order and where it reads, seen from the first output of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,10 +260,36 @@ impl<L: Lanes> Work<L> for Average<L::Elem> {
         // SAFETY: as the caller's.
         unsafe {
             let m = L::mask(n);
-            let mut sum = L::zero();
-            for i in 0..taps.len() {
-                sum = L::add(sum, L::load_masked(self.x.add(taps.at(i) + input), m));
-            }
+            let chain = |taps: &S, range: Range<usize>| {
+                let mut sum = L::zero();
+                for i in range {
+                    sum = L::add(sum, L::load_masked(self.x.add(taps.at(i) + input), m));
+                }
+                sum
+            };
+            let sum = if taps.len() <= CHAIN {
+                chain(taps, 0..taps.len())
+            } else {
+                // Blocks are added like the digits of a binary number: equally many on both sides of every sum.
+                let mut waiting = [L::zero(); usize::BITS as usize];
+                let blocks = taps.len().div_ceil(CHAIN);
+                for block in 0..blocks {
+                    let first = block * CHAIN;
+                    let mut sum = chain(taps, first..taps.len().min(first + CHAIN));
+                    let carries = block.trailing_ones() as usize;
+                    for other in &waiting[..carries] {
+                        sum = L::add(*other, sum);
+                    }
+                    waiting[carries] = sum;
+                }
+                let mut sum = L::zero();
+                for (level, other) in waiting.iter().enumerate() {
+                    if blocks >> level & 1 == 1 {
+                        sum = L::add(*other, sum);
+                    }
+                }
+                sum
+            };
             L::store_masked(self.y.add(output), m, L::mul(sum, L::splat(self.share)));
         }
     }
