@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gridnn import _data, _validation
-from gridnn._data import DEFAULT_BATCH_SIZE, Arrays, ArraySource, IterableSource, Source
+from gridnn._data import DEFAULT_BATCH_SIZE, Arrays, ArraySource, IterableSource, PassSource, Source
 from gridnn._network import as_array
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Binder:
                 "validation_split": split or None,
             }
             _refuse_with_batches(refused)
-            return self._iterable(x, steps, "x", class_weight), None
+            return IterableSource(x, self._bind(class_weight), steps), None
         arrays = self.arrays(x, y, sample_weight)
         held_out = None
         if split:
@@ -118,7 +118,7 @@ class Binder:
                 "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of "
                 f"such batches. Received {type(data).__name__}."
             )
-        return self._iterable(data, steps, "validation_data", None)
+        return PassSource(data, self._bind(None), steps, "validation_data", again=True)
 
     def evaluation(
         self, x: Any, y: object, sample_weight: object, batch_size: int | None, steps: int | None
@@ -127,16 +127,18 @@ class Binder:
         steps = optional_count(steps, "steps")
         if _data.is_batches(x, y):
             _refuse_with_batches({"y": y, "batch_size": batch_size, "sample_weight": sample_weight})
-            return self._iterable(x, steps, "x", None)
+            return PassSource(x, self._bind(None), steps, "x", again=False)
         return _limited(self.arrays(x, y, sample_weight), batch_size, steps)
 
-    def _iterable(
-        self, batches: Any, steps: int | None, argument: str, class_weight: Mapping[int, float] | None
-    ) -> IterableSource:
-        def bind(x: object, y: object, sample_weight: object) -> Arrays:
+    def _bind(
+        self, class_weight: Mapping[int, float] | None
+    ) -> Callable[[object, object, object | None], Arrays]:
+        """What makes canonical arrays of one batch of an iterable."""
+
+        def bind(x: object, y: object, sample_weight: object | None) -> Arrays:
             return self.arrays(x, y, sample_weight).with_class_weight(class_weight)
 
-        return IterableSource(batches, bind, steps, argument)
+        return bind
 
 
 def _limited(arrays: Arrays, batch_size: int | None, steps: int | None) -> ArraySource:

@@ -6,6 +6,7 @@ batch is then a slice of indices into them. Nothing here copies a data set that 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -38,6 +39,11 @@ class Arrays:
         """Rows ``start:stop`` as views."""
         weight = None if self.sample_weight is None else self.sample_weight[start:stop]
         return Arrays(self.x[start:stop], self.y[start:stop], weight, self.loss)
+
+    def copied(self) -> Arrays:
+        """The same in memory of its own, which the user cannot change."""
+        weight = None if self.sample_weight is None else self.sample_weight.copy()
+        return Arrays(self.x.copy(), self.y.copy(), weight, self.loss)
 
     def with_class_weight(self, class_weight: Mapping[int, float] | None) -> Arrays:
         """The same arrays with the weights of classes folded into those of samples."""
@@ -213,9 +219,14 @@ class ArraySource:
         self._seed = shuffle_seed
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch."""
-        for step in range(epoch * self.steps, (epoch + 1) * self.steps):
+    position = 0  # epoch and step say it all
+
+    def resume(self, position: int) -> None:
+        """Nothing has to be drawn again."""
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from number `first` on."""
+        for step in range(epoch * self.steps + first, (epoch + 1) * self.steps):
             data_pass, position = divmod(step, self._per_pass)
             start = position * self.batch_size
             indices = self._pass_order(data_pass)[start : start + self.batch_size]
@@ -233,8 +244,8 @@ class ArraySource:
 class IterableSource:
     """Batches that the user's iterable makes: ``(x, y)`` or ``(x, y, sample_weight)`` each.
 
-    A generator is continued from epoch to epoch; anything that can be iterated again is begun anew once it is
-    exhausted.
+    Training reads them. A generator is continued from epoch to epoch; anything that can be iterated again is
+    begun anew once it is exhausted.
 
     Args:
         batches: the iterable.
@@ -258,30 +269,130 @@ class IterableSource:
         self.steps = steps
         self._argument = argument
         self._running: Iterator[Any] | None = None
+        self._head: list[Any] = []  # what was drawn to look at it
+        self._drawn = 0
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch; fewer than asked for where a generator ends."""
-        count = 0
+    @property
+    def position(self) -> int:
+        """Batches drawn since the iterable was begun."""
+        return 0 if self._running is None else self._drawn
+
+    def resume(self, position: int) -> None:
+        """Goes to where another process was, which had this `position`.
+
+        It binds a batch, so that a model is built that was not.
+
+        Raises:
+            ValueError: the iterable has fewer batches.
+        """
+        used = (
+            inspect.isgenerator(self._batches) and inspect.getgeneratorstate(self._batches) != "GEN_CREATED"
+        )
+        self._running, self._drawn = _validation.iterated(self._batches), 0
+        for number in range(1 if used or not position else position):
+            item = next(self._running, _END)
+            if item is _END:
+                raise ValueError(
+                    f"`{self._argument}` gave {number} batches, but {position} had been used when training "
+                    "was interrupted: pass an iterable that yields the same batches again."
+                )
+            if number == 0:
+                self._bind(*_unpack(item, self._argument))
+            self._drawn += 1
+        if used or not position:
+            self._head, self._drawn = [item], 0
+        if used:
+            self._drawn = position
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from number `first` on; fewer than asked for where a generator ends."""
+        count = first
         while self.steps is None or count < self.steps:
             fresh = self._running is None
             if self._running is None:
-                self._running = _validation.iterated(self._batches)
-            item = next(self._running, _END)
+                self._running, self._drawn = _validation.iterated(self._batches), 0
+            item = self._head.pop() if self._head else next(self._running, _END)
             if item is _END:
                 self._running = None
                 if fresh and count == 0:
-                    # Every validation counts as epoch 0 here.
-                    when = f" for epoch {epoch + 1}" if self._argument == "x" else ""
-                    raise ValueError(
-                        f"`{self._argument}` gave no batch{when}. A generator can be used up only once: pass "
-                        "something that can be iterated again, or give the number of steps per epoch."
-                    )
+                    raise _no_batch(self._argument, epoch)
                 if fresh or self.steps is None:
                     return
                 continue
+            self._drawn += 1
             arrays = self._bind(*_unpack(item, self._argument))
             count += 1
             yield Batch(arrays, None, len(arrays))
+
+
+class PassSource:
+    """The first batches of an iterable, the same in every call: what evaluations read.
+
+    It is begun anew each time. An iterator cannot be: if it is to be read again, its batches are kept.
+
+    Args:
+        batches: the iterable.
+        bind: makes canonical arrays of one batch.
+        steps: at most so many batches; None for all that come.
+        argument: name of the iterable, for messages.
+        again: whether there may be more than one call.
+    """
+
+    batch_size: int | None = None
+    samples: int | None = None
+
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        bind: Callable[[object, object, object | None], Arrays],
+        steps: int | None,
+        argument: str,
+        *,
+        again: bool,
+    ) -> None:
+        self._batches = batches
+        self._bind = bind
+        self.steps = steps
+        self._argument = argument
+        # Without a number of steps they may be too many to be kept.
+        self._keeps = again and steps is not None
+        self._kept: list[Arrays] | None = None
+
+    position = 0
+
+    def resume(self, position: int) -> None:
+        """It is begun anew anyway."""
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches, of any epoch; fewer than asked for where the iterable ends."""
+        if self._kept is not None:
+            yield from (Batch(arrays, None, len(arrays)) for arrays in self._kept)
+            return
+        iterator = _validation.iterated(self._batches)
+        keeps = self._keeps and iterator is self._batches
+        kept: list[Arrays] = []
+        count = 0
+        while self.steps is None or count < self.steps:
+            item = next(iterator, _END)
+            if item is _END:
+                break
+            arrays = self._bind(*_unpack(item, self._argument))
+            count += 1
+            if keeps:
+                kept.append(arrays.copied())
+            yield Batch(arrays, None, len(arrays))
+        if count == 0:
+            raise _no_batch(self._argument, epoch)
+        if keeps:
+            self._kept = kept
+
+
+def _no_batch(argument: str, epoch: int) -> ValueError:
+    when = f" for epoch {epoch + 1}" if argument == "x" else ""  # every validation counts as epoch 0
+    return ValueError(
+        f"`{argument}` gave no batch{when}. A generator can be used up only once: pass something that can be "
+        "iterated again, or give the number of steps per epoch."
+    )
 
 
 def _unpack(item: object, argument: str) -> tuple[object, object, object | None]:
@@ -293,4 +404,4 @@ def _unpack(item: object, argument: str) -> tuple[object, object, object | None]
     return item[0], item[1], item[2] if len(item) == 3 else None
 
 
-Source = ArraySource | IterableSource
+Source = ArraySource | IterableSource | PassSource

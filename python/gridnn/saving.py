@@ -1,8 +1,9 @@
 """Models as files, and as what pickle and deepcopy carry.
 
 A file is one safetensors file. Its metadata holds JSON: the format version, the model (layers and their
-configuration), the compile arguments and the progress of training; its tensors are
-``model/<position>_<layer>/<weight>`` and ``optimizer/<slot>``. Reading one executes nothing: layers are
+configuration), the compile arguments, the progress of training and its history, and where a run of `fit` was
+within which it was written; its tensors are ``model/<position>_<layer>/<weight>``, ``optimizer/<slot>`` and
+``run/<number>``, arrays that callbacks keep. Reading one executes nothing: layers are
 looked up by name and get their arguments through the same checks as a user's, the weights of a description
 are compared with the tensors before memory is taken for them, and a model is handed out only when everything
 in the file has fitted.
@@ -12,15 +13,19 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from gridnn import _network, _validation
+from gridnn import _network, _resuming, _validation
 from gridnn._compilation import Compilation
 from gridnn._config import own_classes
+from gridnn._resuming import Record
+from gridnn.callbacks.base import History
 from gridnn.errors import FileFormatError
 from gridnn.layers import base, parts
 
@@ -32,6 +37,8 @@ __all__ = ["load_model", "load_weights", "save", "save_weights"]
 
 FORMAT = "gridnn"
 VERSION = 1
+_RUN = "run/"
+"""What the tensors begin with that belong to neither the model nor its optimizer."""
 
 Path = str | os.PathLike[str]
 Tensors = dict[str, NDArray[Any]]
@@ -42,7 +49,7 @@ Place = tuple[int, str]
 
 def save(model: Sequential, path: Path) -> None:
     """Writes model, weights, compile arguments, optimizer state and progress; see `Sequential.save`."""
-    _network.save_tensors(path, *pack(model))
+    _network.save_tensors(path, *pack(model, within_fit=True))
 
 
 def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> Sequential:
@@ -93,18 +100,49 @@ def read_progress(path: Path) -> tuple[int, int | None]:
         return _progress(_loads(metadata["progress"]))
 
 
-def restore(model: Sequential, path: Path) -> None:
-    """Puts weights, optimizer state, learning rate and progress from a file into a model.
+@dataclass(frozen=True)
+class Backup:
+    """A file as `restore` takes it."""
+
+    path: Path
+    tensors: Tensors
+    metadata: Metadata
+    epoch: int
+    """Epochs completed."""
+    seed: int | None
+    """Seed of the run."""
+    record: Record | None
+    """Where in the run the file was written; None for files of versions that did not keep it."""
+
+
+def read_backup(path: Path) -> Backup:
+    """Reads a model that is to be put into another one; see `restore`."""
+    tensors, metadata = _network.load_tensors(path)
+    with _blaming(path):
+        _check_header(metadata)
+        epoch, seed = _progress(_loads(metadata["progress"]))
+        return Backup(path, tensors, metadata, epoch, seed, _record(tensors, metadata))
+
+
+def read_record(path: Path) -> Record | None:
+    """Where in a run of `fit` a file was written; None if it was written elsewhere."""
+    tensors, metadata = _network.load_tensors(path)
+    with _blaming(path):
+        _check_header(metadata)
+        return _record(tensors, metadata)
+
+
+def restore(model: Sequential, backup: Backup) -> None:
+    """Puts weights, optimizer state, learning rate and progress of a backup into a model.
 
     The model is compiled and has seen its data.
 
     Raises:
         FileFormatError: the file holds another model, or one with another optimizer.
     """
-    tensors, metadata = _network.load_tensors(path)
     network = model._built_network()
-    with _blaming(path), model._lock:
-        saved = unpack(tensors, metadata)
+    with _blaming(backup.path), model._lock:
+        saved = unpack(backup.tensors, backup.metadata)
         theirs, ours = saved._compiled().get_config(), model._compiled().get_config()
         if theirs["optimizer"]["class_name"] != ours["optimizer"]["class_name"]:
             raise ValueError(f"the optimizer was {theirs['optimizer']['class_name']}")
@@ -116,8 +154,13 @@ def restore(model: Sequential, path: Path) -> None:
         model._progress = saved._progress
 
 
-def pack(model: Sequential) -> tuple[Tensors, Metadata]:
-    """Everything about a model as tensors and strings."""
+def pack(model: Sequential, *, within_fit: bool = False) -> tuple[Tensors, Metadata]:
+    """Everything about a model as tensors and strings.
+
+    Args:
+        model: the model.
+        within_fit: if `fit` is at work, also where it is.
+    """
     with model._lock:
         metadata = _header()
         metadata["model"] = _dumps({"class_name": type(model).__name__, "config": model.get_config()})
@@ -133,10 +176,18 @@ def pack(model: Sequential) -> tuple[Tensors, Metadata]:
                 iterations = network.iterations
                 state = network.optimizer_state()
                 tensors.update({f"optimizer/{slot}": values for slot, values in state.items()})
-        progress = model._progress
+        progress = model._progress_now()
         metadata["progress"] = _dumps(
             {"iterations": iterations, "epoch": progress.epoch, "seed": progress.seed}
         )
+        arrays: list[NDArray[Any]] = []
+        if model.history is not None:
+            metadata["history"] = _dumps(_resuming.encode(_history(model), arrays))
+        run = model._run
+        # Another thread's view of a run would be of the midst of a step.
+        if within_fit and run is not None and run.thread == threading.get_ident():
+            metadata["run"] = _dumps(_resuming.encode(run.record(), arrays))
+        tensors.update({f"{_RUN}{number}": array for number, array in enumerate(arrays)})
         return tensors, metadata
 
 
@@ -160,7 +211,8 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
         for key, tensor in tensors.items()
         if key.startswith("optimizer/")
     }
-    if len(weights) + len(slots) != len(tensors):
+    arrays = _run_arrays(tensors)
+    if len(weights) + len(slots) + len(arrays) != len(tensors):
         raise ValueError("tensors of unknown purpose, or twice the same")
     _check_shapes(_expected_shapes(description["config"]), weights)
     model = Sequential.from_config(description["config"])
@@ -178,7 +230,36 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
     if slots:
         raise ValueError("optimizer state without an optimizer")
     model._record_progress(*_progress(progress))
+    model._record = _record(tensors, metadata)
+    if "history" in metadata:
+        history = History()
+        history.restore(_resuming.decode(_loads(metadata["history"]), arrays))
+        history.set_model(model)
+        model.history = history
     return model
+
+
+def _history(model: Sequential) -> dict[str, Any]:
+    """What the history of the model holds, with the epoch whose end it has not heard of yet."""
+    assert model.history is not None
+    history = History()
+    history.restore(model.history.state())
+    if model._run is not None:
+        model._run.catch_up(model.history, history)
+    return history.state()
+
+
+def _record(tensors: Tensors, metadata: Metadata) -> Record | None:
+    """Where in a run a file was written, checked."""
+    if "run" not in metadata:
+        return None
+    return Record.of(_resuming.decode(_loads(metadata["run"]), _run_arrays(tensors)))
+
+
+def _run_arrays(tensors: Tensors) -> list[NDArray[Any]]:
+    """The arrays of the states of callbacks and of the history, by number."""
+    count = sum(key.startswith(_RUN) for key in tensors)
+    return [tensors[f"{_RUN}{number}"] for number in range(count)]
 
 
 def _progress(progress: Mapping[str, Any]) -> tuple[int, int | None]:

@@ -22,6 +22,7 @@ from gridnn.trainer import Trainer
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from gridnn._resuming import Record, Run
     from gridnn.losses import AutomaticCrossentropy, Loss
     from gridnn.optimizers import Optimizer
 
@@ -77,6 +78,8 @@ class Sequential(LayerStack):
     ) -> None:
         self._compilation: Compilation | None = None
         self._progress = Progress()
+        self._run: Run | None = None  # of `fit`, while it is at work
+        self._record: Record | None = None  # of the run within which the file was written
         self._forward_calls = 0
         self.history: History | None = None
         self.stop_training = False
@@ -117,6 +120,11 @@ class Sequential(LayerStack):
         return self._compiled().loss
 
     @property
+    def epoch(self) -> int:
+        """Epochs completed in the last `fit`, earlier ones that it continued included; files keep it."""
+        return self._progress_now().epoch
+
+    @property
     def metrics_names(self) -> list[str]:
         """Keys of logs, in the order of the lists that `evaluate` returns."""
         return ["loss", *(metric.name for metric in self._compiled().metrics)]
@@ -145,7 +153,8 @@ class Sequential(LayerStack):
         """Trains the model.
 
         Training can be interrupted and continued to the byte: save, load, then ``fit(...,
-        initial_epoch=epochs done)``.
+        initial_epoch=model.epoch)``. If the file was written within `fit`, by a callback, callbacks go on as
+        well, those of the same class in the same order, and so does an epoch that was not complete.
 
         Args:
             x: inputs ``(samples, ...)``, of any real type; or an iterable (a generator, too) of batches ``(x,
@@ -166,7 +175,7 @@ class Sequential(LayerStack):
             initial_epoch: epoch to begin with, counted from 0.
             steps_per_epoch: batches per epoch; None for one pass through the data. The next epoch continues
                 in the data where this one stopped.
-            validation_steps: evaluate at most this many batches.
+            validation_steps: evaluate at most this many batches, the first ones, after each epoch.
             validation_batch_size: samples per batch of the validation; None for `batch_size`.
             validation_freq: validate every so many epochs, or after the epochs listed (counted from 1).
             seed: seed of shuffling and dropout. None continues the last fit's if `initial_epoch` is where
@@ -221,7 +230,7 @@ class Sequential(LayerStack):
             batch_size: samples per step; 32 if None.
             verbose: as in `fit`.
             sample_weight: weight of each sample in the loss.
-            steps: evaluate at most this many batches.
+            steps: evaluate at most this many batches; each is evaluated once.
             callbacks: see `gridnn.callbacks`.
             return_dict: return name -> value.
 
@@ -302,7 +311,9 @@ class Sequential(LayerStack):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes everything to one file: model, weights, compile arguments, optimizer state, progress.
 
-        The file appears whole or not at all. `gridnn.load_model` reads it.
+        The history of training goes with it; and within `fit`, that is from a callback, the states of all
+        callbacks and the place within the epoch. The file appears whole or not at all. `gridnn.load_model`
+        reads it.
         """
         saving.save(self, path)
 
@@ -444,6 +455,11 @@ class Sequential(LayerStack):
             if layer.output_activation is not None:
                 return layer.output_activation
         return None
+
+    def _progress_now(self) -> Progress:
+        """How far training has come; within `fit`, in that run."""
+        run = self._run
+        return self._progress if run is None else Progress(run.epoch, run.seed)
 
     def _record_progress(self, epoch: int, seed: int | None) -> None:
         self._progress = Progress(epoch, seed)

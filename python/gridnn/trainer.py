@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from gridnn import _data, _validation
 from gridnn._binding import Binder, batch_size_or_default, optional_count
-from gridnn._compilation import Objective
 from gridnn._data import Arrays, Source
 from gridnn._network import Inspection, StepResult, as_array, derive_seed
 from gridnn._outside import Judge
+from gridnn._resuming import Record, Run, RunningMeans
 from gridnn._seeding import next_seed
+from gridnn._start import Start
 from gridnn.callbacks import (
     BackupAndRestore,
     Callback,
@@ -26,6 +27,7 @@ from gridnn.callbacks import (
     TerminateOnNaN,
     has_live_display,
 )
+from gridnn.callbacks.base import members
 from gridnn.errors import NonFiniteError
 
 if TYPE_CHECKING:
@@ -39,41 +41,6 @@ _SHUFFLE, _STEP = 0, 1
 _PREDICT_UPDATES = 100  # in how many parts a prediction is made when somebody watches
 
 Callbacks = Callback | Iterable[Callback] | None
-
-
-class RunningMeans:
-    """Results over the batches so far: the mean loss, weighted by samples, and what metrics have counted.
-
-    Args:
-        objective: the loss and the metrics.
-    """
-
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-        self._loss_is_sum = objective.loss.reduction == "sum"
-        self._loss = 0.0
-        self._samples = 0
-        self._counts: list[list[float]] = []
-
-    def add(self, result: StepResult, samples: int) -> None:
-        """Adds one batch."""
-        loss = result.loss_sum
-        if not self._loss_is_sum:
-            loss = loss / result.loss_count if result.loss_count else 0.0
-        self._loss += (loss + result.penalty) * samples
-        self._samples += samples
-        if not self._counts:
-            self._counts = result.metrics
-            return
-        for own, more in zip(self._counts, result.metrics, strict=True):
-            own[:] = [a + b for a, b in zip(own, more, strict=True)]
-
-    def logs(self) -> Logs:
-        """Name -> value."""
-        logs = {"loss": self._loss / self._samples if self._samples else 0.0}
-        for metric, counts in zip(self._objective.metrics, self._counts, strict=True):
-            logs[metric.name] = metric.result(counts)
-        return logs
 
 
 class Trainer:
@@ -128,11 +95,15 @@ class Trainer:
         is_validated = _validation_rule(validation_freq)
         shuffle = _validation.boolean(shuffle, "shuffle")
         seed = _validation.seed(seed)
+        callbacks = members(callbacks)  # once, since it may be an iterator
         backup: BackupAndRestore | None = _first(callbacks, BackupAndRestore)
-        backed_up = None if backup is None else backup.progress()
-        if backed_up is not None:
-            initial_epoch = max(initial_epoch, backed_up[0])
-            seed = backed_up[1]
+        saved = None if backup is None else backup.backup()
+        if saved is None:
+            record = self._record_to_continue(initial_epoch, seed)
+        else:
+            record = saved.record if initial_epoch <= saved.epoch else None
+            initial_epoch = max(initial_epoch, saved.epoch)
+            seed = saved.seed
         if seed is None:
             seed = self._seed_to_continue(initial_epoch)
 
@@ -156,44 +127,55 @@ class Trainer:
         history = _first(callbacks, History) or History()
         params = {**_params(verbose, source), "epochs": epochs}
         with self._listening(callbacks, params, history) as listeners:
-            if backup is not None and backed_up is not None:
-                backup.restore()
-            self._run_epochs(range(initial_epoch, epochs), seed, source, validation, is_validated, listeners)
+            run = Run(listeners, source, seed, initial_epoch, validation is not None, saved is not None)
+            start = Start(self.model, run, saved, record)
+            outer, self.model._run = self.model._run, run
+            try:
+                logs = self._run_epochs(range(initial_epoch, epochs), run, start, validation, is_validated)
+            finally:
+                self.model._run = outer
+            listeners.on_train_end(logs)
         return history
 
     def _run_epochs(
         self,
         epochs: range,
-        seed: int,
-        source: Source,
+        run: Run,
+        start: Start,
         validation: Source | None,
         is_validated: Callable[[int], bool],
-        listeners: CallbackList,
-    ) -> None:
-        model = self.model
+    ) -> Logs:
+        model, listeners = self.model, run.listeners
         model.stop_training = False
-        logs: Logs = {}
+        model._record = None
+        start.before_training()
         listeners.on_train_begin({})
+        start.between_epochs()
         for epoch in epochs:
-            listeners.on_epoch_begin(epoch, {})
-            logs = self._train_epoch(source, epoch, derive_seed(seed, _STEP), listeners)
-            # Before the callbacks of the epoch's end, so that a checkpoint written there resumes after this
-            # epoch.
-            model._record_progress(epoch + 1, seed)
+            if start.is_over:
+                break
+            start.begin_epoch(epoch)
+            logs = self._train_epoch(epoch, derive_seed(run.seed, _STEP), run)
             if validation is not None and is_validated(epoch):
                 results = self._evaluate(validation, listeners)
                 logs.update({f"val_{name}": value for name, value in results.items()})
+            # Before the callbacks of the epoch's end, so that a checkpoint written there resumes after this
+            # epoch.
+            model._record_progress(epoch + 1, run.seed)
+            run.completed(epoch, logs)
             listeners.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
         if model.built:
             model._built_network().finalize()
-        listeners.on_train_end(logs)
+        return run.logs
 
-    def _train_epoch(self, source: Source, epoch: int, seed: int, listeners: CallbackList) -> Logs:
-        model = self.model
-        means: RunningMeans | None = None
-        for step, (arrays, indices, size) in enumerate(source.batches(epoch)):
+    def _train_epoch(self, epoch: int, seed: int, run: Run) -> Logs:
+        model, listeners = self.model, run.listeners
+        means: RunningMeans | None = run.means
+        if means is not None and model.stop_training:  # it was to end after the step it had come to
+            return means.logs()
+        for step, (arrays, indices, size) in enumerate(run.source.batches(epoch, run.step), run.step):
             listeners.on_train_batch_begin(step, {})
             means = means or RunningMeans(model._objective())
             network = model._built_network()
@@ -207,6 +189,7 @@ class Trainer:
                 guard.refused(step, error)
                 break
             means.add(result, size)
+            run.step, run.means, run.position = step + 1, means, run.source.position
             listeners.on_train_batch_end(step, means.logs())
             if model.stop_training:
                 break
@@ -362,31 +345,39 @@ class Trainer:
         continues = initial_epoch and initial_epoch == progress.epoch
         return progress.seed if continues and progress.seed is not None else next_seed()
 
+    def _record_to_continue(self, initial_epoch: int, seed: int | None) -> Record | None:
+        """Where the run was that `initial_epoch` continues, if the model comes from a file written within it.
+
+        A run that a callback had ended is over: what follows is another one.
+        """
+        record, progress = self.model._record, self.model._progress
+        continues = initial_epoch and initial_epoch == progress.epoch and seed in (None, progress.seed)
+        return record if continues and record is not None and not record.stopped else None
+
     @contextmanager
     def _listening(
         self, callbacks: Callbacks, params: dict[str, Any], history: History | None = None
     ) -> Iterator[CallbackList]:
         """All callbacks, with a progress line unless there is one; an exception leaves the line finished."""
-        members = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+        all_ = members(callbacks)
         if history is not None:
             self.model.history = history
-            if history not in members:
-                members.append(history)
-        line = _first(members, ProgbarLogger)
+            if history not in all_:
+                all_.append(history)
+        line = _first(all_, ProgbarLogger)
         if line is None and params["verbose"] != 0:
             line = ProgbarLogger()
-            members.append(line)
+            all_.append(line)
         try:
-            yield CallbackList(members, self.model, params)
+            yield CallbackList(all_, self.model, params)
         finally:
             if line is not None:
                 line.close()
 
 
-def _first(callbacks: Callbacks, kind: type[Any]) -> Any:
+def _first(callbacks: Iterable[Callback], kind: type[Any]) -> Any:
     """The first callback of a kind, or None."""
-    members = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
-    return next((callback for callback in members if isinstance(callback, kind)), None)
+    return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
 
 def _params(verbose: str | int, source: Source) -> dict[str, Any]:

@@ -6,7 +6,8 @@
 """
 
 from gridnn.callbacks.base import Callback, CallbackList, History, LambdaCallback, Logs
-from gridnn.callbacks.files import BackupAndRestore, CSVLogger, ModelCheckpoint, TensorBoard
+from gridnn.callbacks.files import BackupAndRestore, ModelCheckpoint
+from gridnn.callbacks.loggers import CSVLogger, TensorBoard
 from gridnn.callbacks.monitors import (
     EarlyStopping,
     LearningRateScheduler,

@@ -7,8 +7,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from gridnn import _resuming
 
 if TYPE_CHECKING:
     from gridnn.sequential import Sequential
@@ -16,10 +20,27 @@ if TYPE_CHECKING:
 Logs = dict[str, float]
 
 
+def as_number(value: object) -> float | None:
+    """A value of the logs as a number; None if it is none, for a callback may have put anything there."""
+    if isinstance(value, (str, bytes)):
+        return None
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return float(array.reshape(-1)[0]) if array.size == 1 and value is not None else None
+
+
 class Callback:
     """Base of all callbacks: every method does nothing until a subclass overrides it.
 
     To end training after the current batch, set ``self.model.stop_training = True``.
+
+    A callback that remembers something from one epoch to the next returns it from `state` and takes it back
+    in `restore`; then a run that `BackupAndRestore` continues, or one from a file that was saved within
+    `fit`, ends as if it had not been interrupted.
+
+    Copies and pickles of a callback have no model; `fit` gives them one.
 
     Attributes:
         model: the model at work.
@@ -28,9 +49,33 @@ class Callback:
     """
 
     model: Sequential
+    _comes_last: ClassVar[bool] = False
+    """Whether it is called after all others at the end of batches, epochs and training."""
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        state.pop("model", None)  # it may be large, and whoever holds it pickles it himself
+        return state
+
+    def state(self) -> Any:
+        """What the callback must know to go on in another run; None for nothing.
+
+        Files that are written within `fit` keep it, those of `BackupAndRestore` and of ``model.save``.
+
+        Returns:
+            None, numbers, text, and lists, dicts and NumPy arrays of these.
+        """
+        return None
+
+    def restore(self, state: Any) -> None:
+        """Takes back what `state` returned; called after `on_train_begin`, unless it was None.
+
+        Args:
+            state: equal to what `state` returned, tuples as lists.
+        """
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Receives `params` before anything else is called."""
@@ -107,16 +152,39 @@ class CallbackList(Callback):
         params: dict[str, Any],
     ) -> None:
         super().__init__()
-        if callbacks is None:
-            callbacks = ()
-        self.callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+        self.callbacks = members(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
                 raise TypeError(
                     f"`callbacks` must hold instances of gridnn.callbacks.Callback. Received {callback!r}."
                 )
+        # A backup holds what all others have made of an epoch, wherever it stands in the list.
+        self._in_turn = sorted(self.callbacks, key=lambda callback: callback._comes_last)
+        self._event: tuple[str, tuple[Any, ...]] | None = None
+        self._turn = 0
+        self._skipped: frozenset[int] = frozenset()
         self.set_params(params)
         self.set_model(model)
+
+    def call(self, hook: str, arguments: Sequence[Any], callbacks: Iterable[Callback]) -> None:
+        """Calls a method of some of the callbacks, in turn; see `last_event`."""
+        wanted = {id(callback) for callback in callbacks}
+        self._event = (hook, tuple(arguments))
+        self._skipped = frozenset(id(callback) for callback in self._in_turn if id(callback) not in wanted)
+        for turn, callback in enumerate(self._in_turn):
+            self._turn = turn
+            if id(callback) in wanted:
+                getattr(callback, hook)(*arguments)
+
+    def last_event(self, hooks: Sequence[str]) -> tuple[str | None, tuple[Any, ...], list[bool]]:
+        """The last of these methods that was called, its arguments, and of which callbacks it was.
+
+        One at work counts as called: it is often the one that asks.
+        """
+        if self._event is None or self._event[0] not in hooks:
+            return None, (), [True] * len(self.callbacks)
+        heard = self._skipped | {id(callback) for callback in self._in_turn[: self._turn + 1]}
+        return *self._event, [id(callback) in heard for callback in self.callbacks]
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Hands `params` to all."""
@@ -131,12 +199,26 @@ class CallbackList(Callback):
             callback.set_model(model)
 
 
+def members(callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
+    """The callbacks as a list; an iterator is used up by that."""
+    return [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+
+
 def _forwarder(hook: str) -> Callable[..., None]:
     """A method of `CallbackList` that calls `hook` of every callback in turn."""
+    if hook in ("on_epoch_begin", "on_train_batch_end", "on_epoch_end"):
 
-    def forward(self: CallbackList, *args: Any) -> None:
-        for callback in self.callbacks:
-            getattr(callback, hook)(*args)
+        def forward(self: CallbackList, *args: Any) -> None:
+            self._event, self._skipped = (hook, args), frozenset()
+            for turn, callback in enumerate(self._in_turn):
+                self._turn = turn
+                getattr(callback, hook)(*args)
+
+    else:
+
+        def forward(self: CallbackList, *args: Any) -> None:
+            for callback in self._in_turn:
+                getattr(callback, hook)(*args)
 
     forward.__name__ = hook
     forward.__doc__ = f"Calls `{hook}` of all."
@@ -152,7 +234,8 @@ class History(Callback):
     """Records what every epoch logged; `fit` makes one and returns it.
 
     Attributes:
-        history: name -> one value per epoch, of this call of `fit`.
+        history: name -> one value per epoch, of this call of `fit`, and of the run that it continues where a
+            backup, or a file that was saved within `fit`, is taken up.
         epoch: the epochs' numbers.
     """
 
@@ -171,6 +254,16 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+
+    def state(self) -> dict[str, Any]:
+        """All that was logged; what files cannot hold, as text."""
+        history = {name: [_resuming.plain(v) for v in values] for name, values in self.history.items()}
+        return {"epoch": list(self.epoch), "history": history}
+
+    def restore(self, state: Any) -> None:
+        """Puts it in front of what comes."""
+        self.epoch = [int(number) for number in state["epoch"]]
+        self.history = {str(name): list(values) for name, values in state["history"].items()}
 
 
 class LambdaCallback(Callback):

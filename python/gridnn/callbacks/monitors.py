@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable
@@ -10,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn.callbacks.base import Callback, Logs
+from gridnn.callbacks.base import Callback, Logs, as_number
 
 if TYPE_CHECKING:
     from gridnn.errors import NonFiniteError
     from gridnn.sequential import Sequential
 
-_HIGHER_IS_BETTER = ("acc", "auc", "f1", "precision", "recall", "iou", "r2", "cosine", "top_k")
-
 
 def current_rate(model: Sequential) -> float:
     """The learning rate of the next step."""
-    return model.optimizer.rate(model._built_network().iterations)
+    # Before the first batch of an iterable there may be no network yet.
+    return model.optimizer.rate(model._built_network().iterations if model.built else 0)
 
 
 class Watch:
@@ -29,35 +29,79 @@ class Watch:
 
     Args:
         monitor: name of the value.
-        mode: "min", "max", or "auto": the larger the better for accuracies and their like, else the smaller.
+        mode: "min", "max", or "auto": the smaller the better for losses, and for metrics what they say.
         min_delta: smallest difference that counts.
     """
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         self.monitor = _validation.string(monitor, "monitor")
-        mode = _validation.choice(mode, "mode", ("auto", "min", "max"))
-        if mode == "auto":
-            name = monitor.removeprefix("val_").lower()
-            mode = "max" if any(part in name for part in _HIGHER_IS_BETTER) else "min"
-        self.rises = mode == "max"
+        self.mode = _validation.choice(mode, "mode", ("auto", "min", "max"))
         self.min_delta = abs(_validation.real(min_delta, "min_delta"))
+        self._direction: str | None = None if mode == "auto" else mode
 
-    def value(self, logs: Logs | None, purpose: str) -> float | None:
-        """The value, or None with a warning."""
-        value = (logs or {}).get(self.monitor)
-        if value is None:
-            names = ", ".join(logs or {})
-            warnings.warn(
-                f"{purpose} watches `{self.monitor}`, which is not available. There are: {names}.",
-                stacklevel=3,
-            )
-        return value
+    def settle(self, owner: Callback) -> None:
+        """Finds out which way is better; `owner` is the callback that watches, and knows the model.
+
+        Raises:
+            ValueError: the mode is "auto", and neither the value's name nor its metric tells.
+        """
+        if self.mode == "auto":
+            self._direction = _direction(self.monitor, owner)
+
+    def value(self, logs: Logs | None, owner: Callback, *, within_epoch: bool = False) -> float | None:
+        """The value as a number; None if there is none, with a warning where one was to be expected."""
+        if self._direction is None:
+            self.settle(owner)
+        found = (logs or {}).get(self.monitor)
+        number = as_number(found)
+        if number is None and (within_epoch or not self._comes_later(logs, owner)):
+            purpose = type(owner).__name__
+            if found is not None:
+                text = f"{purpose} watches `{self.monitor}`, which is not a number: {found!r:.200}."
+            else:
+                text = (
+                    f"{purpose} watches `{self.monitor}`, which is not available"
+                    f"{' within an epoch' if within_epoch else ''}. There are: {', '.join(logs or {})}."
+                )
+            warnings.warn(text, stacklevel=3)
+        return number
 
     def better(self, value: float, best: float | None) -> bool:
-        """Whether `value` is better than `best`; anything is better than None, and NaN than nothing."""
-        if best is None:
+        """Whether `value` is better than `best`: NaN never is, and any number is better than NaN or None."""
+        if math.isnan(value):
+            return False
+        if best is None or math.isnan(best):
             return True
-        return value - self.min_delta > best if self.rises else value + self.min_delta < best
+        if self._direction == "max":
+            return value - self.min_delta > best
+        return value + self.min_delta < best
+
+    def _comes_later(self, logs: Logs | None, owner: Callback) -> bool:
+        """Whether the value is one of a validation that this epoch does not have, but others will."""
+        run = getattr(getattr(owner, "model", None), "_run", None)
+        validated = any(name.startswith("val_") for name in logs or {})
+        return self.monitor.startswith("val_") and not validated and run is not None and run.validates
+
+
+def _direction(monitor: str, owner: Callback) -> str:
+    """Which way is better, "min" or "max": losses are minimised, and a metric says what it wants."""
+    names = (monitor, monitor.removeprefix("val_"))
+    if "loss" in names:
+        return "min"
+    compilation = getattr(getattr(owner, "model", None), "_compilation", None)
+    known = [] if compilation is None else list(compilation.metrics)
+    metric = next((metric for name in names for metric in known if metric.name == name), None)
+    if metric is not None and metric.direction is not None:
+        return str(metric.direction)
+    if metric is not None:
+        reason = f"metric '{metric.name}' does not say it (its `direction`)"
+    else:
+        there = ", ".join(["loss", *(other.name for other in known)])
+        reason = f"there is no metric of this name, only {there}, each also with 'val_' in front"
+    raise ValueError(
+        f'{type(owner).__name__}(monitor="{monitor}", mode="auto"): whether less or more is better is not '
+        f'known: {reason}. Pass mode="min" or mode="max".'
+    )
 
 
 class EarlyStopping(Callback):
@@ -68,15 +112,20 @@ class EarlyStopping(Callback):
         min_delta: smallest change that counts as better.
         patience: epochs without one until training ends.
         verbose: 1 prints when it ends.
-        mode: "min", "max", or "auto": the larger the better for accuracies and their like, else the smaller.
+        mode: "min", "max", or "auto": the smaller the better for losses, and for metrics what their
+            `direction` says; "auto" with any other value is a ValueError when training begins.
         baseline: only values better than this one start the patience anew.
         restore_best_weights: at the end put the weights of the best epoch back.
         start_from_epoch: epochs, counted from 0, before which nothing is watched.
 
+    A value that is NaN is never better; a value that is missing, or not a number, does not count.
+
     Attributes:
+        wait: epochs since the last better value.
         stopped_epoch: the epoch after which training was ended, counted from 0; 0 if it was not.
-        best: the best value.
+        best: the best value; None before the first.
         best_epoch: its epoch.
+        best_weights: the weights at the end of that epoch, with `restore_best_weights`; else None.
     """
 
     def __init__(
@@ -92,6 +141,7 @@ class EarlyStopping(Callback):
     ) -> None:
         super().__init__()
         self._watch = Watch(monitor, mode, min_delta)
+        self.monitor, self.mode, self.min_delta = monitor, mode, self._watch.min_delta
         self.patience = _validation.non_negative_integer(patience, "patience")
         self.verbose = verbose
         self.baseline = None if baseline is None else _validation.real(baseline, "baseline")
@@ -100,33 +150,45 @@ class EarlyStopping(Callback):
         self._begin()
 
     def _begin(self) -> None:
-        self._waited = 0
+        self.wait = 0
         self.stopped_epoch = 0
         self.best: float | None = None
         self.best_epoch = 0
-        self._best_weights: list[NDArray[Any]] | None = None
+        self.best_weights: list[NDArray[Any]] | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Starts afresh."""
         self._begin()
+        self._watch.settle(self)
+
+    def state(self) -> dict[str, Any]:
+        """The attributes, with the best weights."""
+        names = ("wait", "stopped_epoch", "best", "best_epoch", "best_weights")
+        return {name: getattr(self, name) for name in names}
+
+    def restore(self, state: Any) -> None:
+        """Sets the attributes."""
+        self.wait, self.stopped_epoch = int(state["wait"]), int(state["stopped_epoch"])
+        self.best, self.best_epoch = as_number(state["best"]), int(state["best_epoch"])
+        self.best_weights = None if state["best_weights"] is None else list(state["best_weights"])
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Compares, and ends training where it is time."""
-        current = self._watch.value(logs, "EarlyStopping")
+        current = self._watch.value(logs, self)
         if current is None or epoch < self.start_from_epoch:
             return
-        if self.restore_best_weights and self._best_weights is None:
-            self._best_weights = self.model.get_weights()
+        if self.restore_best_weights and self.best_weights is None:
+            self.best_weights = self.model.get_weights()
             self.best_epoch = epoch
-        self._waited += 1
+        self.wait += 1
         if self._watch.better(current, self.best):
             self.best, self.best_epoch = current, epoch
             if self.restore_best_weights:
-                self._best_weights = self.model.get_weights()
+                self.best_weights = self.model.get_weights()
             if self.baseline is None or self._watch.better(current, self.baseline):
-                self._waited = 0
+                self.wait = 0
             return
-        if self._waited >= self.patience and epoch > 0:
+        if self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
@@ -134,10 +196,10 @@ class EarlyStopping(Callback):
         """Puts the best weights back, if asked to."""
         if self.stopped_epoch and self.verbose:
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
-        if self._best_weights is not None:
+        if self.best_weights is not None:
             if self.verbose:
                 print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
-            self.model.set_weights(self._best_weights)
+            self.model.set_weights(self.best_weights)
 
 
 class ReduceLROnPlateau(Callback):
@@ -154,6 +216,11 @@ class ReduceLROnPlateau(Callback):
         min_delta: smallest change that counts as better.
         cooldown: epochs after a reduction in which nothing is watched.
         min_lr: the lowest learning rate.
+
+    Attributes:
+        best: the best value; None before the first.
+        wait: epochs since the last better value.
+        cooldown_counter: epochs that the current cooldown still lasts.
 
     Raises:
         TypeError: at the first reduction, if the learning rate is a schedule.
@@ -172,6 +239,7 @@ class ReduceLROnPlateau(Callback):
     ) -> None:
         super().__init__()
         self._watch = Watch(monitor, mode, min_delta)
+        self.monitor, self.mode, self.min_delta = monitor, mode, self._watch.min_delta
         self.factor = _validation.real(factor, "factor", low=0.0)
         if self.factor >= 1.0:
             raise ValueError(f"ReduceLROnPlateau does not support a factor >= 1.0. Received factor={factor}")
@@ -183,60 +251,77 @@ class ReduceLROnPlateau(Callback):
 
     def _begin(self) -> None:
         self.best: float | None = None
-        self._waited = 0
-        self._cooling = 0
+        self.wait = 0
+        self.cooldown_counter = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Starts afresh."""
         self._begin()
+        self._watch.settle(self)
+
+    def state(self) -> dict[str, Any]:
+        """The attributes; the learning rate is the model's."""
+        return {"best": self.best, "wait": self.wait, "cooldown_counter": self.cooldown_counter}
+
+    def restore(self, state: Any) -> None:
+        """Sets the attributes."""
+        self.best = as_number(state["best"])
+        self.wait, self.cooldown_counter = int(state["wait"]), int(state["cooldown_counter"])
+
+    def in_cooldown(self) -> bool:
+        """Whether nothing is watched because of a reduction."""
+        return self.cooldown_counter > 0
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Compares, and lowers the learning rate where it is time."""
         rate = current_rate(self.model)
         if logs is not None:
             logs["learning_rate"] = rate
-        current = self._watch.value(logs, "ReduceLROnPlateau")
+        current = self._watch.value(logs, self)
         if current is None:
             return
-        if self._cooling:
-            self._cooling -= 1
-            self._waited = 0
+        if self.cooldown_counter:
+            self.cooldown_counter -= 1
+            self.wait = 0
         if self._watch.better(current, self.best):
             self.best = current
-            self._waited = 0
-        elif not self._cooling:
-            self._waited += 1
-            if self._waited >= self.patience and rate > self.min_lr:
+            self.wait = 0
+        elif not self.cooldown_counter:
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
                 self.model.optimizer.learning_rate = lower = max(rate * self.factor, self.min_lr)
                 if self.verbose:
                     print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {lower}.")
-                self._cooling = self.cooldown
-                self._waited = 0
+                self.cooldown_counter = self.cooldown
+                self.wait = 0
 
 
 class LearningRateScheduler(Callback):
     """Sets the learning rate at the beginning of every epoch; logs it as `learning_rate`.
 
     Args:
-        schedule: function of the epoch, counted from 0, and of the current learning rate, that returns the
-            new one.
+        schedule: function of the epoch, counted from 0, and of the current learning rate if it takes two
+            arguments, that returns the new one.
         verbose: 1 prints it.
 
     Raises:
         TypeError: the optimizer's learning rate is a schedule, or the function does not return a number.
     """
 
-    def __init__(self, schedule: Callable[[int, float], float], verbose: int = 0) -> None:
+    def __init__(
+        self, schedule: Callable[[int, float], float] | Callable[[int], float], verbose: int = 0
+    ) -> None:
         super().__init__()
         if not callable(schedule):
             raise TypeError(f"The `schedule` argument must be a function. Received schedule={schedule!r}.")
-        self.schedule = schedule
+        self.schedule: Callable[..., float] = schedule
+        self._arguments = _arguments_taken(schedule)
         self.verbose = verbose
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Sets it."""
         optimizer = self.model.optimizer
-        rate = self.schedule(epoch, current_rate(self.model))
+        rate = self.schedule(*(epoch, current_rate(self.model))[: self._arguments])
         optimizer.learning_rate = _validation.real(rate, "learning_rate", low=0.0)
         if self.verbose:
             print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
@@ -245,6 +330,24 @@ class LearningRateScheduler(Callback):
         """Logs it."""
         if logs is not None:
             logs["learning_rate"] = current_rate(self.model)
+
+
+def _arguments_taken(schedule: Callable[..., float]) -> int:
+    """Two, if the function takes the learning rate beside the epoch, or one."""
+    try:
+        signature = inspect.signature(schedule)
+    except (ValueError, TypeError):  # as of some functions written in C
+        return 2
+    for count in (2, 1):
+        try:
+            signature.bind(*range(count))
+        except TypeError:
+            continue
+        return count
+    raise TypeError(
+        "The `schedule` argument must take the epoch, or the epoch and the learning rate. Received "
+        f"schedule{signature}."
+    )
 
 
 class TerminateOnNaN(Callback):
@@ -270,7 +373,7 @@ class TerminateOnNaN(Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Looks at the mean of the epoch as well."""
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
+        loss = as_number((logs or {}).get("loss"))
+        if loss is not None and not math.isfinite(loss):
             print(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True

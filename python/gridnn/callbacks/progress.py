@@ -6,15 +6,18 @@ import sys
 import time
 from collections.abc import Mapping
 
-from gridnn.callbacks.base import Callback, Logs
+from gridnn.callbacks.base import Callback, Logs, as_number
 
 
 def has_live_display() -> bool:
     """Whether standard output redraws a line after a carriage return: a terminal or a notebook."""
-    stream = sys.stdout
-    return "ipykernel" in sys.modules or bool(
-        stream is not None and hasattr(stream, "isatty") and stream.isatty()
-    )
+    if "ipykernel" in sys.modules:
+        return True
+    asked = getattr(sys.stdout, "isatty", None)
+    try:
+        return callable(asked) and bool(asked())
+    except (OSError, ValueError):  # closed
+        return False
 
 
 class ProgbarLogger(Callback):
@@ -130,7 +133,7 @@ class ProgbarLogger(Callback):
         self._draw("  ".join(parts))
 
     def _finish(self, logs: Logs | None) -> None:
-        if not self._verbose:
+        if not self._verbose or not self._title:  # without a title it was not begun
             return
         elapsed = time.perf_counter() - self._start
         line = "  ".join([self._title, _duration(elapsed), *_values(logs), self._speed()])
@@ -154,16 +157,24 @@ class ProgbarLogger(Callback):
 
 
 def _write(text: str) -> None:
-    if sys.stdout is not None:  # as under pythonw
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    write, flush = getattr(sys.stdout, "write", None), getattr(sys.stdout, "flush", None)
+    if callable(write):  # there may be no stdout, as under pythonw, or one that can only write
+        write(text)
+        if callable(flush):
+            flush()
 
 
-def _values(logs: Mapping[str, float] | None) -> list[str]:
-    return [
-        f"{name} {value:.4f}" if abs(value) >= 1e-3 else f"{name} {value:.3e}"
-        for name, value in (logs or {}).items()
-    ]
+def _values(logs: Mapping[str, object] | None) -> list[str]:
+    return [f"{name} {_value(value)}" for name, value in (logs or {}).items()]
+
+
+def _value(value: object) -> str:
+    """A value of the logs, which may be anything, in few characters of one line."""
+    number = as_number(value)
+    if number is not None:
+        return f"{number:.4f}" if abs(number) >= 1e-3 else f"{number:.3e}"
+    text = " ".join(str(value).split())
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _duration(seconds: float) -> str:

@@ -18,6 +18,8 @@ class Accuracy(Metric):
         name: key in logs.
     """
 
+    direction = "max"
+
 
 @REGISTRY.register()
 class CategoricalAccuracy(Metric):
@@ -26,6 +28,8 @@ class CategoricalAccuracy(Metric):
     Args:
         name: key in logs.
     """
+
+    direction = "max"
 
 
 @REGISTRY.register()
@@ -37,6 +41,7 @@ class SparseCategoricalAccuracy(Metric):
     """
 
     targets = "labels"
+    direction = "max"
 
     def engine_description(self) -> dict[str, Any]:
         """That of `CategoricalAccuracy`: the engine spreads labels out."""
@@ -53,6 +58,7 @@ class BinaryAccuracy(Metric):
     """
 
     config_fields = ("threshold", "name")
+    direction = "max"
 
     def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
         super().__init__(name)
@@ -69,6 +75,7 @@ class TopKCategoricalAccuracy(Metric):
     """
 
     config_fields = ("k", "name")
+    direction = "max"
 
     def __init__(self, k: int = 5, name: str | None = None) -> None:
         super().__init__(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gridnn import _validation
 from gridnn._config import Configurable
 from gridnn.metrics.accuracies import BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
-from gridnn.metrics.base import REGISTRY, Metric, Targets
+from gridnn.metrics.base import REGISTRY, Direction, Metric, Targets
 from gridnn.metrics.errors import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
 from gridnn.metrics.functions import FunctionMetric
 
@@ -15,6 +15,7 @@ class Automatic(Configurable):
 
     config_fields = ("name",)
     name: str
+    direction: Direction
 
     def resolve(self, *, one_channel: bool, targets: Targets) -> Metric:
         """The metric for outputs of one channel or of several, and for these targets."""
@@ -23,6 +24,8 @@ class Automatic(Configurable):
 
 class AutomaticCrossentropy(Automatic):
     """Stands for "crossentropy"."""
+
+    direction = "min"
 
     def __init__(self, name: str = "crossentropy") -> None:
         _validation.choice(_validation.string(name, "name").lower(), "name", ("crossentropy", "ce"))
@@ -39,6 +42,8 @@ class AutomaticCrossentropy(Automatic):
 
 class AutomaticAccuracy(Automatic):
     """Stands for "accuracy"."""
+
+    direction = "max"
 
     def __init__(self, name: str = "accuracy") -> None:
         _validation.choice(_validation.string(name, "name").lower(), "name", ("accuracy", "acc"))
@@ -58,7 +63,8 @@ def get(identifier: object) -> Metric | Automatic:
 
     "accuracy" and "acc" stand for the accuracy that suits the targets, which is known once training begins;
     "crossentropy" and "ce" for the cross-entropy. A metric given by string is logged under that string. A
-    Python function ``f(y_true, y_pred)`` is a metric of its own name; files do not keep it.
+    Python function ``f(y_true, y_pred)`` is a metric of its own name; files do not keep it. Its attribute
+    `direction`, "min" or "max", tells callbacks with ``mode="auto"`` which way is better.
 
     Example:
         >>> get("mse")

@@ -9,6 +9,7 @@ from gridnn import _validation
 from gridnn._config import Configurable, Registry, snake_case
 
 Targets = Literal["labels", "values"]
+Direction = Literal["min", "max"]
 
 
 class Metric(Configurable):
@@ -16,10 +17,15 @@ class Metric(Configurable):
 
     Args:
         name: its key in logs; None takes the class name in snake case.
+
+    Attributes:
+        direction: "min" or "max", for which way is better: what callbacks with ``mode="auto"`` go by. None
+            where that is not known.
     """
 
     config_fields: ClassVar[tuple[str, ...]] = ("name",)
     targets: ClassVar[Targets | Literal["any"]] = "values"
+    direction: Direction | None = None
 
     def __init__(self, name: str | None = None) -> None:
         self.name = _validation.object_name(name) or snake_case(type(self).__name__)

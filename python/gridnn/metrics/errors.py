@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gridnn import _validation
-from gridnn.metrics.base import REGISTRY, Metric, ratio
+from gridnn.metrics.base import REGISTRY, Direction, Metric, ratio
 
 
 class _MeanLoss(Metric):
@@ -20,6 +20,7 @@ class _MeanLoss(Metric):
     """
 
     loss: ClassVar[str]
+    direction: Direction | None = "min"
 
     def engine_description(self) -> dict[str, Any]:
         """The loss that is averaged."""
@@ -131,6 +132,7 @@ class CosineSimilarity(_MeanLoss):
     """
 
     loss = "CosineSimilarity"
+    direction = "max"
 
     def result(self, counts: Sequence[float]) -> float:
         """The loss with its sign turned."""
@@ -239,6 +241,7 @@ class R2Score(Metric):
     """
 
     config_fields = ("class_aggregation", "name")
+    direction = "max"
 
     def __init__(self, class_aggregation: str = "uniform_average", name: str | None = None) -> None:
         super().__init__(name)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridnn import _validation
 from gridnn.metrics.base import Metric
 
 
@@ -19,7 +20,8 @@ class FunctionMetric(Metric):
     one value a batch.
 
     Args:
-        function: takes targets and outputs of a batch (probabilities, where the loss works on logits).
+        function: takes targets and outputs of a batch (probabilities, where the loss works on logits). Its
+            attribute `direction`, if it has one, is that of the metric.
         name: key in logs; None is the function's own name.
     """
 
@@ -28,6 +30,11 @@ class FunctionMetric(Metric):
     def __init__(self, function: Callable[[Any, Any], Any], name: str | None = None) -> None:
         super().__init__(name or getattr(function, "__name__", None))
         self._function = function
+        direction = getattr(function, "direction", None)
+        if direction is not None:
+            self.direction = (
+                "max" if _validation.choice(direction, "direction", ("min", "max")) == "max" else "min"
+            )
 
     def count(self, y_true: NDArray[Any], y_pred: NDArray[np.float64]) -> list[float]:
         """Sum and number of the values of a batch."""

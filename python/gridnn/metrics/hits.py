@@ -24,6 +24,7 @@ class _Hits(Metric):
 
     config_fields = ("thresholds", "top_k", "class_id", "name")
     targets = "any"
+    direction = "max"
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class F1Score(Metric):
 
     config_fields = ("average", "threshold", "name")
     targets = "any"
+    direction = "max"
 
     def __init__(
         self, average: str = "macro", threshold: float | None = None, name: str | None = None
@@ -132,6 +134,7 @@ class AUC(Metric):
 
     config_fields = ("num_thresholds", "curve", "summation_method", "name")
     targets = "any"
+    direction = "max"
 
     def __init__(
         self,
@@ -208,6 +211,7 @@ class MeanIoU(Metric):
 
     config_fields = ("num_classes", "ignore_class", "name")
     targets: ClassVar[Targets | Literal["any"]] = "any"
+    direction = "max"
 
     def __init__(self, num_classes: int, ignore_class: int | None = None, name: str | None = None) -> None:
         super().__init__(name)
