@@ -30,7 +30,9 @@ pub(super) fn join_pointwise(mut geometry: ConvGeometry) -> ConvGeometry {
     if geometry.mode != PaddingMode::Zeros {
         return geometry;
     }
-    let trivial = |a: &Axis| a.kernel == 1 && a.stride == 1 && a.before == 0 && a.after == 0;
+    // With an output padding a transposed convolution has inputs behind the last that an output reads.
+    let trivial =
+        |a: &Axis| a.kernel == 1 && a.stride == 1 && a.input == a.output && a.before == 0 && a.after == 0;
     for _ in 1..AXES {
         let [first, outer, inner] = geometry.axes;
         if trivial(&outer) && trivial(&inner) {
@@ -494,5 +496,13 @@ mod tests {
         assert_eq!(joined.axes.map(|a| a.input), [1, 1, 60]);
         let joined = join_pointwise(geometry([axis(3), strided, axis(5)]));
         assert_eq!(joined.axes.map(|a| a.input), [3, 4, 5]);
+        // As the transposed convolution with a dilation of 2 and an output padding of 1 has it.
+        let longer = Axis { input: 5, output: 4, dilation: 2, ..Axis::UNIT };
+        for axes in [[axis(3), axis(4), longer], [axis(3), longer, axis(5)], [longer, axis(4), axis(5)]] {
+            let joined = join_pointwise(geometry(axes));
+            let inputs: usize = joined.axes.iter().map(|a| a.input).product();
+            assert_eq!(inputs, axes.iter().map(|a| a.input).product::<usize>());
+            assert!(joined.axes.contains(&longer));
+        }
     }
 }
