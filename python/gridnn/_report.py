@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from gridnn import inspect, plot
 from gridnn._network import as_array, get_num_threads, simd_tier, version
+from gridnn.callbacks.base import as_number
 from gridnn.errors import ShapeError
 from gridnn.layers.conv import Convolution
 from gridnn.plot._style import require
@@ -81,6 +82,8 @@ def write(
         raise ValueError("Pass `x` and `y`, or neither.")
     model._built_network()
     logs = getattr(history if history is not None else model.history, "history", history) or {}
+    # Callbacks may have logged anything; what is drawn and printed here is numbers.
+    logs = {name: numbers for name, values in logs.items() if (numbers := _as_numbers(values))}
     results = None if x is None else _results(model, x, y)
     names = None if classes is None else [str(name) for name in classes]
     with pyplot.ioff():
@@ -158,6 +161,12 @@ def _probabilities(model: Sequential, outputs: NDArray[Any]) -> NDArray[Any]:
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
     shares: NDArray[Any] = scores / np.maximum(scores.sum(axis=-1, keepdims=True), 1e-300)
     return shares
+
+
+def _as_numbers(values: Sequence[object]) -> list[float]:
+    """The values as numbers; none if one of them is something else."""
+    numbers = [number for value in values if (number := as_number(value)) is not None]
+    return numbers if len(numbers) == len(values) else []
 
 
 # Pieces of HTML

@@ -22,13 +22,16 @@ Logs = dict[str, float]
 
 def as_number(value: object) -> float | None:
     """A value of the logs as a number; None if it is none, for a callback may have put anything there."""
-    if isinstance(value, (str, bytes)):
-        return None
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        if isinstance(value, (float, int)):
+            return float(value)
+        array = np.asarray(value)
+        if array.size == 1 and array.dtype.kind in "biuf":
+            return float(array.reshape(-1)[0])
+        # Fractions and their like.
+        return float(value) if hasattr(value, "__float__") and array.dtype.kind == "O" else None
+    except (TypeError, ValueError, OverflowError):
         return None
-    return float(array.reshape(-1)[0]) if array.size == 1 and value is not None else None
 
 
 class Callback:
