@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gridnn import _summary, _validation
 from gridnn._network import Network, Shape
 from gridnn._seeding import next_seed
+from gridnn.errors import NotReadyError
 from gridnn.layers import base, branches, parts
 
 
@@ -323,7 +324,7 @@ class LayerStack(parts.Nestable):
     def _built_network(self) -> Network:
         network = self._network
         if network is None:
-            raise ValueError(
+            raise NotReadyError(
                 f"Model '{self.name}' is not built yet: give it an Input as first layer, call "
                 "build(input_shape), or pass data to fit or predict first."
             )

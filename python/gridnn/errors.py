@@ -5,7 +5,7 @@ the only argument, so that it survives pickling and crosses process boundaries. 
 classes.
 """
 
-__all__ = ["FileFormatError", "NonFiniteError", "ShapeError"]
+__all__ = ["FileFormatError", "NonFiniteError", "NotReadyError", "ShapeError"]
 
 
 class ShapeError(ValueError):
@@ -14,6 +14,13 @@ class ShapeError(ValueError):
 
 class FileFormatError(ValueError):
     """A file is damaged, truncated, of another format, or written by a newer version."""
+
+
+class NotReadyError(ValueError, AttributeError):
+    """A model or a layer has what was asked for only once it is built, or compiled.
+
+    For `hasattr` it does not have it yet.
+    """
 
 
 class NonFiniteError(ArithmeticError):

@@ -15,6 +15,7 @@ from gridnn._config import own_classes_of
 from gridnn._network import Shape, as_array, derive_seed
 from gridnn._stack import LayerStack
 from gridnn.callbacks import Callback, History
+from gridnn.errors import NotReadyError
 from gridnn.layers import base, parts
 from gridnn.metrics import FunctionMetric
 from gridnn.trainer import Trainer
@@ -413,7 +414,7 @@ class Sequential(LayerStack):
 
     def _compiled(self) -> Compilation:
         if self._compilation is None:
-            raise ValueError(
+            raise NotReadyError(
                 f"Model '{self.name}' must be compiled before training or evaluation: call "
                 "compile(optimizer, loss)."
             )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn._config import Configurable, Registry, own_classes, own_classes_of, snake_case
 from gridnn._network import Network, Shape, as_array
-from gridnn.errors import ShapeError
+from gridnn.errors import NotReadyError, ShapeError
 from gridnn.layers.guests import LayerGuest, Visit, WantedWeight
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ class Layer(Configurable):
 
     def _built(self) -> _Place:
         if self._place is None:
-            raise ValueError(
+            raise NotReadyError(
                 f"{self.label} is not built yet: it is once its model is, by the first data or by an Input "
                 "as first layer."
             )
