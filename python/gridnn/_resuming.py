@@ -236,6 +236,8 @@ class Record:
     data: Data
     logs: dict[str, Any]
     stopped: bool
+    value: dict[str, Any]
+    """What it was made of, for copies of the model."""
 
     @classmethod
     def of(cls, value: Any) -> Record:
@@ -267,6 +269,7 @@ class Record:
             Data(steps, samples, batch_size),
             _dict(value["logs"]),
             _validation.boolean(value["stopped"], "stopped"),
+            value,
         )
 
     @property

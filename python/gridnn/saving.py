@@ -187,6 +187,8 @@ def pack(model: Sequential, *, within_fit: bool = False) -> tuple[Tensors, Metad
         # Another thread's view of a run would be of the midst of a step.
         if within_fit and run is not None and run.thread == threading.get_ident():
             metadata["run"] = _dumps(_resuming.encode(run.record(), arrays))
+        elif run is None and model._record is not None:  # a copy of the file that the model comes from
+            metadata["run"] = _dumps(_resuming.encode(model._record.value, arrays))
         tensors.update({f"{_RUN}{number}": array for number, array in enumerate(arrays)})
         return tensors, metadata
 

@@ -209,6 +209,7 @@ class Trainer:
         network = model._built_network()
         rate = model.optimizer.rate(network.iterations)
         seed = derive_seed(model.seed, _STEP)
+        model._record = None  # from here on it is another run
         result = self._train_step(arrays, None, rate, seed)
         means = RunningMeans(model._objective())
         means.add(result, len(arrays))

@@ -1,7 +1,9 @@
 """A run that was interrupted and goes on ends with the bytes of the run that was not."""
 
+import copy
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,6 +14,11 @@ import pytest
 
 import gridnn as gn
 from gridnn import callbacks, layers
+from gridnn._network import available_tiers
+
+pytestmark = pytest.mark.skipif(
+    gn.simd_tier() != available_tiers()[0], reason="nothing here depends on the instruction set"
+)
 
 RNG = np.random.default_rng(8)
 X = RNG.normal(size=(28, 4)).astype(np.float32)
@@ -240,6 +247,33 @@ def test_a_run_of_a_seed_of_its_own_goes_on(tmp_path):
     assert continued == wanted
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        gn.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+        gn.optimizers.Nadam(0.05, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3),
+        gn.optimizers.RMSprop(0.05, gradient_accumulation_steps=3),
+        gn.optimizers.Adam(gn.schedules.CosineDecay(0.05, 20)),
+        gn.optimizers.AdamW(lambda: 0.03),
+    ],
+    ids=lambda optimizer: type(optimizer).__name__,
+)
+def test_optimizers_go_on_within_an_epoch(tmp_path, optimizer):
+    def run(folder, place=None):
+        stack = [layers.Dense(6), layers.BatchNormalization(), layers.GaussianNoise(0.1), layers.Dense(3)]
+        model = gn.Sequential(stack, seed=2)
+        model.compile(copy.deepcopy(optimizer), "ce", [gn.metrics.AUC(), gn.metrics.MeanIoU(3)])
+        chosen = [callbacks.BackupAndRestore(tmp_path / folder, 1), Cut(place)]
+        history = model.fit(X, Y, SIZE, 3, 0, chosen, seed=5)
+        return [w.tobytes() for w in model.get_weights()], history.history
+
+    wanted = run("a")
+    for batch in range(4):
+        with pytest.raises(PowerCutError):
+            run("b", ("on_train_batch_begin", 1, batch))
+    assert run("b") == wanted
+
+
 def test_several_interruptions(tmp_path):
     wanted = outcome(tmp_path / "a", *train(tmp_path / "a", "arrays", save_freq=2, seed=5))
     for place in (PLACES[2], PLACES[6], PLACES[8], PLACES[7], PLACES[11]):
@@ -302,6 +336,9 @@ def test_a_model_saved_within_a_run_goes_on_to_the_byte(tmp_path, at, first):
     wanted = fit(model, tmp_path / "files")
     again = gn.load_model(tmp_path / "kept.gridnn")
     assert again.epoch == at[1] + (at[0] == "on_epoch_end")
+    again.save(tmp_path / "copy.gridnn")
+    assert (tmp_path / "copy.gridnn").read_bytes() == (tmp_path / "kept.gridnn").read_bytes()
+    again = pickle.loads(pickle.dumps(again))
     got = fit(again, tmp_path / "files", initial_epoch=again.epoch)
     assert got == wanted
 
