@@ -83,7 +83,7 @@ class Binder:
                 "sample_weight": sample_weight,
                 "validation_split": split or None,
             }
-            _refuse_with_batches(refused)
+            _refuse_with_batches(x, refused)
             return IterableSource(x, self._bind(class_weight), steps), None
         arrays = self.arrays(x, y, sample_weight)
         held_out = None
@@ -126,7 +126,7 @@ class Binder:
         """The batches to evaluate on."""
         steps = optional_count(steps, "steps")
         if _data.is_batches(x, y):
-            _refuse_with_batches({"y": y, "batch_size": batch_size, "sample_weight": sample_weight})
+            _refuse_with_batches(x, {"y": y, "batch_size": batch_size, "sample_weight": sample_weight})
             return PassSource(x, self._bind(None), steps, "x", again=False)
         return _limited(self.arrays(x, y, sample_weight), batch_size, steps)
 
@@ -149,9 +149,11 @@ def _limited(arrays: Arrays, batch_size: int | None, steps: int | None) -> Array
     return ArraySource(arrays, size)
 
 
-def _refuse_with_batches(arguments: Mapping[str, object]) -> None:
+def _refuse_with_batches(x: object, arguments: Mapping[str, object]) -> None:
     for name, value in arguments.items():
         if value is not None:
             raise ValueError(
-                f"`{name}` cannot be given when `x` yields batches (x, y) or (x, y, sample_weight) itself."
+                f"`{name}` cannot be given when `x` yields batches (x, y) or (x, y, sample_weight) itself. "
+                f"Received x of type {type(x).__name__}; if it is meant as one array, pass numpy.asarray(x) "
+                "or numpy.stack(list(x))."
             )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
+from gridnn._arrays import is_sparse
 from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
 from gridnn.errors import ShapeError
 from gridnn.losses import Loss
@@ -66,7 +67,7 @@ def is_batches(x: object, y: object = None) -> bool:
     """Whether `x` yields batches rather than being an array; a list of tuples does if `y` is None."""
     if isinstance(x, (list, tuple)):
         return y is None and bool(x) and isinstance(x[0], tuple)
-    if isinstance(x, (str, bytes, Mapping)) or hasattr(x, "__array__"):
+    if isinstance(x, (str, bytes, Mapping)) or hasattr(x, "__array__") or is_sparse(x):
         return False
     return _validation.is_iterable(x)
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _core
+from gridnn import _core, _hints
+from gridnn._arrays import as_array, as_numbers, narrowed
 from gridnn._core import (
     available_tiers,
     derive_seed,
@@ -25,7 +26,8 @@ from gridnn._core import (
     place_window,
     simd_tier,
 )
-from gridnn._validation import not_masked, positive_integer, string
+from gridnn._hints import shapes_agree
+from gridnn._validation import positive_integer, string
 from gridnn.errors import ShapeError
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "set_convolution_algorithm",
     "set_num_threads",
     "shape_text",
+    "shapes_agree",
     "simd_tier",
     "version",
     "weight_shapes",
@@ -65,11 +68,6 @@ Random = tuple[int, int, int]
 
 Judgement = Callable[[NDArray[np.float64]], Verdict | None]
 """Sees the outputs of a batch before the loss, which it may take over."""
-
-_READ_IN_PLACE = frozenset(np.dtype(kind + size) for kind in "iu" for size in "1248") | {
-    np.dtype(np.float32),
-    np.dtype(np.float64),
-}
 
 
 def set_num_threads(count: int) -> None:
@@ -103,57 +101,9 @@ def set_convolution_algorithm(algorithm: str) -> None:
     _core.set_convolution_algorithm(string(algorithm, "algorithm"))
 
 
-def as_array(value: object, argument: str) -> NDArray[Any]:
-    """Returns `value` as a C-contiguous array of a type the engine reads, copied only where it is not one.
-
-    bool becomes uint8 (a view), float16 float32, other byte orders the machine's own; a memory-mapped file
-    stays on disk.
-
-    Args:
-        value: an array, anything with `__array__`, or nested sequences of numbers.
-        argument: its name, for messages.
-
-    Raises:
-        TypeError: complex numbers, strings, dates, objects, ragged sequences, masked arrays.
-        ValueError: there is no batch axis.
-    """
-    # Most calls bring such an array already, and for one sample the checks below take a share of the time.
-    if type(value) is np.ndarray and value.ndim and value.dtype in _READ_IN_PLACE:
-        flags = value.flags
-        if flags.c_contiguous and flags.aligned:
-            return value
-    not_masked(value, argument)
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise TypeError(f"The `{argument}` argument is not an array of numbers: {error}.") from error
-    if array.dtype == np.bool_:
-        array = np.ascontiguousarray(array).view(np.uint8)
-    elif array.dtype == np.float16:
-        array = array.astype(np.float32)
-    elif array.dtype.kind not in "iuf":
-        raise TypeError(
-            f"The `{argument}` argument must hold real numbers. Received an array of type {array.dtype} "
-            f"and shape {array.shape}."
-        )
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        array = array.astype(np.float64)
-    if array.ndim == 0:
-        raise ValueError(f"The `{argument}` argument must have a batch axis. Received a single number.")
-    # NumPy regards an array of another byte order as a different type; the engine knows the native one only.
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-
-
 def shape_text(shape: Sequence[int | None]) -> str:
     """A shape with its batch axis: ``(batch, 28, 28, 1)``; unknown sizes are shown as None."""
     return "(" + ", ".join(["batch", *(str(size) for size in shape)]) + ")"
-
-
-def shapes_agree(expected: Sequence[int | None], actual: Sequence[int]) -> bool:
-    """Whether `actual` is `expected` with its unknown sizes filled in."""
-    return len(expected) == len(actual) and all(
-        want is None or want == got for want, got in zip(expected, actual, strict=True)
-    )
 
 
 class Guest:
@@ -262,9 +212,7 @@ class Network:
         array = as_array(value, argument)
         sizes = array.shape[1:]
         if sizes != self._input_shape and not shapes_agree(self._input_shape, sizes):
-            hint = ""
-            if array.ndim == len(self.input_shape) and self.input_shape[-1] == 1:
-                hint = f" If the channel axis is missing, pass {argument}[..., numpy.newaxis]."
+            hint = _hints.for_input(self._input_shape, array.shape, argument)
             raise ShapeError(
                 f"`{argument}` does not fit the model's Input: expected shape "
                 f"{shape_text(self.input_shape)}, received {array.shape}.{hint}"
@@ -288,14 +236,10 @@ class Network:
             ShapeError: the shape is another.
         """
         info = self.weights[index]
-        array = np.asarray(value)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(
-                f"{owner}: weight '{info.name}' must hold real numbers. Received type {array.dtype}."
-            )
+        array = as_numbers(value, f"{owner}: weight '{info.name}'")
         if array.shape != info.shape:
             raise ShapeError(f"{owner}: weight '{info.name}' has shape {info.shape}. Received {array.shape}.")
-        return np.ascontiguousarray(array, dtype=self.dtype)
+        return narrowed(array, self.dtype, f"{owner}: weight '{info.name}'")
 
     def set_weights(self, values: Sequence[NDArray[Any]]) -> None:
         """Sets all weights, or none; `values` come from `as_weight`."""

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _summary, _validation
+from gridnn import _hints, _summary, _validation
 from gridnn._network import Network, Shape
 from gridnn._seeding import next_seed
-from gridnn.errors import NotReadyError
+from gridnn.errors import NotReadyError, ShapeError
 from gridnn.layers import base, branches, parts
 
 
@@ -337,6 +337,15 @@ class LayerStack(parts.Nestable):
                 if x.ndim < 2 or 0 in x.shape[1:]:
                     raise ValueError(
                         f"`{argument}` must have shape (batch, ..., channels). Received {x.shape}."
+                        f"{_hints.for_rank(x.shape, 2, argument)}"
                     )
-                self.build((None, *x.shape[1:]))
+                try:
+                    self.build((None, *x.shape[1:]))
+                except ShapeError as error:
+                    # Without an Input nobody knows what a sample is; that is what may have been misread.
+                    raise ShapeError(
+                        f"{error}. The model has no Input, and `{argument}` of shape {x.shape} was read "
+                        f"as {x.shape[0]} samples of shape {x.shape[1:]}; one sample is "
+                        f"{argument}[numpy.newaxis]."
+                    ) from error
             return self._built_network()

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _validation
+from gridnn import _hints, _validation
+from gridnn._arrays import as_numbers, contiguous
 from gridnn.errors import ShapeError
 
 __all__ = ["ArrayLike", "as_floats", "check_out", "expect_rank", "full_shape"]
@@ -22,21 +23,6 @@ ArrayLike = Any
 
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
-
-
-def _as_array(value: ArrayLike, name: str) -> NDArray[Any]:
-    """`value` as an array of real numbers of any type."""
-    _validation.not_masked(value, name)
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise TypeError(f"The `{name}` argument is not an array of numbers: {error}.") from error
-    if array.dtype.kind not in "biuf":
-        raise TypeError(
-            f"The `{name}` argument must hold real numbers. Received an array of type {array.dtype} and "
-            f"shape {array.shape}."
-        )
-    return array
 
 
 def as_floats(rank: int | None, **operands: ArrayLike) -> list[NDArray[Any]]:
@@ -54,14 +40,14 @@ def as_floats(rank: int | None, **operands: ArrayLike) -> list[NDArray[Any]]:
         TypeError: complex numbers, strings, dates, objects, ragged sequences, masked arrays.
         ShapeError: an operand does not have ``rank + 2`` axes.
     """
-    arrays = [_as_array(value, name) for name, value in operands.items()]
+    arrays = [as_numbers(value, name) for name, value in operands.items()]
     if rank is not None:
         for name, array in zip(operands, arrays, strict=True):
             expect_rank(name, array.shape, rank)
     wide = any(array.dtype.kind == "f" and array.dtype.itemsize > 4 for array in arrays)
     dtype = _FLOAT64 if wide else _FLOAT32
     # Also swaps bytes where needed: NumPy regards an array of another byte order as a different type.
-    return [np.ascontiguousarray(array, dtype=dtype) for array in arrays]
+    return [contiguous(array, dtype) for array in arrays]
 
 
 def expect_rank(name: str, shape: Sequence[int], rank: int) -> None:
@@ -74,7 +60,7 @@ def expect_rank(name: str, shape: Sequence[int], rank: int) -> None:
         axes = ", ".join([*("depth", "height", "width")[3 - rank :]] if rank > 1 else ["steps"])
         raise ShapeError(
             f"The `{name}` argument must have {rank + 2} axes (batch, {axes}, channels). Received shape "
-            f"{tuple(shape)}."
+            f"{tuple(shape)}.{_hints.for_rank(shape, rank + 2, name)}"
         )
 
 
@@ -109,6 +95,8 @@ def check_out(out: object, dtype: np.dtype[Any], name: str = "out") -> NDArray[A
         raise TypeError(f"The `{name}` argument must be of type {dtype}. Received {out.dtype}.")
     if not out.flags.c_contiguous:
         raise ValueError(f"The `{name}` argument must be C-contiguous. Received strides {out.strides}.")
+    if not out.flags.aligned:
+        raise ValueError(f"The `{name}` argument must be aligned: numbers at multiples of their size.")
     if not out.flags.writeable:
         raise ValueError(f"The `{name}` argument must be writeable.")
     return out

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _validation
+from gridnn import _hints, _validation
 from gridnn._config import Configurable, Registry, own_classes, own_classes_of, snake_case
 from gridnn._network import Network, Shape, as_array
 from gridnn.errors import NotReadyError, ShapeError
@@ -442,7 +442,12 @@ class Layer(Configurable):
         array = as_array(x, "x")
         shape = array.shape[1:]
         if place.alone is None or place.alone[0] != shape:
-            place.alone = (shape, self._standalone(place, shape))
+            try:
+                place.alone = (shape, self._standalone(place, shape))
+            except ShapeError as error:
+                wanted = place.network.input_shapes[place.position]
+                hint = _hints.for_input((*[None] * len(wanted[:-1]), *wanted[-1:]), array.shape, "x")
+                raise ShapeError(f"{error}{hint and '.' + hint}") from error
         network = place.alone[1]
         weights = self.get_weights()
         if weights:

@@ -1,0 +1,296 @@
+"""What people pass as data: it is read as they mean it, or the error says what to pass instead."""
+
+import numpy as np
+import pytest
+
+import gridnn as gn
+from gridnn import layers
+from gridnn.errors import ShapeError
+
+RNG = np.random.default_rng(0)
+
+
+def compiled(*stack, loss="mse", **arguments):
+    model = gn.Sequential(list(stack), seed=0, **arguments)
+    model.compile("sgd", loss)
+    return model
+
+
+def images(shape=(28, 28, 1)):
+    return compiled(gn.Input(shape), layers.Conv2D(2, 3), layers.GlobalAveragePooling2D(), layers.Dense(1))
+
+
+ENTRIES = {
+    "fit": lambda model, x: model.fit(x, np.zeros(len(x)), verbose=0),
+    "evaluate": lambda model, x: model.evaluate(x, np.zeros(len(x)), verbose=0),
+    "train_on_batch": lambda model, x: model.train_on_batch(x, np.zeros(len(x))),
+    "test_on_batch": lambda model, x: model.test_on_batch(x, np.zeros(len(x))),
+    "predict": lambda model, x: model.predict(x, verbose=0),
+    "predict_on_batch": lambda model, x: model.predict_on_batch(x),
+    "call": lambda model, x: model(x),
+    "training": lambda model, x: model(x, training=True),
+    "activations": lambda model, x: gn.inspect.activations(model, x),
+    "gradients": lambda model, x: gn.inspect.gradients(model, x, np.zeros(len(x))),
+    "batches": lambda model, x: model.predict(iter([x]), verbose=0),
+    "fit batches": lambda model, x: model.fit(iter([(x, np.zeros(len(x)))]), verbose=0),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+@pytest.mark.parametrize("open_sizes", [False, True])
+def test_one_sample_lacks_the_batch_axis(entry, open_sizes):
+    model = images((None, None, 1) if open_sizes else (28, 28, 1))
+    with pytest.raises(ShapeError, match=r"`x` does not fit.*Pass x\[numpy.newaxis\]"):
+        entry(model, np.zeros((28, 28, 1)))
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_channels_first(entry):
+    with pytest.raises(ShapeError, match=r"Channels first\? Pass numpy.moveaxis\(x, 1, -1\)"):
+        entry(images((32, 32, 3)), np.zeros((2, 3, 32, 32)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "received"),
+    [
+        ((28, 28, 1), (28, 28, 1)),
+        ((28, 28, 1), (28, 28)),
+        ((28, 28, 1), (7, 28, 28)),
+        ((28, 28, 1), (7, 784)),
+        ((784,), (7, 28, 28)),
+        ((784,), (7, 28, 28, 1)),
+        ((784,), (784,)),
+        ((None, None, 1), (64, 64, 1)),
+        ((None, None, 1), (64, 64)),
+        ((None, None, 3), (64, 64, 3)),
+        ((None, None, 3), (3, 64, 64)),
+        ((None, None, 3), (8, 3, 64, 64)),
+        ((32, 32, 3), (32, 32, 3, 50)),
+        ((5, 4, 1), (6, 4, 5, 1)),
+        ((None, 1), (500,)),
+        ((None, 1), (500, 1)),
+        ((None, 1), (20, 1, 500)),
+        ((40, 64, 64, 1), (2, 64, 64, 40, 1)),
+        ((None, None, None, 1), (40, 64, 64)),
+        ((None, None, None, 1), (2, 40, 64, 64)),
+        ((None, None, None, 2), (2, 2, 40, 64, 64)),
+        ((None, None, 1), (1, 5, 64, 64, 1)),
+        ((28, 28, 3), (9, 28, 28)),
+        ((28, 28, 3), (9, 28, 28, 1)),
+        ((28, 28, 1), (9, 28, 28, 3)),
+        ((28, 28, 3), (9, 28, 28, 4)),
+        ((5, 4, 1), (6, 5, 4, 1, 1)),
+    ],
+)
+def test_what_the_hint_says_works(wanted, received):
+    model = gn.Sequential([gn.Input(wanted), layers.Activation("linear")])
+    x = RNG.normal(size=received).astype(np.float32)
+    with pytest.raises(ShapeError, match="Pass ") as error:
+        model.predict(x, verbose=0)
+    advice = str(error.value).rpartition("Pass ")[2].rstrip(".")
+    meant = eval(advice, {"numpy": np, "x": x})  # noqa: S307
+    assert model.predict(meant, verbose=0).shape[1:] == meant.shape[1:]
+
+
+def test_no_hint_where_nothing_is_likely():
+    with pytest.raises(ShapeError, match=r"received \(9, 5\)\.$"):
+        gn.Sequential([gn.Input((4,)), layers.Dense(1)]).predict(np.zeros((9, 5)))
+
+
+def test_one_sample_for_a_model_without_an_input():
+    model = gn.Sequential([layers.Conv2D(2, 3)], seed=0)
+    with pytest.raises(ShapeError, match=r"read as 64 samples of shape \(64, 3\).*x\[numpy.newaxis\]"):
+        model.predict(np.zeros((64, 64, 3)))
+    with pytest.raises(ValueError, match=r"x\[numpy.newaxis\]"):
+        gn.Sequential([layers.Dense(2)]).predict(np.zeros(4))
+    assert model.predict(np.zeros((1, 64, 64, 3)), verbose=0).shape == (1, 62, 62, 2)
+
+
+def test_one_sample_for_a_layer_and_a_function():
+    model = images()
+    with pytest.raises(ShapeError, match=r"x\[numpy.newaxis\]"):
+        model.layers[0](np.zeros((28, 28, 1)))
+    with pytest.raises(ShapeError, match=r"x\[numpy.newaxis\]"):
+        gn.functional.conv2d(np.zeros((28, 28, 1)), np.zeros((3, 3, 1, 2)))
+
+
+# Arrays of all kinds
+
+
+def same(value, expected):
+    """Every entry reads `value` as it reads the plain array."""
+    model = compiled(gn.Input(expected.shape[1:]), layers.Flatten(), layers.Dense(1))
+    wanted = model.predict(expected, verbose=0)
+    assert model.predict(value, verbose=0).tobytes() == wanted.tobytes()
+    assert model(value).tobytes() == wanted.tobytes()
+    assert model.predict(iter([value]), verbose=0).tobytes() == wanted.tobytes()
+    targets = np.arange(len(expected), dtype=np.float32)
+    loss = model.evaluate(expected, targets, verbose=0)
+    assert model.evaluate(value, targets, verbose=0) == loss
+    assert model.evaluate(iter([(value, targets)]), verbose=0) == loss
+    model.fit(value, targets, validation_data=(value, targets), verbose=0)
+
+
+PLAIN = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+class Arraylike:
+    """What Dask, xarray and others are: something that gives an array when asked."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def misaligned(array):
+    raw = np.zeros(array.nbytes + 2, np.uint8)[2:]
+    result = raw.view(array.dtype.str if array.dtype.itemsize == 1 else np.uint8)[: array.nbytes]
+    result = np.frombuffer(result.data, dtype=array.dtype).reshape(array.shape)
+    result.flags.writeable = True
+    result[:] = array
+    assert not result.flags.aligned
+    return result
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", ">f4", "longdouble"])
+def test_misaligned_arrays_are_copied(dtype, tmp_path):
+    same(misaligned(PLAIN.astype(dtype)), PLAIN)
+    same(Arraylike(misaligned(PLAIN.astype(dtype))), PLAIN)
+
+
+def test_misaligned_arrays_everywhere_else(tmp_path):
+    (tmp_path / "x.raw").write_bytes(bytes(10) + PLAIN.tobytes())
+    same(np.memmap(tmp_path / "x.raw", dtype=np.float32, offset=10, shape=(4, 3), mode="r"), PLAIN)
+    record = np.zeros(4, [("flag", "u1"), ("values", "f4", 3)])
+    record["values"] = PLAIN
+    same(record["values"], PLAIN)
+    model = compiled(gn.Input((3,)), layers.Dense(1))
+    targets, weights = np.arange(4.0), np.array([1.0, 2, 3, 4])
+    expected = model.evaluate(PLAIN, targets, sample_weight=weights, verbose=0)
+    assert expected == model.evaluate(
+        PLAIN, misaligned(targets), sample_weight=misaligned(weights), verbose=0
+    )
+    kernel = np.arange(3, dtype=np.float32)[:, np.newaxis]
+    model.layers[0].set_weights([misaligned(kernel), np.zeros(1)])
+    assert model.layers[0].kernel.tolist() == kernel.tolist()
+    normalization = layers.Normalization()
+    normalization.adapt(misaligned(PLAIN))
+    assert normalization.mean == tuple(PLAIN.mean(axis=0).tolist())
+
+
+def test_misaligned_operands_of_functions():
+    x, kernel = PLAIN.reshape(1, 4, 3), np.ones((2, 3, 1), np.float32)
+    expected = gn.functional.conv1d(x, kernel)
+    assert gn.functional.conv1d(misaligned(x), misaligned(kernel)).tobytes() == expected.tobytes()
+    with pytest.raises(ValueError, match=r"`out`.*aligned"):
+        gn.functional.conv1d(x, kernel, out=misaligned(expected))
+
+
+def test_other_byte_orders_and_strides_of_zero():
+    same(PLAIN.astype(">f8"), PLAIN)
+    same(PLAIN.astype(">i2")[::-1][::-1], PLAIN)
+    constant = np.broadcast_to(np.float32(2), (4, 3))
+    assert constant.strides == (0, 0)
+    same(constant, np.full((4, 3), 2, np.float32))
+    rows = np.broadcast_to(np.arange(3, dtype=">f4"), (4, 3))
+    same(rows, np.ascontiguousarray(rows, np.float32))
+    model = compiled(gn.Input((3,)), layers.Dense(1))
+    weights = [np.broadcast_to(np.array(3, ">f8"), (3, 1)), np.zeros(1, ">f4")]
+    model.set_weights(weights)
+    assert model.predict(np.ones((1, 3)), verbose=0) == [[9.0]]
+    expected = gn.functional.pad1d(np.full((1, 4, 3), 2, np.float32), 1)
+    swapped = np.broadcast_to(np.array(2, ">f4"), (1, 4, 3))
+    assert gn.functional.pad1d(swapped, 1).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "int4"])
+def test_types_of_other_libraries(name):
+    extension = np.dtype(getattr(pytest.importorskip("ml_dtypes"), name))
+    small = np.arange(12).reshape(4, 3) % 7
+    same(small.astype(np.float32).astype(extension), small.astype(np.float32))
+    model = compiled(gn.Input((3,)), layers.Dense(1))
+    model.set_weights([np.ones((3, 1)).astype(extension), np.zeros(1).astype(extension)])
+    assert model.predict(np.ones((1, 3)).astype(extension), verbose=0) == [[3.0]]
+    assert model.evaluate(small, np.zeros(4).astype(extension), verbose=0) > 0
+    x = np.ones((1, 4, 3)).astype(extension)
+    assert gn.functional.max_pool1d(x, 2).dtype == np.float32
+
+
+def test_sparse_matrices():
+    sparse = pytest.importorskip("scipy.sparse")
+    model = compiled(gn.Input((3,)), layers.Dense(1))
+    for x in (sparse.csr_matrix(PLAIN), sparse.coo_array(PLAIN)):
+        for call in (
+            lambda x=x: model.fit(x, np.zeros(4), verbose=0),
+            lambda x=x: model.predict(x, verbose=0),
+            lambda x=x: model.evaluate(x, np.zeros(4), verbose=0),
+            lambda x=x: gn.functional.pad1d(x, 1),
+            lambda x=x: layers.Normalization().adapt(x),
+        ):
+            with pytest.raises(TypeError, match=r"sparse matrix.*\.toarray\(\)"):
+                call()
+        with pytest.raises(TypeError, match=r"validation_x.*sparse matrix"):
+            model.fit(PLAIN, np.zeros(4), validation_data=(x, np.zeros(4)), verbose=0)
+
+
+def test_frames_with_columns_of_several_types():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1, 2, 3], "b": [True, False, True], "c": [0.5, 1, 2]})
+    expected = np.array([[1, 1, 0.5], [2, 0, 1], [3, 1, 2]], np.float32)
+    same(frame, expected)
+    same(frame.convert_dtypes(), expected)
+    same(frame[["a", "b"]].astype({"a": "Int64", "b": "boolean"}), expected[:, :2].copy())
+    model = compiled(gn.Input((3,)), layers.Dense(2), loss="sparse_categorical_crossentropy")
+    model.fit(frame, frame["b"].astype("boolean"), sample_weight=frame["c"].astype("Float64"), verbose=0)
+    missing = pandas.array([True, None, False], dtype="boolean")
+    with pytest.raises(ValueError, match="`y` must be finite; it holds NaN"):
+        model.fit(frame, pandas.Series(missing), verbose=0)
+    frame["name"] = pandas.Categorical(["u", "v", "u"])
+    frame["when"] = pandas.date_range("2020", periods=3)
+    with pytest.raises(TypeError, match=r"'name' \(category\), 'when' \(datetime64.*cat.codes"):
+        model.predict(frame)
+
+
+def test_frames_of_arrow():
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"a": [1, 2, 3], "b": [True, False, True], "c": [0.5, 1, 2]})
+    same(frame.convert_dtypes(dtype_backend="pyarrow"), frame.to_numpy(np.float32))
+
+
+def test_series_of_several_lengths():
+    ragged = [np.zeros((9, 1)), np.zeros((7, 1))]
+    model = compiled(gn.Input((None, 1)), layers.GlobalAveragePooling1D(), layers.Dense(1))
+    told = r"samples of several shapes, \(9, 1\) and \(7, 1\) among them.*[Pp]ad.*batches"
+    with pytest.raises(TypeError, match=told):
+        model.fit(ragged, np.zeros(2))
+    with pytest.raises(TypeError, match=told):
+        model.predict(ragged)
+    with pytest.raises(TypeError, match=r"numpy\.stack"):
+        model.predict(np.array([*ragged, None], dtype=object)[:2])
+    model.fit([(x[np.newaxis], np.zeros(1)) for x in ragged], verbose=0)  # as it is told
+    model.predict([np.zeros((9, 1)), np.ones((9, 1))], verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        (None, "must be an array. Received NoneType"),
+        ({"a": [1.0]}, "must be an array. Received dict"),
+        ([[1.0, None, 2.0]], r"It holds 'None' \(NoneType\)"),
+        (np.array([[1, 2, 3.5]], dtype=object), r"x.astype\(float\)"),
+        ([["a", "b", "c"]], r"numpy.unique\(x, return_inverse=True\)"),
+    ],
+)
+def test_what_is_no_array_of_numbers(x, match):
+    with pytest.raises(TypeError, match=match):
+        compiled(gn.Input((3,)), layers.Dense(1)).predict(x, verbose=0)
+
+
+def test_weights_beyond_float32():
+    model = compiled(gn.Input((3,)), layers.Dense(1))
+    with pytest.raises(ValueError, match=r"'kernel' holds 1e\+39, which float32 cannot hold.*float64"):
+        model.set_weights([np.full((3, 1), 1e39), np.zeros(1)])
+    compiled(gn.Input((3,)), layers.Dense(1), dtype="float64").set_weights([np.full((3, 1), 1e39), [0.0]])
