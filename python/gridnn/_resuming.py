@@ -46,7 +46,9 @@ def encode(value: Any, arrays: list[NDArray[Any]], what: str = "the state") -> A
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$number": str(value)}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
-        flat = value.reshape(-1).astype(np.float32 if value.dtype == np.float16 else value.dtype)
+        # A type that files know, in this machine's byte order; of no axes they make one.
+        kept = np.dtype(np.float32) if value.dtype == np.float16 else value.dtype.newbyteorder("=")
+        flat = value.reshape(-1).astype(kept, copy=False)
         arrays.append(flat.view(np.uint8) if value.dtype == np.bool_ else flat)
         return {"$array": [len(arrays) - 1, str(value.dtype), list(value.shape)]}
     if isinstance(value, (list, tuple)):
@@ -85,7 +87,7 @@ def plain(value: Any) -> Any:
     """The value if it can be encoded, else its text: logs may hold anything."""
     try:
         encode(value, [])
-    except TypeError:
+    except (TypeError, RecursionError):
         return str(value)
     return value
 

@@ -55,7 +55,10 @@ def rows(path, separator=","):
 
 # Any value
 
+LOOP = []
+LOOP.append(LOOP)
 ANYTHING = {
+    "loop": LOOP,
     "text": "so, so\nand so",
     "array": np.arange(100.0).reshape(10, 10),
     "one": np.array([0.5]),

@@ -116,6 +116,31 @@ def test_training_continues_to_the_byte_beside_it(cls, tmp_path):
     assert weights(rest) == weights(whole)
 
 
+@each_callback
+@pytest.mark.parametrize("batch", [None, 1])
+def test_a_run_that_was_interrupted_goes_on_to_the_byte_beside_it(cls, batch, tmp_path):
+    """One that remembers something says so in `state`."""
+
+    class Cut(callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_end(self, step, logs=None):
+            if self.epoch == 1 and step == (batch or 0):
+                raise RuntimeError("power cut")
+
+    def results(folder, *more):
+        folder.mkdir(exist_ok=True)
+        backup = callbacks.BackupAndRestore(folder / "kept", "epoch" if batch is None else 1)
+        model, history = fitted([backup, make(cls, folder), *more])
+        return weights(model), repr(history), model.optimizer.learning_rate
+
+    whole = results(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="power cut"):
+        results(tmp_path / "cut", Cut())
+    assert results(tmp_path / "cut") == whole
+
+
 def test_a_log_holds_plain_numbers(tmp_path):
     _, history = fitted(
         [make(callbacks.CSVLogger, tmp_path), make(callbacks.LearningRateScheduler, tmp_path)]

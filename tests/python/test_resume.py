@@ -79,7 +79,7 @@ class Own(callbacks.Callback):
     def __init__(self):
         super().__init__()
         self.seen = 0
-        self.values = [np.arange(3, dtype=np.int16), float("nan"), "text", None, {2: [True]}, np.float32(0.1)]
+        self.values = [np.arange(3, dtype=">i2"), float("nan"), "text", None, {2: [True]}, np.float32(0.1)]
 
     def on_train_batch_end(self, batch, logs=None):
         self.seen += 1
@@ -90,7 +90,7 @@ class Own(callbacks.Callback):
         return {"seen": self.seen, "values": self.values, "shape": np.ones((2, 0, 3)), "one": np.array(3.5)}
 
     def restore(self, state):
-        assert state["values"][0].dtype == np.int16
+        assert state["values"][0].dtype == np.dtype(">i2")
         assert state["values"][0].tolist() == [0, 1, 2]
         assert np.isnan(state["values"][1])
         assert state["values"][2:5] == ["text", None, {2: [True]}]
@@ -458,6 +458,33 @@ def test_an_iterable_that_is_shorter_than_before(tmp_path, monkeypatch):
     monkeypatch.setitem(DATA, "list", lambda: {"x": [(X[:9], Y[:9])]})
     with pytest.raises(ValueError, match=r"`x` gave 1 batches, but 2 had been used"):
         train(tmp_path, "list", save_freq=1)
+
+
+def test_callbacks_in_a_list_of_their_own(tmp_path):
+    model = make()
+    several = callbacks.CallbackList([callbacks.BackupAndRestore(tmp_path), Own()], model, {})
+    with pytest.raises(PowerCutError):
+        model.fit(X, Y, SIZE, 4, 0, [several, Cut(("on_epoch_begin", 2, 0))], seed=5)
+    own = Own()
+    several = callbacks.CallbackList([callbacks.BackupAndRestore(tmp_path), own], model, {})
+    history = model.fit(X, Y, SIZE, 4, 0, several, seed=5)
+    assert history.epoch == [0, 1, 2, 3]
+    assert own.seen == 4 * 5
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+@pytest.mark.parametrize("save_freq", [1, "epoch"])
+def test_the_progress_line_goes_on(tmp_path, capsys, verbose, save_freq):
+    def fit(place):
+        chosen = [callbacks.BackupAndRestore(tmp_path, save_freq), Cut(place)]
+        make().fit(X, Y, SIZE, 3, verbose, chosen, validation_split=0.25)
+
+    with pytest.raises(PowerCutError):
+        fit(("on_train_batch_end", 1, 1))
+    capsys.readouterr()
+    fit(None)
+    lines = capsys.readouterr().out.split("\n")
+    assert [line.split("\r")[-1].split("  ")[0] for line in lines] == ["Epoch 2/3", "Epoch 3/3", ""]
 
 
 def test_an_iterator_of_callbacks(tmp_path):

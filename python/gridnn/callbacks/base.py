@@ -203,8 +203,10 @@ class CallbackList(Callback):
 
 
 def members(callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
-    """The callbacks as a list; an iterator is used up by that."""
-    return [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+    """The callbacks as a list, with what is in a `CallbackList`; an iterator is used up by that."""
+    given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+    nested = (each.callbacks if isinstance(each, CallbackList) else [each] for each in given)
+    return [callback for several in nested for callback in several]
 
 
 def _forwarder(hook: str) -> Callable[..., None]:
