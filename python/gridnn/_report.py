@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from gridnn import inspect, plot
 from gridnn._network import as_array, get_num_threads, simd_tier, version
-from gridnn.callbacks.base import as_number
+from gridnn.callbacks.base import History, as_number
 from gridnn.errors import ShapeError
 from gridnn.layers.conv import Convolution
 from gridnn.plot._style import require
@@ -81,7 +81,8 @@ def write(
     if (x is None) != (y is None):
         raise ValueError("Pass `x` and `y`, or neither.")
     model._built_network()
-    logs = getattr(history if history is not None else model.history, "history", history) or {}
+    source: Any = history if history is not None else model.history
+    logs = getattr(source, "history", source) or {}
     # Callbacks may have logged anything; what is drawn and printed here is numbers.
     logs = {name: numbers for name, values in logs.items() if (numbers := _as_numbers(values))}
     results = None if x is None else _results(model, x, y)
@@ -89,7 +90,7 @@ def write(
     with pyplot.ioff():
         sections = [
             _figures_of_merit(model, logs, results),
-            _curves(logs),
+            _curves(logs, source),
             _confusion(results, names),
             _mistakes(results, names),
             _architecture(model),
@@ -225,9 +226,16 @@ def _spoken(name: str) -> str:
     return f"{base.replace('_', ' ')}, {'training' if base == name else 'validation'}"
 
 
-def _curves(logs: Mapping[str, Sequence[float]]) -> str:
+def _curves(
+    logs: Mapping[str, Sequence[float]], source: History | Mapping[str, Sequence[float]] | None
+) -> str:
     metrics = [name for name in logs if not name.startswith("val_")]
-    shown = [_image(plot.history(logs, name), f"{name} over the epochs") for name in metrics]
+    shown = []
+    for name in metrics:
+        # A history knows the epochs of its values; but it may hold a validation's that are no numbers.
+        knows = isinstance(source, History) and (f"val_{name}" in logs or f"val_{name}" not in source.history)
+        drawn = source if source is not None and knows else logs
+        shown.append(_image(plot.history(drawn, name), f"{name} over the epochs"))
     return _section("Training", *shown)
 
 

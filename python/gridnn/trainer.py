@@ -133,7 +133,8 @@ class Trainer:
             try:
                 logs = self._run_epochs(range(initial_epoch, epochs), run, start, validation, is_validated)
             finally:
-                self.model._run = outer
+                if self.model._run is run:  # not that of another thread
+                    self.model._run = outer if outer is not None and outer.thread == run.thread else None
             listeners.on_train_end(logs)
         return history
 

@@ -319,6 +319,19 @@ def test_a_history_of_anything_is_kept(tmp_path):
     )
 
 
+def test_values_know_their_epochs(tmp_path):
+    """A validation after every second epoch was drawn as if it were one after the first epochs."""
+    model, history = fit([], epochs=5, validation_data=(X, Y), validation_freq=2)
+    model.save(tmp_path / "model")
+    for known in (history, gn.load_model(tmp_path / "model").history):
+        assert known.epochs_of("loss") == [0, 1, 2, 3, 4]
+        assert known.epochs_of("val_loss") == [1, 3]
+    pytest.importorskip("matplotlib")
+    lines = gn.plot.history(history).lines
+    assert [list(line.get_xdata()) for line in lines] == [[1, 2, 3, 4, 5], [2, 4]]
+    model.report(tmp_path / "report.html")
+
+
 # Schedules
 
 

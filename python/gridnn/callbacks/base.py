@@ -246,29 +246,42 @@ class History(Callback):
 
     def __init__(self) -> None:
         super().__init__()
+        self._begin()
+
+    def _begin(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
+        self._epochs: dict[str, list[int]] = {}  # of every value, which some epochs may lack
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Starts afresh."""
-        self.history = {}
-        self.epoch = []
+        self._begin()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Records the logs."""
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+            self._epochs.setdefault(name, []).append(epoch)
+
+    def epochs_of(self, name: str) -> list[int]:
+        """The epochs, counted from 0, that a name has values of: not all with `validation_freq`."""
+        known = self._epochs.get(name, self.epoch)
+        count = len(self.history[name])
+        return list(known) if len(known) == count else list(range(count))
 
     def state(self) -> dict[str, Any]:
         """All that was logged; what files cannot hold, as text."""
         history = {name: [_resuming.plain(v) for v in values] for name, values in self.history.items()}
-        return {"epoch": list(self.epoch), "history": history}
+        sparse = {name: list(epochs) for name, epochs in self._epochs.items() if epochs != self.epoch}
+        return {"epoch": list(self.epoch), "history": history, "epochs": sparse}
 
     def restore(self, state: Any) -> None:
         """Puts it in front of what comes."""
         self.epoch = [int(number) for number in state["epoch"]]
         self.history = {str(name): list(values) for name, values in state["history"].items()}
+        sparse = state.get("epochs", {})
+        self._epochs = {name: [int(n) for n in sparse.get(name, self.epoch)] for name in self.history}
 
 
 class LambdaCallback(Callback):

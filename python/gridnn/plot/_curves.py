@@ -24,7 +24,8 @@ def history(
     """A value over the epochs, in training and, where there was one, in validation.
 
     Args:
-        history: what `fit` returned, or its `history`: name -> a value per epoch.
+        history: what `fit` returned; or its `history`: name -> a value per epoch. This does not tell where
+            epochs without a value are.
         metric: which value.
         ax: axes to draw on; None makes a figure.
 
@@ -42,7 +43,8 @@ def history(
     ax = _style.axes(ax, (5.0, 3.2))
     for name, colour, style in zip(names, _style.COLOURS, ("-", "--"), strict=False):
         values = list(logs[name])
-        epochs = range(1, len(values) + 1)
+        known = history.epochs_of(name) if isinstance(history, History) else range(len(values))
+        epochs = [epoch + 1 for epoch in known]
         label = "validation" if name != metric else "training"
         marker = "o" if len(values) == 1 else ""
         ax.plot(epochs, values, linestyle=style, marker=marker, color=colour, label=label)
