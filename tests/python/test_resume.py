@@ -465,9 +465,11 @@ def test_callbacks_in_a_list_of_their_own(tmp_path):
     several = callbacks.CallbackList([callbacks.BackupAndRestore(tmp_path), Own()], model, {})
     with pytest.raises(PowerCutError):
         model.fit(X, Y, SIZE, 4, 0, [several, Cut(("on_epoch_begin", 2, 0))], seed=5)
-    own = Own()
-    several = callbacks.CallbackList([callbacks.BackupAndRestore(tmp_path), own], model, {})
+    own, begun = Own(), []
+    count = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: begun.append(epoch))
+    several = callbacks.CallbackList([callbacks.BackupAndRestore(tmp_path), own, count], model, {})
     history = model.fit(X, Y, SIZE, 4, 0, several, seed=5)
+    assert begun == [2, 3]
     assert history.epoch == [0, 1, 2, 3]
     assert own.seen == 4 * 5
 
