@@ -20,6 +20,9 @@ READ_IN_PLACE = frozenset(np.dtype(kind + size) for kind in "iu" for size in "12
 }
 
 
+_BLOCK = 1 << 18  # elements looked at at once
+
+
 def as_array(value: object, argument: str) -> NDArray[Any]:
     """Returns `value` as an array the engine reads in place, copied only where it is not one.
 
@@ -171,11 +174,16 @@ def not_finite(
     """
     if array.dtype.kind != "f":
         return None  # every integer has a place in float32
-    for number in range(len(array)) if indices is None else indices.tolist():
+    count = len(array) if indices is None else len(indices)
+    rows = max(1, _BLOCK * count // max(array.size, 1))
+    for start in range(0, count, rows):
+        block = array[slice(start, start + rows) if indices is None else indices[start : start + rows]]
         with np.errstate(over="ignore"):
-            good = np.isfinite(array[number].astype(dtype, copy=False))
+            good = np.isfinite(block.astype(dtype, copy=False)).reshape(len(block), -1)
         if not good.all():
-            return number, float(array[number][~good].flat[0])
+            row = int(good.all(axis=1).argmin())
+            number = start + row if indices is None else int(indices[start + row])
+            return number, float(block[row].reshape(-1)[good[row].argmin()])
     return None
 
 

@@ -48,6 +48,11 @@ class Binder:
             TypeError: not numbers.
         """
         if y is None:
+            if isinstance(x, (tuple, list)) and len(x) in (2, 3) and all(hasattr(a, "__array__") for a in x):
+                raise ValueError(
+                    f"`{prefix}y` is missing, and `{prefix}x` is a {type(x).__name__} of {len(x)} arrays: if "
+                    "they are inputs, targets and weights, pass them as arguments of their own."
+                )
             raise ValueError(
                 f"`{prefix}y` is missing: pass targets, or an iterable of (x, y) batches as `{prefix}x`."
             )
@@ -60,7 +65,7 @@ class Binder:
         targets = _data.as_targets(targets, objective.loss, network, prefix + "y")
         weights = None if sample_weight is None else _data.as_sample_weight(sample_weight, len(inputs))
         self._model._settle(objective)
-        return Arrays(inputs, targets, weights, objective.loss)
+        return Arrays(inputs, targets, weights, objective.loss, f"`{prefix}x`")
 
     def training(
         self,
@@ -106,14 +111,15 @@ class Binder:
         steps = optional_count(steps, "validation_steps")
         if data is None:
             return None if held_out is None else _limited(held_out, batch_size, steps)
-        if isinstance(data, (tuple, list)) and len(data) in (2, 3) and not isinstance(data[0], tuple):
+        if isinstance(data, (tuple, list)) and len(data) in (2, 3) and not _data.is_batch(data[0]):
             return _limited(self.arrays(*data, prefix="validation_"), batch_size, steps)
-        if isinstance(data, (tuple, list)) and not (data and isinstance(data[0], (tuple, list))):
+        if isinstance(data, (tuple, list)) and not _data.is_batches(data):
             raise ValueError(
                 "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of such "
-                f"batches. Received a {type(data).__name__} of {len(data)} elements."
+                f"batches; the batches of a list are tuples. Received a {type(data).__name__} of {len(data)} "
+                "elements."
             )
-        if not (_data.is_batches(data) or isinstance(data, (list, tuple))):
+        if not _data.is_batches(data):
             raise TypeError(
                 "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of "
                 f"such batches. Received {type(data).__name__}."

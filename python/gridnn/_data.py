@@ -7,17 +7,19 @@ batch is then a slice of indices into them. Nothing here copies a data set that 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._arrays import is_sparse
+from gridnn._arrays import is_sparse, narrowed, not_finite
 from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
-from gridnn.errors import ShapeError
+from gridnn.errors import NonFiniteInputError, ShapeError
 from gridnn.losses import Loss
 
 DEFAULT_BATCH_SIZE = 32
@@ -32,6 +34,10 @@ class Arrays:
     y: NDArray[Any]
     sample_weight: NDArray[np.float64] | None
     loss: Loss
+    name: str = "`x`"
+    """What messages call the inputs."""
+    first: int = 0
+    """Number of the first row in what the user passed."""
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -39,12 +45,13 @@ class Arrays:
     def rows(self, start: int, stop: int) -> Arrays:
         """Rows ``start:stop`` as views."""
         weight = None if self.sample_weight is None else self.sample_weight[start:stop]
-        return Arrays(self.x[start:stop], self.y[start:stop], weight, self.loss)
+        x, y = self.x[start:stop], self.y[start:stop]
+        return replace(self, x=x, y=y, sample_weight=weight, first=self.first + start)
 
     def copied(self) -> Arrays:
         """The same in memory of its own, which the user cannot change."""
         weight = None if self.sample_weight is None else self.sample_weight.copy()
-        return Arrays(self.x.copy(), self.y.copy(), weight, self.loss)
+        return replace(self, x=self.x.copy(), y=self.y.copy(), sample_weight=weight)
 
     def with_class_weight(self, class_weight: Mapping[int, float] | None) -> Arrays:
         """The same arrays with the weights of classes folded into those of samples."""
@@ -52,7 +59,25 @@ class Arrays:
             return self
         factors = _class_factors(class_weight, _classes(self.y, self.loss))
         weights = factors if self.sample_weight is None else self.sample_weight * factors
-        return Arrays(self.x, self.y, weights, self.loss)
+        return replace(self, sample_weight=weights)
+
+    def check_inputs(self, indices: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> None:
+        """Looks for the reason of a loss that is not finite among the inputs of rows `indices` (None: all).
+
+        Raises:
+            NonFiniteInputError: one of them is not finite as `dtype`; the first such sample is named.
+        """
+        found = not_finite(self.x, dtype, indices)
+        if found is None:
+            return
+        # The order of an epoch is no order that the user knows.
+        number, value = not_finite(self.x[: found[0]], dtype) or found
+        kind = "NaN" if math.isnan(value) else "infinity" if math.isinf(value) else f"{value:g}"
+        limit = f", which {dtype} cannot hold" if math.isfinite(value) else ""
+        raise NonFiniteInputError(
+            f"{self.name} holds {kind}{limit}: the first sample with it is number {self.first + number}, "
+            "counted from 0. Drop or fill such samples; the weights are unchanged."
+        )
 
 
 class Batch(NamedTuple):
@@ -66,10 +91,41 @@ class Batch(NamedTuple):
 def is_batches(x: object, y: object = None) -> bool:
     """Whether `x` yields batches rather than being an array; a list of tuples does if `y` is None."""
     if isinstance(x, (list, tuple)):
-        return y is None and bool(x) and isinstance(x[0], tuple)
+        return y is None and bool(x) and is_batch(x[0])
     if isinstance(x, (str, bytes, Mapping)) or hasattr(x, "__array__") or is_sparse(x):
         return False
     return _validation.is_iterable(x)
+
+
+def is_batch(item: object) -> bool:
+    """Whether an element of a list can only be a batch: a tuple, or a list of arrays of several shapes."""
+    if not isinstance(item, list):
+        return isinstance(item, tuple)
+    return len(item) in (2, 3) and _are_arrays(item) and len({np.shape(array) for array in item}) > 1
+
+
+def inputs_of(item: Any, sample: Shape | None, argument: str = "x") -> NDArray[Any]:
+    """The inputs of a batch, which may hold targets and weights as well.
+
+    A tuple does; a list may be one of samples as well.
+
+    Args:
+        item: the batch.
+        sample: shape of a sample, where it is known.
+        argument: name of the inputs, for messages.
+    """
+    if isinstance(item, tuple) and item:
+        return as_array(item[0], argument)
+    if isinstance(item, list) and len(item) in (1, 2, 3) and _are_arrays(item):
+        shapes = [np.shape(array) for array in item]
+        # Samples have an axis fewer than a batch of them, so that one reading at most fits.
+        if shapes_agree(sample, shapes[0][1:]) if sample is not None else len(shapes[0]) > 1:
+            return as_array(item[0], argument)
+    return as_array(item, argument)
+
+
+def _are_arrays(items: list[Any]) -> bool:
+    return all(hasattr(item, "__array__") for item in items)
 
 
 def check_lengths(**arrays: NDArray[Any]) -> None:
@@ -141,7 +197,7 @@ def _as_values(y: NDArray[Any], network: Network, argument: str) -> NDArray[Any]
             f"Received {received}."
         )
     _check_finite(y, argument)
-    return np.ascontiguousarray(y, dtype=network.dtype)
+    return narrowed(y, network.dtype, f"`{argument}`")
 
 
 def _check_finite(values: NDArray[Any], argument: str) -> None:
@@ -149,8 +205,10 @@ def _check_finite(values: NDArray[Any], argument: str) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         suspicious = values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64))
     if suspicious and not np.isfinite(values).all():
+        found = not_finite(values, values.dtype)
+        where = "" if found is None else f", first in sample {found[0]} (counted from 0)"
         kind = "NaN" if np.isnan(values).any() else "infinity"
-        raise ValueError(f"`{argument}` must be finite; it holds {kind}.")
+        raise ValueError(f"`{argument}` must be finite; it holds {kind}{where}.")
 
 
 def as_sample_weight(sample_weight: object, samples: int) -> NDArray[np.float64]:
@@ -298,7 +356,7 @@ class IterableSource:
                     "was interrupted: pass an iterable that yields the same batches again."
                 )
             if number == 0:
-                self._bind(*_unpack(item, self._argument))
+                _bound(self._bind, item, self._argument, number)
             self._drawn += 1
         if used or not position:
             self._head, self._drawn = [item], 0
@@ -321,7 +379,7 @@ class IterableSource:
                     return
                 continue
             self._drawn += 1
-            arrays = self._bind(*_unpack(item, self._argument))
+            arrays = _bound(self._bind, item, self._argument, self._drawn - 1)
             count += 1
             yield Batch(arrays, None, len(arrays))
 
@@ -377,7 +435,7 @@ class PassSource:
             item = next(iterator, _END)
             if item is _END:
                 break
-            arrays = self._bind(*_unpack(item, self._argument))
+            arrays = _bound(self._bind, item, self._argument, count)
             count += 1
             if keeps:
                 kept.append(arrays.copied())
@@ -394,6 +452,28 @@ def _no_batch(argument: str, epoch: int) -> ValueError:
         f"`{argument}` gave no batch{when}. A generator can be used up only once: pass something that can be "
         "iterated again, or give the number of steps per epoch."
     )
+
+
+def _bound(
+    bind: Callable[[object, object, object | None], Arrays], item: object, argument: str, number: int
+) -> Arrays:
+    """One batch of an iterable, made canonical."""
+    with in_batch(argument, number):
+        arrays = bind(*_unpack(item, argument))
+    place = f"batch {number} (counted from 0) of `{argument}`"
+    return replace(arrays, name=f"`x` of {place}")
+
+
+@contextmanager
+def in_batch(argument: str, number: int) -> Iterator[None]:
+    """Errors about data within name the batch."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        # Subclasses of others may be made of something else than a message.
+        if type(error) not in (ValueError, TypeError, ShapeError):
+            raise
+        raise type(error)(f"`{argument}`, batch {number} (counted from 0): {error}") from error
 
 
 def _unpack(item: object, argument: str) -> tuple[object, object, object | None]:

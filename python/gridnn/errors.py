@@ -5,7 +5,7 @@ the only argument, so that it survives pickling and crosses process boundaries. 
 classes.
 """
 
-__all__ = ["FileFormatError", "NonFiniteError", "NotReadyError", "ShapeError"]
+__all__ = ["FileFormatError", "NonFiniteError", "NonFiniteInputError", "NotReadyError", "ShapeError"]
 
 
 class ShapeError(ValueError):
@@ -25,3 +25,7 @@ class NotReadyError(ValueError, AttributeError):
 
 class NonFiniteError(ArithmeticError):
     """The loss or a gradient became NaN or infinite; the weights are as they were before that step."""
+
+
+class NonFiniteInputError(NonFiniteError, ValueError):
+    """The loss became NaN or infinite because a sample of the inputs is; the message names the first."""

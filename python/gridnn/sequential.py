@@ -189,7 +189,8 @@ class Sequential(LayerStack):
             ValueError: data that does not fit the model or is not usable (empty, NaN among labels, unknown
                 classes, ...).
             TypeError: data of the wrong kind.
-            NonFiniteError: the loss or a gradient became NaN or infinite; weights are as before that step.
+            NonFiniteError: the loss or a gradient became NaN or infinite; weights are as before that step. It
+                is a NonFiniteInputError, which is a ValueError too, if a sample of `x` is not finite.
             KeyboardInterrupt: Ctrl-C; weights are as before the step in progress.
         """
         return Trainer(self).fit(
@@ -255,7 +256,8 @@ class Sequential(LayerStack):
         The bytes of a sample's output do not depend on what else is in its batch.
 
         Args:
-            x: inputs, or an iterable of batches of inputs.
+            x: inputs, or an iterable of batches of inputs. Batches may be tuples or lists like those that
+                `fit` takes: the first of them counts.
             batch_size: samples at once; 32 if None.
             verbose: 0 or 2 for a line at the end, 1 for a progress line; "auto" is 1 on a terminal or in a
                 notebook, else 0.

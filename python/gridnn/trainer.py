@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -288,7 +289,7 @@ class Trainer:
         if _data.is_batches(x):
             if batch_size is not None:
                 raise ValueError("`batch_size` cannot be given when `x` yields batches itself.")
-            parts = ((array, max(len(array), 1), 1) for array in _batches_to_predict(x, steps))
+            parts = ((array, max(len(array), 1), 1) for array in self._batches_to_predict(x, steps))
             params = {"verbose": verbose, "epochs": 1, "steps": steps, "samples": None, "batch_size": None}
             return self._predict_parts(parts, params, callbacks)
         size = batch_size_or_default(batch_size)
@@ -324,21 +325,37 @@ class Trainer:
             raise ValueError("`x` gave no batch to predict.")
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
+    def _batches_to_predict(self, x: Any, steps: int | None) -> Iterator[NDArray[Any]]:
+        """The inputs of at most `steps` batches of an iterable."""
+        for step, item in enumerate(_validation.iterated(x)):
+            with _data.in_batch("x", step):
+                network = self.model._network
+                array = _data.inputs_of(item, None if network is None else network.input_shape)
+                array = self.model._network_for(array).as_input(array)
+            yield array
+            if steps is not None and step + 1 >= steps:
+                return
+
     # What the above have in common
 
     def _train_step(
         self, arrays: Arrays, indices: NDArray[np.int64] | None, rate: float, seed: int
     ) -> StepResult:
         judge = Judge.of(self.model._objective(), arrays, indices)
-        result = self.model._built_network().train_step(
-            arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed, judge
-        )
+        network = self.model._built_network()
+        try:
+            result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed, judge)
+        except NonFiniteError:
+            arrays.check_inputs(indices, network.dtype)  # only now: good data cost nothing
+            raise
         return result if judge is None else judge.complete(result)
 
     def _evaluate_step(self, arrays: Arrays, indices: NDArray[np.int64] | None) -> StepResult:
         judge = Judge.of(self.model._objective(), arrays, indices)
         network = self.model._built_network()
         result = network.evaluate_step(arrays.x, arrays.y, arrays.sample_weight, indices, judge)
+        if not math.isfinite(result.loss_sum):
+            arrays.check_inputs(indices, network.dtype)
         return result if judge is None else judge.complete(result)
 
     def _seed_to_continue(self, initial_epoch: int) -> int:
@@ -409,14 +426,6 @@ def _validation_rule(validation_freq: object) -> Callable[[int], bool]:
         return lambda epoch: epoch + 1 in chosen
     every = _validation.positive_integer(validation_freq, "validation_freq")
     return lambda epoch: (epoch + 1) % every == 0
-
-
-def _batches_to_predict(x: Any, steps: int | None) -> Iterator[NDArray[Any]]:
-    """The inputs of at most `steps` batches of an iterable; a tuple's first element is the input."""
-    for step, item in enumerate(_validation.iterated(x)):
-        yield as_array(item[0] if isinstance(item, tuple) else item, "x")
-        if steps is not None and step + 1 >= steps:
-            return
 
 
 def _result(logs: Logs, return_dict: bool) -> Any:

@@ -294,3 +294,177 @@ def test_weights_beyond_float32():
     with pytest.raises(ValueError, match=r"'kernel' holds 1e\+39, which float32 cannot hold.*float64"):
         model.set_weights([np.full((3, 1), 1e39), np.zeros(1)])
     compiled(gn.Input((3,)), layers.Dense(1), dtype="float64").set_weights([np.full((3, 1), 1e39), [0.0]])
+
+
+# Numbers that are not finite
+
+
+def series(samples=40):
+    """A model of several layers, of which none is to blame, and data for it."""
+    stack = [layers.Conv1D(2, 3), layers.MaxPooling1D(2), layers.Flatten(), layers.Dense(1)]
+    return compiled(gn.Input((8, 1)), *stack), np.ones((samples, 8, 1), np.float32), np.zeros(samples)
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "dtype"),
+    [
+        (np.nan, "NaN", "float32"),
+        (-np.inf, "infinity", "float32"),
+        (np.nan, "NaN", "float64"),
+        (1e300, r"1e\+300, which float32 cannot hold", "float64"),
+    ],
+)
+def test_a_bad_sample_is_named(value, said, dtype):
+    model, x, y = series()
+    x = x.astype(dtype)
+    x[17, 3, 0] = x[38] = value
+    before = [weight.tobytes() for weight in model.get_weights()]
+    told = rf"^`x` holds {said}: the first sample with it is number 17, counted from 0"
+    for call in (
+        lambda: model.fit(x, y, verbose=0, seed=0),
+        lambda: model.fit(x, y, batch_size=40, validation_split=0.1, verbose=0),
+        lambda: model.fit(x, y, batch_size=40, class_weight={0: 2.0}, verbose=0),
+        lambda: model.evaluate(x, y, verbose=0),
+        lambda: model.train_on_batch(x, y),
+        lambda: model.test_on_batch(x, y),
+    ):
+        with pytest.raises(ValueError, match=told) as error:
+            call()
+        assert isinstance(error.value, gn.errors.NonFiniteInputError)
+        assert isinstance(error.value, gn.errors.NonFiniteError)
+    model.fit(x[:17], y[:17], verbose=0)
+    x[17] = x[38] = 1
+    assert np.isfinite(model.evaluate(x, y, verbose=0))
+    assert before != [weight.tobytes() for weight in model.get_weights()]
+
+
+def test_a_bad_sample_for_validation_is_named():
+    model, x, y = series()
+    x[37, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"^`x` holds NaN.*number 37"):
+        model.fit(x, y, validation_split=0.25, verbose=0)
+    with pytest.raises(ValueError, match=r"^`validation_x` holds NaN.*number 37"):
+        model.fit(x[:30], y[:30], validation_data=(x, y), verbose=0)
+    batches = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 40, 8)]
+    where = r"of batch 4 \(counted from 0\) of"
+    with pytest.raises(ValueError, match=rf"^`x` {where} `validation_data` holds NaN.*number 5"):
+        model.fit(x[:30], y[:30], validation_data=batches, verbose=0)
+    with pytest.raises(ValueError, match=rf"^`x` {where} `x` holds NaN.*number 5"):
+        model.fit(batches, verbose=0)
+
+
+def test_who_is_to_blame_where_the_inputs_are_finite():
+    model, x, y = series()
+    model.compile(gn.optimizers.SGD(1e30), "mse")
+    with pytest.raises(gn.errors.NonFiniteError) as error:
+        model.fit(x, y + 1, epochs=9, verbose=0)
+    assert not isinstance(error.value, ValueError)
+
+
+def test_predictions_pass_nan_on():
+    model, x, _ = series()
+    x[17] = np.nan
+    outputs = model.predict(x, verbose=0)
+    assert np.isnan(outputs[17]).all()
+    assert np.isfinite(np.delete(outputs, 17, axis=0)).all()
+
+
+def test_terminate_on_nan_still_ends_the_training(capsys):
+    model, x, y = series()
+    x[17] = np.nan
+    model.fit(x, y, callbacks=gn.callbacks.TerminateOnNaN(), verbose=0)
+    assert "`x` holds NaN" in capsys.readouterr().out
+
+
+def test_targets_that_are_no_numbers_of_the_model():
+    model, x, y = series()
+    y[[5, 7]] = 1e39
+    with pytest.raises(ValueError, match=r"`y` holds 1e\+39, which float32 cannot hold.*float64"):
+        model.fit(x, y, verbose=0)
+    with pytest.raises(ValueError, match=r"`validation_y` holds 1e\+39"):
+        model.fit(x, np.zeros(40), validation_data=(x, y), verbose=0)
+    y[[5, 7]] = np.nan
+    with pytest.raises(ValueError, match=r"`y` must be finite; it holds NaN, first in sample 5"):
+        model.evaluate(x, y, verbose=0)
+
+
+def test_nan_in_the_data_of_adapt():
+    data = np.ones((9, 2))
+    data[4, 1] = np.nan
+    with pytest.raises(ValueError, match="`data` holds nan: the first sample with it is number 4"):
+        layers.Normalization().adapt(data)
+
+
+# Batches
+
+
+def test_a_bad_batch_is_named():
+    model, x, y = series()
+    good, short = (x[:8], y[:8]), (x[:8, :7], y[:8])
+    for call, argument in (
+        (lambda: model.fit(iter([good, short]), verbose=0), "x"),
+        (lambda: model.evaluate(iter([good, short]), verbose=0), "x"),
+        (lambda: model.predict(iter([good, short]), verbose=0), "x"),
+        (lambda: model.fit(x, y, validation_data=iter([good, short]), verbose=0), "validation_data"),
+        (lambda: model.fit(x, y, validation_data=[good, short], verbose=0), "validation_data"),
+    ):
+        with pytest.raises(ShapeError, match=rf"^`{argument}`, batch 1 \(counted from 0\): `x` does not fit"):
+            call()
+    with pytest.raises(TypeError, match=r"^`validation_data`, batch 0 .*real numbers"):
+        model.fit(x, y, validation_data=iter([(x, ["a"] * 40)]), verbose=0)
+    with pytest.raises(ValueError, match=r"^`validation_data`, batch 0 .*same number of samples"):
+        model.fit(x, y, validation_data=iter([(x, y[1:])]), verbose=0)
+    with pytest.raises(TypeError, match=r"^`data`, batch 1"):
+        layers.Normalization().adapt(iter([x, "x"]))
+
+
+def listed(*batches):
+    return [list(batch) for batch in batches]
+
+
+@pytest.mark.parametrize(
+    "kind", [list, tuple, iter, listed, lambda b: tuple(listed(*b)), lambda b: iter(listed(*b))]
+)
+def test_batches_of_every_kind_everywhere(kind):
+    model, x, y = series()
+    x += RNG.normal(size=x.shape)
+    batches = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 40, 8)]
+    if kind is listed:
+        kind = lambda b: listed(*b)  # noqa: E731
+    expected = model.predict(x, verbose=0)
+    assert model.predict(kind(batches), verbose=0).tobytes() == expected.tobytes()
+    # The smallest numbers of batches are where (x, y) could be meant.
+    for count in (1, 2, 3, 5):
+        some = x[: 8 * count], y[: 8 * count]
+        loss = model.evaluate(*some, batch_size=8, verbose=0)
+        assert model.evaluate(kind(batches[:count]), verbose=0) == loss
+        history = model.fit(x, y, epochs=1, verbose=0, validation_data=kind(batches[:count])).history
+        assert history["val_loss"] == [model.evaluate(*some, batch_size=8, verbose=0)]
+        model.fit(kind(batches[:count]), verbose=0)
+        one, other = layers.Normalization(), layers.Normalization()
+        one.adapt(x[: 8 * count])
+        other.adapt(kind(batches[:count]))
+        assert np.allclose([*one.mean, *one.variance], [*other.mean, *other.variance])
+
+
+def test_batches_that_are_lists_of_samples():
+    model, x, _ = series(6)
+    x += RNG.normal(size=x.shape)
+    expected = model.predict(x, verbose=0)
+    for size in (1, 2, 3, 6):
+        batches = [list(x[i : i + size]) for i in range(0, 6, size)]
+        assert model.predict(iter(batches), verbose=0).tobytes() == expected.tobytes()
+        nested = [batch.tolist() for batch in map(np.array, batches)]
+        assert model.predict(iter(nested), verbose=0).tobytes() == expected.tobytes()
+    assert model.predict(list(x), verbose=0).tobytes() == expected.tobytes()
+    plain = layers.Normalization()
+    plain.adapt(iter([[[1.0, 2.0], [3.0, 5.0]]]))
+    assert plain.mean == (2.0, 3.5)
+
+
+def test_a_pair_in_the_place_of_its_first():
+    model, x, y = series()
+    with pytest.raises(ValueError, match="`y` is missing, and `x` is a tuple of 2 arrays"):
+        model.evaluate((x, y), verbose=0)
+    with pytest.raises(ValueError, match=r"`y` cannot be given.*type zip.*numpy.asarray"):
+        model.fit(zip(x, y, strict=True), y)

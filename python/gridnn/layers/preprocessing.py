@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _validation
+from gridnn import _data, _validation
+from gridnn._arrays import not_finite
 from gridnn._network import as_array
 from gridnn.layers.base import REGISTRY, Layer
 
@@ -109,9 +110,8 @@ class Normalization(Layer):
         # The one change after construction: the engine has not been told yet.
         self.__dict__.update(mean=_numbers(mean, "mean"), variance=_numbers(variance, "variance", low=0.0))
 
-    def _moments(self, batch: Any) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    def _moments(self, array: NDArray[Any]) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
         """Elements of a batch for each number, their mean, and their squared distance from it."""
-        array = as_array(batch, "data")
         axes = {axis % array.ndim if -array.ndim <= axis < array.ndim else 0 for axis in self._axes()}
         if 0 in axes:
             raise ValueError(f"`axis` {self.axis} is none of `data`, which has shape {array.shape}.")
@@ -121,6 +121,11 @@ class Normalization(Layer):
             kept = tuple(array.shape[axis] for axis in sorted(axes))
             return 0, np.zeros(kept), np.zeros(kept)
         mean = np.asarray(array.mean(axis=others, dtype=np.float64))
+        found = None if np.isfinite(mean).all() else not_finite(array, array.dtype)
+        if found is not None:
+            raise ValueError(
+                f"`data` holds {found[1]:g}: the first sample with it is number {found[0]}, counted from 0."
+            )
         return count, mean, np.asarray(array.var(axis=others, dtype=np.float64)) * count
 
     def _axes(self) -> tuple[int, ...]:
@@ -145,13 +150,15 @@ class Normalization(Layer):
         return "linear"
 
 
-def _batches(data: Any) -> Iterator[Any]:
+def _batches(data: Any) -> Iterator[NDArray[Any]]:
     """The batches of `data`, which may be one array."""
-    if isinstance(data, (list, tuple)) or hasattr(data, "__array__") or not _validation.is_iterable(data):
-        yield data
+    if not _data.is_batches(data):
+        yield as_array(data, "data")
         return
-    for batch in _validation.iterated(data):
-        yield batch[0] if isinstance(batch, (tuple, list)) else batch
+    for number, batch in enumerate(_validation.iterated(data)):
+        with _data.in_batch("data", number):
+            array = _data.inputs_of(batch, None, "data")
+        yield array
 
 
 def _numbers(value: Any, name: str, *, low: float = -np.inf) -> tuple[float, ...] | None:
