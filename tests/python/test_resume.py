@@ -408,6 +408,18 @@ def test_killed_processes_go_on_to_the_byte(tmp_path, freq):
 # What a file keeps, and what it does with files that have something else
 
 
+@pytest.mark.parametrize("name", [".latest.gridnn.123.tmp", ".tmpAb3xyz", ".gridnn-4f.tmp"])
+def test_what_killed_processes_left_goes_with_the_folder(tmp_path, name):
+    for folder, others in (("own", []), ("shared", ["notes.txt", ".tmp-of-others"])):
+        (tmp_path / folder).mkdir()
+        for file in (name, *others):
+            (tmp_path / folder / file).touch()
+        make().fit(X, Y, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path / folder)])
+    assert not (tmp_path / "own").exists()
+    assert {path.name for path in (tmp_path / "shared").iterdir()} >= {"notes.txt", ".tmp-of-others"}
+    assert not (tmp_path / "shared" / "latest.gridnn").exists()
+
+
 def test_a_state_that_files_cannot_hold(tmp_path):
     class Wrong(callbacks.Callback):
         def state(self):

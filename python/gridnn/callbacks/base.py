@@ -41,7 +41,8 @@ class Callback:
 
     A callback that remembers something from one epoch to the next returns it from `state` and takes it back
     in `restore`; then a run that `BackupAndRestore` continues, or one from a file that was saved within
-    `fit`, ends as if it had not been interrupted.
+    `fit`, ends as if it had not been interrupted. Such a file is best written in `on_epoch_begin`,
+    `on_train_batch_end` or `on_epoch_end`: methods of other names are called again.
 
     Copies and pickles of a callback have no model; `fit` gives them one.
 

@@ -229,9 +229,15 @@ class BackupAndRestore(_EveryFewBatches):
         if not self.delete_checkpoint or not folder.is_dir():
             return
         self.path.unlink(missing_ok=True)
-        for left in folder.glob(f".{self.path.name}*"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
-        if not any(folder.iterdir()):
+        rest = list(folder.iterdir())
+        # Hidden temporary files are of processes that were killed while they wrote. In a folder that holds
+        # other things as well only those that are named after the backup are ours.
+        ours = [path for path in rest if path.name.startswith(f".{self.path.name}")]
+        if all(path.name.startswith(".") and "tmp" in path.name and path.is_file() for path in rest):
+            ours = rest
+        for path in ours:
+            path.unlink(missing_ok=True)
+        if len(ours) == len(rest):
             folder.rmdir()
 
     def progress(self) -> tuple[int, int | None] | None:
