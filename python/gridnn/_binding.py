@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gridnn import _data, _validation
+from gridnn import _data, _hints, _validation
 from gridnn._data import DEFAULT_BATCH_SIZE, Arrays, ArraySource, IterableSource, PassSource, Source
 from gridnn._network import as_array
 
@@ -58,7 +58,14 @@ class Binder:
             )
         inputs = as_array(x, prefix + "x")
         targets = as_array(y, prefix + "y")
-        _data.check_lengths(**{prefix + "x": inputs, prefix + "y": targets})
+        try:
+            _data.check_lengths(**{prefix + "x": inputs, prefix + "y": targets})
+        except ValueError as error:
+            network = self._model._network
+            if network is None or not (len(inputs) and len(targets)):
+                raise
+            shapes = network.input_shape, network.output_shape, inputs.shape, targets.shape
+            raise ValueError(f"{error}{_hints.for_lengths(*shapes, prefix)}") from None
         network = self._model._network_for(inputs, prefix + "x")
         inputs = network.as_input(inputs, prefix + "x")
         objective = self._model._resolve(targets.shape)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _validation
+from gridnn import _hints, _validation
 from gridnn._arrays import is_sparse, narrowed, not_finite
 from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
 from gridnn.errors import NonFiniteInputError, ShapeError
@@ -160,8 +160,7 @@ def _as_labels(y: NDArray[Any], output_shape: Shape, ignore_class: int | None, a
     if y.ndim == len(output_shape) + 1 and y.shape[-1] == 1:
         y = y.reshape(y.shape[:-1])
     if not shapes_agree(output_shape[:-1], y.shape[1:]):
-        one_hot = shapes_agree(output_shape, y.shape[1:])
-        hint = " For one-hot targets use the loss 'categorical_crossentropy'." if one_hot else ""
+        hint = _hints.for_targets(output_shape, received, argument, labels=True)
         raise ShapeError(
             f"`{argument}` does not fit the model: for outputs {shape_text(output_shape)} class labels have "
             f"shape {shape_text(output_shape[:-1])}. Received {received}.{hint}"
@@ -194,7 +193,7 @@ def _as_values(y: NDArray[Any], network: Network, argument: str) -> NDArray[Any]
     if not shapes_agree(output_shape, y.shape[1:]):
         raise ShapeError(
             f"`{argument}` does not fit the model: expected the outputs' shape {shape_text(output_shape)}. "
-            f"Received {received}."
+            f"Received {received}.{_hints.for_targets(output_shape, received, argument, labels=False)}"
         )
     _check_finite(y, argument)
     return narrowed(y, network.dtype, f"`{argument}`")

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-__all__ = ["for_input", "for_rank", "shapes_agree"]
+__all__ = ["for_input", "for_lengths", "for_rank", "for_targets", "shapes_agree"]
 
 
 def shapes_agree(expected: Sequence[int | None], actual: Sequence[int]) -> bool:
@@ -29,6 +29,55 @@ def for_input(expected: Sequence[int | None], received: tuple[int, ...], argumen
     return "" if meant is None else f" {meant[0]}? Pass {meant[1]}."
 
 
+def for_lengths(
+    inputs: Sequence[int | None],
+    outputs: Sequence[int | None],
+    x: tuple[int, ...],
+    y: tuple[int, ...],
+    prefix: str,
+) -> str:
+    """What arrays of several lengths may be: one of them a single sample."""
+    if not shapes_agree(inputs, x[1:]):
+        return for_input(inputs, x, f"{prefix}x")
+    one = shapes_agree(outputs, y) or (len(outputs) > 1 and shapes_agree(outputs[:-1], y))
+    return f" One sample? Pass {prefix}y[numpy.newaxis]." if one else ""
+
+
+def for_targets(
+    outputs: Sequence[int | None], received: tuple[int, ...], argument: str, *, labels: bool
+) -> str:
+    """What targets that do not fit the outputs may be.
+
+    Args:
+        outputs: shape of the outputs of a sample.
+        received: shape of the targets.
+        argument: name of the targets.
+        labels: whether numbers of classes are wanted, and not values like the outputs.
+    """
+    places, sample = outputs[:-1], received[1:]
+    fits = shapes_agree(places, sample)
+    if labels and shapes_agree(outputs, sample):
+        return " For one-hot targets use the loss 'categorical_crossentropy'."
+    if not labels and (fits or (shapes_agree(places, sample[:-1]) and sample[-1:] == (1,))):
+        return " For class labels use the loss 'sparse_categorical_crossentropy'."
+    if places and (sample in ((), (1,)) or (not labels and shapes_agree(outputs[-1:], sample))):
+        return (
+            " The model has an output at every position; for one a sample, put layers.Flatten() or a global "
+            "pool in front of its last layer."
+        )
+    if places and shapes_agree(places, sample[:-1]) and sample[-1] in (3, 4) and (labels or outputs[-1] == 1):
+        return f" Masks that are pictures in colour? Make one number of each, as {argument}[..., 0] is."
+    hint = for_input((*places, 1) if labels else outputs, received, argument)
+    if not hint and labels:
+        hint = for_input(outputs, received, argument)
+    if not hint and places and len(sample) in (len(places), len(outputs)):
+        return (
+            " Targets have the size of the outputs: resize them (class labels to their nearest neighbours), "
+            "or let the model end in the size that they have (padding='same', UpSampling, Conv..Transpose)."
+        )
+    return hint
+
+
 def _meant(expected: tuple[int | None, ...], received: tuple[int, ...], x: str) -> tuple[str, str] | None:
     axes, channels = len(expected), expected[-1]
     if len(received) == axes:
@@ -43,12 +92,22 @@ def _meant(expected: tuple[int | None, ...], received: tuple[int, ...], x: str) 
         guess = "One sample, without its axis of channels", f"{x}[numpy.newaxis, ..., numpy.newaxis]"
     else:
         guess = None
-    if guess is None and None not in expected:
+    if guess is None and None not in expected and _is_flat(expected) + _is_flat(received[1:]) == 1:
         length = math.prod(size for size in expected if size is not None)
         if length > 1 and length == math.prod(received[1:]) and len(received) != axes + 1:
             sizes = ", ".join(str(size) for size in expected)
-            return "The same numbers in another shape", f"{x}.reshape(-1, {sizes})"
+            advice = f"{x}.reshape(-1, {sizes})"
+            if axes > 1 and channels != 1:
+                # The files of CIFAR, for one, hold all red values, then all green ones.
+                first = ", ".join(str(size) for size in (channels, *expected[:-1]))
+                advice += f"; if it holds channel by channel, numpy.moveaxis({x}.reshape(-1, {first}), 1, -1)"
+            return "The same numbers in another shape", advice
     return guess
+
+
+def _is_flat(sample: Sequence[int | None]) -> bool:
+    """Whether only one axis counts, so that there is one order of the numbers."""
+    return sum(size != 1 for size in sample) <= 1
 
 
 def _an_axis_too_few(
@@ -63,6 +122,9 @@ def _an_axis_too_few(
         return "One sample, channels first", f"numpy.moveaxis({x}, 0, -1)[numpy.newaxis]"
     if without_channels and expected[-1] == 3 and len(expected) > 2:
         return "Grey images", f"numpy.repeat({x}[..., numpy.newaxis], 3, axis=-1)"
+    order = _order(expected[:-1], received)
+    if expected[-1] == 1 and order is not None:
+        return "Axes in another order", f"numpy.transpose({x}, {order})[..., numpy.newaxis]"
     return None
 
 
@@ -81,7 +143,13 @@ def _right_rank(
             return change[received[-1], expected[-1]]
     if len(expected) > 1 and shapes_agree(expected, received[:-1]):
         return "Samples along the last axis", f"numpy.moveaxis({x}, -1, 0)"
-    for order in itertools.permutations(range(1, len(received))) if len(received) < 7 else ():
+    order = _order(expected, received)
+    return None if order is None else ("Axes in another order", f"numpy.transpose({x}, {order})")
+
+
+def _order(expected: tuple[int | None, ...], received: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The order of axes, batch first, that makes samples of the shape expected; None if there is none."""
+    for order in itertools.permutations(range(1, len(received))) if 2 < len(received) < 7 else ():
         if shapes_agree(expected, [received[axis] for axis in order]):
-            return "Axes in another order", f"numpy.transpose({x}, {(0, *order)})"
+            return (0, *order)
     return None

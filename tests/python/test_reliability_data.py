@@ -80,6 +80,9 @@ def test_channels_first(entry):
         ((28, 28, 1), (9, 28, 28, 3)),
         ((28, 28, 3), (9, 28, 28, 4)),
         ((5, 4, 1), (6, 5, 4, 1, 1)),
+        ((5, 4, 1), (6, 4, 5)),
+        ((5, 4, 3), (6, 60)),
+        ((60,), (6, 3, 4, 5)),
     ],
 )
 def test_what_the_hint_says_works(wanted, received):
@@ -87,9 +90,19 @@ def test_what_the_hint_says_works(wanted, received):
     x = RNG.normal(size=received).astype(np.float32)
     with pytest.raises(ShapeError, match="Pass ") as error:
         model.predict(x, verbose=0)
-    advice = str(error.value).rpartition("Pass ")[2].rstrip(".")
-    meant = eval(advice, {"numpy": np, "x": x})  # noqa: S307
-    assert model.predict(meant, verbose=0).shape[1:] == meant.shape[1:]
+    for advice in (
+        str(error.value).rpartition("Pass ")[2].rstrip(".").split("; if it holds channel by channel, ")
+    ):
+        meant = eval(advice, {"numpy": np, "x": x})  # noqa: S307
+        assert model.predict(meant, verbose=0).shape[1:] == meant.shape[1:]
+
+
+def test_no_hint_mixes_the_numbers_up():
+    """Images of other proportions have as many numbers; to reshape them would be wrong."""
+    model = gn.Sequential([gn.Input((6, 4, 1)), layers.Flatten()])
+    for shape in ((9, 8, 3), (9, 3, 8, 1), (9, 2, 12), (9, 2, 2, 2, 3, 1)):
+        with pytest.raises(ShapeError, match=r"received \([0-9, ]*\)\.$"):
+            model.predict(np.zeros(shape), verbose=0)
 
 
 def test_no_hint_where_nothing_is_likely():
@@ -468,3 +481,65 @@ def test_a_pair_in_the_place_of_its_first():
         model.evaluate((x, y), verbose=0)
     with pytest.raises(ValueError, match=r"`y` cannot be given.*type zip.*numpy.asarray"):
         model.fit(zip(x, y, strict=True), y)
+
+
+# Targets
+
+LABELS, ONE_HOT = "sparse_categorical_crossentropy", "categorical_crossentropy"
+FLAT = "an output at every position.*Flatten"
+
+
+@pytest.mark.parametrize(
+    ("loss", "classes", "shape", "told"),
+    [
+        (LABELS, 3, (4, 1, 16, 12), r"Channels first\? Pass numpy.moveaxis\(y, 1, -1\)"),
+        (LABELS, 3, (4, 3, 16, 12), r"Channels first\? Pass numpy.moveaxis\(y, 1, -1\)"),
+        (LABELS, 3, (16, 12), r"y` has 16. One sample\? Pass y\[numpy.newaxis\]"),
+        (LABELS, 3, (4, 16, 12, 3), "'categorical_crossentropy'"),
+        (LABELS, 5, (4, 16, 12, 3), "pictures in colour"),
+        (
+            LABELS,
+            3,
+            (4, 12, 16),
+            r"Axes in another order\? Pass numpy.transpose\(y, \(0, 2, 1\)\)\[..., numpy.newaxis\]",
+        ),
+        (LABELS, 3, (4, 8, 6), "size of the outputs: resize them"),
+        (LABELS, 3, (4, 192), r"y.reshape\(-1, 16, 12, 1\)"),
+        (LABELS, 3, (4,), FLAT),
+        (ONE_HOT, 3, (4, 16, 12), "'sparse_categorical_crossentropy'"),
+        (ONE_HOT, 3, (4, 16, 12, 1), "'sparse_categorical_crossentropy'"),
+        (ONE_HOT, 3, (4, 3, 16, 12), r"numpy.moveaxis\(y, 1, -1\)"),
+        (ONE_HOT, 3, (4, 3), FLAT),
+        ("binary_crossentropy", 1, (4, 1, 16, 12), r"numpy.moveaxis\(y, 1, -1\)"),
+        ("binary_crossentropy", 1, (4, 16, 12, 3), r"pictures in colour.*y\[..., 0\]"),
+        ("binary_crossentropy", 1, (4, 8, 6, 1), "size of the outputs: resize them"),
+        ("mse", 1, (4,), FLAT),
+    ],
+)
+def test_masks_of_another_shape(loss, classes, shape, told):
+    model = compiled(gn.Input((16, 12, 1)), layers.Conv2D(classes, 3, padding="same"), loss=loss)
+    x, y = np.zeros((4, 16, 12, 1)), np.zeros(shape, int)
+    for call in (
+        lambda: model.fit(x, y, verbose=0),
+        lambda: model.evaluate(x, y, verbose=0),
+        lambda: model.train_on_batch(x, y),
+        lambda: model.test_on_batch(x, y),
+    ):
+        with pytest.raises(ValueError, match=told):
+            call()
+    with pytest.raises(
+        ValueError,
+        match=rf"validation_.*{told.replace('(y', '(validation_y').replace('Pass y', 'Pass validation_y')}",
+    ):
+        model.fit(
+            x,
+            np.zeros_like(model.predict(x, verbose=0)) if loss != LABELS else np.zeros((4, 16, 12)),
+            validation_data=(x, y),
+            verbose=0,
+        )
+
+
+def test_one_sample_with_its_target():
+    model = images()
+    with pytest.raises(ValueError, match=r"`x` has 28, `y` has 1. One sample\? Pass x\[numpy.newaxis\]"):
+        model.evaluate(np.zeros((28, 28, 1)), [1.0], verbose=0)
