@@ -349,6 +349,8 @@ class IterableSource:
         self._running, self._drawn = _validation.iterated(self._batches), 0
         for number in range(1 if used or not position else position):
             item = next(self._running, _END)
+            if item is _END and not position:
+                raise _no_batch(self._argument, 0)
             if item is _END:
                 raise ValueError(
                     f"`{self._argument}` gave {number} batches, but {position} had been used when training "

@@ -472,6 +472,14 @@ def test_an_iterable_that_is_shorter_than_before(tmp_path, monkeypatch):
         train(tmp_path, "list", save_freq=1)
 
 
+def test_an_iterable_that_is_empty_now(tmp_path, monkeypatch):
+    with pytest.raises(PowerCutError):
+        train(tmp_path, "list", place=("on_epoch_begin", 1, 0))
+    monkeypatch.setitem(DATA, "list", lambda: {"x": iter(())})
+    with pytest.raises(ValueError, match=r"`x` gave no batch"):
+        train(tmp_path, "list")
+
+
 def test_callbacks_in_a_list_of_their_own(tmp_path):
     model = make()
     several = callbacks.CallbackList([callbacks.BackupAndRestore(tmp_path), Own()], model, {})
