@@ -41,12 +41,30 @@ pub fn set_threads(count: usize) -> Result<()> {
 /// `GRIDNN_NUM_THREADS`, else `OMP_NUM_THREADS` (joblib sets it in its workers), else what affinity mask and cgroup
 /// quota leave of the physical cores.
 fn default_threads() -> usize {
-    let from =
-        |name| std::env::var(name).ok()?.trim().parse().ok().filter(|n| (1..=MOST_THREADS).contains(n));
-    from("GRIDNN_NUM_THREADS").or_else(|| from("OMP_NUM_THREADS")).unwrap_or_else(|| {
+    from_environment(VARIABLE).or_else(|| from_environment("OMP_NUM_THREADS")).unwrap_or_else(|| {
         // `available_parallelism` knows affinity and cgroups, but counts hardware threads.
         let logical = std::thread::available_parallelism().map_or(1, usize::from);
         physical_cores().map_or(logical, |cores| logical.min(cores))
+    })
+}
+
+/// Our own variable.
+const VARIABLE: &str = "GRIDNN_NUM_THREADS";
+
+fn from_environment(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.trim().parse().ok().filter(|n| (1..=MOST_THREADS).contains(n))
+}
+
+/// What there is to say about a `GRIDNN_NUM_THREADS` that cannot be obeyed: its value, the rule, and what is used.
+pub fn ignored_setting() -> Option<String> {
+    let value = std::env::var_os(VARIABLE)?.to_string_lossy().into_owned();
+    let obeyed = value.trim().is_empty() || from_environment(VARIABLE).is_some();
+    (!obeyed).then(|| {
+        let default = default_threads();
+        format!(
+            "{VARIABLE}: expected a whole number from 1 to {MOST_THREADS}; received \"{value}\", which is ignored: \
+             {default} threads, the default, are used"
+        )
     })
 }
 

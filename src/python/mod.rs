@@ -10,7 +10,10 @@ mod geometry;
 mod guest;
 mod network;
 
+use std::ffi::CString;
+
 use numpy::{PyArray1, ToPyArray};
+use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 
 use crate::kernels::Tier;
@@ -52,6 +55,10 @@ mod _core {
         Tier::current().map_err(raise)?;
         // So is a wrong `GRIDNN_CONVOLUTION`.
         Algorithm::current().map_err(raise)?;
+        if let Some(text) = parallel::ignored_setting() {
+            let py = module.py();
+            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(text)?, 1)?;
+        }
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

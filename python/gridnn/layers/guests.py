@@ -106,12 +106,14 @@ class LayerGuest(_network.Guest):
     def output_shape(self, input_shape: Shape) -> Shape:
         """Asks the layer's `compute_output_shape`."""
         with self._blamed("compute_output_shape"):
-            batch, *sizes = self._layer.compute_output_shape((None, *input_shape))
-            if batch is not None or not sizes:
+            returned: object = self._layer.compute_output_shape((None, *input_shape))
+            shape = tuple(returned) if isinstance(returned, (tuple, list)) else ()
+            if len(shape) < 2 or shape[0] is not None:
                 raise ShapeError(
-                    f"{self._layer.label}.compute_output_shape must return (None, ...), the batch first. "
-                    f"Received {(batch, *sizes)}."
+                    f"{self._layer.label}.compute_output_shape must return a tuple (None, ...), the batch "
+                    f"first, for the input shape {(None, *input_shape)}. Received {returned!r}."
                 )
+            sizes = shape[1:]
             return _validation.sample_shape(sizes, "output_shape")
 
     def forward(
