@@ -69,18 +69,44 @@ impl ConvGeometry {
         Ok(self)
     }
 
+    /// Checks that tables of the positions along the axes, which plans make, fit into memory: where they do not, the
+    /// process ends.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn check_tables(&self) -> Result<()> {
+        const ENTRY: usize = 96;
+        const WORTH_A_TRIAL: usize = 1 << 28;
+        let longest =
+            |a: &Axis| a.input.max(a.output).max(a.read_len().min(a.output.saturating_mul(a.kernel)));
+        let bytes = self.axes.iter().map(|a| longest(a).saturating_mul(ENTRY)).max().unwrap_or(0);
+        let bytes = bytes.min(isize::MAX as usize);
+        let trial = if bytes < WORTH_A_TRIAL { Ok(()) } else { Vec::<u8>::new().try_reserve_exact(bytes) };
+        trial.map_err(|_| Error::Memory { bytes })
+    }
+
     fn checked(self) -> Result<Self> {
         self.checked_sizes().ok_or_else(|| {
-            Error::shape("convolution", "sizes that fit the address space", format!("{self:?}"))
+            let sizes = |f: fn(&Axis) -> usize| self.axes.map(|a| f(&a).to_string()).join(" x ");
+            let got = format!(
+                "{} elements of {} channels, a kernel of {}, and {} results of {} channels",
+                sizes(|a| a.input),
+                self.c_in,
+                sizes(|a| a.kernel),
+                sizes(|a| a.output),
+                self.c_out
+            );
+            Error::shape("convolution", "sizes that fit the address space", got)
         })?;
         Ok(self)
     }
 
     fn checked_sizes(&self) -> Option<()> {
         let spatial = |f: fn(&Axis) -> usize| self.axes.iter().try_fold(1usize, |n, a| n.checked_mul(f(a)));
-        let padded = self.axes.iter().try_fold(1usize, |n, a| n.checked_mul(a.input + a.before + a.after))?;
+        // What is read of the padded input, and there once at most: all of it, or the taps of every output.
+        let read = self.axes.iter().try_fold(1usize, |n, a| n.checked_mul(a.read_len()))?;
         let sizes = [
-            padded.checked_mul(self.c_in)?,
+            read.checked_mul(self.c_in)?,
             spatial(|a| a.output)?.checked_mul(self.c_out)?,
             spatial(|a| a.kernel)?.checked_mul(self.c_in / self.groups)?.checked_mul(self.c_out)?,
         ];
@@ -149,7 +175,20 @@ impl PoolGeometry {
     /// # Errors
     /// As [`Window::place`].
     pub fn new(window: &Window, input: &[usize], channels: usize) -> Result<Self> {
-        Ok(Self { axes: window.place(input)?, channels })
+        Self { axes: window.place(input)?, channels }.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        let counted = |f: fn(&Axis) -> usize| {
+            let len = self.axes.iter().try_fold(self.channels, |n, a| n.checked_mul(f(a)));
+            len.is_some_and(|n| n < isize::MAX as usize / 64)
+        };
+        if counted(|a| a.kernel) && counted(|a| a.output) && counted(|a| a.input) {
+            return Ok(self);
+        }
+        let sizes = |f: fn(&Axis) -> usize| self.axes.map(|a| f(&a).to_string()).join(" x ");
+        let got = format!("a window of {} and {} results", sizes(|a| a.kernel), sizes(|a| a.output));
+        Err(Error::shape("pool", "sizes that fit the address space", got))
     }
 
     /// Places the window; with `ceil` a last window that reaches beyond the padding counts as well, if it starts inside
@@ -161,7 +200,7 @@ impl PoolGeometry {
     /// # Errors
     /// As [`Window::place`].
     pub fn rounded(window: &Window, ceil: bool, input: &[usize], channels: usize) -> Result<Self> {
-        Ok(Self { axes: if ceil { window.place_up(input)? } else { window.place(input)? }, channels })
+        Self { axes: if ceil { window.place_up(input)? } else { window.place(input)? }, channels }.checked()
     }
 
     /// Elements of one input sample.
@@ -177,6 +216,11 @@ impl PoolGeometry {
     /// Elements of the window.
     pub fn window_len(&self) -> usize {
         self.axes.iter().map(|a| a.kernel).product()
+    }
+
+    /// Elements of the window that an output meets at most: a window may be larger than the input.
+    pub fn most_taps(&self) -> usize {
+        self.axes.iter().map(|a| a.kernel.min(a.input.div_ceil(a.dilation))).product()
     }
 }
 

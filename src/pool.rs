@@ -88,7 +88,9 @@ fn for_runs(
                     }));
                 }
             }
-            let run = WindowRun { taps, count, step: w.stride * g.channels, channels: g.channels };
+            // A step to an output that is not there may be beyond all sizes.
+            let step = g.channels * if count > 1 { w.stride } else { 1 };
+            let run = WindowRun { taps, count, step, channels: g.channels };
             let first = (i * w.output + column) * g.channels;
             visit(&run, first..first + count * g.channels, [position[0], position[1], column]);
             column += count;
@@ -120,6 +122,9 @@ fn winner<T: Element>(run: &WindowRun<'_>, x: &[T], i: usize) -> Option<usize> {
     })
 }
 
+/// See [`MaxPool::MOST_TAPS`].
+const MOST_TAPS: usize = 256;
+
 /// A max-pool.
 #[derive(Debug, Clone)]
 pub struct MaxPool<T: 'static> {
@@ -149,14 +154,14 @@ impl<T: Element> Notes<T> {
         // Lengths that are there already are kept: rows of any length may follow each other.
         self.winners.reserve(row.saturating_sub(self.winners.len()));
         self.row.reserve(row.saturating_sub(self.row.len()));
-        self.places.reserve(g.window_len().saturating_sub(self.places.len()));
-        self.taps.reserve(g.window_len().saturating_sub(self.taps.len()));
+        self.places.reserve(g.window_len().min(MOST_TAPS).saturating_sub(self.places.len()));
+        self.taps.reserve(g.most_taps().saturating_sub(self.taps.len()));
     }
 }
 
 impl<T: Element> MaxPool<T> {
     /// Taps that the number of a winner, a byte, tells apart.
-    pub const MOST_TAPS: usize = 256;
+    pub const MOST_TAPS: usize = MOST_TAPS;
 
     /// Plans a pool.
     pub fn new(geometry: PoolGeometry, kernels: &'static Kernels<T>) -> Self {

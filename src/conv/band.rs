@@ -59,7 +59,18 @@ impl<T> View<'_, T> {
 
 /// Elements of the copy of a block.
 pub(super) fn len(extent: Extent, planes: usize, rows: usize, columns: usize) -> usize {
-    planes * rows * columns * extent.channels
+    planes.saturating_mul(rows).saturating_mul(columns).saturating_mul(extent.channels)
+}
+
+/// Whether what a block reads is so much wider than the input that a copy with zeros beside it is a waste, or would not
+/// fit into memory: its columns are then read in place, each with the taps that meet the input.
+pub(super) fn too_wide(reach: usize, columns: usize) -> bool {
+    reach > 4 * columns + 256
+}
+
+/// Whether no position of an axis of `columns` elements meets two taps so far apart.
+pub(super) fn too_far(taps: usize, apart: usize, columns: usize) -> bool {
+    taps > 1 && apart > 1 && apart >= columns
 }
 
 /// A block of `sample`: in place if it lies inside, else copied into `band`.
@@ -130,6 +141,7 @@ pub(super) fn block_rows<T>(
     most: usize,
 ) -> usize {
     const BYTES: usize = 96 << 10;
-    let row = len(extent, planes.max(1), rows_per_row.max(1), columns) * size_of::<T>();
+    let (planes, rows) = (planes.min(extent.planes).max(1), rows_per_row.min(extent.rows).max(1));
+    let row = len(extent, planes, rows, columns).saturating_mul(size_of::<T>());
     (BYTES / row.max(1)).clamp(1, most)
 }

@@ -39,6 +39,8 @@ pub struct KernelGrad<T: Element> {
     together: usize,
     /// Whether the taps of several rows of the kernel are added up together.
     lines: bool,
+    /// Whether columns are read in place, tap by tap, as far as they meet the input: a band would be wider than it.
+    clipped: bool,
 }
 
 /// The outputs of some outputs of an axis whose tap lies inside the input.
@@ -56,6 +58,11 @@ fn inputs_of(axis: &Axis, outputs: &Range<usize>) -> Range<usize> {
     let start = (outputs.start * axis.stride).saturating_sub(axis.before).min(axis.input);
     let end = (outputs.end.saturating_sub(1) * axis.stride + axis.span()).saturating_sub(axis.before);
     start..end.min(axis.input).max(start)
+}
+
+/// Inputs that `outputs` neighbours span, of which there may be fewer.
+fn reach_of(axis: &Axis, outputs: usize) -> usize {
+    outputs.min(axis.output).saturating_sub(1) * axis.stride + axis.span()
 }
 
 /// Some positions of the output of one or several samples, and where they are.
@@ -82,7 +89,10 @@ impl<T: Element> KernelGrad<T> {
         let [planes, rows, columns] = geometry.axes.each_ref().map(|a| a.input);
         let input = Extent { planes, rows, columns, channels: geometry.c_in };
         let [depth, height, width] = geometry.axes;
-        let lines = depth.kernel * height.kernel > 1
+        let far = band::too_far(width.kernel, width.dilation, width.input);
+        let clipped = far || band::too_wide(reach_of(&width, POSITIONS), width.input);
+        let lines = !clipped
+            && depth.kernel * height.kernel > 1
             && width.dilation == 1
             && geometry.groups == 1
             && LENGTHS.contains(&(width.kernel * geometry.c_in));
@@ -93,13 +103,13 @@ impl<T: Element> KernelGrad<T> {
         };
         // Blocks of equal width.
         let block_columns = width.output.div_ceil(width.output.div_ceil(positions).max(1)).max(1);
-        let reach = (block_columns - 1) * width.stride + width.span();
-        let most = positions.div_ceil(width.output.max(1)).max(1);
+        let reach = if clipped { width.input } else { reach_of(&width, block_columns) };
+        let most = positions.div_ceil(width.output.max(1)).max(1).min(height.output.max(1));
         let block_rows = band::block_rows::<T>(input, depth.span(), reach, height.stride, most);
         let whole = depth.output == 1 && block_rows >= height.output && block_columns >= width.output;
         let map = height.output * width.output;
         let together = if whole { (positions / map.max(1)).clamp(1, MOST_TOGETHER) } else { 1 };
-        Self { kernels, geometry, input, block_rows, block_columns, together, lines }
+        Self { kernels, geometry, input, block_rows, block_columns, together, lines, clipped }
     }
 
     /// Rows (depth times height) of the output.
@@ -117,7 +127,8 @@ impl<T: Element> KernelGrad<T> {
         let [depth, height, width] = &self.geometry.axes;
         let planes = depth.span().min(depth.input);
         let rows = ((self.block_rows - 1) * height.stride + height.span()).min(height.input);
-        band::len(self.input, planes, rows, (self.block_columns - 1) * width.stride + width.span())
+        let columns = if self.clipped { 0 } else { reach_of(width, self.block_columns) };
+        band::len(self.input, planes, rows, columns)
     }
 
     /// Scratch that `run` needs.
@@ -248,6 +259,9 @@ impl<T: Element> KernelGrad<T> {
     /// The columns that some outputs read, margins included.
     fn input_columns(&self, outputs: &Range<usize>) -> Range<isize> {
         let width = &self.geometry.axes[2];
+        if self.clipped {
+            return 0..width.input as isize;
+        }
         let start = (outputs.start * width.stride) as isize - width.before as isize;
         start..start + ((outputs.len() - 1) * width.stride + width.span()) as isize
     }
@@ -288,7 +302,8 @@ impl<T: Element> KernelGrad<T> {
                         let counts = [together, taps.len()];
                         let apart = [depth.dilation * visit.view.plane, height.dilation * visit.view.row];
                         let rows = first..first + together * taps.len() * tap_rows;
-                        self.add(visit, (at, Lines { counts, apart }), (0, runs), (rows, dkernel));
+                        let all = 0..visit.columns.len();
+                        self.add(visit, (at, Lines { counts, apart }), (0, runs, all), (rows, dkernel));
                     }
                 }
                 row = end;
@@ -331,7 +346,7 @@ impl<T: Element> KernelGrad<T> {
     fn taps(&self, visit: &Visit<'_, T>, runs: &[Run], first: usize, dkernel: &mut [T]) {
         let g = &self.geometry;
         let width = &g.axes[2];
-        let joined = width.dilation == 1 && g.groups == 1;
+        let joined = width.dilation == 1 && g.groups == 1 && !self.clipped;
         let (steps, m) = if joined { (1, width.kernel * g.c_in) } else { (width.kernel, g.group_in()) };
         for tap in 0..steps {
             let row = first + tap * m;
@@ -339,19 +354,31 @@ impl<T: Element> KernelGrad<T> {
             if rows.is_empty() {
                 continue;
             }
+            // The positions of the visit that have a product, and what the first of them reads.
+            let (some, from) = if self.clipped {
+                let some = outputs_inside(width, tap, visit.columns.clone());
+                let from = (some.start * width.stride + tap * width.dilation).saturating_sub(width.before);
+                (some.start - visit.columns.start..some.end - visit.columns.start, from)
+            } else {
+                (0..visit.columns.len(), tap * width.dilation)
+            };
+            if some.is_empty() {
+                continue;
+            }
             for group in 0..g.groups {
-                let at = tap * width.dilation * g.c_in + group * g.group_in() + rows.start - row;
-                self.add(visit, (at, Lines::ONE), (group, runs), (rows.clone(), dkernel));
+                let at = from * g.c_in + group * g.group_in() + rows.start - row;
+                self.add(visit, (at, Lines::ONE), (group, runs, some.clone()), (rows.clone(), dkernel));
             }
         }
     }
 
-    /// Adds the products of some rows of the kernel, which start to read `at` behind the runs, with a group of `dy`.
+    /// Adds the products of some rows of the kernel, which start to read `at` behind the runs, with a group of `dy` at
+    /// some of the columns.
     fn add(
         &self,
         visit: &Visit<'_, T>,
         (at, lines): (usize, Lines),
-        (group, runs): (usize, &[Run]),
+        (group, runs, columns): (usize, &[Run], Range<usize>),
         (rows, dkernel): (Range<usize>, &mut [T]),
     ) {
         let g = &self.geometry;
@@ -359,14 +386,15 @@ impl<T: Element> KernelGrad<T> {
         self.kernels.product(&mut Product {
             a: &visit.view.data[at..],
             a_m: 1,
-            a_k: g.axes[2].stride * g.c_in,
+            // A step to a position that is not there may be beyond all sizes.
+            a_k: g.c_in * if columns.len() > 1 { g.axes[2].stride } else { 1 },
             lines,
-            b: &visit.dy[group * g.group_out()..],
+            b: &visit.dy[columns.start * g.c_out + group * g.group_out()..],
             b_k: g.c_out,
             b_panel: self.kernels.panel(),
             b_padded: false,
             runs,
-            run_len: visit.columns.len(),
+            run_len: columns.len(),
             c: &mut dkernel[target..],
             c_m: g.c_out,
             m: rows.len(),

@@ -51,17 +51,28 @@ impl Phase {
     pub(super) fn input_grad(axis: &Axis) -> Vec<Self> {
         let (s, d) = (axis.stride, axis.dilation);
         let g = gcd(s, d);
-        (0..s.min(axis.input))
+        let count = s.min(axis.input);
+        // The first tap of every phase, where there is one: remainders come again after `stride / g` taps.
+        let mut first_taps = vec![None; count];
+        let before = axis.before % s;
+        for k in (0..axis.kernel.min(s / g)).rev() {
+            let remainder = k * d % s;
+            let first = if remainder >= before { remainder - before } else { s - (before - remainder) };
+            if let Some(tap) = first_taps.get_mut(first) {
+                *tap = Some(k);
+            }
+        }
+        (0..count)
             .map(|first| {
-                let remainder = (first + axis.before) % s;
-                let k0 = (0..axis.kernel.min(s)).find(|k| k * d % s == remainder);
+                let k0: Option<usize> = first_taps[first];
                 let taps = k0.map_or(0, |k| (axis.kernel - k).div_ceil(s / g));
                 let k0 = k0.unwrap_or(0);
                 let reach = taps.saturating_sub(1);
                 let nearest = ((first + axis.before) as isize - (k0 * d) as isize).div_euclid(s as isize);
                 Self {
                     first,
-                    out_step: s,
+                    // A step beyond the input is as good as its length, and products of it fit.
+                    out_step: count,
                     count: (axis.input - first).div_ceil(s),
                     step: 1,
                     start: nearest - (reach * (d / g)) as isize,
@@ -81,12 +92,10 @@ impl Phase {
     /// The taps of output `o` that meet the source, and the position that the first of them reads.
     pub(super) fn inside(&self, o: usize, source: usize) -> (Range<usize>, usize) {
         let origin = (o * self.step) as isize + self.start;
-        let step = self.tap_step as isize;
         // Smallest t with origin + t * step >= 0; smallest t with origin + t * step >= source.
-        let from = ((-origin).max(0) + step - 1) / step;
-        let to = ((source as isize - origin).max(0) + step - 1) / step;
-        let to = (to as usize).min(self.taps);
-        let from = (from as usize).min(to);
+        let taps = |distance: isize| (distance.max(0) as usize).div_ceil(self.tap_step);
+        let to = taps(source as isize - origin).min(self.taps);
+        let from = taps(-origin).min(to);
         (from..to, (origin + (from * self.tap_step) as isize).max(0) as usize)
     }
 
@@ -125,6 +134,17 @@ fn gcd(a: usize, b: usize) -> usize {
 /// The phase that a position of the result belongs to, and its number there.
 pub(super) fn place(phases: &[Phase], position: usize) -> (usize, usize) {
     (position % phases[0].out_step, position / phases[0].out_step)
+}
+
+/// The phases that some positions of the result belong to, with their numbers: a large stride has more phases than a
+/// block has positions.
+pub(super) fn of<'a>(
+    phases: &'a [Phase],
+    positions: &Range<usize>,
+) -> impl Iterator<Item = (usize, &'a Phase)> + use<'a> {
+    let all = positions.len() >= phases.len();
+    let (first, count) = if all { (0, phases.len()) } else { (positions.start, positions.len()) };
+    (first..first + count).map(|i| i % phases.len()).map(|i| (i, &phases[i]))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::band::{self, Block, Extent};
-use super::phase::{Phase, place};
+use super::phase::{self, Phase, place};
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::pack::{self, Matrix};
@@ -61,6 +61,8 @@ pub struct Rows<T: Element> {
     block_columns: usize,
     /// Whether there are so few results per position that sums go into the lanes.
     narrow: bool,
+    /// Whether columns are read in place, each with the taps that meet the source: a band would be wider than it.
+    clipped: bool,
 }
 
 impl<T: Element> Rows<T> {
@@ -110,13 +112,17 @@ impl<T: Element> Rows<T> {
             block_rows: 1,
             block_columns,
             narrow,
+            clipped: false,
         };
         let mut offsets = Vec::new();
         rows.for_each_phase(|_, offset| offsets.push(offset));
         rows.offsets = offsets;
+        let far = |p: &Phase| band::too_far(p.taps, p.tap_step, rows.from.columns);
+        rows.clipped = rows.phases[2].iter().any(far) || band::too_wide(rows.reach(1)[2], from.columns);
         let [planes, _, columns] = rows.reach(1);
         let rows_per_row = rows.phases[1].iter().map(|p| p.step).max().unwrap_or(1);
-        rows.block_rows = band::block_rows::<T>(from, planes, columns, rows_per_row, MOST_ROWS);
+        rows.block_rows =
+            band::block_rows::<T>(from, planes, columns, rows_per_row, MOST_ROWS.min(to.rows.max(1)));
         rows
     }
 
@@ -139,8 +145,8 @@ impl<T: Element> Rows<T> {
         let of_phase = rows.div_ceil(step) + usize::from(step > 1);
         // Blocks of a strip may start with any phase of the columns.
         let of_columns = self.block_columns + usize::from(self.phases[2].len() > 1);
-        let [planes, rows, columns] = [span(0, 1), span(1, of_phase), span(2, of_columns)];
-        [planes.min(self.from.planes), rows.min(self.from.rows), columns]
+        let [planes, rows] = [span(0, 1).min(self.from.planes), span(1, of_phase).min(self.from.rows)];
+        [planes, rows, if self.clipped { 0 } else { span(2, of_columns) }]
     }
 
     fn group_channels(&self) -> (usize, usize) {
@@ -191,7 +197,7 @@ impl<T: Element> Rows<T> {
     /// The columns of the source, margins included, that some columns of the result read.
     fn source_columns(&self, columns: &Range<usize>) -> Range<isize> {
         let reads = || {
-            let reading = self.phases[2].iter().map(|p| (p, p.among(columns)));
+            let reading = phase::of(&self.phases[2], columns).map(|(_, p)| (p, p.among(columns)));
             reading.filter(|(p, some)| p.taps > 0 && !some.is_empty())
         };
         let first = reads().map(|(p, some)| p.reads(some.start).start).min().unwrap_or(0);
@@ -352,6 +358,8 @@ struct Taps<'a, T> {
     /// Taps, position that the first of them reads (for the first row), distance to the next.
     d: (Range<usize>, usize, usize),
     h: (Range<usize>, usize, usize),
+    /// Taps of the width.
+    w: Range<usize>,
     /// The rows.
     rows: Repeats,
 }
@@ -375,38 +383,55 @@ impl<T: Element> Rows<T> {
             0 => 0..0,
             n => d_first..d_first + (n - 1) * d_step + 1,
         };
-        let columns = self.source_columns(&outputs.columns);
+        let columns =
+            if self.clipped { 0..self.from.columns as isize } else { self.source_columns(&outputs.columns) };
         let block = Block { planes, rows: self.source_rows(&outputs.rows), columns: columns.clone() };
         let view = band::view(from, self.from, &block, band);
         let line_len = lines.len() / outputs.rows.len();
-        for (h_phase, h_axis) in self.phases[1].iter().enumerate() {
+        for (h_phase, h_axis) in phase::of(&self.phases[1], &outputs.rows) {
             for alike in h_axis.alike(h_axis.among(&outputs.rows), self.from.rows) {
                 let (h_taps, h_first) = h_axis.inside(alike.start, self.from.rows);
                 let row = h_axis.first + alike.start * h_axis.out_step - outputs.rows.start;
                 let line = &mut lines[row * line_len..];
-                let rows =
-                    Repeats { count: alike.len(), a: h_axis.step * view.row, c: h_axis.out_step * line_len };
-                for (w_phase, w_axis) in self.phases[2].iter().enumerate() {
-                    let some = w_axis.among(&outputs.columns);
-                    if some.is_empty() {
-                        continue;
+                let rows = Repeats {
+                    count: alike.len(),
+                    // A step to a row that is not there may be beyond all sizes.
+                    a: if alike.len() > 1 { h_axis.step * view.row } else { 0 },
+                    c: h_axis.out_step * line_len,
+                };
+                for (w_phase, w_axis) in phase::of(&self.phases[2], &outputs.columns) {
+                    for some in self.parts(w_axis, w_axis.among(&outputs.columns)) {
+                        // A phase that starts behind the first column of the block.
+                        let line = &mut line[(w_axis.first + some.start * w_axis.out_step
+                            - outputs.origin)
+                            * self.to.channels..];
+                        // Where the first of these outputs starts to read, seen from the first column of the band.
+                        let (w, lead) = if self.clipped {
+                            w_axis.inside(some.start, self.from.columns)
+                        } else {
+                            let lead = w_axis.reads(some.start).start - columns.start;
+                            (0..w_axis.taps, lead.max(0) as usize)
+                        };
+                        let taps = Taps {
+                            weights: &packed[self.weights_of([d_phase, h_phase, w_phase])..],
+                            counts: [self.phases[0][d_phase].taps, h_axis.taps, w_axis.taps],
+                            d: (d_taps.clone(), d_first, d_step),
+                            h: (h_taps.clone(), h_first, h_axis.tap_step),
+                            w,
+                            rows,
+                        };
+                        self.lines(&view, &taps, (w_axis, some, lead), line, epilogue, (runs, past_cache));
                     }
-                    // A phase that starts behind the first column of the block.
-                    let line = &mut line
-                        [(w_axis.first + some.start * w_axis.out_step - outputs.origin) * self.to.channels..];
-                    let taps = Taps {
-                        weights: &packed[self.weights_of([d_phase, h_phase, w_phase])..],
-                        counts: [self.phases[0][d_phase].taps, h_axis.taps, w_axis.taps],
-                        d: (d_taps.clone(), d_first, d_step),
-                        h: (h_taps.clone(), h_first, h_axis.tap_step),
-                        rows,
-                    };
-                    // Where the first of these outputs starts to read, seen from the first column of the band.
-                    let lead = (w_axis.reads(some.start).start - columns.start).max(0) as usize;
-                    self.lines(&view, &taps, (w_axis, some, lead), line, epilogue, (runs, past_cache));
                 }
             }
         }
+    }
+
+    /// Outputs of a phase of the columns, in parts that are computed at once.
+    fn parts(&self, w: &Phase, some: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let (whole, cut) = if self.clipped { (0..0, some) } else { (some, 0..0) };
+        let whole = std::iter::once(whole).filter(|some| !some.is_empty());
+        whole.chain(w.alike(cut, self.from.columns))
     }
 
     /// Some outputs of rows that meet the same taps, of one phase of the columns; `line` starts with the first.
@@ -427,24 +452,25 @@ impl<T: Element> Rows<T> {
         let b_k = if self.narrow { 1 } else { self.kernels.panel() };
         for g in 0..self.groups {
             runs.clear();
-            if w_taps > 0 {
+            if !taps.w.is_empty() {
                 for (i, td) in taps.d.0.clone().enumerate() {
                     for (j, th) in taps.h.0.clone().enumerate() {
                         let origin = view.at(taps.d.1 + i * taps.d.2, taps.h.1 + j * taps.h.2);
                         let a = origin + lead * self.from.channels + g * k;
-                        let b = (td * h_taps + th) * w_taps * k * b_k;
+                        let b = ((td * h_taps + th) * w_taps + taps.w.start) * k * b_k;
                         if joined {
                             runs.push(Run { a, b });
                         } else {
-                            let step = w.tap_step * self.from.channels;
-                            runs.extend((0..w_taps).map(|t| Run { a: a + t * step, b: b + t * k * b_k }));
+                            let step = |t: usize| t * w.tap_step * self.from.channels;
+                            let all = 0..taps.w.len();
+                            runs.extend(all.map(|t| Run { a: a + step(t), b: b + t * k * b_k }));
                         }
                     }
                 }
             }
-            let a_m = w.step * self.from.channels;
+            let a_m = self.from.channels * if outputs.len() > 1 { w.step } else { 1 };
             let b = &taps.weights[g * self.weights_len(all_rows)..];
-            let run_len = if joined { w_taps.max(1) * k } else { k };
+            let run_len = if joined { taps.w.len().max(1) * k } else { k };
             let c = &mut line[g * n..];
             let (c_m, m) = (w.out_step * self.to.channels, outputs.len());
             let start = epilogue.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[g * n..(g + 1) * n]));

@@ -91,7 +91,7 @@ impl<T: Element> Turned<T> {
         kernels: &'static Kernels<T>,
     ) -> Option<Self> {
         let step = phases[2].first().map_or(1, |p| p.out_step);
-        let most = WINDOW * step;
+        let most = WINDOW.saturating_mul(step);
         // Windows of equal width.
         let window = to.columns.div_ceil(to.columns.div_ceil(most).max(1)).max(1);
         let chunk = TURNED_BYTES / (from.channels * size_of::<T>()) / PANEL * PANEL;

@@ -352,8 +352,11 @@ fn steps_of<T: Element>(
 /// the process ends.
 fn check_memory<T>(sizes: &[usize]) -> Result<()> {
     const WORTH_A_TRIAL: usize = 1 << 30;
-    let table = sizes.iter().max().map_or(0, |longest| longest * size_of::<Option<usize>>());
+    // What tables hold of a position at most.
+    const POSITION: usize = 64;
+    let table = sizes.iter().max().map_or(0, |longest| longest.saturating_mul(POSITION));
     let bytes = table.max(sizes.iter().product::<usize>() * size_of::<T>());
+    let bytes = bytes.min(isize::MAX as usize);
     let trial = if bytes < WORTH_A_TRIAL { Ok(()) } else { Vec::<u8>::new().try_reserve_exact(bytes) };
     trial.map_err(|_| Error::Memory { bytes })
 }

@@ -29,6 +29,17 @@ pub enum PaddingRule {
     Causal,
 }
 
+impl PaddingRule {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Same => "same",
+            Self::Causal => "causal",
+        }
+    }
+}
+
 impl Padding {
     /// No padding.
     pub const VALID: Self = Self::Rule(PaddingRule::Valid);
@@ -146,9 +157,24 @@ impl Axis {
         self.dilation * (self.kernel - 1) + 1
     }
 
+    /// Elements of the padded input that have to be there at once at most: all of it, or if it is so much larger than the
+    /// input (by the step of taps or outputs), the taps of every output.
+    pub fn read_len(&self) -> usize {
+        let padded = self.before + self.input + self.after;
+        if self.is_sparse() { self.output * self.kernel } else { padded }
+    }
+
+    /// Whether the axis spans so much more than its input that the taps of all outputs are fewer.
+    pub fn is_sparse(&self) -> bool {
+        let padded = self.before + self.input + self.after;
+        padded > self.input.saturating_mul(5).saturating_add(256)
+            && self.output.saturating_mul(self.kernel) < padded
+    }
+
     /// Output size: `floor((input + before + after - span) / stride) + 1`.
     fn new(input: usize, kernel: usize, stride: usize, dilation: usize, pad: AxisPad) -> Option<Self> {
         let span = dilation.checked_mul(kernel.checked_sub(1)?)?.checked_add(1)?;
+        fit([stride, dilation, span])?;
         let (before, after) = match pad {
             AxisPad::Rule(PaddingRule::Valid) => (0, 0),
             AxisPad::Rule(PaddingRule::Causal) => (span - 1, 0),
@@ -161,8 +187,7 @@ impl Axis {
             AxisPad::Explicit(before, after) => (before, after),
         };
         let padded = input.checked_add(before)?.checked_add(after)?;
-        // Offsets into the padded axis are computed as isize.
-        isize::try_from(padded).ok()?;
+        fit([padded, padded.checked_add(stride)?])?;
         let output = padded.checked_sub(span).map_or(0, |rest| rest / stride + 1);
         Some(Self { input, output, kernel, stride, dilation, before, after })
     }
@@ -216,7 +241,7 @@ impl Window {
         for i in 0..rank {
             let pad = adjust(i, self.pad(i, rank)?);
             let axis = Axis::new(input[i], self.kernel[i], self.stride[i], self.dilation[i], pad)
-                .ok_or_else(|| self.too_large())?;
+                .ok_or_else(|| self.too_large(i, input))?;
             if axis.output == 0 {
                 return Err(Error::shape(
                     format!("spatial axis {i}"),
@@ -292,8 +317,8 @@ impl Window {
                 return Err(Error::value("output_padding", rule, extra));
             }
             let pad = self.pad(i, rank)?;
-            let (output, before) =
-                transposed_size(n, kernel, stride, dilation, pad, extra).ok_or_else(|| self.too_large())?;
+            let (output, before) = transposed_size(n, kernel, stride, dilation, pad, extra)
+                .ok_or_else(|| self.too_large(i, input))?;
             if n == 0 || output <= 0 {
                 return Err(Error::shape(
                     format!("spatial axis {i}"),
@@ -310,8 +335,17 @@ impl Window {
         Ok(axes)
     }
 
-    fn too_large(&self) -> Error {
-        Error::value("window", "sizes that fit the address space", format!("{self:?}"))
+    fn too_large(&self, i: usize, input: &[usize]) -> Error {
+        let (kernel, stride, dilation) = (self.kernel[i], self.stride[i], self.dilation[i]);
+        let padding = match &self.padding {
+            Padding::Rule(rule) => format!("padding \"{}\"", rule.name()),
+            Padding::Explicit(pairs) => format!("padding {:?}", pairs.get(i).unwrap_or(&(0, 0))),
+        };
+        Error::value(
+            format!("spatial axis {i}"),
+            "kernel size, strides, dilation rate and padding that together fit the address space",
+            format!("{kernel}, {stride}, {dilation} and {padding} for {} elements", input[i]),
+        )
     }
 
     /// Padding of one axis.
@@ -359,6 +393,7 @@ fn transposed_size(
     extra: Option<usize>,
 ) -> Option<(isize, usize)> {
     let span = dilation.checked_mul(kernel - 1)?.checked_add(1)?;
+    fit([stride, dilation, span])?;
     let steps = n.saturating_sub(1).checked_mul(stride)?;
     let (size, crop, before) = match (pad, extra) {
         // Refused by the caller.
@@ -371,7 +406,8 @@ fn transposed_size(
             let (size, pad) = match extra {
                 None => (steps.checked_add(stride)?, stride.checked_add(span)?.saturating_sub(2)),
                 Some(p) => {
-                    (steps.checked_add(span % 2)?.checked_add(p)?, (span + span % 2 + p).checked_sub(2)?)
+                    let whole = span.checked_add(span % 2)?.checked_add(p)?;
+                    (steps.checked_add(span % 2)?.checked_add(p)?, whole.checked_sub(2)?)
                 }
             };
             (size, 0, span - 1 - pad.div_ceil(2).min(span - 1))
@@ -380,6 +416,12 @@ fn transposed_size(
             (steps.checked_add(span)?.checked_add(extra.unwrap_or(0))?, before.checked_add(after)?, before)
         }
     };
+    fit([steps.checked_add(span)?, size])?;
     let (size, crop) = (isize::try_from(size).ok()?, isize::try_from(crop).ok()?);
     Some((size - crop, before))
+}
+
+/// Whether positions up to there, and the sum of two of them, can be counted: offsets are computed as isize.
+fn fit<const N: usize>(sizes: [usize; N]) -> Option<()> {
+    sizes.iter().all(|&n| n <= isize::MAX as usize / 2).then_some(())
 }

@@ -247,6 +247,7 @@ impl<'a, T: Operand> Call<'a, T> {
             to.chunks_exact_mut(channels).for_each(|to| to.copy_from_slice(&pixel));
             return Ok(());
         }
+        self.geometry.check_tables()?;
         let problem = (in_rows(self.geometry), self.algorithm);
         let plan = match self.direction {
             Direction::Forward => workspace::forward(&problem, kernels),
@@ -286,6 +287,7 @@ pub(super) fn sum_kernel<T: Operand>(
     }
     let tier = Tier::current()?;
     let ConvBatch { geometry, samples, .. } = batch;
+    geometry.check_tables()?;
     let (samples, macs) = (*samples, batch.macs());
     let plan = workspace::kernel_grad(&(in_rows(geometry), batch.algorithm), Kernels::of(tier));
     let x_len = x.len() / samples;

@@ -43,7 +43,7 @@ impl Batch {
     /// Elements that the windows of all outputs see.
     fn work(&self) -> usize {
         let outputs: usize = self.output.iter().product();
-        outputs.saturating_mul(self.geometry.window_len())
+        outputs.saturating_mul(self.geometry.most_taps())
     }
 
     /// Lends memory to as many threads as the work deserves.
@@ -53,7 +53,7 @@ impl Batch {
             let own = &workspace.workers[..workers];
             for worker in own {
                 let mut worker = lock(worker);
-                worker.scratch.reserve_taps(self.geometry.window_len());
+                worker.scratch.reserve_taps(self.geometry.most_taps());
                 worker.notes.reserve(&self.geometry);
             }
             call(own)
@@ -64,14 +64,20 @@ impl Batch {
     fn output_task(&self) -> (usize, usize) {
         let axes = &self.geometry.axes;
         let rows = axes[0].output * axes[1].output;
-        (rows, task_rows(rows, axes[2].output * self.geometry.channels * self.geometry.window_len()))
+        (
+            rows,
+            task_rows(
+                rows,
+                (axes[2].output * self.geometry.channels).saturating_mul(self.geometry.most_taps()),
+            ),
+        )
     }
 
     /// Rows of the input, and how many make a task of the gradient.
     fn input_task(&self) -> (usize, usize) {
         let axes = &self.geometry.axes;
         let rows = axes[0].input * axes[1].input;
-        let work = self.geometry.output_len().saturating_mul(self.geometry.window_len());
+        let work = self.geometry.output_len().saturating_mul(self.geometry.most_taps());
         (rows, task_rows(rows, axes[2].input * self.geometry.channels + work / rows.max(1)))
     }
 }

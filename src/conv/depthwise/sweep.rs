@@ -119,7 +119,9 @@ impl Sweep {
 
     pub(super) fn input_grad<T>(g: &ConvGeometry, lanes: usize) -> Self {
         let width = &g.axes[2];
-        let row = columns(width, width.input, width.stride, 1, input_grad_links);
+        // A step beyond the input is as good as its length, and products of it fit.
+        let apart = width.stride.min(width.input.max(1));
+        let row = columns(width, width.input, apart, 1, input_grad_links);
         let sizes = [g.axes.each_ref().map(|a| a.output), g.axes.each_ref().map(|a| a.input)];
         let sweep = Self::plan::<T>(g, sizes, (g.group_out(), g.group_in()), row, (input_grad_links, lanes));
         let height = &g.axes[1];
@@ -275,7 +277,8 @@ impl Sweep {
                         }
                         let mut at = |lines: Range<usize>| {
                             let block = self.taps(&source, plane, &lines, (run, part.start), taps);
-                            let (step, channels) = (run.step * source.column, self.channels());
+                            let step = source.column * if part.len() > 1 { run.step } else { 1 };
+                            let channels = self.channels();
                             visit(Visit {
                                 x: source.data,
                                 run: WindowRun { taps, count: part.len(), step, channels },

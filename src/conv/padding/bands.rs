@@ -12,20 +12,26 @@ pub(super) const MOST_ROWS: usize = 16;
 /// Columns of a block of a series at least.
 pub(super) const LEAST_COLUMNS: usize = 64;
 
-/// Where every element of a padded axis comes from.
+/// Where every element of a padded axis comes from. Of a sparse axis only what its taps read is gathered: the taps of an
+/// output side by side, output by output.
 #[derive(Debug)]
 pub(super) struct Map {
-    pub before: usize,
     pub input: usize,
+    /// Positions that are those of the input, in their order.
+    pub plain: Range<usize>,
     pub sources: Vec<usize>,
 }
 
 impl Map {
     pub fn new(axis: &Axis, mode: PaddingMode) -> Self {
-        let len = axis.before + axis.input + axis.after;
+        let len = padded(axis).input;
+        let at = |i: usize| {
+            if axis.is_sparse() { i / axis.kernel * axis.stride + i % axis.kernel * axis.dilation } else { i }
+        };
         // An axis without padding may be empty; the mode of all others was checked with the geometry.
-        let sources = (0..len).filter_map(|i| mode.source(i, axis.before, axis.input)).collect();
-        Self { before: axis.before, input: axis.input, sources }
+        let sources = (0..len).filter_map(|i| mode.source(at(i), axis.before, axis.input)).collect();
+        let plain = if axis.is_sparse() { 0..0 } else { axis.before..axis.before + axis.input };
+        Self { input: axis.input, plain, sources }
     }
 
     pub fn len(&self) -> usize {
@@ -33,14 +39,25 @@ impl Map {
     }
 }
 
-/// The same axis as if the padded input were the input.
+/// The same axis as if the padded input, or what was gathered of it, were the input.
 pub(super) fn padded(axis: &Axis) -> Axis {
-    Axis { input: axis.before + axis.input + axis.after, before: 0, after: 0, ..*axis }
+    if axis.is_sparse() {
+        return Axis {
+            input: axis.read_len(),
+            stride: axis.kernel,
+            dilation: 1,
+            before: 0,
+            after: 0,
+            ..*axis
+        };
+    }
+    Axis { input: axis.read_len(), before: 0, after: 0, ..*axis }
 }
 
 /// Blocks of output rows whose input rows are gathered into a band; of a single row, a series, blocks of columns.
 #[derive(Debug)]
 pub(super) struct Bands {
+    /// With the padded axes.
     pub geometry: ConvGeometry,
     pub maps: [Map; AXES],
     /// Output rows and columns of a block.
@@ -51,6 +68,8 @@ pub(super) struct Bands {
 impl Bands {
     pub fn new(geometry: &ConvGeometry, element: usize) -> Self {
         let maps = geometry.axes.each_ref().map(|axis| Map::new(axis, geometry.mode));
+        let axes = geometry.axes.each_ref().map(padded);
+        let geometry = &ConvGeometry { axes, ..geometry.clone() };
         let [depth, height, width] = &geometry.axes;
         let column = depth.kernel * geometry.c_in * element;
         // Outputs of an axis so that `inputs` elements are not exceeded.
@@ -78,10 +97,10 @@ impl Bands {
     /// The problem of one block: its band is all there is.
     pub fn block(&self) -> ConvGeometry {
         let [depth, height, width] = self.geometry.axes;
-        let planes = Axis { input: depth.kernel, output: 1, stride: 1, dilation: 1, ..padded(&depth) };
-        let rows = Axis { input: self.band_rows(self.rows), output: self.rows, ..padded(&height) };
+        let planes = Axis { input: depth.kernel, output: 1, stride: 1, dilation: 1, ..depth };
+        let rows = Axis { input: self.band_rows(self.rows), output: self.rows, ..height };
         let columns = self.band_columns(&(0..self.columns)).end;
-        let columns = Axis { input: columns, output: self.columns, ..padded(&width) };
+        let columns = Axis { input: columns, output: self.columns, ..width };
         ConvGeometry { axes: [planes, rows, columns], ..self.geometry.clone() }
     }
 
@@ -151,7 +170,7 @@ impl Bands {
         let line_len = self.band_columns(&(0..self.columns)).len() * c;
         let plane_len = self.band_rows(self.rows) * line_len;
         let wanted = self.band_columns(outputs);
-        let inner = wanted.start.max(columns.before)..wanted.end.min(columns.before + columns.input);
+        let inner = wanted.start.max(columns.plain.start)..wanted.end.min(columns.plain.end);
         // Without one inside: all in front, or all behind.
         let inner = if inner.is_empty() { wanted.end..wanted.end } else { inner };
         for (tap, target) in band.chunks_exact_mut(plane_len).take(depth.kernel).enumerate() {
@@ -162,7 +181,7 @@ impl Bands {
                 let start = (p * lines.input + r) * columns.input * c;
                 let source = &x[start..start + columns.input * c];
                 if !inner.is_empty() {
-                    let [from, to] = [inner.start - columns.before, inner.end - columns.before];
+                    let [from, to] = [inner.start - columns.plain.start, inner.end - columns.plain.start];
                     line[(inner.start - wanted.start) * c..(inner.end - wanted.start) * c]
                         .copy_from_slice(&source[from * c..to * c]);
                 }

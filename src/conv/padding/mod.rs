@@ -365,7 +365,8 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
                 self.inner.run_strip(from, packed, band, part, Epilogue::NONE, scratch);
                 self.tier.vectorize(Fold { columns, c, from: band, positions, to: &mut *target, first });
             };
-            let margins = [0..columns.before, columns.before + columns.input..columns.len()];
+            let plain = &columns.plain;
+            let margins = [0..plain.start, plain.end..columns.len()];
             let margin = |margin: Range<usize>, add: &mut dyn FnMut(Range<usize>)| {
                 let sources = &columns.sources[margin.clone()];
                 let mut next = 0;
@@ -376,7 +377,9 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
             };
             let [front, behind] = margins;
             margin(front, &mut add);
-            add(columns.before + first..columns.before + end);
+            if !plain.is_empty() {
+                add(plain.start + first..plain.start + end);
+            }
             margin(behind, &mut add);
         }
         scratch.outer = outer;
@@ -421,8 +424,8 @@ impl<T: Element> Job for Fold<'_, T> {
     #[inline(always)]
     fn run(mut self) {
         let (columns, positions) = (self.columns, self.positions.clone());
-        let inner = columns.before..columns.before + columns.input;
-        let inner = inner.start.max(positions.start)..inner.end.min(positions.end);
+        let plain = &columns.plain;
+        let inner = plain.start.max(positions.start)..plain.end.min(positions.end);
         let inner = if inner.is_empty() { positions.end..positions.end } else { inner };
         for i in positions.start..inner.start {
             self.add(i..i + 1);

@@ -77,9 +77,10 @@ impl<T: Element> Layer<T> for Conv {
 
 /// The number of channels, which must be known when weights are made.
 pub(super) fn known_channels(channels: Size) -> Result<usize> {
-    channels
-        .filter(|&n| n > 0)
-        .ok_or_else(|| Error::shape("input channels", "a known positive number", format!("{channels:?}")))
+    channels.filter(|&n| n > 0).ok_or_else(|| {
+        let got = channels.map_or_else(|| "None".to_string(), |n| n.to_string());
+        Error::shape("input channels", "a known positive number", got)
+    })
 }
 
 /// Which pass of a geometry is the forward pass of a layer.
@@ -99,6 +100,7 @@ pub(super) fn conv_steps<T: Element>(
     site: &Site<'_, T>,
 ) -> Result<Vec<Box<dyn Step<T>>>> {
     let &Site { kernels, algorithm, .. } = site;
+    geometry.check_tables()?;
     let plans =
         [conv::forward(&geometry, kernels, algorithm), conv::input_grad(&geometry, kernels, algorithm)];
     let [forward, input_grad] = match (direction, plans) {

@@ -17,8 +17,8 @@ pub(super) struct Transposed {
 
 impl Transposed {
     pub(super) fn new(spec: &TransposedSpec, rank: usize) -> Result<Self> {
-        if spec.output_padding.as_ref().is_some_and(|list| list.len() != rank) {
-            let got = format!("{:?}", spec.output_padding);
+        if let Some(list) = spec.output_padding.as_ref().filter(|list| list.len() != rank) {
+            let got = format!("{list:?}");
             return Err(Error::value("output_padding", format!("{rank} integers"), got));
         }
         Ok(Self { spec: spec.clone(), rank, activation: Named::parse(&spec.activation)? })
