@@ -3,6 +3,7 @@
 //! A [`Network`] is built from a description once. A step is one call: it gathers a batch, runs forward, loss and
 //! backward, refuses the update if anything is not finite, and updates, on memory that was planned before.
 
+mod fitting;
 pub mod init;
 mod inspect;
 pub mod layers;
@@ -377,6 +378,7 @@ impl<T: Element> Network<T> {
             None => {
                 let graph = Graph {
                     nodes: &self.nodes,
+                    input: shape,
                     output: inspected.unwrap_or(self.output),
                     fused: inspected.is_none(),
                     places: &self.places,
@@ -384,7 +386,7 @@ impl<T: Element> Network<T> {
                     kernels: self.kernels,
                     algorithm: self.algorithm,
                 };
-                let steps = Steps::new(&graph, shape)?;
+                let steps = Steps::new(&graph)?;
                 if self.plans.len() == PLANS {
                     self.plans.remove(0);
                 }

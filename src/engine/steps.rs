@@ -86,6 +86,8 @@ pub(super) struct Steps<T: Element> {
 /// What the steps are made from.
 pub(super) struct Graph<'a, T: Element> {
     pub nodes: &'a [Node<T>],
+    /// Sizes of a sample.
+    pub input: &'a [usize],
     /// Edge that is the output; what does not lead there is left out.
     pub output: usize,
     /// Whether layers may share steps, so that not every edge exists.
@@ -113,7 +115,8 @@ impl<T: Element> Graph<'_, T> {
 
 impl<T: Element> Steps<T> {
     /// Plans all layers for an input.
-    pub fn new(graph: &Graph<'_, T>, input: &[usize]) -> Result<Self> {
+    pub fn new(graph: &Graph<'_, T>) -> Result<Self> {
+        let input = graph.input;
         let mut steps: Vec<Planned<T>> = Vec::new();
         let mut lens = vec![input.iter().product()];
         // Of every edge that leads to the output: the tensor that stands for it, and its sizes.
@@ -325,7 +328,7 @@ fn steps_of<T: Element>(
     (operation, number): (&Operation<T>, usize),
     inputs: &[Vec<usize>],
 ) -> Result<(Vec<Box<dyn Step<T>>>, Vec<usize>)> {
-    let sizes = |shape: &Vec<usize>| shape.iter().map(|&n| Some(n)).collect::<Vec<_>>();
+    let sizes = |shape: &[usize]| shape.iter().map(|&n| Some(n)).collect::<Vec<_>>();
     let known = |output: Vec<Size>| -> Result<Vec<usize>> {
         check_extent(&output)?;
         let sizes: Vec<usize> = output.into_iter().flatten().collect();
@@ -342,7 +345,10 @@ fn steps_of<T: Element>(
             (layer.steps(&site)?, output)
         }
         Operation::Merge(kind) => {
-            let output = merge::output_shape(*kind, &inputs.iter().map(sizes).collect::<Vec<_>>())?;
+            let output =
+                merge::output_shape(*kind, &inputs.iter().map(|shape| sizes(shape)).collect::<Vec<_>>());
+            let output = output
+                .map_err(|error| super::fitting::advised(error, graph.nodes, None, &sizes(graph.input)))?;
             (vec![merge::step(*kind, inputs, graph.kernels.tier)], known(output)?)
         }
     })

@@ -208,7 +208,9 @@ impl<T: Element> Structure<T> {
             [] => Err(Error::value("branches", "at least one", 0)),
             [end] => Ok(end),
             _ => {
-                let output = merge::output_shape(kind, &shapes)?;
+                let output = merge::output_shape(kind, &shapes).map_err(|error| {
+                    super::fitting::advised(error, &self.nodes, Some((kind, &ends)), &self.edges[0])
+                })?;
                 self.node(Operation::Merge(kind), ends, number, output)
             }
         }

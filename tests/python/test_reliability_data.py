@@ -543,3 +543,36 @@ def test_one_sample_with_its_target():
     model = images()
     with pytest.raises(ValueError, match=r"`x` has 28, `y` has 1. One sample\? Pass x\[numpy.newaxis\]"):
         model.evaluate(np.zeros((28, 28, 1)), [1.0], verbose=0)
+
+
+# Sizes that branches cannot agree on
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_sides_that_a_unet_does_not_divide(rank, depth):
+    bad, good = 2**depth * 3 + 2, 2**depth * 3
+    told = rf"multiples of {2**depth}; received {bad}$"
+    with pytest.raises(ShapeError, match=told):
+        gn.models.unet((*[good] * (rank - 1), bad, 1), depth=depth, width=1)
+    model = gn.models.unet((*[None] * rank, 1), depth=depth, width=1)
+    x = np.zeros((1, *[good] * (rank - 1), bad, 1), np.float32)
+    for call in (lambda: model.predict(x, verbose=0), lambda: model(x, training=True)):
+        with pytest.raises(ShapeError, match=told):
+            call()
+    assert model.predict(x[..., :good, :], verbose=0).shape == (1, *[good] * rank, 2)
+
+
+def test_sides_that_other_branches_do_not_divide():
+    down_and_up = [layers.MaxPooling1D(3), layers.UpSampling1D(3)]
+    with pytest.raises(ShapeError, match=r"residual: .*multiples of 3; received 10"):
+        gn.Sequential([gn.Input((10, 1)), layers.Residual(down_and_up)])
+    pools = [[layers.MaxPooling2D(2)], [layers.MaxPooling2D(2, padding="same")]]
+    with pytest.raises(ShapeError, match=r"parallel: .*multiples of 2; received 7, 9"):
+        gn.Sequential([gn.Input((7, 9, 1)), layers.Parallel(pools)])
+
+
+def test_branches_that_never_agree_get_no_such_advice():
+    for branch in ([layers.Conv2D(1, 3)], [layers.Conv2D(2, 1)], [layers.UpSampling2D(2)]):
+        with pytest.raises(ShapeError, match=r"residual: .*received \(batch, \d+, \d+, 1\)$"):
+            gn.Sequential([gn.Input((7, 7, 1)), layers.Residual(branch)])

@@ -1,0 +1,64 @@
+//! Which sizes of the input would let branches meet, for the error that says they do not.
+
+use super::layers::merge;
+use super::spec::{Merge, Size};
+use super::structure::{Node, Operation};
+use crate::error::{Error, Result};
+use crate::kernels::Element;
+
+/// Multiples that are tried; nobody pools further.
+const LARGEST: usize = 256;
+/// So many multiples in a row must fit: some may by chance.
+const IN_A_ROW: usize = 6;
+
+/// The error of a merge with advice: pools and strides round sizes that they do not divide, so branches that go down
+/// and up again meet others for multiples of some size only.
+///
+/// `last` is a merge behind the nodes, by its inputs.
+pub(super) fn advised<T: Element>(
+    error: Error,
+    nodes: &[Node<T>],
+    last: Option<(Merge, &[usize])>,
+    input: &[Size],
+) -> Error {
+    let fits = |multiple: usize| {
+        (0..IN_A_ROW).all(|more| {
+            let rounded = |size: usize| size.next_multiple_of(multiple).checked_add(more * multiple);
+            let (channels, axes) = input.split_last().map_or((None, &[][..]), |(last, axes)| (*last, axes));
+            let mut sizes: Vec<Size> = axes.iter().map(|size| size.and_then(rounded)).collect();
+            sizes.push(channels);
+            infer(nodes, last, sizes).is_ok()
+        })
+    };
+    let multiple = (2..=LARGEST).find(|&multiple| fits(multiple));
+    match (error, multiple) {
+        (Error::Shape { op, expected, got }, Some(multiple)) => {
+            let sizes = &input[..input.len().saturating_sub(1)];
+            let odd: Vec<String> =
+                sizes.iter().flatten().filter(|&n| n % multiple != 0).map(ToString::to_string).collect();
+            let advice = format!(
+                "pools and strides round what they do not divide, so sizes of the input must be multiples of {multiple}; \
+                 received {}",
+                odd.join(", ")
+            );
+            Error::Shape { op, expected, got: format!("{got}: {advice}") }
+        }
+        (error, _) => error,
+    }
+}
+
+/// Whether everything fits for an input.
+fn infer<T: Element>(nodes: &[Node<T>], last: Option<(Merge, &[usize])>, input: Vec<Size>) -> Result<()> {
+    let mut edges = vec![input];
+    let joined = |edges: &[Vec<Size>], kind: Merge, inputs: &[usize]| {
+        merge::output_shape(kind, &inputs.iter().map(|&edge| edges[edge].clone()).collect::<Vec<_>>())
+    };
+    for node in nodes {
+        let output = match &node.operation {
+            Operation::Layer(layer) => layer.output_shape(&edges[node.inputs[0]])?,
+            Operation::Merge(kind) => joined(&edges, *kind, &node.inputs)?,
+        };
+        edges.push(output);
+    }
+    last.map_or(Ok(()), |(kind, inputs)| joined(&edges, kind, inputs).map(drop))
+}
