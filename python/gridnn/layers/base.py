@@ -167,7 +167,7 @@ class Layer(Configurable):
 
     def add_weight(
         self,
-        shape: Sequence[int] = (),
+        shape: Sequence[int | None] = (),
         initializer: Any = None,
         *,
         trainable: bool = True,
@@ -207,12 +207,13 @@ class Layer(Configurable):
         network = Network([inputs, self._twin().engine_description()], "float32", 0)
         return (batch, *network.output_shapes[1])
 
-    def call(self, x: NDArray[Any], training: bool = False) -> NDArray[Any]:
-        """The outputs of a layer written in Python; it need not take `training`.
+    def call(self, x: NDArray[Any], *args: Any, **kwargs: Any) -> NDArray[Any]:
+        """The outputs of a layer written in Python: ``call(x)``, or ``call(x, training)``.
 
         Args:
             x: inputs of a batch, in the model's type.
-            training: whether this is a step of training.
+            *args: nothing, or `training`: whether this is a step of training.
+            **kwargs: the same by keyword. So type checkers accept both forms in a subclass.
 
         Returns:
             Array of the shape that `compute_output_shape` says.

@@ -38,7 +38,7 @@ class WantedWeight:
     def of(
         cls,
         name: str | None,
-        shape: Sequence[int],
+        shape: Sequence[int | None],
         initializer: Any,
         trainable: bool,
         regularizer: Any,
