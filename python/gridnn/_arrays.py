@@ -44,7 +44,7 @@ def as_array(value: object, argument: str) -> NDArray[Any]:
             return value
     array = as_numbers(value, argument)
     if array.dtype == np.bool_:
-        array = np.ascontiguousarray(array).view(np.uint8)
+        array = np.asarray(array, order="C").view(np.uint8)
     elif array.dtype == np.float16:
         array = array.astype(np.float32)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
@@ -57,7 +57,8 @@ def as_array(value: object, argument: str) -> NDArray[Any]:
 
 def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """`array` in this type, C-contiguous and aligned; a copy only where it is not."""
-    array = np.ascontiguousarray(array, dtype=dtype)
+    # `np.ascontiguousarray` makes (1,) of ().
+    array = np.asarray(array, dtype=dtype, order="C")
     # What begins anywhere in a file or a message need not lie where processors want numbers of its size.
     return array if array.flags.aligned else array.copy()
 

@@ -213,7 +213,7 @@ def maximize(
     dy[..., filter_number(filter, shape[-1])] = shape[-1] / dy.size
     current = run.x.astype(run.network.dtype)
     for _ in range(steps):
-        run.x = np.ascontiguousarray(current)
+        run.x = np.asarray(current, order="C")
         slope = present(run.backward(position, dy).gradients[0])
         scale = float(np.sqrt(np.mean(np.square(slope, dtype=np.float64))))
         if scale == 0:

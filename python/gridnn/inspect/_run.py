@@ -56,7 +56,7 @@ class Run:
 
     def backward(self, position: int, dy: NDArray[Any]) -> Inspection:
         """Values up to a layer, and the gradients of ``sum(dy * its output)``."""
-        return self.network.inspect(self.x, position, np.ascontiguousarray(dy, self.network.dtype))
+        return self.network.inspect(self.x, position, np.asarray(dy, self.network.dtype, order="C"))
 
 
 def filter_number(value: object, channels: int) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _network, _validation, constraints, initializers, regularizers
+from gridnn._arrays import contiguous
 from gridnn._network import Random, Shape
 from gridnn.errors import ShapeError
 
@@ -162,7 +163,7 @@ class LayerGuest(_network.Guest):
             raise ShapeError(
                 f"{self._layer.label}.{method} must return {what} of shape {shape}. Received {array.shape}."
             )
-        return np.ascontiguousarray(array, dtype)
+        return contiguous(array, dtype)
 
     @contextmanager
     def _visit(self, method: str, random: Random | None) -> Iterator[None]:
