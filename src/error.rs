@@ -44,6 +44,16 @@ pub enum Error {
         /// First layer concerned.
         layer: String,
     },
+    /// An update would have made NaN or infinity of weights, of the optimizer's state or of moving statistics; the step
+    /// was not applied.
+    #[error(
+        "the update of {layer} is not finite (weights, optimizer state or moving statistics would overflow); the step was \
+         refused and the weights are unchanged. Scale the inputs and targets, lower the learning rate or clip gradients"
+    )]
+    Overflow {
+        /// First layer concerned.
+        layer: String,
+    },
     /// A file is damaged or not ours.
     #[error("{path}: {problem}")]
     FileFormat {

@@ -12,6 +12,12 @@ use crate::kernels::{Element, Job};
 /// Keras' epsilon, which keeps quotients of norms finite.
 const EPSILON: f64 = 1e-7;
 
+/// A norm to which a weight can be raised without a look at what becomes of it.
+const LARGE_NORM: f64 = 1e18;
+
+/// Keeps the squares of the largest doubles finite; a power of two, so that nothing is rounded.
+const SHRINK: f64 = f64::from_bits((1023 - 600) << 52);
+
 /// A penalty on a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(untagged)]
@@ -126,6 +132,11 @@ impl Constraint {
         wanted / (EPSILON + norm)
     }
 
+    /// Whether it may make a weight larger than the bound that keeps updates finite.
+    pub(super) fn grows(&self) -> bool {
+        matches!(self, Self::MinMaxNorm { min_value, .. } if *min_value > LARGE_NORM)
+    }
+
     /// Applies the constraint to a whole weight; `norms` is room for one number per vector.
     pub(super) fn hold<T: Element>(&self, shape: &[usize], weights: &mut [T], norms: &mut Vec<f64>) {
         if let Self::NonNeg {} = self {
@@ -146,12 +157,19 @@ impl Constraint {
             }
             number
         };
-        norms.clear();
-        norms.resize(vectors, 0.0);
-        for (index, w) in weights.iter().enumerate() {
-            norms[vector(index)] += w.to_f64() * w.to_f64();
+        for shrink in [1.0, SHRINK] {
+            norms.clear();
+            norms.resize(vectors, 0.0);
+            for (index, w) in weights.iter().enumerate() {
+                let w = w.to_f64() * shrink;
+                norms[vector(index)] += w * w;
+            }
+            norms.iter_mut().for_each(|norm| *norm = norm.sqrt() / shrink);
+            if norms.iter().all(|norm| norm.is_finite()) {
+                break;
+            }
         }
-        norms.iter_mut().for_each(|norm| *norm = self.factor(norm.sqrt()));
+        norms.iter_mut().for_each(|norm| *norm = self.factor(*norm));
         for (index, w) in weights.iter_mut().enumerate() {
             *w = T::from_f64(w.to_f64() * norms[vector(index)]);
         }

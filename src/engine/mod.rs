@@ -122,6 +122,8 @@ pub struct Network<T: Element> {
     compiled: Option<Compiled<T>>,
     iterations: u64,
     blocks: Vec<Block>,
+    /// Whether weights and slots are so small that no update overflows; None if they may have changed.
+    tame: Option<bool>,
     plans: Vec<Plans<T>>,
     memory: Memory<T>,
     kernels: &'static Kernels<T>,
@@ -172,6 +174,7 @@ impl<T: Element> Network<T> {
             compiled: None,
             iterations: 0,
             blocks: Vec::new(),
+            tame: None,
             plans: Vec::new(),
             memory: Memory::empty(),
             kernels: Kernels::of(tier),
@@ -247,6 +250,7 @@ impl<T: Element> Network<T> {
         }
         self.params.get_mut()[weight.range.clone()].copy_from_slice(values);
         self.version += 1;
+        self.tame = None;
         Ok(())
     }
 
@@ -293,6 +297,7 @@ impl<T: Element> Network<T> {
         }
         self.compiled = Some(Compiled { spec, slots });
         self.iterations = 0;
+        self.tame = None;
         Ok(())
     }
 
@@ -307,6 +312,7 @@ impl<T: Element> Network<T> {
                 self.params.get_mut()[range.clone()].copy_from_slice(values);
             }
             self.version += 1;
+            self.tame = None;
         }
     }
 
@@ -341,6 +347,7 @@ impl<T: Element> Network<T> {
             }
         }
         self.iterations = iterations;
+        self.tame = None;
         Ok(())
     }
 

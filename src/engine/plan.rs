@@ -103,6 +103,8 @@ pub(super) enum Work {
     Prepare,
     /// Finds by how much gradients are clipped.
     Clip,
+    /// Copies what the update changes, if it may have to be taken back.
+    Keep,
     /// Updates the weights, a task per block.
     Update,
     /// Moves the moving statistics of a step.

@@ -6,12 +6,13 @@ mod phases;
 mod scores;
 mod split;
 mod statistics;
+mod undo;
 mod update;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::layers::{Context, Folded, Random};
 use super::limits::{Angles, Penalty};
@@ -28,6 +29,7 @@ use crate::error::Result;
 use crate::kernels::{Element, Job, Kernels};
 use crate::parallel::{Program, Pulse, Reading, Shared, Writing, lock};
 pub(super) use phases::Phases;
+use undo::Undo;
 pub(super) use update::constrained;
 
 /// Memory that outlives a step and is shared by all plans.
@@ -44,6 +46,8 @@ pub(super) struct Memory<T: Element> {
     /// What the gradients of every block of weights are multiplied by, where they are clipped by their norm.
     pub factors: Shared<f64>,
     pub workers: Vec<Mutex<Worker<T>>>,
+    /// A copy of what an update changes, while one runs that may have to be taken back.
+    pub undo: Mutex<Undo<T>>,
     pub phases: Phases,
 }
 
@@ -58,6 +62,7 @@ impl<T: Element> Memory<T> {
             scores: Shared::empty(),
             factors: Shared::empty(),
             workers: Vec::new(),
+            undo: Mutex::default(),
             phases: Phases::default(),
         }
     }
@@ -136,6 +141,8 @@ impl Batch<'_, '_> {
 pub(super) struct Goal<'a> {
     pub compiled: Option<&'a CompileSpec>,
     pub update: Option<Update<'a>>,
+    /// Whether the update may overflow even where gradients are small.
+    pub risky: bool,
     /// The loss, if it is one that divides sums over many elements.
     pub overlap: Option<&'a Overlap>,
     /// Numbers that a sample adds to the scores.
@@ -159,6 +166,12 @@ pub(super) struct StepProgram<'a, 'b, T: Element> {
     pub part: Range<usize>,
     /// Lowest number of a layer with a gradient that is not finite.
     pub bad_layer: AtomicUsize,
+    /// Whether a gradient is beyond its bound.
+    pub large_gradient: AtomicBool,
+    /// Whether the update has made a number beyond its bound.
+    pub large: AtomicBool,
+    /// Lowest number of a layer of which the update has made NaN or infinity.
+    pub spoilt: AtomicUsize,
 }
 
 /// Inputs whose borrows are held on the stack; a merge of more branches allocates for them.
@@ -305,7 +318,9 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
     }
 
     fn tasks(&self, phase: usize) -> usize {
-        self.phases.works(self.part.start + phase).iter().map(|(_, tasks)| tasks).sum()
+        let tasks =
+            |(work, tasks): &(Work, usize)| if *work == Work::Keep && !self.risky() { 0 } else { *tasks };
+        self.phases.works(self.part.start + phase).iter().map(tasks).sum()
     }
 
     fn commit(&self) -> usize {
@@ -365,6 +380,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::Reduce { part } => self.reduce(part, task),
             Work::Prepare => self.prepare(task),
             Work::Clip => self.clip(),
+            Work::Keep => return self.keep(),
             Work::Update => self.update(task),
             Work::Commit { step } => self.commit_statistics(step),
             Work::Constrain => self.constrain(task, worker),

@@ -1,6 +1,6 @@
 //! One batch: checked, planned, run, and what is said if a step is refused.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::layers::Random;
 use super::limits::Penalty;
@@ -10,6 +10,7 @@ use super::run::{self, AllFinite, Batch, Goal, State, StepProgram};
 use super::source::Source;
 use super::spec::{CompileSpec, Metric, Regularizer, Size};
 use super::steps::{BACKWARD, FORWARD, INFERENCE};
+use super::structure::Weight;
 use super::{Data, Network, Plans, Scores, loss, shape_text};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
@@ -236,6 +237,7 @@ impl<T: Element> Network<T> {
         training: Option<Random>,
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
+        let tame = !matches!(extent, Extent::Scores { rates: Some(_), .. }) || self.tame();
         let Plans { steps, schedules, .. } = &self.plans[plan];
         let plan_of_batch = &schedules[schedule];
         let optimizer = self.compiled.as_ref().and_then(|c| c.spec.optimizer.as_ref());
@@ -278,6 +280,7 @@ impl<T: Element> Network<T> {
                 phases.push([(Work::Prepare, self.blocks.len())]);
                 phases.push([(Work::Clip, 1)]);
             }
+            phases.push([(Work::Keep, 1)]);
             let weights = std::iter::once((Work::Update, self.blocks.len()));
             phases.push(weights.chain(plan_of_batch.commit.iter().copied()));
             phases.push([(Work::Constrain, run::constrained(&self.weights).count())]);
@@ -310,22 +313,43 @@ impl<T: Element> Network<T> {
                 angles: &self.angles,
             },
             batch,
-            goal: Goal { compiled: self.compiled.as_ref().map(|c| &c.spec), update, overlap, scores, losses },
+            goal: Goal {
+                compiled: self.compiled.as_ref().map(|c| &c.spec),
+                update,
+                risky: !tame
+                    || update.is_some_and(|update| {
+                        !update.moderate() || run::constrained(&self.weights).any(Weight::grows)
+                    }),
+                overlap,
+                scores,
+                losses,
+            },
             training,
             kernels: self.kernels,
             part: 0..phases.len(),
             phases: &phases,
             bad_layer: AtomicUsize::new(usize::MAX),
+            large_gradient: AtomicBool::new(false),
+            large: AtomicBool::new(false),
+            spoilt: AtomicUsize::new(usize::MAX),
         };
         let outcome = program.execute(workers, interrupt);
-        let bad = program.bad_layer.into_inner();
+        let (bad, spoilt) = (program.bad_layer.into_inner(), program.spoilt.into_inner());
+        let large = program.large.into_inner();
         self.memory.phases = phases;
+        self.settle_undo(outcome.is_err() || spoilt != usize::MAX);
+        if training_step && (large || !tame) {
+            self.tame = None;
+        }
         outcome?;
         for pass in passes {
             self.plans[plan].steps.packed_version[*pass] = self.version;
         }
         if training_step && bad != usize::MAX {
             return Err(self.blame(plan, schedule, bad));
+        }
+        if spoilt != usize::MAX {
+            return Err(Error::Overflow { layer: self.places[spoilt].name.clone() });
         }
         Ok(())
     }
@@ -350,7 +374,13 @@ impl<T: Element> Network<T> {
         if bad == run::BAD_LOSS {
             return Error::NonFinite { what: "the loss", layer: "the model".to_string() };
         }
-        Error::NonFinite { what: "the gradient", layer: name(bad) }
+        let settles = |active: &plan::Active| {
+            let planned = &steps.steps[active.step];
+            planned.layer == bad && planned.step.statistics().is_some()
+        };
+        let statistics = schedule.active.iter().any(settles);
+        let what = if statistics { "a statistic or gradient" } else { "the gradient" };
+        Error::NonFinite { what, layer: name(bad) }
     }
 }
 

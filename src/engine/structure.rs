@@ -43,6 +43,13 @@ pub struct Weight {
     pub constraint: Option<spec::Constraint>,
 }
 
+impl Weight {
+    /// Whether its constraint may make it larger than the bound that keeps updates finite.
+    pub(super) fn grows(&self) -> bool {
+        self.constraint.as_ref().is_some_and(spec::Constraint::grows)
+    }
+}
+
 /// What a node of the graph does.
 pub(super) enum Operation<T: Element> {
     Layer(Box<dyn Layer<T>>),

@@ -18,7 +18,7 @@ pub(super) fn raise(error: Error) -> PyErr {
         Error::Shape { .. } => own("ShapeError", text),
         Error::Value { .. } => PyValueError::new_err(text),
         Error::Type { .. } => PyTypeError::new_err(text),
-        Error::NonFinite { .. } => own("NonFiniteError", text),
+        Error::NonFinite { .. } | Error::Overflow { .. } => own("NonFiniteError", text),
         Error::FileFormat { .. } => own("FileFormatError", text),
         Error::Io { path, problem, code: Some(code) } => {
             // Python picks the subclass, FileNotFoundError for instance, from the number.

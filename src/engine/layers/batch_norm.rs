@@ -92,6 +92,8 @@ struct Normalize {
 
 /// Rows of the coefficients: what [`Affine`] wants, the variance, and the two numbers of the gradient.
 const ROWS: usize = 6;
+/// Those in front of the numbers of the gradient.
+const SETTLED: usize = 4;
 
 impl Normalize {
     fn map<'a, T: Element>(&self, coefficients: &'a [T]) -> Affine<'a, T> {
@@ -156,7 +158,7 @@ impl<T: Element> Step<T> for Normalize {
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
         let Backward { x, dy, dx: [Some(dx)], .. } = tensors else { return };
         let width = self.columns.width;
-        let (a, b) = cx.coefficients[4 * width..ROWS * width].split_at(width);
+        let (a, b) = cx.coefficients[SETTLED * width..ROWS * width].split_at(width);
         self.map(cx.coefficients).backward(self.tier, (a, b), x[0], dy, dx);
     }
 
@@ -168,6 +170,10 @@ impl<T: Element> Step<T> for Normalize {
 impl<T: Element> Statistics<T> for Normalize {
     fn coefficients_len(&self) -> usize {
         ROWS * self.columns.width
+    }
+
+    fn settled_len(&self) -> usize {
+        SETTLED * self.columns.width
     }
 
     fn part_len(&self) -> [usize; 2] {

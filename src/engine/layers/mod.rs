@@ -390,6 +390,9 @@ pub trait Statistics<T: Element>: Send + Sync {
     /// Elements of the coefficients.
     fn coefficients_len(&self) -> usize;
 
+    /// The first of them, which [`Statistics::settle`] writes.
+    fn settled_len(&self) -> usize;
+
     /// Numbers that a part of the batch is summed up in, forward and backward.
     fn part_len(&self) -> [usize; 2];
 

@@ -4,11 +4,13 @@
 //! squares summed for clipping); then [`Update::apply`] clips, decays, moves the weights by their [`rules::Rule`] and
 //! averages them, block by block.
 
+pub(super) mod bounds;
 pub mod rules;
 pub mod schedule;
 
 use serde::Deserialize;
 
+pub(super) use self::bounds::Within;
 use self::rules::{Rule, SLOTS, Shape, Tensors};
 use super::limits::Regularizer;
 use crate::kernels::{Element, Job, Tier};
@@ -92,6 +94,11 @@ impl<'a> Update<'a> {
         self.optimizer.gradient_accumulation_steps.unwrap_or(1).max(1)
     }
 
+    /// Whether what it makes is finite wherever gradients, weights and slots are within the bounds.
+    pub(super) fn moderate(&self) -> bool {
+        self.optimizer.moderate(self.rates, self.updates() + 1)
+    }
+
     /// Whether the weights move in this step; otherwise its gradients are only added to the others.
     fn moves(&self) -> bool {
         (self.rates.iterations + 1).is_multiple_of(self.batches())
@@ -134,7 +141,8 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Updates the weights of a block; `factor` is what [`Update::clip`] has found.
+    /// Updates the weights of a block; `factor` is what [`Update::clip`] has found. Returns whether all that it has made
+    /// is within the bounds.
     pub(super) fn apply<T: Element>(
         &self,
         tier: Tier,
@@ -142,7 +150,9 @@ impl<'a> Update<'a> {
         weights: &mut [T],
         grads: &[T],
         slots: &mut [&mut [T]],
-    ) {
+    ) -> bool {
+        let most = bounds::weights();
+        let mut within = true;
         let Self { optimizer, rates } = *self;
         let own = optimizer.rule.slots();
         let (of_rule, others) = slots.split_at_mut(own.iter().flatten().count());
@@ -159,7 +169,7 @@ impl<'a> Update<'a> {
                 decay: optimizer.weight_decay.map(|decay| (T::from_f64(decay), lr)),
             };
             let updates = self.updates() + 1;
-            optimizer.rule.update(
+            within &= optimizer.rule.update(
                 tier,
                 rates.learning_rate,
                 updates,
@@ -170,16 +180,19 @@ impl<'a> Update<'a> {
             }
         } else if let Some(gathered) = accumulator {
             tier.vectorize(Gather { grads, gathered });
+            within &= tier.vectorize(Within { values: gathered, most });
         }
         if let (Some(ema), Some(average)) = (&optimizer.ema, others.next()) {
             // Before the first update is over the average is the weights themselves.
             let keep = if self.updates() == 0 { 0.0 } else { ema.momentum };
             let (keep, new) = (T::from_f64(keep), T::from_f64(1.0 - keep));
             tier.vectorize(Blend { weights, average, keep, new });
+            within &= tier.vectorize(Within { values: average, most });
             if ema.overwrite_frequency.is_some_and(|every| (self.updates() + 1).is_multiple_of(every)) {
                 weights.copy_from_slice(average);
             }
         }
+        within
     }
 
     /// Updates in front of this step.

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::bounds::{self, EPSILON, FACTOR, SHARE};
 use crate::kernels::math::powi as power;
 use crate::kernels::{Element, Job, Tier};
 
@@ -84,61 +85,95 @@ impl Rule {
         }
     }
 
-    /// Moves some weights; `t` is the number of the update, from 1 on.
-    pub(super) fn update<T: Element>(&self, tier: Tier, lr: f64, t: u64, tensors: Tensors<'_, T>) {
+    /// Whether its constants are small enough for the bounds to hold in update `t`.
+    pub(super) fn moderate(&self, lr: f64, t: u64) -> bool {
+        let small = |factors: &[f64]| factors.iter().all(|factor| factor.abs() <= FACTOR);
+        let divides = |epsilon: f64| epsilon >= EPSILON;
+        small(&[lr])
+            && match *self {
+                Self::Sgd { .. } | Self::Lion { .. } => true,
+                Self::RMSprop { epsilon, .. } | Self::Adagrad { epsilon, .. } => divides(epsilon),
+                Self::Adadelta { rho, epsilon } => divides(epsilon) && 1.0 - rho >= SHARE,
+                Self::Adam { beta_1, beta_2, epsilon, .. } => {
+                    divides(epsilon) && small(&[lr * adam_correction(beta_1, beta_2, t)])
+                }
+                Self::Adamax { beta_1, epsilon, .. } => {
+                    divides(epsilon) && small(&[lr / (1.0 - power(beta_1, t))])
+                }
+                Self::Nadam { beta_1, beta_2, epsilon } => {
+                    let factors = nadam_factors(beta_1, beta_2, t);
+                    // The factor of the velocity is under a root.
+                    divides(epsilon) && small(&[factors[0], factors[1], factors[2].sqrt()])
+                }
+            }
+    }
+
+    /// Moves some weights; `t` is the number of the update, from 1 on. Returns whether all is within the bounds.
+    pub(super) fn update<T: Element>(&self, tier: Tier, lr: f64, t: u64, tensors: Tensors<'_, T>) -> bool {
         let c = T::from_f64;
         match *self {
             Self::Sgd { momentum, nesterov } => {
                 if momentum == 0.0 {
-                    run(tier, tensors, Descend { lr: c(lr) });
+                    run(tier, tensors, Descend { lr: c(lr) })
                 } else {
-                    run(tier, tensors, Momentum { lr: c(lr), momentum: c(momentum), nesterov });
+                    run(tier, tensors, Momentum { lr: c(lr), momentum: c(momentum), nesterov })
                 }
             }
             Self::RMSprop { rho, momentum, epsilon, centered } => {
                 let (keep, new) = (c(rho), c(1.0 - rho));
                 let momentum = (momentum > 0.0).then(|| c(momentum));
-                run(tier, tensors, RmsProp { lr: c(lr), keep, new, momentum, epsilon: c(epsilon), centered });
+                run(tier, tensors, RmsProp { lr: c(lr), keep, new, momentum, epsilon: c(epsilon), centered })
             }
             Self::Adam { beta_1, beta_2, epsilon, amsgrad } => {
-                let correction = (1.0 - power(beta_2, t)).sqrt() / (1.0 - power(beta_1, t));
+                let correction = adam_correction(beta_1, beta_2, t);
                 let (new_1, new_2) = (c(1.0 - beta_1), c(1.0 - beta_2));
                 run(
                     tier,
                     tensors,
                     Adam { rate: c(lr * correction), new_1, new_2, epsilon: c(epsilon), amsgrad },
-                );
+                )
             }
             Self::Adagrad { epsilon, .. } => run(tier, tensors, Adagrad { lr: c(lr), epsilon: c(epsilon) }),
             Self::Adadelta { rho, epsilon } => {
                 let (keep, new) = (c(rho), c(1.0 - rho));
-                run(tier, tensors, Adadelta { lr: c(lr), keep, new, epsilon: c(epsilon) });
+                run(tier, tensors, Adadelta { lr: c(lr), keep, new, epsilon: c(epsilon) })
             }
             Self::Adamax { beta_1, beta_2, epsilon } => {
                 let rate = c(lr / (1.0 - power(beta_1, t)));
                 let (new_1, keep_2) = (c(1.0 - beta_1), c(beta_2));
-                run(tier, tensors, Adamax { rate, new_1, keep_2, epsilon: c(epsilon) });
+                run(tier, tensors, Adamax { rate, new_1, keep_2, epsilon: c(epsilon) })
             }
             Self::Nadam { beta_1, beta_2, epsilon } => {
-                let u = |t: u64| beta_1 * (1.0 - 0.5 * power(0.96, t));
-                let product = nadam_product(beta_1, t);
+                let [of_momentum, of_gradient, of_velocity] = nadam_factors(beta_1, beta_2, t);
                 let nadam = Nadam {
                     lr: c(lr),
                     new_1: c(1.0 - beta_1),
                     new_2: c(1.0 - beta_2),
-                    of_momentum: c(u(t + 1) / (1.0 - product * u(t + 1))),
-                    of_gradient: c((1.0 - u(t)) / (1.0 - product)),
-                    of_velocity: c(1.0 / (1.0 - power(beta_2, t))),
+                    of_momentum: c(of_momentum),
+                    of_gradient: c(of_gradient),
+                    of_velocity: c(of_velocity),
                     epsilon: c(epsilon),
                 };
-                run(tier, tensors, nadam);
+                run(tier, tensors, nadam)
             }
             Self::Lion { beta_1, beta_2 } => {
                 let one = |beta: f64| (c(beta), c(1.0 - beta));
-                run(tier, tensors, Lion { lr: c(lr), look: one(beta_1), keep: one(beta_2) });
+                run(tier, tensors, Lion { lr: c(lr), look: one(beta_1), keep: one(beta_2) })
             }
         }
     }
+}
+
+/// Adam's `sqrt(1 - beta_2^t) / (1 - beta_1^t)`.
+fn adam_correction(beta_1: f64, beta_2: f64, t: u64) -> f64 {
+    (1.0 - power(beta_2, t)).sqrt() / (1.0 - power(beta_1, t))
+}
+
+/// Nadam's factors of momentum, gradient and velocity.
+fn nadam_factors(beta_1: f64, beta_2: f64, t: u64) -> [f64; 3] {
+    let u = |t: u64| beta_1 * (1.0 - 0.5 * power(0.96, t));
+    let product = nadam_product(beta_1, t);
+    [u(t + 1) / (1.0 - product * u(t + 1)), (1.0 - u(t)) / (1.0 - product), 1.0 / (1.0 - power(beta_2, t))]
 }
 
 /// Product of Nadam's `u_i = beta_1 (1 - 0.96^i / 2)` for i up to t; it is read as `1 - product` only, so the factors
@@ -209,8 +244,8 @@ trait Move<T>: Copy {
     fn step(&self, w: T, g: T, slots: [T; SLOTS]) -> (T, [T; SLOTS]);
 }
 
-fn run<T: Element>(tier: Tier, tensors: Tensors<'_, T>, rule: impl Move<T>) {
-    tier.vectorize(Pass { rule, tensors });
+fn run<T: Element>(tier: Tier, tensors: Tensors<'_, T>, rule: impl Move<T>) -> bool {
+    tier.vectorize(Pass { rule, tensors, most: bounds::weights() })
 }
 
 /// Weights that are worked on at once: arrays of this length on the stack cannot overlap, so the loop over them
@@ -221,14 +256,18 @@ const TILE: usize = 64;
 struct Pass<'a, T, R> {
     rule: R,
     tensors: Tensors<'a, T>,
+    /// What weights and slots are compared with.
+    most: T,
 }
 
 impl<T: Element, R: Move<T>> Job for Pass<'_, T, R> {
-    type Output = ();
+    type Output = bool;
 
     #[inline(always)]
-    fn run(self) {
-        let Self { rule, tensors: Tensors { weights, grads, mut slots, shape } } = self;
+    fn run(self) -> bool {
+        let Self { rule, tensors: Tensors { weights, grads, mut slots, shape }, most } = self;
+        let least = T::ZERO.sub(most);
+        let mut within = true;
         let mut start = 0;
         while start < weights.len() {
             let part = start..(start + TILE).min(weights.len());
@@ -244,6 +283,9 @@ impl<T: Element, R: Move<T>> Job for Pass<'_, T, R> {
             for i in 0..TILE {
                 let moved = rule.step(shape.weight(w[i]), shape.gradient(g[i]), [s[0][i], s[1][i], s[2][i]]);
                 (w[i], [s[0][i], s[1][i], s[2][i]]) = moved;
+                for x in [w[i], s[0][i], s[1][i], s[2][i]] {
+                    within &= (x <= most) & (x >= least);
+                }
             }
             weights[part.clone()].copy_from_slice(&w[..len]);
             for (s, slot) in s.iter().zip(&mut slots) {
@@ -253,6 +295,7 @@ impl<T: Element, R: Move<T>> Job for Pass<'_, T, R> {
             }
             start = part.end;
         }
+        within
     }
 }
 
@@ -304,7 +347,8 @@ impl<T: Element> Move<T> for RmsProp<T> {
     fn step(&self, w: T, g: T, [v, m, a]: [T; SLOTS]) -> (T, [T; SLOTS]) {
         let v = flush(self.keep.mul(v).add(self.new.mul(g.mul(g))));
         let a = if self.centered { flush(self.keep.mul(a).add(self.new.mul(g))) } else { a };
-        let spread = v.sub(a.mul(a)).add(self.epsilon);
+        // A mean of squares is never below the square of the mean, but for rounding, which must not reach the root.
+        let spread = larger(v.sub(a.mul(a)), T::ZERO).add(self.epsilon);
         let step = self.lr.mul(g).div(spread.sqrt());
         let Some(momentum) = self.momentum else { return (w.sub(step), [v, m, a]) };
         let m = flush(momentum.mul(m).add(step));

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::super::layers::Backward;
+use super::super::optim::{Within, bounds};
 use super::super::plan::{Flow, Split, flat_block};
 use super::super::steps::BACKWARD;
 use super::{Add, AllFinite, FEW_INPUTS, StepProgram};
@@ -163,9 +164,14 @@ impl<T: Element> StepProgram<'_, '_, T> {
         self.check(&grads, self.planned(owner).layer);
     }
 
-    /// Remembers the layer if a gradient is not finite.
+    /// Remembers the layer if a gradient is not finite, and whether one is so large that the update may overflow.
     pub(super) fn check(&self, grads: &[T], layer: usize) {
-        if !self.kernels.tier.vectorize(AllFinite(grads)) {
+        let tier = self.kernels.tier;
+        if tier.vectorize(Within { values: grads, most: bounds::gradients() }) {
+            return;
+        }
+        self.large_gradient.store(true, Ordering::Relaxed);
+        if !tier.vectorize(AllFinite(grads)) {
             self.bad_layer.fetch_min(layer, Ordering::Relaxed);
         }
     }

@@ -50,6 +50,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
         } else {
             let parts = self.memory.sums.read(settled.parts[0].clone());
             statistics.settle(&params, &parts, &mut coefficients);
+            // A variance may overflow where no output does.
+            self.check(&coefficients[..statistics.settled_len()], self.planned(i).layer);
         }
     }
 
@@ -91,7 +93,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
         };
         let coefficients = self.memory.arena.read(settled.coefficients.clone());
         for (index, range) in statistics.moving().iter().enumerate() {
-            statistics.commit(index, &coefficients, &mut self.state.params.write(range.clone()));
+            let mut moving = self.state.params.write(range.clone());
+            statistics.commit(index, &coefficients, &mut moving);
+            self.made(&moving, self.planned(i).layer);
         }
     }
 }
