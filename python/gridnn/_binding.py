@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gridnn import _data, _hints, _validation
+from gridnn._class_weight import ClassWeight
 from gridnn._data import DEFAULT_BATCH_SIZE, Arrays, ArraySource, IterableSource, PassSource, Source
 from gridnn._network import as_array
 
@@ -72,14 +73,15 @@ class Binder:
         targets = _data.as_targets(targets, objective.loss, network, prefix + "y")
         weights = None if sample_weight is None else _data.as_sample_weight(sample_weight, len(inputs))
         self._model._settle(objective)
-        return Arrays(inputs, targets, weights, objective.loss, f"`{prefix}x`")
+        channels = network.output_shape[-1]
+        return Arrays(inputs, targets, weights, objective.loss, f"`{prefix}x`", channels=channels)
 
     def training(
         self,
         x: Any,
         y: object,
         sample_weight: object,
-        class_weight: Mapping[int, float] | None,
+        class_weight: ClassWeight | None,
         validation_split: float,
         batch_size: int | None,
         steps: int | None,
@@ -143,10 +145,12 @@ class Binder:
             return PassSource(x, self._bind(None), steps, "x", again=False)
         return _limited(self.arrays(x, y, sample_weight), batch_size, steps)
 
-    def _bind(
-        self, class_weight: Mapping[int, float] | None
-    ) -> Callable[[object, object, object | None], Arrays]:
+    def _bind(self, class_weight: ClassWeight | None) -> Callable[[object, object, object | None], Arrays]:
         """What makes canonical arrays of one batch of an iterable."""
+        if isinstance(class_weight, str) and class_weight == "balanced":
+            raise ValueError(
+                "`class_weight='balanced'` needs all labels at once: pass arrays, or the weights."
+            )
 
         def bind(x: object, y: object, sample_weight: object | None) -> Arrays:
             return self.arrays(x, y, sample_weight).with_class_weight(class_weight)

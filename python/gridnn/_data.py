@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _hints, _validation
+from gridnn import _class_weight, _hints, _validation
 from gridnn._arrays import is_sparse, narrowed, not_finite
+from gridnn._class_weight import ClassWeight
 from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
 from gridnn.errors import NonFiniteInputError, ShapeError
 from gridnn.losses import Loss
 
 DEFAULT_BATCH_SIZE = 32
+_ROUNDING = 1e-6  # how far resized masks are off
 _END = object()  # what no user can yield
 
 
@@ -38,6 +40,8 @@ class Arrays:
     """What messages call the inputs."""
     first: int = 0
     """Number of the first row in what the user passed."""
+    channels: int | None = None
+    """Outputs of the model."""
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -53,11 +57,11 @@ class Arrays:
         weight = None if self.sample_weight is None else self.sample_weight.copy()
         return replace(self, x=self.x.copy(), y=self.y.copy(), sample_weight=weight)
 
-    def with_class_weight(self, class_weight: Mapping[int, float] | None) -> Arrays:
+    def with_class_weight(self, class_weight: ClassWeight | None) -> Arrays:
         """The same arrays with the weights of classes folded into those of samples."""
         if class_weight is None:
             return self
-        factors = _class_factors(class_weight, _classes(self.y, self.loss))
+        factors = _class_weight.factors(class_weight, self.y, self.loss, self.channels)
         weights = factors if self.sample_weight is None else self.sample_weight * factors
         return replace(self, sample_weight=weights)
 
@@ -152,7 +156,9 @@ def as_targets(y: NDArray[Any], loss: Loss, network: Network, argument: str = "y
     """
     if loss.targets == "labels":
         return _as_labels(y, network.output_shape, getattr(loss, "ignore_class", None), argument)
-    return _as_values(y, network, argument)
+    values = _as_values(y, network, argument)
+    check_range(values, loss, argument)
+    return values
 
 
 def _as_labels(y: NDArray[Any], output_shape: Shape, ignore_class: int | None, argument: str) -> NDArray[Any]:
@@ -199,6 +205,35 @@ def _as_values(y: NDArray[Any], network: Network, argument: str) -> NDArray[Any]
     return narrowed(y, network.dtype, f"`{argument}`")
 
 
+def check_range(y: NDArray[Any], loss: Loss, argument: str) -> None:
+    """Checks that targets are in the range that the loss is made for.
+
+    Raises:
+        ValueError: they are not; the message says what to do.
+    """
+    if loss.target_range is None or not y.size:
+        return
+    (low, high), (least, most) = loss.target_range, (float(y.min()), float(y.max()))
+    if low - _ROUNDING <= least and most <= high + _ROUNDING:
+        return
+    received = least if least < low - _ROUNDING else most
+    text = (
+        f"`{argument}` holds {received:g}, but {type(loss).__name__} takes targets from {low:g} to {high:g}"
+    )
+    if low == 0 and -1 <= least < 0 and most <= 1:
+        hint = "For labels of -1 and 1 use (y + 1) / 2, or the loss 'hinge'."
+    elif least >= 0 and most > 100:
+        hint = f"For masks of 0 and {most:g} use y / {most:g}, or y > 0."
+    elif least >= 0 and np.array_equal(y, np.floor(y)):
+        hint = (
+            "For numbers of classes use the loss 'sparse_categorical_crossentropy' and one output for each "
+            f"of the {most + 1:g} classes."
+        )
+    else:
+        hint = "Scale them, or use a loss of numbers such as 'mse'."
+    raise ValueError(f"{text}. {hint}")
+
+
 def _check_finite(values: NDArray[Any], argument: str) -> None:
     # A sum is finite only if every element is, unless it overflows: then look at the elements.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -221,31 +256,12 @@ def as_sample_weight(sample_weight: object, samples: int) -> NDArray[np.float64]
             f"shape {array.shape}."
         )
     _check_finite(array, "sample_weight")
-    return np.ascontiguousarray(array, dtype=np.float64)
-
-
-def _classes(y: NDArray[Any], loss: Loss) -> NDArray[Any]:
-    """The class of every sample."""
-    if loss.targets == "values":
-        y = np.round(y[..., 0]) if y.shape[-1] == 1 else np.argmax(y, axis=-1)
-    if y.ndim != 1:
+    if array.size and array.min() < 0:
         raise ValueError(
-            "The `class_weight` argument needs one label per sample; the targets have several. Use "
-            "`sample_weight`."
+            "The `sample_weight` argument must not be negative: the loss would reward errors. Received "
+            f"{array.min():g}."
         )
-    return y
-
-
-def _class_factors(class_weight: Mapping[int, float], classes: NDArray[Any]) -> NDArray[np.float64]:
-    if not isinstance(class_weight, Mapping):
-        raise TypeError(f"The `class_weight` argument must be a dict. Received {class_weight!r}.")
-    weights = {
-        _validation.integer(key, "class_weight"): _validation.real(value, "class_weight")
-        for key, value in class_weight.items()
-    }
-    labels, positions = np.unique(classes, return_inverse=True)
-    factors = np.array([weights.get(int(label), 1.0) for label in labels], dtype=np.float64)
-    return factors[positions.reshape(-1)]
+    return np.asarray(array, dtype=np.float64, order="C")
 
 
 class ArraySource:

@@ -38,6 +38,8 @@ __all__ = ["write"]
 _MISTAKES = 12
 _MAP_LAYERS = 4
 _FILTER_LAYERS = 2
+_MARGINS = ("Hinge", "SquaredHinge")
+_BINARY = (*_MARGINS, "Dice", "Tversky")
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,20 @@ def _results(model: Sequential, x: Any, y: Any) -> _Results:
     if labels.ndim == outputs.ndim and labels.shape[-1] == 1:
         labels = labels[..., 0]
     if outputs.shape[-1] > 1 and labels.shape == outputs.shape and set(np.unique(labels)) <= {0, 1}:
-        labels = labels.argmax(axis=-1)  # one-hot
+        one_hot = bool((labels.sum(axis=-1) == 1).all())  # and not several classes a sample
+        labels = labels.argmax(axis=-1) if one_hot else labels
+    if outputs.shape[-1] == 1 and _loss_of(model) in _MARGINS and set(np.unique(labels)) <= {-1, 1}:
+        labels = (labels > 0).astype(np.int64)
     if _are_classes(model, labels, outputs):
         return _Results(images, labels.astype(np.int64), outputs, _probabilities(model, outputs))
     if labels.size != outputs.size:
         raise ShapeError(f"`y` of shape {labels.shape} does not fit outputs of shape {outputs.shape}.")
     return _Results(images, labels, outputs, None)
+
+
+def _loss_of(model: Sequential) -> str:
+    """Name of the model's loss; empty if it has none."""
+    return "" if model._compilation is None else type(model.loss).__name__
 
 
 def _are_classes(model: Sequential, labels: NDArray[Any], outputs: NDArray[Any]) -> bool:
@@ -142,8 +152,8 @@ def _are_classes(model: Sequential, labels: NDArray[Any], outputs: NDArray[Any])
         return False
     count = outputs.shape[-1]
     if count == 1:
-        loss = "" if model._compilation is None else _described(model.loss)
-        binary = model._last_activation() == "sigmoid" or "Crossentropy" in loss
+        loss = _loss_of(model)
+        binary = model._last_activation() == "sigmoid" or "Crossentropy" in loss or loss in _BINARY
         return binary and set(np.unique(labels)) <= {0, 1}
     if labels.min() < 0 or labels.max() >= count:
         raise ValueError(
@@ -156,7 +166,7 @@ def _probabilities(model: Sequential, outputs: NDArray[Any]) -> NDArray[Any]:
     """Outputs as shares of the classes: scores go through softmax, or the logistic function if single."""
     scores, activation = outputs.astype(np.float64), model._last_activation()
     if scores.shape[-1] == 1:
-        likely = scores if activation == "sigmoid" else 1 / (1 + np.exp(-scores))
+        likely = scores if activation == "sigmoid" else 0.5 * (1 + np.tanh(0.5 * scores))
         return np.concatenate([1 - likely, likely], axis=-1)
     if activation not in ("softmax", "sigmoid"):
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))

@@ -93,7 +93,10 @@ def plain(value: Any) -> Any:
 
 
 class RunningMeans:
-    """Results over the batches so far: the mean loss, weighted by samples, and what metrics have counted.
+    """Results over the batches so far: the mean loss, and what metrics have counted.
+
+    Batches are weighted by samples; with `ignore_class` their losses are by what counted, so that the mean
+    does not depend on the size of the batches.
 
     Args:
         objective: the loss and the metrics.
@@ -103,11 +106,13 @@ class RunningMeans:
     def __init__(self, objective: Objective, state: Mapping[str, Any] | None = None) -> None:
         self._objective = objective
         self._loss_is_sum = objective.loss.reduction == "sum"
-        self._loss = 0.0
+        self._ignores = getattr(objective.loss, "ignore_class", None) is not None and not self._loss_is_sum
+        self._loss = self._penalty = self._weight = 0.0
         self._samples = 0
         self._counts: list[list[float]] = []
         if state is not None:
             self._loss, self._samples = float(state["loss"]), int(state["samples"])
+            self._penalty, self._weight = float(state["penalty"]), float(state["weight"])
             self._counts = [[float(count) for count in counts] for counts in state["counts"]]
 
     def state(self) -> dict[str, Any]:
@@ -115,6 +120,8 @@ class RunningMeans:
         return {
             "loss": self._loss,
             "samples": self._samples,
+            "penalty": self._penalty,
+            "weight": self._weight,
             "counts": [list(counts) for counts in self._counts],
             "names": self._objective.names,
         }
@@ -124,7 +131,10 @@ class RunningMeans:
         loss = result.loss_sum
         if not self._loss_is_sum:
             loss = loss / result.loss_count if result.loss_count else 0.0
-        self._loss += (loss + result.penalty) * samples
+        weight = result.loss_count if self._ignores else samples
+        self._loss += loss * weight
+        self._weight += weight
+        self._penalty += result.penalty * samples
         self._samples += samples
         if not self._counts:
             self._counts = [list(counts) for counts in result.metrics]
@@ -134,7 +144,8 @@ class RunningMeans:
 
     def logs(self) -> Logs:
         """Name -> value."""
-        logs = {"loss": self._loss / self._samples if self._samples else 0.0}
+        loss = self._loss / self._weight if self._weight else 0.0
+        logs = {"loss": loss + self._penalty / self._samples if self._samples else 0.0}
         for metric, counts in zip(self._objective.metrics, self._counts, strict=True):
             logs[metric.name] = metric.result(counts)
         return logs

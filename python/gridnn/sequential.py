@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from gridnn import _validation, saving
+from gridnn._class_weight import ClassWeight
 from gridnn._compilation import Compilation, Objective
 from gridnn._config import own_classes_of
 from gridnn._network import Shape, as_array, derive_seed
@@ -141,7 +142,7 @@ class Sequential(LayerStack):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: ClassWeight | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -171,7 +172,9 @@ class Sequential(LayerStack):
             validation_data: ``(x, y)``, ``(x, y, sample_weight)`` or an iterable of such batches; beats the
                 split.
             shuffle: whether arrays are read in a new order each epoch.
-            class_weight: class -> weight of its samples in the training loss; 1 for classes not listed.
+            class_weight: class -> weight of its samples in the training loss, 1 for classes not listed; an
+                array of one weight per class; or "balanced" for scikit-learn's weights, by which all classes
+                count alike.
             sample_weight: weight of each sample in the training loss.
             initial_epoch: epoch to begin with, counted from 0.
             steps_per_epoch: batches per epoch; None for one pass through the data. The next epoch continues
@@ -276,7 +279,7 @@ class Sequential(LayerStack):
         x: Any,
         y: Any,
         sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: ClassWeight | None = None,
         return_dict: bool = False,
     ) -> Any:
         """One optimizer step on one batch; returns its loss and metrics like `evaluate`."""

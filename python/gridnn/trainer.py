@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gridnn import _data, _validation
 from gridnn._binding import Binder, batch_size_or_default, optional_count
+from gridnn._class_weight import ClassWeight
 from gridnn._data import Arrays, Source
 from gridnn._network import Inspection, StepResult, as_array, derive_seed
 from gridnn._outside import Judge
@@ -79,7 +80,7 @@ class Trainer:
         validation_split: float = 0.0,
         validation_data: object = None,
         shuffle: bool = True,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: ClassWeight | None = None,
         sample_weight: object = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -202,7 +203,7 @@ class Trainer:
         x: object,
         y: object,
         sample_weight: object = None,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: ClassWeight | None = None,
         return_dict: bool = False,
     ) -> Any:
         """One step on one batch; see `Sequential.train_on_batch`."""

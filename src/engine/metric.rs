@@ -16,7 +16,7 @@ pub enum Metric {
     /// How often the largest output is where the largest target is.
     CategoricalAccuracy {},
     BinaryAccuracy {
-        threshold: f64,
+        threshold: Option<f64>,
     },
     TopKCategoricalAccuracy {
         k: usize,
@@ -27,11 +27,12 @@ pub enum Metric {
     },
     /// Hits, false alarms and misses of one class (or all) at a threshold, or of the `top_k` largest outputs.
     Hits {
-        threshold: f64,
+        threshold: Option<f64>,
         top_k: Option<usize>,
         class_id: Option<usize>,
     },
-    /// Per class hits, false alarms and misses; without a threshold the largest output is the only positive one.
+    /// Per class hits, false alarms and misses; without a threshold the largest of several outputs is the only positive
+    /// one.
     HitsByClass {
         threshold: Option<f64>,
     },
@@ -66,19 +67,24 @@ impl Metric {
         matches!(self, Self::Mean { loss } if loss.wants_signs())
     }
 
-    /// Adds a position.
-    pub(super) fn add(&self, rows: &mut Rows, signs: bool, sums: &mut [f64]) {
+    /// Adds a position. With `signs` labels of 0 and 1 stand for -1 and 1; with `margins` the loss is one of signs, so
+    /// that a single output decides at 0 and not at 1/2.
+    pub(super) fn add(&self, rows: &mut Rows, (signs, margins): (bool, bool), sums: &mut [f64]) {
+        let middle = if margins { 0.0 } else { 0.5 };
         let Rows { z, p, t, g } = rows;
         let mean = match self {
             Self::Accuracy {} => {
                 let hits = p.iter().zip(&*t).filter(|(p, t)| p == t);
                 hits.count() as f64 / p.len() as f64
             }
-            Self::CategoricalAccuracy {} => flag(argmax(p) == argmax(t)),
+            Self::CategoricalAccuracy {} => flag(class(p, middle) == class(t, 0.5)),
             Self::BinaryAccuracy { threshold } => {
-                let hits = p.iter().zip(&*t).filter(|(p, t)| flag(**p > *threshold) == **t);
+                let threshold = threshold.unwrap_or(middle);
+                let wanted = |t: f64| if margins { flag(t > 0.0) } else { t };
+                let hits = p.iter().zip(&*t).filter(|(p, t)| flag(**p > threshold) == wanted(**t));
                 hits.count() as f64 / p.len() as f64
             }
+            Self::TopKCategoricalAccuracy { .. } if p.len() == 1 => flag(class(p, middle) == class(t, 0.5)),
             Self::TopKCategoricalAccuracy { k } => {
                 // Equals of the wanted one do not push it out.
                 let wanted = p[argmax(t)];
@@ -93,30 +99,37 @@ impl Metric {
                 z.iter_mut().zip(&*t).for_each(|(z, t)| *z = scale * t + shift);
                 loss.element(p, p, z, g)
             }
-            _ => return self.count(p, t, sums),
+            _ => return self.count(p, t, margins, sums),
         };
         sums[0] += mean;
         sums[1] += 1.0;
     }
 
     /// Adds a position to what is more than a mean.
-    fn count(&self, p: &[f64], t: &[f64], sums: &mut [f64]) {
+    fn count(&self, p: &[f64], t: &[f64], margins: bool, sums: &mut [f64]) {
+        let middle = if margins { 0.0 } else { 0.5 };
+        let wanted = |t: f64| if margins { flag(t > 0.0) } else { t };
         match self {
             Self::Hits { threshold, top_k, class_id } => {
+                // The largest of one says nothing.
+                let lowest = if top_k.is_some() && p.len() > 1 { f64::NEG_INFINITY } else { middle };
                 for (i, t) in t.iter().enumerate() {
                     if class_id.is_none_or(|class| class == i) {
-                        tally(found(p, i, *threshold, *top_k), *t, sums);
+                        tally(found(p, i, threshold.unwrap_or(lowest), *top_k), wanted(*t), sums);
                     }
                 }
             }
             Self::HitsByClass { threshold } => {
                 let top = argmax(p);
+                let threshold = threshold.or((p.len() == 1).then_some(middle));
                 for (i, (t, own)) in t.iter().zip(sums.chunks_exact_mut(3)).enumerate() {
-                    tally(threshold.map_or(i == top, |threshold| p[i] > threshold), *t, own);
+                    tally(threshold.map_or(i == top, |threshold| p[i] > threshold), wanted(*t), own);
                 }
             }
             Self::Histogram { buckets } => {
                 for (p, t) in p.iter().zip(t) {
+                    // Margins from -1 to 1 have their place too.
+                    let (p, t) = (if margins { 0.5 * (p + 1.0) } else { *p }, wanted(*t));
                     let bucket = (p * *buckets as f64).ceil() - 1.0;
                     let at = 2 * bucket.clamp(0.0, (buckets - 1) as f64) as usize;
                     sums[at] += t;
@@ -130,8 +143,7 @@ impl Metric {
                 }
             }
             Self::Confusion { num_classes, ignore_class } => {
-                let class = |v: &[f64]| if v.len() == 1 { usize::from(v[0] > 0.5) } else { argmax(v) };
-                let (wanted, found) = (class(t), class(p));
+                let (wanted, found) = (class(t, 0.5), class(p, middle));
                 if *ignore_class != Some(wanted as i64) && wanted < *num_classes && found < *num_classes {
                     sums[wanted * num_classes + found] += 1.0;
                 }
@@ -139,6 +151,11 @@ impl Metric {
             _ => {}
         }
     }
+}
+
+/// The class of a position: that of the largest output, or whether a single one is above `middle`.
+fn class(values: &[f64], middle: f64) -> usize {
+    if let [value] = values { usize::from(*value > middle) } else { argmax(values) }
 }
 
 fn flag(hit: bool) -> f64 {

@@ -560,7 +560,12 @@ LOSSES = [
     LossCase(losses.CategoricalHinge(), _plain(lt.categorical_hinge), "one-hot", (2, 4)),
     LossCase(losses.Dice(), _plain(lt.dice()), "one-hot", (2, 3, 4), top="softmax"),
     LossCase(losses.Dice(axis=(1, 2)), _plain(lt.dice((1, 2))), "bits", (2, 3, 4), top="sigmoid"),
-    LossCase(losses.Dice(axis=[0, 1, -2], reduction="sum"), _plain(lt.dice((0, 1, 2))), "bits", (2, 3, 4)),
+    LossCase(
+        losses.Dice(axis=[0, 1, -2], reduction="sum", from_logits=False),
+        _plain(lt.dice((0, 1, 2))),
+        "bits",
+        (2, 3, 4),
+    ),
     LossCase(losses.Dice(axis=-1), _plain(lt.dice(-1)), "one-hot", (2, 4), top="softmax"),
     LossCase(losses.Tversky(), _plain(lt.tversky()), "one-hot", (3, 4), top="softmax"),
     LossCase(

@@ -21,6 +21,8 @@ __all__ = ["Normalization", "Rescaling"]
 class Normalization(Layer):
     """Maps every element x to ``(x - mean) / max(sqrt(variance), 1e-7)``, by fixed numbers.
 
+    Where a feature is constant (its variance is 0, or but rounding) the divisor is 1, as in scikit-learn.
+
     They are given, or found by `adapt` in a data set, before the layer becomes part of a model.
 
     Args:
@@ -107,6 +109,10 @@ class Normalization(Layer):
         if not count:
             raise ValueError("`data` holds no samples.")
         variance = squares / count
+        # scikit-learn's bound of what rounding makes of a constant, whose scale is left as it is.
+        epsilon = float(np.finfo(np.float64).eps)
+        constant = variance <= count * epsilon * variance + (count * mean * epsilon) ** 2
+        variance = np.where(constant, 0.0, variance)
         # The one change after construction: the engine has not been told yet.
         self.__dict__.update(mean=_numbers(mean, "mean"), variance=_numbers(variance, "variance", low=0.0))
 

@@ -40,6 +40,7 @@ class Loss(Configurable):
 
     config_fields: ClassVar[tuple[str, ...]] = ("reduction", "name")
     targets: ClassVar[Targets] = "values"
+    target_range: ClassVar[tuple[float, float] | None] = None  # between which all targets must be
 
     def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
         self.reduction = _validation.choice(reduction, "reduction", _REDUCTIONS)

@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gridnn import _validation
-from gridnn.losses.base import REGISTRY, Loss
-
-
-class _Crossentropy(Loss):
-    """What cross-entropies share: outputs that are logits or probabilities."""
-
-    from_logits: bool | None
-
-    def _set_from_logits(self, from_logits: bool | None) -> None:
-        self.from_logits = None if from_logits is None else _validation.boolean(from_logits, "from_logits")
-
-    def _set_label_smoothing(self, label_smoothing: float) -> None:
-        self.label_smoothing = _validation.real(label_smoothing, "label_smoothing", low=0.0, high=1.0)
-
-    def resolve(self, *, probabilities: bool) -> Loss:
-        """The same loss with `from_logits` decided: logits unless the model ends in softmax or sigmoid."""
-        if self.from_logits is not None:
-            return self
-        return type(self).from_config({**self.get_config(), "from_logits": not probabilities})
-
-    def as_metric_input(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probabilities: a sigmoid of every output, or a softmax over the last axis."""
-        if not self.from_logits:
-            return outputs
-        if isinstance(self, (BinaryCrossentropy, BinaryFocalCrossentropy)):
-            return 0.5 * (1.0 + np.tanh(0.5 * outputs))
-        exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-        return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+from gridnn.losses.base import REGISTRY
+from gridnn.losses.probabilities import OfProbabilities
 
 
 @REGISTRY.register()
-class SparseCategoricalCrossentropy(_Crossentropy):
+class SparseCategoricalCrossentropy(OfProbabilities):
     """Cross-entropy between class labels and outputs: minus the log-probability of the labelled class.
 
     Args:
@@ -75,7 +46,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
 
 @REGISTRY.register()
-class CategoricalCrossentropy(_Crossentropy):
+class CategoricalCrossentropy(OfProbabilities):
     """Cross-entropy between target distributions (often one-hot) and outputs.
 
     Args:
@@ -104,7 +75,7 @@ class CategoricalCrossentropy(_Crossentropy):
 
 
 @REGISTRY.register()
-class CategoricalFocalCrossentropy(_Crossentropy):
+class CategoricalFocalCrossentropy(OfProbabilities):
     """Cross-entropy that looks away from what is already right (Lin et al., 2017).
 
     ``sum(alpha * (1 - p)^gamma * -t log p)`` over the classes.
@@ -140,7 +111,7 @@ class CategoricalFocalCrossentropy(_Crossentropy):
 
 
 @REGISTRY.register("bce", "BCE")
-class BinaryCrossentropy(_Crossentropy):
+class BinaryCrossentropy(OfProbabilities):
     """Mean over the last axis of the cross-entropy of independent yes-or-no targets.
 
     ``-(t log p + (1 - t) log(1 - p))``.
@@ -155,6 +126,8 @@ class BinaryCrossentropy(_Crossentropy):
     Input shape:
         Outputs and targets of the same shape; targets ``(batch,)`` match outputs ``(batch, 1)``.
     """
+
+    always_sigmoid = True
 
     config_fields = ("from_logits", "label_smoothing", "reduction", "name")
 
@@ -171,7 +144,7 @@ class BinaryCrossentropy(_Crossentropy):
 
 
 @REGISTRY.register()
-class BinaryFocalCrossentropy(_Crossentropy):
+class BinaryFocalCrossentropy(OfProbabilities):
     """Binary cross-entropy that looks away from what is already right (Lin et al., 2017).
 
     ``(1 - q)^gamma`` times the binary cross-entropy, ``q = t p + (1 - t)(1 - p)``; mean over the last axis.
@@ -188,6 +161,8 @@ class BinaryFocalCrossentropy(_Crossentropy):
     Input shape:
         As `BinaryCrossentropy`.
     """
+
+    always_sigmoid = True
 
     config_fields = (
         "apply_class_balancing",

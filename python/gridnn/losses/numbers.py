@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gridnn import _validation
 from gridnn.losses.base import REGISTRY, Loss
+from gridnn.losses.probabilities import OfProbabilities
 
 
 @REGISTRY.register("mse", "MSE")
@@ -109,16 +110,29 @@ class Poisson(Loss):
 
 
 @REGISTRY.register("kld", "KLD")
-class KLDivergence(Loss):
+class KLDivergence(OfProbabilities):
     """``sum(t log(t / p))`` over the last axis, both clipped to [1e-7, 1].
 
     Args:
         reduction: see `Loss`.
         name: see `Loss`.
+        from_logits: see `Dice`.
 
     Input shape:
         Outputs and targets ``(batch, ..., classes)``, distributions both.
     """
+
+    config_fields = ("reduction", "name", "from_logits")
+    sigmoid_of_one = True
+
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+        from_logits: bool | None = None,
+    ) -> None:
+        super().__init__(reduction, name)
+        self._set_from_logits(from_logits)
 
 
 @REGISTRY.register()
@@ -150,6 +164,8 @@ class Hinge(Loss):
         As `MeanSquaredError`.
     """
 
+    target_range = (-1.0, 1.0)
+
 
 @REGISTRY.register()
 class SquaredHinge(Loss):
@@ -162,6 +178,8 @@ class SquaredHinge(Loss):
     Input shape:
         As `MeanSquaredError`.
     """
+
+    target_range = (-1.0, 1.0)
 
 
 @REGISTRY.register()
@@ -177,3 +195,5 @@ class CategoricalHinge(Loss):
     Input shape:
         Outputs and targets ``(batch, ..., classes)``.
     """
+
+    target_range = (0.0, 1.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gridnn import _validation
-from gridnn.losses.base import REGISTRY, Loss
+from gridnn.losses.base import REGISTRY
+from gridnn.losses.probabilities import OfProbabilities
 
 
 def _axes(axis: int | Sequence[int] | None) -> tuple[int, ...] | None:
@@ -16,7 +17,7 @@ def _axes(axis: int | Sequence[int] | None) -> tuple[int, ...] | None:
 
 
 @REGISTRY.register()
-class Dice(Loss):
+class Dice(OfProbabilities):
     """One minus the Dice coefficient: ``1 - 2 sum(t p) / (sum(t) + sum(p) + 1e-7)``.
 
     Args:
@@ -25,25 +26,31 @@ class Dice(Loss):
         axis: axes that are summed over, 0 being the batch; None is all of them, which makes one number of a
             batch. With ``axis=(1, 2, 3)`` every image has its own, with ``(0, 1, 2)`` every channel. Where
             the batch is summed over, sample weights act by their mean.
+        from_logits: True: the outputs are scores, of which one output becomes a probability by a sigmoid,
+            several by a softmax over the last axis; False: probabilities; None: scores unless the model's
+            last activation is softmax or sigmoid. Several independent outputs need a sigmoid in the model.
 
     Input shape:
-        Outputs and targets of the same shape, probabilities.
+        Outputs and targets of the same shape; targets from 0 to 1.
     """
 
-    config_fields = ("reduction", "name", "axis")
+    config_fields = ("reduction", "name", "axis", "from_logits")
+    sigmoid_of_one = True
 
     def __init__(
         self,
         reduction: str = "sum_over_batch_size",
         name: str | None = None,
         axis: int | Sequence[int] | None = None,
+        from_logits: bool | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.axis = _axes(axis)
+        self._set_from_logits(from_logits)
 
 
 @REGISTRY.register()
-class Tversky(Loss):
+class Tversky(OfProbabilities):
     """One minus the Tversky index: ``1 - I / (I + alpha sum(t (1 - p)) + beta sum((1 - t) p) + 1e-7)``.
 
     ``I = sum(t p)`` (Salehi et al., 2017). With both factors 1/2 it is the Dice coefficient.
@@ -55,12 +62,14 @@ class Tversky(Loss):
         reduction: see `Loss`.
         name: see `Loss`.
         axis: see `Dice`.
+        from_logits: see `Dice`.
 
     Input shape:
         As `Dice`.
     """
 
-    config_fields = ("alpha", "beta", "reduction", "name", "axis")
+    config_fields = ("alpha", "beta", "reduction", "name", "axis", "from_logits")
+    sigmoid_of_one = True
 
     def __init__(
         self,
@@ -69,8 +78,10 @@ class Tversky(Loss):
         reduction: str = "sum_over_batch_size",
         name: str | None = None,
         axis: int | Sequence[int] | None = None,
+        from_logits: bool | None = None,
     ) -> None:
         super().__init__(reduction, name)
         self.alpha = _validation.real(alpha, "alpha", low=0.0)
         self.beta = _validation.real(beta, "beta", low=0.0)
         self.axis = _axes(axis)
+        self._set_from_logits(from_logits)

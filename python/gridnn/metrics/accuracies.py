@@ -25,6 +25,8 @@ class Accuracy(Metric):
 class CategoricalAccuracy(Metric):
     """How often the class with the largest output is the one with the largest target.
 
+    A single output means class 1 above 0.5 (0 with hinge losses), else class 0.
+
     Args:
         name: key in logs.
     """
@@ -52,8 +54,10 @@ class SparseCategoricalAccuracy(Metric):
 class BinaryAccuracy(Metric):
     """How often an output lies on the same side of a threshold as its target, which is 0 or 1.
 
+    With hinge losses, whose labels may be -1 and 1 as well, the sign of the target says its side.
+
     Args:
-        threshold: outputs above it count as 1.
+        threshold: outputs above it count as 1; with hinge losses 0.5 stands for 0.
         name: key in logs.
     """
 
@@ -63,6 +67,10 @@ class BinaryAccuracy(Metric):
     def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
         super().__init__(name)
         self.threshold = as_threshold(threshold, "threshold")
+
+    def engine_config(self) -> dict[str, Any]:
+        """None for the middle, which depends on the loss."""
+        return {"threshold": None if self.threshold == 0.5 else self.threshold}
 
 
 @REGISTRY.register()

@@ -122,6 +122,10 @@ class KLDivergence(_MeanLoss):
 
     loss = "KLDivergence"
 
+    def engine_config(self) -> dict[str, Any]:
+        """With the outputs as the metric sees them, which is as probabilities."""
+        return {**super().engine_config(), "from_logits": False}
+
 
 @REGISTRY.register()
 class CosineSimilarity(_MeanLoss):

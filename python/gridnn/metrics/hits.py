@@ -16,7 +16,8 @@ class _Hits(Metric):
     """What `Precision` and `Recall` share.
 
     Args:
-        thresholds: outputs above it count as found; None is 0.5, or none if `top_k` is given.
+        thresholds: outputs above it count as found; None is 0.5 (0 with hinge losses), or none if `top_k` is
+            given and there are several outputs.
         top_k: count only the so many largest outputs of a position as found.
         class_id: look at this output alone.
         name: key in logs.
@@ -40,9 +41,7 @@ class _Hits(Metric):
 
     def engine_description(self) -> dict[str, Any]:
         """Hits, false alarms and misses."""
-        default = 0.5 if self.top_k is None else -1e300
-        threshold = default if self.thresholds is None else self.thresholds
-        config = {"threshold": threshold, "top_k": self.top_k, "class_id": self.class_id}
+        config = {"threshold": self.thresholds, "top_k": self.top_k, "class_id": self.class_id}
         return {"class_name": "Hits", "config": config}
 
 
@@ -86,7 +85,8 @@ class F1Score(Metric):
         average: "macro" (the mean over the classes), "micro" (all classes counted together) or "weighted" (by
             the targets of each class). Keras' default None would be one number per class, which logs cannot
             hold.
-        threshold: outputs above it count as found; None finds the largest output of a position alone.
+        threshold: outputs above it count as found; None finds the largest output of a position
+            alone; a single output is found above 0.5 (0 with hinge losses).
         name: key in logs.
     """
 
@@ -201,7 +201,8 @@ class MeanIoU(Metric):
     """Mean over the classes of ``hits / (hits + false alarms + misses)``.
 
     Classes that occur neither among targets nor among outputs are left out.
-    The class of an output is that of its largest channel; with one channel it is 1 above 0.5.
+    The class of an output is that of its largest channel; with one channel it is 1 above 0.5 (0 with hinge
+    losses).
 
     Args:
         num_classes: number of classes.

@@ -69,7 +69,9 @@ def confusion_matrix(
     Args:
         labels: the true class of each sample; or, without `predictions`, the matrix itself, true classes in
             rows.
-        predictions: predicted classes, or a row of scores per sample, of which the largest counts.
+        predictions: predicted classes; or a row of scores per sample, of which the largest counts; or one
+            probability per sample, as a sigmoid gives it, which is class 1 above 0.5. With labels of -1 and 1
+            the sign counts.
         names: names of the classes; None numbers them.
         ax: axes to draw on; None makes a figure.
 
@@ -114,16 +116,49 @@ def _counts(labels: NDArray[Any], predictions: ArrayLike | None, classes: int) -
             raise ValueError(f"A confusion matrix is square. Received shape {labels.shape}.")
         return labels
     guesses = np.asarray(predictions)
-    if guesses.ndim == 2 and guesses.shape[1] > 1:
-        classes = max(classes, guesses.shape[1])
-        guesses = guesses.argmax(axis=1)
-    labels, guesses = labels.reshape(-1).astype(int), guesses.reshape(-1).astype(int)
+    several = guesses.shape[-1] if guesses.ndim > 1 else 1
+    if several > 1 and labels.shape == guesses.shape and _one_hot(labels) and not _one_hot(guesses):
+        labels = labels.argmax(axis=-1)
+    if several > 1 and labels.shape in (guesses.shape[:-1], (*guesses.shape[:-1], 1)):
+        classes = max(classes, several)
+        guesses = guesses.argmax(axis=-1)
+    labels, guesses = labels.reshape(-1), guesses.reshape(-1)
     if len(labels) != len(guesses):
         raise ValueError(f"Received {len(labels)} labels, {len(guesses)} predictions.")
+    signs = bool((labels == -1).any()) and bool(np.isin(labels, (-1, 1)).all())
+    labels = (labels > 0).astype(int) if signs else _whole(labels, "labels")
+    guesses = (guesses > 0).astype(int) if signs else _decided(guesses)
     classes = max(classes, int(max(labels.max(initial=0), guesses.max(initial=0))) + 1)
     matrix = np.zeros((classes, classes), int)
     np.add.at(matrix, (labels, guesses), 1)
     return matrix
+
+
+def _one_hot(values: NDArray[Any]) -> bool:
+    """Whether every row has one 1 and else 0."""
+    return bool(np.isin(values, (0, 1)).all() and (values.sum(axis=-1) == 1).all())
+
+
+def _whole(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Numbers of classes as integers."""
+    whole = values.astype(int)
+    if (whole != values).any() or (whole < 0).any():
+        wrong = values[(whole != values) | (whole < 0)][0]
+        raise ValueError(f"`{name}` must hold classes, whole numbers from 0 on. Received {wrong}.")
+    return whole
+
+
+def _decided(guesses: NDArray[Any]) -> NDArray[Any]:
+    """Classes as they are, and outputs of a sigmoid as 1 above 0.5."""
+    if guesses.dtype.kind != "f" or np.array_equal(guesses, np.floor(guesses)):
+        return _whole(guesses, "predictions")
+    if not ((guesses >= 0) & (guesses <= 1)).all():
+        raise ValueError(
+            "`predictions` must hold classes, probabilities of a single output, or one number per class. "
+            f"Received numbers from {guesses.min():g} to {guesses.max():g}: for scores of a single output "
+            "pass predictions > 0."
+        )
+    return (guesses > 0.5).astype(int)
 
 
 def signals(

@@ -1,5 +1,5 @@
 //! Normalisation by numbers of the description: `y = (x - mean) / max(sqrt(variance), epsilon)`, along some axes; or its
-//! inverse.
+//! inverse. Where a feature is constant the divisor is 1.
 
 use super::{Backward, Context, Layer, Site, Size, Step};
 use crate::conv::Scratch;
@@ -8,6 +8,12 @@ use crate::kernels::Element;
 
 /// What a deviation is at least, as in Keras.
 const EPSILON: f64 = 1e-7;
+
+/// What is divided by. A feature that is constant, but for rounding, is left at its scale, as in scikit-learn.
+fn deviation(mean: f64, variance: f64) -> f64 {
+    let deviation = variance.sqrt();
+    if deviation <= 10.0 * f64::EPSILON * mean.abs() { 1.0 } else { deviation.max(EPSILON) }
+}
 
 /// The description.
 pub(super) struct Normalization {
@@ -66,7 +72,8 @@ impl<T: Element> Layer<T> for Normalization {
                 at += element / inner % size * stride;
                 stride *= size;
             }
-            let (own_mean, deviation) = (pick(&self.mean, at), pick(&self.variance, at).sqrt().max(EPSILON));
+            let (own_mean, own_variance) = (pick(&self.mean, at), pick(&self.variance, at));
+            let deviation = deviation(own_mean, own_variance);
             // x * deviation + mean = (x - -mean / deviation) * deviation
             mean.push(T::from_f64(if self.invert { -own_mean / deviation } else { own_mean }));
             factor.push(T::from_f64(if self.invert { deviation } else { 1.0 / deviation }));

@@ -68,15 +68,19 @@ pub enum Loss {
     Hinge {},
     SquaredHinge {},
     CategoricalHinge {},
-    KLDivergence {},
+    KLDivergence {
+        from_logits: bool,
+    },
     Poisson {},
     CosineSimilarity {},
     Dice {
+        from_logits: bool,
         axis: Option<Vec<isize>>,
     },
     Tversky {
         alpha: f64,
         beta: f64,
+        from_logits: bool,
         axis: Option<Vec<isize>>,
     },
     /// One that the caller computes; see [`super::Judge`].
@@ -97,6 +101,21 @@ enum Output {
     Sigmoid,
 }
 
+impl Output {
+    /// Turns the gradient to the probabilities `p` into that to the outputs.
+    fn through(self, p: &[f64], g: &mut [f64]) {
+        match self {
+            Self::Values => {}
+            Self::Sigmoid => g.iter_mut().zip(p).for_each(|(g, p)| *g *= p * (1.0 - p)),
+            Self::Softmax => {
+                // dz = p (dp - sum of p dp)
+                let dot: f64 = p.iter().zip(&*g).map(|(p, g)| p * g).sum();
+                g.iter_mut().zip(p).for_each(|(g, p)| *g = p * (*g - dot));
+            }
+        }
+    }
+}
+
 impl Loss {
     /// Whether values and gradients come from the caller.
     pub(super) fn outside(&self) -> bool {
@@ -108,14 +127,20 @@ impl Loss {
         matches!(self, Self::SparseCategoricalCrossentropy { .. } | Self::Outside { sparse: true })
     }
 
-    /// What the outputs are.
-    fn output(&self) -> Output {
+    /// What outputs of so many channels are.
+    fn output(&self, channels: usize) -> Output {
         match self {
             Self::SparseCategoricalCrossentropy { from_logits: true, .. }
             | Self::CategoricalCrossentropy { from_logits: true, .. }
             | Self::CategoricalFocalCrossentropy { from_logits: true, .. } => Output::Softmax,
             Self::BinaryCrossentropy { from_logits: true, .. }
             | Self::BinaryFocalCrossentropy { from_logits: true, .. } => Output::Sigmoid,
+            Self::Dice { from_logits: true, .. }
+            | Self::Tversky { from_logits: true, .. }
+            | Self::KLDivergence { from_logits: true } => match channels {
+                1 => Output::Sigmoid,
+                _ => Output::Softmax,
+            },
             _ => Output::Values,
         }
     }
@@ -260,7 +285,7 @@ impl Scorer<'_> {
             let mut start = 0;
             for metric in self.metrics {
                 let end = start + metric.width(c);
-                metric.add(rows, self.signs, &mut counted[start..end]);
+                metric.add(rows, (self.signs, self.loss.wants_signs()), &mut counted[start..end]);
                 start = end;
             }
             if let Some(overlap) = self.overlap {
@@ -290,9 +315,12 @@ impl Scorer<'_> {
     ) -> Result<()> {
         let Some(overlap) = self.overlap else { return Ok(()) };
         rows.resize(self.channels);
-        for (position, dy) in dy.chunks_exact_mut(self.channels).enumerate() {
+        let positions = dy.chunks_exact_mut(self.channels).zip(sample.output.chunks_exact(self.channels));
+        for (position, (dy, z)) in positions.enumerate() {
             self.targets(sample, position, rows)?;
             overlap.slope(position * self.channels, &rows.t, sums, &mut rows.g);
+            self.outputs(z, rows);
+            self.loss.output(self.channels).through(&rows.p, &mut rows.g);
             dy.iter_mut().zip(&rows.g).for_each(|(dy, g)| *dy = T::from_f64(sample.scale * g));
         }
         Ok(())
@@ -315,7 +343,7 @@ impl Scorer<'_> {
 
     /// Outputs of a position as values or probabilities.
     fn outputs<T: Element>(&self, z: &[T], rows: &mut Rows) -> f64 {
-        match self.loss.output() {
+        match self.loss.output(self.channels) {
             Output::Softmax => return self.tier.vectorize(Softmax { z, p: &mut rows.p }),
             Output::Sigmoid => rows.p.iter_mut().zip(z).for_each(|(p, z)| *p = math::sigmoid(z.to_f64())),
             Output::Values => rows.p.iter_mut().zip(z).for_each(|(p, z)| *p = z.to_f64()),
@@ -336,7 +364,7 @@ impl Scorer<'_> {
             self.loss,
             Loss::CategoricalCrossentropy { .. } | Loss::SparseCategoricalCrossentropy { .. }
         );
-        if crossentropy && self.loss.output() == Output::Softmax {
+        if crossentropy && self.loss.output(self.channels) == Output::Softmax {
             // sum of t (lse - z); gradient p sum(t) - t
             let Rows { p, t, .. } = rows;
             let mass: f64 = t.iter().sum();

@@ -104,23 +104,23 @@ impl Loss {
             Self::Poisson { .. } => {
                 each(p, t, g, share, |p, t| (p - t * math::ln(p + EPSILON), 1.0 - t / (p + EPSILON)))
             }
-            Self::KLDivergence { .. } => each(p, t, g, 1.0, |p, t| {
-                let t = t.clamp(EPSILON, 1.0);
-                let q = p.clamp(EPSILON, 1.0);
-                (t * math::ln(t / q), if q == p { -t / q } else { 0.0 })
-            }),
+            Self::KLDivergence { .. } => {
+                let total = each(p, t, g, 1.0, |p, t| {
+                    let t = t.clamp(EPSILON, 1.0);
+                    let q = p.clamp(EPSILON, 1.0);
+                    (t * math::ln(t / q), if q == p { -t / q } else { 0.0 })
+                });
+                self.output(p.len()).through(p, g);
+                total
+            }
             Self::CategoricalHinge { .. } => categorical_hinge(p, t, g),
             Self::CosineSimilarity { .. } => cosine_similarity(p, t, g),
             Self::CategoricalCrossentropy { .. } | Self::SparseCategoricalCrossentropy { .. } => {
                 categorical(p, t, g)
             }
-            Self::CategoricalFocalCrossentropy { from_logits, alpha, gamma, .. } => {
+            Self::CategoricalFocalCrossentropy { alpha, gamma, .. } => {
                 let total = categorical_focal(p, t, g, *alpha, *gamma);
-                if *from_logits {
-                    // Through the softmax: dz = p (dp - sum of p dp).
-                    let dot: f64 = p.iter().zip(&*g).map(|(p, g)| p * g).sum();
-                    g.iter_mut().zip(p).for_each(|(g, p)| *g = p * (*g - dot));
-                }
+                self.output(p.len()).through(p, g);
                 total
             }
             // A number of the whole batch: see `overlap`.
