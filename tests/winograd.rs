@@ -525,21 +525,6 @@ fn scratch_may_hold_anything() {
     }
 }
 
-/// What is not finite stays inside the tiles that read it.
-#[test]
-fn a_nan_spreads_over_its_tiles_only() {
-    let case = ConvCase { samples: 1, ..ConvCase::new(&[16, 16], 3, 4, 4).same() };
-    let mut problem = Problem::<f32>::new(&case, uniform);
-    problem.x[(9 * 16 + 9) * 4] = f32::NAN;
-    for tier in Tier::available() {
-        for (i, y) in runner(tier).forward(&problem, Epilogue::NONE).iter().enumerate() {
-            let (row, column) = (i / 4 / 16, i / 4 % 16);
-            let tile = (8..12).contains(&row) && (8..12).contains(&column);
-            assert_eq!(y.is_nan(), tile, "{row} {column}");
-        }
-    }
-}
-
 /// Cases of all forms.
 fn cases() -> impl Strategy<Value = ConvCase> {
     let kernels = prop_oneof![

@@ -86,9 +86,10 @@ def set_convolution_algorithm(algorithm: str) -> None:
     multiplications, 2 x 2 of a 5 x 5 kernel with 36 of 100, and 4 of 3 taps of a series with half of them; in
     a dilated convolution, outputs and inputs of such a tile are as far apart as the taps. It rounds
     differently: results differ from those of "direct" in the last bits, by about as much as either differs
-    from exact arithmetic, and sums of small integers are no longer exact. An infinity or NaN in the input
-    spreads over all outputs of the tiles that read it. Both algorithms give the same bytes for any number of
-    threads, and on AVX2 and AVX-512.
+    from exact arithmetic, and sums of small integers are no longer exact. Where one value is out of
+    proportion (a mark of 65535 or -9999 among values of about 1, infinity, NaN), outputs of its tile that do
+    not read it are computed directly, so that it does not spoil them. Both algorithms give the same bytes
+    for any number of threads, and on AVX2 and AVX-512.
 
     Args:
         algorithm: "auto" takes Winograd's algorithm for float32 and steps of 1 where there are enough

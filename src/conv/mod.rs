@@ -24,10 +24,12 @@ use folded::Folded;
 pub use kernel_grad::KernelGrad;
 use padding::{Padded, PaddedInputGrad, PaddedKernelGrad};
 pub use rows::Rows;
+use tiles::Pixels;
 use turned::Turned;
 use winograd::{Winograd, WinogradKernelGrad};
 
 use crate::geometry::ConvGeometry;
+use crate::kernels::winograd::Note;
 use crate::kernels::{Aligned, Element, Job, Kernels, Run, Tap, Tier};
 
 /// Memory that a worker uses inside one call and may reuse in the next.
@@ -43,6 +45,27 @@ pub struct Scratch<T> {
     pub past_cache: bool,
     /// Tiles at the points of a transform, before and behind the products.
     planes: [Aligned<T>; 2],
+    /// What is noted of the tiles before and behind the products, and what looks at those that are out of proportion.
+    notes: [Vec<Note<T>>; 2],
+    odd: Odd<T>,
+}
+
+/// Memory for tiles that are computed directly: most calls have none.
+#[derive(Debug)]
+struct Odd<T> {
+    pixels: Pixels<T>,
+    /// What results read, the taps of a panel, and results.
+    rows: Aligned<T>,
+    taps: Aligned<T>,
+    results: Aligned<T>,
+}
+
+/// Room for an item of tiles.
+struct Room<'a, T> {
+    planes: [&'a mut [T]; 2],
+    notes: [&'a mut [Note<T>]; 2],
+    runs: &'a mut Vec<Run>,
+    odd: &'a mut Odd<T>,
 }
 
 impl<T: Element> Default for Scratch<T> {
@@ -55,6 +78,8 @@ impl<T: Element> Default for Scratch<T> {
             outer: empty(),
             past_cache: false,
             planes: [empty(), empty()],
+            notes: [Vec::new(), Vec::new()],
+            odd: Odd { pixels: Pixels::default(), rows: empty(), taps: empty(), results: empty() },
         }
     }
 }
@@ -114,6 +139,23 @@ impl<T: Element> Scratch<T> {
         }
         let [first, second] = &mut self.planes;
         ([&mut first[..lens[0]], &mut second[..lens[1]]], &mut self.runs)
+    }
+
+    /// The same with notes of so many rows.
+    fn room(&mut self, lens: [usize; 2], notes: [usize; 2]) -> Room<'_, T> {
+        self.planes(lens);
+        for (own, len) in self.notes.iter_mut().zip(notes) {
+            if own.len() < len {
+                own.resize(len, [T::ZERO; 2]);
+            }
+        }
+        let ([before, behind], [first, second]) = (&mut self.planes, &mut self.notes);
+        Room {
+            planes: [&mut before[..lens[0]], &mut behind[..lens[1]]],
+            notes: [&mut first[..notes[0]], &mut second[..notes[1]]],
+            runs: &mut self.runs,
+            odd: &mut self.odd,
+        }
     }
 
     /// Lends the outer band, with room for `len` elements; to be given back.

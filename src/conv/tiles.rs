@@ -6,15 +6,17 @@
 //! several times the taps of the form (9 of 3) is summed up directly over these parts as well. A map without depth has
 //! tiles of one plane.
 
+mod outliers;
 mod side;
 
 use std::ops::Range;
 
+pub(super) use outliers::{Limits, Outlier, Pixels};
 pub(super) use side::covered;
 use side::{Cover, Side, apart};
 
 use crate::geometry::{AXES, ConvGeometry};
-use crate::kernels::winograd::{Form, From, MOST_POINTS, NOWHERE, POINTS};
+use crate::kernels::winograd::{Form, From, MOST_POINTS, NOWHERE, Note, POINTS};
 use crate::kernels::{Element, Kernels, Run, Stage, Transform};
 
 /// A cache line, in elements: planes are staggered by it, or those of a power of two would meet in the same sets.
@@ -27,7 +29,7 @@ const MOST_TILES: usize = 128;
 /// Planes of a tile at most.
 const MOST_DEPTH: usize = 8;
 /// Outputs of a tile in a plane at most.
-const MOST_OUTPUTS: usize = 16;
+pub(super) const MOST_OUTPUTS: usize = 16;
 
 /// How the axes of a map of such sizes are covered.
 fn cover(g: &ConvGeometry, form: Form, sizes: [usize; AXES]) -> [Cover; AXES] {
@@ -313,8 +315,14 @@ impl<T: Element> Grid<T> {
         })
     }
 
-    /// Brings the inputs of an item to the points.
-    pub(super) fn read(&self, source: &[T], item: &Item, points: &mut [T], layout: Layout) {
+    /// Brings the inputs of an item to the points, and notes of every row what its elements are like.
+    pub(super) fn read(
+        &self,
+        source: &[T],
+        item: &Item,
+        (points, notes): (&mut [T], &mut [Note<T>]),
+        layout: Layout,
+    ) {
         let planes = item.depths() + self.taps[0] - 1;
         for stretch in item.stretches() {
             for row in 0..planes * self.taps[1] {
@@ -325,8 +333,8 @@ impl<T: Element> Grid<T> {
                     source,
                     (plane, part * self.form.taps()),
                     &stretch,
+                    (points, &mut notes[offset..offset + item.tiles()]),
                     |number| (layout.points(offset + number), layout.row),
-                    points,
                 );
             }
         }
@@ -338,8 +346,8 @@ impl<T: Element> Grid<T> {
         source: &[T],
         (plane, tap): (usize, usize),
         stretch: &Stretch,
+        (points, notes): (&mut [T], &mut [Note<T>]),
         places: impl Fn(usize) -> ([usize; MOST_POINTS], usize),
-        points: &mut [T],
     ) {
         let count = self.form.points();
         for (columns, step) in pieces(&stretch.columns, |tile| self.width.steps[tile]) {
@@ -349,12 +357,7 @@ impl<T: Element> Grid<T> {
                     return NOWHERE;
                 }
                 let y = self.height.source(stretch.row, p / POINTS);
-                let x = self.width.source(part.columns.start, tap + p % POINTS);
-                if plane == NOWHERE || y == NOWHERE || x == NOWHERE {
-                    return NOWHERE;
-                }
-                let pixel = (plane * self.source_rows + y) * self.source_columns + x;
-                part.sample * self.source_len + pixel * self.from_channels
+                self.pixel(part.sample, [plane, y, self.width.source(part.columns.start, tap + p % POINTS)])
             });
             let (places, to_step) = places(part.first);
             self.kernels.transform(&mut Transform {
@@ -370,13 +373,36 @@ impl<T: Element> Grid<T> {
                 channels: self.from_channels,
                 bias: None,
                 relu: false,
+                notes: &mut notes[part.first..part.first + part.columns.len()],
             });
         }
     }
 
+    /// Where the first channel of a position of the source is; all of its axes are somewhere, or it is nowhere.
+    fn pixel(&self, sample: usize, [plane, y, x]: [usize; 3]) -> usize {
+        if plane == NOWHERE || y == NOWHERE || x == NOWHERE {
+            return NOWHERE;
+        }
+        let pixel = (plane * self.source_rows + y) * self.source_columns + x;
+        sample * self.source_len + pixel * self.from_channels
+    }
+
+    /// Where a position of the result is in a tensor that holds an area, if it is in there.
+    fn result(&self, area: &Area, sample: usize, [depth, row, column]: [usize; 3]) -> usize {
+        if row >= self.height.size || !area.columns.contains(&column) {
+            return NOWHERE;
+        }
+        let line = depth * self.height.size + row;
+        if !area.rows.contains(&line) {
+            return NOWHERE;
+        }
+        let line = sample * area.rows.len() + line - area.rows.start;
+        (line * area.columns.len() + column - area.columns.start) * self.to_channels
+    }
+
     /// Calls `visit` for the results of tiles that are alike, side by side in a plane.
     pub(super) fn results(&self, item: &Item, area: &Area, mut visit: impl FnMut(&Written<'_>)) {
-        let (along, size) = (self.width.outputs, area.columns.len());
+        let along = self.width.outputs;
         let alike = |tile: usize| self.width.written_alike(tile, &area.columns);
         for stretch in item.stretches() {
             for (columns, step) in pieces(&stretch.columns, alike) {
@@ -386,15 +412,7 @@ impl<T: Element> Grid<T> {
                     let places: [usize; MOST_OUTPUTS] = std::array::from_fn(|p| {
                         let row = self.height.position(stretch.row, p / along);
                         let column = self.width.position(part.columns.start, p % along);
-                        if row >= self.height.size || !area.columns.contains(&column) {
-                            return NOWHERE;
-                        }
-                        let line = depth * self.height.size + row;
-                        if !area.rows.contains(&line) {
-                            return NOWHERE;
-                        }
-                        let line = part.sample * area.rows.len() + line - area.rows.start;
-                        (line * size + column - area.columns.start) * self.to_channels
+                        self.result(area, part.sample, [depth, row, column])
                     });
                     visit(&Written {
                         row: i * item.tiles() + part.first,

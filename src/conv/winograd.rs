@@ -12,18 +12,22 @@
 //! A dilated convolution is one without dilation for every phase of the positions: a tile's inputs and outputs are as far
 //! apart as the taps, and nothing else is different.
 //!
+//! Tiles whose values are out of proportion (`tiles/outliers.rs`) are computed directly, in all passes (`direct.rs`).
+//!
 //! Tiles lie on a fixed grid, whatever part of the results is computed; all sums are chains in the order of direct
 //! taps and channels, or of samples and tiles. So neither partitions nor the number of tiles that are worked on
 //! together change a bit.
 
+mod direct;
 mod pack;
 
 use std::ops::Range;
 
+use direct::Add;
 use pack::{MOST_TAPS, Packing};
 
-use super::tiles::{Area, Grid, Layout, covered};
-use super::{Accumulation, Algorithm, Correlation, Epilogue, Pass, Portion, Problem, Scratch, padding};
+use super::tiles::{Area, Grid, Layout, MOST_OUTPUTS, covered};
+use super::{Accumulation, Algorithm, Correlation, Epilogue, Pass, Portion, Problem, Room, Scratch, padding};
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{Element, Lines, Product, Run, Stage, Start, Transform};
@@ -166,10 +170,12 @@ impl<T: Element> Winograd<T> {
         let (k, n, panel) = (grid.from_channels, grid.to_channels, grid.kernels.panel());
         for item in grid.items(area, self.most_tiles()) {
             let [inputs, sums] = grid.layouts((item.tiles(), item.depths()), [k, panel]);
-            let ([points, products], runs) = scratch.planes([inputs.len(), sums.len()]);
+            let rows = item.tiles() * grid.reads(item.depths());
+            let Room { planes: [points, products], notes: [notes, _], runs, odd } =
+                scratch.room([inputs.len(), sums.len()], [rows, 0]);
             runs.clear();
             runs.extend(grid.runs(&item, inputs, self.packing.matrix_len()));
-            grid.read(from, &item, points, inputs);
+            grid.read(from, &item, (points, notes), inputs);
             for (first, weights) in (0..n).step_by(panel).zip(packed.chunks_exact(self.packing.panel_len())) {
                 let channels = panel.min(n - first);
                 for (plane, weights) in weights.chunks_exact(self.packing.plane_len()).enumerate() {
@@ -207,9 +213,11 @@ impl<T: Element> Winograd<T> {
                         channels,
                         bias: epilogue.bias.map(|bias| &bias[first..first + channels]),
                         relu: epilogue.relu,
+                        notes: &mut [],
                     });
                 });
             }
+            self.mend((from, packed), to, (&item, area), notes, epilogue, odd);
         }
     }
 }
@@ -249,7 +257,8 @@ impl<T: Element> Correlation<T> for Winograd<T> {
         let channels = [grid.from_channels, grid.kernels.panel()];
         let layouts = grid.layouts((tiles, grid.depth.outputs), channels);
         scratch.reserve((0, grid.direct_taps()));
-        scratch.planes(layouts.map(Layout::len));
+        scratch.room(layouts.map(Layout::len), [tiles * grid.reads(grid.depth.outputs), 0]);
+        scratch.odd.pixels.reserve(grid.direct_taps());
     }
 
     fn run(
@@ -316,6 +325,11 @@ impl<T: Element> WinogradKernelGrad<T> {
         self.grid.from_channels * self.grid.to_channels
     }
 
+    /// Elements of the sums at all points, behind which those of tiles stand that are computed directly, tap by tap.
+    fn points_len(&self) -> usize {
+        self.grid.direct_taps() * self.tap_len()
+    }
+
     /// Elements of the sums of a direct tap.
     fn tap_len(&self) -> usize {
         self.grid.form.points() * self.plane_len()
@@ -342,18 +356,24 @@ impl<T: Element> WinogradKernelGrad<T> {
         &self,
         (x, dy): (&[T], &[T]),
         area: &Area,
-        (sums, mut start): (&mut [T], Start<'_, T>),
+        (all, mut start): (&mut [T], Start<'_, T>),
         scratch: &mut Scratch<T>,
     ) {
         let grid = &self.grid;
         let (m, n) = (grid.from_channels, grid.to_channels);
         debug_assert!(area.rows.start.is_multiple_of(grid.row_step()), "rows are cut between tiles");
         debug_assert!(area.columns.start.is_multiple_of(grid.width.unit), "strips are cut between tiles");
+        let (sums, direct) = all.split_at_mut(self.points_len());
+        if start == Start::Zero {
+            direct.fill(T::ZERO);
+        }
         for item in grid.items(area, self.most_tiles()) {
             let (tiles, depths) = (item.tiles(), item.depths());
-            let [inputs, outputs] = grid.layouts((tiles, depths), [m, n]);
-            let ([points, grads], runs) = scratch.planes([inputs.len(), outputs.len()]);
-            grid.read(x, &item, points, inputs);
+            let layouts = grid.layouts((tiles, depths), [m, n]);
+            let [inputs, outputs] = layouts;
+            let Room { planes: [points, grads], notes: [notes, grad_notes], runs, odd } =
+                scratch.room(layouts.map(Layout::len), [tiles * grid.reads(depths), tiles * depths]);
+            grid.read(x, &item, (points, notes), inputs);
             grid.results(&item, area, |written| {
                 grid.kernels.transform(&mut Transform {
                     form: grid.form,
@@ -368,8 +388,11 @@ impl<T: Element> WinogradKernelGrad<T> {
                     channels: n,
                     bias: None,
                     relu: false,
+                    notes: &mut grad_notes[written.row..written.row + written.count],
                 });
             });
+            let planes = [(&mut *points, inputs), (&mut *grads, outputs)];
+            self.part_with((x, dy), (&item, area), [notes, grad_notes], planes, &mut odd.pixels, direct);
             // Tile by tile, so that a chain does not depend on the tiles of an item; flat ones are neighbours.
             let (count, len, step) = if depths == 1 { (1, tiles, 1) } else { (tiles, depths, tiles) };
             runs.clear();
@@ -420,12 +443,13 @@ impl<T: Element> Accumulation<T> for WinogradKernelGrad<T> {
         let grid = &self.grid;
         let (tiles, depths) = (self.most_tiles(), grid.depth.outputs);
         let layouts = grid.layouts((tiles, depths), [grid.from_channels, grid.to_channels]);
-        scratch.reserve((0, tiles));
-        scratch.planes(layouts.map(Layout::len));
+        scratch.reserve((0, tiles.max(MOST_OUTPUTS)));
+        scratch.room(layouts.map(Layout::len), [tiles * grid.reads(depths), tiles * depths]);
+        scratch.odd.pixels.reserve(grid.direct_taps());
     }
 
-    fn sums_len(&self, _: usize) -> usize {
-        self.grid.direct_taps() * self.tap_len()
+    fn sums_len(&self, kernel_len: usize) -> usize {
+        self.points_len() + kernel_len
     }
 
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, sums: &mut [T], scratch: &mut Scratch<T>) {
@@ -469,7 +493,10 @@ impl<T: Element> Accumulation<T> for WinogradKernelGrad<T> {
                 channels: len,
                 bias: None,
                 relu: false,
+                notes: &mut [],
             });
         }
+        let (sums, direct) = sums.split_at_mut(self.points_len());
+        kernels.tier.vectorize(Add(sums, direct));
     }
 }

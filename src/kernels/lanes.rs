@@ -32,6 +32,13 @@ pub trait Element:
     fn div(self, other: Self) -> Self;
     /// Square root, rounded once.
     fn sqrt(self) -> Self;
+
+    /// The larger of a magnitude and that of `other`. NaN is larger than infinity.
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        let other = if other < Self::ZERO { Self::ZERO.sub(other) } else { other };
+        if self.is_nan() | (other <= self) { self } else { other }
+    }
 }
 
 macro_rules! element {
@@ -167,6 +174,16 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn relu(v: Self::V) -> Self::V;
+    /// The larger of a magnitude and that of `v`, lane by lane. NaN is larger than infinity.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn larger(best: Self::V, v: Self::V) -> Self::V;
+    /// The largest of all lanes, which are magnitudes.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn largest(v: Self::V) -> Self::Elem;
     /// Asks for a cache line; any address will do.
     ///
     /// # Safety

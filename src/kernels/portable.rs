@@ -87,6 +87,17 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
         v
     }
     #[inline(always)]
+    unsafe fn larger(mut best: Self::V, v: Self::V) -> Self::V {
+        for i in 0..W {
+            best[i] = best[i].larger(v[i]);
+        }
+        best
+    }
+    #[inline(always)]
+    unsafe fn largest(v: Self::V) -> T {
+        v.into_iter().fold(T::ZERO, T::larger)
+    }
+    #[inline(always)]
     unsafe fn prefetch(_: *const T) {}
     #[inline(always)]
     unsafe fn prefetch_far(_: *const T) {}

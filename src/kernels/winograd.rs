@@ -11,7 +11,11 @@
 //!
 //! Every result is a fixed sequence of multiply-adds, so neither tiers nor the grouping of tiles change a bit of it.
 
+mod maps;
+
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
+
+use maps::{Along, Input, Kernel, KernelGrad, Output, OutputGrad, Points, Same, Taps, all};
 
 use super::lanes::{Element, Lanes};
 
@@ -21,6 +25,10 @@ pub const POINTS: usize = 6;
 pub const MOST_POINTS: usize = POINTS * POINTS;
 /// Stands for an element that is zero (source) or not wanted (target).
 pub const NOWHERE: usize = usize::MAX;
+
+/// What is noted of a tile while it is transformed: the largest magnitude of its elements, and the smallest among the
+/// largest magnitudes, over the channels, of the positions in its centre ([`Form::centre`]). NaN is the largest.
+pub type Note<T> = [T; 2];
 
 /// Which axes of a tile are transformed, and how many taps the kernel has along each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +70,30 @@ impl Form {
         if self.is_square() { along * along } else { along }
     }
 
+    /// Along an axis, the positions in the centre of a tile of inputs and of one of outputs: every output reads one of the
+    /// former, and for every tap there is an output among the latter that reads one of the former through it.
+    pub const fn centre(self) -> [[bool; POINTS]; 2] {
+        match self {
+            Self::Line3 | Self::Square3 => [among([2, 3, 3]), among([1, 2, 2])],
+            Self::Line5 | Self::Square5 => [among([1, 3, 4]), among([0, 1, 1])],
+        }
+    }
+
     /// Points of a tile.
     pub const fn points(self) -> usize {
         self.area(POINTS)
     }
+}
+
+/// Some positions.
+const fn among(positions: [usize; 3]) -> [bool; POINTS] {
+    let mut all = [false; POINTS];
+    let mut i = 0;
+    while i < positions.len() {
+        all[positions[i]] = true;
+        i += 1;
+    }
+    all
 }
 
 /// Which map is applied along the axes of a tile.
@@ -81,11 +109,14 @@ pub enum Stage {
     Kernel,
     /// `G'`: points to the gradient of taps.
     KernelGrad,
+    /// The inverse of `G`: the taps of a kernel that was brought to the points, as exact as the largest of them.
+    Taps,
 }
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Input, Self::Output, Self::OutputGrad, Self::Kernel, Self::KernelGrad];
+    pub const ALL: [Self; 6] =
+        [Self::Input, Self::Output, Self::OutputGrad, Self::Kernel, Self::KernelGrad, Self::Taps];
 
     /// Elements of a tile per channel, before and after.
     pub const fn lens(self, form: Form) -> [usize; 2] {
@@ -96,7 +127,7 @@ impl Stage {
             Self::Output => [points, outputs],
             Self::OutputGrad => [outputs, points],
             Self::Kernel => [taps, points],
-            Self::KernelGrad => [points, taps],
+            Self::KernelGrad | Self::Taps => [points, taps],
         }
     }
 }
@@ -137,6 +168,8 @@ pub struct Transform<'a, T> {
     pub bias: Option<&'a [T]>,
     /// Whether negative outputs become zero.
     pub relu: bool,
+    /// What is noted of every tile of inputs, or of gradients of outputs; other stages note nothing.
+    pub notes: &'a mut [Note<T>],
 }
 
 impl<T: Element> Transform<'_, T> {
@@ -157,212 +190,8 @@ impl<T: Element> Transform<'_, T> {
         assert!(inside(self.at, self.from_step, len), "a tile leaves the source");
         assert!(inside(self.places, self.to_step, self.to.len()), "a tile leaves the target");
         assert!(self.bias.is_none_or(|bias| bias.len() == self.channels), "bias");
-    }
-}
-
-/// The points as vectors.
-struct Points<L: Lanes> {
-    /// sqrt(1/2)
-    a: L::V,
-    /// sqrt(2)
-    b: L::V,
-}
-
-/// A linear map along one axis.
-trait Along<const I: usize, const O: usize> {
-    /// Whether bias and ReLU follow.
-    const FINISHES: bool = false;
-
-    /// # Safety
-    /// As [`Lanes`].
-    unsafe fn map<L: Lanes>(points: &Points<L>, v: [L::V; I]) -> [L::V; O];
-}
-
-/// `x` in every lane.
-///
-/// # Safety
-/// As [`Lanes`].
-#[inline(always)]
-unsafe fn all<L: Lanes>(x: f64) -> L::V {
-    // SAFETY: as the caller's.
-    unsafe { L::splat(L::Elem::from_f64(x)) }
-}
-
-/// `even + x odd` and `even - x odd`: a polynomial at two points.
-///
-/// # Safety
-/// As [`Lanes`].
-#[inline(always)]
-unsafe fn at_both<L: Lanes>(even: L::V, odd: L::V, x: L::V) -> [L::V; 2] {
-    // SAFETY: as the caller's.
-    unsafe {
-        let odd = L::mul(x, odd);
-        [L::add(even, odd), L::sub(even, odd)]
-    }
-}
-
-/// An axis that is left as it is.
-struct Same;
-impl Along<1, 1> for Same {
-    #[inline(always)]
-    unsafe fn map<L: Lanes>(_: &Points<L>, v: [L::V; 1]) -> [L::V; 1] {
-        v
-    }
-}
-
-struct Input;
-impl Along<6, 6> for Input {
-    #[inline(always)]
-    unsafe fn map<L: Lanes>(points: &Points<L>, d: [L::V; 6]) -> [L::V; 6] {
-        // SAFETY: as the caller's.
-        unsafe {
-            let sum = all::<L>(-2.5);
-            let (minus_a2, minus_b2) = (all::<L>(-0.5), all::<L>(-2.0));
-            let even = |square| L::mul_add(square, d[2], d[4]);
-            let odd = |square| L::mul_add(square, d[1], d[3]);
-            // prod over the others of (t - x): for +-a, t (t +- a) (t^2 - b^2).
-            let [p, q] = at_both::<L>(even(minus_b2), odd(minus_b2), points.a);
-            let [r, s] = at_both::<L>(even(minus_a2), odd(minus_a2), points.b);
-            [L::add(d[0], even(sum)), p, q, r, s, L::add(d[1], L::mul_add(sum, d[3], d[5]))]
-        }
-    }
-}
-
-struct Output;
-impl Along<6, 4> for Output {
-    const FINISHES: bool = true;
-
-    #[inline(always)]
-    unsafe fn map<L: Lanes>(points: &Points<L>, v: [L::V; 6]) -> [L::V; 4] {
-        // SAFETY: as the caller's.
-        unsafe {
-            let (a2, b2) = (all::<L>(0.5), all::<L>(2.0));
-            let [near, far] = [L::add(v[1], v[2]), L::add(v[3], v[4])];
-            let near_odd = L::mul(points.a, L::sub(v[1], v[2]));
-            let far_odd = L::mul(points.b, L::sub(v[3], v[4]));
-            [
-                L::add(v[0], L::add(near, far)),
-                L::add(near_odd, far_odd),
-                L::mul_add(a2, near, L::mul(b2, far)),
-                L::add(v[5], L::mul_add(a2, near_odd, L::mul(b2, far_odd))),
-            ]
-        }
-    }
-}
-
-impl Along<6, 2> for Output {
-    const FINISHES: bool = true;
-
-    #[inline(always)]
-    unsafe fn map<L: Lanes>(points: &Points<L>, v: [L::V; 6]) -> [L::V; 2] {
-        // SAFETY: as the caller's.
-        unsafe {
-            let [near, far] = [L::add(v[1], v[2]), L::add(v[3], v[4])];
-            let near_odd = L::mul(points.a, L::sub(v[1], v[2]));
-            let far_odd = L::mul(points.b, L::sub(v[3], v[4]));
-            [L::add(v[0], L::add(near, far)), L::add(v[5], L::add(near_odd, far_odd))]
-        }
-    }
-}
-
-struct OutputGrad;
-impl Along<4, 6> for OutputGrad {
-    #[inline(always)]
-    unsafe fn map<L: Lanes>(points: &Points<L>, y: [L::V; 4]) -> [L::V; 6] {
-        // SAFETY: as the caller's.
-        unsafe {
-            let (a2, b2) = (all::<L>(0.5), all::<L>(2.0));
-            let even = |square| L::mul_add(square, y[2], y[0]);
-            let odd = |square| L::mul_add(square, y[3], y[1]);
-            let [p, q] = at_both::<L>(even(a2), odd(a2), points.a);
-            let [r, s] = at_both::<L>(even(b2), odd(b2), points.b);
-            [y[0], p, q, r, s, y[3]]
-        }
-    }
-}
-
-impl Along<2, 6> for OutputGrad {
-    #[inline(always)]
-    unsafe fn map<L: Lanes>(points: &Points<L>, y: [L::V; 2]) -> [L::V; 6] {
-        // SAFETY: as the caller's.
-        unsafe {
-            let [p, q] = at_both::<L>(y[0], y[1], points.a);
-            let [r, s] = at_both::<L>(y[0], y[1], points.b);
-            [y[0], p, q, r, s, y[1]]
-        }
-    }
-}
-
-/// `1 / N` of +-sqrt(1/2) and of +-sqrt(2); that of 0 is 1.
-const NEAR: f64 = -2.0 / 3.0;
-const FAR: f64 = 1.0 / 6.0;
-
-struct Kernel;
-impl Along<3, 6> for Kernel {
-    #[inline(always)]
-    unsafe fn map<L: Lanes>(points: &Points<L>, w: [L::V; 3]) -> [L::V; 6] {
-        // SAFETY: as the caller's.
-        unsafe {
-            let even = |square| L::mul_add(all::<L>(square), w[2], w[0]);
-            let [p, q] = at_both::<L>(even(0.5), w[1], points.a).map(|v| L::mul(all::<L>(NEAR), v));
-            let [r, s] = at_both::<L>(even(2.0), w[1], points.b).map(|v| L::mul(all::<L>(FAR), v));
-            [w[0], p, q, r, s, w[2]]
-        }
-    }
-}
-
-impl Along<5, 6> for Kernel {
-    #[inline(always)]
-    unsafe fn map<L: Lanes>(points: &Points<L>, w: [L::V; 5]) -> [L::V; 6] {
-        // SAFETY: as the caller's.
-        unsafe {
-            let even = |square| L::mul_add(square, L::mul_add(square, w[4], w[2]), w[0]);
-            let odd = |square| L::mul_add(square, w[3], w[1]);
-            let (a2, b2) = (all::<L>(0.5), all::<L>(2.0));
-            let [p, q] = at_both::<L>(even(a2), odd(a2), points.a).map(|v| L::mul(all::<L>(NEAR), v));
-            let [r, s] = at_both::<L>(even(b2), odd(b2), points.b).map(|v| L::mul(all::<L>(FAR), v));
-            [w[0], p, q, r, s, w[4]]
-        }
-    }
-}
-
-struct KernelGrad;
-impl Along<6, 3> for KernelGrad {
-    #[inline(always)]
-    unsafe fn map<L: Lanes>(points: &Points<L>, v: [L::V; 6]) -> [L::V; 3] {
-        // SAFETY: as the caller's.
-        unsafe {
-            let near = L::mul(all::<L>(NEAR), L::add(v[1], v[2]));
-            let far = L::mul(all::<L>(FAR), L::add(v[3], v[4]));
-            let near_odd = L::mul(all::<L>(NEAR), L::sub(v[1], v[2]));
-            let far_odd = L::mul(all::<L>(FAR), L::sub(v[3], v[4]));
-            [
-                L::add(v[0], L::add(near, far)),
-                L::mul_add(points.a, near_odd, L::mul(points.b, far_odd)),
-                L::add(v[5], L::mul_add(all::<L>(0.5), near, L::mul(all::<L>(2.0), far))),
-            ]
-        }
-    }
-}
-
-impl Along<6, 5> for KernelGrad {
-    #[inline(always)]
-    unsafe fn map<L: Lanes>(points: &Points<L>, v: [L::V; 6]) -> [L::V; 5] {
-        // SAFETY: as the caller's.
-        unsafe {
-            let near = L::mul(all::<L>(NEAR), L::add(v[1], v[2]));
-            let far = L::mul(all::<L>(FAR), L::add(v[3], v[4]));
-            let near_odd = L::mul(points.a, L::mul(all::<L>(NEAR), L::sub(v[1], v[2])));
-            let far_odd = L::mul(points.b, L::mul(all::<L>(FAR), L::sub(v[3], v[4])));
-            let (a2, b2) = (all::<L>(0.5), all::<L>(2.0));
-            [
-                L::add(v[0], L::add(near, far)),
-                L::add(near_odd, far_odd),
-                L::mul_add(a2, near, L::mul(b2, far)),
-                L::mul_add(a2, near_odd, L::mul(b2, far_odd)),
-                L::add(v[5], L::mul_add(all::<L>(0.25), near, L::mul(all::<L>(4.0), far))),
-            ]
-        }
+        let noted = matches!(self.stage, Stage::Input | Stage::OutputGrad);
+        assert_eq!(self.notes.len(), if noted { self.count } else { 0 }, "notes");
     }
 }
 
@@ -392,15 +221,17 @@ where
     OutputGrad: Along<M, 6>,
     Kernel: Along<R, 6>,
     KernelGrad: Along<6, R>,
+    Taps: Along<6, R>,
 {
     // SAFETY: as the caller's.
     unsafe {
         match t.stage {
-            Stage::Input => axes::<L, Input, 6, 6>(t),
+            Stage::Input => axes::<L, Input<R>, 6, 6>(t),
             Stage::Output => axes::<L, Output, 6, M>(t),
             Stage::OutputGrad => axes::<L, OutputGrad, M, 6>(t),
             Stage::Kernel => axes::<L, Kernel, R, 6>(t),
             Stage::KernelGrad => axes::<L, KernelGrad, 6, R>(t),
+            Stage::Taps => axes::<L, Taps, 6, R>(t),
         }
     }
 }
@@ -419,6 +250,25 @@ unsafe fn axes<L: Lanes, A: Along<I, O>, const I: usize, const O: usize>(t: &mut
             tiles::<L, Same, A, 1, 1, I, O>(t);
         }
     }
+}
+
+/// Positions in the centre of a tile at most.
+const MOST_CENTRE: usize = 9;
+
+/// The largest magnitudes of a tile so far: of all elements, and of the positions in its centre.
+struct Peaks<L: Lanes> {
+    all: L::V,
+    centre: [L::V; MOST_CENTRE],
+}
+
+/// Positions in front of one that are in the centre of an axis.
+#[inline(always)]
+fn in_centre<A: Along<I, O>, const I: usize, const O: usize>(end: usize) -> usize {
+    let mut count = 0;
+    for i in 0..I {
+        count += usize::from(i < end && A::CENTRE[i]);
+    }
+    count
 }
 
 /// All tiles, vector by vector of channels.
@@ -450,15 +300,25 @@ unsafe fn tiles<
         for i in 0..t.count {
             // Wrapping, because a tile that is nowhere may have no slice.
             let (from, to) = (from.wrapping_add(i * t.from_step), to.wrapping_add(i * t.to_step));
+            let mut peaks = Peaks::<L> { all: L::zero(), centre: [L::zero(); MOST_CENTRE] };
+            let own = &mut peaks;
             for c in (0..whole).step_by(L::WIDTH) {
                 if holes {
-                    tile::<L, H, W, HI, HO, WI, WO, true, true>(t, &points, from, to, c);
+                    tile::<L, H, W, HI, HO, WI, WO, true, true>(t, &points, from, to, c, own);
                 } else {
-                    tile::<L, H, W, HI, HO, WI, WO, true, false>(t, &points, from, to, c);
+                    tile::<L, H, W, HI, HO, WI, WO, true, false>(t, &points, from, to, c, own);
                 }
             }
             if whole < t.channels {
-                tile::<L, H, W, HI, HO, WI, WO, false, true>(t, &points, from, to, whole);
+                tile::<L, H, W, HI, HO, WI, WO, false, true>(t, &points, from, to, whole, own);
+            }
+            if W::NOTED {
+                let mut least = L::largest(peaks.centre[0]);
+                for peak in &peaks.centre[1..in_centre::<H, HI, HO>(HI) * in_centre::<W, WI, WO>(WI)] {
+                    let peak = L::largest(*peak);
+                    least = if peak < least { peak } else { least };
+                }
+                t.notes[i] = [L::largest(peaks.all), least];
             }
         }
     }
@@ -485,6 +345,7 @@ unsafe fn tile<
     from: *const L::Elem,
     to: *mut L::Elem,
     c: usize,
+    peaks: &mut Peaks<L>,
 ) {
     let (at, places) = (t.at.as_ptr(), t.places.as_ptr());
     // SAFETY: as the caller's.
@@ -498,6 +359,14 @@ unsafe fn tile<
                 let at = *at.add(i * WI + j);
                 if !HOLES || at != NOWHERE {
                     column[i] = load(from.add(at + c));
+                }
+                if W::NOTED {
+                    peaks.all = L::larger(peaks.all, column[i]);
+                    if H::CENTRE[i] && W::CENTRE[j] {
+                        let number = in_centre::<H, HI, HO>(i) * in_centre::<W, WI, WO>(WI)
+                            + in_centre::<W, WI, WO>(j);
+                        peaks.centre[number] = L::larger(peaks.centre[number], column[i]);
+                    }
                 }
             }
             let mapped = H::map::<L>(points, column);

@@ -205,10 +205,14 @@ impl<T: Operand> Summing<'_, T> {
     /// the shapes only.
     fn cuts(&self, kernel_len: usize) -> [usize; 2] {
         let rows = self.plan.kernel_rows();
-        let bytes = self.plan.sums_len(kernel_len) * size_of::<T>();
+        let sums_len = match self.plan.sums_len(kernel_len) {
+            // At the points of a transform. Those beside them, as many as the kernel has, are hardly ever touched.
+            len if len > kernel_len => len - kernel_len,
+            len => len,
+        };
+        let bytes = sums_len * size_of::<T>();
         let parts = (bytes / PART_BYTES).min(rows / PART_ROWS[0]).clamp(1, TASKS);
         // Sums at the points of a transform are longer than the kernel, and reading and writing them costs the more.
-        let sums_len = self.plan.sums_len(kernel_len);
         let fewest = if sums_len > kernel_len { FEWEST_AT_POINTS } else { CHUNK_POSITIONS[1] };
         let [paying, fewest] = [CHUNK_POSITIONS[0], fewest].map(|n| n * sums_len / kernel_len.max(1));
         let positions = self.plan.rows() * self.plan.row_len() / self.channels * self.samples;

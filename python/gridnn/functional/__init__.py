@@ -19,8 +19,8 @@ the function names:
 - For a gradient to a kernel, partial sums: as many as there are chunks of the batch, at most 16, and at most
   80 MiB of them or one.
 - Winograd's algorithm holds 36 numbers for 9 or 25 of a kernel (6 for 3 or 5 of a series), packed or as a
-  partial sum, and in place of a band up to 512 KiB of each of two tensors, tile by tile; up to 4 MiB if the
-  kernel at the points has several times as much.
+  partial sum (which has the 9 or 25 as well), and in place of a band up to 512 KiB of each of two tensors,
+  tile by tile; up to 4 MiB if the kernel at the points has several times as much.
 
 A workspace of more than 256 MiB is given back at the end of the call, and so is every one beyond the fourth.
 """

@@ -93,6 +93,32 @@ impl<T: Element> Packing<T> {
         self.len() * size_of::<T>() >= PAST_BYTES
     }
 
+    /// The taps of a panel again, from what was packed: `taps[tap][k][column]`, direct taps outermost.
+    pub(super) fn taps(&self, packed: &[T], taps: &mut [T]) {
+        let (panel, form) = (self.kernels.panel(), self.form);
+        let number = form.area(form.taps());
+        for (direct, taps) in taps.chunks_exact_mut(number * self.matrix_len()).enumerate() {
+            let at: [usize; MOST_POINTS] =
+                std::array::from_fn(|p| p * self.plane_len() + direct * self.matrix_len());
+            let places: [usize; MOST_TAPS] = std::array::from_fn(|tap| tap * self.matrix_len());
+            self.kernels.transform(&mut Transform {
+                form,
+                stage: Stage::Taps,
+                from: From::Slice(packed),
+                at: &at[..form.points()],
+                from_step: panel,
+                to: taps,
+                places: &places[..number],
+                to_step: panel,
+                count: self.k,
+                channels: panel,
+                bias: None,
+                relu: false,
+                notes: &mut [],
+            });
+        }
+    }
+
     /// Packs some rows of a direct tap's matrix, the columns from `first` on.
     fn rows(
         &self,
@@ -130,6 +156,7 @@ impl<T: Element> Packing<T> {
             channels: columns,
             bias: None,
             relu: false,
+            notes: &mut [],
         });
         let start = tap * self.matrix_len() + row * panel;
         for (plane, from) in room.points.chunks_exact(PLANE).take(points).enumerate() {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::lanes::Lanes;
+use crate::kernels::lanes::{Element, Lanes};
 
 /// float32 lanes.
 pub(in crate::kernels) struct F32;
@@ -17,7 +17,8 @@ static MASK_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $width:literal, $masks:ident, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $maskload:ident, $maskstore:ident, $fma:ident, $cmp:ident, $and:ident, $add:ident, $sub:ident, $mul:ident,
-     $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $turn:ident) => {
+     $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $turn:ident, $larger:ident,
+     $largest:ident) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
@@ -77,6 +78,16 @@ macro_rules! lanes {
             unsafe fn relu(v: $v) -> $v {
                 // SAFETY: see above. "Not less or equal" keeps NaN.
                 unsafe { $and($cmp::<_CMP_NLE_UQ>(v, $zero()), v) }
+            }
+            #[inline(always)]
+            unsafe fn larger(best: $v, v: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $larger(best, v) }
+            }
+            #[inline(always)]
+            unsafe fn largest(v: $v) -> $elem {
+                // SAFETY: see above.
+                unsafe { $largest(v) }
             }
             #[inline(always)]
             unsafe fn prefetch(p: *const $elem) {
@@ -218,7 +229,9 @@ lanes!(
     f32_to_bytes,
     _mm256_stream_ps,
     _mm256_permutevar8x32_ps,
-    turn_f32
+    turn_f32,
+    larger_f32,
+    largest_f32
 );
 lanes!(
     F64,
@@ -243,8 +256,65 @@ lanes!(
     f64_to_bytes,
     _mm256_stream_pd,
     permute_f64,
-    turn_f64
+    turn_f64,
+    larger_f64,
+    largest_f64
 );
+
+/// See [`Lanes::larger`]: without their signs, numbers are ordered as integers are, NaN behind infinity.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+pub(super) unsafe fn larger_f32(best: __m256, v: __m256) -> __m256 {
+    // SAFETY: as the caller's.
+    unsafe {
+        let v = _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(i32::MAX));
+        _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(best), v))
+    }
+}
+
+/// See [`Lanes::larger`].
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+pub(super) unsafe fn larger_f64(best: __m256d, v: __m256d) -> __m256d {
+    // SAFETY: as the caller's.
+    unsafe {
+        let v = _mm256_and_si256(_mm256_castpd_si256(v), _mm256_set1_epi64x(i64::MAX));
+        let wins = _mm256_cmpgt_epi64(v, _mm256_castpd_si256(best));
+        _mm256_blendv_pd(best, _mm256_castsi256_pd(v), _mm256_castsi256_pd(wins))
+    }
+}
+
+/// See [`Lanes::largest`].
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+pub(super) unsafe fn largest_f32(v: __m256) -> f32 {
+    // SAFETY: as the caller's.
+    unsafe {
+        let v = _mm256_castps_si256(v);
+        let v = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+        let v = _mm_max_epi32(v, _mm_shuffle_epi32::<0b00_00_11_10>(v));
+        let v = _mm_max_epi32(v, _mm_shuffle_epi32::<0b00_00_00_01>(v));
+        f32::from_bits(_mm_cvtsi128_si32(v) as u32)
+    }
+}
+
+/// See [`Lanes::largest`].
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+pub(super) unsafe fn largest_f64(v: __m256d) -> f64 {
+    let mut lanes = [0.0; 4];
+    // SAFETY: as the caller's; the array has as many bytes as the register.
+    unsafe { _mm256_storeu_pd(lanes.as_mut_ptr(), v) };
+    lanes.into_iter().fold(0.0, f64::larger)
+}
 
 /// # Safety
 /// AVX2.

@@ -19,7 +19,7 @@ macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $mask:ty, $width:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $maskz_load:ident, $mask_store:ident, $fma:ident, $cmp:ident, $maskz_mov:ident, $add:ident, $sub:ident, $mul:ident,
      $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $index:ty,
-     $order:ty, $load_order:ident, $turn:path) => {
+     $order:ty, $load_order:ident, $turn:path, $larger:path, $largest:path) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
@@ -77,6 +77,16 @@ macro_rules! lanes {
             unsafe fn relu(v: $v) -> $v {
                 // SAFETY: see above. "Not less or equal" keeps NaN.
                 unsafe { $maskz_mov($cmp::<_CMP_NLE_UQ>(v, $zero()), v) }
+            }
+            #[inline(always)]
+            unsafe fn larger(best: $v, v: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $larger(best, v) }
+            }
+            #[inline(always)]
+            unsafe fn largest(v: $v) -> $elem {
+                // SAFETY: see above.
+                unsafe { $largest(v) }
             }
             #[inline(always)]
             unsafe fn prefetch(p: *const $elem) {
@@ -214,7 +224,9 @@ lanes!(
     i32,
     __m512i,
     _mm512_loadu_si512,
-    turn_f32
+    turn_f32,
+    larger_f32,
+    largest_f32
 );
 lanes!(
     F64,
@@ -242,7 +254,9 @@ lanes!(
     i64,
     __m512i,
     _mm512_loadu_si512,
-    turn_f64
+    turn_f64,
+    larger_f64,
+    largest_f64
 );
 lanes!(
     Half32,
@@ -270,7 +284,9 @@ lanes!(
     i32,
     __m256i,
     _mm256_loadu_si256,
-    avx2::turn_f32
+    avx2::turn_f32,
+    avx2::larger_f32,
+    avx2::largest_f32
 );
 lanes!(
     Half64,
@@ -298,8 +314,56 @@ lanes!(
     i64,
     __m256i,
     _mm256_loadu_si256,
-    avx2::turn_f64
+    avx2::turn_f64,
+    avx2::larger_f64,
+    avx2::largest_f64
 );
+
+/// See [`Lanes::larger`]: without their signs, numbers are ordered as integers are, NaN behind infinity.
+///
+/// # Safety
+/// AVX-512 F.
+#[inline(always)]
+unsafe fn larger_f32(best: __m512, v: __m512) -> __m512 {
+    // SAFETY: as the caller's.
+    unsafe {
+        let v = _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(i32::MAX));
+        _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(best), v))
+    }
+}
+
+/// See [`Lanes::larger`].
+///
+/// # Safety
+/// AVX-512 F.
+#[inline(always)]
+unsafe fn larger_f64(best: __m512d, v: __m512d) -> __m512d {
+    // SAFETY: as the caller's.
+    unsafe {
+        let v = _mm512_and_si512(_mm512_castpd_si512(v), _mm512_set1_epi64(i64::MAX));
+        _mm512_castsi512_pd(_mm512_max_epi64(_mm512_castpd_si512(best), v))
+    }
+}
+
+/// See [`Lanes::largest`].
+///
+/// # Safety
+/// AVX-512 F.
+#[inline(always)]
+unsafe fn largest_f32(v: __m512) -> f32 {
+    // SAFETY: as the caller's.
+    unsafe { f32::from_bits(_mm512_reduce_max_epi32(_mm512_castps_si512(v)) as u32) }
+}
+
+/// See [`Lanes::largest`].
+///
+/// # Safety
+/// AVX-512 F.
+#[inline(always)]
+unsafe fn largest_f64(v: __m512d) -> f64 {
+    // SAFETY: as the caller's.
+    unsafe { f64::from_bits(_mm512_reduce_max_epi64(_mm512_castpd_si512(v)) as u64) }
+}
 
 /// See [`Lanes::turn`].
 ///
