@@ -148,6 +148,8 @@ def _ragged(value: Any, argument: str) -> str | None:
 
 def _advice(array: NDArray[Any], argument: str) -> str:
     """What can be done about an array that does not hold numbers."""
+    if array.dtype.kind in "US" and not array.ndim:
+        return " A text is no data: if it names a file, read that first."
     if array.dtype.kind in "US":
         return f" Names of classes become numbers by `numpy.unique({argument}, return_inverse=True)`."
     if array.dtype.kind == "O" and array.size:

@@ -54,6 +54,8 @@ class Binder:
                     f"`{prefix}y` is missing, and `{prefix}x` is a {type(x).__name__} of {len(x)} arrays: if "
                     "they are inputs, targets and weights, pass them as arguments of their own."
                 )
+            if callable(x) and not hasattr(x, "__array__"):
+                raise TypeError(f"`{prefix}x` is a function: pass what it returns, {prefix}x().")
             raise ValueError(
                 f"`{prefix}y` is missing: pass targets, or an iterable of (x, y) batches as `{prefix}x`."
             )

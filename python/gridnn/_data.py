@@ -21,7 +21,7 @@ from gridnn._arrays import is_sparse, narrowed, not_finite
 from gridnn._class_weight import ClassWeight
 from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
 from gridnn.errors import NonFiniteInputError, ShapeError
-from gridnn.losses import Loss
+from gridnn.losses import CategoricalCrossentropy, CategoricalFocalCrossentropy, Loss
 
 DEFAULT_BATCH_SIZE = 32
 _ROUNDING = 1e-6  # how far resized masks are off
@@ -156,6 +156,14 @@ def as_targets(y: NDArray[Any], loss: Loss, network: Network, argument: str = "y
     """
     if loss.targets == "labels":
         return _as_labels(y, network.output_shape, getattr(loss, "ignore_class", None), argument)
+    if (
+        isinstance(loss, CategoricalCrossentropy | CategoricalFocalCrossentropy)
+        and network.output_shape[-1] == 1
+    ):
+        raise ValueError(
+            f"{loss.label} compares an output for each class, and the model has one output, whose softmax is "
+            "always 1. For two classes use 'binary_crossentropy'."
+        )
     values = _as_values(y, network, argument)
     check_range(values, loss, argument)
     return values
@@ -187,6 +195,7 @@ def _as_labels(y: NDArray[Any], output_shape: Shape, ignore_class: int | None, a
             raise ValueError(
                 f"`{argument}` holds label {outside.flat[0]}, but the model has {classes} classes: labels "
                 f"must be from 0 to {classes - 1}."
+                f"{_hints.for_labels(int(y.min()), int(y.max()), classes, argument)}"
             )
     return y
 

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-__all__ = ["for_input", "for_lengths", "for_rank", "for_targets", "shapes_agree"]
+__all__ = ["for_input", "for_labels", "for_lengths", "for_rank", "for_targets", "shapes_agree"]
 
 
 def shapes_agree(expected: Sequence[int | None], actual: Sequence[int]) -> bool:
@@ -41,6 +41,15 @@ def for_lengths(
         return for_input(inputs, x, f"{prefix}x")
     one = shapes_agree(outputs, y) or (len(outputs) > 1 and shapes_agree(outputs[:-1], y))
     return f" One sample? Pass {prefix}y[numpy.newaxis]." if one else ""
+
+
+def for_labels(lowest: int, highest: int, classes: int, argument: str) -> str:
+    """What labels that are not from 0 on may be."""
+    if classes == 1 and (lowest, highest) == (0, 1):
+        return " One output for two classes? Use the loss 'binary_crossentropy'."
+    if lowest == 1 and highest == classes:
+        return f" Labels that begin with 1? Pass {argument} - 1."
+    return ""
 
 
 def for_targets(

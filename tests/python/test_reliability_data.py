@@ -576,3 +576,35 @@ def test_branches_that_never_agree_get_no_such_advice():
     for branch in ([layers.Conv2D(1, 3)], [layers.Conv2D(2, 1)], [layers.UpSampling2D(2)]):
         with pytest.raises(ShapeError, match=r"residual: .*received \(batch, \d+, \d+, 1\)$"):
             gn.Sequential([gn.Input((7, 7, 1)), layers.Residual(branch)])
+
+
+# What a first day brings
+
+
+def test_labels_that_do_not_begin_with_zero():
+    model = compiled(gn.Input((2,)), layers.Dense(3), loss=LABELS)
+    with pytest.raises(ValueError, match=r"label 3, but the model has 3 classes.*Pass y - 1"):
+        model.fit(np.zeros((3, 2)), [1, 2, 3], verbose=0)
+
+
+@pytest.mark.parametrize("loss", [LABELS, ONE_HOT, "categorical_focal_crossentropy"])
+def test_one_output_is_no_output_for_each_of_two_classes(loss):
+    model = compiled(gn.Input((2,)), layers.Dense(1), loss=loss)
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match="'binary_crossentropy'"):
+            call(np.zeros((4, 2)), [0, 1, 1, 0], verbose=0)
+
+
+def test_arguments_that_only_keras_has():
+    with pytest.raises(TypeError, match=r"'input_shape'.*gn.Input\(shape\)"):
+        layers.Conv2D(4, 3, input_shape=(8, 8, 1))
+    with pytest.raises(TypeError, match=r"'data_format'.*numpy.moveaxis"):
+        layers.Conv2D(4, 3, data_format="channels_first")
+
+
+def test_a_function_and_the_name_of_a_file_are_no_data():
+    model = compiled(gn.Input((2,)), layers.Dense(1))
+    with pytest.raises(TypeError, match=r"`x` is a function: pass what it returns, x\(\)"):
+        model.fit(lambda: iter(()), verbose=0)
+    with pytest.raises(TypeError, match="names a file, read that first"):
+        model.predict("image.png", verbose=0)

@@ -12,6 +12,15 @@ _Regularizer = str | regularizers.Regularizer | Mapping[str, Any] | None
 _Constraint = str | constraints.Constraint | Mapping[str, Any] | None
 
 
+# What users of Keras may write, and what stands for it here.
+_INSTEAD = {
+    "data_format": " Channels come last: numpy.moveaxis brings them there.",
+    "input_dim": " The first layer of a model is gn.Input(shape).",
+    "input_shape": " The first layer of a model is gn.Input(shape).",
+    "weights": " Weights are set by set_weights.",
+}
+
+
 class ActivityLimits(TypedDict, total=False):
     """The keyword that all layers with weights have; see `LimitedLayer`."""
 
@@ -91,7 +100,8 @@ class LimitedLayer(Layer):
         fields = self._limit_fields()
         unknown = given.keys() - set(fields)
         if unknown:
-            raise TypeError(f"{type(self).__name__} got unexpected arguments {sorted(unknown)}.")
+            hints = "".join(_INSTEAD[name] for name in sorted(unknown & _INSTEAD.keys()))
+            raise TypeError(f"{type(self).__name__} got unexpected arguments {sorted(unknown)}.{hints}")
         for field in fields:
             value = given.get(field)
             if value is not None:
