@@ -62,8 +62,8 @@ pub fn ignored_setting() -> Option<String> {
     (!obeyed).then(|| {
         let default = default_threads();
         format!(
-            "{VARIABLE}: expected a whole number from 1 to {MOST_THREADS}; received \"{value}\", which is ignored: \
-             {default} threads, the default, are used"
+            "{VARIABLE}: expected a whole number from 1 to {MOST_THREADS}; received \"{value}\", which is ignored: the \
+             default of {default} is used"
         )
     })
 }

@@ -342,3 +342,27 @@ def test_hostile_sizes_never_end_the_process(seed):
     assert result.returncode == 0, result.stderr[-2000:]
     answered, refused = map(int, result.stdout.split())
     assert min(answered, refused) > 50
+
+
+@pytest.mark.parametrize("part", ["forward", "to the input", "to the kernel"])
+def test_groups_that_are_far_apart_spread_nothing_between_their_taps(part):
+    """Once every window copied what lies between its taps: minutes, in which Ctrl-C was not heard."""
+    rng = np.random.default_rng(1)
+    x, kernel = rng.standard_normal((1, 60_000, 4)), rng.standard_normal((2, 2, 6))
+    options = {"groups": 2, "dilation_rate": 40_000, "padding": "causal"}
+    shifted = np.concatenate([np.zeros((1, 40_000, 4)), x[:, :20_000]], axis=1)
+    halves = [(slice(0, 2), slice(0, 3)), (slice(2, 4), slice(3, 6))]
+    dy = rng.standard_normal((1, 60_000, 6))
+    if part == "forward":
+        want = [shifted[..., i] @ kernel[0][:, o] + x[..., i] @ kernel[1][:, o] for i, o in halves]
+        np.testing.assert_allclose(F.conv1d(x, kernel, **options), np.concatenate(want, axis=-1), rtol=1e-10)
+    elif part == "to the input":
+        later = np.concatenate([dy[:, 40_000:], np.zeros((1, 40_000, 6))], axis=1)
+        want = [later[..., o] @ kernel[0][:, o].T + dy[..., o] @ kernel[1][:, o].T for _, o in halves]
+        got = F.conv1d_input_grad(dy, kernel, x.shape, **options)
+        np.testing.assert_allclose(got, np.concatenate(want, axis=-1), rtol=1e-10, atol=1e-12)
+    else:
+        got = F.conv1d_kernel_grad(x, dy, kernel.shape, **options)
+        for i, o in halves:
+            np.testing.assert_allclose(got[0][:, o], shifted[0][:, i].T @ dy[0][:, o], rtol=1e-8, atol=1e-9)
+            np.testing.assert_allclose(got[1][:, o], x[0][:, i].T @ dy[0][:, o], rtol=1e-8, atol=1e-9)

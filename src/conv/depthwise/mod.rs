@@ -22,9 +22,16 @@ use crate::kernels::{self, Element, Kernels, LaneWork};
 /// Products of the channels of a group at most: beyond, tiles of outputs times channels are as good.
 const MOST_PRODUCTS: usize = 64;
 
-/// Whether the groups are so small that their channels would leave the lanes of a vector empty.
+/// Inputs that a window spans, and a step between outputs, up to which spreading what lies between pays.
+const FARTHEST: usize = 256;
+
+/// Whether the groups are so small that their channels would leave the lanes of a vector empty, and either kernels mix
+/// them or there is not much between the taps to spread.
 pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
-    geometry.groups > 1 && geometry.group_in() * geometry.group_out() <= MOST_PRODUCTS
+    let (k, n) = (geometry.group_in(), geometry.group_out());
+    let mixes = k == n && matches!(k, 1 | 2 | 4 | 8);
+    let near = || geometry.axes.iter().all(|a| a.span().max(a.stride) <= FARTHEST);
+    geometry.groups > 1 && k * n <= MOST_PRODUCTS && (mixes || near())
 }
 
 /// Forward, or to the input.
