@@ -180,7 +180,11 @@ class Registry(Generic[T]):
         cls = self._classes[key] if key in self._classes else self._own_class(name)
         if cls is None:
             known = ", ".join(repr(key) for key in self._classes)
-            raise ValueError(f"Could not interpret {self.kind} identifier: {name!r}. Known are {known}.")
+            raise ValueError(
+                f"Could not interpret {self.kind} identifier: {name!r}. Known are {known}. "
+                f"A class of your own must be defined before, or be given to `load_model`: "
+                f"custom_objects={{{name!r}: ...}}."
+            )
         return cls
 
     def _own_class(self, name: str) -> type[T] | None:

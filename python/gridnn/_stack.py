@@ -43,6 +43,7 @@ class LayerStack(parts.Nestable):
         self._lock = threading.RLock()  # structure and compile state; the engine has its own for steps
         self._input: parts.Input | None = None
         self._layers: list[base.Layer] = []
+        self._names = base.Names()
         self._network: Network | None = None
         try:
             for layer in layers or ():
@@ -179,12 +180,20 @@ class LayerStack(parts.Nestable):
         if isinstance(layer, parts.Input):
             if self._layers or self._input is not None:
                 raise ValueError(f"{layer.label} must be the first layer, and the only Input, of a model.")
-            layer._claim(set())
+            self._names = base.Names()
+            layer._claim(self._names)
             self._input = layer
             return
-        inputs = set() if self._input is None else {self._input.name}
-        layer._claim(inputs | {other.name for other in self._family()})
+        try:
+            layer._claim(self._names)
+        except BaseException:
+            self._names = self._names_now()  # without those that have been given up
+            raise
         self._layers.append(layer)
+
+    def _names_now(self) -> base.Names:
+        inputs = [] if self._input is None else [self._input.name]
+        return base.Names([*inputs, *(layer.name for layer in self._family())])
 
     def _stack(self) -> list[base.Layer]:
         """The layers, with the `Input` if there is one."""
@@ -215,6 +224,7 @@ class LayerStack(parts.Nestable):
         else:
             self._layers.remove(layer)
         layer._release()
+        self._names = self._names_now()
 
     def _build_if_complete(self) -> None:
         if self._input is not None and self._layers:
@@ -237,15 +247,17 @@ class LayerStack(parts.Nestable):
         network = Network([layer.engine_description() for layer in stack], self._dtype, self._seed)
         family = [inputs, *self._family()]
         kept = {position: layer._own_weights() for position, layer in enumerate(family)}
+        places: list[dict[str, int]] = [{} for _ in family]
+        for index, info in enumerate(network.weights):
+            places[info.layer][info.name] = index
         if any(kept.values()):
             values = network.get_weights()
             for position, weights in kept.items():
-                own = [i for i, info in enumerate(network.weights) if info.layer == position]
-                for i, value in zip(own, weights or (), strict=False):
+                for i, value in zip(places[position].values(), weights or (), strict=False):
                     values[i] = network.as_weight(i, value, family[position].label)
             network.set_weights(values)
         for position, layer in enumerate(family):
-            layer._attach(network, position)
+            layer._attach(network, position, places[position])
         self._network = network
 
     # Weights

@@ -6,6 +6,9 @@ depend on the model's seed alone, never on the order of construction or the numb
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +39,23 @@ __all__ = [
 
 class Initializer(Configurable):
     """Base of all initializers: a description of how a weight is first filled."""
+
+    def engine_description(self) -> dict[str, Any]:
+        """What the engine is told about this object."""
+        return {"class_name": "Zeros", "config": {}} if _UNDRAWN.get() else super().engine_description()
+
+
+_UNDRAWN: ContextVar[bool] = ContextVar("_UNDRAWN", default=False)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """While it lasts, weights of models that are built begin as zeros: others are going to be set at once."""
+    token = _UNDRAWN.set(True)
+    try:
+        yield
+    finally:
+        _UNDRAWN.reset(token)
 
 
 REGISTRY: Registry[Initializer] = Registry("initializer", Initializer, snake_names=True)

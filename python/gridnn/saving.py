@@ -12,6 +12,7 @@ in the file has fitted.
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ from gridnn._config import own_classes
 from gridnn._resuming import Record
 from gridnn.callbacks.base import History
 from gridnn.errors import FileFormatError
+from gridnn.initializers import undrawn
 from gridnn.layers import base, parts
 
 if TYPE_CHECKING:
@@ -47,8 +49,45 @@ Place = tuple[int, str]
 """Position of a layer in the description, and the name of one of its weights."""
 
 
+_FOREIGN = {
+    ".keras": "Keras",
+    ".h5": "Keras",
+    ".hdf5": "Keras",
+    ".onnx": "ONNX",
+    ".pt": "PyTorch",
+    ".pth": "PyTorch",
+    ".ckpt": "TensorFlow or PyTorch",
+    ".tflite": "TensorFlow Lite",
+    ".pb": "TensorFlow",
+    ".pkl": "pickle",
+    ".pickle": "pickle",
+    ".npz": "NumPy",
+    ".npy": "NumPy",
+}
+"""Endings that promise a format which is not written here."""
+
+_MOST_BYTES = 2**46
+"""Bytes of one sample at the output of a layer, beyond which a description is not believed."""
+
+
+def check_ending(path: Path) -> None:
+    """Refuses names that promise a file of another program.
+
+    Raises:
+        ValueError: the ending is one of those.
+    """
+    name = os.fsdecode(path)
+    ending = os.path.splitext(name)[1].lower()
+    if ending in _FOREIGN:
+        raise ValueError(
+            f"The file would be called {name!r}, as one of {_FOREIGN[ending]}, but gridnn writes a format of "
+            "its own (safetensors with a description). Use the ending .gridnn or .safetensors."
+        )
+
+
 def save(model: Sequential, path: Path) -> None:
     """Writes model, weights, compile arguments, optimizer state and progress; see `Sequential.save`."""
+    check_ending(path)
     _network.save_tensors(path, *pack(model, within_fit=True))
 
 
@@ -75,6 +114,7 @@ def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> 
 
 def save_weights(model: Sequential, path: Path) -> None:
     """Writes the weights alone; see `Sequential.save_weights`."""
+    check_ending(path)
     model._built_network()
     with model._lock:
         _network.save_tensors(path, _weights(model), _header())
@@ -217,9 +257,17 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
     if len(weights) + len(slots) + len(arrays) != len(tensors):
         raise ValueError("tensors of unknown purpose, or twice the same")
     _check_shapes(_expected_shapes(description["config"]), weights)
-    model = Sequential.from_config(description["config"])
+    with undrawn():  # every weight follows
+        model = Sequential.from_config(description["config"])
     if model.built:
-        _set_weights(model._built_network(), weights)
+        network = model._built_network()
+        for position, shape in enumerate(network.output_shapes):
+            size = math.prod(axis or 1 for axis in shape) * network.dtype.itemsize
+            if size > _MOST_BYTES:
+                raise ValueError(
+                    f"the layer at position {position} makes {size} bytes of one sample: no machine has them"
+                )
+        _set_weights(network, weights)
     progress = _loads(metadata["progress"])
     iterations = _validation.non_negative_integer(progress["iterations"], "iterations")
     if "compile" in metadata:
@@ -311,7 +359,7 @@ def _check_shapes(expected: Mapping[Place, tuple[int, ...]], tensors: Mapping[Pl
 
 def _set_weights(network: Network, tensors: Mapping[Place, NDArray[Any]]) -> None:
     """Sets all weights, or none if one is of another type; places and shapes are known to fit."""
-    values = []
+    values = []  # no copies: the arrays are contiguous
     for index, info in enumerate(network.weights):
         tensor = tensors[info.layer, info.name]
         if tensor.dtype != network.dtype:
@@ -319,7 +367,9 @@ def _set_weights(network: Network, tensors: Mapping[Place, NDArray[Any]]) -> Non
                 f"weight {(info.layer, info.name)} is {tensor.dtype}, the model computes in {network.dtype}"
             )
         values.append(network.as_weight(index, tensor, f"layer at position {info.layer}"))
-    network.set_weights(values)
+    # One by one, as the engine copies what it checks; first the largest, for which there may be no memory.
+    for index in sorted(range(len(values)), key=lambda index: -values[index].nbytes):
+        network.set_weight(index, values[index])
 
 
 def _header() -> Metadata:

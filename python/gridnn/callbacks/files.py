@@ -93,6 +93,7 @@ class ModelCheckpoint(_EveryFewBatches):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(save_freq)
+        saving.check_ending(filepath)
         self.filepath = os.fspath(filepath)
         self._watch = Watch(monitor, mode)
         self.monitor, self.mode = monitor, mode

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,6 +56,24 @@ class Weight:
 
     def __set__(self, layer: Layer, value: object) -> None:
         layer._set_weight(self._name, value)
+
+
+class Names(set[str]):
+    """The names of the layers of a model. Removing one takes a new set."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        super().__init__(names)
+        self._next: dict[str, int] = {}
+
+    def free(self, name: str) -> str:
+        """`name`, or the first of ``<name>_1``, ``<name>_2``, ... that nobody has."""
+        if name not in self:
+            return name
+        number = self._next.get(name, 1)  # smaller ones were taken the last time, and still are
+        while f"{name}_{number}" in self:
+            number += 1
+        self._next[name] = number
+        return f"{name}_{number}"
 
 
 class Layer(Configurable):
@@ -318,8 +336,8 @@ class Layer(Configurable):
         """The layer and all that it holds, in the order of their positions in a network."""
         yield self
 
-    def _claim(self, taken: set[str]) -> None:
-        """Makes the layer part of a model whose layers have the names `taken`.
+    def _claim(self, taken: Names) -> None:
+        """Makes the layer part of a model whose layers have the names `taken`, and adds its own to them.
 
         Raises:
             ValueError: the layer already belongs to a model, or its name is taken.
@@ -331,15 +349,13 @@ class Layer(Configurable):
             )
         name = self.name
         if self._name is None:
-            number = 0
-            while name in taken:
-                number += 1
-                name = f"{self.name}_{number}"
+            name = taken.free(name)
         elif name in taken:
             raise ValueError(
                 "All layers added to a Sequential model should have unique names. "
                 f"Name '{name}' is already the name of a layer in this model."
             )
+        taken.add(name)
         self._assigned = name
         self._claimed = True
 
@@ -349,9 +365,8 @@ class Layer(Configurable):
         self._assigned = None
         self._claimed = False
 
-    def _attach(self, network: Network, position: int) -> None:
-        """Tells the layer where its weights are."""
-        weights = {info.name: i for i, info in enumerate(network.weights) if info.layer == position}
+    def _attach(self, network: Network, position: int, weights: dict[str, int]) -> None:
+        """Tells the layer where its weights are: their numbers in the network, by name."""
         self._place = _Place(network, position, weights)
         self._initial = None
         if not self._trainable:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gridnn import _validation
-from gridnn.layers.base import REGISTRY, Layer
+from gridnn.layers.base import REGISTRY, Layer, Names
 from gridnn.layers.parts import Input, Nestable, describe, restore, usable
 
 if TYPE_CHECKING:
@@ -70,15 +70,13 @@ class Container(Layer):
         held = {field: made(config[field]) for field in cls._holds if config.get(field) is not None}
         return cls(**{**config, **held})
 
-    def _claim(self, taken: set[str]) -> None:
+    def _claim(self, taken: Names) -> None:
         super()._claim(taken)
         claimed: list[Layer] = []
-        names = {*taken, self.name}
         try:
             for child in self._children():
-                child._claim(names)
+                child._claim(taken)
                 claimed.append(child)
-                names.update(layer.name for layer in child._family())
         except BaseException:
             super()._release()
             for child in claimed:
