@@ -118,3 +118,48 @@ def test_a_dense_layer_of_a_million_inputs_is_exact():
     model.set_weights([kernel, np.zeros(1, np.float32)])
     expected = x.astype(np.float64) @ kernel.astype(np.float64)
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-6)
+
+
+def hostile(rng, shape):
+    """Values with one far off, with scales of their own, sparse ones, or with an edge."""
+    values = rng.uniform(-1, 1, size=shape)
+    kind, exponent = rng.integers(4), int(rng.integers(-40, 60))
+    place = tuple(rng.integers(0, n) for n in shape)
+    if kind == 0:
+        values[place] = 2.0**exponent
+    elif kind == 1:
+        most = abs(exponent) % 31 + 1
+        values *= (2.0 ** rng.integers(-most, most + 1, size=shape[:3]))[..., None]
+    elif kind == 2:
+        values *= (rng.integers(0, 8, size=shape[:3]) >= rng.integers(1, 9))[..., None]
+        values[place] = 2.0 ** (exponent / 2)
+    else:
+        values[:, :, shape[2] // 2 + rng.integers(-3, 3) :] *= 2.0 ** -abs(exponent)
+    return values.astype(np.float32)
+
+
+def test_no_result_errs_by_64_times_what_a_direct_sum_may():
+    """`1.1 n u W X`, see docs/performance.md; a search of 5400 problems found 17 times as much."""
+    rng = np.random.default_rng(6)
+    for _ in range(300):
+        taps, c_in, c_out = rng.choice([3, 5]), rng.choice([1, 2, 4, 16]), rng.choice([1, 3, 8])
+        height, width = rng.integers(5, 15, size=2)
+        x, dy = hostile(rng, (1, height, width, c_in)), hostile(rng, (1, height, width, c_out))
+        kernel = rng.uniform(-1, 1, size=(taps, taps, c_in, c_out)).astype(np.float32)
+        got = passes(x, dy, kernel, {"padding": "same", "algorithm": "winograd"})
+        expected = passes(*(a.astype(np.float64) for a in (x, dy, kernel)), {"padding": "same"})
+
+        def windows(values, taps=taps, height=height, width=width):
+            border = taps // 2
+            peaks = np.pad(np.abs(values.astype(np.float64)).max(-1)[0], border)
+            return [[peaks[i : i + height, j : j + width] for j in range(taps)] for i in range(taps)]
+
+        norms = np.abs(kernel.astype(np.float64))
+        read = np.max(windows(x), axis=(0, 1))[..., None] * norms.sum((0, 1, 2))
+        read_back = np.max(windows(dy), axis=(0, 1))[..., None] * norms.sum((0, 1, 3))
+        grads = np.abs(dy.astype(np.float64)).max(-1)[0]
+        products = np.sum(windows(x) * grads, axis=(2, 3))[..., None, None]
+        terms = [taps * taps * c_in, taps * taps * c_out, height * width]
+        for result, exact, scale, n in zip(got, expected, (read, read_back, products), terms, strict=True):
+            allowed = 64 * 1.1 * (n + 1) * 2.0**-24 * scale + 2.0**-140
+            assert (np.abs(result - exact) <= allowed).all()
