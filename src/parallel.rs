@@ -22,7 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 pub use execution::{Interrupt, Program, Pulse, execute, for_each};
 use threads::pool;
-pub use threads::{ignored_setting, set_threads, threads};
+pub use threads::{ignored_setting, pause, set_threads, threads};
 
 use crate::error::{Error, Result};
 use crate::kernels::{Aligned, Plain};

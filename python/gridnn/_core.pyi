@@ -60,6 +60,12 @@ _Window = tuple[_Sizes, _Sizes, str | _Pairs, _Sizes, bool]
 def simd_tier() -> str:
     """The instruction set in use: ``"avx512"``, ``"avx2"`` or ``"portable"``."""
 
+def before_fork() -> None:
+    """Takes the engine's locks, on the thread that forks."""
+
+def after_fork() -> None:
+    """Gives them back, in the parent and in the child."""
+
 def available_tiers() -> list[str]:
     """Every tier this CPU can run, best first."""
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _core, _hints
+from gridnn import _core, _forks, _hints
 from gridnn._arrays import as_array, as_numbers, narrowed
 from gridnn._core import (
     available_tiers,
@@ -57,6 +57,8 @@ __all__ = [
 ]
 
 version: str = _core.__version__
+
+_forks.around(_core.before_fork, _core.after_fork)
 
 Shape = tuple[int | None, ...]
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import secrets
 import threading
 
-from gridnn import _validation
+from gridnn import _forks, _validation
 from gridnn._network import derive_seed
 
 _lock = threading.Lock()
 _state: tuple[int, int] | None = None  # (seed, draws so far), or None before `set_random_seed`
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+_forks.in_child(_renew_lock)
 
 
 def set_random_seed(seed: int) -> None:

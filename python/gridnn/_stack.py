@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _hints, _summary, _validation
+from gridnn import _forks, _hints, _summary, _validation
 from gridnn._network import Network, Shape
 from gridnn._seeding import next_seed
 from gridnn.errors import NotReadyError, ShapeError
@@ -41,6 +41,7 @@ class LayerStack(parts.Nestable):
         seed = _validation.seed(seed)
         self._seed = next_seed() if seed is None else seed
         self._lock = threading.RLock()  # structure and compile state; the engine has its own for steps
+        _forks.renew(self)
         self._input: parts.Input | None = None
         self._layers: list[base.Layer] = []
         self._names = base.Names()

@@ -18,7 +18,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
-pub use workspace::Operand;
+pub use workspace::{Operand, pause};
 
 use crate::error::{Error, Result};
 use crate::geometry::AXES;

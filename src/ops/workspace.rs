@@ -136,6 +136,12 @@ macro_rules! operand {
 operand!(f32);
 operand!(f64);
 
+/// Holds the lock of what calls of a type leave behind, which a fork must not find with another thread, until the
+/// result is dropped.
+pub fn pause<T: Operand>() -> Box<dyn std::any::Any> {
+    Box::new(lock(T::shelf()))
+}
+
 /// Lends a workspace with room for `workers` threads.
 pub(super) fn with<T: Operand, R>(workers: usize, call: impl FnOnce(&mut Workspace<T>) -> R) -> R {
     let shelved = lock(T::shelf()).workspaces.pop();

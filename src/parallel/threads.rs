@@ -81,6 +81,11 @@ fn physical_cores() -> Option<usize> {
     Some(cores.len()).filter(|&n| n > 0)
 }
 
+/// Holds the lock of the pool, which a fork must not find with another thread, until the result is dropped.
+pub fn pause() -> Box<dyn std::any::Any> {
+    Box::new(lock(&POOL))
+}
+
 /// The pool, with at least `helpers` threads.
 pub(super) fn pool(helpers: usize) -> Result<Arc<Pool>> {
     let process = std::process::id();

@@ -1,5 +1,7 @@
 //! NumPy arrays as slices and slices as NumPy arrays.
 
+use std::ops::Range;
+
 use numpy::{
     Element as NumpyElement, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn,
     PyUntypedArray,
@@ -10,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PySlice, PyTuple};
 
+use super::overlap::{extent, refuse_overlap, shared};
 use crate::engine::source::{Source, Values};
 use crate::kernels::Element;
 
@@ -155,13 +158,15 @@ pub(super) fn result<'py, T: NumpyElement>(
 }
 
 /// Borrows a result for writing, while the operands are borrowed already.
+/// `operands` are their addresses; a new result needs none.
 pub(super) fn writable<'py, T: NumpyElement>(
     array: &Bound<'py, PyArrayDyn<T>>,
+    operands: &[Range<usize>],
 ) -> PyResult<PyReadwriteArrayDyn<'py, T>> {
-    array.try_readwrite().map_err(|error| {
-        PyValueError::new_err(match error {
-            numpy::BorrowError::NotWriteable => "out: expected a writeable array".to_string(),
-            _ => "out: expected an array that shares no memory with the operands".to_string(),
-        })
-    })
+    let target = array.try_readwrite().map_err(|error| match error {
+        numpy::BorrowError::NotWriteable => PyValueError::new_err("out: expected a writeable array"),
+        _ => shared(),
+    })?;
+    refuse_overlap(array.as_any(), &extent(&target.as_array()), operands)?;
+    Ok(target)
 }

@@ -1,5 +1,7 @@
 //! Convolutions of single arrays.
 
+use std::ops::Range;
+
 use ndarray::{ArrayViewD, ArrayViewMutD};
 use numpy::{
     Element as NumpyElement, PyArrayDyn, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods,
@@ -10,6 +12,7 @@ use pyo3::types::PyTuple;
 use super::arrays::{readable, result, writable};
 use super::errors::{enter, raise};
 use super::functional_pool::PaddingArgument;
+use super::overlap::extent;
 use crate::error::{Error, Result};
 use crate::geometry::PaddingMode;
 use crate::ops::Operand;
@@ -65,15 +68,16 @@ fn elements<'a, T: Operand + NumpyElement>(
     ArrayViewMutD::from_shape(shape, array.as_slice_mut()?).map_err(|_| contiguous())
 }
 
-/// Runs `run` into `out`, or into a new array of the shape.
+/// Runs `run` into `out`, which must not meet the addresses of the operands, or into a new array of the shape.
 fn into<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     out: Option<Object<'_, 'py>>,
     shape: &[usize],
+    operands: &[Range<usize>],
     run: impl FnOnce(ArrayViewMutD<'_, T>, Interrupt<'_>) -> Result<()> + Send,
 ) -> PyResult<Bound<'py, PyAny>> {
     let y = result::<T>(py, out, shape)?;
-    let mut target = writable(&y)?;
+    let mut target = writable(&y, if out.is_some() { operands } else { &[] })?;
     let view = elements(&mut target, shape)?;
     enter(py, |interrupt| run(view, interrupt))?;
     drop(target);
@@ -123,7 +127,8 @@ fn forward<'py, T: Operand + NumpyElement>(
     let batch = ConvBatch::new(named_kind(kind)?, x.shape(), kernel.shape(), &conv_options(argument)?)
         .map_err(raise)?;
     let (x, kernel, bias) = (x.as_array(), kernel.as_array(), bias.view());
-    into(py, out, &batch.y, |y, interrupt| {
+    let addresses: Vec<_> = [&x, &kernel].into_iter().chain(&bias).map(extent).collect();
+    into(py, out, &batch.y, &addresses, |y, interrupt| {
         conv::conv(&batch, &x, &kernel, Finish { bias: bias.as_ref(), activation }, y, interrupt)
     })
 }
@@ -154,7 +159,10 @@ fn input_grad<'py, T: Operand + NumpyElement>(
     let batch = ConvBatch::new(named_kind(kind)?, input_shape, kernel.shape(), &conv_options(argument)?)
         .map_err(raise)?;
     let (dy, kernel) = (dy.as_array(), kernel.as_array());
-    into(py, out, &batch.x, |dx, interrupt| conv::conv_input_grad(&batch, &dy, &kernel, dx, interrupt))
+    let addresses = [extent(&dy), extent(&kernel)];
+    into(py, out, &batch.x, &addresses, |dx, interrupt| {
+        conv::conv_input_grad(&batch, &dy, &kernel, dx, interrupt)
+    })
 }
 
 /// The gradient of a convolution to its kernel.
@@ -183,7 +191,10 @@ fn kernel_grad<'py, T: Operand + NumpyElement>(
     let batch = ConvBatch::new(named_kind(kind)?, x.shape(), kernel_shape, &conv_options(argument)?)
         .map_err(raise)?;
     let (x, dy) = (x.as_array(), dy.as_array());
-    into(py, out, &batch.kernel, |dk, interrupt| conv::conv_kernel_grad(&batch, &x, &dy, dk, interrupt))
+    let addresses = [extent(&x), extent(&dy)];
+    into(py, out, &batch.kernel, &addresses, |dk, interrupt| {
+        conv::conv_kernel_grad(&batch, &x, &dy, dk, interrupt)
+    })
 }
 
 /// A separable convolution.
@@ -216,7 +227,8 @@ fn separable_forward<'py, T: Operand + NumpyElement>(
     let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], &conv_options(argument)?)
         .map_err(raise)?;
     let (x, first, second, bias) = (x.as_array(), first.as_array(), second.as_array(), bias.view());
-    into(py, out, &batch.pointwise.y, |y, interrupt| {
+    let addresses: Vec<_> = [&x, &first, &second].into_iter().chain(&bias).map(extent).collect();
+    into(py, out, &batch.pointwise.y, &addresses, |y, interrupt| {
         let finish = Finish { bias: bias.as_ref(), activation };
         separable::separable(&batch, &x, [&first, &second], finish, y, interrupt)
     })
@@ -248,7 +260,8 @@ fn separable_input_grad<'py, T: Operand + NumpyElement>(
     let batch = SeparableBatch::new(input_shape, [first.shape(), second.shape()], &conv_options(argument)?)
         .map_err(raise)?;
     let (dy, first, second) = (dy.as_array(), first.as_array(), second.as_array());
-    into(py, out, &batch.depthwise.x, |dx, interrupt| {
+    let addresses = [extent(&dy), extent(&first), extent(&second)];
+    into(py, out, &batch.depthwise.x, &addresses, |dx, interrupt| {
         separable::separable_input_grad(&batch, &dy, [&first, &second], dx, interrupt)
     })
 }
@@ -281,7 +294,15 @@ fn separable_kernel_grad<'py, T: Operand + NumpyElement>(
     let outs = out.as_ref().map(|(a, b)| (a, b)).unzip();
     let d_first = result::<T>(py, outs.0, &batch.depthwise.kernel)?;
     let other = result::<T>(py, outs.1, &batch.pointwise.kernel)?;
-    let (mut a, mut b) = (writable(&d_first)?, writable(&other)?);
+    let mut addresses = Vec::new();
+    if out.is_some() {
+        addresses.extend([&x, &dy, &first, &second].map(extent));
+    }
+    let mut a = writable(&d_first, &addresses)?;
+    if out.is_some() {
+        addresses.push(extent(&a.as_array()));
+    }
+    let mut b = writable(&other, &addresses)?;
     let views = [elements(&mut a, &batch.depthwise.kernel)?, elements(&mut b, &batch.pointwise.kernel)?];
     enter(py, |interrupt| {
         separable::separable_kernel_grad(&batch, &x, &dy, [&first, &second], views, interrupt)

@@ -7,6 +7,7 @@ use pyo3::types::PyTuple;
 
 use super::arrays::{readable, result, writable};
 use super::errors::{enter, raise};
+use super::overlap::extent;
 use crate::error::{Error, Result};
 use crate::geometry::{Padding, PaddingMode, PaddingRule, Window};
 use crate::ops::pad::{self, PadOptions};
@@ -77,8 +78,9 @@ fn apply<'py, T: Operand + NumpyElement, const N: usize>(
     }
     let shape = shape(std::array::from_fn(|i| borrowed[i].shape())).map_err(raise)?;
     let y = result::<T>(py, out, &shape)?;
-    let mut target = writable(&y)?;
     let views: [ArrayViewD<'_, T>; N] = std::array::from_fn(|i| borrowed[i].as_array());
+    let addresses = if out.is_some() { views.iter().map(extent).collect() } else { Vec::new() };
+    let mut target = writable(&y, &addresses)?;
     let target_view = target.as_array_mut();
     enter(py, move |interrupt| run(views, target_view, interrupt))?;
     drop(target);
@@ -111,7 +113,7 @@ fn max_pool_typed<'py, T: Operand + NumpyElement>(
     }
     let y_shape = shape([readable::<T>("x", x)?.shape()]).map_err(raise)?;
     let positions = result::<i64>(py, None, &y_shape)?;
-    let mut target = writable(&positions)?;
+    let mut target = writable(&positions, &[])?;
     let target_view = target.as_array_mut();
     let y = apply::<T, 1>(py, [("x", x)], out, shape, move |[x], y, interrupt| {
         pool::max_pool(&x, options, y, Some(target_view), interrupt)

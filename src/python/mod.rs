@@ -4,11 +4,14 @@ mod arrays;
 mod caller;
 mod errors;
 mod files;
+mod fork;
 mod functional_conv;
 mod functional_pool;
+mod gate;
 mod geometry;
 mod guest;
 mod network;
+mod overlap;
 
 use std::ffi::CString;
 
@@ -27,6 +30,8 @@ use errors::raise;
 mod _core {
     #[pymodule_export]
     use super::files::{load_tensors, save_tensors};
+    #[pymodule_export]
+    use super::fork::{after_fork, before_fork};
     #[pymodule_export]
     use super::functional_conv::{
         convolution, convolution_input_grad, convolution_kernel_grad, convolution_shape,

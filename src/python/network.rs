@@ -1,8 +1,5 @@
 //! The engine's `Network` as a Python class of either element type.
 
-use std::sync::Mutex;
-use std::thread::{self, ThreadId};
-
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -11,6 +8,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::arrays::{Borrowed, array, into_array, values};
 use super::caller::Caller;
 use super::errors::{enter, raise};
+use super::gate::Gate;
 use super::guest::{Raised, guests, settle};
 use crate::engine::spec::{Dtype, ModelSpec, Schedule, Size, parse};
 use crate::engine::{self, Data, Judge, Scores, Seed};
@@ -40,26 +38,8 @@ mod inspection;
 /// Every method may be called from several threads; calls wait for each other and release the GIL.
 #[pyclass(module = "gridnn._core", frozen)]
 pub(super) struct Network {
-    inner: Mutex<Typed>,
-    /// The thread that works on it.
-    busy: Mutex<Option<ThreadId>>,
+    inner: Gate<Typed>,
     raised: Raised,
-}
-
-/// Says who works on a network, as long as it lives.
-struct Busy<'a>(&'a Mutex<Option<ThreadId>>);
-
-impl<'a> Busy<'a> {
-    fn new(busy: &'a Mutex<Option<ThreadId>>) -> Self {
-        *lock(busy) = Some(thread::current().id());
-        Self(busy)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        *lock(self.0) = None;
-    }
 }
 
 type Sums = (f64, f64, Vec<Vec<f64>>, f64);
@@ -85,38 +65,31 @@ impl Network {
         py: Python<'_>,
         work: impl FnOnce(&mut Typed, crate::parallel::Interrupt<'_>) -> Result<R> + Send,
     ) -> PyResult<R> {
-        self.refuse_reentry()?;
+        let mut raised = None;
         let result = enter(py, |interrupt| {
-            let mut inner = lock(&self.inner);
-            let _busy = Busy::new(&self.busy);
-            work(&mut inner, interrupt)
+            let mut inner = match self.inner.enter(interrupt)? {
+                Ok(inner) => inner,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let result = work(&mut inner, interrupt);
+            // Before the next call comes in, whose own exception would be there too.
+            raised = lock(&self.raised).take();
+            result.map(Ok)
         });
-        settle(result, &self.raised)
-    }
-
-    /// A call from inside a step of the same network would wait for itself.
-    fn refuse_reentry(&self) -> PyResult<()> {
-        if *lock(&self.busy) == Some(thread::current().id()) {
-            return Err(PyRuntimeError::new_err(
-                "the model is in the middle of a step: what it calls cannot use the model itself",
-            ));
+        match raised {
+            Some(error) => Err(error),
+            None => Ok(result??),
         }
-        Ok(())
     }
 
     /// Waits for the network without holding the GIL, then works on it with the GIL: for copies in and out.
     fn hold<R>(&self, py: Python<'_>, work: impl FnOnce(&mut Typed) -> PyResult<R>) -> PyResult<R> {
-        self.refuse_reentry()?;
         loop {
-            if let Ok(mut inner) = self.inner.try_lock() {
+            if let Some(mut inner) = self.inner.try_enter() {
                 return work(&mut inner);
             }
-            // Somebody else works on it and may need the GIL to finish: wait without it, then try again. A lock that a
-            // panic has poisoned is as good as any: `lock` looks through it.
-            py.detach(|| drop(lock(&self.inner)));
-            if self.inner.is_poisoned() {
-                return work(&mut lock(&self.inner));
-            }
+            // Somebody else works on it and may need the GIL to finish: wait without it, then try again.
+            enter(py, |interrupt| self.inner.wait(interrupt))??;
         }
     }
 
@@ -195,8 +168,8 @@ impl Network {
                 enter(py, |_| Ok(Typed::Float64(Box::new(engine::Network::with_guests(spec, own, seed)?))))
             }
         };
-        let inner = Mutex::new(settle(typed, &raised)?);
-        Ok(Self { inner, busy: Mutex::new(None), raised })
+        let inner = Gate::new(settle(typed, &raised)?);
+        Ok(Self { inner, raised })
     }
 
     #[getter]
