@@ -48,6 +48,7 @@ __all__ = [
     "set_num_threads",
     "simd_tier",
     "weight_shapes",
+    "write_file",
 ]
 
 __version__: str
@@ -415,6 +416,9 @@ def separable_convolution_kernel_grad(
 
 def save_tensors(path: str, tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> None:
     """Writes one safetensors file atomically (temporary file, fsync, rename, fsync of the folder)."""
+
+def write_file(path: str, contents: bytes) -> None:
+    """Writes any other file in the same way."""
 
 def load_tensors(path: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Reads a safetensors file.

@@ -54,6 +54,7 @@ __all__ = [
     "simd_tier",
     "version",
     "weight_shapes",
+    "write_file",
 ]
 
 version: str = _core.__version__
@@ -409,6 +410,11 @@ def save_tensors(
 ) -> None:
     """Writes one safetensors file atomically."""
     _core.save_tensors(os.fsdecode(path), tensors, metadata)
+
+
+def write_file(path: str | os.PathLike[str], contents: bytes) -> None:
+    """Writes any file as `save_tensors` does: whole or not at all."""
+    _core.write_file(os.fsdecode(path), contents)
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

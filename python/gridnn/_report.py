@@ -15,14 +15,13 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import inspect, plot
-from gridnn._network import as_array, get_num_threads, simd_tier, version
+from gridnn._network import as_array, get_num_threads, simd_tier, version, write_file
 from gridnn.callbacks.base import History, as_number
 from gridnn.errors import ShapeError
 from gridnn.layers.conv import Convolution
@@ -113,7 +112,7 @@ def write(
         f"<body>\n<header>\n<h1>{heading}</h1>\n<p>{when}, gridnn {version}</p>\n</header>\n<main>\n"
         f"{''.join(section for section in sections if section)}</main>\n</body>\n</html>\n"
     )
-    Path(path).write_text(page, encoding="utf-8")
+    write_file(path, page.encode())
 
 
 def _results(model: Sequential, x: Any, y: Any) -> _Results:

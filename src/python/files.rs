@@ -1,17 +1,17 @@
 //! Model files: dictionaries of arrays and text.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::PathBuf;
 
-use pyo3::exceptions::PyValueError;
+use numpy::{Element as NumpyElement, PyArrayDyn};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
-use super::arrays::{Borrowed, into_array};
+use super::arrays::{Borrowed, writable};
 use super::errors::{enter, raise};
 use crate::Error;
-use crate::engine::source::Values;
-use crate::storage::{self, Dtype, Tensor};
+use crate::storage::{self, Dtype, Plain, Reader};
 
 /// Writes one safetensors file atomically (temporary file, fsync, rename, fsync of the folder).
 #[pyfunction]
@@ -21,27 +21,23 @@ pub(super) fn save_tensors(
     tensors: &Bound<'_, PyDict>,
     metadata: HashMap<String, String>,
 ) -> PyResult<()> {
-    let mut list = Vec::with_capacity(tensors.len());
+    let mut borrowed = Vec::with_capacity(tensors.len());
     for (name, array) in tensors {
         let name: String = name.extract()?;
-        let borrowed = Borrowed::new(&name, &array)?;
-        let source = borrowed.source()?;
-        let (dtype, bytes) = encode(source.values);
-        list.push((name, Tensor { dtype, shape: source.shape, bytes }));
+        let array = Borrowed::new(&name, &array)?;
+        borrowed.push((name, array));
     }
+    let list = borrowed
+        .iter()
+        .map(|(name, array)| Ok((name.clone(), array.source()?)))
+        .collect::<PyResult<Vec<_>>>()?;
     enter(py, |_| storage::save(&path, &list, metadata))
 }
 
-/// Type and little-endian bytes of the elements.
-fn encode(values: Values<'_>) -> (Dtype, Vec<u8>) {
-    macro_rules! encode {
-        ($($variant:ident),*) => {
-            match values { $(
-                Values::$variant(v) => (Dtype::$variant, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
-            )* }
-        };
-    }
-    encode!(U8, I8, U16, I16, U32, I32, U64, I64, F32, F64)
+/// Writes any other file in the same way.
+#[pyfunction]
+pub(super) fn write_file(py: Python<'_>, path: PathBuf, contents: &[u8]) -> PyResult<()> {
+    enter(py, |_| storage::write(&path, |file| file.write_all(contents)))
 }
 
 /// Reads a safetensors file.
@@ -50,34 +46,44 @@ pub(super) fn load_tensors(
     py: Python<'_>,
     path: PathBuf,
 ) -> PyResult<(Bound<'_, PyDict>, HashMap<String, String>)> {
-    let (tensors, metadata) = enter(py, |_| storage::load(&path))?;
+    let mut reader = enter(py, |_| Reader::open(&path))?;
     let result = PyDict::new(py);
-    for (name, tensor) in tensors {
-        let array = decode(py, &tensor).ok_or_else(|| {
-            raise(Error::FileFormat {
-                path: path.display().to_string(),
-                problem: format!("tensor {name} has type {:?}, which gridnn does not write", tensor.dtype),
-            })
-        })?;
-        result.set_item(name, array.map_err(|error| PyValueError::new_err(error.to_string()))?)?;
+    for entry in reader.entries.clone() {
+        macro_rules! read {
+            ($($variant:ident: $type:ty),*) => {
+                match entry.dtype {
+                    $(Dtype::$variant => read::<$type>(py, &mut reader, &entry.shape)?,)*
+                    _ => {
+                        return Err(raise(Error::FileFormat {
+                            path: path.display().to_string(),
+                            problem: format!(
+                                "tensor {} has type {:?}, which gridnn does not write", entry.name, entry.dtype
+                            ),
+                        }));
+                    }
+                }
+            };
+        }
+        let array = read!(U8: u8, I8: i8, U16: u16, I16: i16, U32: u32, I32: i32, U64: u64, I64: i64, F32: f32, F64: f64);
+        result.set_item(entry.name, array)?;
     }
+    let metadata = std::mem::take(&mut reader.metadata);
+    enter(py, |_| reader.finish())?;
     Ok((result, metadata))
 }
 
-/// A tensor as an array; None if its type is not one that we write.
-fn decode<'py>(py: Python<'py>, tensor: &Tensor) -> Option<PyResult<Bound<'py, PyAny>>> {
-    macro_rules! decode {
-        ($($variant:ident: $type:ty),*) => {
-            match tensor.dtype {
-                $(Dtype::$variant => {
-                    let size = size_of::<$type>();
-                    let element = |bytes: &[u8]| bytes.try_into().map(<$type>::from_le_bytes).unwrap_or_default();
-                    let values: Vec<$type> = tensor.bytes.chunks_exact(size).map(element).collect();
-                    Some(into_array(py, values, &tensor.shape))
-                })*
-                _ => None,
-            }
-        };
-    }
-    decode!(U8: u8, I8: i8, U16: u16, I16: i16, U32: u32, I32: i32, U64: u64, I64: i64, F32: f32, F64: f64)
+/// The next tensor, read into an array of NumPy's, who says so if there is no memory for it.
+fn read<'py, T: Plain + NumpyElement>(
+    py: Python<'py>,
+    reader: &mut Reader,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyAny>> {
+    let empty = py.import("numpy")?.getattr("empty")?;
+    let array =
+        empty.call1((PyTuple::new(py, shape)?, numpy::dtype::<T>(py)))?.cast_into::<PyArrayDyn<T>>()?;
+    let mut borrowed = writable(&array)?;
+    let out = borrowed.as_slice_mut()?;
+    enter(py, |_| reader.read(out))?;
+    drop(borrowed);
+    Ok(array.into_any())
 }

@@ -29,7 +29,7 @@ use errors::raise;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::files::{load_tensors, save_tensors};
+    use super::files::{load_tensors, save_tensors, write_file};
     #[pymodule_export]
     use super::fork::{after_fork, before_fork};
     #[pymodule_export]

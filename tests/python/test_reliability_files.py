@@ -1,5 +1,13 @@
-"""Files hold what was saved, and are read in bounded time."""
+"""Files are whole or not at all, hold what was saved, and are read in bounded time and memory."""
 
+import gzip
+import os
+import pickle
+import stat
+import struct
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -8,10 +16,11 @@ import pytest
 
 import gridnn as gn
 from gridnn import callbacks, layers
-from gridnn._network import load_tensors, save_tensors
+from gridnn._network import load_tensors, save_tensors, write_file
 from gridnn.errors import FileFormatError
 
 REFERENCE = Path(__file__).parent / "reference"
+UNIX = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes of Unix")
 
 
 def small():
@@ -33,6 +42,25 @@ def test_endings_of_others(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+        (b"PK\x03\x04" + bytes(100), "zip"),
+        (pickle.dumps({"a": 1}), "pickle"),
+        (b"\x08\x08\x12\x07pytorch" + bytes(100), "ONNX"),
+        (b"\x1c\0\0\0TFL3" + bytes(100), "TensorFlow Lite"),
+        (gzip.compress(b"x"), "gzip"),
+    ],
+)
+def test_files_of_others(tmp_path, start, said):
+    path = tmp_path / "x"
+    path.write_bytes(start)
+    for load in (gn.load_model, small().load_weights):
+        with pytest.raises(FileFormatError, match=f"{said}.*set_weights"):
+            load(path)
+
+
 def test_unknown_layers_mention_custom_objects(tmp_path):
     class Vanishing(layers.Layer):
         def call(self, x):
@@ -44,6 +72,35 @@ def test_unknown_layers_mention_custom_objects(tmp_path):
     save_tensors(tmp_path / "a", tensors, metadata)
     with pytest.raises(FileFormatError, match="custom_objects"):
         gn.load_model(tmp_path / "a")
+
+
+def test_every_flipped_byte_is_found(tmp_path):
+    small().save(tmp_path / "a")
+    whole = (tmp_path / "a").read_bytes()
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << (place % 8)
+        (tmp_path / "b").write_bytes(flipped)
+        with pytest.raises(FileFormatError):
+            gn.load_model(tmp_path / "b")
+
+
+@pytest.mark.parametrize("shape", ["[0,4611686018427387904]", "[" + ",".join(["1"] * 65) + ",0]"])
+def test_shapes_without_arrays(tmp_path, shape):
+    header = b'{"a":{"dtype":"F32","shape":%s,"data_offsets":[0,0]}}' % shape.encode()
+    (tmp_path / "a").write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(FileFormatError, match="tensor a"):
+        gn.load_model(tmp_path / "a")
+
+
+def test_garbage_is_not_read_whole(tmp_path):
+    with (tmp_path / "a").open("wb") as file:
+        file.write(b"\xff" * 64)
+        file.truncate(1 << 36)
+    start = time.monotonic()
+    with pytest.raises(FileFormatError):
+        gn.load_model(tmp_path / "a")
+    assert time.monotonic() - start < 5
 
 
 def test_ten_thousand_layers(tmp_path):
@@ -72,3 +129,74 @@ def test_nothing_is_drawn_to_be_overwritten(tmp_path):
     again = gn.load_model(tmp_path / "a")
     assert again.get_config() == model.get_config()
     np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
+
+
+def test_many_savers_and_readers(tmp_path):
+    path, failures = tmp_path / "a", []
+    small().save(path)
+
+    def work():
+        model = small()
+        try:
+            for _ in range(15):
+                model.save(path)
+                gn.load_model(path)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert [found.name for found in tmp_path.iterdir()] == ["a"]
+
+
+@UNIX
+def test_leftovers_go_and_links_stay(tmp_path):
+    path = tmp_path / ("n" * 240)
+    code = (
+        "import os, sys, gridnn as gn\n"
+        "from gridnn._network import write_file\n"
+        "import threading\n"
+        "t = threading.Thread(target=lambda: [write_file(sys.argv[1], bytes(1 << 26)) for _ in range(99)])\n"
+        "t.daemon = True; t.start()\n"
+        "while not any(n.startswith('.gridnn-') for n in os.listdir(os.path.dirname(sys.argv[1]))): pass\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False, timeout=120)
+    assert any(found.name.startswith(".gridnn-") for found in tmp_path.iterdir())
+    write_file(path, b"1")
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    path.chmod(0o640)
+    (tmp_path / "link").symlink_to(path.name)
+    write_file(tmp_path / "link", b"2")
+    assert (tmp_path / "link").is_symlink()
+    assert path.read_bytes() == b"2"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    (tmp_path / "dangling").symlink_to("new")
+    write_file(tmp_path / "dangling", b"3")
+    assert (tmp_path / "new").read_bytes() == b"3"
+    os.link(path, tmp_path / "other")
+    write_file(path, b"4")
+    assert (tmp_path / "other").read_bytes() == b"2"
+
+
+@UNIX
+def test_targets_that_are_refused(tmp_path):
+    model, path = small(), tmp_path / "a"
+    model.save(path)
+    before = path.read_bytes()
+    path.chmod(0o444)
+    with pytest.raises(PermissionError):
+        model.save(path)
+    assert path.read_bytes() == before
+    os.mkfifo(tmp_path / "pipe")
+    for use in (model.save, gn.load_model):
+        with pytest.raises(OSError, match="regular"):
+            use(tmp_path / "pipe")
+        with pytest.raises(IsADirectoryError):
+            use(tmp_path)
+    with pytest.raises(OSError, match="regular"):
+        model.save("/dev/null")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import gridnn as gn
+from gridnn._network import write_file
 
 __all__ = ["Row", "about", "chart", "processor", "require_matplotlib", "table", "write_json"]
 
@@ -92,7 +93,7 @@ def table(rows: Sequence[Row]) -> str:
 def write_json(path: Path, facts: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Writes what the table shows, unrounded, and more."""
     found = {"about": dict(facts), "rows": [asdict(row) | {"ratios": row.ratios} for row in rows]}
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_file(path, (json.dumps(found, indent=1) + "\n").encode())
 
 
 def require_matplotlib() -> Any:

@@ -1,0 +1,21 @@
+//! Files of other programs, by the bytes that they begin with.
+
+const WEIGHTS: &str = "gridnn reads files that it wrote itself: make the same layers in gridnn and give them the other \
+                       model's arrays with set_weights";
+
+/// What a file that begins with `start` is, and what to do; None if it is not known.
+pub(super) fn name(start: &[u8]) -> Option<String> {
+    let kind = match start {
+        [0x89, b'H', b'D', b'F', ..] => "an HDF5 file (.h5, as older versions of Keras write)",
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => "a zip archive (a .keras file, a PyTorch file or .npz)",
+        [0x80, 2..=5, ..] => "a pickle (of Python or an older PyTorch)",
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => "a NumPy array (.npy)",
+        [0x1f, 0x8b, ..] => "compressed with gzip",
+        [b'G', b'G', b'U', b'F', ..] => "a GGUF file",
+        [_, _, _, _, b'T', b'F', b'L', b'3', ..] => "a TensorFlow Lite file",
+        // The number of ONNX' version, then the name of the program that wrote it.
+        [0x08, 1..=30, 0x12, ..] => "an ONNX file",
+        _ => return None,
+    };
+    Some(format!("this is {kind}. {WEIGHTS}"))
+}
