@@ -187,7 +187,7 @@ impl<T: Element> Data<T> {
     fn new(case: &Case) -> Self {
         let g = &case.geometry;
         let fill = |len: usize| {
-            let mut buffer = Aligned::zeroed(len);
+            let mut buffer = Aligned::try_zeroed(len).unwrap();
             for (i, value) in buffer.iter_mut().enumerate() {
                 *value =
                     T::from_f64(((i as u64).wrapping_mul(0x9e37_79b9) >> 8 & 0xffff) as f64 / 32_768.0 - 1.0);
@@ -228,10 +228,10 @@ fn correlation<T: Element>(
     from: impl Fn(&Data<T>) -> &[T] + 'static,
     data: Rc<Data<T>>,
 ) -> Box<dyn FnMut()> {
-    let mut packed = Aligned::zeroed(plan.packed_len());
+    let mut packed = Aligned::try_zeroed(plan.packed_len()).unwrap();
     plan.pack(&data.kernel, &mut packed);
     let to_len = plan.rows() * plan.row_len();
-    let mut to = Aligned::zeroed(from(&data).len() / from_len * to_len);
+    let mut to = Aligned::try_zeroed(from(&data).len() / from_len * to_len).unwrap();
     let mut scratch = Scratch::default();
     scratch.past_cache = past_cache::<T>(from(&data).len() + to.len());
     let samples = from(&data).len() / from_len;
@@ -254,7 +254,7 @@ fn pass<T: Element>(
         1 => correlation(conv::input_grad(g, kernels, algorithm), y_len, |data| &data.dy, data),
         _ => {
             let plan = conv::kernel_grad(g, kernels, algorithm);
-            let mut sums = Aligned::zeroed(plan.sums_len(g.kernel_len()));
+            let mut sums = Aligned::try_zeroed(plan.sums_len(g.kernel_len())).unwrap();
             let mut scratch = Scratch::default();
             scratch.past_cache = past_cache::<T>(data.x.len() + data.dy.len());
             Box::new(move || {
@@ -275,7 +275,7 @@ fn stream<T: Element>(pass: usize, tier: Tier, data: &Rc<Data<T>>) -> Box<dyn Fn
             black_box(tier.vectorize(Dot(&data.x, &data.dy)));
         });
     }
-    let mut to = Aligned::zeroed(if pass == 0 { data.dy.len() } else { data.x.len() });
+    let mut to = Aligned::try_zeroed(if pass == 0 { data.dy.len() } else { data.x.len() }).unwrap();
     Box::new(move || {
         let from = if pass == 0 { &data.x } else { &data.dy };
         let both = to.len().min(from.len());

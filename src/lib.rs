@@ -12,6 +12,7 @@ pub mod error;
 pub mod geometry;
 #[doc(hidden)]
 pub mod kernels;
+pub mod memory;
 pub mod norm;
 pub mod ops;
 pub mod pad;

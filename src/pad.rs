@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::geometry::{AXES, PaddingMode, cropped_size, padded_size, upsampled_size};
 use crate::kernels::Element;
+use crate::memory;
 
 /// Where the elements of one axis come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,26 +22,27 @@ pub struct Sources {
 }
 
 impl Sources {
-    fn new(input: usize, from: Vec<Option<usize>>) -> Self {
-        let mut starts = vec![0; input + 1];
+    fn new(input: usize, from: impl Iterator<Item = Option<usize>>) -> Result<Self> {
+        let from = memory::collect(from)?;
+        let mut starts = memory::filled(0, input + 1)?;
         from.iter().flatten().for_each(|&i| starts[i + 1] += 1);
         for i in 0..input {
             starts[i + 1] += starts[i];
         }
-        let mut next = starts.clone();
-        let mut outputs = vec![0; starts[input]];
+        let mut next = memory::copied(&starts)?;
+        let mut outputs = memory::filled(0, starts[input])?;
         for (output, input) in from.iter().enumerate() {
             if let Some(input) = *input {
                 outputs[next[input]] = output;
                 next[input] += 1;
             }
         }
-        Self { from, starts, outputs }
+        Ok(Self { from, starts, outputs })
     }
 
     /// An axis of size 1 that a series or an image has in front.
     fn unit() -> Self {
-        Self::new(1, vec![Some(0)])
+        Self { from: vec![Some(0)], starts: vec![0, 1], outputs: vec![0] }
     }
 
     /// Elements added in front and behind.
@@ -49,7 +51,7 @@ impl Sources {
     /// As [`padded_size`].
     pub fn padded(input: usize, pair: (usize, usize), mode: PaddingMode) -> Result<Self> {
         let size = padded_size(input, pair, mode)?;
-        Ok(Self::new(input, (0..size).map(|o| mode.source(o, pair.0, input)).collect()))
+        Self::new(input, (0..size).map(|o| mode.source(o, pair.0, input)))
     }
 
     /// Elements taken off at the front and at the end.
@@ -58,7 +60,7 @@ impl Sources {
     /// As [`cropped_size`].
     pub fn cropped(input: usize, pair: (usize, usize)) -> Result<Self> {
         let size = cropped_size(input, pair)?;
-        Ok(Self::new(input, (pair.0..pair.0 + size).map(Some).collect()))
+        Self::new(input, (pair.0..pair.0 + size).map(Some))
     }
 
     /// Every element `factor` times.
@@ -67,7 +69,7 @@ impl Sources {
     /// As [`upsampled_size`].
     pub fn repeated(input: usize, factor: usize) -> Result<Self> {
         let size = upsampled_size(input, factor)?;
-        Ok(Self::new(input, (0..size).map(|o| Some(o / factor)).collect()))
+        Self::new(input, (0..size).map(|o| Some(o / factor)))
     }
 
     fn input(&self) -> usize {
@@ -104,6 +106,7 @@ pub struct Gather {
 
 impl Gather {
     /// Plans the operation from one to three axes.
+    /// Unwinds with a lack of memory, see [`memory`].
     ///
     /// # Panics
     /// There are more axes: a bug of the caller.
@@ -116,7 +119,10 @@ impl Gather {
             let (to, from) = (output * channels, input.map(|i| i * channels));
             match spans.last_mut() {
                 Some(last) if last.from.map(|i| i + last.len) == from => last.len += channels,
-                _ => spans.push(Span { to, from, len: channels }),
+                _ => {
+                    memory::demand(memory::make_room(&mut spans));
+                    spans.push(Span { to, from, len: channels });
+                }
             }
         }
         Self { axes, channels, spans }

@@ -24,8 +24,9 @@ pub use execution::{Interrupt, Program, Pulse, execute, for_each};
 use threads::pool;
 pub use threads::{ignored_setting, pause, set_threads, threads};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::{Aligned, Plain};
+use crate::memory;
 
 /// Locks a mutex whose data cannot be left half-changed by a panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -54,15 +55,14 @@ fn spin<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Runs `own` here, and meanwhile `job(1)` to `job(helpers)` on the threads of the pool that are free.
 ///
 /// Returns when `own` has returned and every helper that came has left; nobody waits for those that did not come.
-fn with_helpers(helpers: usize, job: &(dyn Fn(usize) + Sync), own: impl FnOnce()) -> Result<()> {
+fn with_helpers(helpers: usize, job: &(dyn Fn(usize) + Sync), own: impl FnOnce()) {
     // SAFETY: the pool calls the closure as long as the offer stands. `offer` is dropped before this function returns
     // or unwinds, and that withdraws it and waits until nobody is inside.
     let lent =
         unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(job) };
-    let offer = pool(helpers)?.offer(lent, helpers);
+    let offer = pool(helpers).offer(lent, helpers);
     own();
     drop(offer);
-    Ok(())
 }
 
 /// What tasks own one part each of: a [`Cut`], or a pair of them.
@@ -197,8 +197,7 @@ impl<T: Plain> Shared<T> {
     /// # Errors
     /// There is not so much memory.
     pub fn zeroed(len: usize) -> Result<Self> {
-        let memory = || Error::Memory { bytes: len.saturating_mul(size_of::<T>()) };
-        Ok(Self::new(Aligned::try_zeroed(len).ok_or_else(memory)?))
+        Ok(Self::new(memory::zeroed(len)?))
     }
 
     /// Nothing.

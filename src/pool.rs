@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use crate::geometry::{Axis, PoolGeometry};
 use crate::kernels::{CHAIN, Element, Job, Kernels, Pooling, Tap, Tier, WindowRun};
+use crate::memory;
 
 /// Taps of an axis that lie inside the input for output `o`, and the input position of the first of them.
 fn inside(axis: &Axis, o: usize) -> (Range<usize>, usize) {
@@ -82,6 +83,7 @@ fn for_runs(
                         continue;
                     }
                     let line = (input - band.start) * w.input;
+                    memory::demand(memory::reserve(taps, w_taps.len()));
                     taps.extend(w_taps.clone().enumerate().map(|(k, tw)| Tap {
                         number: (td * h.kernel + th) * w.kernel + tw,
                         at: (line + w_first + k * w.dilation) * g.channels,
@@ -152,10 +154,13 @@ impl<T: Element> Notes<T> {
     pub fn reserve(&mut self, g: &PoolGeometry) {
         let row = g.axes[2].output * g.channels;
         // Lengths that are there already are kept: rows of any length may follow each other.
-        self.winners.reserve(row.saturating_sub(self.winners.len()));
-        self.row.reserve(row.saturating_sub(self.row.len()));
-        self.places.reserve(g.window_len().min(MOST_TAPS).saturating_sub(self.places.len()));
-        self.taps.reserve(g.most_taps().saturating_sub(self.taps.len()));
+        fn room<T>(vector: &mut Vec<T>, len: usize) {
+            memory::demand(memory::reserve(vector, len.saturating_sub(vector.len())));
+        }
+        room(&mut self.winners, row);
+        room(&mut self.row, row);
+        room(&mut self.places, g.window_len().min(MOST_TAPS));
+        room(&mut self.taps, g.most_taps());
     }
 }
 
@@ -204,7 +209,7 @@ impl<T: Element> MaxPool<T> {
     ) {
         let g = &self.geometry;
         let (c, small) = (g.channels, g.window_len() <= Self::MOST_TAPS);
-        notes.places.resize(if small { g.window_len() } else { 0 }, 0);
+        memory::demand(memory::resize(&mut notes.places, if small { g.window_len() } else { 0 }, 0));
         let Notes { winners, places, taps, .. } = notes;
         for_runs(g, rows, 0..input_rows(g), taps, |run, out, _| {
             let (y, indices) = (&mut y[out.clone()], &mut indices[out]);
@@ -212,7 +217,7 @@ impl<T: Element> MaxPool<T> {
                 y.fill(T::from_f64(f64::NEG_INFINITY));
                 indices.fill(-1);
             } else if small {
-                winners.resize(y.len(), 0);
+                memory::demand(memory::resize(winners, y.len(), 0));
                 self.kernels.pool(run, Pooling::Max { x, y, winners });
                 run.taps.iter().for_each(|tap| places[tap.number] = (tap.at / c) as i64);
                 let outputs = indices.chunks_exact_mut(c).zip(winners.chunks_exact(c));
@@ -267,8 +272,8 @@ impl<T: Element> MaxPool<T> {
         if !small {
             dx.fill(T::ZERO);
         }
-        notes.winners.resize(len, 0);
-        notes.row.resize(len, T::ZERO);
+        memory::demand(memory::resize(&mut notes.winners, len, 0));
+        memory::demand(memory::resize(&mut notes.row, len, T::ZERO));
         for row in (0..self.rows()).filter(|&row| touches(g, row, &band)) {
             let dy = &dy[row * len..(row + 1) * len];
             if small {

@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::geometry::upsampled_size;
 use crate::kernels::{Element, Job, Tier};
+use crate::memory;
 
 /// What one output of an axis blends: `(1 - weight) * x[low] + weight * x[high]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,14 +21,12 @@ struct Blend<T> {
 
 fn blends<T: Element>(input: usize, factor: usize) -> Result<Vec<Blend<T>>> {
     let output = upsampled_size(input, factor)?;
-    Ok((0..output)
-        .map(|o| {
-            let place = (2 * o + 1) as f64 / (2 * factor) as f64 - 0.5;
-            let clamp = |at: f64| at.clamp(0.0, (input - 1) as f64) as usize;
-            let floor = place.floor();
-            Blend { low: clamp(floor), high: clamp(place.ceil()), weight: T::from_f64(place - floor) }
-        })
-        .collect())
+    memory::collect((0..output).map(|o| {
+        let place = (2 * o + 1) as f64 / (2 * factor) as f64 - 0.5;
+        let clamp = |at: f64| at.clamp(0.0, (input - 1) as f64) as usize;
+        let floor = place.floor();
+        Blend { low: clamp(floor), high: clamp(place.ceil()), weight: T::from_f64(place - floor) }
+    }))
 }
 
 /// The operation on one sample.

@@ -3,7 +3,9 @@
 //! The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 //! SC 2011), which passes BigCrush and needs no state.
 
+use crate::error::Result;
 use crate::kernels::math;
+use crate::memory;
 
 /// What a stream of random numbers is for. Streams of one seed never overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +72,17 @@ impl Stream {
     }
 
     /// A permutation of `0..len` (Fisher and Yates).
-    pub fn permutation(&self, len: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..len).collect();
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub fn permutation(&self, len: usize) -> Result<Vec<i64>> {
+        let mut order = memory::collect((0..len).map(|i| i as i64))?;
         for i in (1..len).rev() {
             // The bias of a 64-bit multiply-shift is below len / 2^64.
             let j = ((u128::from(self.word(i as u64)) * (i as u128 + 1)) >> 64) as usize;
             order.swap(i, j);
         }
-        order
+        Ok(order)
     }
 }
 
@@ -121,11 +126,11 @@ mod tests {
     #[test]
     fn permutations_are_permutations() {
         let stream = Stream::new(7, Purpose::Shuffle, 3, 0);
-        let mut order = stream.permutation(1000);
-        assert_ne!(order, Stream::new(7, Purpose::Shuffle, 4, 0).permutation(1000));
+        let mut order = stream.permutation(1000).unwrap();
+        assert_ne!(order, Stream::new(7, Purpose::Shuffle, 4, 0).permutation(1000).unwrap());
         order.sort_unstable();
         assert!(order.into_iter().eq(0..1000));
-        assert!(stream.permutation(0).is_empty());
+        assert!(stream.permutation(0).unwrap().is_empty());
     }
 
     #[test]

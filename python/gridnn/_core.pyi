@@ -311,6 +311,9 @@ class Network:
         """Copies of the optimizer's slots (flat, one array a slot, e.g. ``"momentum"``, ``"velocity"``)."""
 
     def set_optimizer_state(self, state: dict[str, NDArray[Any]], iterations: int) -> None: ...
+    def release_memory(self) -> None:
+        """Gives back plans and what steps work in; the next step makes them anew."""
+
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a plan for this batch size takes."""
 

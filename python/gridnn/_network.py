@@ -344,6 +344,10 @@ class Network:
         """Bytes that a step on `batch_size` samples takes, as planned."""
         return self._engine.memory(batch_size, training)
 
+    def release_memory(self) -> None:
+        """Gives back what only saves time: plans, packed weights, and the memory that steps work in."""
+        self._engine.release_memory()
+
     # State
 
     @property

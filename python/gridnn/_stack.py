@@ -319,6 +319,24 @@ class LayerStack(parts.Nestable):
         batch_size = _validation.positive_integer(batch_size, "batch_size")
         return network.memory(batch_size, _validation.boolean(training, "training"))
 
+    def release_memory(self) -> None:
+        """Gives back the memory that the model keeps to be faster: all but weights and optimizer state.
+
+        A model keeps what its largest step has worked in, so that the next one need not ask for it. After a
+        very large picture that may be much; where a later step needs less than an eighth of it, it is given
+        back without asking. The next step takes what it needs again; results are the same.
+
+        Example:
+            >>> import numpy as np
+            >>> import gridnn as gn
+            >>> from gridnn import layers
+            >>> model = gn.Sequential([gn.Input((None, None, 1)), layers.Conv2D(4, 3)])
+            >>> y = model.predict(np.zeros((1, 500, 500, 1)), verbose=0)
+            >>> model.release_memory()
+        """
+        if self._network is not None:
+            self._network.release_memory()
+
     def summary(self, *, print_fn: Callable[[str], object] | None = None) -> None:
         """Prints a table of the layers: output shape, number of weights, multiply-adds of one sample.
 

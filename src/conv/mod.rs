@@ -31,6 +31,7 @@ use winograd::{Winograd, WinogradKernelGrad};
 use crate::geometry::ConvGeometry;
 use crate::kernels::winograd::Note;
 use crate::kernels::{Aligned, Element, Job, Kernels, Run, Tap, Tier};
+use crate::memory;
 
 /// Memory that a worker uses inside one call and may reuse in the next.
 #[derive(Debug)]
@@ -85,13 +86,12 @@ impl<T: Element> Default for Scratch<T> {
 }
 
 impl<T: Element> Scratch<T> {
-    /// Makes room for bands of `len` elements and `runs` runs.
+    /// Makes room for bands of `len` elements and `runs` runs. All that makes room here unwinds with a lack of memory.
     pub fn reserve(&mut self, (len, runs): (usize, usize)) {
-        if self.band.len() < len {
-            self.band = Aligned::zeroed(len);
-        }
+        memory::grow(&mut self.band, len);
         if self.runs.capacity() < runs {
-            self.runs.reserve(runs - self.runs.len());
+            self.runs.clear();
+            self.runs = memory::demand(memory::with_room(runs));
         }
     }
 
@@ -108,14 +108,14 @@ impl<T: Element> Scratch<T> {
     /// Makes room for taps.
     pub fn reserve_taps(&mut self, taps: usize) {
         self.taps.clear();
-        self.taps.reserve(taps);
+        if self.taps.capacity() < taps {
+            self.taps = memory::demand(memory::with_room(taps));
+        }
     }
 
     /// Two buffers of `len` elements for a step's own use, with anything in them.
     pub fn pair(&mut self, len: usize) -> (&mut [T], &mut [T]) {
-        for plane in self.planes.iter_mut().filter(|plane| plane.len() < len) {
-            *plane = Aligned::zeroed(len);
-        }
+        self.planes.iter_mut().for_each(|plane| memory::grow(plane, len));
         let [one, two] = &mut self.planes;
         (&mut one[..len], &mut two[..len])
     }
@@ -133,9 +133,7 @@ impl<T: Element> Scratch<T> {
     /// Room for tiles at the points of a transform, and for runs.
     fn planes(&mut self, lens: [usize; 2]) -> ([&mut [T]; 2], &mut Vec<Run>) {
         for (plane, len) in self.planes.iter_mut().zip(lens) {
-            if plane.len() < len {
-                *plane = Aligned::zeroed(len);
-            }
+            memory::grow(plane, len);
         }
         let [first, second] = &mut self.planes;
         ([&mut first[..lens[0]], &mut second[..lens[1]]], &mut self.runs)
@@ -160,9 +158,7 @@ impl<T: Element> Scratch<T> {
 
     /// Lends the outer band, with room for `len` elements; to be given back.
     fn take_outer(&mut self, len: usize) -> Aligned<T> {
-        if self.outer.len() < len {
-            self.outer = Aligned::zeroed(len);
-        }
+        memory::grow(&mut self.outer, len);
         std::mem::take(&mut self.outer)
     }
 }

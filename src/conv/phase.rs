@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::geometry::Axis;
+use crate::memory;
 
 /// One phase of one axis: result `first + o * out_step` reads `o * step + start + t * tap_step`, `t` in `0..taps`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Phase {
         let g = gcd(s, d);
         let count = s.min(axis.input);
         // The first tap of every phase, where there is one: remainders come again after `stride / g` taps.
-        let mut first_taps = vec![None; count];
+        let mut first_taps = memory::demand(memory::filled(None, count));
         let before = axis.before % s;
         for k in (0..axis.kernel.min(s / g)).rev() {
             let remainder = k * d % s;
@@ -62,26 +63,25 @@ impl Phase {
                 *tap = Some(k);
             }
         }
-        (0..count)
-            .map(|first| {
-                let k0: Option<usize> = first_taps[first];
-                let taps = k0.map_or(0, |k| (axis.kernel - k).div_ceil(s / g));
-                let k0 = k0.unwrap_or(0);
-                let reach = taps.saturating_sub(1);
-                let nearest = ((first + axis.before) as isize - (k0 * d) as isize).div_euclid(s as isize);
-                Self {
-                    first,
-                    // A step beyond the input is as good as its length, and products of it fit.
-                    out_step: count,
-                    count: (axis.input - first).div_ceil(s),
-                    step: 1,
-                    start: nearest - (reach * (d / g)) as isize,
-                    taps,
-                    tap_step: d / g,
-                    kernel: (k0 + reach * (s / g), -((s / g) as isize)),
-                }
-            })
-            .collect()
+        let phases = (0..count).map(|first| {
+            let k0: Option<usize> = first_taps[first];
+            let taps = k0.map_or(0, |k| (axis.kernel - k).div_ceil(s / g));
+            let k0 = k0.unwrap_or(0);
+            let reach = taps.saturating_sub(1);
+            let nearest = ((first + axis.before) as isize - (k0 * d) as isize).div_euclid(s as isize);
+            Self {
+                first,
+                // A step beyond the input is as good as its length, and products of it fit.
+                out_step: count,
+                count: (axis.input - first).div_ceil(s),
+                step: 1,
+                start: nearest - (reach * (d / g)) as isize,
+                taps,
+                tap_step: d / g,
+                kernel: (k0 + reach * (s / g), -((s / g) as isize)),
+            }
+        });
+        memory::demand(memory::collect(phases))
     }
 
     /// The tap of the kernel that `t` is.

@@ -3,13 +3,23 @@
 use super::spec::{Distribution, FanMode, Filling, Initializer};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
+use crate::memory;
 use crate::rng::{Purpose, Stream};
 
 /// Standard deviation of a standard normal cut at two: variances are divided by its square (Keras' constant).
 const TRUNCATED_STDDEV: f64 = 0.879_625_661_034_239_8;
 
 /// Fills weight number `index` of a network.
-pub fn fill<T: Element>(initializer: &Initializer, shape: &[usize], seed: u64, index: usize, out: &mut [T]) {
+///
+/// # Errors
+/// There is not enough memory to compute them.
+pub fn fill<T: Element>(
+    initializer: &Initializer,
+    shape: &[usize],
+    seed: u64,
+    index: usize,
+    out: &mut [T],
+) -> Result<()> {
     let stream = |own: Option<u64>| match own {
         Some(seed) => Stream::new(seed, Purpose::Weights, 0, 0),
         None => Stream::new(seed, Purpose::Weights, index as u64 + 1, 0),
@@ -24,7 +34,7 @@ pub fn fill<T: Element>(initializer: &Initializer, shape: &[usize], seed: u64, i
         Initializer::RandomUniform { minval, maxval, seed } => uniform(&stream(seed), minval, maxval, out),
         Initializer::RandomNormal { mean, stddev, seed } => normal(&stream(seed), mean, stddev, out),
         Initializer::TruncatedNormal { mean, stddev, seed } => truncated(&stream(seed), mean, stddev, out),
-        Initializer::Orthogonal { gain, seed } => orthogonal(&stream(seed), gain, shape, out),
+        Initializer::Orthogonal { gain, seed } => orthogonal(&stream(seed), gain, shape, out)?,
         Initializer::Identity { gain } => {
             out.fill(T::ZERO);
             let columns = shape[shape.len() - 1];
@@ -50,6 +60,7 @@ pub fn fill<T: Element>(initializer: &Initializer, shape: &[usize], seed: u64, i
             }
         }
     }
+    Ok(())
 }
 
 /// Stretches an array over a weight: axes are aligned at the end, and those of size 1 repeated. [`check`] has passed.
@@ -91,11 +102,11 @@ pub fn check(initializer: &Initializer, shape: &[usize]) -> Result<()> {
 
 /// A matrix of `rows` (all axes but the last) by `columns` with orthonormal columns, or rows if there are fewer of
 /// them: random directions, made orthogonal one after the other (Gram and Schmidt, twice for exactness).
-fn orthogonal<T: Element>(stream: &Stream, gain: f64, shape: &[usize], out: &mut [T]) {
+fn orthogonal<T: Element>(stream: &Stream, gain: f64, shape: &[usize], out: &mut [T]) -> Result<()> {
     let columns = shape[shape.len() - 1];
     let rows = out.len() / columns.max(1);
     let (count, len) = (columns.min(rows), columns.max(rows));
-    let mut vectors = vec![0.0f64; count * len];
+    let mut vectors = memory::filled(0.0f64, count * len)?;
     normal(stream, 0.0, 1.0, &mut vectors);
     for i in 0..count {
         let (done, rest) = vectors.split_at_mut(i * len);
@@ -114,6 +125,7 @@ fn orthogonal<T: Element>(stream: &Stream, gain: f64, shape: &[usize], out: &mut
         let (vector, place) = if rows >= columns { (column, row) } else { (row, column) };
         *x = T::from_f64(gain * vectors[vector * len + place]);
     }
+    Ok(())
 }
 
 /// Keras' fans: the receptive field times the last two sizes (whatever they mean for the layer).
@@ -174,7 +186,7 @@ mod tests {
         };
         let shape = [3, 3, 32, 64];
         let mut out = vec![0.0f64; shape.iter().product()];
-        fill(&glorot, &shape, 1, 0, &mut out);
+        fill(&glorot, &shape, 1, 0, &mut out).unwrap();
         let limit = (6.0f64 / (9.0 * 96.0)).sqrt();
         let largest = out.iter().fold(0.0f64, |a, x| a.max(x.abs()));
         assert!(largest <= limit && largest > 0.999 * limit);
@@ -189,7 +201,7 @@ mod tests {
             seed: Some(3),
         };
         let mut out = vec![0.0f64; 100 * 400];
-        fill(&he, &[100, 400], 1, 0, &mut out);
+        fill(&he, &[100, 400], 1, 0, &mut out).unwrap();
         let (mean, variance) = moments(&out);
         assert!(mean.abs() < 0.005, "{mean}");
         assert!((variance / 0.02 - 1.0).abs() < 0.03, "{variance}");
@@ -206,7 +218,8 @@ mod tests {
                 seed,
                 index,
                 &mut out,
-            );
+            )
+            .unwrap();
             out
         };
         assert_eq!(draw(1, 0), draw(1, 0));

@@ -9,6 +9,7 @@ use super::step::{Aim, Extent};
 use super::{Data, Network, Scores};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
+use crate::memory;
 use crate::parallel::{self, Interrupt};
 
 /// Where gradients come from.
@@ -54,10 +55,10 @@ impl<T: Element> Network<T> {
         interrupt: Interrupt<'_>,
     ) -> Result<Inspection<T>> {
         // All tensors at once may take much more memory than a step: it is given back.
+        let all = memory::filled(true, self.places.len())?;
         let memory = std::mem::replace(&mut self.memory, Memory::empty());
-        let all = vec![true; self.places.len()];
         let frozen = std::mem::replace(&mut self.frozen, all);
-        let found = self.inspected(x, seed, interrupt);
+        let found = memory::catch(|| self.inspected(x, seed, interrupt));
         self.memory = memory;
         self.frozen = frozen;
         found
@@ -98,7 +99,7 @@ impl<T: Element> Network<T> {
             }
             Seed::Loss(data) => Some(self.scored_step(data, Aim::Inspect, interrupt)?),
         };
-        Ok(self.found((plan, schedule), !matches!(seed, Seed::None), scores))
+        self.found((plan, schedule), !matches!(seed, Seed::None), scores)
     }
 
     /// Puts a gradient where that of the output belongs.
@@ -125,15 +126,16 @@ impl<T: Element> Network<T> {
         (plan, schedule): (usize, usize),
         backward: bool,
         scores: Option<Scores>,
-    ) -> Inspection<T> {
+    ) -> Result<Inspection<T>> {
         let plans = &self.plans[plan];
         let ready = &plans.schedules[schedule];
         let arena = self.memory.arena.get_mut();
-        let copies = |places: &[Place]| -> Vec<Option<Vec<T>>> {
+        let copies = |places: &[Place]| -> Result<Vec<Option<Vec<T>>>> {
             let of_edge = |edge: usize| {
-                let (tensor, _) = plans.steps.edges[edge].as_ref()?;
-                let Place::Batch(start) = places[*tensor] else { return None };
-                Some(arena[start..start + plans.steps.lens[*tensor] * ready.batch].to_vec())
+                let Some((tensor, _)) = plans.steps.edges[edge].as_ref() else { return Ok(None) };
+                let Place::Batch(start) = places[*tensor] else { return Ok(None) };
+                let len = plans.steps.lens[*tensor] * ready.batch;
+                memory::copied(&arena[start..start + len]).map(Some)
             };
             self.places.iter().map(|place| of_edge(place.edge)).collect()
         };
@@ -142,10 +144,12 @@ impl<T: Element> Network<T> {
             std::iter::once(ready.batch).chain(sizes).collect()
         };
         let shapes = self.places.iter().map(sizes).collect();
-        let values = copies(&ready.values);
-        let gradients = if backward { copies(&ready.grads) } else { vec![None; self.places.len()] };
+        let values = copies(&ready.values)?;
+        let gradients = if backward { copies(&ready.grads)? } else { vec![None; self.places.len()] };
         let grads = self.grads.get_mut();
-        let weights = self.weights.iter().filter(|_| backward).map(|w| grads[w.range.clone()].to_vec());
-        Inspection { shapes, values, gradients, weights: weights.collect(), scores }
+        let weights =
+            self.weights.iter().filter(|_| backward).map(|w| memory::copied(&grads[w.range.clone()]));
+        let weights = weights.collect::<Result<_>>()?;
+        Ok(Inspection { shapes, values, gradients, weights, scores })
     }
 }

@@ -8,6 +8,7 @@ pub(super) use self::orthogonal::Angles;
 pub use self::orthogonal::Orthogonal;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Job};
+use crate::memory;
 
 /// Keras' epsilon, which keeps quotients of norms finite.
 const EPSILON: f64 = 1e-7;
@@ -137,14 +138,30 @@ impl Constraint {
         matches!(self, Self::MinMaxNorm { min_value, .. } if *min_value > LARGE_NORM)
     }
 
-    /// Applies the constraint to a whole weight; `norms` is room for one number per vector.
+    /// Whether norms are taken along an axis of a weight of so many axes.
+    fn sums(&self, axis: usize, rank: usize) -> bool {
+        self.axes().iter().any(|&a| place(a, rank) == Ok(axis))
+    }
+
+    /// Vectors of a weight whose norms matter.
+    pub(super) fn vectors(&self, shape: &[usize]) -> usize {
+        match self {
+            Self::NonNeg {} => 0,
+            _ => (0..shape.len())
+                .filter(|&axis| !self.sums(axis, shape.len()))
+                .map(|axis| shape[axis])
+                .product(),
+        }
+    }
+
+    /// Applies the constraint to a whole weight; `norms` has room for [`Self::vectors`] numbers.
     pub(super) fn hold<T: Element>(&self, shape: &[usize], weights: &mut [T], norms: &mut Vec<f64>) {
         if let Self::NonNeg {} = self {
             weights.iter_mut().filter(|w| **w < T::ZERO).for_each(|w| *w = T::ZERO);
             return;
         }
-        let summed = |axis: usize| self.axes().iter().any(|&a| place(a, shape.len()) == Ok(axis));
-        let vectors = (0..shape.len()).filter(|&axis| !summed(axis)).map(|axis| shape[axis]).product();
+        let summed = |axis: usize| self.sums(axis, shape.len());
+        let vectors = self.vectors(shape);
         // The number of the vector that an element belongs to.
         let vector = |mut index: usize| {
             let (mut number, mut stride) = (0, 1);
@@ -159,7 +176,7 @@ impl Constraint {
         };
         for shrink in [1.0, SHRINK] {
             norms.clear();
-            norms.resize(vectors, 0.0);
+            memory::demand(memory::resize(norms, vectors, 0.0));
             for (index, w) in weights.iter().enumerate() {
                 let w = w.to_f64() * shrink;
                 norms[vector(index)] += w * w;

@@ -182,7 +182,7 @@ impl<T: Element> Network<T> {
         };
         for (i, (weight, initializer)) in network.weights.iter().zip(&initializers).enumerate() {
             let out = &mut network.params.get_mut()[weight.range.clone()];
-            init::fill(initializer, &weight.shape, seed, i, out);
+            init::fill(initializer, &weight.shape, seed, i, out)?;
         }
         network.cut_blocks();
         Ok(network)
@@ -327,10 +327,15 @@ impl<T: Element> Network<T> {
     ///
     /// # Errors
     /// They are not those of the compiled optimizer.
-    pub fn set_optimizer_state(&mut self, state: &[(String, Vec<T>)], iterations: u64) -> Result<()> {
+    pub fn set_optimizer_state<V: AsRef<[T]>>(
+        &mut self,
+        state: &[(String, V)],
+        iterations: u64,
+    ) -> Result<()> {
         let own: Vec<(&str, usize)> =
             self.optimizer_state().iter().map(|(name, v)| (*name, v.len())).collect();
-        let given: Vec<(&str, usize)> = state.iter().map(|(name, v)| (name.as_str(), v.len())).collect();
+        let given: Vec<(&str, usize)> =
+            state.iter().map(|(name, v)| (name.as_str(), v.as_ref().len())).collect();
         let sorted = |mut list: Vec<(&str, usize)>| {
             list.sort_unstable();
             format!("{list:?}")
@@ -342,7 +347,7 @@ impl<T: Element> Network<T> {
         if let Some(compiled) = &mut self.compiled {
             for (name, slot) in compiled.slot_names().iter().zip(&mut compiled.slots) {
                 for (_, values) in state.iter().filter(|(given, _)| given == name) {
-                    slot.get_mut().copy_from_slice(values);
+                    slot.get_mut().copy_from_slice(values.as_ref());
                 }
             }
         }
@@ -368,6 +373,28 @@ impl<T: Element> Network<T> {
         let slots = self.compiled.as_ref().map_or(0, |c| c.slots.len());
         let flat = self.params.len() * size_of::<T>() * if training { 2 + slots } else { 1 };
         Ok(arena + flat + plans.steps.bytes())
+    }
+
+    /// Gives back all memory that only saves time: plans with their packed weights, and what steps work in. The next
+    /// step makes them anew.
+    pub fn release_memory(&mut self) {
+        self.plans = Vec::new();
+        self.memory = Memory::empty();
+        // It is found anew with the penalty.
+        self.angles.clear();
+        self.penalty.0 = 0;
+    }
+
+    /// Gives back what plans of larger inputs have left if this one needs much less: the memory of a large picture is
+    /// not kept for small ones. Returns the place that the plan then has.
+    fn give_back(&mut self, plan: usize, schedule: usize) -> usize {
+        if !self.memory.is_much_for(&self.plans[plan].schedules[schedule]) {
+            return plan;
+        }
+        self.memory = Memory::empty();
+        self.plans.swap(0, plan);
+        self.plans.truncate(1);
+        0
     }
 
     /// Finds or makes the plan for an input shape, batch and purpose: its place in `plans` and in its `schedules`.

@@ -10,6 +10,7 @@ use super::step::Extent;
 use super::{Data, Network};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
+use crate::memory;
 use crate::parallel::{self, Interrupt};
 
 /// What a loss says of a batch.
@@ -66,7 +67,7 @@ impl<T: Element> Network<T> {
         let Place::Batch(start) = ready.values[ready.output] else {
             return Err(Error::internal("a plan whose outputs have no place"));
         };
-        let outputs: Vec<f64> = arena[start..start + len].iter().map(|x| x.to_f64()).collect();
+        let outputs = memory::collect(arena[start..start + len].iter().map(|x| x.to_f64()))?;
         let mut shape = vec![ready.batch];
         shape.extend(&plans.steps.output_shape);
         let verdict = (judge.0)(&outputs, &shape)?;

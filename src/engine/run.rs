@@ -11,8 +11,8 @@ mod update;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::layers::{Context, Folded, Random};
 use super::limits::{Angles, Penalty};
@@ -27,10 +27,17 @@ use super::structure::Weight;
 use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::{Element, Job, Kernels};
-use crate::parallel::{Program, Pulse, Reading, Shared, Writing, lock};
+use crate::memory;
+use crate::parallel::{self, Program, Pulse, Reading, Shared, Writing, lock};
 pub(super) use phases::Phases;
 use undo::Undo;
 pub(super) use update::constrained;
+
+/// Bytes of an arena from which on it is given back when a step needs much less: finding so much memory again takes the
+/// time of a small part of a step that uses it.
+const MUCH: usize = 64 << 20;
+/// What is much less: this part of it.
+const MUCH_LESS: usize = 8;
 
 /// Memory that outlives a step and is shared by all plans.
 #[derive(Debug)]
@@ -67,14 +74,30 @@ impl<T: Element> Memory<T> {
         }
     }
 
+    /// Whether a schedule needs much less than there is.
+    pub(super) fn is_much_for(&self, schedule: &Schedule) -> bool {
+        let have = self.arena.len();
+        have * size_of::<T>() >= MUCH && schedule.arena_len(parallel::threads()) < have / MUCH_LESS
+    }
+
+    /// Makes room for `vectors` norms, as constraints find them in the part of a step that cannot fail.
+    pub(super) fn reserve_norms(&mut self, vectors: usize) -> Result<()> {
+        self.workers.iter_mut().try_for_each(|worker| {
+            let norms = &mut worker.get_mut().unwrap_or_else(PoisonError::into_inner).rows.z;
+            norms.clear();
+            norms.try_reserve_exact(vectors).map_err(|_| memory::lack::<f64>(vectors))
+        })
+    }
+
     /// Makes room for a schedule and a number of workers. Contents are lost when it grows: nothing lives across steps.
     pub(super) fn reserve(&mut self, schedule: &Schedule, workers: usize, blocks: usize) -> Result<()> {
         if self.factors.len() < blocks {
             self.factors = Shared::zeroed(blocks)?;
         }
-        if self.arena.len() < schedule.arena_len(workers) {
+        let arena = schedule.arena_len(workers);
+        if self.arena.len() < arena {
             self.arena = Shared::empty();
-            self.arena = Shared::zeroed(schedule.arena_len(workers))?;
+            self.arena = Shared::zeroed(arena)?;
         }
         if self.notes.len() < schedule.notes_len {
             self.notes = Shared::zeroed(schedule.notes_len)?;

@@ -14,6 +14,7 @@ use super::structure::Weight;
 use super::{Data, Network, Plans, Scores, loss, shape_text};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
+use crate::memory;
 use crate::parallel::{self, Interrupt, Shared};
 
 impl<T: Element> Network<T> {
@@ -105,6 +106,7 @@ impl<T: Element> Network<T> {
             Aim::Inspect => (Purpose::Inspect, Some(self.output)),
         };
         let (plan, schedule) = self.plan(shape, batch, purpose, inspected)?;
+        let plan = self.give_back(plan, schedule);
         let Some(compiled) = &self.compiled else {
             return Err(Error::value("model", "a compiled loss", "none; call compile() first"));
         };
@@ -205,11 +207,12 @@ impl<T: Element> Network<T> {
         let rows = x.rows();
         let purpose = if training.is_some() { Purpose::Train } else { Purpose::Infer };
         let training = training.map(|seed| Random { seed, step: self.iterations });
-        let (plan, _) = self.plan(shape, batch_size.clamp(1, rows.max(1)), purpose, None)?;
+        let (plan, schedule) = self.plan(shape, batch_size.clamp(1, rows.max(1)), purpose, None)?;
+        let plan = self.give_back(plan, schedule);
         let mut output = vec![rows];
         output.extend(&self.plans[plan].steps.output_shape);
         let len: usize = output[1..].iter().product();
-        let mut result = zeros(rows.checked_mul(len))?;
+        let mut result = memory::filled(T::ZERO, rows.saturating_mul(len))?;
         for first in (0..rows).step_by(batch_size.max(1)) {
             let batch = batch_size.min(rows - first);
             let (plan, schedule) = self.plan(shape, batch, purpose, None)?;
@@ -298,6 +301,11 @@ impl<T: Element> Network<T> {
         let shared = plan::shared(steps, plan_of_batch.batch, update.is_some());
         let workers = if shared { parallel::threads().min(tasks) } else { 1 };
         self.memory.reserve(plan_of_batch, workers, self.blocks.len())?;
+        if update.is_some() {
+            let constraints = run::constrained(&self.weights);
+            let vectors = constraints.filter_map(|w| Some(w.constraint.as_ref()?.vectors(&w.shape)));
+            self.memory.reserve_norms(vectors.max().unwrap_or(0))?;
+        }
         let training_step = update.is_some();
         let mut program = StepProgram {
             steps,
@@ -382,16 +390,6 @@ impl<T: Element> Network<T> {
         let what = if statistics { "a statistic or gradient" } else { "the gradient" };
         Error::NonFinite { what, layer: name(bad) }
     }
-}
-
-/// A vector of zeros for a caller; None is a length that overflows.
-fn zeros<T: Element>(len: Option<usize>) -> Result<Vec<T>> {
-    let memory = || Error::Memory { bytes: len.unwrap_or(usize::MAX).saturating_mul(size_of::<T>()) };
-    let len = len.ok_or_else(memory)?;
-    let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|_| memory())?;
-    values.resize(len, T::ZERO);
-    Ok(values)
 }
 
 /// What a step with scores is for.

@@ -10,6 +10,7 @@ use super::structure::{Node, Operation, Place, Weight, check_extent};
 use crate::conv::Algorithm;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Kernels};
+use crate::memory;
 use crate::parallel::Shared;
 
 /// Alignment of packed weights, in elements.
@@ -219,7 +220,7 @@ impl<T: Element> Steps<T> {
         for i in 0..self.steps.len() {
             let Some(statistics) = self.steps[i].step.statistics() else { continue };
             let from = self.steps[i].inputs[0];
-            let coefficients = vec![T::ZERO; statistics.coefficients_len()];
+            let coefficients = memory::demand(memory::filled(T::ZERO, statistics.coefficients_len()));
             let channels = statistics.channel_map(&coefficients).map(|map| map.scale.len());
             let front = self.producer(from).filter(|_| self.only_reader(from) == Some(i));
             if let Some(front) = front
@@ -304,7 +305,7 @@ impl<T: Element> Steps<T> {
         let normalization = planned.folds.map_or(planned, |behind| &self.steps[behind]);
         match normalization.step.statistics() {
             Some(statistics) if pass == INFERENCE => {
-                let mut coefficients = vec![T::ZERO; statistics.coefficients_len()];
+                let mut coefficients = memory::demand(memory::filled(T::ZERO, statistics.coefficients_len()));
                 statistics.settle_moving(params, &mut coefficients);
                 match statistics.channel_map(&coefficients).filter(|_| planned.folds.is_some()) {
                     Some(map) => planned.step.pack_folded(params, map, &mut packed),

@@ -47,21 +47,10 @@ impl<T> Aligned<T> {
 }
 
 impl<T: Plain> Aligned<T> {
-    /// `len` zeros. Aborts if there is no memory; for sizes that a user chooses there is [`Aligned::try_zeroed`].
-    pub fn zeroed(len: usize) -> Self {
-        let unmet = || Self::layout(len).map_or(Layout::new::<T>(), |(layout, _)| layout);
-        Self::try_zeroed(len).unwrap_or_else(|| alloc::handle_alloc_error(unmet()))
-    }
-
     /// `len` zeros, if there is memory for them.
     pub fn try_zeroed(len: usize) -> Option<Self> {
         if len == 0 {
-            return Some(Self {
-                start: NonNull::dangling(),
-                len,
-                block: NonNull::dangling(),
-                owns: PhantomData,
-            });
+            return Some(Self::default());
         }
         let (layout, align) = Self::layout(len)?;
         // SAFETY: the layout is not empty. Zero bytes are a value of T (`Plain`).
@@ -89,7 +78,7 @@ impl<T: Plain> Aligned<T> {
 
 impl<T: Plain> Default for Aligned<T> {
     fn default() -> Self {
-        Self::zeroed(0)
+        Self { start: NonNull::dangling(), len: 0, block: NonNull::dangling(), owns: PhantomData }
     }
 }
 

@@ -169,7 +169,7 @@ fn staged_battery<T: Element>() {
                     let b: Vec<T> = integers(panels * k * panel, 2);
                     let bias: Vec<T> = integers(n, 3);
                     let [plain, past] = [false, true].map(|past_cache| {
-                        let mut c = Aligned::zeroed(offset + 2 * m * c_m);
+                        let mut c = Aligned::try_zeroed(offset + 2 * m * c_m).unwrap();
                         let mut first = Product {
                             a: &a,
                             a_m: 1,
@@ -366,7 +366,7 @@ impl LaneCase {
             });
             // Stores past the cache want aligned results: once they are, once they are not.
             for offset in 0..2 {
-                let mut memory = Aligned::zeroed(before.len() + offset);
+                let mut memory = Aligned::try_zeroed(before.len() + offset).unwrap();
                 memory[offset..].copy_from_slice(&before);
                 let bias = with_bias.then_some(&*bias);
                 let y = &mut memory[offset..];
@@ -457,11 +457,11 @@ fn block_battery<T: Element>(channels: usize, count: usize) {
                     let work = LaneWork::Map { x, w, y, y_step, bias, relu, k, past_cache, block };
                     kernels.lane_work(&WindowRun { taps: list, count, step: channels, channels }, work);
                 };
-                let mut expected = Aligned::zeroed(rows * y_row);
+                let mut expected = Aligned::try_zeroed(rows * y_row).unwrap();
                 for (o, line) in expected.chunks_exact_mut(y_row).enumerate() {
                     map(&list(Some(o)), line, None);
                 }
-                let mut got = Aligned::zeroed(rows * y_row);
+                let mut got = Aligned::try_zeroed(rows * y_row).unwrap();
                 map(&list(None), &mut got, Some(block.clone()));
                 assert!(got[..] == expected[..], "outputs on {about}");
                 let dy: Vec<T> = integers(rows * y_row, 5);

@@ -5,6 +5,7 @@
 //! `(d - sum(d) / n - xhat * sum(d * xhat) / n) / sqrt(variance + epsilon)`.
 
 use crate::kernels::{Element, Job, Tier};
+use crate::memory;
 
 /// Chains that a sum is cut into, so that additions do not wait for each other; the same on every tier.
 const CHAINS: usize = 16;
@@ -40,13 +41,13 @@ impl Groups {
             }
             number
         };
-        let mut order = vec![0; total];
+        let mut order = memory::demand(memory::filled(0, total));
         for element in 0..total {
             let place = number(element, &|a| !inside[a]) * len + number(element, &|a| inside[a]);
             order[place] = element;
         }
         let weight = |place: usize| number(order[place], &|a| weighed[a]);
-        let weights: Vec<usize> = (0..len.min(total)).map(weight).collect();
+        let weights = memory::demand(memory::collect((0..len.min(total)).map(weight)));
         let step = if len < total { weight(len) - weights.first().copied().unwrap_or(0) } else { 0 };
         let plain = |list: &[usize]| list.iter().enumerate().all(|(i, x)| i == *x);
         let some = |list: Vec<usize>| if plain(&list) { None } else { Some(list) };

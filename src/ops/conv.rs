@@ -16,6 +16,7 @@ pub use crate::conv::Algorithm;
 use crate::error::{Error, Result};
 use crate::geometry::{AXES, Axis, ConvGeometry, Padding, PaddingMode, Window};
 use crate::kernels::{Kernels, Tier};
+use crate::memory;
 use crate::parallel::Interrupt;
 
 /// Which convolution.
@@ -241,8 +242,8 @@ impl<'a, T: Operand> Call<'a, T> {
         };
         if self.from.is_empty() {
             // Padding only: every sum is empty.
-            let sums: Vec<T> = self.bias.map_or_else(|| vec![T::ZERO; channels], <[T]>::to_vec);
-            let mut pixel = sums.clone();
+            let sums = self.bias.map_or_else(|| memory::filled(T::ZERO, channels), memory::copied)?;
+            let mut pixel = memory::copied(&sums)?;
             self.activation.forward(tier, &sums, &mut pixel);
             to.chunks_exact_mut(channels).for_each(|to| to.copy_from_slice(&pixel));
             return Ok(());

@@ -22,6 +22,7 @@ pub use workspace::{Operand, pause};
 
 use crate::error::{Error, Result};
 use crate::geometry::AXES;
+use crate::memory;
 use crate::parallel;
 
 /// Elements that a task should touch at least: some ten microseconds of copying, an order above the cost of a ticket.
@@ -128,8 +129,14 @@ pub fn out_slice<'a, T>(
 }
 
 /// The elements of an operand in row-major order; a layout that is not contiguous is copied once.
-pub fn in_order<'a, T: Clone>(x: &'a ArrayViewD<'_, T>) -> Cow<'a, [T]> {
-    x.as_slice().map_or_else(|| x.iter().cloned().collect(), Cow::Borrowed)
+///
+/// # Errors
+/// There is no memory for the copy.
+pub fn in_order<'a, T: Clone>(x: &'a ArrayViewD<'_, T>) -> Result<Cow<'a, [T]>> {
+    match x.as_slice() {
+        Some(values) => Ok(Cow::Borrowed(values)),
+        None => memory::collect(x.iter().cloned()).map(Cow::Owned),
+    }
 }
 
 /// The elements of an operand of a known shape in row-major order.
@@ -138,5 +145,5 @@ pub fn in_order<'a, T: Clone>(x: &'a ArrayViewD<'_, T>) -> Cow<'a, [T]> {
 /// Its shape is another.
 pub fn operand<'a, T: Clone>(name: &str, x: &'a ArrayViewD<'_, T>, shape: &[usize]) -> Result<Cow<'a, [T]>> {
     expect_shape(name, shape, x.shape())?;
-    Ok(in_order(x))
+    in_order(x)
 }

@@ -80,7 +80,7 @@ pub fn pad<T: Element>(
     let shape = pad_output_shape(x.shape(), options)?;
     let plan = options.plan(x.shape())?;
     let y = out_slice("out", &mut y, &shape)?;
-    let x = in_order(x);
+    let x = in_order(x)?;
     let (rows, row, x_len) = (plan.rows(), plan.row_len(), plan.input_rows() * plan.input_row_len());
     let (piece, workers) = (task_rows(rows, row), workers(y.len()));
     let cut = Cut::new(y, rows * row, piece * row);
@@ -112,7 +112,7 @@ pub fn pad_grad<T: Element>(
     if dx.is_empty() {
         return Ok(());
     }
-    let dy = in_order(dy);
+    let dy = in_order(dy)?;
     let (rows, row, y_len) = (plan.input_rows(), plan.input_row_len(), plan.rows() * plan.row_len());
     let (piece, workers) = (task_rows(rows, y_len.div_ceil(rows)), workers(dy.len()));
     let cut = Cut::new(dx, rows * row, piece * row);

@@ -107,7 +107,7 @@ pub fn max_pool<T: Operand>(
 ) -> Result<()> {
     let batch = Batch::new(x.shape(), options)?;
     let y = out_slice("out", &mut y, &batch.output)?;
-    let x = in_order(x);
+    let x = in_order(x)?;
     if y.is_empty() {
         return Ok(());
     }
@@ -180,7 +180,7 @@ pub fn max_pool_grad<T: Operand>(
     let batch = Batch::new(x.shape(), options)?;
     expect_shape("dy", &batch.output, dy.shape())?;
     let dx = out_slice("out", &mut dx, &batch.input)?;
-    let (x, dy) = (in_order(x), in_order(dy));
+    let (x, dy) = (in_order(x)?, in_order(dy)?);
     let (x_len, y_len) = (batch.geometry.input_len(), batch.geometry.output_len());
     let pool = MaxPool::new(batch.geometry.clone(), Kernels::of(Tier::current()?));
     for_bands(&batch, dx, interrupt, &|sample, band, dx, worker| {
@@ -206,7 +206,7 @@ pub fn average_pool<T: Operand>(
 ) -> Result<()> {
     let batch = Batch::new(x.shape(), options)?;
     let y = out_slice("out", &mut y, &batch.output)?;
-    let x = in_order(x);
+    let x = in_order(x)?;
     if y.is_empty() {
         return Ok(());
     }
@@ -243,7 +243,7 @@ pub fn average_pool_grad<T: Operand>(
     let batch = Batch::new(dx.shape(), options)?;
     expect_shape("dy", &batch.output, dy.shape())?;
     let dx = out_slice("out", &mut dx, &batch.input)?;
-    let dy = in_order(dy);
+    let dy = in_order(dy)?;
     let y_len = batch.geometry.output_len();
     let pool = AveragePool::new(batch.geometry.clone(), count_padding, Kernels::of(Tier::current()?));
     for_bands(&batch, dx, interrupt, &|sample, band, dx, worker| {
@@ -303,7 +303,7 @@ pub fn global_pool<T: Operand>(
 ) -> Result<()> {
     let (_, positions, channels) = positions(x.shape())?;
     let y = out_slice("out", &mut y, &global_output_shape(x.shape(), keepdims)?)?;
-    let x = in_order(x);
+    let x = in_order(x)?;
     let (tier, sample) = (Tier::current()?, positions * channels);
     let cut = Cut::new(y, channels, TASK_CHANNELS);
     let pieces = cut.pieces();
@@ -335,7 +335,7 @@ pub fn global_pool_grad<T: Operand>(
     let shape = tensor_shape(dx.shape())?;
     expect_shape("dy", &global_output_shape(&shape, keepdims)?, dy.shape())?;
     let dx = out_slice("out", &mut dx, &shape)?;
-    let dy = in_order(dy);
+    let dy = in_order(dy)?;
     let (tier, sample, workers) = (Tier::current()?, positions * channels, workers(dx.len()));
     let Some(x) = x else {
         let piece = task_rows(positions, channels);
@@ -346,7 +346,7 @@ pub fn global_pool_grad<T: Operand>(
         });
     };
     expect_shape("x", &shape, x.shape())?;
-    let x = in_order(x);
+    let x = in_order(x)?;
     let cut = Cut::new(dx, sample, sample);
     debug_assert_eq!(cut.count(), shape[0]);
     for_each_part(cut, workers, interrupt, &|task, _, dx| {

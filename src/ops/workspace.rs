@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::conv::{self, Accumulated, Algorithm, Correlated, Scratch};
 use crate::geometry::ConvGeometry;
 use crate::kernels::{Aligned, Element, Kernels};
+use crate::memory;
 use crate::parallel::lock;
 use crate::pool::Notes;
 
@@ -53,11 +54,9 @@ pub(super) struct Workspace<T> {
     pub workers: Vec<Mutex<Worker<T>>>,
 }
 
-/// The first `len` elements of a buffer that grows when it must.
+/// The first `len` elements of a buffer that grows when it must; unwinds with a lack of memory, see [`memory`].
 pub(super) fn room<T: Element>(buffer: &mut Aligned<T>, len: usize) -> &mut [T] {
-    if buffer.len() < len {
-        *buffer = Aligned::zeroed(len);
-    }
+    memory::grow(buffer, len);
     &mut buffer[..len]
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{lock, with_helpers};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// How long the calling thread goes without asking whether the user pressed Ctrl-C.
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(50);
@@ -55,7 +56,8 @@ pub type Interrupt<'a> = &'a dyn Fn() -> bool;
 /// Runs a program with at most `workers` workers, the calling thread among them.
 ///
 /// # Errors
-/// The first error of a task (lowest task number of the earliest phase), an interrupt, or a panic in a task.
+/// The first error of a task (lowest task number of the earliest phase), an interrupt, a lack of memory or a
+/// panic in a task.
 pub fn execute(program: &dyn Program, workers: usize, interrupt: Interrupt<'_>) -> Result<()> {
     let most = (0..program.phases()).map(|p| program.tasks(p)).max().unwrap_or(0);
     let workers = workers.min(most).max(1);
@@ -63,7 +65,7 @@ pub fn execute(program: &dyn Program, workers: usize, interrupt: Interrupt<'_>) 
     if workers == 1 {
         run.work(0, Some(interrupt));
     } else {
-        with_helpers(workers - 1, &|worker| run.work(worker, None), || run.work(0, Some(interrupt)))?;
+        with_helpers(workers - 1, &|worker| run.work(worker, None), || run.work(0, Some(interrupt)));
     }
     run.outcome()
 }
@@ -179,7 +181,11 @@ impl<'a> Execution<'a> {
             match panic::catch_unwind(AssertUnwindSafe(|| self.program.run(phase, task, worker, &pulse))) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.stop(phase, task, error),
-                Err(payload) => self.stop(phase, task, Error::internal(panic_message(&*payload))),
+                Err(payload) => {
+                    let lack = memory::of_panic(&*payload);
+                    let error = lack.unwrap_or_else(|| Error::internal(panic_message(&*payload)));
+                    self.stop(phase, task, error);
+                }
             }
             if self.done.fetch_add(1, Ordering::AcqRel) + 1 == tasks {
                 self.done.store(0, Ordering::Relaxed);

@@ -2,14 +2,20 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::execution::linger;
 use super::lock;
 use super::processors::Helpers;
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// More threads than this are a mistake.
 const MOST_THREADS: usize = 1024;
+/// How long nobody asks for more threads after the system has refused one.
+const REFUSED: Duration = Duration::from_secs(1);
+/// Address space that a new thread finds enough in: its stack, twice.
+const ROOM_OF_THREAD: usize = 4 << 20;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 static POOL: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
@@ -86,8 +92,8 @@ pub fn pause() -> Box<dyn std::any::Any> {
     Box::new(lock(&POOL))
 }
 
-/// The pool, with at least `helpers` threads.
-pub(super) fn pool(helpers: usize) -> Result<Arc<Pool>> {
+/// The pool, with at least `helpers` threads, or with as many as the system allows.
+pub(super) fn pool(helpers: usize) -> Arc<Pool> {
     let process = std::process::id();
     let mut slot = lock(&POOL);
     if let Some(old) = slot.take_if(|pool| pool.process != process) {
@@ -95,8 +101,8 @@ pub(super) fn pool(helpers: usize) -> Result<Arc<Pool>> {
         std::mem::forget(old);
     }
     let pool = slot.get_or_insert_with(|| Arc::new(Pool::new(process)));
-    pool.grow(helpers)?;
-    Ok(Arc::clone(pool))
+    pool.grow(helpers);
+    Arc::clone(pool)
 }
 
 /// What helpers run; the argument is the number of the worker.
@@ -119,6 +125,8 @@ pub(super) struct Pool {
 struct State {
     /// Helpers that were started; those that run have joined `placed`.
     started: usize,
+    /// When the system last refused to start one.
+    refused: Option<Instant>,
     placed: Helpers,
     offers: Vec<Place>,
 }
@@ -153,20 +161,27 @@ impl Pool {
         }
     }
 
-    /// Starts threads until there are `helpers`.
-    fn grow(self: &Arc<Self>, helpers: usize) -> Result<()> {
+    /// Starts threads until there are `helpers`, or no more are allowed: programs then run on fewer, with the same
+    /// results.
+    fn grow(self: &Arc<Self>, helpers: usize) {
         let mut state = lock(&self.state);
+        if state.started >= helpers || state.refused.is_some_and(|refused| refused.elapsed() < REFUSED) {
+            return;
+        }
         state.placed.reserve(helpers);
         while state.started < helpers {
             let number = state.started + 1;
             let pool = Arc::clone(self);
-            std::thread::Builder::new()
-                .name(format!("gridnn-{number}"))
-                .spawn(move || pool.help())
-                .map_err(|error| Error::internal(format!("cannot start thread {number}: {error}")))?;
+            // A thread that starts and then finds no room for its signal stack ends the process: it is started only if
+            // there is room for more than that.
+            let room = memory::with_room::<u8>(ROOM_OF_THREAD);
+            let builder = std::thread::Builder::new().name(format!("gridnn-{number}"));
+            if room.map(std::hint::black_box).is_err() || builder.spawn(move || pool.help()).is_err() {
+                state.refused = Some(Instant::now());
+                return;
+            }
             state.started = number;
         }
-        Ok(())
     }
 
     /// Offers a task to at most `most` helpers.

@@ -1,12 +1,13 @@
 //! NumPy arrays as slices and slices as NumPy arrays.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
+use numpy::PyUntypedArrayMethods;
 use numpy::{
     Element as NumpyElement, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn,
     PyUntypedArray,
 };
-use numpy::{PyUntypedArrayMethods, ToPyArray};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -15,6 +16,7 @@ use pyo3::types::{PySlice, PyTuple};
 use super::overlap::{extent, refuse_overlap, shared};
 use crate::engine::source::{Source, Values};
 use crate::kernels::Element;
+use crate::memory;
 
 /// An array of any type that we read in place, borrowed for as long as this lives.
 pub(super) enum Borrowed<'py> {
@@ -73,12 +75,14 @@ impl<'py> Borrowed<'py> {
 }
 
 /// A copy of elements as an array of a shape.
-pub(super) fn array<'py, T: NumpyElement>(
+pub(super) fn array<'py, T: NumpyElement + Copy>(
     py: Python<'py>,
     values: &[T],
     shape: &[usize],
 ) -> PyResult<Bound<'py, PyAny>> {
-    Ok(values.to_pyarray(py).reshape(shape)?.into_any())
+    let copy = result::<T>(py, None, shape)?;
+    writable(&copy, &[])?.as_slice_mut()?.copy_from_slice(values);
+    Ok(copy.into_any())
 }
 
 /// The elements as an array of a shape, without a copy.
@@ -90,16 +94,13 @@ pub(super) fn into_array<'py, T: NumpyElement>(
     Ok(PyArray1::from_vec(py, values).reshape(shape)?.into_any())
 }
 
-/// A copy of an array that must have this type and shape.
-pub(super) fn values<T: Element + NumpyElement>(
+/// Borrows an array that must have this type and shape.
+pub(super) fn shaped<'py, T: Element + NumpyElement>(
     name: &str,
-    object: &Bound<'_, PyAny>,
+    object: &Bound<'py, PyAny>,
     shape: &[usize],
-) -> PyResult<Vec<T>> {
-    let array = object
-        .cast::<PyArrayDyn<T>>()
-        .map_err(|_| PyTypeError::new_err(format!("{name}: expected an array of {}", T::NAME)))?;
-    let array = array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
+    let array = readable::<T>(name, object)?;
     if array.shape() != shape {
         return Err(super::raise(crate::Error::shape(
             name,
@@ -107,7 +108,17 @@ pub(super) fn values<T: Element + NumpyElement>(
             format!("{:?}", array.shape()),
         )));
     }
-    Ok(array.as_array().iter().copied().collect())
+    Ok(array)
+}
+
+/// The elements of an array in row-major order; a layout that is not contiguous is copied.
+pub(super) fn in_order<'a, T: Element + NumpyElement>(
+    array: &'a PyReadonlyArrayDyn<'_, T>,
+) -> PyResult<Cow<'a, [T]>> {
+    match array.as_slice() {
+        Ok(values) => Ok(Cow::Borrowed(values)),
+        Err(_) => memory::collect(array.as_array().iter().copied()).map(Cow::Owned).map_err(super::raise),
+    }
 }
 
 /// Borrows an array of one type for reading.

@@ -6,8 +6,10 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 
 use super::arrays::array;
+use super::errors::raise;
 use crate::engine::Verdict;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::parallel::lock;
 
 /// The function, if there is one, and the exception that it raised.
@@ -36,7 +38,8 @@ impl Caller {
             }
             let (losses, count, dy): (Bound<'_, PyArray1<f64>>, f64, PyReadonlyArrayDyn<'_, f64>) =
                 answer.extract()?;
-            let (losses, dy) = (losses.to_vec()?, dy.as_array().iter().copied().collect());
+            let losses = memory::collect(losses.try_readonly()?.as_array().iter().copied()).map_err(raise)?;
+            let dy = memory::collect(dy.as_array().iter().copied()).map_err(raise)?;
             Ok(Some(Verdict { losses, count, dy }))
         });
         verdict.map_err(|error: PyErr| {

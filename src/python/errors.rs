@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::parallel::{Interrupt, lock};
 
 /// The exception for an error.
@@ -50,16 +51,15 @@ pub(super) fn enter<R: Send>(
     work: impl FnOnce(Interrupt<'_>) -> Result<R> + Send,
 ) -> PyResult<R> {
     let raised: Mutex<Option<PyErr>> = Mutex::new(None);
-    let result = py.detach(|| {
-        work(&|| {
-            let error = Python::attach(|py| py.check_signals().err());
-            let interrupted = error.is_some();
-            if interrupted {
-                *lock(&raised) = error;
-            }
-            interrupted
-        })
-    });
+    let interrupt = || {
+        let error = Python::attach(|py| py.check_signals().err());
+        let interrupted = error.is_some();
+        if interrupted {
+            *lock(&raised) = error;
+        }
+        interrupted
+    };
+    let result = py.detach(|| memory::catch(|| work(&interrupt)));
     if let Some(error) = lock(&raised).take() {
         return Err(error);
     }

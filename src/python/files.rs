@@ -81,7 +81,7 @@ fn read<'py, T: Plain + NumpyElement>(
     let empty = py.import("numpy")?.getattr("empty")?;
     let array =
         empty.call1((PyTuple::new(py, shape)?, numpy::dtype::<T>(py)))?.cast_into::<PyArrayDyn<T>>()?;
-    let mut borrowed = writable(&array)?;
+    let mut borrowed = writable(&array, &[])?;
     let out = borrowed.as_slice_mut()?;
     enter(py, |_| reader.read(out))?;
     drop(borrowed);

@@ -15,7 +15,7 @@ mod overlap;
 
 use std::ffi::CString;
 
-use numpy::{PyArray1, ToPyArray};
+use numpy::PyArray1;
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 
@@ -114,12 +114,9 @@ fn get_convolution_algorithm() -> PyResult<&'static str> {
 
 /// A permutation of `range(length)`, the same on every machine, from the counter-based generator.
 #[pyfunction]
-fn permutation(py: Python<'_>, length: usize, seed: u64, epoch: u64) -> Bound<'_, PyArray1<i64>> {
-    let order = py.detach(|| {
-        let order = Stream::new(seed, Purpose::Shuffle, epoch, 0).permutation(length);
-        order.into_iter().map(|i| i as i64).collect::<Vec<_>>()
-    });
-    order.to_pyarray(py)
+fn permutation(py: Python<'_>, length: usize, seed: u64, epoch: u64) -> PyResult<Bound<'_, PyArray1<i64>>> {
+    let order = py.detach(|| Stream::new(seed, Purpose::Shuffle, epoch, 0).permutation(length));
+    Ok(PyArray1::from_vec(py, order.map_err(raise)?))
 }
 
 /// A new 64-bit seed from a seed and a counter.

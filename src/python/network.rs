@@ -5,7 +5,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::arrays::{Borrowed, array, into_array, values};
+use super::arrays::{Borrowed, array, in_order, into_array, shaped};
 use super::caller::Caller;
 use super::errors::{enter, raise};
 use super::gate::Gate;
@@ -232,9 +232,11 @@ impl Network {
                     let got = values.len();
                     return Err(PyValueError::new_err(format!("expected {} weights, received {got}", n.weights().len())));
                 }
-                let checked = n.weights().iter().zip(&values).map(|(w, v)| weight_values(w, v));
+                let checked = n.weights().iter().zip(&values).map(|(w, v)| shaped(&w.name, v, &w.shape));
                 let checked = checked.collect::<PyResult<Vec<_>>>()?;
-                checked.iter().enumerate().try_for_each(|(i, v)| n.set_weight(i, v)).map_err(raise)
+                // All of them are there before the first is set.
+                let ordered = checked.iter().map(in_order).collect::<PyResult<Vec<_>>>()?;
+                ordered.iter().enumerate().try_for_each(|(i, v)| n.set_weight(i, v)).map_err(raise)
             })
         })
     }
@@ -243,8 +245,8 @@ impl Network {
         self.hold(py, |network| {
             with!(network, n => {
                 let weight = n.weights().get(index).ok_or_else(|| no_weight(index))?;
-                let checked = weight_values(weight, &value)?;
-                n.set_weight(index, &checked).map_err(raise)
+                let checked = shaped(&weight.name, &value, &weight.shape)?;
+                n.set_weight(index, &*in_order(&checked)?).map_err(raise)
             })
         })
     }
@@ -390,16 +392,25 @@ impl Network {
         self.hold(py, |network| {
             with!(network, n => {
                 let len: usize = n.optimizer_state().first().map_or(0, |(_, values)| values.len());
-                let list = state
+                let slots = state
                     .iter()
                     .map(|(name, slot)| {
                         let name: String = name.extract()?;
-                        let slot = values(&name, &slot, &[len])?;
+                        let slot = shaped(&name, &slot, &[len])?;
                         Ok((name, slot))
                     })
                     .collect::<PyResult<Vec<_>>>()?;
+                let list = slots.iter().map(|(name, slot)| Ok((name.clone(), in_order(slot)?)));
+                let list = list.collect::<PyResult<Vec<_>>>()?;
                 n.set_optimizer_state(&list, iterations).map_err(raise)
             })
+        })
+    }
+
+    fn release_memory(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py, |network, _| {
+            with!(network, n => n.release_memory());
+            Ok(())
         })
     }
 
@@ -430,11 +441,4 @@ pub(super) fn learning_rate(schedule: &str, step: u64) -> PyResult<f64> {
 
 fn no_weight(index: usize) -> PyErr {
     PyValueError::new_err(format!("there is no weight {index}"))
-}
-
-fn weight_values<T: crate::kernels::Element + numpy::Element>(
-    weight: &engine::Weight,
-    value: &Bound<'_, PyAny>,
-) -> PyResult<Vec<T>> {
-    values(&weight.name, value, &weight.shape)
 }

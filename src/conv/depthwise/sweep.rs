@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::Scratch;
 use crate::geometry::{AXES, Axis, ConvGeometry};
 use crate::kernels::{Block, Element, Job, Kernels, Tap, WindowRun};
+use crate::memory;
 
 /// Bytes of spread rows: half of a small share of L2.
 const BAND_BYTES: usize = 96 << 10;
@@ -50,9 +51,8 @@ type Links = fn(&Axis, usize) -> Vec<Link>;
 /// Output `o` reads the inputs `o * stride + t * dilation - before`.
 fn forward_links(axis: &Axis, o: usize) -> Vec<Link> {
     let source = |tap: usize| (o * axis.stride + tap * axis.dilation).checked_sub(axis.before);
-    (0..axis.kernel)
-        .filter_map(|tap| source(tap).filter(|&i| i < axis.input).map(|source| Link { tap, source }))
-        .collect()
+    let link = |tap| source(tap).filter(|&i| i < axis.input).map(|source| Link { tap, source });
+    memory::demand(memory::collect((0..axis.kernel).filter_map(link)))
 }
 
 /// Input `i` reads the outputs `(i + before - t * dilation) / stride`; taps in reverse, so that sources ascend.
@@ -61,7 +61,8 @@ fn input_grad_links(axis: &Axis, i: usize) -> Vec<Link> {
         let far = (i + axis.before).checked_sub(tap * axis.dilation)?;
         (far % axis.stride == 0 && far / axis.stride < axis.output).then_some(far / axis.stride)
     };
-    (0..axis.kernel).rev().filter_map(|tap| source(tap).map(|source| Link { tap, source })).collect()
+    let link = |tap| source(tap).map(|source| Link { tap, source });
+    memory::demand(memory::collect((0..axis.kernel).rev().filter_map(link)))
 }
 
 /// Cuts a row of `len` results into runs.
@@ -139,7 +140,8 @@ impl Sweep {
         let mixes = k == n && matches!(k, 1 | 2 | 4 | 8) && width.is_multiple_of(k);
         let near = |axis: &Axis| axis.kernel == Block::KERNEL && axis.stride == 1 && axis.dilation == 1;
         let shares = mixes && k == 1 && g.axes[1..].iter().all(near);
-        let all = |axis: usize| (0..to[axis]).map(|i| links(&g.axes[axis], i)).collect::<Vec<_>>();
+        let all =
+            |axis: usize| memory::demand(memory::collect((0..to[axis]).map(|i| links(&g.axes[axis], i))));
         let mut sweep = Self {
             planes: all(0),
             rows: all(1),

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::Element;
+use crate::memory;
 
 /// Bytes of a band: half of a small share of L2, as for the other algorithms.
 pub(super) const BAND_BYTES: usize = 96 << 10;
@@ -29,7 +30,8 @@ impl Map {
             if axis.is_sparse() { i / axis.kernel * axis.stride + i % axis.kernel * axis.dilation } else { i }
         };
         // An axis without padding may be empty; the mode of all others was checked with the geometry.
-        let sources = (0..len).filter_map(|i| mode.source(at(i), axis.before, axis.input)).collect();
+        let sources = (0..len).filter_map(|i| mode.source(at(i), axis.before, axis.input));
+        let sources = memory::demand(memory::collect(sources));
         let plain = if axis.is_sparse() { 0..0 } else { axis.before..axis.before + axis.input };
         Self { input: axis.input, plain, sources }
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::geometry::{Axis, PaddingMode};
 use crate::kernels::winograd::NOWHERE;
+use crate::memory;
 
 /// How the tiles of an axis read and write.
 ///
@@ -57,9 +58,9 @@ fn firsts(unit: Range<usize>, phases: usize, block: usize) -> Vec<usize> {
     let along_block = |first: usize| first..unit.end.min(first + phases);
     let along_phase = |first: usize| (first..unit.end).step_by(block);
     if phases >= LONG {
-        unit.clone().step_by(block).flat_map(along_block).collect()
+        memory::demand(memory::collect(unit.clone().step_by(block).flat_map(along_block)))
     } else {
-        (unit.start..unit.start + phases).flat_map(along_phase).collect()
+        memory::demand(memory::collect((unit.start..unit.start + phases).flat_map(along_phase)))
     }
 }
 
@@ -72,15 +73,15 @@ impl Side {
         let block = (phases * outputs).max(1);
         let unit = block * blocks.unwrap_or(size.div_ceil(block)).max(1);
         let tiles = |first: usize| firsts(first..size.min(first + unit), phases, block);
-        let starts: Vec<usize> = (0..size).step_by(unit).flat_map(tiles).collect();
+        let starts = memory::demand(memory::collect((0..size).step_by(unit).flat_map(tiles)));
         let reads = outputs + axis.kernel - 1;
         // A distance may be beyond all sizes.
         let read = |start: usize, i: usize| source(start.saturating_add(i.saturating_mul(apart)));
-        let sources: Vec<usize> = starts
+        let sources = starts
             .iter()
             .flat_map(|&start| (0..reads).map(move |i| (start, i)))
-            .map(|(start, i)| read(start, i).unwrap_or(NOWHERE))
-            .collect();
+            .map(|(start, i)| read(start, i).unwrap_or(NOWHERE));
+        let sources = memory::demand(memory::collect(sources));
         let step = |tile: usize| {
             let step = starts[tile + 1].checked_sub(starts[tile])?;
             let [own, next] = [tile, tile + 1].map(|tile| &sources[tile * reads..][..reads]);
@@ -89,7 +90,7 @@ impl Side {
             };
             own.iter().zip(next).all(alike).then_some(step)
         };
-        let steps = (1..starts.len()).map(|next| step(next - 1)).collect();
+        let steps = memory::demand(memory::collect((1..starts.len()).map(|next| step(next - 1))));
         Self { size, outputs, apart, unit, starts, sources, reads, steps }
     }
 

@@ -9,6 +9,7 @@ use crate::conv::tiles::{Area, Grid, Item, Layout, Limits, Outlier, Pixels};
 use crate::conv::{Epilogue, Odd};
 use crate::kernels::winograd::{NOWHERE, Note};
 use crate::kernels::{Aligned, Element, Job, Lines, Product, Run, Start};
+use crate::memory;
 
 /// Results that are computed together.
 const ROWS: usize = 64;
@@ -28,9 +29,7 @@ impl<T: Element> Job for Add<'_, T> {
 
 /// The first `len` elements of a buffer, which grows to have them.
 fn grown<T: Element>(buffer: &mut Aligned<T>, len: usize) -> &mut [T] {
-    if buffer.len() < len {
-        *buffer = Aligned::zeroed(len);
-    }
+    memory::grow(buffer, len);
     &mut buffer[..len]
 }
 

@@ -13,6 +13,7 @@ use crate::engine::spec::ConvSpec;
 use crate::error::{Error, Result};
 use crate::geometry::{ConvGeometry, Window};
 use crate::kernels::{Element, Tier};
+use crate::memory;
 use crate::norm::Affine;
 
 /// The description.
@@ -220,7 +221,7 @@ impl<T: Element> Step<T> for ConvStep<T> {
 
     fn pack_folded(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
         let (packed, bias) = packed.split_at_mut(self.forward.packed_len());
-        let mut kernel = params[self.weights[0].clone()].to_vec();
+        let mut kernel = memory::demand(memory::copied(&params[self.weights[0].clone()]));
         match self.direction {
             Direction::Forward => map.scale_rows(&mut kernel),
             // The kernel is (.., c_out / groups, c_in): a row belongs to one output channel of every group.

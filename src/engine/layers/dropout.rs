@@ -8,6 +8,7 @@ use crate::conv::Scratch;
 use crate::engine::shape_text;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Job, Tier};
+use crate::memory;
 use crate::rng::{Purpose, Stream};
 
 /// The description.
@@ -72,7 +73,7 @@ impl<T: Element> Layer<T> for Dropout {
                 Units::Elements | Units::Shape(_) => len,
             },
             draws: match &self.units {
-                Units::Shape(shape) => draws(&shape[1..], site.input),
+                Units::Shape(shape) => draws(&shape[1..], site.input)?,
                 Units::Elements | Units::Channels(_) => Vec::new(),
             },
             alike: matches!(&self.units, Units::Shape(shape) if shape[0] == Some(1)),
@@ -101,7 +102,7 @@ struct Mask<T> {
 }
 
 /// The number of the draw for every element of a sample of shape `input`, where axes with 1 in `shape` share one.
-fn draws(shape: &[Size], input: &[usize]) -> Vec<u64> {
+fn draws(shape: &[Size], input: &[usize]) -> Result<Vec<u64>> {
     let number = |element: usize| {
         let (mut rest, mut draw, mut stride) = (element, 0, 1);
         for (own, &size) in shape.iter().zip(input).rev() {
@@ -113,7 +114,7 @@ fn draws(shape: &[Size], input: &[usize]) -> Vec<u64> {
         }
         draw as u64
     };
-    (0..input.iter().product()).map(number).collect()
+    memory::collect((0..input.iter().product()).map(number))
 }
 
 struct Apply<'a, T> {

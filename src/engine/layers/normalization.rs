@@ -5,6 +5,7 @@ use super::{Backward, Context, Layer, Site, Size, Step};
 use crate::conv::Scratch;
 use crate::error::{Error, Result};
 use crate::kernels::Element;
+use crate::memory;
 
 /// What a deviation is at least, as in Keras.
 const EPSILON: f64 = 1e-7;
@@ -62,8 +63,8 @@ impl<T: Element> Layer<T> for Normalization {
         // One entry for every element of a sample: the axes may be any.
         let len: usize = site.input.iter().product();
         let axes = self.axes(site.input.len())?;
-        let mut mean = Vec::with_capacity(len);
-        let mut factor = Vec::with_capacity(len);
+        let mut mean = memory::with_room(len)?;
+        let mut factor = memory::with_room(len)?;
         for element in 0..len {
             let (mut at, mut stride) = (0, 1);
             for &axis in axes.iter().rev() {

@@ -7,6 +7,7 @@ use crate::conv::Scratch;
 use crate::engine::spec::Initializer;
 use crate::error::{Error, Result};
 use crate::kernels::Element;
+use crate::memory;
 
 /// The description.
 pub(super) struct Prelu {
@@ -65,7 +66,7 @@ impl<T: Element> Layer<T> for Prelu {
             place
         };
         let len = site.input.iter().product();
-        let slopes = (0..len).map(slope_of).collect();
+        let slopes = memory::collect((0..len).map(slope_of))?;
         Ok(vec![Box::new(PreluStep { slopes, weights: site.weights.to_vec() })])
     }
 }

@@ -5,6 +5,7 @@ use crate::conv::{Scratch, add_column_sums};
 use crate::engine::shape_text;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Tier};
+use crate::memory;
 
 /// All axes but the batch become one.
 pub(super) struct Flatten;
@@ -62,11 +63,11 @@ impl Permute {
     }
 
     /// Element of the input for every element of the output.
-    fn sources(&self, input: &[usize]) -> Vec<usize> {
+    fn sources(&self, input: &[usize]) -> Result<Vec<usize>> {
         let stride = |axis: usize| input[axis + 1..].iter().product::<usize>();
-        self.axes.iter().fold(vec![0], |sources, &axis| {
+        self.axes.iter().try_fold(memory::filled(0, 1)?, |sources, &axis| {
             let along = |source: usize| (0..input[axis]).map(move |i| source + i * stride(axis));
-            sources.into_iter().flat_map(along).collect()
+            memory::collect(sources.into_iter().flat_map(along))
         })
     }
 }
@@ -81,7 +82,7 @@ impl<T: Element> Layer<T> for Permute {
     }
 
     fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
-        Ok(vec![Box::new(PermuteStep { sources: self.sources(site.input) })])
+        Ok(vec![Box::new(PermuteStep { sources: self.sources(site.input)? })])
     }
 }
 

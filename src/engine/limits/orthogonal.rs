@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::EPSILON;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Job, Tier};
+use crate::memory;
 use crate::parallel::Interrupt;
 
 /// The description.
@@ -89,10 +90,12 @@ impl<T: Element> Angles<T> {
             Mode::Columns => k * columns + i,
         };
         let Self { directions, pulls, sums, gradient } = self;
-        directions.resize(weights.len(), 0.0);
-        gradient.resize(weights.len(), T::ZERO);
+        memory::resize(directions, weights.len(), 0.0)?;
+        memory::resize(gradient, weights.len(), T::ZERO)?;
         pulls.clear();
-        pulls.resize(weights.len(), 0.0);
+        memory::resize(pulls, weights.len(), 0.0)?;
+        sums.clear();
+        memory::resize(sums, count, (0.0, 0.0))?;
         sums.clear();
         for (i, direction) in directions.chunks_exact_mut(len.max(1)).enumerate() {
             for (k, n) in direction.iter_mut().enumerate() {

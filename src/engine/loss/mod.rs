@@ -13,6 +13,7 @@ use super::metric::Metric;
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Job, Tier, math};
+use crate::memory;
 
 /// Probabilities are kept this far from 0 and 1 (Keras' epsilon).
 const EPSILON: f64 = 1e-7;
@@ -247,7 +248,7 @@ pub(super) struct Rows {
 impl Rows {
     fn resize(&mut self, channels: usize) {
         for row in [&mut self.z, &mut self.p, &mut self.t, &mut self.g] {
-            row.resize(channels, 0.0);
+            memory::demand(memory::resize(row, channels, 0.0));
         }
     }
 }

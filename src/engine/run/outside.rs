@@ -4,6 +4,7 @@ use super::super::plan::Work;
 use super::{StepProgram, Worker};
 use crate::error::Result;
 use crate::kernels::Element;
+use crate::memory;
 use crate::parallel::{self, Interrupt, lock};
 
 impl<T: Element> StepProgram<'_, '_, T> {
@@ -36,7 +37,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
                 let mut own = lock(&self.memory.workers[0]);
                 let Worker { scratch, grads, .. } = &mut *own;
                 grads.clear();
-                grads.resize(weights.iter().map(ExactSizeIterator::len).sum(), T::ZERO);
+                memory::resize(grads, weights.iter().map(ExactSizeIterator::len).sum(), T::ZERO)?;
                 {
                     let params = self.state.params.read(0..self.state.params.len());
                     self.backward_step(step, &all, (&mut *grads, &params), scratch, 0);
