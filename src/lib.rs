@@ -5,6 +5,7 @@
 //! uses the ones below it and never the ones above; `tests/layering.rs` checks it.
 
 pub mod activation;
+pub mod arrays;
 pub mod conv;
 pub mod dense;
 pub mod engine;

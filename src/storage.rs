@@ -15,7 +15,7 @@ pub use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde_json::{Map, Value, json};
 
-use crate::engine::source::{Source, Values};
+use crate::arrays::{Source, each};
 use crate::error::{Error, Result};
 use whole::io_error;
 pub use whole::write;
@@ -60,23 +60,6 @@ macro_rules! plain {
     )* };
 }
 plain!(U8: u8, I8: i8, U16: u16, I16: i16, U32: u32, I32: i32, U64: u64, I64: i64, F32: f32, F64: f64);
-
-macro_rules! each {
-    ($values:expr, $slice:ident => $body:expr) => {
-        match $values {
-            Values::U8($slice) => $body,
-            Values::I8($slice) => $body,
-            Values::U16($slice) => $body,
-            Values::I16($slice) => $body,
-            Values::U32($slice) => $body,
-            Values::I32($slice) => $body,
-            Values::U64($slice) => $body,
-            Values::I64($slice) => $body,
-            Values::F32($slice) => $body,
-            Values::F64($slice) => $body,
-        }
-    };
-}
 
 fn dtype_of<T: Plain>(_: &[T]) -> Dtype {
     T::DTYPE
@@ -279,6 +262,7 @@ fn check_shape(shape: &[usize]) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arrays::Values;
 
     fn folder(name: &str) -> std::path::PathBuf {
         let folder = std::env::temp_dir().join(format!("gridnn-storage-{name}-{}", std::process::id()));

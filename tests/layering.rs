@@ -25,7 +25,8 @@ const RULES: &[Rule] = &[
     rule("memory", &["error", "kernels"], &[]),
     rule("rng", &["error", "kernels", "memory"], &[]),
     rule("parallel", &["error", "kernels", "memory"], &["rustix"]),
-    rule("storage", &["error"], &["safetensors"]),
+    rule("arrays", &[], &[]),
+    rule("storage", &["arrays", "error"], &["crc32fast", "safetensors", "tempfile"]),
     // The algorithms. Epilogue, scratch and column sums are conv's, and shared by its siblings.
     rule("conv", &["error", "geometry", "kernels", "memory", "parallel", "rng"], &[]),
     rule("activation", &["error", "geometry", "kernels", "memory", "parallel", "rng"], &[]),
@@ -58,6 +59,7 @@ const RULES: &[Rule] = &[
         "engine",
         &[
             "activation",
+            "arrays",
             "conv",
             "dense",
             "error",
@@ -95,7 +97,8 @@ const RULES: &[Rule] = &[
 ];
 
 /// Crates that have one home.
-const GUESTS: &[&str] = &["libc", "ndarray", "numpy", "pyo3", "rustix", "safetensors"];
+const GUESTS: &[&str] =
+    &["crc32fast", "libc", "ndarray", "numpy", "pyo3", "rustix", "safetensors", "tempfile"];
 
 /// Where `unsafe` may be written.
 const UNSAFE_HOMES: &[&str] = &["kernels/", "parallel.rs"];

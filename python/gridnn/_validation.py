@@ -40,8 +40,9 @@ def positive_integer(value: object, name: str) -> int:
 def non_negative_integer(value: object, name: str) -> int:
     """Returns `value` as an int of at least 0."""
     number = integer(value, name)
-    if number < 0:
-        raise ValueError(f"The `{name}` argument must be at least 0. Received {name}={number}.")
+    if not 0 <= number < _SIZE_LIMIT:
+        rule = "at least 0" if number < 0 else "below 2**63"
+        raise ValueError(f"The `{name}` argument must be {rule}. Received {name}={number}.")
     return number
 
 
@@ -124,6 +125,11 @@ def _index(value: object, message: str) -> int:
     return operator.index(value)
 
 
+def _are_counts(numbers: Sequence[int]) -> bool:
+    """Whether all numbers are at least 0, and the engine counts that far."""
+    return min(numbers) >= 0 and max(numbers) < _SIZE_LIMIT
+
+
 def axis_integers(value: object, rank: int, name: str) -> tuple[int, ...]:
     """Returns one positive int per spatial axis; a single int stands for all of them.
 
@@ -170,7 +176,7 @@ def convolution_padding(value: object, rank: int, *, causal: bool) -> Padding:
         if pair is None:
             raise TypeError(message)
         sides = [_index(side, message) for side in pair]
-        if len(sides) != 2 or min(sides) < 0:
+        if len(sides) != 2 or not _are_counts(sides):
             raise ValueError(message)
         pairs.append((sides[0], sides[1]))
     if len(pairs) != rank:
@@ -189,7 +195,7 @@ def output_padding(value: object, rank: int, name: str = "output_padding") -> tu
     if elements is None:
         elements = (value,) * rank
     numbers = tuple(_index(element, message) for element in elements)
-    if len(numbers) != rank or min(numbers) < 0:
+    if len(numbers) != rank or not _are_counts(numbers):
         raise ValueError(message)
     return numbers
 
@@ -224,7 +230,7 @@ def axis_pairs(value: object, rank: int, name: str) -> tuple[tuple[int, int], ..
         if sides is None:
             sides = (element, element)
         numbers = [_index(side, message) for side in sides]
-        if len(numbers) != 2 or min(numbers) < 0:
+        if len(numbers) != 2 or not _are_counts(numbers):
             raise ValueError(message)
         pairs.append((numbers[0], numbers[1]))
     return tuple(pairs)

@@ -1,49 +1,9 @@
 //! The arrays of a data set as they are in memory, and the gather that turns some of their rows into a batch.
 
+use crate::arrays::each;
+pub use crate::arrays::{Source, Values};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
-
-/// A C-contiguous array of a type we read in place.
-#[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "the names are NumPy's")]
-pub enum Values<'a> {
-    U8(&'a [u8]),
-    I8(&'a [i8]),
-    U16(&'a [u16]),
-    I16(&'a [i16]),
-    U32(&'a [u32]),
-    I32(&'a [i32]),
-    U64(&'a [u64]),
-    I64(&'a [i64]),
-    F32(&'a [f32]),
-    F64(&'a [f64]),
-}
-
-macro_rules! each {
-    ($values:expr, $slice:ident => $body:expr) => {
-        match $values {
-            Values::U8($slice) => $body,
-            Values::I8($slice) => $body,
-            Values::U16($slice) => $body,
-            Values::I16($slice) => $body,
-            Values::U32($slice) => $body,
-            Values::I32($slice) => $body,
-            Values::U64($slice) => $body,
-            Values::I64($slice) => $body,
-            Values::F32($slice) => $body,
-            Values::F64($slice) => $body,
-        }
-    };
-}
-
-/// An array: its elements and its shape, the first axis counting samples.
-#[derive(Debug, Clone)]
-pub struct Source<'a> {
-    /// The elements.
-    pub values: Values<'a>,
-    /// The shape.
-    pub shape: Vec<usize>,
-}
 
 impl Source<'_> {
     /// Samples.

@@ -5,7 +5,8 @@
 //! somebody has laid there. The writer holds a lock on it: a file of this kind whose lock is free has lost its writer,
 //! and the next one that writes the same target removes it.
 
-use std::fs::{self, File, Permissions};
+use std::error::Error as _;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,19 @@ pub(super) fn io_error(path: &Path, error: &io::Error) -> Error {
     if error.kind() == io::ErrorKind::OutOfMemory && error.raw_os_error().is_none() {
         return Error::Memory { bytes: super::CHUNK };
     }
-    Error::Io { path: path.display().to_string(), problem: error.to_string(), code: error.raw_os_error() }
+    Error::Io { path: path.display().to_string(), problem: error.to_string(), code: number(error) }
+}
+
+/// The system's number of an error, which `tempfile` wraps into one that has the path as well.
+fn number(error: &io::Error) -> Option<i32> {
+    let mut source = error.source();
+    let inner = std::iter::from_fn(|| {
+        let found = source?;
+        source = found.source();
+        Some(found)
+    });
+    let inner = inner.filter_map(|found| found.downcast_ref::<io::Error>()?.raw_os_error());
+    error.raw_os_error().into_iter().chain(inner).next()
 }
 
 /// Writes a file: temporary file in the same folder, fsync, rename, fsync of the folder.
@@ -105,7 +118,7 @@ fn create(folder: &Path, prefix: &str, new: bool) -> io::Result<NamedTempFile> {
         #[cfg(unix)]
         if new {
             use std::os::unix::fs::PermissionsExt;
-            builder.permissions(Permissions::from_mode(0o666)); // without what the umask forbids
+            builder.permissions(fs::Permissions::from_mode(0o666)); // without what the umask forbids
         }
         let file = builder.tempfile_in(folder)?;
         // Where a file system has no locks, nothing is cleared either.

@@ -52,7 +52,9 @@ def run(code):
 
 def test_import_loads_little():
     loaded = set(run("import sys, gridnn; print(*[m for m in sys.modules if m.startswith('gridnn')])"))
-    handle = {"gridnn._core", "gridnn._network", "gridnn._arrays", "gridnn._hints", "gridnn._validation"}
+    handle = {
+        f"gridnn.{name}" for name in ("_core", "_network", "_arrays", "_forks", "_hints", "_validation")
+    }
     assert loaded == {"gridnn", "gridnn.errors", *handle}
 
 

@@ -366,3 +366,25 @@ def test_groups_that_are_far_apart_spread_nothing_between_their_taps(part):
         for i, o in halves:
             np.testing.assert_allclose(got[0][:, o], shifted[0][:, i].T @ dy[0][:, o], rtol=1e-8, atol=1e-9)
             np.testing.assert_allclose(got[1][:, o], x[0][:, i].T @ dy[0][:, o], rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda n: F.pad1d(np.ones((1, 4, 1)), [(n, 0)]),
+        lambda n: F.pad2d_grad(np.ones((1, 4, 4, 1)), n),
+        lambda n: F.conv1d(np.ones((1, 4, 1)), np.ones((1, 1, 1)), padding=n),
+        lambda n: F.conv1d(np.ones((1, 4, 1)), np.ones((1, 1, 1)), strides=n, padding=[(n, n)]),
+        lambda n: F.conv1d_transpose(np.ones((1, 4, 1)), np.ones((1, 1, 1)), output_padding=n),
+        lambda n: F.conv1d_input_grad(np.ones((1, 4, 1)), np.ones((1, 1, 1)), (1, n, 1)),
+        lambda n: F.average_pool1d_grad(np.ones((1, 4, 1)), (n, 4, 1), 1),
+        lambda n: F.max_pool1d(np.ones((1, 4, 1)), n),
+        lambda n: gridnn.layers.ZeroPadding1D(n),
+        lambda n: gridnn.layers.Cropping2D(n),
+        lambda n: gridnn.schedules.ExponentialDecay(0.1, 10, 0.9)(n),
+    ],
+)
+@pytest.mark.parametrize("number", [2**64, 10**30])
+def test_numbers_that_no_machine_counts_to_are_value_errors(call, number):
+    with pytest.raises(ValueError):
+        call(number)

@@ -104,8 +104,9 @@ def test_an_exception_comes_out_of_its_own_call():
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert numbers == {own: [own] * 100 for own in numbers}
-    assert numbers
+    # A thread may have the number of one that has ended.
+    assert sum(map(len, numbers.values())) == 400
+    assert all(set(found) == {own} for own, found in numbers.items())
 
 
 def test_two_models_that_call_each_other_are_told():

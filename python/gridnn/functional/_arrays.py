@@ -77,6 +77,8 @@ def full_shape(value: object, rank: int, name: str = "input_shape") -> tuple[int
     expect_rank(name, shape, rank)
     if min(shape) < 0:
         raise ShapeError(f"The `{name}` argument holds a negative size. Received {shape}.")
+    if max(shape) >= 2**63:
+        raise ShapeError(f"The `{name}` argument holds a size that no array has. Received {shape}.")
     return shape
 
 
