@@ -29,7 +29,7 @@ EXTENSION := $(VENV)/.extension
 DOCS_TOOLS := $(VENV)/.docs
 MISSING := $(if $(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd),,missing)
 
-.PHONY: demo test test-full dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
+.PHONY: demo test test-full campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
 demo: dev ## set up everything and train a small network on scans of digits
 	@$(PY) -m gridnn demo
@@ -102,6 +102,20 @@ ASAN_FLAGS := -Zsanitizer=address -Cllvm-args=-asan-instrumentation-with-call-th
 asan: rust ## Rust tests under the address sanitizer
 	ASAN_OPTIONS=detect_leaks=0 RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(ASAN_FLAGS)" cargo test --lib --tests \
 		--target-dir target/asan --target "$$(rustc -vV | sed -n 's/^host: //p')"
+
+# WHOLE=1 for the figures of docs/reliability.md, ROWS="kills files" for some rows.
+MINUTES ?= 8
+campaign: dev ## faults against what is promised (docs/reliability.md), for MINUTES
+	PYTHONPATH=tests/python $(PY) -m campaign $(ROWS) $(if $(WHOLE),--whole,--minutes $(MINUTES))
+
+FUZZ_SECONDS ?= 120
+fuzz: rust ## libFuzzer on geometry, file headers and descriptions, FUZZ_SECONDS each
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@# The sanitizers' runtime is not needed: this code holds no unsafe block, and `make asan` runs those that do.
+	@for target in geometry header description; do \
+		mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096; done
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
