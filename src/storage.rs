@@ -222,7 +222,7 @@ impl Reader {
         let io = |error: io::Error| io_error(&self.path, &error);
         let mut bytes = chunk().map_err(io)?;
         for part in out.chunks_mut(CHUNK / size) {
-            bytes.resize(part.len() * size, 0);
+            bytes.resize(size_of_val(part), 0);
             self.file.read_exact(&mut bytes).map_err(io)?;
             self.hasher.update(&bytes);
             part.iter_mut().zip(bytes.chunks_exact(size)).for_each(|(x, bytes)| *x = T::get(bytes));
@@ -278,7 +278,9 @@ mod tests {
         HashMap::from([("format".to_string(), "1".to_string())])
     }
 
-    fn load(path: &Path) -> Result<(Vec<[f32; 2]>, HashMap<String, String>)> {
+    type Found = (Vec<[f32; 2]>, HashMap<String, String>);
+
+    fn load(path: &Path) -> Result<Found> {
         let mut reader = Reader::open(path)?;
         let mut found = Vec::new();
         for _ in 0..reader.entries.len() {

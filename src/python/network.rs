@@ -246,7 +246,7 @@ impl Network {
             with!(network, n => {
                 let weight = n.weights().get(index).ok_or_else(|| no_weight(index))?;
                 let checked = shaped(&weight.name, &value, &weight.shape)?;
-                n.set_weight(index, &*in_order(&checked)?).map_err(raise)
+                n.set_weight(index, &in_order(&checked)?).map_err(raise)
             })
         })
     }

@@ -5,7 +5,6 @@
 //! somebody has laid there. The writer holds a lock on it: a file of this kind whose lock is free has lost its writer,
 //! and the next one that writes the same target removes it.
 
-use std::error::Error as _;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,19 +24,7 @@ pub(super) fn io_error(path: &Path, error: &io::Error) -> Error {
     if error.kind() == io::ErrorKind::OutOfMemory && error.raw_os_error().is_none() {
         return Error::Memory { bytes: super::CHUNK };
     }
-    Error::Io { path: path.display().to_string(), problem: error.to_string(), code: number(error) }
-}
-
-/// The system's number of an error, which `tempfile` wraps into one that has the path as well.
-fn number(error: &io::Error) -> Option<i32> {
-    let mut source = error.source();
-    let inner = std::iter::from_fn(|| {
-        let found = source?;
-        source = found.source();
-        Some(found)
-    });
-    let inner = inner.filter_map(|found| found.downcast_ref::<io::Error>()?.raw_os_error());
-    error.raw_os_error().into_iter().chain(inner).next()
+    Error::Io { path: path.display().to_string(), problem: error.to_string(), code: error.raw_os_error() }
 }
 
 /// Writes a file: temporary file in the same folder, fsync, rename, fsync of the folder.
@@ -115,12 +102,18 @@ fn create(folder: &Path, prefix: &str, new: bool) -> io::Result<NamedTempFile> {
     loop {
         let mut builder = tempfile::Builder::new();
         builder.prefix(prefix).suffix(SUFFIX).rand_bytes(12);
-        #[cfg(unix)]
-        if new {
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(0o666)); // without what the umask forbids
-        }
-        let file = builder.tempfile_in(folder)?;
+        // Opened here, because tempfile's own way puts a message in the place of the system's number of an error.
+        let file = builder.make_in(folder, |path| {
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true);
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::OpenOptionsExt;
+                // Without what the umask forbids; one that replaces another gets its mode later.
+                options.mode(if new { 0o666 } else { 0o600 });
+            }
+            options.open(path)
+        })?;
         // Where a file system has no locks, nothing is cleared either.
         let _ = file.as_file().lock();
         // Another writer may have found it before it was locked, and have removed it.
