@@ -15,9 +15,11 @@ _Judge = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], float, NDArr
 __all__ = [
     "Network",
     "__version__",
+    "after_fork",
     "available_tiers",
     "average_pool",
     "average_pool_grad",
+    "before_fork",
     "convolution",
     "convolution_input_grad",
     "convolution_kernel_grad",

@@ -227,10 +227,17 @@ ENTRIES: dict[str, Callable[[], Call]] = {
 
 
 def _child(name: str, megabytes: int) -> None:
+    import importlib
+    import pkgutil
     import random  # noqa: F401  # what Python itself loads late is not what is tried
     import resource
     import secrets  # noqa: F401
 
+    import gridnn
+
+    for module in pkgutil.walk_packages(gridnn.__path__, "gridnn."):
+        if not module.name.startswith(("gridnn.__main__", "gridnn.bench", "gridnn.lab", "gridnn.plot")):
+            importlib.import_module(module.name)
     call = ENTRIES[name]()
     with open("/proc/self/statm", encoding="ascii") as statm:
         have = int(statm.read().split()[0]) * resource.getpagesize()
