@@ -1,6 +1,8 @@
 """Functional calls and layers: ordinary ones against float64 loops, and ones with absurd arguments."""
 
+import functools
 import random
+import resource
 
 import numpy as np
 import test_functional_conv
@@ -39,6 +41,7 @@ _LARGEST = 1 << 24
 
 def attempt(number, folder):
     """One call, or one layer; 1."""
+    _limit_memory()
     kind = number % 4
     if kind == 0:
         test_functional_conv.test_random_problems(number)
@@ -49,6 +52,13 @@ def attempt(number, folder):
     else:
         _layer(random.Random(number))
     return 1
+
+
+@functools.cache
+def _limit_memory():
+    """A result of many gigabytes is what was asked for, but here it would only be slow: MemoryError."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, hard))
 
 
 def _size(rng, ordinary):
