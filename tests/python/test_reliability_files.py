@@ -103,7 +103,7 @@ def test_garbage_is_not_read_whole(tmp_path):
     assert time.monotonic() - start < 5
 
 
-def test_ten_thousand_layers(tmp_path):
+def test_three_thousand_layers_load_in_seconds(tmp_path):
     start = time.monotonic()
     model = gn.Sequential([gn.Input((2,)), *(layers.Dense(2) for _ in range(3000))], seed=0)
     assert model.layers[-1].name == "dense_2999"
