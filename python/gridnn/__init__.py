@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         constraints,
         datasets,
         errors,
+        filters,
         functional,
         initializers,
         inspect,
@@ -61,6 +62,7 @@ __all__ = [
     "constraints",
     "datasets",
     "errors",
+    "filters",
     "functional",
     "get_num_threads",
     "initializers",
@@ -87,6 +89,7 @@ _SUBMODULES = (
     "constraints",
     "datasets",
     "errors",
+    "filters",
     "functional",
     "initializers",
     "inspect",
@@ -112,6 +115,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "kernels":
+        name = "filters"
     if name in _SUBMODULES:
         return importlib.import_module(f"gridnn.{name}")
     if name in _HOMES:

@@ -85,8 +85,8 @@ class Constant(Initializer):
             the model is built.
 
     Example:
-        >>> from gridnn import kernels, layers
-        >>> edges = kernels.bank([kernels.sobel(0), kernels.sobel(1)])
+        >>> from gridnn import filters, layers
+        >>> edges = filters.bank([filters.sobel(0), filters.sobel(1)])
         >>> layers.Conv2D(2, 3, kernel_initializer=Constant(edges), trainable=False).trainable
         False
     """

@@ -178,7 +178,7 @@ def test_grad_cam_by_its_formula():
 
 def test_top_patches():
     model = gn.Sequential([gn.Input((9, 9, 1)), layers.Conv2D(1, 3, padding="same", use_bias=False)], seed=0)
-    model.layers[0].kernel = gn.kernels.bank([np.eye(3)])
+    model.layers[0].kernel = gn.filters.bank([np.eye(3)])
     x = np.zeros((4, 9, 9, 1))
     x[1, 2, 3] = 5
     x[2, 3:6, 4:7, 0] = np.eye(3)
@@ -200,7 +200,7 @@ def test_top_patches():
 
 def test_maximize_finds_what_a_filter_looks_for():
     model = gn.Sequential([gn.Input((15, 15, 1)), layers.Conv2D(2, 3, use_bias=False)], seed=0)
-    model.layers[0].kernel = gn.kernels.bank([gn.kernels.sobel(0), gn.kernels.sobel(1)])
+    model.layers[0].kernel = gn.filters.bank([gn.filters.sobel(0), gn.filters.sobel(1)])
     start = inspect.maximize(model, 0, 1, steps=1, blur=0)
     found = inspect.maximize(model, 0, 1, steps=60)
     assert found.shape == (15, 15, 1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridnn import _validation, kernels
+from gridnn import _validation, filters
 from gridnn._network import as_array
 from gridnn.inspect._receptive_field import receptive_field
 from gridnn.inspect._run import Run, expect_grid, filter_number, present
@@ -243,5 +243,5 @@ def _blurred(x: NDArray[Any], sigma: float) -> NDArray[Any]:
     rank = x.ndim - 2
     if rank < 1:
         return x
-    bell = kernels.gaussian(sigma, rank, size=2 * max(int(3 * sigma + 0.5), 1) + 1)
-    return kernels.filter_image(x, bell.astype(x.dtype), padding_mode="edge")
+    bell = filters.gaussian(sigma, rank, size=2 * max(int(3 * sigma + 0.5), 1) + 1)
+    return filters.filter_image(x, bell.astype(x.dtype), padding_mode="edge")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gridnn import datasets, functional, inspect, kernels
+from gridnn import datasets, filters, functional, inspect
 from gridnn._network import as_array
 from gridnn.layers.conv import Convolution
 from gridnn.sequential import Sequential
@@ -125,7 +125,7 @@ def learned_kernel(answer: Any) -> str | None:
     kernel = _kernel_3x3(answer)
     if kernel is None:
         return f"The answer is the kernel of the layer, (3, 3, 1, 1). Received shape {np.shape(answer)}."
-    error = float(np.abs(kernel - kernels.sobel()).max())
+    error = float(np.abs(kernel - filters.sobel()).max())
     if error < 0.05:
         return None
     return f"The largest difference to the filter is {error:.2f}; it should be below 0.05. Train longer?"

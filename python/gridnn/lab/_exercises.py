@@ -78,7 +78,7 @@ _EXERCISES = {
         "36 outputs, each seeing 9 inputs.",
     ),
     "learn a filter": _Exercise(
-        "Learn the kernel of the horizontal Sobel filter (`gn.kernels.sobel()`) from images and their "
+        "Learn the kernel of the horizontal Sobel filter (`gn.filters.sobel()`) from images and their "
         "filtered versions alone. The answer is the kernel of the layer.",
         'Filter random images, then train a single `Conv2D(1, 3, use_bias=False)` on the pairs with "mse".',
         _checks.learned_kernel,

@@ -102,7 +102,7 @@ def filters(
         ImportError: matplotlib is not installed.
 
     Example:
-        >>> ax = gn.plot.filters(gn.kernels.bank([gn.kernels.sobel(0), gn.kernels.sobel(1)]))
+        >>> ax = gn.plot.filters(gn.filters.bank([gn.filters.sobel(0), gn.filters.sobel(1)]))
     """
     array = _kernel_of(kernel)
     limit = _validation.positive_integer(limit, "limit")

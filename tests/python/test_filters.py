@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 import gridnn as gn
-from gridnn import kernels
+from gridnn import filters
 
 RNG = np.random.default_rng(5)
 SHAPES = {1: (40,), 2: (24, 31), 3: (12, 13, 14)}
@@ -23,13 +23,13 @@ def agree(found, expected):
 @ranks
 def test_smoothing(rank):
     x = image(rank)
-    agree(kernels.filter_image(x, kernels.box(3, rank)), ndimage.uniform_filter(x, 3))
+    agree(filters.filter_image(x, filters.box(3, rank)), ndimage.uniform_filter(x, 3))
     for sigma in (0.6, 1.0, 1.9):
-        agree(kernels.filter_image(x, kernels.gaussian(sigma, rank)), ndimage.gaussian_filter(x, sigma))
+        agree(filters.filter_image(x, filters.gaussian(sigma, rank)), ndimage.gaussian_filter(x, sigma))
 
 
 def test_gaussian_of_a_given_size():
-    kernel = kernels.gaussian(1.0, 1, size=3)
+    kernel = filters.gaussian(1.0, 1, size=3)
     side = np.exp(-0.5)
     agree(kernel, np.array([side, 1, side]) / (1 + 2 * side))
 
@@ -37,11 +37,11 @@ def test_gaussian_of_a_given_size():
 @ranks
 def test_second_derivatives(rank):
     x = image(rank)
-    agree(kernels.filter_image(x, kernels.laplacian(rank)), ndimage.laplace(x))
-    assert kernels.log is kernels.laplacian_of_gaussian
+    agree(filters.filter_image(x, filters.laplacian(rank)), ndimage.laplace(x))
+    assert filters.log is filters.laplacian_of_gaussian
     for sigma in (0.8, 1.5):
-        agree(kernels.filter_image(x, kernels.log(sigma, rank)), ndimage.gaussian_laplace(x, sigma))
-    all_neighbours = kernels.laplacian(rank, diagonals=True)
+        agree(filters.filter_image(x, filters.log(sigma, rank)), ndimage.gaussian_laplace(x, sigma))
+    all_neighbours = filters.laplacian(rank, diagonals=True)
     assert all_neighbours.sum() == 0
     assert (all_neighbours != 1).sum() == 1
 
@@ -50,43 +50,43 @@ def test_second_derivatives(rank):
 def test_edges(rank):
     x = image(rank)
     for axis in range(-rank, rank):
-        agree(kernels.filter_image(x, kernels.sobel(axis, rank)), ndimage.sobel(x, axis))
-        agree(kernels.filter_image(x, kernels.prewitt(axis, rank)), ndimage.prewitt(x, axis))
+        agree(filters.filter_image(x, filters.sobel(axis, rank)), ndimage.sobel(x, axis))
+        agree(filters.filter_image(x, filters.prewitt(axis, rank)), ndimage.prewitt(x, axis))
         smoothing = [np.array([3.0, 10.0, 3.0])] * rank
         smoothing[axis] = np.array([-1.0, 0.0, 1.0])
         expected = x
         for other, line in enumerate(smoothing):
             expected = ndimage.correlate1d(expected, line, other)
-        agree(kernels.filter_image(x, kernels.scharr(axis, rank)), expected)
+        agree(filters.filter_image(x, filters.scharr(axis, rank)), expected)
 
 
 @ranks
 def test_sharpening(rank):
     x = image(rank)
-    agree(kernels.filter_image(x, kernels.sharpen(0.5, rank)), x - 0.5 * ndimage.laplace(x))
+    agree(filters.filter_image(x, filters.sharpen(0.5, rank)), x - 0.5 * ndimage.laplace(x))
     expected = x + 2 * (x - ndimage.gaussian_filter(x, 1.2))
-    agree(kernels.filter_image(x, kernels.unsharp(1.2, 2, rank)), expected)
+    agree(filters.filter_image(x, filters.unsharp(1.2, 2, rank)), expected)
 
 
 def test_published_tables():
-    np.testing.assert_array_equal(kernels.sharpen(), [[0, -1, 0], [-1, 5, -1], [0, -1, 0]])
-    np.testing.assert_array_equal(kernels.emboss(), [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
-    np.testing.assert_array_equal(kernels.emboss(1), [-1, 1, 1])
-    np.testing.assert_array_equal(kernels.sobel(), [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    np.testing.assert_array_equal(filters.sharpen(), [[0, -1, 0], [-1, 5, -1], [0, -1, 0]])
+    np.testing.assert_array_equal(filters.emboss(), [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
+    np.testing.assert_array_equal(filters.emboss(1), [-1, 1, 1])
+    np.testing.assert_array_equal(filters.sobel(), [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 
 
 def test_motion():
-    level = kernels.motion(5, 0)
+    level = filters.motion(5, 0)
     np.testing.assert_allclose(level[2].sum(), 1)
     assert level.shape == (5, 5)
-    np.testing.assert_allclose(kernels.motion(5, 90), level.T, atol=1e-12)
-    np.testing.assert_allclose(kernels.motion(5, (1, 0)), level.T, atol=1e-12)
-    diagonal = kernels.motion(7, 45)
+    np.testing.assert_allclose(filters.motion(5, 90), level.T, atol=1e-12)
+    np.testing.assert_allclose(filters.motion(5, (1, 0)), level.T, atol=1e-12)
+    diagonal = filters.motion(7, 45)
     np.testing.assert_allclose(diagonal.sum(), 1)
     np.testing.assert_allclose(diagonal, diagonal.T, atol=1e-12)
     assert np.argmax(diagonal[0]) == 0  # towards the end of both axes, and from their start
-    np.testing.assert_array_equal(kernels.motion(3, rank=1), kernels.box(3, 1))
-    through = kernels.motion(5, (1, 0, 0), rank=3)
+    np.testing.assert_array_equal(filters.motion(3, rank=1), filters.box(3, 1))
+    through = filters.motion(5, (1, 0, 0), rank=3)
     np.testing.assert_allclose(through[:, 2, 2].sum(), 1)
 
 
@@ -94,7 +94,7 @@ def test_motion():
 def test_gabor_finds_its_own_wave(rank):
     direction = (1.0, 2.0, -1.0)[:rank]
     unit = np.array(direction) / np.linalg.norm(direction)
-    kernel = kernels.gabor(6.0, direction, rank=rank)
+    kernel = filters.gabor(6.0, direction, rank=rank)
     offsets = np.meshgrid(*[np.arange(n) - n // 2 for n in kernel.shape], indexing="ij")
     waves = {
         length: np.cos(2 * np.pi * sum(o * u for o, u in zip(offsets, unit, strict=True)) / length)
@@ -102,12 +102,12 @@ def test_gabor_finds_its_own_wave(rank):
     }
     answers = {length: abs((kernel * wave).sum()) for length, wave in waves.items()}
     assert answers[6] > 1.5 * max(answers[3], answers[12])
-    odd = kernels.gabor(6.0, direction, phase=90, rank=rank)
+    odd = filters.gabor(6.0, direction, phase=90, rank=rank)
     np.testing.assert_allclose(odd.sum(), 0, atol=1e-12)
 
 
 def test_gabor_by_its_formula():
-    kernel = kernels.gabor(5.0, 30, sigma=2.0, phase=20, aspect=0.5)
+    kernel = filters.gabor(5.0, 30, sigma=2.0, phase=20, aspect=0.5)
     assert kernel.shape == (25, 25)
     y, x = 3, -4
     angle = np.radians(30)
@@ -119,16 +119,16 @@ def test_gabor_by_its_formula():
 def test_filter_image_takes_channels_and_batches():
     x = RNG.normal(size=(2, 9, 8, 3))
     kernel = RNG.normal(size=(3, 2))
-    filtered = kernels.filter_image(x, kernel, padding_mode="wrap")
+    filtered = filters.filter_image(x, kernel, padding_mode="wrap")
     for sample, channel in np.ndindex(2, 3):
         expected = ndimage.correlate(x[sample, ..., channel], kernel, mode="wrap")
         agree(filtered[sample, ..., channel], expected)
-        agree(kernels.filter_image(x[sample], kernel, padding_mode="wrap")[..., channel], expected)
+        agree(filters.filter_image(x[sample], kernel, padding_mode="wrap")[..., channel], expected)
 
 
 def test_bank_in_a_frozen_layer():
-    filters = [kernels.sobel(0), kernels.gaussian(1.0)]
-    kernel = kernels.bank(filters, channels=2)
+    chosen = [filters.sobel(0), filters.gaussian(1.0)]
+    kernel = filters.bank(chosen, channels=2)
     assert kernel.shape == (9, 9, 2, 2)
     model = gn.Sequential(
         [
@@ -146,26 +146,26 @@ def test_bank_in_a_frozen_layer():
     x = RNG.normal(size=(4, 20, 20, 2)).astype(np.float32)
     model.fit(x, np.ones(4), verbose=0)
     np.testing.assert_array_equal(first.kernel, kernel)
-    expected = kernels.filter_image(x.mean(-1, keepdims=True), kernels.gaussian(1.0))
+    expected = filters.filter_image(x.mean(-1, keepdims=True), filters.gaussian(1.0))
     np.testing.assert_allclose(first(x)[..., 1:], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: kernels.box(0), "positive"),
-        (lambda: kernels.box(3, 4), "1, 2 or 3"),
-        (lambda: kernels.gaussian(0.0), "positive"),
-        (lambda: kernels.gaussian(1.0, size=4), "odd"),
-        (lambda: kernels.sobel(2), "from -2 to 1"),
-        (lambda: kernels.motion(4), "odd"),
-        (lambda: kernels.motion(5, 30, rank=3), "vector with 3 numbers"),
-        (lambda: kernels.motion(5, (0, 0)), "not all 0"),
-        (lambda: kernels.gabor(4.0, (1, 2, 3)), "2 finite numbers"),
-        (lambda: kernels.filter_image(np.ones(4), np.ones((3, 3))), "Received kernel of shape"),
-        (lambda: kernels.bank([]), "1, 2 or 3 axes"),
-        (lambda: kernels.bank([np.ones(3), np.ones((3, 3))]), "as many in each"),
-        (lambda: kernels.bank([np.ones(3), np.ones(2)]), "centres agree"),
+        (lambda: filters.box(0), "positive"),
+        (lambda: filters.box(3, 4), "1, 2 or 3"),
+        (lambda: filters.gaussian(0.0), "positive"),
+        (lambda: filters.gaussian(1.0, size=4), "odd"),
+        (lambda: filters.sobel(2), "from -2 to 1"),
+        (lambda: filters.motion(4), "odd"),
+        (lambda: filters.motion(5, 30, rank=3), "vector with 3 numbers"),
+        (lambda: filters.motion(5, (0, 0)), "not all 0"),
+        (lambda: filters.gabor(4.0, (1, 2, 3)), "2 finite numbers"),
+        (lambda: filters.filter_image(np.ones(4), np.ones((3, 3))), "Received kernel of shape"),
+        (lambda: filters.bank([]), "1, 2 or 3 axes"),
+        (lambda: filters.bank([np.ones(3), np.ones((3, 3))]), "as many in each"),
+        (lambda: filters.bank([np.ones(3), np.ones(2)]), "centres agree"),
     ],
 )
 def test_wrong_arguments(call, match):

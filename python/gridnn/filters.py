@@ -8,7 +8,7 @@ Example:
     >>> import numpy as np
     >>> import gridnn as gn
     >>> image = np.outer(np.arange(5.0), np.ones(5))
-    >>> gn.kernels.filter_image(image, gn.kernels.sobel(axis=0))[2]
+    >>> gn.filters.filter_image(image, gn.filters.sobel(axis=0))[2]
     array([8., 8., 8., 8., 8.])
 """
 
@@ -374,7 +374,7 @@ def filter_image(image: ArrayLike, kernel: ArrayLike, *, padding_mode: str = "sy
         ShapeError, ValueError, TypeError: arrays that do not fit, or that hold no real numbers.
 
     Example:
-        >>> gn.kernels.filter_image([0.0, 0.0, 3.0, 0.0], gn.kernels.box(3, rank=1))
+        >>> gn.filters.filter_image([0.0, 0.0, 3.0, 0.0], gn.filters.box(3, rank=1))
         array([0., 1., 1., 1.])
     """
     x, weights = np.asarray(image), np.asarray(kernel)
@@ -412,7 +412,7 @@ def bank(kernels: Sequence[ArrayLike], channels: int = 1) -> NDArray[np.float32]
     Example:
         A layer that keeps its hand-made filters:
 
-        >>> edges = gn.kernels.bank([gn.kernels.sobel(0), gn.kernels.sobel(1)])
+        >>> edges = gn.filters.bank([gn.filters.sobel(0), gn.filters.sobel(1)])
         >>> model = gn.Sequential([gn.Input((8, 8, 1)), gn.layers.Conv2D(2, 3, use_bias=False)])
         >>> model.layers[0].kernel = edges
         >>> model.layers[0].trainable = False
