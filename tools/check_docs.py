@@ -20,6 +20,8 @@ def public_names() -> set[str]:
     for name in gn.__all__:
         if isinstance(getattr(gn, name), ModuleType):
             module = importlib.import_module(f"gridnn.{name}")
+            if module.__name__ != f"gridnn.{name}":
+                continue  # another name of one that is listed
             found = {each for each in module.__all__ if not isinstance(getattr(module, each), GenericAlias)}
             names |= {f"gridnn.{name}.{each}" for each in found}
     return names - {"gridnn.Input"}  # which is gridnn.layers.Input

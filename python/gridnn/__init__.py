@@ -115,8 +115,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "kernels":
-        name = "filters"
     if name in _SUBMODULES:
         return importlib.import_module(f"gridnn.{name}")
     if name in _HOMES:

@@ -171,3 +171,11 @@ def test_bank_in_a_frozen_layer():
 def test_wrong_arguments(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_the_former_name_is_the_same_module():
+    import gridnn.kernels
+    from gridnn.kernels import sobel
+
+    assert gn.kernels is gridnn.kernels is filters
+    assert sobel is filters.sobel
