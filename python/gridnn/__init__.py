@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     )
     from gridnn._seeding import set_random_seed
     from gridnn.layers import Input
-    from gridnn.saving import load_model
-    from gridnn.sequential import Sequential
-    from gridnn.trainer import Trainer
+    from gridnn.model.saving import load_model
+    from gridnn.model.sequential import Sequential
+    from gridnn.model.trainer import Trainer
 
 __all__ = [
     "Input",
@@ -107,9 +107,9 @@ _SUBMODULES = (
 
 _HOMES = {
     "Input": "gridnn.layers",
-    "Sequential": "gridnn.sequential",
-    "Trainer": "gridnn.trainer",
-    "load_model": "gridnn.saving",
+    "Sequential": "gridnn.model.sequential",
+    "Trainer": "gridnn.model.trainer",
+    "load_model": "gridnn.model.saving",
     "set_random_seed": "gridnn._seeding",
 }
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn._compilation import Objective
-from gridnn._data import Arrays
 from gridnn._network import StepResult, Verdict
 from gridnn.errors import ShapeError
 from gridnn.losses import Loss
 from gridnn.metrics import FunctionMetric
+from gridnn.model.compilation import Objective
+from gridnn.model.data import Arrays
 
 __all__ = ["Judge"]
 

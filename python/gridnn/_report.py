@@ -30,7 +30,7 @@ from gridnn.plot._style import require
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
 __all__ = ["write"]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from gridnn import _validation, layers
 from gridnn.layers.base import Layer
-from gridnn.sequential import Sequential
+from gridnn.model.sequential import Sequential
 
 __all__ = ["googlenet", "inception", "lenet5", "mobilenet", "resnet", "tcn", "unet", "vgg"]
 

@@ -13,8 +13,8 @@ import twins
 
 import gridnn as gn
 from gridnn import layers, losses, optimizers
-from gridnn._data import Arrays, ArraySource
 from gridnn._network import available_tiers
+from gridnn.model.data import Arrays, ArraySource
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(10, 4)).astype(np.float32)

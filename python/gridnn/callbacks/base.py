@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gridnn import _resuming
+from gridnn.model import resuming
 
 if TYPE_CHECKING:
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
 Logs = dict[str, float]
 
@@ -273,7 +273,7 @@ class History(Callback):
 
     def state(self) -> dict[str, Any]:
         """All that was logged; what files cannot hold, as text."""
-        history = {name: [_resuming.plain(v) for v in values] for name, values in self.history.items()}
+        history = {name: [resuming.plain(v) for v in values] for name, values in self.history.items()}
         sparse = {name: list(epochs) for name, epochs in self._epochs.items() if epochs != self.epoch}
         return {"epoch": list(self.epoch), "history": history, "epochs": sparse}
 

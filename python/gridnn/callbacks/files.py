@@ -7,10 +7,11 @@ import string
 from pathlib import Path
 from typing import Any
 
-from gridnn import _validation, saving
+from gridnn import _validation
 from gridnn.callbacks.base import Callback, Logs, as_number
 from gridnn.callbacks.monitors import Watch
 from gridnn.errors import FileFormatError
+from gridnn.model import saving
 
 PathLike = str | os.PathLike[str]
 

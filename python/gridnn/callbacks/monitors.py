@@ -15,7 +15,7 @@ from gridnn.callbacks.base import Callback, Logs, as_number
 
 if TYPE_CHECKING:
     from gridnn.errors import NonFiniteError
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
 
 def current_rate(model: Sequential) -> float:

@@ -14,8 +14,8 @@ from gridnn._network import as_array
 from gridnn.inspect._receptive_field import receptive_field
 from gridnn.inspect._run import Run, expect_grid, filter_number, present
 from gridnn.layers.base import Layer
-from gridnn.sequential import Sequential
-from gridnn.trainer import Trainer
+from gridnn.model.sequential import Sequential
+from gridnn.model.trainer import Trainer
 
 __all__ = ["Gradients", "Patch", "activations", "gradients", "maximize", "top_patches"]
 

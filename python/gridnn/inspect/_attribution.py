@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from gridnn.errors import ShapeError
 from gridnn.inspect._run import Run, present
 from gridnn.layers.base import Layer
-from gridnn.sequential import Sequential
+from gridnn.model.sequential import Sequential
 
 __all__ = ["effective_receptive_field", "grad_cam", "saliency"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gridnn import _validation
 from gridnn._network import Network, Shape, get_num_threads, multiply_adds
-from gridnn.sequential import Sequential
+from gridnn.model.sequential import Sequential
 
 __all__ = ["Cost", "costs"]
 

@@ -24,7 +24,7 @@ from gridnn.layers import (
     reshaping,
 )
 from gridnn.layers.base import Layer
-from gridnn.sequential import Sequential
+from gridnn.model.sequential import Sequential
 
 __all__ = ["ReceptiveField", "receptive_field"]
 

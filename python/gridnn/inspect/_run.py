@@ -11,7 +11,7 @@ from gridnn import _validation
 from gridnn._network import Inspection, Network, as_array
 from gridnn.errors import ShapeError
 from gridnn.layers.base import Layer
-from gridnn.sequential import Sequential
+from gridnn.model.sequential import Sequential
 
 __all__ = ["Run", "expect_grid", "filter_number", "present"]
 

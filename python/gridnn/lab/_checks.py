@@ -11,7 +11,7 @@ import numpy as np
 from gridnn import datasets, filters, functional, inspect
 from gridnn._network import as_array
 from gridnn.layers.conv import Convolution
-from gridnn.sequential import Sequential
+from gridnn.model.sequential import Sequential
 
 __all__ = [
     "edge_kernel",

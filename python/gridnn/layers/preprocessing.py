@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _data, _validation
+from gridnn import _validation
 from gridnn._arrays import not_finite
 from gridnn._network import as_array
 from gridnn.layers.base import REGISTRY, Layer
+from gridnn.model.data import in_batch, inputs_of, is_batches
 
 __all__ = ["Normalization", "Rescaling"]
 
@@ -158,12 +159,12 @@ class Normalization(Layer):
 
 def _batches(data: Any) -> Iterator[NDArray[Any]]:
     """The batches of `data`, which may be one array."""
-    if not _data.is_batches(data):
+    if not is_batches(data):
         yield as_array(data, "data")
         return
     for number, batch in enumerate(_validation.iterated(data)):
-        with _data.in_batch("data", number):
-            array = _data.inputs_of(batch, None, "data")
+        with in_batch("data", number):
+            array = inputs_of(batch, None, "data")
         yield array
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from gridnn.layers.base import Layer
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
 __all__ = ["diagram"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from gridnn.inspect import Cost, LayerMatrix, Patch, ReceptiveField
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
 __all__ = ["conv_matrix", "costs", "effective_receptive_field", "feature_hierarchy", "receptive_field"]
 
@@ -88,7 +88,7 @@ def _fields(
 ) -> tuple[Sequence[ReceptiveField], tuple[int, int] | None]:
     """The fields, and the size of the image if it is known."""
     from gridnn import inspect
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
     size = None
     found: Sequence[ReceptiveField]
@@ -285,7 +285,7 @@ def costs(found: Sequential | Sequence[Cost], by: str = "multiply_adds", *, ax: 
         ImportError: matplotlib is not installed.
     """
     from gridnn import inspect
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
     by = _validation.choice(by, "by", tuple(_UNITS))
     rows = inspect.costs(found) if isinstance(found, Sequential) else found

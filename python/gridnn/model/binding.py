@@ -6,13 +6,25 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gridnn import _data, _hints, _validation
-from gridnn._class_weight import ClassWeight
-from gridnn._data import DEFAULT_BATCH_SIZE, Arrays, ArraySource, IterableSource, PassSource, Source
+from gridnn import _hints, _validation
 from gridnn._network import as_array
+from gridnn.model.class_weight import ClassWeight
+from gridnn.model.data import (
+    DEFAULT_BATCH_SIZE,
+    Arrays,
+    ArraySource,
+    IterableSource,
+    PassSource,
+    Source,
+    as_sample_weight,
+    as_targets,
+    check_lengths,
+    is_batch,
+    is_batches,
+)
 
 if TYPE_CHECKING:
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
 
 def optional_count(value: object, name: str) -> int | None:
@@ -62,7 +74,7 @@ class Binder:
         inputs = as_array(x, prefix + "x")
         targets = as_array(y, prefix + "y")
         try:
-            _data.check_lengths(**{prefix + "x": inputs, prefix + "y": targets})
+            check_lengths(**{prefix + "x": inputs, prefix + "y": targets})
         except ValueError as error:
             network = self._model._network
             if network is None or not (len(inputs) and len(targets)):
@@ -72,8 +84,8 @@ class Binder:
         network = self._model._network_for(inputs, prefix + "x")
         inputs = network.as_input(inputs, prefix + "x")
         objective = self._model._resolve(targets.shape)
-        targets = _data.as_targets(targets, objective.loss, network, prefix + "y")
-        weights = None if sample_weight is None else _data.as_sample_weight(sample_weight, len(inputs))
+        targets = as_targets(targets, objective.loss, network, prefix + "y")
+        weights = None if sample_weight is None else as_sample_weight(sample_weight, len(inputs))
         self._model._settle(objective)
         channels = network.output_shape[-1]
         return Arrays(inputs, targets, weights, objective.loss, f"`{prefix}x`", channels=channels)
@@ -92,7 +104,7 @@ class Binder:
         """The batches to train on, and the rows that `validation_split` holds out."""
         steps = optional_count(steps, "steps_per_epoch")
         split = _validation.real(validation_split, "validation_split", low=0.0, high=1.0)
-        if _data.is_batches(x, y):
+        if is_batches(x, y):
             refused = {
                 "y": y,
                 "batch_size": batch_size,
@@ -122,15 +134,15 @@ class Binder:
         steps = optional_count(steps, "validation_steps")
         if data is None:
             return None if held_out is None else _limited(held_out, batch_size, steps)
-        if isinstance(data, (tuple, list)) and len(data) in (2, 3) and not _data.is_batch(data[0]):
+        if isinstance(data, (tuple, list)) and len(data) in (2, 3) and not is_batch(data[0]):
             return _limited(self.arrays(*data, prefix="validation_"), batch_size, steps)
-        if isinstance(data, (tuple, list)) and not _data.is_batches(data):
+        if isinstance(data, (tuple, list)) and not is_batches(data):
             raise ValueError(
                 "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of such "
                 f"batches; the batches of a list are tuples. Received a {type(data).__name__} of {len(data)} "
                 "elements."
             )
-        if not _data.is_batches(data):
+        if not is_batches(data):
             raise TypeError(
                 "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of "
                 f"such batches. Received {type(data).__name__}."
@@ -142,7 +154,7 @@ class Binder:
     ) -> Source:
         """The batches to evaluate on."""
         steps = optional_count(steps, "steps")
-        if _data.is_batches(x, y):
+        if is_batches(x, y):
             _refuse_with_batches(x, {"y": y, "batch_size": batch_size, "sample_weight": sample_weight})
             return PassSource(x, self._bind(None), steps, "x", again=False)
         return _limited(self.arrays(x, y, sample_weight), batch_size, steps)

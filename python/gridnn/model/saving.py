@@ -22,18 +22,19 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from gridnn import _network, _resuming, _validation
-from gridnn._compilation import Compilation
+from gridnn import _network, _validation
 from gridnn._config import own_classes
-from gridnn._resuming import Record
 from gridnn.callbacks.base import History
 from gridnn.errors import FileFormatError
 from gridnn.initializers import undrawn
 from gridnn.layers import base, parts
+from gridnn.model import resuming
+from gridnn.model.compilation import Compilation
+from gridnn.model.resuming import Record
 
 if TYPE_CHECKING:
     from gridnn._network import Network
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
 __all__ = ["load_model", "load_weights", "save", "save_weights"]
 
@@ -222,13 +223,13 @@ def pack(model: Sequential, *, within_fit: bool = False) -> tuple[Tensors, Metad
         )
         arrays: list[NDArray[Any]] = []
         if model.history is not None:
-            metadata["history"] = _dumps(_resuming.encode(_history(model), arrays))
+            metadata["history"] = _dumps(resuming.encode(_history(model), arrays))
         run = model._run
         # Another thread's view of a run would be of the midst of a step.
         if within_fit and run is not None and run.thread == threading.get_ident():
-            metadata["run"] = _dumps(_resuming.encode(run.record(), arrays))
+            metadata["run"] = _dumps(resuming.encode(run.record(), arrays))
         elif run is None and model._record is not None:  # a copy of the file that the model comes from
-            metadata["run"] = _dumps(_resuming.encode(model._record.value, arrays))
+            metadata["run"] = _dumps(resuming.encode(model._record.value, arrays))
         tensors.update({f"{_RUN}{number}": array for number, array in enumerate(arrays)})
         return tensors, metadata
 
@@ -241,7 +242,7 @@ def copied(tensors: Tensors, metadata: Metadata, classes: Mapping[str, type]) ->
 
 def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
     """The model that `pack` was given; whatever does not fit raises ValueError, TypeError or KeyError."""
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
     _check_header(metadata)
     description = _loads(metadata["model"])
@@ -283,7 +284,7 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
     model._record = _record(tensors, metadata)
     if "history" in metadata:
         history = History()
-        history.restore(_resuming.decode(_loads(metadata["history"]), arrays))
+        history.restore(resuming.decode(_loads(metadata["history"]), arrays))
         history.set_model(model)
         model.history = history
     return model
@@ -303,7 +304,7 @@ def _record(tensors: Tensors, metadata: Metadata) -> Record | None:
     """Where in a run a file was written, checked."""
     if "run" not in metadata:
         return None
-    return Record.of(_resuming.decode(_loads(metadata["run"]), _run_arrays(tensors)))
+    return Record.of(resuming.decode(_loads(metadata["run"]), _run_arrays(tensors)))
 
 
 def _run_arrays(tensors: Tensors) -> list[NDArray[Any]]:

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _class_weight, _hints, _validation
+from gridnn import _hints, _validation
 from gridnn._arrays import is_sparse, narrowed, not_finite
-from gridnn._class_weight import ClassWeight
 from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
 from gridnn.errors import NonFiniteInputError, ShapeError
 from gridnn.losses import CategoricalCrossentropy, CategoricalFocalCrossentropy, Loss
+from gridnn.model.class_weight import ClassWeight
+from gridnn.model.class_weight import factors as factors_of
 
 DEFAULT_BATCH_SIZE = 32
 _ROUNDING = 1e-6  # how far resized masks are off
@@ -61,7 +62,7 @@ class Arrays:
         """The same arrays with the weights of classes folded into those of samples."""
         if class_weight is None:
             return self
-        factors = _class_weight.factors(class_weight, self.y, self.loss, self.channels)
+        factors = factors_of(class_weight, self.y, self.loss, self.channels)
         weights = factors if self.sample_weight is None else self.sample_weight * factors
         return replace(self, sample_weight=weights)
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _forks, _hints, _summary, _validation
+from gridnn import _forks, _hints, _validation
 from gridnn._network import Network, Shape
 from gridnn._seeding import next_seed
 from gridnn.errors import NotReadyError, ShapeError
 from gridnn.layers import base, branches, parts
+from gridnn.model import summary
 
 
 class LayerStack(parts.Nestable):
@@ -343,7 +344,7 @@ class LayerStack(parts.Nestable):
         Args:
             print_fn: receives the text instead of standard output.
         """
-        text = _summary.table(self.name, self._layers, self._network, self._receptive_fields())
+        text = summary.table(self.name, self._layers, self._network, self._receptive_fields())
         (print if print_fn is None else print_fn)(text)
 
     # What training and files need

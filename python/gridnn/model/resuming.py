@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from gridnn import _validation
 
 if TYPE_CHECKING:
-    from gridnn._compilation import Objective
-    from gridnn._data import Source
     from gridnn._network import StepResult
     from gridnn.callbacks.base import Callback, CallbackList, History, Logs
+    from gridnn.model.compilation import Objective
+    from gridnn.model.data import Source
 
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _TRACKED = ("on_epoch_begin", "on_epoch_end", "on_train_batch_end")

@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from gridnn import _validation, saving
-from gridnn._class_weight import ClassWeight
-from gridnn._compilation import Compilation, Objective
+from gridnn import _validation
 from gridnn._config import own_classes_of
 from gridnn._network import Shape, as_array, derive_seed
-from gridnn._stack import LayerStack
 from gridnn.callbacks import Callback, History
 from gridnn.errors import NotReadyError
 from gridnn.layers import base, parts
 from gridnn.metrics import FunctionMetric
-from gridnn.trainer import Trainer
+from gridnn.model import saving
+from gridnn.model.class_weight import ClassWeight
+from gridnn.model.compilation import Compilation, Objective
+from gridnn.model.stack import LayerStack
+from gridnn.model.trainer import Trainer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from gridnn._resuming import Record, Run
     from gridnn.losses import AutomaticCrossentropy, Loss
+    from gridnn.model.resuming import Record, Run
     from gridnn.optimizers import Optimizer
 
 __all__ = ["Sequential"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from gridnn import saving
-from gridnn._resuming import Data, Record, Run, RunningMeans
+from gridnn.model import saving
+from gridnn.model.resuming import Data, Record, Run, RunningMeans
 
 if TYPE_CHECKING:
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
 
 class Start:

@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _data, _validation
-from gridnn._binding import Binder, batch_size_or_default, optional_count
-from gridnn._class_weight import ClassWeight
-from gridnn._data import Arrays, Source
+from gridnn import _validation
 from gridnn._network import Inspection, StepResult, as_array, derive_seed
 from gridnn._outside import Judge
-from gridnn._resuming import Record, Run, RunningMeans
 from gridnn._seeding import next_seed
-from gridnn._start import Start
 from gridnn.callbacks import (
     BackupAndRestore,
     Callback,
@@ -31,9 +26,14 @@ from gridnn.callbacks import (
 )
 from gridnn.callbacks.base import members
 from gridnn.errors import NonFiniteError
+from gridnn.model.binding import Binder, batch_size_or_default, optional_count
+from gridnn.model.class_weight import ClassWeight
+from gridnn.model.data import Arrays, Source, in_batch, inputs_of, is_batches
+from gridnn.model.resuming import Record, Run, RunningMeans
+from gridnn.model.start import Start
 
 if TYPE_CHECKING:
-    from gridnn.sequential import Sequential
+    from gridnn.model.sequential import Sequential
 
 __all__ = ["Trainer"]
 
@@ -287,7 +287,7 @@ class Trainer:
         verbose = _verbosity(verbose)
         if verbose == "auto" and not has_live_display():
             verbose = 0  # a line per prediction would say nothing in a log
-        if _data.is_batches(x):
+        if is_batches(x):
             if batch_size is not None:
                 raise ValueError("`batch_size` cannot be given when `x` yields batches itself.")
             parts = ((array, max(len(array), 1), 1) for array in self._batches_to_predict(x, steps))
@@ -329,9 +329,9 @@ class Trainer:
     def _batches_to_predict(self, x: Any, steps: int | None) -> Iterator[NDArray[Any]]:
         """The inputs of at most `steps` batches of an iterable."""
         for step, item in enumerate(_validation.iterated(x)):
-            with _data.in_batch("x", step):
+            with in_batch("x", step):
                 network = self.model._network
-                array = _data.inputs_of(item, None if network is None else network.input_shape)
+                array = inputs_of(item, None if network is None else network.input_shape)
                 array = self.model._network_for(array).as_input(array)
             yield array
             if steps is not None and step + 1 >= steps:
