@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import gridnn as gn
@@ -42,6 +43,19 @@ def test_names_listed_by_modules_exist(module):
     module = importlib.import_module(f"gridnn.{module}")
     for name in module.__all__:
         assert getattr(module, name).__doc__
+
+
+@pytest.mark.parametrize("name", ["saving", "sequential", "trainer"])
+def test_former_places_of_modules_are_the_same_modules(name):
+    assert importlib.import_module(f"gridnn.{name}") is importlib.import_module(f"gridnn.model.{name}")
+
+
+def test_pickles_that_name_a_former_place_are_read():
+    model = gn.Sequential([gn.Input((3,)), gn.layers.Dense(2)], seed=4)
+    pickled = pickle.dumps(model, protocol=0)
+    assert b"gridnn.model.saving" in pickled
+    again = pickle.loads(pickled.replace(b"gridnn.model.saving", b"gridnn.saving"))
+    assert all(map(np.array_equal, again.get_weights(), model.get_weights()))
 
 
 def run(code):
