@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
     from gridnn._seeding import set_random_seed
     from gridnn.layers import Input
-    from gridnn.model.saving import load_model
+    from gridnn.model.loading import load_model
     from gridnn.model.sequential import Sequential
     from gridnn.model.trainer import Trainer
 
@@ -109,7 +109,7 @@ _HOMES = {
     "Input": "gridnn.layers",
     "Sequential": "gridnn.model.sequential",
     "Trainer": "gridnn.model.trainer",
-    "load_model": "gridnn.model.saving",
+    "load_model": "gridnn.model.loading",
     "set_random_seed": "gridnn._seeding",
 }
 

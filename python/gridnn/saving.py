@@ -1,8 +1,7 @@
-"""The former place of `gridnn.model.saving`, and the same module."""
+"""The former place of what reads and writes files: `gridnn.load_model` and its likes."""
 
-import sys
+from gridnn.model.loading import load_model
+from gridnn.model.saving import load_weights, save, save_weights
+from gridnn.model.sequential import copied as copied  # which pickles name by this place
 
-from gridnn.model import saving
-from gridnn.model.saving import *  # noqa: F403 (for type checkers: at run time the module below is found)
-
-sys.modules[__name__] = saving
+__all__ = ["load_model", "load_weights", "save", "save_weights"]

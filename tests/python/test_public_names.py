@@ -45,7 +45,7 @@ def test_names_listed_by_modules_exist(module):
         assert getattr(module, name).__doc__
 
 
-@pytest.mark.parametrize("name", ["saving", "sequential", "trainer"])
+@pytest.mark.parametrize("name", ["sequential", "trainer"])
 def test_former_places_of_modules_are_the_same_modules(name):
     assert importlib.import_module(f"gridnn.{name}") is importlib.import_module(f"gridnn.model.{name}")
 
@@ -53,8 +53,8 @@ def test_former_places_of_modules_are_the_same_modules(name):
 def test_pickles_that_name_a_former_place_are_read():
     model = gn.Sequential([gn.Input((3,)), gn.layers.Dense(2)], seed=4)
     pickled = pickle.dumps(model, protocol=0)
-    assert b"gridnn.model.saving" in pickled
-    again = pickle.loads(pickled.replace(b"gridnn.model.saving", b"gridnn.saving"))
+    assert pickled.count(b"gridnn.model.sequential") == 1
+    again = pickle.loads(pickled.replace(b"gridnn.model.sequential", b"gridnn.saving"))
     assert all(map(np.array_equal, again.get_weights(), model.get_weights()))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gridnn.model import resuming
+from gridnn._encoding import plain
 
 if TYPE_CHECKING:
     from gridnn.model.sequential import Sequential
@@ -273,7 +273,7 @@ class History(Callback):
 
     def state(self) -> dict[str, Any]:
         """All that was logged; what files cannot hold, as text."""
-        history = {name: [resuming.plain(v) for v in values] for name, values in self.history.items()}
+        history = {name: [plain(v) for v in values] for name, values in self.history.items()}
         sparse = {name: list(epochs) for name, epochs in self._epochs.items() if epochs != self.epoch}
         return {"epoch": list(self.epoch), "history": history, "epochs": sparse}
 

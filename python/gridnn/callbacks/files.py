@@ -11,7 +11,7 @@ from gridnn import _validation
 from gridnn.callbacks.base import Callback, Logs, as_number
 from gridnn.callbacks.monitors import Watch
 from gridnn.errors import FileFormatError
-from gridnn.model import saving
+from gridnn.model import file_format
 
 PathLike = str | os.PathLike[str]
 
@@ -94,7 +94,7 @@ class ModelCheckpoint(_EveryFewBatches):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(save_freq)
-        saving.check_ending(filepath)
+        file_format.check_ending(filepath)
         self.filepath = os.fspath(filepath)
         self._watch = Watch(monitor, mode)
         self.monitor, self.mode = monitor, mode
@@ -143,7 +143,7 @@ class ModelCheckpoint(_EveryFewBatches):
     def _best_of_file(self) -> float | None:
         """The value that a callback like this wrote the file with; None if there is no such file."""
         try:
-            record = saving.read_record(self.filepath)
+            record = file_format.read_record(self.filepath)
         except (OSError, FileFormatError):
             return None
         for name, state in () if record is None else record.callbacks:
@@ -244,11 +244,11 @@ class BackupAndRestore(_EveryFewBatches):
 
     def progress(self) -> tuple[int, int | None] | None:
         """Epochs completed and seed of the run that was backed up; None if there is no backup."""
-        return saving.read_progress(self.path) if self.path.exists() else None
+        return file_format.read_progress(self.path) if self.path.exists() else None
 
-    def backup(self) -> saving.Backup | None:
+    def backup(self) -> file_format.Backup | None:
         """What was backed up; None if there is no backup."""
-        return saving.read_backup(self.path) if self.path.exists() else None
+        return file_format.read_backup(self.path) if self.path.exists() else None
 
     def _save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

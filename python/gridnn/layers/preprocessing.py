@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._arrays import not_finite
+from gridnn._batches import in_batch, inputs_of, is_batches
 from gridnn._network import as_array
 from gridnn.layers.base import REGISTRY, Layer
-from gridnn.model.data import in_batch, inputs_of, is_batches
 
 __all__ = ["Normalization", "Rescaling"]
 

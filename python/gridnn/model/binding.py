@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gridnn import _hints, _validation
+from gridnn._batches import is_batch, is_batches
 from gridnn._network import as_array
 from gridnn.model.class_weight import ClassWeight
 from gridnn.model.data import (
@@ -19,8 +20,6 @@ from gridnn.model.data import (
     as_sample_weight,
     as_targets,
     check_lengths,
-    is_batch,
-    is_batches,
 )
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _hints, _validation
-from gridnn._arrays import is_sparse, narrowed, not_finite
+from gridnn._arrays import narrowed, not_finite
+from gridnn._batches import in_batch
 from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
 from gridnn.errors import NonFiniteInputError, ShapeError
 from gridnn.losses import CategoricalCrossentropy, CategoricalFocalCrossentropy, Loss
@@ -91,46 +91,6 @@ class Batch(NamedTuple):
     arrays: Arrays
     indices: NDArray[np.int64] | None  # None: all rows
     size: int
-
-
-def is_batches(x: object, y: object = None) -> bool:
-    """Whether `x` yields batches rather than being an array; a list of tuples does if `y` is None."""
-    if isinstance(x, (list, tuple)):
-        return y is None and bool(x) and is_batch(x[0])
-    if isinstance(x, (str, bytes, Mapping)) or hasattr(x, "__array__") or is_sparse(x):
-        return False
-    return _validation.is_iterable(x)
-
-
-def is_batch(item: object) -> bool:
-    """Whether an element of a list can only be a batch: a tuple, or a list of arrays of several shapes."""
-    if not isinstance(item, list):
-        return isinstance(item, tuple)
-    return len(item) in (2, 3) and _are_arrays(item) and len({np.shape(array) for array in item}) > 1
-
-
-def inputs_of(item: Any, sample: Shape | None, argument: str = "x") -> NDArray[Any]:
-    """The inputs of a batch, which may hold targets and weights as well.
-
-    A tuple does; a list may be one of samples as well.
-
-    Args:
-        item: the batch.
-        sample: shape of a sample, where it is known.
-        argument: name of the inputs, for messages.
-    """
-    if isinstance(item, tuple) and item:
-        return as_array(item[0], argument)
-    if isinstance(item, list) and len(item) in (1, 2, 3) and _are_arrays(item):
-        shapes = [np.shape(array) for array in item]
-        # Samples have an axis fewer than a batch of them, so that one reading at most fits.
-        if shapes_agree(sample, shapes[0][1:]) if sample is not None else len(shapes[0]) > 1:
-            return as_array(item[0], argument)
-    return as_array(item, argument)
-
-
-def _are_arrays(items: list[Any]) -> bool:
-    return all(hasattr(item, "__array__") for item in items)
 
 
 def check_lengths(**arrays: NDArray[Any]) -> None:
@@ -489,18 +449,6 @@ def _bound(
         arrays = bind(*_unpack(item, argument))
     place = f"batch {number} (counted from 0) of `{argument}`"
     return replace(arrays, name=f"`x` of {place}")
-
-
-@contextmanager
-def in_batch(argument: str, number: int) -> Iterator[None]:
-    """Errors about data within name the batch."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        # Subclasses of others may be made of something else than a message.
-        if type(error) not in (ValueError, TypeError, ShapeError):
-            raise
-        raise type(error)(f"`{argument}`, batch {number} (counted from 0): {error}") from error
 
 
 def _unpack(item: object, argument: str) -> tuple[object, object, object | None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._config import own_classes_of
+from gridnn._config import own_classes, own_classes_of
 from gridnn._network import Shape, as_array, derive_seed
 from gridnn.callbacks import Callback, History
 from gridnn.errors import NotReadyError
@@ -19,6 +19,7 @@ from gridnn.metrics import FunctionMetric
 from gridnn.model import saving
 from gridnn.model.class_weight import ClassWeight
 from gridnn.model.compilation import Compilation, Objective
+from gridnn.model.file_format import Metadata, Tensors
 from gridnn.model.stack import LayerStack
 from gridnn.model.trainer import Trainer
 
@@ -45,6 +46,7 @@ class Progress:
     """Seed of the last fit."""
 
 
+@saving.kind_of_model
 class Sequential(LayerStack):
     """A stack of layers, trained and used as one.
 
@@ -388,10 +390,10 @@ class Sequential(LayerStack):
         return model
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return saving.copied, (*saving.pack(self), self._own_classes())
+        return copied, (*saving.pack(self), self._own_classes())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
-        return saving.copied(*saving.pack(self), self._own_classes())
+        return copied(*saving.pack(self), self._own_classes())
 
     def _own_classes(self) -> dict[str, type]:
         """Classes of the user's that the model needs."""
@@ -470,3 +472,9 @@ class Sequential(LayerStack):
 
     def _record_progress(self, epoch: int, seed: int | None) -> None:
         self._progress = Progress(epoch, seed)
+
+
+def copied(tensors: Tensors, metadata: Metadata, classes: Mapping[str, type]) -> Sequential:
+    """The model that `pack` was given, with the user's classes at hand: what pickle and deepcopy call."""
+    with own_classes(classes):
+        return saving.unpack(tensors, metadata)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from gridnn.model import saving
+from gridnn.model.file_format import Backup
 from gridnn.model.resuming import Data, Record, Run, RunningMeans
+from gridnn.model.saving import restore
 
 if TYPE_CHECKING:
     from gridnn.model.sequential import Sequential
@@ -22,9 +23,7 @@ class Start:
         record: where the other run was; None begins with an epoch, and with callbacks as they are.
     """
 
-    def __init__(
-        self, model: Sequential, run: Run, saved: saving.Backup | None, record: Record | None
-    ) -> None:
+    def __init__(self, model: Sequential, run: Run, saved: Backup | None, record: Record | None) -> None:
         self._model, self._run, self._saved, self._record = model, run, saved, record
         self._rate: float | None = None
         if record is not None and record.within_epoch and record.data != (data := Data.of(run.source)):
@@ -45,7 +44,7 @@ class Start:
         self._run.source.resume(position)
         self._run.position = position
         if self._saved is not None:
-            saving.restore(self._model, self._saved)
+            restore(self._model, self._saved)
         elif not callable(self._model.optimizer.learning_rate):
             self._rate = self._model.optimizer.learning_rate
 
@@ -70,7 +69,7 @@ class Start:
         self._record = None
         record.begin_epoch(epoch, listeners)
         if self._saved is not None:
-            saving.restore(model, self._saved)
+            restore(model, self._saved)
         elif self._rate is not None:
             model.optimizer.learning_rate = self._rate
         if record.means is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
+from gridnn._batches import in_batch, inputs_of, is_batches
 from gridnn._network import Inspection, StepResult, as_array, derive_seed
 from gridnn._outside import Judge
 from gridnn._seeding import next_seed
@@ -28,7 +29,7 @@ from gridnn.callbacks.base import members
 from gridnn.errors import NonFiniteError
 from gridnn.model.binding import Binder, batch_size_or_default, optional_count
 from gridnn.model.class_weight import ClassWeight
-from gridnn.model.data import Arrays, Source, in_batch, inputs_of, is_batches
+from gridnn.model.data import Arrays, Source
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.start import Start
 

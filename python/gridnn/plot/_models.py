@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridnn import _validation
+from gridnn import _validation, inspect
+from gridnn.inspect import Cost, LayerMatrix, Patch, ReceptiveField
+from gridnn.model.sequential import Sequential
 from gridnn.plot import _style
 from gridnn.plot._images import picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gridnn.inspect import Cost, LayerMatrix, Patch, ReceptiveField
-    from gridnn.model.sequential import Sequential
 
 __all__ = ["conv_matrix", "costs", "effective_receptive_field", "feature_hierarchy", "receptive_field"]
 
@@ -87,9 +87,6 @@ def _fields(
     fields: Sequential | Sequence[ReceptiveField],
 ) -> tuple[Sequence[ReceptiveField], tuple[int, int] | None]:
     """The fields, and the size of the image if it is known."""
-    from gridnn import inspect
-    from gridnn.model.sequential import Sequential
-
     size = None
     found: Sequence[ReceptiveField]
     if isinstance(fields, Sequential):
@@ -284,9 +281,6 @@ def costs(found: Sequential | Sequence[Cost], by: str = "multiply_adds", *, ax: 
         ValueError: an unknown cost.
         ImportError: matplotlib is not installed.
     """
-    from gridnn import inspect
-    from gridnn.model.sequential import Sequential
-
     by = _validation.choice(by, "by", tuple(_UNITS))
     rows = inspect.costs(found) if isinstance(found, Sequential) else found
     values = [float(getattr(row, by)) for row in rows]

@@ -1,0 +1,69 @@
+"""What yields batches, and what is in one: told from arrays, lists and tuples that users pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _validation
+from gridnn._arrays import is_sparse
+from gridnn._network import Shape, as_array, shapes_agree
+from gridnn.errors import ShapeError
+
+__all__ = ["in_batch", "inputs_of", "is_batch", "is_batches"]
+
+
+def is_batches(x: object, y: object = None) -> bool:
+    """Whether `x` yields batches rather than being an array; a list of tuples does if `y` is None."""
+    if isinstance(x, (list, tuple)):
+        return y is None and bool(x) and is_batch(x[0])
+    if isinstance(x, (str, bytes, Mapping)) or hasattr(x, "__array__") or is_sparse(x):
+        return False
+    return _validation.is_iterable(x)
+
+
+def is_batch(item: object) -> bool:
+    """Whether an element of a list can only be a batch: a tuple, or a list of arrays of several shapes."""
+    if not isinstance(item, list):
+        return isinstance(item, tuple)
+    return len(item) in (2, 3) and _are_arrays(item) and len({np.shape(array) for array in item}) > 1
+
+
+def inputs_of(item: Any, sample: Shape | None, argument: str = "x") -> NDArray[Any]:
+    """The inputs of a batch, which may hold targets and weights as well.
+
+    A tuple does; a list may be one of samples as well.
+
+    Args:
+        item: the batch.
+        sample: shape of a sample, where it is known.
+        argument: name of the inputs, for messages.
+    """
+    if isinstance(item, tuple) and item:
+        return as_array(item[0], argument)
+    if isinstance(item, list) and len(item) in (1, 2, 3) and _are_arrays(item):
+        shapes = [np.shape(array) for array in item]
+        # Samples have an axis fewer than a batch of them, so that one reading at most fits.
+        if shapes_agree(sample, shapes[0][1:]) if sample is not None else len(shapes[0]) > 1:
+            return as_array(item[0], argument)
+    return as_array(item, argument)
+
+
+def _are_arrays(items: list[Any]) -> bool:
+    return all(hasattr(item, "__array__") for item in items)
+
+
+@contextmanager
+def in_batch(argument: str, number: int) -> Iterator[None]:
+    """Errors about data within name the batch."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        # Subclasses of others may be made of something else than a message.
+        if type(error) not in (ValueError, TypeError, ShapeError):
+            raise
+        raise type(error)(f"`{argument}`, batch {number} (counted from 0): {error}") from error

@@ -1,0 +1,124 @@
+"""Which module imports which, read from the sources: no module needs itself in order to be loaded."""
+
+import ast
+from pathlib import Path
+
+import gridnn
+
+ROOT = Path(gridnn.__file__).parent
+
+
+def sources():
+    """Module -> its text; packages are called `gridnn.model.__init__`."""
+    paths = {".".join(("gridnn", *p.relative_to(ROOT).with_suffix("").parts)): p for p in ROOT.rglob("*.py")}
+    return {module: path.read_text("utf-8") for module, path in paths.items()}
+
+
+# Imports inside functions that lead back to the module at hand: methods of a model that are only a shorter
+# way to call what knows models. Anything else belongs into a module of its own.
+BACK = {
+    ("gridnn.model.sequential", "gridnn._report"),  # `Sequential.report`
+    ("gridnn.model.sequential", "gridnn.inspect"),  # `Sequential.summary` shows receptive fields
+}
+
+
+def executed(body):
+    """Import statements that run when a module is loaded: not those for type checkers or in functions."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            checked = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            blocks = ["orelse"] if checked else ["body", "orelse", "finalbody"]
+            parts = [*(getattr(node, block, []) for block in blocks)]
+            parts += [handler.body for handler in getattr(node, "handlers", [])]
+            for part in parts:
+                yield from executed(part if isinstance(part, list) else [])
+
+
+def inside_functions(tree):
+    """Import statements that run when a function is called."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from (inner for inner in ast.walk(node) if isinstance(inner, ast.Import | ast.ImportFrom))
+
+
+def named(statement, importer, modules):
+    """The modules that a statement names."""
+    if isinstance(statement, ast.Import):
+        return {alias.name for alias in statement.names}
+    package = statement.module
+    if statement.level:
+        around = importer.split(".")[: -statement.level]
+        package = ".".join([*around, *([package] if package else [])])
+    return {
+        below if below in modules or below == "gridnn._core" else package
+        for below in (f"{package}.{alias.name}" for alias in statement.names)
+    }
+
+
+def graph_of(texts, *, lazy=False):
+    """Module -> those that are loaded when it is, packages around them included."""
+    modules = {name.removesuffix(".__init__") for name in texts}
+    graph = {}
+    for importer, text in texts.items():
+        tree = ast.parse(text)
+        statements = [*executed(tree.body), *(inside_functions(tree) if lazy else ())]
+        needed = {name for statement in statements for name in named(statement, importer, modules)}
+        for name in list(needed):
+            parents = {name[:i] for i, letter in enumerate(name) if letter == "."}
+            # Those around the importer are being loaded already.
+            needed |= {parent for parent in parents if not importer.startswith(f"{parent}.")}
+        module = importer.removesuffix(".__init__")
+        graph[module] = (needed & modules) - {module}
+    return graph
+
+
+def circles(graph):
+    """Groups of modules each of which needs all others (Tarjan's algorithm)."""
+    number, low, stack, found = {}, {}, [], []
+
+    def visit(module):
+        number[module] = low[module] = len(number)
+        stack.append(module)
+        for other in sorted(graph[module]):
+            if other not in number:
+                visit(other)
+            if other in stack:
+                low[module] = min(low[module], low[other])
+        if low[module] == number[module]:
+            group = stack[stack.index(module) :]
+            del stack[len(stack) - len(group) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in graph:
+        if module not in number:
+            visit(module)
+    return found
+
+
+def test_no_circle_of_imports():
+    assert circles(graph_of(sources())) == []
+
+
+def test_imports_inside_functions_hide_no_circle_but_those_listed():
+    graph = graph_of(sources(), lazy=True)
+    for module, other in BACK:
+        assert other in graph[module], f"{module} no longer imports {other}: take it off the list"
+        graph[module] -= {name for name in graph[module] if f"{name}.".startswith(f"{other}.")}
+    assert circles(graph) == []
+
+
+def test_circles_are_found():
+    texts = {
+        "gridnn.__init__": "",
+        "gridnn.saving": "from gridnn.callbacks import base",
+        "gridnn.callbacks.__init__": "from .base import Callback\nfrom gridnn.callbacks.files import Saver",
+        "gridnn.callbacks.base": "if TYPE_CHECKING:\n    from gridnn import saving",
+        "gridnn.callbacks.files": "def save():\n    from gridnn import saving",
+    }
+    assert circles(graph_of(texts)) == []
+    # `saving` loads the package around `base`, which loads `files`.
+    circle = ["gridnn.callbacks", "gridnn.callbacks.files", "gridnn.saving"]
+    assert circles(graph_of(texts, lazy=True)) == [circle]
