@@ -30,7 +30,7 @@ from gridnn.plot._style import require
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gridnn.model.sequential import Sequential
+    from gridnn.model.protocol import Model
 
 __all__ = ["write"]
 
@@ -69,7 +69,7 @@ class _Results:
 
 
 def write(
-    model: Sequential,
+    model: Model,
     path: str | os.PathLike[str],
     x: Any,
     y: Any,
@@ -81,7 +81,7 @@ def write(
     pyplot = require("matplotlib.pyplot")
     if (x is None) != (y is None):
         raise ValueError("Pass `x` and `y`, or neither.")
-    model._built_network()
+    model.count_params()  # an error if the model is not built
     source: Any = history if history is not None else model.history
     logs = getattr(source, "history", source) or {}
     # Callbacks may have logged anything; what is drawn and printed here is numbers.
@@ -115,7 +115,7 @@ def write(
     write_file(path, page.encode())
 
 
-def _results(model: Sequential, x: Any, y: Any) -> _Results:
+def _results(model: Model, x: Any, y: Any) -> _Results:
     images, labels = as_array(x, "x"), as_array(y, "y")
     if len(images) != len(labels):
         raise ShapeError(f"`x` has {len(images)} samples, `y` {len(labels)}.")
@@ -136,12 +136,12 @@ def _results(model: Sequential, x: Any, y: Any) -> _Results:
     return _Results(images, labels, outputs, None)
 
 
-def _loss_of(model: Sequential) -> str:
+def _loss_of(model: Model) -> str:
     """Name of the model's loss; empty if it has none."""
-    return "" if model._compilation is None else type(model.loss).__name__
+    return "" if not model.compiled else type(model.loss).__name__
 
 
-def _are_classes(model: Sequential, labels: NDArray[Any], outputs: NDArray[Any]) -> bool:
+def _are_classes(model: Model, labels: NDArray[Any], outputs: NDArray[Any]) -> bool:
     """Whether labels are numbers of classes, and not values to predict.
 
     Raises:
@@ -152,7 +152,7 @@ def _are_classes(model: Sequential, labels: NDArray[Any], outputs: NDArray[Any])
     count = outputs.shape[-1]
     if count == 1:
         loss = _loss_of(model)
-        binary = model._last_activation() == "sigmoid" or "Crossentropy" in loss or loss in _BINARY
+        binary = model.output_activation == "sigmoid" or "Crossentropy" in loss or loss in _BINARY
         return binary and set(np.unique(labels)) <= {0, 1}
     if labels.min() < 0 or labels.max() >= count:
         raise ValueError(
@@ -161,9 +161,9 @@ def _are_classes(model: Sequential, labels: NDArray[Any], outputs: NDArray[Any])
     return True
 
 
-def _probabilities(model: Sequential, outputs: NDArray[Any]) -> NDArray[Any]:
+def _probabilities(model: Model, outputs: NDArray[Any]) -> NDArray[Any]:
     """Outputs as shares of the classes: scores go through softmax, or the logistic function if single."""
-    scores, activation = outputs.astype(np.float64), model._last_activation()
+    scores, activation = outputs.astype(np.float64), model.output_activation
     if scores.shape[-1] == 1:
         likely = scores if activation == "sigmoid" else 0.5 * (1 + np.tanh(0.5 * scores))
         return np.concatenate([1 - likely, likely], axis=-1)
@@ -213,9 +213,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 # Sections
 
 
-def _figures_of_merit(
-    model: Sequential, logs: Mapping[str, Sequence[float]], results: _Results | None
-) -> str:
+def _figures_of_merit(model: Model, logs: Mapping[str, Sequence[float]], results: _Results | None) -> str:
     tiles = []
     if results is not None and results.probabilities is not None:
         right = float(np.mean(results.guesses == results.labels))
@@ -295,21 +293,18 @@ def _pictures(x: NDArray[Any], words: Sequence[str]) -> Axes:
     return plot.images(x, words, columns=min(4, len(x)))
 
 
-def _architecture(model: Sequential) -> str:
+def _architecture(model: Model) -> str:
     lines: list[str] = []
     model.summary(print_fn=lambda text: lines.append(text))
     summary = f'<pre class="wide">{html.escape(chr(10).join(lines))}</pre>\n'
     return _section("Model", summary, _image(plot.diagram(model), "the layers of the model"))
 
 
-def _convolutions(model: Sequential) -> Iterator[Convolution]:
-    for top in model.layers:
-        for layer in top._family():
-            if isinstance(layer, Convolution):
-                yield layer
+def _convolutions(model: Model) -> Iterator[Convolution]:
+    return (layer for layer in model.graph.layers if isinstance(layer, Convolution))
 
 
-def _filters(model: Sequential) -> str:
+def _filters(model: Model) -> str:
     chosen = list(_convolutions(model))[:_FILTER_LAYERS]
     shown = [
         f"<h3>{html.escape(layer.name)}</h3>\n{_image(plot.filters(layer, limit=8), 'filters')}"
@@ -318,7 +313,7 @@ def _filters(model: Sequential) -> str:
     return _section("Filters", *shown, note="White is zero, red above, blue below.")
 
 
-def _maps(model: Sequential, results: _Results | None) -> str:
+def _maps(model: Model, results: _Results | None) -> str:
     if results is None:
         return ""
     layers = [layer for layer in _convolutions(model) if len(layer.output_shape) == results.x.ndim]
@@ -332,7 +327,7 @@ def _maps(model: Sequential, results: _Results | None) -> str:
     return _section("Activation maps", *shown, note="What the convolutions answer to the first sample.")
 
 
-def _fields(model: Sequential, results: _Results | None) -> str:
+def _fields(model: Model, results: _Results | None) -> str:
     shape = None
     if None in model.input_shape[1:]:
         if results is None:
@@ -360,7 +355,7 @@ def _fields(model: Sequential, results: _Results | None) -> str:
     return _section("Receptive fields", *shown, note=note)
 
 
-def _costs(model: Sequential, results: _Results | None) -> str:
+def _costs(model: Model, results: _Results | None) -> str:
     shape = None
     if None in model.input_shape[1:]:
         if results is None:
@@ -383,18 +378,18 @@ def _costs(model: Sequential, results: _Results | None) -> str:
     return _section("Costs", chart, _table(headings, rows), note="Of the forward pass of one sample.")
 
 
-def _settings(model: Sequential, logs: Mapping[str, Sequence[float]]) -> str:
+def _settings(model: Model, logs: Mapping[str, Sequence[float]]) -> str:
     rows: list[tuple[str, object]] = [
         ("model", model.name),
         ("element type", model.dtype),
         ("seed", model.seed),
     ]
-    if model._compilation is not None:
+    if model.compiled:
         rows += [("optimizer", _described(model.optimizer)), ("loss", _described(model.loss))]
         rows.append(("metrics", ", ".join(model.metrics_names[1:]) or "none"))
     params = getattr(model.history, "params", None) or {}
     rows += [(name.replace("_", " "), value) for name, value in params.items() if name != "verbose"]
-    progress = model._progress
+    progress = model.training_state.progress
     if progress.seed is not None:
         rows.append(("seed of the last fit", progress.seed))
     rows += [

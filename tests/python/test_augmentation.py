@@ -96,7 +96,7 @@ def test_gradients_pass_through(shape, make):
         model.compile(gn.optimizers.SGD(0.0), "mse")
         y = np.zeros((len(x), *model.output_shape[1:]))
         value = model.train_on_batch(x, y)
-        return value, model._built_network().get_gradients()[0][0, 0]
+        return value, model.network.get_gradients()[0][0, 0]
 
     _, gradient = loss(0.0)
     h = 1e-5

@@ -118,7 +118,7 @@ def test_nan_among_values():
 def test_non_finite_inputs(model, x, y, value):
     x[2, 1, 1] = value
     unchanged(model, NonFiniteError, None, lambda: model.fit(x, y, verbose=0))
-    assert model._built_network().iterations == 0
+    assert model.network.iterations == 0
 
 
 @pytest.mark.parametrize(

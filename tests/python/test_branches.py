@@ -69,9 +69,9 @@ def test_gradients_of_random_graphs(seed):
     model, x, y, rng = random_model(seed)
     model.compile(gn.optimizers.SGD(0.0), "mse")
     weights = model.get_weights()
-    learned = [info.trainable for info in model._built_network().weights]
+    learned = [info.trainable for info in model.network.weights]
     model.train_on_batch(x, y)
-    gradients = iter(model._built_network().get_gradients())
+    gradients = iter(model.network.get_gradients())
     whole = [next(gradients) if own else 0 * w for w, own in zip(weights, learned, strict=True)]
     for _ in range(3):
         way = [rng.normal(size=w.shape) * own for w, own in zip(weights, learned, strict=True)]
@@ -280,7 +280,7 @@ def test_a_model_in_a_model():
     # Not built yet, and inside a branch.
     free = gn.Sequential([layers.Dense(2, activation="softmax")])
     model = gn.Sequential([gn.Input((4, 2)), layers.Residual([free]), free])
-    assert model._last_activation() == "softmax"
+    assert model.output_activation == "softmax"
     assert [layer.name for layer in model.layers] == ["residual", "chain_1"]
     model.add(gn.Sequential([layers.Flatten()], name="end"))
     assert model.output_shape == (None, 8)

@@ -106,9 +106,9 @@ def test_stop_training(model):
         def on_train_batch_end(self, batch, logs=None):
             self.model.stop_training = True
 
-    before = model._built_network().iterations
+    before = model.network.iterations
     model.fit(X, Y, batch_size=2, epochs=5, callbacks=[StopAtOnce()], verbose=0)
-    assert model._built_network().iterations == before + 1
+    assert model.network.iterations == before + 1
 
 
 def test_learning_rate_set_between_epochs(model):

@@ -407,7 +407,7 @@ def test_layer_treats_samples_alone(case, rng):
 
 def learned(model):
     """Whether the optimizer may change a weight, for each of them."""
-    return [info.trainable for info in model._built_network().weights]
+    return [info.trainable for info in model.network.weights]
 
 
 def central_differences(model, x, y, step=1e-5):
@@ -438,7 +438,7 @@ def test_layer_gradients(case, rng):
     for before_step, after_step, own in zip(weights, model.get_weights(), learned(model), strict=True):
         if own:
             np.testing.assert_array_equal(before_step, after_step)
-    gradients = model._built_network().get_gradients()
+    gradients = model.network.get_gradients()
     expected = central_differences(model, x, y)
     assert len(gradients) == len(expected)
     for gradient, difference in zip(gradients, expected, strict=True):
@@ -642,9 +642,7 @@ def test_loss_value_and_gradient(case, weighted, rng):
     weights = model.get_weights()
     assert model.test_on_batch(x, y, sample_weight) == pytest.approx(loss(weights), rel=1e-10)
     assert model.train_on_batch(x, y, sample_weight) == pytest.approx(loss(weights), rel=1e-10)
-    for gradient, expected in zip(
-        model._built_network().get_gradients(), twins.gradients(loss, weights), strict=True
-    ):
+    for gradient, expected in zip(model.network.get_gradients(), twins.gradients(loss, weights), strict=True):
         np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-8)
 
 

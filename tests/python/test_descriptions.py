@@ -249,7 +249,7 @@ def test_named_scalings_are_lowered_for_the_engine():
 
 
 def last_activation(*stack):
-    return gn.Sequential(stack)._last_activation()
+    return gn.Sequential(stack).output_activation
 
 
 def test_last_activation():

@@ -11,7 +11,7 @@ HUGE = 3e38  # near the end of float32
 
 
 def everything(model):
-    network = model._built_network()
+    network = model.network
     state = [values.tobytes() for values in network.optimizer_state().values()]
     return [w.tobytes() for w in model.get_weights()], state, network.iterations
 
@@ -26,7 +26,7 @@ def made(optimizer, *more, units=1, dtype="float32", **arguments):
 
 
 def finite(model):
-    network = model._built_network()
+    network = model.network
     arrays = [*model.get_weights(), *network.optimizer_state().values()]
     assert all(np.isfinite(array).all() for array in arrays)
 
@@ -205,7 +205,7 @@ def test_division_by_no_epsilon():
 def test_a_restored_state_is_looked_at():
     model = made("adam")
     model.train_on_batch([[1.0, 2.0]], [1.0])
-    network = model._built_network()
+    network = model.network
     state = {name: values.copy() for name, values in network.optimizer_state().items()}
     state["velocity"][:] = -1.0
     network.set_optimizer_state(state, 1)

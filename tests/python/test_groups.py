@@ -147,7 +147,7 @@ def test_gradients_through_statistics_are_slopes_of_the_loss(batch):
     random = np.random.default_rng(5)
     # Moving statistics have no gradient; they are not in use either.
     direction = [random.normal(size=w.shape) for w in weights]
-    names = [weight.name for weight in model._built_network().weights]
+    names = [weight.name for weight in model.network.weights]
     slope = sum(
         np.sum(g * d)
         for g, d, name in zip(gradient, direction, names, strict=True)

@@ -122,3 +122,41 @@ def test_circles_are_found():
     # `saving` loads the package around `base`, which loads `files`.
     circle = ["gridnn.callbacks", "gridnn.callbacks.files", "gridnn.saving"]
     assert circles(graph_of(texts, lazy=True)) == [circle]
+
+
+def foreign_privates(text):
+    """Private members of other objects that a module uses and does not define itself."""
+    tree = ast.parse(text)
+    nodes = list(ast.walk(tree))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    used = set()
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            mine = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            (own if mine else used).add(node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "hasattr"):
+            used.add(getattr(node.args[1], "value", ""))
+    used -= {*own, "_replace"}  # the latter of named tuples, which is public
+    return {name for name in used if name.startswith("_") and not name.startswith("__")}
+
+
+# A model tells its layers which names and weights are theirs; nobody else asks them for more than users may.
+FRIENDS = ("gridnn.layers.", "gridnn.model.stack", "gridnn.functional.", "gridnn.bench.")
+ALLOWED = {"gridnn._forks": {"_lock"}}  # which it renews, as it says
+
+
+def test_models_and_layers_are_known_by_their_public_members():
+    texts = {module: text for module, text in sources().items() if not module.startswith(FRIENDS)}
+    found = {module: foreign_privates(text) for module, text in texts.items()}
+    assert {module: names for module, names in found.items() if names} == ALLOWED
+
+
+def test_private_members_of_others_are_found():
+    text = """
+class Watch:
+    def __init__(self, other):
+        self._mine = other._theirs, other._mine
+        getattr(other, "_spelled")
+"""
+    assert foreign_privates(text) == {"_theirs", "_spelled"}

@@ -245,7 +245,7 @@ def test_frozen_layer_does_not_learn(model):
     model.train_on_batch(x, y)
     np.testing.assert_array_equal(conv.kernel, kernel)
     assert not np.array_equal(dense.kernel, other)
-    assert len(model._built_network().get_gradients()) == 2
+    assert len(model.network.get_gradients()) == 2
     conv.trainable = True
     model.train_on_batch(x, y)
     assert not np.array_equal(conv.kernel, kernel)
@@ -354,7 +354,7 @@ def test_the_backward_pass_draws_what_the_forward_pass_drew(make):
     dense.bias = np.random.default_rng(2).normal(size=40)
     model.compile(gn.optimizers.SGD(0.0), "mse")
     loss = model.train_on_batch(np.zeros((7, 6, 4)), np.zeros((7, 6, 40)))
-    _, gradient = model._built_network().get_gradients()
+    _, gradient = model.network.get_gradients()
     assert (gradient * dense.bias).sum() == pytest.approx(2 * loss, rel=1e-9)
 
 

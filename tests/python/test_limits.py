@@ -88,9 +88,7 @@ def test_penalty_and_its_gradient(cls, options, prefix, regularizer, twin, rng):
     l1, l2 = regularizer.l1, regularizer.l2
     differences = [
         ours - theirs
-        for ours, theirs in zip(
-            model._built_network().get_gradients(), plain._built_network().get_gradients(), strict=True
-        )
+        for ours, theirs in zip(model.network.get_gradients(), plain.network.get_gradients(), strict=True)
     ]
     weight = weight_of(model, prefix)
     slope = l1 * np.sign(weight) + 2 * l2 * weight
@@ -154,7 +152,7 @@ def test_penalty_on_angles(regularizer, shape, rng):
         x, y = np.ones((5, shape[0])), np.zeros((5, shape[1]))
         value = model.train_on_batch(x, y)
         assert model.test_on_batch(x, y) == pytest.approx(value, rel=1e-12)
-        return value, model._built_network().get_gradients()[0], layer.kernel
+        return value, model.network.get_gradients()[0], layer.kernel
 
     value, gradient, kernel = trained(kernel_regularizer=regularizer)
     plain, slope, _ = trained()

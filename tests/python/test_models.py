@@ -8,11 +8,11 @@ from gridnn import layers, models
 
 
 def trainable(model):
-    return sum(int(np.prod(info.shape)) for info in model._built_network().weights if info.trainable)
+    return sum(int(np.prod(info.shape)) for info in model.network.weights if info.trainable)
 
 
 def multiply_adds(model):
-    return sum(count or 0 for count in model._built_network().macs)
+    return sum(count or 0 for count in model.network.macs)
 
 
 # LeNet-5: sum of its layers, as textbooks print it. VGG, GoogLeNet (Caffe's deployed network), ResNet:

@@ -69,7 +69,7 @@ def test_a_frozen_layer_works_as_in_inference(rng):
     for old, new in zip(before, norm.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     np.testing.assert_allclose(model(x, training=True), model(x), rtol=1e-12)
-    gradients = model._built_network().get_gradients()
+    gradients = model.network.get_gradients()
     kernel = model.layers[0].kernel
 
     def loss(weights):

@@ -82,9 +82,9 @@ def test_steps_equal_the_twin(cls, options, rng):
         weights = twin.step(weights, gradients(weights, *batch))
         for got, want in zip(model.get_weights(), weights, strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
-    assert model._built_network().iterations == 7
+    assert model.network.iterations == 7
     if twin.ema:
-        model._built_network().finalize()
+        model.network.finalize()
         for got, want in zip(model.get_weights(), twin.averages, strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
 
@@ -109,7 +109,7 @@ def test_norms_over_many_blocks_do_not_depend_on_threads(rng):
             model.compile(optimizers.SGD(0.1, **clip), "mse")
             draws = np.random.default_rng(3)
             model.train_on_batch(draws.normal(size=(40, 300)), draws.normal(size=(40, 100)))
-            return model.get_weights(), model._built_network().get_gradients()
+            return model.get_weights(), model.network.get_gradients()
         finally:
             gn.set_num_threads(before)
 
@@ -136,7 +136,7 @@ def test_a_refused_step_changes_nothing(options, rng):
     model, x, y = problem(rng, "float32")
     model.compile(optimizers.Adam(**options), "mse")
     model.train_on_batch(x[0], y[0])
-    network = model._built_network()
+    network = model.network
     weights, state = model.get_weights(), network.optimizer_state()
     with pytest.raises(gn.errors.NonFiniteError):
         model.train_on_batch(np.full_like(x[1], 3e38), y[1])

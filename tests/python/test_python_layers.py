@@ -110,13 +110,13 @@ def _gradients_agree(model, x, y):
     model.compile(optimizers.SGD(0.0), "mse")
     weights = model.get_weights()
     model.train_on_batch(x, y)
-    gradients = model._built_network().get_gradients()
+    gradients = model.network.get_gradients()
 
     def loss(moved):
         model.set_weights(moved)
         return model.train_on_batch(x, y)
 
-    learned = [info.trainable for info in model._built_network().weights]
+    learned = [info.trainable for info in model.network.weights]
     expected = [g for g, own in zip(twins.gradients(loss, weights, 1e-5), learned, strict=True) if own]
     for gradient, difference in zip(gradients, expected, strict=True):
         np.testing.assert_allclose(gradient, difference, rtol=1e-5, atol=1e-8)
@@ -286,7 +286,7 @@ def test_a_model_with_it_is_freed():
     model = _model(OwnDense(4))
     model.fit(*_data(), 8, verbose=0)
     model.layers[1](np.ones((1, 4, 4, 3)))
-    gone = weakref.ref(model._built_network())
+    gone = weakref.ref(model.network)
     del model
     gc.collect()
     assert gone() is None

@@ -170,7 +170,7 @@ def train(folder, data, *, save_freq="epoch", place=None, order=1, seed=None, ch
 
 def outcome(folder, model, history, others):
     """All that a run leaves."""
-    network = model._built_network()
+    network = model.network
     return {
         "weights": [w.tobytes() for w in model.get_weights()],
         "slots": {name: slot.tobytes() for name, slot in network.optimizer_state().items()},

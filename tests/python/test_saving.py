@@ -38,7 +38,7 @@ def fit(model, epochs, initial_epoch=0, seed=4):
 
 
 def state(model):
-    network = model._built_network()
+    network = model.network
     return (
         [w.tobytes() for w in model.get_weights()],
         {slot: values.tobytes() for slot, values in network.optimizer_state().items()},

@@ -115,7 +115,7 @@ def test_changed_structure_trains_afresh():
     model.fit(np.ones((4, 4)), np.ones((4, 3)), verbose=0)
     model.add(layers.Dense(1))
     model.fit(np.ones((4, 4)), np.ones(4), verbose=0)
-    assert model._built_network().iterations == 1
+    assert model.network.iterations == 1
 
 
 def test_one_layer_one_model():
@@ -308,7 +308,7 @@ def test_threads_wait_for_each_other():
     for thread in threads:
         thread.join()
     assert not failures
-    assert model._built_network().iterations == 10
+    assert model.network.iterations == 10
 
 
 def test_a_whole_model_is_frozen_and_thawed():

@@ -177,7 +177,7 @@ def test_an_interrupt_leaves_whole_steps():
         key.join()
     finally:
         signal.signal(signal.SIGINT, before)
-    steps = model._built_network().iterations
+    steps = model.network.iterations
     assert steps > 0
     again.fit(x, y, batch_size=1, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
     for interrupted, whole in zip(model.get_weights(), again.get_weights(), strict=True):

@@ -199,7 +199,7 @@ def test_steps_per_epoch_continue_in_the_data():
     assert rows(longer, 1) == [[5, 6, 7, 8, 9], [0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
     model = make()
     model.fit(X, Y, batch_size=4, epochs=3, steps_per_epoch=2, verbose=0)
-    assert model._built_network().iterations == 6
+    assert model.network.iterations == 6
 
 
 def trained(epochs=3, **arguments):
@@ -303,10 +303,10 @@ def test_more_predictions_than_progress_updates(capsys):
 def test_compile_again_starts_the_optimizer_afresh():
     model = make()
     model.fit(X, Y, verbose=0)
-    assert model._built_network().iterations == 1
+    assert model.network.iterations == 1
     model.compile("sgd", "ce")
     model.fit(X, Y, verbose=0)
-    assert model._built_network().iterations == 1
+    assert model.network.iterations == 1
 
 
 def test_labels_of_shape_n_match_outputs_of_shape_n_1():
@@ -362,7 +362,7 @@ def test_interrupt_leaves_whole_steps():
     with pytest.raises(KeyboardInterrupt):
         model.fit(x, y, epochs=10_000, shuffle=False, verbose=0)
     key.join()
-    steps = model._built_network().iterations
+    steps = model.network.iterations
     assert steps > 0
     again = wide()
     again.fit(x, y, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)

@@ -104,7 +104,7 @@ class CSVLogger(Callback):
 
     def restore(self, state: Any) -> None:
         """Removes what was written later, which is to come again."""
-        run = self.model._run
+        run = self.model.training_state.run
         if self.append and not (run is not None and run.from_backup):
             return  # what was added since, another run may have added
         self._begun = True
@@ -212,7 +212,7 @@ class TensorBoard(Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Writes the running means where it is time."""
-        step = self.model._built_network().iterations
+        step = self.model.iterations
         if self._every and step % self._every == 0:
             self._scalars("batch", logs or {}, step)
 

@@ -15,13 +15,13 @@ from gridnn.callbacks.base import Callback, Logs, as_number
 
 if TYPE_CHECKING:
     from gridnn.errors import NonFiniteError
-    from gridnn.model.sequential import Sequential
+    from gridnn.model.protocol import Model
+    from gridnn.model.training_state import TrainingState
 
 
-def current_rate(model: Sequential) -> float:
+def current_rate(model: Model) -> float:
     """The learning rate of the next step."""
-    # Before the first batch of an iterable there may be no network yet.
-    return model.optimizer.rate(model._built_network().iterations if model.built else 0)
+    return model.optimizer.rate(model.iterations)
 
 
 class Watch:
@@ -78,9 +78,15 @@ class Watch:
 
     def _comes_later(self, logs: Logs | None, owner: Callback) -> bool:
         """Whether the value is one of a validation that this epoch does not have, but others will."""
-        run = getattr(getattr(owner, "model", None), "_run", None)
+        state = _state(owner)
+        run = None if state is None else state.run
         validated = any(name.startswith("val_") for name in logs or {})
         return self.monitor.startswith("val_") and not validated and run is not None and run.validates
+
+
+def _state(owner: Callback) -> TrainingState | None:
+    """That of the callback's model, where it has one."""
+    return getattr(getattr(owner, "model", None), "training_state", None)
 
 
 def _direction(monitor: str, owner: Callback) -> str:
@@ -88,8 +94,8 @@ def _direction(monitor: str, owner: Callback) -> str:
     names = (monitor, monitor.removeprefix("val_"))
     if "loss" in names:
         return "min"
-    compilation = getattr(getattr(owner, "model", None), "_compilation", None)
-    known = [] if compilation is None else list(compilation.metrics)
+    state = _state(owner)
+    known = [] if state is None or state.compilation is None else list(state.compilation.metrics)
     metric = next((metric for name in names for metric in known if metric.name == name), None)
     if metric is not None and metric.direction is not None:
         return str(metric.direction)

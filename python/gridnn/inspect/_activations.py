@@ -14,6 +14,7 @@ from gridnn._network import as_array
 from gridnn.inspect._receptive_field import receptive_field
 from gridnn.inspect._run import Run, expect_grid, filter_number, present
 from gridnn.layers.base import Layer
+from gridnn.model.protocol import Model
 from gridnn.model.sequential import Sequential
 from gridnn.model.trainer import Trainer
 
@@ -21,7 +22,7 @@ __all__ = ["Gradients", "Patch", "activations", "gradients", "maximize", "top_pa
 
 
 def activations(
-    model: Sequential, x: ArrayLike, layers: Sequence[Layer | str | int] | None = None
+    model: Model, x: ArrayLike, layers: Sequence[Layer | str | int] | None = None
 ) -> dict[str, NDArray[Any]]:
     """The outputs of layers for a batch, in inference mode.
 
@@ -83,7 +84,7 @@ def gradients(
     """
     run = Run(model, x)
     found, result = Trainer(model).inspect_on_batch(run.x, y, sample_weight)
-    names = {layer._built().position: layer.name for layer in run.layers}
+    names = {node.position: node.name for node in model.graph.nodes if node.kind != "input"}
     weights: dict[str, list[NDArray[Any]]] = {}
     for info, gradient in zip(run.network.weights, found.weights, strict=True):
         weights.setdefault(names[info.layer], []).append(gradient)
@@ -113,7 +114,7 @@ class Patch:
 
 
 def top_patches(
-    model: Sequential,
+    model: Model,
     layer: Layer | str | int,
     filter: int,  # noqa: A002 - the field's word
     images: ArrayLike,
@@ -167,7 +168,7 @@ def cut(image: NDArray[Any], span: Sequence[tuple[int, int]]) -> NDArray[Any]:
 
 
 def maximize(
-    model: Sequential,
+    model: Model,
     layer: Layer | str | int,
     filter: int,  # noqa: A002 - the field's word
     *,
@@ -226,7 +227,7 @@ def maximize(
 
 
 def _first_input(
-    model: Sequential, input_shape: Sequence[int] | None, start: ArrayLike | None, seed: int
+    model: Model, input_shape: Sequence[int] | None, start: ArrayLike | None, seed: int
 ) -> NDArray[Any]:
     if start is not None:
         return as_array(start, "start").astype(model.dtype)

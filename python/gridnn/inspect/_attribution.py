@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from gridnn.errors import ShapeError
 from gridnn.inspect._run import Run, present
 from gridnn.layers.base import Layer
-from gridnn.model.sequential import Sequential
+from gridnn.model.protocol import Model
 
 __all__ = ["effective_receptive_field", "grad_cam", "saliency"]
 
 
-def saliency(model: Sequential, x: ArrayLike, target: int | ArrayLike | None = None) -> NDArray[Any]:
+def saliency(model: Model, x: ArrayLike, target: int | ArrayLike | None = None) -> NDArray[Any]:
     """How much the score of a class changes with every input element (Simonyan, Vedaldi and Zisserman 2013).
 
     That is the largest absolute gradient over the channels. Where the last activation is a softmax or
@@ -58,14 +58,14 @@ def _score_gradient(run: Run, target: int | ArrayLike | None) -> tuple[int, NDAr
             raise ValueError(f"`target` must be from 0 to {output.shape[1] - 1}. Received target={target!r}.")
     dy = np.zeros_like(output)
     rows = np.arange(len(output))
-    probabilities = run.model._last_activation() in ("softmax", "sigmoid")
+    probabilities = run.model.output_activation in ("softmax", "sigmoid")
     tiny = np.finfo(output.dtype).tiny
     dy[rows, classes] = 1 / np.maximum(output[rows, classes], tiny) if probabilities else 1
-    return last._built().position, dy
+    return run.position(last), dy
 
 
 def grad_cam(
-    model: Sequential,
+    model: Model,
     x: ArrayLike,
     target: int | ArrayLike | None = None,
     layer: Layer | str | int | None = None,
@@ -120,7 +120,7 @@ def _resized(maps: NDArray[Any], sizes: tuple[int, ...]) -> NDArray[Any]:
     return maps
 
 
-def effective_receptive_field(model: Sequential, layer: Layer | str | int, x: ArrayLike) -> NDArray[Any]:
+def effective_receptive_field(model: Model, layer: Layer | str | int, x: ArrayLike) -> NDArray[Any]:
     """How much each input element counts for the unit in the middle of a layer (Luo and others 2016).
 
     That is the gradient of the middle position, summed over the layer's channels, to the input: its

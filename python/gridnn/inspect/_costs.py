@@ -11,6 +11,7 @@ import numpy as np
 
 from gridnn import _validation
 from gridnn._network import Network, Shape, get_num_threads, multiply_adds
+from gridnn.model.protocol import Model
 from gridnn.model.sequential import Sequential
 
 __all__ = ["Cost", "costs"]
@@ -44,7 +45,7 @@ class Cost:
 
 
 def costs(
-    model: Sequential,
+    model: Model,
     batch_size: int = 1,
     input_shape: Sequence[int] | None = None,
     *,
@@ -81,31 +82,31 @@ def costs(
     flops = _peak() if flops is None else _validation.real(flops, "flops", low=1.0)
     bandwidth = _copy_speed() if bandwidth is None else _validation.real(bandwidth, "bandwidth", low=1.0)
     found = []
-    for position, layer in enumerate((m for top in model.layers for m in top._family()), start=1):
-        if len(list(layer._family())) > 1:
+    for node in model.graph.by_position:
+        if node.kind == "input" or node.size > 1:
             continue
+        position = node.position
         macs = (network.macs[position] or 0) * batch_size
         parameters = sum(math.prod(info.shape) for info in network.weights if info.layer == position)
         sizes = [_known(network.input_shapes[position]), _known(network.output_shapes[position])]
         elements = batch_size * sum(math.prod(shape) for shape in sizes) + parameters
         moved = elements * network.dtype.itemsize
         seconds = max(2 * macs / flops, moved / bandwidth)
-        found.append(Cost(layer.name, sizes[1], parameters, macs, moved, seconds))
+        found.append(Cost(node.name, sizes[1], parameters, macs, moved, seconds))
     return found
 
 
-def _network_of(model: Sequential, input_shape: Sequence[int] | None) -> Network:
+def _network_of(model: Model, input_shape: Sequence[int] | None) -> Network:
     """The model's network, or one like it for a concrete input."""
     if input_shape is None:
-        network = model._built_network()
+        network = model.network
         if None in network.input_shape:
             raise ValueError(
                 f"Sizes of the input of model '{model.name}' are unknown: pass input_shape=(...)."
             )
         return network
     sizes = [_validation.positive_integer(n, "input_shape") for n in input_shape]
-    inputs = {"class_name": "Input", "name": "input", "config": {"shape": sizes}}
-    return Network([inputs, *(layer._twin().engine_description() for layer in model.layers)], model.dtype, 0)
+    return model.network_like(sizes)
 
 
 def _known(shape: Shape) -> tuple[int, ...]:

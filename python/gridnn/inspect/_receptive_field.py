@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gridnn import _validation, functional
+from gridnn._graph import Node
 from gridnn._network import place_window
 from gridnn.inspect._fields import Field, Grid, Span, Whole, hull, union
 from gridnn.layers import (
     activation,
     adaptive,
     augmentation,
-    branches,
     conv,
     conv_transpose,
     depthwise,
@@ -24,6 +24,7 @@ from gridnn.layers import (
     reshaping,
 )
 from gridnn.layers.base import Layer
+from gridnn.model.protocol import Model
 from gridnn.model.sequential import Sequential
 
 __all__ = ["ReceptiveField", "receptive_field"]
@@ -62,7 +63,7 @@ class ReceptiveField:
         return tuple(field.at(i) for field, i in zip(self._tensor.fields, index, strict=True))
 
 
-def receptive_field(model: Sequential, input_shape: Sequence[int] | None = None) -> list[ReceptiveField]:
+def receptive_field(model: Model, input_shape: Sequence[int] | None = None) -> list[ReceptiveField]:
     """Receptive fields of all layers, through branches.
 
     Size and jump follow ``size += (span - 1) * jump; jump *= stride`` with ``span = dilation * (kernel - 1)
@@ -107,9 +108,13 @@ def receptive_field(model: Sequential, input_shape: Sequence[int] | None = None)
         )
     if len(sizes) < 2:
         raise ValueError(f"Model '{model.name}' has no spatial axes: its input shape is {model.input_shape}.")
-    trace = _Trace(sizes[:-1])
-    trace.run(model.layers, State(Grid((Field.of_input(),) * (len(sizes) - 1)), sizes[:-1]))
-    return trace.found
+    states: list[State] = []
+    found = []
+    for node in model.graph.nodes:
+        states.append(_state(node, [states[number] for number in node.inputs], sizes[:-1]))
+        if node.kind != "input":
+            found.append(_found(node.name, states[-1], sizes[:-1]))
+    return found
 
 
 @dataclass(frozen=True)
@@ -124,49 +129,36 @@ class State:
         return hull(self.tensor, self.sizes)
 
 
-class _Trace:
-    """Follows a tensor through layers and writes down what each of them sees."""
+def _state(node: Node, inputs: Sequence[State], input_sizes: tuple[int, ...]) -> State:
+    """What the outputs of a node see, by what those of its inputs do."""
+    if node.kind == "input":
+        return State(Grid((Field.of_input(),) * len(input_sizes)), input_sizes)
+    first = inputs[0]
+    if node.kind == "merge":
+        return State(union([state.tensor for state in inputs], first.sizes), first.sizes)
+    if node.kind == "alias" or node.layer is None or isinstance(first.tensor, Whole):
+        return first
+    rule = next((_RULES[cls] for cls in type(node.layer).__mro__ if cls in _RULES), None)
+    if node.layer.in_python:
+        rule = _everything
+    return first if rule is None else rule(node.layer, first.tensor.fields, first.sizes)
 
-    def __init__(self, input_sizes: tuple[int, ...]) -> None:
-        self._input_sizes = input_sizes
-        self.found: list[ReceptiveField] = []
 
-    def run(self, stack: Sequence[Layer], state: State) -> State:
-        """The tensor behind layers that stand one after the other."""
-        for layer in stack:
-            state = self._behind(layer, state)
-            self._note(layer, state)
-        return state
-
-    def _behind(self, layer: Layer, state: State) -> State:
-        if isinstance(layer, branches.Container):
-            ends = [self.run(branch, state) for branch in layer._branches()]
-            return State(union([end.tensor for end in ends], ends[0].sizes), ends[0].sizes)
-        if isinstance(state.tensor, Whole):
-            return state
-        rule = next((_RULES[cls] for cls in type(layer).__mro__ if cls in _RULES), None)
-        if layer.in_python:
-            rule = _everything
-        return state if rule is None else rule(layer, state.tensor.fields, state.sizes)
-
-    def _note(self, layer: Layer, state: State) -> None:
-        spans = state.hull()
-        reach = tuple(
-            (max(-first, 0), max(last - n + 1, 0))
-            for (first, last), n in zip(spans, self._input_sizes, strict=True)
-        )
-        fields = state.tensor.fields if isinstance(state.tensor, Grid) else ()
-        self.found.append(
-            ReceptiveField(
-                layer.name,
-                tuple(f.size for f in fields) or tuple(last - first + 1 for first, last in spans),
-                tuple(f.jump for f in fields) or (0,) * len(spans),
-                tuple(f.at(0)[0] for f in fields) or tuple(first for first, _ in spans),
-                reach,
-                state.sizes if fields else (),
-                state.tensor,
-            )
-        )
+def _found(name: str, state: State, input_sizes: tuple[int, ...]) -> ReceptiveField:
+    spans = state.hull()
+    reach = tuple(
+        (max(-first, 0), max(last - n + 1, 0)) for (first, last), n in zip(spans, input_sizes, strict=True)
+    )
+    fields = state.tensor.fields if isinstance(state.tensor, Grid) else ()
+    return ReceptiveField(
+        name,
+        tuple(f.size for f in fields) or tuple(last - first + 1 for first, last in spans),
+        tuple(f.jump for f in fields) or (0,) * len(spans),
+        tuple(f.at(0)[0] for f in fields) or tuple(first for first, _ in spans),
+        reach,
+        state.sizes if fields else (),
+        state.tensor,
+    )
 
 
 Fields = tuple[Field, ...]

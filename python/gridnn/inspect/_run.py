@@ -11,6 +11,7 @@ from gridnn import _validation
 from gridnn._network import Inspection, Network, as_array
 from gridnn.errors import ShapeError
 from gridnn.layers.base import Layer
+from gridnn.model.protocol import Model
 from gridnn.model.sequential import Sequential
 
 __all__ = ["Run", "expect_grid", "filter_number", "present"]
@@ -19,18 +20,18 @@ __all__ = ["Run", "expect_grid", "filter_number", "present"]
 class Run:
     """A built model and a batch for it; layers are known by their position in the network."""
 
-    def __init__(self, model: Sequential, x: ArrayLike) -> None:
+    def __init__(self, model: Model, x: ArrayLike) -> None:
         if not isinstance(model, Sequential):
             raise TypeError(f"`model` must be a Sequential. Received {model!r}.")
         self.model = model
         array = as_array(x, "x")
-        self.network: Network = model._network_for(array)
+        self.network: Network = model.network_for(array)
         self.x: NDArray[Any] = self.network.as_input(array)
 
     @property
     def layers(self) -> list[Layer]:
         """All layers with their positions, nested ones behind the container that holds them."""
-        return [layer for top in self.model.layers for layer in top._family()]
+        return self.model.graph.layers
 
     def layer(self, layer: Layer | str | int) -> Layer:
         """A layer, given by itself, by its name, or by its index in ``model.layers``.
@@ -48,7 +49,7 @@ class Run:
 
     def position(self, layer: Layer | str | int) -> int:
         """Position of such a layer in the network."""
-        return self.layer(layer)._built().position
+        return self.model.graph.node(self.layer(layer)).position
 
     def output_of(self, layer: Layer | str | int) -> NDArray[Any]:
         """The values of a layer for the batch."""

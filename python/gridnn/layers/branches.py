@@ -29,6 +29,9 @@ class Container(Layer):
     _holds: ClassVar[tuple[str, ...]] = ()
     """The configuration's fields with layers: each None, a branch, or a tuple of branches."""
 
+    merge: str | None = None
+    """How the ends of its branches are put together; None for a container of one chain."""
+
     def _branches(self) -> Iterator[Branch]:
         for field in self._holds:
             value = getattr(self, field) or ()
@@ -103,6 +106,11 @@ class Container(Layer):
     def output_activation(self) -> str | None:
         """Always "linear": what comes out of branches is put together."""
         return "linear"
+
+
+def branches_of(container: Container) -> list[Branch]:
+    """The branches of a container, which all read its input."""
+    return list(container._branches())
 
 
 def members(layers: object, owner: Layer) -> Branch:
@@ -188,6 +196,7 @@ class Residual(Container):
     """
 
     config_fields = _holds = ("layers", "shortcut")
+    merge = "add"
 
     def __init__(
         self,

@@ -21,9 +21,10 @@ from gridnn.model.data import (
     as_targets,
     check_lengths,
 )
+from gridnn.model.training_state import resolve, settle
 
 if TYPE_CHECKING:
-    from gridnn.model.sequential import Sequential
+    from gridnn.model.protocol import Model
 
 
 def optional_count(value: object, name: str) -> int | None:
@@ -43,7 +44,7 @@ class Binder:
         model: the model that will see the batches.
     """
 
-    def __init__(self, model: Sequential) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
 
     def arrays(self, x: object, y: object, sample_weight: object = None, *, prefix: str = "") -> Arrays:
@@ -75,17 +76,17 @@ class Binder:
         try:
             check_lengths(**{prefix + "x": inputs, prefix + "y": targets})
         except ValueError as error:
-            network = self._model._network
-            if network is None or not (len(inputs) and len(targets)):
+            if not (self._model.built and len(inputs) and len(targets)):
                 raise
+            network = self._model.network
             shapes = network.input_shape, network.output_shape, inputs.shape, targets.shape
             raise ValueError(f"{error}{_hints.for_lengths(*shapes, prefix)}") from None
-        network = self._model._network_for(inputs, prefix + "x")
+        network = self._model.network_for(inputs, prefix + "x")
         inputs = network.as_input(inputs, prefix + "x")
-        objective = self._model._resolve(targets.shape)
+        objective = resolve(self._model, targets.shape)
         targets = as_targets(targets, objective.loss, network, prefix + "y")
         weights = None if sample_weight is None else as_sample_weight(sample_weight, len(inputs))
-        self._model._settle(objective)
+        settle(self._model, objective)
         channels = network.output_shape[-1]
         return Arrays(inputs, targets, weights, objective.loss, f"`{prefix}x`", channels=channels)
 

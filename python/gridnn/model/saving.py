@@ -36,9 +36,11 @@ from gridnn.model.file_format import (
     record_of,
     run_arrays,
 )
+from gridnn.model.training_state import Progress, compilation_of, settle
 
 if TYPE_CHECKING:
     from gridnn._network import Network
+    from gridnn.model.protocol import Model
     from gridnn.model.sequential import Sequential
 
 __all__ = ["load_weights", "save", "save_weights"]
@@ -61,23 +63,22 @@ def kind_of_model(cls: AnyModel) -> AnyModel:
     return cls
 
 
-def save(model: Sequential, path: Path) -> None:
+def save(model: Model, path: Path) -> None:
     """Writes model, weights, compile arguments, optimizer state and progress; see `Sequential.save`."""
     check_ending(path)
     _network.save_tensors(path, *pack(model, within_fit=True))
 
 
-def save_weights(model: Sequential, path: Path) -> None:
+def save_weights(model: Model, path: Path) -> None:
     """Writes the weights alone; see `Sequential.save_weights`."""
     check_ending(path)
-    model._built_network()
-    with model._lock:
+    with model.locked():
         _network.save_tensors(path, _weights(model), header())
 
 
-def load_weights(model: Sequential, path: Path) -> None:
+def load_weights(model: Model, path: Path) -> None:
     """Sets the weights of a built model from a file; see `Sequential.load_weights`."""
-    network = model._built_network()
+    network = model.network
     tensors, metadata = _network.load_tensors(path)
     with blaming(path):
         check_header(metadata)
@@ -87,7 +88,7 @@ def load_weights(model: Sequential, path: Path) -> None:
         _set_weights(network, by_place)
 
 
-def restore(model: Sequential, backup: Backup) -> None:
+def restore(model: Model, backup: Backup) -> None:
     """Puts weights, optimizer state, learning rate and progress of a backup into a model.
 
     The model is compiled and has seen its data.
@@ -95,55 +96,56 @@ def restore(model: Sequential, backup: Backup) -> None:
     Raises:
         FileFormatError: the file holds another model, or one with another optimizer.
     """
-    network = model._built_network()
-    with blaming(backup.path), model._lock:
+    network = model.network
+    with blaming(backup.path), model.locked():
         saved = unpack(backup.tensors, backup.metadata)
-        theirs, ours = saved._compiled().get_config(), model._compiled().get_config()
+        theirs, ours = compilation_of(saved).get_config(), compilation_of(model).get_config()
         if theirs["optimizer"]["class_name"] != ours["optimizer"]["class_name"]:
             raise ValueError(f"the optimizer was {theirs['optimizer']['class_name']}")
-        state, weights = saved._built_network(), saved.get_weights()
+        state, weights = saved.network, saved.get_weights()
         network.set_optimizer_state(state.optimizer_state(), state.iterations)
         model.set_weights(weights)
         if not callable(model.optimizer.learning_rate):  # a function is the program's, and goes on
             model.optimizer.learning_rate = saved.optimizer.learning_rate
-        model._progress = saved._progress
+        model.training_state.progress = saved.training_state.progress
 
 
-def pack(model: Sequential, *, within_fit: bool = False) -> tuple[Tensors, Metadata]:
+def pack(model: Model, *, within_fit: bool = False) -> tuple[Tensors, Metadata]:
     """Everything about a model as tensors and strings.
 
     Args:
         model: the model.
         within_fit: if `fit` is at work, also where it is.
     """
-    with model._lock:
+    with model.locked():
         metadata = header()
         metadata["model"] = dumps({"class_name": type(model).__name__, "config": model.get_config()})
         tensors: Tensors = {}
         iterations = 0
         if model.built:
             tensors.update(_weights(model))
-        compilation = model._compilation
+        training = model.training_state
+        compilation = training.compilation
         if compilation is not None:
             metadata["compile"] = dumps(compilation.get_config())
             if compilation.in_engine:
-                network = model._built_network()
+                network = model.network
                 iterations = network.iterations
                 state = network.optimizer_state()
                 tensors.update({f"optimizer/{slot}": values for slot, values in state.items()})
-        progress = model._progress_now()
+        progress = training.now()
         metadata["progress"] = dumps(
             {"iterations": iterations, "epoch": progress.epoch, "seed": progress.seed}
         )
         arrays: list[NDArray[Any]] = []
         if model.history is not None:
             metadata["history"] = dumps(encode(_history(model), arrays))
-        run = model._run
+        run = training.run
         # Another thread's view of a run would be of the midst of a step.
         if within_fit and run is not None and run.thread == threading.get_ident():
             metadata["run"] = dumps(encode(run.record(), arrays))
-        elif run is None and model._record is not None:  # a copy of the file that the model comes from
-            metadata["run"] = dumps(encode(model._record.value, arrays))
+        elif run is None and training.record is not None:  # a copy of the file that the model comes from
+            metadata["run"] = dumps(encode(training.record.value, arrays))
         tensors.update({f"{RUN}{number}": array for number, array in enumerate(arrays)})
         return tensors, metadata
 
@@ -168,7 +170,7 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
     with undrawn():  # every weight follows
         model = kind.from_config(description["config"])
     if model.built:
-        network = model._built_network()
+        network = model.network
         for position, shape in enumerate(network.output_shapes):
             size = math.prod(axis or 1 for axis in shape) * network.dtype.itemsize
             if size > _MOST_BYTES:
@@ -176,19 +178,20 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
                     f"the layer at position {position} makes {size} bytes of one sample: no machine has them"
                 )
         _set_weights(network, weights)
+    training = model.training_state
     progress = loads(metadata["progress"])
     iterations = _validation.non_negative_integer(progress["iterations"], "iterations")
     if "compile" in metadata:
-        model._compilation = Compilation.from_config(loads(metadata["compile"]))
-        objective = model._compilation.objective
+        training.compilation = Compilation.from_config(loads(metadata["compile"]))
+        objective = training.compilation.objective
         if objective is not None:
-            model._settle(objective)
-            model._built_network().set_optimizer_state(slots, iterations)
+            settle(model, objective)
+            model.network.set_optimizer_state(slots, iterations)
             slots = {}
     if slots:
         raise ValueError("optimizer state without an optimizer")
-    model._record_progress(*progress_of(progress))
-    model._record = record_of(tensors, metadata)
+    training.progress = Progress(*progress_of(progress))
+    training.record = record_of(tensors, metadata)
     if "history" in metadata:
         history = History()
         history.restore(decode(loads(metadata["history"]), arrays))
@@ -197,20 +200,20 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
     return model
 
 
-def _history(model: Sequential) -> dict[str, Any]:
+def _history(model: Model) -> dict[str, Any]:
     """What the history of the model holds, with the epoch whose end it has not heard of yet."""
     assert model.history is not None
     history = History()
     history.restore(model.history.state())
-    if model._run is not None:
-        model._run.catch_up(model.history, history)
+    if model.training_state.run is not None:
+        model.training_state.run.catch_up(model.history, history)
     return history.state()
 
 
-def _weights(model: Sequential) -> Tensors:
+def _weights(model: Model) -> Tensors:
     """Every weight under its name in files."""
-    network = model._built_network()
-    names = ["input", *(layer.name for layer in model._family())]
+    network = model.network
+    names = ["input", *(layer.name for layer in model.graph.layers)]
     keys = [f"model/{info.layer}_{names[info.layer]}/{info.name}" for info in network.weights]
     return dict(zip(keys, network.get_weights(), strict=True))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -13,37 +12,25 @@ from gridnn import _validation
 from gridnn._config import own_classes, own_classes_of
 from gridnn._network import Shape, as_array, derive_seed
 from gridnn.callbacks import Callback, History
-from gridnn.errors import NotReadyError
 from gridnn.layers import base, parts
-from gridnn.metrics import FunctionMetric
 from gridnn.model import saving
 from gridnn.model.class_weight import ClassWeight
-from gridnn.model.compilation import Compilation, Objective
+from gridnn.model.compilation import Compilation
 from gridnn.model.file_format import Metadata, Tensors
 from gridnn.model.stack import LayerStack
 from gridnn.model.trainer import Trainer
+from gridnn.model.training_state import TrainingState, compilation_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from gridnn.losses import AutomaticCrossentropy, Loss
-    from gridnn.model.resuming import Record, Run
     from gridnn.optimizers import Optimizer
 
 __all__ = ["Sequential"]
 
 # Stream of the model's seed for dropout in `model(x, training=True)`; see trainer.py for the others.
 _FORWARD = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far training has come."""
-
-    epoch: int = 0
-    """Epochs completed."""
-    seed: int | None = None
-    """Seed of the last fit."""
 
 
 @saving.kind_of_model
@@ -81,10 +68,7 @@ class Sequential(LayerStack):
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
-        self._compilation: Compilation | None = None
-        self._progress = Progress()
-        self._run: Run | None = None  # of `fit`, while it is at work
-        self._record: Record | None = None  # of the run within which the file was written
+        self._training_state = TrainingState()
         self._forward_calls = 0
         self.history: History | None = None
         self.stop_training = False
@@ -112,27 +96,42 @@ class Sequential(LayerStack):
         """
         compilation = Compilation(optimizer, loss, metrics)
         with self._lock:
-            self._compilation = compilation
+            self._training_state.compilation = compilation
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._training_state.compilation is not None
 
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer; its `learning_rate` may be set at any time."""
-        return self._compiled().optimizer
+        return compilation_of(self).optimizer
 
     @property
     def loss(self) -> Loss | AutomaticCrossentropy | None:
         """The loss given to `compile`."""
-        return self._compiled().loss
+        return compilation_of(self).loss
 
     @property
     def epoch(self) -> int:
         """Epochs completed in the last `fit`, earlier ones that it continued included; files keep it."""
-        return self._progress_now().epoch
+        return self._training_state.now().epoch
+
+    @property
+    def iterations(self) -> int:
+        """Steps that the optimizer has taken; 0 before the model is built."""
+        return 0 if self._network is None else self._network.iterations
+
+    @property
+    def training_state(self) -> TrainingState:
+        """What `compile` and `fit` have left beside the weights."""
+        return self._training_state
 
     @property
     def metrics_names(self) -> list[str]:
         """Keys of logs, in the order of the lists that `evaluate` returns."""
-        return ["loss", *(metric.name for metric in self._compiled().metrics)]
+        return ["loss", *(metric.name for metric in compilation_of(self).metrics)]
 
     def fit(
         self,
@@ -295,7 +294,7 @@ class Sequential(LayerStack):
     def predict_on_batch(self, x: Any) -> NDArray[Any]:
         """The outputs for one batch, in inference mode."""
         array = as_array(x, "x")
-        network = self._network_for(array)
+        network = self.network_for(array)
         return network.predict(network.as_input(array), max(len(array), 1))
 
     def __call__(self, x: Any, training: bool = False) -> NDArray[Any]:
@@ -308,7 +307,7 @@ class Sequential(LayerStack):
         if not _validation.boolean(training, "training"):
             return self.predict_on_batch(x)
         array = as_array(x, "x")
-        network = self._network_for(array)
+        network = self.network_for(array)
         array = network.as_input(array)
         with self._lock:
             self._forward_calls += 1
@@ -397,15 +396,13 @@ class Sequential(LayerStack):
 
     def _own_classes(self) -> dict[str, type]:
         """Classes of the user's that the model needs."""
-        compilation = self._compilation
+        compilation = self._training_state.compilation
         parts = () if compilation is None else (compilation.loss, compilation.optimizer.learning_rate)
         return own_classes_of(*self._family(), *parts)
 
     def __repr__(self) -> str:
         state = "built" if self.built else "not built"
         return f"<Sequential '{self.name}': {len(self._layers)} layers, {state}>"
-
-    # What the trainer and the files need
 
     def _receptive_fields(self) -> dict[str, tuple[int, ...]]:
         from gridnn.inspect import receptive_field  # it knows models, and is seldom needed
@@ -417,61 +414,9 @@ class Sequential(LayerStack):
     def _build(self, shape: Shape) -> None:
         """Makes the network; what was compiled is to be compiled into the new one."""
         super()._build(shape)
-        if self._compilation is not None:
-            self._compilation = self._compilation.afresh()
-
-    def _compiled(self) -> Compilation:
-        if self._compilation is None:
-            raise NotReadyError(
-                f"Model '{self.name}' must be compiled before training or evaluation: call "
-                "compile(optimizer, loss)."
-            )
-        return self._compilation
-
-    def _resolve(self, target_shape: Sequence[int]) -> Objective:
-        """The objective for targets of this shape; `_settle` makes it final."""
-        return self._compiled().resolve(
-            target_shape, self._built_network().output_shape, self._last_activation()
-        )
-
-    def _settle(self, objective: Objective) -> None:
-        """Compiles the engine, the first time."""
-        with self._lock:
-            compilation = self._compiled()
-            if compilation.objective is not objective or not compilation.in_engine:
-                self._built_network().compile(
-                    compilation.optimizer.engine_description(),
-                    objective.loss.engine_description(),
-                    objective.loss.reduction,
-                    [
-                        metric.engine_description()
-                        for metric in objective.metrics
-                        if not isinstance(metric, FunctionMetric)
-                    ],
-                )
-                compilation.objective = objective
-                compilation.in_engine = True
-
-    def _objective(self) -> Objective:
-        objective = self._compiled().objective
-        if objective is None:
-            raise ValueError(f"Model '{self.name}' was compiled anew during training; start fit again.")
-        return objective
-
-    def _last_activation(self) -> str | None:
-        """Name of the activation whose outputs the model returns."""
-        for layer in reversed(self._layers):
-            if layer.output_activation is not None:
-                return layer.output_activation
-        return None
-
-    def _progress_now(self) -> Progress:
-        """How far training has come; within `fit`, in that run."""
-        run = self._run
-        return self._progress if run is None else Progress(run.epoch, run.seed)
-
-    def _record_progress(self, epoch: int, seed: int | None) -> None:
-        self._progress = Progress(epoch, seed)
+        state = self._training_state
+        if state.compilation is not None:
+            state.compilation = state.compilation.afresh()
 
 
 def copied(tensors: Tensors, metadata: Metadata, classes: Mapping[str, type]) -> Sequential:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _forks, _hints, _validation
+from gridnn._graph import Graph, graph_of
 from gridnn._network import Network, Shape
 from gridnn._seeding import next_seed
 from gridnn.errors import NotReadyError, ShapeError
@@ -47,6 +50,7 @@ class LayerStack(parts.Nestable):
         self._layers: list[base.Layer] = []
         self._names = base.Names()
         self._network: Network | None = None
+        self._graph: Graph | None = None  # until the structure changes
         try:
             for layer in layers or ():
                 self._append(layer)
@@ -91,12 +95,31 @@ class LayerStack(parts.Nestable):
     @property
     def input_shape(self) -> Shape:
         """Shape of the input, batch axis (None) included."""
-        return (None, *self._built_network().input_shape)
+        return (None, *self.network.input_shape)
 
     @property
     def output_shape(self) -> Shape:
         """Shape of the output, batch axis (None) included."""
-        return (None, *self._built_network().output_shape)
+        return (None, *self.network.output_shape)
+
+    @property
+    def output_activation(self) -> str | None:
+        """Name of the activation that the outputs went through; None if no layer says so."""
+        for layer in reversed(self._layers):
+            if layer.output_activation is not None:
+                return layer.output_activation
+        return None
+
+    @property
+    def graph(self) -> Graph:
+        """All layers, what they read, and their shapes if the model is built."""
+        with self._lock:
+            if self._graph is None:
+                source = self._input
+                if source is None and self._network is not None:
+                    source = parts.Input(self._network.input_shape)
+                self._graph = graph_of(source, self._layers, self._network)
+            return self._graph
 
     def add(self, layer: base.Layer | LayerStack) -> None:
         """Puts a layer on top. Weights of the other layers stay; the optimizer starts afresh.
@@ -171,6 +194,7 @@ class LayerStack(parts.Nestable):
                 )
 
     def _append(self, layer: base.Layer | LayerStack) -> None:
+        self._graph = None
         if isinstance(layer, LayerStack):
             shape = layer._known_input()
             nested = layer._as_layer()
@@ -221,6 +245,7 @@ class LayerStack(parts.Nestable):
             return chain
 
     def _remove_last(self, layer: base.Layer) -> None:
+        self._graph = None
         if layer is self._input:
             self._input = None
         else:
@@ -240,7 +265,7 @@ class LayerStack(parts.Nestable):
         elif self._layers:
             self._build(old.input_shape)
         else:
-            self._network = None
+            self._network = self._graph = None
 
     def _build(self, shape: Shape) -> None:
         """Makes the network; layers that had weights keep them."""
@@ -260,13 +285,13 @@ class LayerStack(parts.Nestable):
             network.set_weights(values)
         for position, layer in enumerate(family):
             layer._attach(network, position, places[position])
-        self._network = network
+        self._network, self._graph = network, None
 
     # Weights
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Copies of all weights: layer by layer, in Keras' order and shapes."""
-        return self._built_network().get_weights()
+        return self.network.get_weights()
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Sets all weights, or none.
@@ -275,7 +300,7 @@ class LayerStack(parts.Nestable):
             ValueError: their number or a shape is another.
             TypeError: not numbers.
         """
-        network = self._built_network()
+        network = self.network
         if len(weights) != len(network.weights):
             raise ValueError(
                 f"Model '{self.name}' has {len(network.weights)} weights. Received {len(weights)} arrays."
@@ -286,8 +311,7 @@ class LayerStack(parts.Nestable):
 
     def count_params(self) -> int:
         """Number of weights, counting every element."""
-        self._built_network()
-        return sum(layer.count_params() for layer in self._layers)
+        return sum(math.prod(info.shape) for info in self.network.weights)
 
     def memory(self, batch_size: int, *, training: bool = True) -> int:
         """Bytes that the model takes for steps on `batch_size` samples, known before the first one.
@@ -311,7 +335,7 @@ class LayerStack(parts.Nestable):
             >>> model.memory(1, training=False) < model.memory(32)
             True
         """
-        network = self._built_network()
+        network = self.network
         if None in network.input_shape:
             raise ValueError(
                 f"Model '{self.name}' has an input of unknown size, {self.input_shape}: what it takes is not "
@@ -344,16 +368,26 @@ class LayerStack(parts.Nestable):
         Args:
             print_fn: receives the text instead of standard output.
         """
-        text = summary.table(self.name, self._layers, self._network, self._receptive_fields())
+        text = summary.table(self.name, self.graph, self._network, self._receptive_fields())
         (print if print_fn is None else print_fn)(text)
-
-    # What training and files need
 
     def _receptive_fields(self) -> dict[str, tuple[int, ...]]:
         """Sizes of the layers' receptive fields, by name; none where sizes are open or there is no grid."""
         return {}
 
-    def _built_network(self) -> Network:
+    # The engine; see `protocol.Model`
+
+    def locked(self) -> AbstractContextManager[object]:
+        """While it lasts, nobody else changes the structure or what was compiled."""
+        return self._lock
+
+    @property
+    def network(self) -> Network:
+        """The engine's part of the model.
+
+        Raises:
+            NotReadyError: the model is not built.
+        """
         network = self._network
         if network is None:
             raise NotReadyError(
@@ -362,7 +396,7 @@ class LayerStack(parts.Nestable):
             )
         return network
 
-    def _network_for(self, x: NDArray[Any], argument: str = "x") -> Network:
+    def network_for(self, x: NDArray[Any], argument: str = "x") -> Network:
         """The network; the model is built for the shape of `x` if it was not."""
         with self._lock:
             if self._network is None:
@@ -380,4 +414,10 @@ class LayerStack(parts.Nestable):
                         f"as {x.shape[0]} samples of shape {x.shape[1:]}; one sample is "
                         f"{argument}[numpy.newaxis]."
                     ) from error
-            return self._built_network()
+            return self.network
+
+    def network_like(self, input_shape: Sequence[int]) -> Network:
+        """A network of the same layers for inputs of another shape, with weights of its own."""
+        inputs = {"class_name": "Input", "name": "input", "config": {"shape": list(input_shape)}}
+        layers = [layer._twin().engine_description() for layer in self._layers]
+        return Network([inputs, *layers], self._dtype, 0)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from gridnn.model.file_format import Backup
 from gridnn.model.resuming import Data, Record, Run, RunningMeans
 from gridnn.model.saving import restore
+from gridnn.model.training_state import objective_of
 
 if TYPE_CHECKING:
-    from gridnn.model.sequential import Sequential
+    from gridnn.model.protocol import Model
 
 
 class Start:
@@ -23,7 +24,7 @@ class Start:
         record: where the other run was; None begins with an epoch, and with callbacks as they are.
     """
 
-    def __init__(self, model: Sequential, run: Run, saved: Backup | None, record: Record | None) -> None:
+    def __init__(self, model: Model, run: Run, saved: Backup | None, record: Record | None) -> None:
         self._model, self._run, self._saved, self._record = model, run, saved, record
         self._rate: float | None = None
         if record is not None and record.within_epoch and record.data != (data := Data.of(run.source)):
@@ -77,7 +78,7 @@ class Start:
         self._take_up(record)
 
     def _means(self, state: dict[str, Any], epoch: int) -> RunningMeans:
-        objective = self._model._objective()
+        objective = objective_of(self._model)
         if state["names"] == objective.names:
             return RunningMeans(objective, state)
         warnings.warn(

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from gridnn._graph import Graph
 from gridnn._network import Network
-from gridnn.layers.base import Layer
-from gridnn.layers.branches import Container
 
 _BATCH = 32  # that of `fit`
 _HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds", "Receptive field")
 
 
-def table(
-    name: str, layers: Sequence[Layer], network: Network | None, fields: Mapping[str, Sequence[int]]
-) -> str:
+def table(name: str, graph: Graph, network: Network | None, fields: Mapping[str, Sequence[int]]) -> str:
     """A line per layer: output shape, weights, multiply-adds of one sample, size of the receptive field.
 
     What a container holds stands below it, set in; its numbers are theirs together.
     """
     rows = [_HEADINGS]
-    family = [(layer, depth) for top in layers for layer, depth in _nested(top, 0)]
-    position = 0
-    for layer, depth in family:
-        position += 1
-        label = f"{'  ' * depth}{layer.name} ({type(layer).__name__})"
-        if network is None:
+    for node in graph.by_position:
+        if node.kind == "input" or node.layer is None:
+            continue
+        label = f"{'  ' * node.depth}{node.name} ({type(node.layer).__name__})"
+        if node.output_shape is None:
             rows.append((label, "?", "?", "?", "?"))
             continue
-        own = network.macs[position : position + len(list(layer._family()))]
-        macs = None if None in own else sum(count or 0 for count in own)
+        macs = [held.macs for held in graph.held(node)]
         rows.append(
             (
                 label,
-                str(layer.output_shape),
-                f"{layer.count_params():,}",
-                "?" if macs is None else f"{macs:,}",
-                " x ".join(map(str, fields.get(layer.name, ()))) or "?",
+                str((None, *node.output_shape)),
+                f"{node.layer.count_params():,}",
+                "?" if None in macs else f"{sum(count or 0 for count in macs):,}",
+                " x ".join(map(str, fields.get(node.name, ()))) or "?",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
@@ -58,7 +53,7 @@ def table(
             "first data."
         )
         return "\n".join(lines)
-    total = sum(layer.count_params() for layer in layers)
+    total = sum(math.prod(info.shape) for info in network.weights)
     trainable = sum(math.prod(info.shape) for info in network.weights if info.trainable)
     lines.append(f"Input shape: {(None, *network.input_shape)}")
     lines.append(
@@ -70,11 +65,3 @@ def table(
     if None not in network.macs:
         lines.append(f"Multiply-adds of one sample: {sum(count or 0 for count in network.macs):,}")
     return "\n".join(lines)
-
-
-def _nested(layer: Layer, depth: int) -> Iterator[tuple[Layer, int]]:
-    """A layer and those that it holds, with how deep they are."""
-    yield layer, depth
-    if isinstance(layer, Container):
-        for child in layer._children():
-            yield from _nested(child, depth + 1)

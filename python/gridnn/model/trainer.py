@@ -32,6 +32,7 @@ from gridnn.model.class_weight import ClassWeight
 from gridnn.model.data import Arrays, Source
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.start import Start
+from gridnn.model.training_state import Progress, objective_of
 
 if TYPE_CHECKING:
     from gridnn.model.sequential import Sequential
@@ -132,12 +133,13 @@ class Trainer:
         with self._listening(callbacks, params, history) as listeners:
             run = Run(listeners, source, seed, initial_epoch, validation is not None, saved is not None)
             start = Start(self.model, run, saved, record)
-            outer, self.model._run = self.model._run, run
+            state = self.model.training_state
+            outer, state.run = state.run, run
             try:
                 logs = self._run_epochs(range(initial_epoch, epochs), run, start, validation, is_validated)
             finally:
-                if self.model._run is run:  # not that of another thread
-                    self.model._run = outer if outer is not None and outer.thread == run.thread else None
+                if state.run is run:  # not that of another thread
+                    state.run = outer if outer is not None and outer.thread == run.thread else None
             listeners.on_train_end(logs)
         return history
 
@@ -151,7 +153,7 @@ class Trainer:
     ) -> Logs:
         model, listeners = self.model, run.listeners
         model.stop_training = False
-        model._record = None
+        model.training_state.record = None
         start.before_training()
         listeners.on_train_begin({})
         start.between_epochs()
@@ -165,13 +167,13 @@ class Trainer:
                 logs.update({f"val_{name}": value for name, value in results.items()})
             # Before the callbacks of the epoch's end, so that a checkpoint written there resumes after this
             # epoch.
-            model._record_progress(epoch + 1, run.seed)
+            model.training_state.progress = Progress(epoch + 1, run.seed)
             run.completed(epoch, logs)
             listeners.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
         if model.built:
-            model._built_network().finalize()
+            model.network.finalize()
         return run.logs
 
     def _train_epoch(self, epoch: int, seed: int, run: Run) -> Logs:
@@ -181,8 +183,8 @@ class Trainer:
             return means.logs()
         for step, (arrays, indices, size) in enumerate(run.source.batches(epoch, run.step), run.step):
             listeners.on_train_batch_begin(step, {})
-            means = means or RunningMeans(model._objective())
-            network = model._built_network()
+            means = means or RunningMeans(objective_of(model))
+            network = model.network
             rate = model.optimizer.rate(network.iterations)
             try:
                 result = self._train_step(arrays, indices, rate, seed)
@@ -210,12 +212,12 @@ class Trainer:
         """One step on one batch; see `Sequential.train_on_batch`."""
         arrays = self._binder.arrays(x, y, sample_weight).with_class_weight(class_weight)
         model = self.model
-        network = model._built_network()
+        network = model.network
         rate = model.optimizer.rate(network.iterations)
         seed = derive_seed(model.seed, _STEP)
-        model._record = None  # from here on it is another run
+        model.training_state.record = None  # from here on it is another run
         result = self._train_step(arrays, None, rate, seed)
-        means = RunningMeans(model._objective())
+        means = RunningMeans(objective_of(model))
         means.add(result, len(arrays))
         return _result(means.logs(), return_dict)
 
@@ -245,7 +247,7 @@ class Trainer:
         """Loss and metrics of one batch; see `Sequential.test_on_batch`."""
         arrays = self._binder.arrays(x, y, sample_weight)
         result = self._evaluate_step(arrays, None)
-        means = RunningMeans(self.model._objective())
+        means = RunningMeans(objective_of(self.model))
         means.add(result, len(arrays))
         return _result(means.logs(), return_dict)
 
@@ -254,7 +256,7 @@ class Trainer:
     ) -> tuple[Inspection, StepResult]:
         """Gradients of the loss to everything, and the loss; see `gridnn.inspect.gradients`."""
         arrays = self._binder.arrays(x, y, sample_weight)
-        network, objective = self.model._built_network(), self.model._objective()
+        network, objective = self.model.network, objective_of(self.model)
         judge = Judge.of(objective, arrays, None)
         inspection, result = network.inspect_loss(arrays.x, arrays.y, arrays.sample_weight, judge)
         return inspection, result if judge is None else judge.complete(result)
@@ -265,7 +267,7 @@ class Trainer:
         listeners.on_test_begin({})
         for step, (arrays, indices, size) in enumerate(source.batches(0)):
             listeners.on_test_batch_begin(step, {})
-            means = means or RunningMeans(model._objective())
+            means = means or RunningMeans(objective_of(model))
             result = self._evaluate_step(arrays, indices)
             means.add(result, size)
             listeners.on_test_batch_end(step, means.logs())
@@ -318,7 +320,7 @@ class Trainer:
             listeners.on_predict_begin({})
             for rows, batch_size, batches in parts:
                 listeners.on_predict_batch_begin(done, {})
-                network = self.model._network_for(rows)
+                network = self.model.network_for(rows)
                 outputs.append(network.predict(network.as_input(rows), batch_size))
                 done += batches
                 listeners.on_predict_batch_end(done - 1, {})
@@ -331,9 +333,9 @@ class Trainer:
         """The inputs of at most `steps` batches of an iterable."""
         for step, item in enumerate(_validation.iterated(x)):
             with in_batch("x", step):
-                network = self.model._network
-                array = inputs_of(item, None if network is None else network.input_shape)
-                array = self.model._network_for(array).as_input(array)
+                known = self.model.network.input_shape if self.model.built else None
+                array = inputs_of(item, known)
+                array = self.model.network_for(array).as_input(array)
             yield array
             if steps is not None and step + 1 >= steps:
                 return
@@ -343,8 +345,8 @@ class Trainer:
     def _train_step(
         self, arrays: Arrays, indices: NDArray[np.int64] | None, rate: float, seed: int
     ) -> StepResult:
-        judge = Judge.of(self.model._objective(), arrays, indices)
-        network = self.model._built_network()
+        judge = Judge.of(objective_of(self.model), arrays, indices)
+        network = self.model.network
         try:
             result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed, judge)
         except NonFiniteError:
@@ -353,8 +355,8 @@ class Trainer:
         return result if judge is None else judge.complete(result)
 
     def _evaluate_step(self, arrays: Arrays, indices: NDArray[np.int64] | None) -> StepResult:
-        judge = Judge.of(self.model._objective(), arrays, indices)
-        network = self.model._built_network()
+        judge = Judge.of(objective_of(self.model), arrays, indices)
+        network = self.model.network
         result = network.evaluate_step(arrays.x, arrays.y, arrays.sample_weight, indices, judge)
         if not math.isfinite(result.loss_sum):
             arrays.check_inputs(indices, network.dtype)
@@ -362,7 +364,7 @@ class Trainer:
 
     def _seed_to_continue(self, initial_epoch: int) -> int:
         """The seed of the run that `initial_epoch` continues, or a new one."""
-        progress = self.model._progress
+        progress = self.model.training_state.progress
         continues = initial_epoch and initial_epoch == progress.epoch
         return progress.seed if continues and progress.seed is not None else next_seed()
 
@@ -371,7 +373,7 @@ class Trainer:
 
         A run that a callback had ended is over: what follows is another one.
         """
-        record, progress = self.model._record, self.model._progress
+        record, progress = self.model.training_state.record, self.model.training_state.progress
         continues = initial_epoch and initial_epoch == progress.epoch and seed in (None, progress.seed)
         return record if continues and record is not None and not record.stopped else None
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gridnn.layers.branches import Chain, Parallel, Residual
+from gridnn._graph import Graph, Node
 from gridnn.plot import _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from gridnn.layers.base import Layer
-    from gridnn.model.sequential import Sequential
+    from gridnn.model.protocol import Model
 
 __all__ = ["diagram"]
 
@@ -61,7 +61,7 @@ def _chain_height(chain: Sequence[_Block]) -> float:
     return sum(block.height for block in chain) + _GAP * max(len(chain) - 1, 0)
 
 
-def diagram(model: Sequential, *, ax: Axes | None = None) -> Axes:
+def diagram(model: Model, *, ax: Axes | None = None) -> Axes:
     """The layers of a model from top to bottom, with what they put out; branches stand side by side.
 
     Args:
@@ -75,8 +75,9 @@ def diagram(model: Sequential, *, ax: Axes | None = None) -> Axes:
         >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.Flatten()])
         >>> ax = gn.plot.diagram(model)
     """
-    first = _Block("input", _shape(model.input_shape) if model.built else "")
-    chain = (first, *_blocks(model.layers))
+    graph = model.graph
+    (source,), (end,) = graph.inputs, graph.outputs
+    chain = (_Block("input", _shape(graph.nodes[source])), *_blocks(graph, source, end))
     width, height = _chain_width(chain) + 0.2, _chain_height(chain) + 0.2
     scale = min(1.0, 14.0 / height)
     ax = _style.axes(ax, (max(width, 2.4) * max(scale, 0.6), height * max(scale, 0.6)))
@@ -88,26 +89,22 @@ def diagram(model: Sequential, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _blocks(layers: Iterable[Layer]) -> tuple[_Block, ...]:
-    """The boxes of a chain of layers; a chain inside it stands in line with the rest."""
-    blocks: list[_Block] = []
-    for layer in layers:
-        blocks.extend(_blocks(layer.layers) if isinstance(layer, Chain) else (_block(layer),))
-    return tuple(blocks)
+def _blocks(graph: Graph, start: int, end: int) -> tuple[_Block, ...]:
+    """The boxes behind a node up to another one; what a chain holds stands in line with the rest."""
+    return tuple(_block(graph, node) for node in graph.chain(start, end) if node.kind != "alias")
 
 
-def _block(layer: Layer) -> _Block:
-    kind = type(layer).__name__
-    shape = _shape(layer.output_shape) if layer.built else ""
-    if isinstance(layer, Residual):
-        return _Block("+", shape, branches=(_blocks(layer.layers), _blocks(layer.shortcut or ())))
-    if isinstance(layer, Parallel):
-        return _Block(_MERGES[layer.merge], shape, branches=tuple(map(_blocks, layer.branches)))
+def _block(graph: Graph, node: Node) -> _Block:
+    if node.merge is not None and node.fork is not None:
+        fork = node.fork
+        branches = tuple(_blocks(graph, fork, end) for end in node.inputs)
+        return _Block(_MERGES[node.merge], _shape(node), branches=branches)
+    kind = type(node.layer).__name__
     colour = next((colour for part, colour in _FAMILIES if part in kind), _style.PAPER)
-    return _Block(_caption(layer), shape, colour)
+    return _Block(_caption(node.layer), _shape(node), colour)
 
 
-def _caption(layer: Layer) -> str:
+def _caption(layer: Layer | None) -> str:
     """Class and the numbers one looks for first."""
     numbers = (getattr(layer, name, None) for name in ("filters", "units", "rate"))
     values = [type(layer).__name__, *(f"{number:g}" for number in numbers if number is not None)]
@@ -124,8 +121,8 @@ def _caption(layer: Layer) -> str:
     return " ".join(values)
 
 
-def _shape(shape: Sequence[int | None]) -> str:
-    return " × ".join("?" if n is None else str(n) for n in shape[1:])
+def _shape(node: Node) -> str:
+    return " × ".join("?" if n is None else str(n) for n in node.output_shape or ())
 
 
 def _draw_chain(ax: Axes, chain: Sequence[_Block], x: float, y: float) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gridnn import _validation, inspect
 from gridnn.inspect import Cost, LayerMatrix, Patch, ReceptiveField
-from gridnn.model.sequential import Sequential
+from gridnn.model.protocol import Model
 from gridnn.plot import _style
 from gridnn.plot._images import picture
 
@@ -22,7 +22,7 @@ __all__ = ["conv_matrix", "costs", "effective_receptive_field", "feature_hierarc
 
 
 def receptive_field(
-    fields: Sequential | Sequence[ReceptiveField],
+    fields: Model | Sequence[ReceptiveField],
     image: ArrayLike | None = None,
     *,
     layers: Sequence[str] | None = None,
@@ -84,12 +84,12 @@ def receptive_field(
 
 
 def _fields(
-    fields: Sequential | Sequence[ReceptiveField],
+    fields: Model | Sequence[ReceptiveField],
 ) -> tuple[Sequence[ReceptiveField], tuple[int, int] | None]:
     """The fields, and the size of the image if it is known."""
     size = None
     found: Sequence[ReceptiveField]
-    if isinstance(fields, Sequential):
+    if not isinstance(fields, Sequence):
         found = inspect.receptive_field(fields)
         known = tuple(n for n in fields.input_shape[1:-1] if n is not None)
         size = (known[0], known[1]) if len(known) == 2 else None
@@ -269,7 +269,7 @@ _UNITS = {
 }
 
 
-def costs(found: Sequential | Sequence[Cost], by: str = "multiply_adds", *, ax: Axes | None = None) -> Axes:
+def costs(found: Model | Sequence[Cost], by: str = "multiply_adds", *, ax: Axes | None = None) -> Axes:
     """What each layer costs, the first layer on top.
 
     Args:
@@ -282,7 +282,7 @@ def costs(found: Sequential | Sequence[Cost], by: str = "multiply_adds", *, ax: 
         ImportError: matplotlib is not installed.
     """
     by = _validation.choice(by, "by", tuple(_UNITS))
-    rows = inspect.costs(found) if isinstance(found, Sequential) else found
+    rows = found if isinstance(found, Sequence) else inspect.costs(found)
     values = [float(getattr(row, by)) for row in rows]
     total = sum(values)
     ax = _style.axes(ax, (6.0, 0.7 + 0.26 * len(rows)))

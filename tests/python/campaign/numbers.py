@@ -42,7 +42,7 @@ def attempt(number, folder):
     y = draw.normal(size=(8, 2)) * 10.0 ** rng.choice([0, 5, 15, 18, 25, 37])
     if rng.random() < 0.7:
         x[:, rng.randrange(6), rng.randrange(2)] *= 10.0 ** rng.uniform(0, largest - 1)
-    network = model._built_network()
+    network = model.network
     for step in range(_STEPS):
         before = _everything(model)
         try:
@@ -60,6 +60,6 @@ def attempt(number, folder):
 
 
 def _everything(model):
-    network = model._built_network()
+    network = model.network
     state = {name: values.tobytes() for name, values in network.optimizer_state().items()}
     return [w.tobytes() for w in model.get_weights()], state, network.iterations

@@ -1,0 +1,91 @@
+"""`TrainingState`: what `compile` and `fit` leave in a model beside its weights, and what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gridnn.errors import NotReadyError
+from gridnn.metrics import FunctionMetric
+from gridnn.model.compilation import Compilation, Objective
+
+if TYPE_CHECKING:
+    from gridnn.model.protocol import Model
+    from gridnn.model.resuming import Record, Run
+
+__all__ = ["Progress", "TrainingState", "compilation_of", "objective_of", "resolve", "settle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far training has come."""
+
+    epoch: int = 0
+    """Epochs completed."""
+    seed: int | None = None
+    """Seed of the last fit."""
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """What `compile` and `fit` leave in a model; files keep it."""
+
+    compilation: Compilation | None = None
+    progress: Progress = field(default_factory=Progress)
+    """As the last epoch that was completed has left it."""
+    run: Run | None = None
+    """That of `fit`, while it is at work."""
+    record: Record | None = None
+    """Of the run within which the file was written that the model comes from."""
+
+    def now(self) -> Progress:
+        """How far training has come; within `fit`, in that run."""
+        return self.progress if self.run is None else Progress(self.run.epoch, self.run.seed)
+
+
+def compilation_of(model: Model) -> Compilation:
+    """What `compile` was given.
+
+    Raises:
+        NotReadyError: it was not called.
+    """
+    compilation = model.training_state.compilation
+    if compilation is None:
+        raise NotReadyError(
+            f"Model '{model.name}' must be compiled before training or evaluation: call "
+            "compile(optimizer, loss)."
+        )
+    return compilation
+
+
+def resolve(model: Model, target_shape: Sequence[int]) -> Objective:
+    """The objective for targets of this shape; `settle` makes it final."""
+    return compilation_of(model).resolve(target_shape, model.network.output_shape, model.output_activation)
+
+
+def settle(model: Model, objective: Objective) -> None:
+    """Compiles the engine, the first time."""
+    with model.locked():
+        compilation = compilation_of(model)
+        if compilation.objective is not objective or not compilation.in_engine:
+            model.network.compile(
+                compilation.optimizer.engine_description(),
+                objective.loss.engine_description(),
+                objective.loss.reduction,
+                [
+                    metric.engine_description()
+                    for metric in objective.metrics
+                    if not isinstance(metric, FunctionMetric)
+                ],
+            )
+            compilation.objective = objective
+            compilation.in_engine = True
+
+
+def objective_of(model: Model) -> Objective:
+    """The objective that training works on."""
+    objective = compilation_of(model).objective
+    if objective is None:
+        raise ValueError(f"Model '{model.name}' was compiled anew during training; start fit again.")
+    return objective
