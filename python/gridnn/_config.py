@@ -8,11 +8,10 @@ its class and register it: nothing else in the package lists them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from gridnn._custom import class_named
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -26,6 +25,8 @@ class Configurable:
     """
 
     config_fields: ClassVar[tuple[str, ...]] = ()
+    custom_method: ClassVar[str | None] = None
+    """The method by which a subclass of the user's does in Python what the engine does for ours."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         # What the engine was told is compiled there: a change here would be silently ignored.
@@ -39,9 +40,18 @@ class Configurable:
         return type(self).__name__
 
     @classmethod
-    def is_own(cls) -> bool:
+    def is_custom(cls) -> bool:
         """Whether this is a class of the user's, whose work is done in Python."""
-        return False
+        name = cls.custom_method
+        if name is None:
+            return False
+        first = [base for base in cls.__mro__ if issubclass(base, Configurable) and name in vars(base)][-1]
+        return getattr(cls, name) is not vars(first)[name]
+
+    @property
+    def in_python(self) -> bool:
+        """Whether its work is done in Python, by the user's code."""
+        return self.is_custom()
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values."""
@@ -132,7 +142,7 @@ class Registry(Generic[T]):
         Raises:
             TypeError: it is called like one of ours, which files could not tell from it.
         """
-        if not (issubclass(cls, self._base) and cls.is_own()):
+        if not (issubclass(cls, self._base) and cls.is_custom()):
             return False
         if self._key(cls.__name__) in self._classes:
             raise TypeError(f"{cls!r} must have a name of its own: gridnn has a {self.kind} of that name.")
@@ -177,7 +187,7 @@ class Registry(Generic[T]):
 
     def _class(self, name: str) -> type[T]:
         key = self._key(name)
-        cls = self._classes[key] if key in self._classes else self._own_class(name)
+        cls = self._classes[key] if key in self._classes else self._custom_class(name)
         if cls is None:
             known = ", ".join(repr(key) for key in self._classes)
             raise ValueError(
@@ -187,45 +197,24 @@ class Registry(Generic[T]):
             )
         return cls
 
-    def _own_class(self, name: str) -> type[T] | None:
-        """The class of the user's of this name: one of `own_classes`, else the one that was defined last."""
-        given = _OWN_CLASSES.get().get(name)
-        if given is not None and issubclass(given, self._base) and given.is_own():
+    def _custom_class(self, name: str) -> type[T] | None:
+        """The custom class of this name: one of `custom_classes`, else the one that was defined last."""
+        given = class_named(name)
+        if given is not None and issubclass(given, self._base) and given.is_custom():
             return given
         found = None
         waiting = self._base.__subclasses__()
         while waiting:
             cls = waiting.pop(0)
             waiting.extend(cls.__subclasses__())
-            if cls.__name__ == name and cls.is_own():
+            if cls.__name__ == name and cls.is_custom():
                 found = cls
         return found
 
 
-_OWN_CLASSES: ContextVar[Mapping[str, type]] = ContextVar("_OWN_CLASSES", default=MappingProxyType({}))
-
-
-@contextmanager
-def own_classes(classes: Mapping[str, type] | None) -> Iterator[None]:
-    """While it lasts, descriptions that name a class of the user's mean these.
-
-    Raises:
-        TypeError: not a mapping of names to classes.
-    """
-    classes = {} if classes is None else dict(classes)
-    for name, cls in classes.items():
-        if not isinstance(cls, type):
-            raise TypeError(f"`custom_objects` maps names to classes. Received {name!r}: {cls!r}.")
-    token = _OWN_CLASSES.set(classes)
-    try:
-        yield
-    finally:
-        _OWN_CLASSES.reset(token)
-
-
-def own_classes_of(*objects: object) -> dict[str, type]:
-    """The classes of the user's among those of `objects`, by name."""
-    found = [type(one) for one in objects if isinstance(one, Configurable) and one.is_own()]
+def custom_classes_of(*objects: object) -> dict[str, type]:
+    """The custom classes among those of `objects`, by name."""
+    found = [type(one) for one in objects if isinstance(one, Configurable) and one.is_custom()]
     return {cls.__name__: cls for cls in found}
 
 

@@ -180,7 +180,7 @@ class Network:
                 unknown sizes are null).
             seed: seed of the initial weights.
             outside: whoever computes the layers called "Guest", which have their index here as
-                ``config["number"]``; see `gridnn._network.Guest`. They are referred to weakly.
+                ``config["number"]``; see `gridnn._network.CustomLayer`. They are referred to weakly.
 
         Raises:
             ShapeError, ValueError: a layer does not fit its input; the message names it.

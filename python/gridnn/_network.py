@@ -31,11 +31,12 @@ from gridnn._validation import positive_integer, string
 from gridnn.errors import ShapeError
 
 __all__ = [
-    "Guest",
+    "CustomLayer",
+    "CustomLoss",
+    "CustomObjective",
     "Inspection",
     "Network",
     "StepResult",
-    "Verdict",
     "WeightInfo",
     "as_array",
     "available_tiers",
@@ -63,13 +64,13 @@ _forks.around(_core.before_fork, _core.after_fork)
 
 Shape = tuple[int | None, ...]
 
-Verdict = tuple[NDArray[np.float64], float, NDArray[np.float64]]
+CustomLoss = tuple[NDArray[np.float64], float, NDArray[np.float64]]
 """Weighted losses of the samples, how many values they sum up, gradient of the reduced loss."""
 
 Random = tuple[int, int, int]
 """Seed of a run, steps taken, position of a layer: where its random numbers come from."""
 
-Judgement = Callable[[NDArray[np.float64]], Verdict | None]
+CustomObjective = Callable[[NDArray[np.float64]], CustomLoss | None]
 """Sees the outputs of a batch before the loss, which it may take over."""
 
 
@@ -110,8 +111,8 @@ def shape_text(shape: Sequence[int | None]) -> str:
     return "(" + ", ".join(["batch", *(str(size) for size in shape)]) + ")"
 
 
-class Guest:
-    """Somebody who computes a layer outside the engine, while it waits: the base of those who do.
+class CustomLayer:
+    """Computes a layer outside the engine, which waits for it: the base of what does.
 
     Arrays are of the network's type; shapes are checked here, on the Python side.
     """
@@ -188,8 +189,8 @@ class Network:
     """
 
     def __init__(self, layers: Sequence[Mapping[str, Any]], dtype: str, seed: int) -> None:
-        description, self._guests = _description(layers, dtype)
-        self._engine = _core.Network(description, seed, self._guests)
+        description, self._custom_layers = _description(layers, dtype)
+        self._engine = _core.Network(description, seed, self._custom_layers)
         self.dtype = np.dtype(dtype)
         self.input_shapes: list[Shape] = [tuple(shape) for shape in self._engine.input_shapes]
         self.output_shapes: list[Shape] = [tuple(shape) for shape in self._engine.output_shapes]
@@ -288,10 +289,10 @@ class Network:
         indices: NDArray[np.int64] | None,
         learning_rate: float,
         seed: int,
-        judge: Judgement | None = None,
+        custom: CustomObjective | None = None,
     ) -> StepResult:
         """One optimizer step on rows `indices` (None: all) of canonical arrays."""
-        return StepResult(*self._engine.train_step(x, y, sample_weight, indices, learning_rate, seed, judge))
+        return StepResult(*self._engine.train_step(x, y, sample_weight, indices, learning_rate, seed, custom))
 
     def evaluate_step(
         self,
@@ -299,10 +300,10 @@ class Network:
         y: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
         indices: NDArray[np.int64] | None,
-        judge: Judgement | None = None,
+        custom: CustomObjective | None = None,
     ) -> StepResult:
         """Loss and metrics in inference mode."""
-        return StepResult(*self._engine.evaluate_step(x, y, sample_weight, indices, judge))
+        return StepResult(*self._engine.evaluate_step(x, y, sample_weight, indices, custom))
 
     def predict(self, x: NDArray[Any], batch_size: int) -> NDArray[Any]:
         """The outputs for every row of `x`, in inference mode."""
@@ -334,10 +335,10 @@ class Network:
         x: NDArray[Any],
         y: NDArray[Any],
         sample_weight: NDArray[np.float64] | None = None,
-        judge: Judgement | None = None,
+        custom: CustomObjective | None = None,
     ) -> tuple[Inspection, StepResult]:
         """The same with the gradients of the compiled loss, and the loss."""
-        tensors, scores = self._engine.inspect_loss(x, y, sample_weight, judge)
+        tensors, scores = self._engine.inspect_loss(x, y, sample_weight, custom)
         return Inspection(*tensors), StepResult(*scores)
 
     def memory(self, batch_size: int, training: bool) -> int:
@@ -395,18 +396,18 @@ def weight_shapes(layers: Sequence[Mapping[str, Any]], dtype: str) -> dict[tuple
     return {(layer, name): tuple(shape) for layer, name, shape in shapes}
 
 
-def _description(layers: Sequence[Mapping[str, Any]], dtype: str) -> tuple[str, list[Guest]]:
-    """A model in the form that the engine parses, and the guests that it names by their number."""
-    guests: list[Guest] = []
+def _description(layers: Sequence[Mapping[str, Any]], dtype: str) -> tuple[str, list[CustomLayer]]:
+    """A model in the form that the engine parses, and the custom layers that it names by their number."""
+    custom: list[CustomLayer] = []
 
     def number(value: object) -> int:
-        if not isinstance(value, Guest):
+        if not isinstance(value, CustomLayer):
             raise TypeError(f"{value!r} is not part of a description")
-        guests.append(value)
-        return len(guests) - 1
+        custom.append(value)
+        return len(custom) - 1
 
     description = {"dtype": dtype, "layers": list(layers)}
-    return json.dumps(description, allow_nan=False, default=number), guests
+    return json.dumps(description, allow_nan=False, default=number), custom
 
 
 def save_tensors(

@@ -44,12 +44,8 @@ class LearningRateSchedule(Configurable):
         0.025
     """
 
+    custom_method = "__call__"
     _description: str | None = None
-
-    @classmethod
-    def is_own(cls) -> bool:
-        """Whether `__call__` is the user's."""
-        return cls.__call__ is not LearningRateSchedule.__call__
 
     def __call__(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0."""

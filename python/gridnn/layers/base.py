@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _hints, _validation
-from gridnn._config import Configurable, Registry, own_classes, own_classes_of, snake_case
+from gridnn._config import Configurable, Registry, custom_classes_of, snake_case
+from gridnn._custom import custom_classes
 from gridnn._network import Network, Shape, as_array
 from gridnn.errors import NotReadyError, ShapeError
-from gridnn.layers.guests import LayerGuest, Visit, WantedWeight
+from gridnn.layers.custom import CallContext, LayerCalls, WantedWeight
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -116,6 +117,8 @@ class Layer(Configurable):
         (3,)
     """
 
+    custom_method = "call"
+
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
         self._name = _validation.object_name(name)
         self._assigned: str | None = None  # the name in a model
@@ -125,7 +128,7 @@ class Layer(Configurable):
         self._initial: list[NDArray[Any]] | None = None  # weights to begin with, instead of drawn ones
         self._wanted: list[WantedWeight] = []  # by `build`, of a layer written in Python
         self._attributes: dict[str, WantedWeight] = {}  # that stand for them
-        self._visit: Visit | None = None
+        self._context: CallContext | None = None
 
     # Description
 
@@ -155,7 +158,7 @@ class Layer(Configurable):
     def engine_description(self) -> dict[str, Any]:
         """What the engine is told about this layer; one written in Python goes along itself."""
         if self.in_python:
-            return {"class_name": "Guest", "name": self.name, "config": {"number": LayerGuest(self)}}
+            return {"class_name": "Guest", "name": self.name, "config": {"number": LayerCalls(self)}}
         return {"class_name": type(self).__name__, "name": self.name, "config": self.engine_config()}
 
     def __repr__(self) -> str:
@@ -163,16 +166,6 @@ class Layer(Configurable):
         return f"{type(self).__name__}({', '.join(f'{field}={getattr(self, field)!r}' for field in fields)})"
 
     # Layers written in Python
-
-    @classmethod
-    def is_own(cls) -> bool:
-        """Whether `call` is the user's."""
-        return cls.call is not Layer.call
-
-    @property
-    def in_python(self) -> bool:
-        """Whether `call` is the user's."""
-        return self.is_own()
 
     def build(self, input_shape: Shape) -> None:
         """Asks for weights with `add_weight`; for layers written in Python.
@@ -256,9 +249,9 @@ class Layer(Configurable):
 
         They depend on the seed of `fit`, the step and the position of the layer alone.
         """
-        if self._visit is None or self._visit.random is None:
+        if self._context is None or self._context.random is None:
             raise RuntimeError(f"{self.label} has random numbers in training only, inside `call`.")
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self._visit.random)))
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self._context.random)))
 
     def _wanted_weights(self, input_shape: Shape) -> list[WantedWeight]:
         """Builds a layer written in Python anew; the weights that it asks for."""
@@ -299,9 +292,9 @@ class Layer(Configurable):
             wanted = self.__dict__.get("_attributes", {}).get(name)
             if wanted is None:
                 return object.__getattribute__(self, name)  # for the message that it raises
-            visit = self._visit
-            if visit is not None and visit.thread == threading.get_ident():
-                return visit.weights[wanted.name]
+            context = self._context
+            if context is not None and context.thread == threading.get_ident():
+                return context.weights[wanted.name]
             return self._weight(wanted.name)
 
     # A copy is a free layer: it has the name that was asked for, not the one that a model gave.
@@ -321,7 +314,7 @@ class Layer(Configurable):
 
     def _recipe(self) -> tuple[Mapping[str, Any], bool, Mapping[str, type]]:
         """What `_restore` makes a copy from: with the user's classes that its description only names."""
-        classes = own_classes_of(*self._family())
+        classes = custom_classes_of(*self._family())
         return self._free_config(), self._trainable, classes
 
     def _twin(self) -> Self:
@@ -487,7 +480,7 @@ def _restore(
     cls: type[AnyLayer], config: Mapping[str, Any], trainable: bool, classes: Mapping[str, type]
 ) -> AnyLayer:
     """Makes a free layer from its configuration (used by copy and pickle)."""
-    with own_classes(classes):
+    with custom_classes(classes):
         layer = cls.from_config(config)
     layer._trainable = _validation.boolean(trainable, "trainable")
     return layer

@@ -39,6 +39,7 @@ class Loss(Configurable):
     """
 
     config_fields: ClassVar[tuple[str, ...]] = ("reduction", "name")
+    custom_method = "call"
     targets: ClassVar[Targets] = "values"
     target_range: ClassVar[tuple[float, float] | None] = None  # between which all targets must be
 
@@ -69,16 +70,6 @@ class Loss(Configurable):
     def gradient(self, y_true: NDArray[Any], y_pred: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivative of the sum of the values of `call` by `y_pred`, in its shape; weights come later."""
         raise NotImplementedError(f"{self.label} is computed in the engine.")
-
-    @classmethod
-    def is_own(cls) -> bool:
-        """Whether `call` and `gradient` are the user's."""
-        return cls.call is not Loss.call
-
-    @property
-    def in_python(self) -> bool:
-        """Whether `call` and `gradient` are the user's."""
-        return self.is_own()
 
     def as_metric_input(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """The outputs as metrics see them: probabilities where the loss works on logits."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gridnn import _network
-from gridnn._config import own_classes
+from gridnn._custom import custom_classes
 from gridnn.model.file_format import Path, blaming
 from gridnn.model.saving import unpack
 from gridnn.model.sequential import Sequential
@@ -30,5 +30,5 @@ def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> 
         TypeError: `custom_objects` does not map names to classes.
     """
     tensors, metadata = _network.load_tensors(path)
-    with own_classes(custom_objects), blaming(path):
+    with custom_classes(custom_objects), blaming(path):
         return unpack(tensors, metadata)

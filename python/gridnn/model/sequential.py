@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._config import own_classes, own_classes_of
+from gridnn._config import custom_classes_of
+from gridnn._custom import custom_classes
 from gridnn._network import Shape, as_array, derive_seed
 from gridnn.callbacks import Callback, History
 from gridnn.layers import base, parts
@@ -389,16 +390,16 @@ class Sequential(LayerStack):
         return model
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return copied, (*saving.pack(self), self._own_classes())
+        return copied, (*saving.pack(self), self._custom_classes())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
-        return copied(*saving.pack(self), self._own_classes())
+        return copied(*saving.pack(self), self._custom_classes())
 
-    def _own_classes(self) -> dict[str, type]:
-        """Classes of the user's that the model needs."""
+    def _custom_classes(self) -> dict[str, type]:
+        """The custom classes that the model needs."""
         compilation = self._training_state.compilation
         parts = () if compilation is None else (compilation.loss, compilation.optimizer.learning_rate)
-        return own_classes_of(*self._family(), *parts)
+        return custom_classes_of(*self._family(), *parts)
 
     def __repr__(self) -> str:
         state = "built" if self.built else "not built"
@@ -421,5 +422,5 @@ class Sequential(LayerStack):
 
 def copied(tensors: Tensors, metadata: Metadata, classes: Mapping[str, type]) -> Sequential:
     """The model that `pack` was given, with the user's classes at hand: what pickle and deepcopy call."""
-    with own_classes(classes):
+    with custom_classes(classes):
         return saving.unpack(tensors, metadata)

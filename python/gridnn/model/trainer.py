@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn._batches import in_batch, inputs_of, is_batches
 from gridnn._network import Inspection, StepResult, as_array, derive_seed
-from gridnn._outside import Judge
 from gridnn._seeding import next_seed
 from gridnn.callbacks import (
     BackupAndRestore,
@@ -29,6 +28,7 @@ from gridnn.callbacks.base import members
 from gridnn.errors import NonFiniteError
 from gridnn.model.binding import Binder, batch_size_or_default, optional_count
 from gridnn.model.class_weight import ClassWeight
+from gridnn.model.custom import ObjectiveCalls
 from gridnn.model.data import Arrays, Source
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.start import Start
@@ -257,9 +257,9 @@ class Trainer:
         """Gradients of the loss to everything, and the loss; see `gridnn.inspect.gradients`."""
         arrays = self._binder.arrays(x, y, sample_weight)
         network, objective = self.model.network, objective_of(self.model)
-        judge = Judge.of(objective, arrays, None)
-        inspection, result = network.inspect_loss(arrays.x, arrays.y, arrays.sample_weight, judge)
-        return inspection, result if judge is None else judge.complete(result)
+        custom = ObjectiveCalls.of(objective, arrays, None)
+        inspection, result = network.inspect_loss(arrays.x, arrays.y, arrays.sample_weight, custom)
+        return inspection, result if custom is None else custom.complete(result)
 
     def _evaluate(self, source: Source, listeners: CallbackList) -> Logs:
         model = self.model
@@ -345,22 +345,22 @@ class Trainer:
     def _train_step(
         self, arrays: Arrays, indices: NDArray[np.int64] | None, rate: float, seed: int
     ) -> StepResult:
-        judge = Judge.of(objective_of(self.model), arrays, indices)
+        custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices)
         network = self.model.network
         try:
-            result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed, judge)
+            result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed, custom)
         except NonFiniteError:
             arrays.check_inputs(indices, network.dtype)  # only now: good data cost nothing
             raise
-        return result if judge is None else judge.complete(result)
+        return result if custom is None else custom.complete(result)
 
     def _evaluate_step(self, arrays: Arrays, indices: NDArray[np.int64] | None) -> StepResult:
-        judge = Judge.of(objective_of(self.model), arrays, indices)
+        custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices)
         network = self.model.network
-        result = network.evaluate_step(arrays.x, arrays.y, arrays.sample_weight, indices, judge)
+        result = network.evaluate_step(arrays.x, arrays.y, arrays.sample_weight, indices, custom)
         if not math.isfinite(result.loss_sum):
             arrays.check_inputs(indices, network.dtype)
-        return result if judge is None else judge.complete(result)
+        return result if custom is None else custom.complete(result)
 
     def _seed_to_continue(self, initial_epoch: int) -> int:
         """The seed of the run that `initial_epoch` continues, or a new one."""

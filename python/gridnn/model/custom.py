@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn._network import StepResult, Verdict
+from gridnn._custom import calling, expect_shape
+from gridnn._network import CustomLoss, StepResult
 from gridnn.errors import ShapeError
 from gridnn.losses import Loss
 from gridnn.metrics import FunctionMetric
 from gridnn.model.compilation import Objective
 from gridnn.model.data import Arrays
 
-__all__ = ["Judge"]
+__all__ = ["ObjectiveCalls"]
 
 
-class Judge:
-    """Sees the outputs of one batch.
+class ObjectiveCalls:
+    """Calls a custom loss and custom metrics with the outputs of one batch.
 
     Args:
         objective: the loss and the metrics.
@@ -33,12 +34,14 @@ class Judge:
         self._counts: dict[str, list[float]] = {}
 
     @classmethod
-    def of(cls, objective: Objective, arrays: Arrays, indices: NDArray[np.int64] | None) -> Judge | None:
-        """A judge where one is needed."""
+    def of(
+        cls, objective: Objective, arrays: Arrays, indices: NDArray[np.int64] | None
+    ) -> ObjectiveCalls | None:
+        """What the engine is to call; None where everything is computed in it."""
         needed = objective.loss.in_python or any(isinstance(m, FunctionMetric) for m in objective.metrics)
         return cls(objective, arrays, indices) if needed else None
 
-    def __call__(self, outputs: NDArray[np.float64]) -> Verdict | None:
+    def __call__(self, outputs: NDArray[np.float64]) -> CustomLoss | None:
         """Counts the metrics; returns what the loss says, unless that is the engine's."""
         loss = self._objective.loss
         targets = self._rows(self._arrays.y)
@@ -46,8 +49,9 @@ class Judge:
             targets = targets.reshape(outputs.shape)
         for metric in self._objective.metrics:
             if isinstance(metric, FunctionMetric):
-                self._counts[metric.name] = metric.count(targets, loss.as_metric_input(outputs))
-        return self._verdict(loss, targets, outputs) if loss.in_python else None
+                with calling(f"metric '{metric.name}'"):
+                    self._counts[metric.name] = metric.count(targets, loss.as_metric_input(outputs))
+        return self._loss(loss, targets, outputs) if loss.in_python else None
 
     def complete(self, result: StepResult) -> StepResult:
         """The result of the step with the counts of all metrics, in order."""
@@ -61,20 +65,19 @@ class Judge:
     def _rows(self, array: NDArray[Any]) -> NDArray[Any]:
         return array if self._indices is None else array[self._indices]
 
-    def _verdict(self, loss: Loss, targets: NDArray[Any], outputs: NDArray[np.float64]) -> Verdict:
-        values = np.asarray(loss.call(targets, outputs), np.float64)
+    def _loss(self, loss: Loss, targets: NDArray[Any], outputs: NDArray[np.float64]) -> CustomLoss:
+        with calling(f"`call` of {loss.label}"):
+            values = np.asarray(loss.call(targets, outputs), np.float64)
         batch = len(outputs)
         if values.shape[:1] != (batch,):
             raise ShapeError(
                 f"{loss.label}.call must return values whose first axis is the batch of {batch}. Received "
                 f"shape {values.shape}."
             )
-        gradient = np.asarray(loss.gradient(targets, outputs), np.float64)
-        if gradient.shape != outputs.shape:
-            raise ShapeError(
-                f"{loss.label}.gradient must return an array of the shape of y_pred, {outputs.shape}. "
-                f"Received {gradient.shape}."
-            )
+        with calling(f"`gradient` of {loss.label}"):
+            gradient = np.asarray(loss.gradient(targets, outputs), np.float64)
+        wanted = f"an array of the shape of y_pred, {outputs.shape}"
+        expect_shape(gradient, outputs.shape, f"{loss.label}.gradient", wanted)
         weights = self._arrays.sample_weight
         weights = np.ones(batch) if weights is None else self._rows(weights)
         losses = values.reshape(batch, -1).sum(axis=1) * weights

@@ -211,3 +211,37 @@ def test_a_loss_needs_both_methods():
         losses.get(Half())
     with pytest.raises(TypeError):
         losses.get(losses.Loss())
+
+
+@pytest.mark.parametrize("method", ["call", "gradient"])
+def test_exceptions_of_a_loss_say_where_they_were_raised(method):
+    def fail(self, y_true, y_pred):
+        raise ZeroDivisionError("of my own")
+
+    loss = type("Bad", (Squares,), {method: fail})()
+    with pytest.raises(ZeroDivisionError, match="of my own") as caught:
+        _model(loss).fit(*_data()[:2], verbose=0)
+    if hasattr(caught.value, "__notes__"):
+        assert caught.value.__notes__ == [f"Raised in `{method}` of Bad."]
+
+
+def test_exceptions_of_a_metric_say_where_they_were_raised():
+    def culprit(y_true, y_pred):
+        raise ZeroDivisionError("of my own")
+
+    with pytest.raises(ZeroDivisionError, match="of my own") as caught:
+        _model("mse", [culprit]).evaluate(*_data()[:2], verbose=0)
+    if hasattr(caught.value, "__notes__"):
+        assert caught.value.__notes__ == ["Raised in metric 'culprit'."]
+
+
+def test_what_makes_a_class_custom():
+    class Mixed:
+        def call(self, y_true, y_pred):
+            return y_pred
+
+    assert not losses.MeanSquaredError().in_python
+    assert Squares.is_custom()
+    assert type("First", (Mixed, losses.Loss), {}).is_custom()
+    assert not type("Last", (losses.Loss, Mixed), {}).is_custom()
+    assert not metrics.MeanSquaredError.is_custom()

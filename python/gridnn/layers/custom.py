@@ -6,7 +6,7 @@ import inspect
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from gridnn import _network, _validation, constraints, initializers, regularizers
 from gridnn._arrays import contiguous
+from gridnn._custom import calling, expect_shape
 from gridnn._network import Random, Shape
 from gridnn.errors import ShapeError
 
 if TYPE_CHECKING:
     from gridnn.layers.base import Layer
 
-__all__ = ["LayerGuest", "Visit", "WantedWeight"]
+__all__ = ["CallContext", "LayerCalls", "WantedWeight"]
 
 
 @dataclass
@@ -68,7 +69,7 @@ class WantedWeight:
 
 
 @dataclass
-class Visit:
+class CallContext:
     """What holds while the engine waits for a layer."""
 
     thread: int
@@ -76,7 +77,7 @@ class Visit:
     random: Random | None
 
 
-class LayerGuest(_network.Guest):
+class LayerCalls(_network.CustomLayer):
     """Shows a layer to the engine, and checks what it answers.
 
     Args:
@@ -92,7 +93,7 @@ class LayerGuest(_network.Guest):
 
     def weights(self, input_shape: Shape) -> str:
         """Has the layer built anew."""
-        with self._blamed("build"):
+        with self._calling("build"):
             wanted = self._layer._wanted_weights((None, *input_shape))
             names = [weight.name for weight in wanted]
             if None in names or len(set(names)) < len(names):
@@ -106,7 +107,7 @@ class LayerGuest(_network.Guest):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Asks the layer's `compute_output_shape`."""
-        with self._blamed("compute_output_shape"):
+        with self._calling("compute_output_shape"):
             returned: object = self._layer.compute_output_shape((None, *input_shape))
             shape = tuple(returned) if isinstance(returned, (tuple, list)) else ()
             if len(shape) < 2 or shape[0] is not None:
@@ -125,14 +126,14 @@ class LayerGuest(_network.Guest):
         for array in weights:
             array.flags.writeable = False  # what is written there would be lost
         self._weights = {str(w.name): array for w, array in zip(self._wanted, weights, strict=True)}
-        with self._visit("call", random):
+        with self._in_step("call", random):
             return self._array(self._layer.call(x, **training), shape, x.dtype, "call", "an array")
 
     def backward(
         self, x: NDArray[Any], dy: NDArray[Any], random: Random | None
     ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
         """Calls `backward`."""
-        with self._visit("backward", random):
+        with self._in_step("backward", random):
             answer = self._layer.backward(x, dy)
             dx, given = answer if isinstance(answer, tuple) else (answer, {})
             names = {weight.name for weight in self._wanted if weight.trainable}
@@ -159,28 +160,18 @@ class LayerGuest(_network.Guest):
             raise TypeError(
                 f"{self._layer.label}.{method} must return {what} of real numbers. Received {array.dtype}."
             )
-        if array.shape != shape:
-            raise ShapeError(
-                f"{self._layer.label}.{method} must return {what} of shape {shape}. Received {array.shape}."
-            )
+        expect_shape(array, shape, f"{self._layer.label}.{method}", f"{what} of shape {shape}")
         return contiguous(array, dtype)
 
     @contextmanager
-    def _visit(self, method: str, random: Random | None) -> Iterator[None]:
+    def _in_step(self, method: str, random: Random | None) -> Iterator[None]:
         """While the engine waits: weights come from here, as the network would wait for itself."""
-        self._layer._visit = Visit(threading.get_ident(), self._weights, random)
+        self._layer._context = CallContext(threading.get_ident(), self._weights, random)
         try:
-            with self._blamed(method):
+            with self._calling(method):
                 yield
         finally:
-            self._layer._visit = None
+            self._layer._context = None
 
-    @contextmanager
-    def _blamed(self, method: str) -> Iterator[None]:
-        """Names the layer in what the user's code raises."""
-        try:
-            yield
-        except Exception as error:
-            if hasattr(error, "add_note"):  # Python 3.11
-                error.add_note(f"Raised in `{method}` of {self._layer.label}.")
-            raise
+    def _calling(self, method: str) -> AbstractContextManager[None]:
+        return calling(f"`{method}` of {self._layer.label}")
