@@ -25,7 +25,7 @@ class Configurable:
     """
 
     config_fields: ClassVar[tuple[str, ...]] = ()
-    custom_method: ClassVar[str | None] = None
+    _custom_method: ClassVar[str | None] = None
     """The method by which a subclass of the user's does in Python what the engine does for ours."""
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -42,7 +42,7 @@ class Configurable:
     @classmethod
     def is_custom(cls) -> bool:
         """Whether this is a class of the user's, whose work is done in Python."""
-        name = cls.custom_method
+        name = cls._custom_method
         if name is None:
             return False
         first = [base for base in cls.__mro__ if issubclass(base, Configurable) and name in vars(base)][-1]

@@ -13,7 +13,7 @@ from typing import Literal
 
 from gridnn._network import Network, Shape
 from gridnn.layers.base import Layer
-from gridnn.layers.branches import Container, branches_of
+from gridnn.layers.branches import Container, branches_of, merge_of
 
 __all__ = ["Graph", "Node", "graph_of"]
 
@@ -145,9 +145,10 @@ class _Builder:
         if not isinstance(layer, Container):
             return self._add("layer", position, layer, (source,), depth)
         ends = tuple(self.chain(branch, source, depth + 1) for branch in branches_of(layer))
-        if layer.merge is None:
+        merge = merge_of(layer)
+        if merge is None:
             return self._add("alias", position, layer, ends, depth)
-        return self._add("merge", position, layer, ends, depth, merge=layer.merge, fork=source)
+        return self._add("merge", position, layer, ends, depth, merge=merge, fork=source)
 
     def _next(self) -> int:
         self._positions += 1

@@ -44,7 +44,7 @@ class LearningRateSchedule(Configurable):
         0.025
     """
 
-    custom_method = "__call__"
+    _custom_method = "__call__"
     _description: str | None = None
 
     def __call__(self, step: int) -> float:

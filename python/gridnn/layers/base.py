@@ -117,7 +117,7 @@ class Layer(Configurable):
         (3,)
     """
 
-    custom_method = "call"
+    _custom_method = "call"
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
         self._name = _validation.object_name(name)

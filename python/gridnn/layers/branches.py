@@ -29,13 +29,14 @@ class Container(Layer):
     _holds: ClassVar[tuple[str, ...]] = ()
     """The configuration's fields with layers: each None, a branch, or a tuple of branches."""
 
-    merge: str | None = None
-    """How the ends of its branches are put together; None for a container of one chain."""
-
     def _branches(self) -> Iterator[Branch]:
         for field in self._holds:
             value = getattr(self, field) or ()
             yield from (value,) if all(isinstance(element, Layer) for element in value) else value
+
+    def _merge(self) -> str | None:
+        """How the ends of the branches are put together; None if there is one branch, a chain."""
+        return None
 
     def _children(self) -> Iterator[Layer]:
         for branch in self._branches():
@@ -111,6 +112,11 @@ class Container(Layer):
 def branches_of(container: Container) -> list[Branch]:
     """The branches of a container, which all read its input."""
     return list(container._branches())
+
+
+def merge_of(container: Container) -> str | None:
+    """How the ends of its branches are put together, in the words of `Parallel`; None for a chain."""
+    return container._merge()
 
 
 def members(layers: object, owner: Layer) -> Branch:
@@ -196,7 +202,6 @@ class Residual(Container):
     """
 
     config_fields = _holds = ("layers", "shortcut")
-    merge = "add"
 
     def __init__(
         self,
@@ -211,6 +216,9 @@ class Residual(Container):
         self.shortcut = None if shortcut is None else members(shortcut, self)
         if not _validation.boolean(trainable, "trainable"):
             self.trainable = False
+
+    def _merge(self) -> str | None:
+        return "add"
 
 
 @REGISTRY.register()
@@ -269,3 +277,6 @@ class Parallel(Container):
 
     def _branches(self) -> Iterator[Branch]:
         yield from self.branches
+
+    def _merge(self) -> str | None:
+        return self.merge

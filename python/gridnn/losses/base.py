@@ -39,7 +39,7 @@ class Loss(Configurable):
     """
 
     config_fields: ClassVar[tuple[str, ...]] = ("reduction", "name")
-    custom_method = "call"
+    _custom_method = "call"
     targets: ClassVar[Targets] = "values"
     target_range: ClassVar[tuple[float, float] | None] = None  # between which all targets must be
 
