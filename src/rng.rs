@@ -32,13 +32,13 @@ pub struct Stream {
 impl Stream {
     /// The stream of a seed for a purpose and two coordinates.
     pub fn new(seed: u64, purpose: Purpose, a: u64, b: u32) -> Self {
-        // The purpose and the high half of `a` are folded into the key by one round of the generator itself, so that
+        // The purpose and the high half of `a` are mixed into the key by one round of the generator itself, so that
         // no two (seed, purpose, a) share a key and a counter.
-        let folded = philox(
+        let mixed = philox(
             [purpose as u32, (a >> 32) as u32, seed as u32, (seed >> 32) as u32],
             [0x9e37_79b9, 0x7f4a_7c15],
         );
-        Self { key: [folded[0] ^ seed as u32, folded[1] ^ (seed >> 32) as u32], a: a as u32, b }
+        Self { key: [mixed[0] ^ seed as u32, mixed[1] ^ (seed >> 32) as u32], a: a as u32, b }
     }
 
     /// Four words: numbers `4 * block` to `4 * block + 3` of the stream.

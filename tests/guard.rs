@@ -17,7 +17,7 @@ use common::{
 };
 use gridnn::conv::{self, Algorithm, Correlation, Epilogue, Scratch};
 use gridnn::geometry::PaddingMode;
-use gridnn::kernels::pack::Transpose;
+use gridnn::kernels::Transpose;
 use gridnn::kernels::{Element, Kernels, Lines, Product, Run, Start, Tier, pack};
 use gridnn::pool::{self, AveragePool, MaxPool, Notes};
 use gridnn::reference;

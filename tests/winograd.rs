@@ -218,7 +218,7 @@ fn amplified_passes(g: &ConvGeometry, x: &[f64], dy: &[f64], kernel: &[f64]) -> 
     };
     let y = amplified(&form, &x, outs, c_out, |t, c, o| kernel[(t * c_in + c) * c_out + o]);
 
-    // Zero borders: tiles start with the input; others: with the padded one, whose borders are folded back.
+    // Zero borders: tiles start with the input; others: with the padded one, whose borders are added back.
     let zeros = g.mode == PaddingMode::Zeros;
     let lead = |a: &Axis| if zeros { a.before } else { 0 };
     let sources = axes.each_ref().map(|a| {
@@ -286,7 +286,7 @@ fn bounds<T: Element>(problem: &Problem<T>, tier: Tier) -> [Vec<f64>; 3] {
         all[2].iter_mut().zip(dkernel).for_each(|(sum, part)| *sum += part);
     }
     let (direct, tiles) = (form.direct().len(), form.tiles(g.axes.map(|a| a.output)).len() * problem.samples);
-    // The folding of a border adds up at most all of it.
+    // Adding a border adds up at most all of it.
     let copies: usize = if g.mode == PaddingMode::Zeros { 0 } else { g.axes.iter().map(padded).product() };
     let chains = [direct * g.c_in, direct * g.c_out + copies, tiles];
     let unit = 2f64.powi(if T::NAME == "float32" { -24 } else { -53 });

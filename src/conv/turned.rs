@@ -19,7 +19,9 @@ use super::phase::{Phase, place};
 use super::rows::extent;
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, ConvGeometry, PaddingMode};
-use crate::kernels::{Element, Folding, Kernels, Lines, MOST_CHANNELS, Product, Run, Start, Sums};
+use crate::kernels::{
+    Element, Kernels, Lines, MOST_CHANNELS, Product, Run, ShiftAdd, Start, TransposePanels,
+};
 
 /// Channels of the source from which on turning and folding are a small part of the work.
 const LEAST_SOURCE: usize = 4;
@@ -210,7 +212,7 @@ impl<T: Element> Turned<T> {
                     }
                     let x = phase.first + part.start * phase.out_step;
                     let (tap, next) = phase.kernel;
-                    self.kernels.fold(Folding::Sum(Sums {
+                    self.kernels.shift_add(ShiftAdd {
                         products,
                         apart,
                         rows: runs,
@@ -225,7 +227,7 @@ impl<T: Element> Turned<T> {
                         count: part.len(),
                         bias: epilogue.bias,
                         relu: epilogue.relu,
-                    }));
+                    });
                 }
             }
         }
@@ -253,7 +255,7 @@ impl<T: Element> Turned<T> {
                 n = n.min(width - done % width);
             }
             let at = (done / width * self.from.columns + span.start + done % width) * k;
-            self.kernels.fold(Folding::Turn { from: &from[at..], count: n, k, to: turned });
+            self.kernels.transpose_panels(TransposePanels { from: &from[at..], count: n, k, to: turned });
             let panel = self.kernels.panel();
             self.kernels.product(&mut Product {
                 a: packed,

@@ -37,7 +37,7 @@ const SHARES: [usize; 2] = [16, 2];
 
 /// The form of the tiles, if the algorithm computes this pass.
 fn chosen<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Form> {
-    // The gradient to the input folds other borders back: the padded algorithm does that, around this one.
+    // The gradient to the input adds other borders back: the padded algorithm does that, around this one.
     if pass == Pass::InputGrad && padding::accepts(p.geometry) {
         return None;
     }

@@ -19,7 +19,7 @@ pub(super) use shares::batch_samples;
 use shares::chunk_samples;
 pub(super) use split::Split;
 
-use super::layers::{Folded, Step};
+use super::layers::{FoldedNorm, Step};
 use super::steps::{BACKWARD, FORWARD, Planned, Steps};
 use crate::kernels::Element;
 
@@ -80,7 +80,7 @@ pub(super) enum Work {
     /// Computes losses, metrics and the gradient of the output.
     Loss,
     /// Adds up what samples have left for a loss of the whole batch.
-    Fold,
+    ReduceLoss,
     /// Computes the gradient of the output where that takes all samples' scores.
     Slope,
     /// Computes the input gradient of a batch step, a task per block of samples.
@@ -149,7 +149,7 @@ pub(super) struct Active {
     /// First byte of its notes.
     pub notes: usize,
     /// The normalisation that its weights contain.
-    pub folded: Option<Folded>,
+    pub folded: Option<FoldedNorm>,
     /// Of a step that computes with statistics of the batch, in training.
     pub settled: Option<Settled>,
     /// Active statistics steps that read the output.
@@ -449,7 +449,7 @@ fn active_steps<T: Element>(steps: &Steps<T>, purpose: Purpose) -> (Vec<Active>,
             output: *output,
             backward: wanted[*output],
             notes: 0,
-            folded: behind.map(|statistics| Folded { relu: statistics.relu() }),
+            folded: behind.map(|statistics| FoldedNorm { relu: statistics.relu() }),
             settled: None,
             summed_by: Vec::new(),
             activity: None,

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::layers::{Context, Folded, Random};
+use super::layers::{Context, FoldedNorm, Random};
 use super::limits::{Angles, Penalty};
 use super::loss::Rows;
 use super::loss::overlap::Overlap;
@@ -315,7 +315,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         &self,
         (params, packed, coefficients): (&'c [T], &'c [T], &'c [T]),
         samples: &Range<usize>,
-        folded: Option<Folded>,
+        folded: Option<FoldedNorm>,
     ) -> Context<'c, T> {
         Context {
             params,
@@ -380,7 +380,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
                 let per_task = self.schedule.batch.div_ceil(self.tasks(phase));
                 return self.score(self.samples(task, per_task), worker);
             }
-            Work::Fold => self.fold(),
+            Work::ReduceLoss => self.reduce_loss(),
             Work::Slope => {
                 if self.wants_output_grad() {
                     let per_task = self.schedule.batch.div_ceil(self.tasks(phase));

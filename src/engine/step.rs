@@ -271,7 +271,7 @@ impl<T: Element> Network<T> {
             phases.push(plan_of_batch.loss.iter().copied());
         }
         if overlap.is_some() {
-            phases.push([(Work::Fold, 1)]);
+            phases.push([(Work::ReduceLoss, 1)]);
             phases.push(plan_of_batch.loss.iter().map(|&(_, tasks)| (Work::Slope, tasks)));
         }
         let inspects = plan_of_batch.purpose == Purpose::Inspect && extent != Extent::Outputs;

@@ -308,7 +308,7 @@ impl<T: Element> Steps<T> {
                 let mut coefficients = memory::demand(memory::filled(T::ZERO, statistics.coefficients_len()));
                 statistics.settle_moving(params, &mut coefficients);
                 match statistics.channel_map(&coefficients).filter(|_| planned.folds.is_some()) {
-                    Some(map) => planned.step.pack_folded(params, map, &mut packed),
+                    Some(map) => planned.step.fold_batch_norm(params, map, &mut packed),
                     None => packed.copy_from_slice(&coefficients),
                 }
             }

@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 
 use super::depthwise::{self, LaneWork};
 use super::dots::{self, Dots};
-use super::fold::{self, Folding};
 use super::lanes::Element;
-use super::pack::{self, Transpose};
 use super::peak;
 use super::portable::Portable;
 use super::product::{self, Product, Repeats};
+use super::shift_add::{self, ShiftAdd};
+use super::transpose::{self, Transpose, TransposePanels};
 use super::window::{self, Pooling, WindowRun};
 use super::winograd::{self, Transform};
 use crate::error::{Error, Result};
@@ -144,9 +144,10 @@ pub struct Kernels<T: 'static> {
     pool: unsafe fn(&WindowRun<'_>, &mut Pooling<'_, T>),
     lane_work: unsafe fn(&WindowRun<'_>, &mut LaneWork<'_, T>),
     dots: unsafe fn(&mut Dots<'_, T>),
-    fold: unsafe fn(&mut Folding<'_, T>),
+    shift_add: unsafe fn(&mut ShiftAdd<'_, T>),
     transform: unsafe fn(&mut Transform<'_, T>),
     transpose: unsafe fn(&mut Transpose<'_, T>),
+    transpose_panels: unsafe fn(&mut TransposePanels<'_, T>),
 }
 
 impl<T> fmt::Debug for Kernels<T> {
@@ -202,15 +203,15 @@ impl<T: Element> Kernels<T> {
         unsafe { (self.dots)(p) }
     }
 
-    /// Turns positions into lanes, or adds up what belongs to results.
+    /// Adds up the products that belong to results.
     ///
     /// # Panics
-    /// The work reaches outside of its slices: a bug of the caller.
+    /// A sum reaches outside of its slices: a bug of the caller.
     #[inline]
-    pub fn fold(&self, mut work: Folding<'_, T>) {
-        work.check(self.panel());
+    pub fn shift_add(&self, mut sums: ShiftAdd<'_, T>) {
+        sums.check();
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
-        unsafe { (self.fold)(&mut work) }
+        unsafe { (self.shift_add)(&mut sums) }
     }
 
     /// Pools a run of outputs.
@@ -255,6 +256,17 @@ impl<T: Element> Kernels<T> {
         t.check();
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
         unsafe { (self.transpose)(t) }
+    }
+
+    /// Writes positions of a few channels as panels with the positions in the lanes.
+    ///
+    /// # Panics
+    /// The positions or the panels reach outside of their slices: a bug of the caller.
+    #[inline]
+    pub fn transpose_panels(&self, mut t: TransposePanels<'_, T>) {
+        t.check(self.panel());
+        // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
+        unsafe { (self.transpose_panels)(&mut t) }
     }
 
     /// Does nothing but multiply and add in registers, for benches: the number of operations (two per multiply-add),
@@ -314,17 +326,17 @@ macro_rules! entries {
             /// # Safety
             /// The CPU has the features; the work was checked.
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn fold_f32(work: &mut Folding<'_, f32>) {
+            pub(super) unsafe fn shift_add_f32(sums: &mut ShiftAdd<'_, f32>) {
                 // SAFETY: as the caller's.
-                unsafe { fold::fold::<$f32>(work) }
+                unsafe { shift_add::shift_add::<$f32>(sums) }
             }
 
             /// # Safety
             /// The CPU has the features; the work was checked.
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn fold_f64(work: &mut Folding<'_, f64>) {
+            pub(super) unsafe fn shift_add_f64(sums: &mut ShiftAdd<'_, f64>) {
                 // SAFETY: as the caller's.
-                unsafe { fold::fold::<$f64>(work) }
+                unsafe { shift_add::shift_add::<$f64>(sums) }
             }
 
             /// # Safety
@@ -364,7 +376,15 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn transpose_f32(t: &mut Transpose<'_, f32>) {
                 // SAFETY: as the caller's.
-                unsafe { pack::transpose::<$f32>(t) }
+                unsafe { transpose::transpose::<$f32>(t) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the panels were checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn transpose_panels_f32(t: &mut TransposePanels<'_, f32>) {
+                // SAFETY: as the caller's.
+                unsafe { transpose::transpose_panels::<$f32>(t) }
             }
 
             /// # Safety
@@ -396,7 +416,15 @@ macro_rules! entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn transpose_f64(t: &mut Transpose<'_, f64>) {
                 // SAFETY: as the caller's.
-                unsafe { pack::transpose::<$f64>(t) }
+                unsafe { transpose::transpose::<$f64>(t) }
+            }
+
+            /// # Safety
+            /// The CPU has the features; the panels were checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn transpose_panels_f64(t: &mut TransposePanels<'_, f64>) {
+                // SAFETY: as the caller's.
+                unsafe { transpose::transpose_panels::<$f64>(t) }
             }
 
             /// # Safety
@@ -456,9 +484,9 @@ unsafe fn dots_portable<T: Element, const W: usize>(p: &mut Dots<'_, T>) {
 
 /// # Safety
 /// The work was checked.
-unsafe fn fold_portable<T: Element, const W: usize>(work: &mut Folding<'_, T>) {
+unsafe fn shift_add_portable<T: Element, const W: usize>(sums: &mut ShiftAdd<'_, T>) {
     // SAFETY: the portable tier needs no feature; the rest is the caller's.
-    unsafe { fold::fold::<Portable<T, W>>(work) }
+    unsafe { shift_add::shift_add::<Portable<T, W>>(sums) }
 }
 
 /// # Safety
@@ -486,11 +514,18 @@ unsafe fn transform_portable<T: Element, const W: usize>(t: &mut Transform<'_, T
 /// The matrix was checked.
 unsafe fn transpose_portable<T: Element, const W: usize>(t: &mut Transpose<'_, T>) {
     // SAFETY: the portable tier needs no feature; the rest is the caller's.
-    unsafe { pack::transpose::<Portable<T, W>>(t) }
+    unsafe { transpose::transpose::<Portable<T, W>>(t) }
+}
+
+/// # Safety
+/// The panels were checked.
+unsafe fn transpose_panels_portable<T: Element, const W: usize>(t: &mut TransposePanels<'_, T>) {
+    // SAFETY: the portable tier needs no feature; the rest is the caller's.
+    unsafe { transpose::transpose_panels::<Portable<T, W>>(t) }
 }
 
 macro_rules! tables {
-    ($type:ty, $product:ident, $dots:ident, $fold:ident, $pool:ident, $lane_work:ident, $transform:ident, $transpose:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
+    ($type:ty, $product:ident, $dots:ident, $shift_add:ident, $pool:ident, $lane_work:ident, $transform:ident, $transpose:ident, $transpose_panels:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
         impl Tables for $type {
             fn table(tier: Tier) -> &'static Kernels<Self> {
                 match tier.0 {
@@ -500,11 +535,12 @@ macro_rules! tables {
                         width: $avx512,
                         product: avx512_entries::$product,
                         dots: avx512_entries::$dots,
-                        fold: avx512_entries::$fold,
+                        shift_add: avx512_entries::$shift_add,
                         pool: avx512_entries::$pool,
                         lane_work: avx512_entries::$lane_work,
                         transform: avx512_entries::$transform,
                         transpose: avx512_entries::$transpose,
+                        transpose_panels: avx512_entries::$transpose_panels,
                         multiply_adds: avx512_entries::$multiply_adds,
                     },
                     #[cfg(target_arch = "x86_64")]
@@ -513,11 +549,12 @@ macro_rules! tables {
                         width: $avx2,
                         product: avx2_entries::$product,
                         dots: avx2_entries::$dots,
-                        fold: avx2_entries::$fold,
+                        shift_add: avx2_entries::$shift_add,
                         pool: avx2_entries::$pool,
                         lane_work: avx2_entries::$lane_work,
                         transform: avx2_entries::$transform,
                         transpose: avx2_entries::$transpose,
+                        transpose_panels: avx2_entries::$transpose_panels,
                         multiply_adds: avx2_entries::$multiply_adds,
                     },
                     Isa::Portable => &Kernels {
@@ -525,11 +562,12 @@ macro_rules! tables {
                         width: $portable,
                         product: product_portable::<$type, $portable>,
                         dots: dots_portable::<$type, $portable>,
-                        fold: fold_portable::<$type, $portable>,
+                        shift_add: shift_add_portable::<$type, $portable>,
                         pool: pool_portable::<$type, $portable>,
                         lane_work: lane_work_portable::<$type, $portable>,
                         transform: transform_portable::<$type, $portable>,
                         transpose: transpose_portable::<$type, $portable>,
+                        transpose_panels: transpose_panels_portable::<$type, $portable>,
                         multiply_adds: multiply_adds_portable::<$type, $portable>,
                     },
                 }
@@ -541,11 +579,12 @@ tables!(
     f32,
     product_f32,
     dots_f32,
-    fold_f32,
+    shift_add_f32,
     pool_f32,
     lane_work_f32,
     transform_f32,
     transpose_f32,
+    transpose_panels_f32,
     multiply_adds_f32,
     16,
     8,
@@ -555,11 +594,12 @@ tables!(
     f64,
     product_f64,
     dots_f64,
-    fold_f64,
+    shift_add_f64,
     pool_f64,
     lane_work_f64,
     transform_f64,
     transpose_f64,
+    transpose_panels_f64,
     multiply_adds_f64,
     8,
     4,

@@ -216,12 +216,12 @@ pub trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn interleave<const N: usize>(parts: [Self::V; N], i: usize) -> Self::V;
-    /// Turns `WIDTH` rows of `PART` elements into `PART` rows of `WIDTH`:
+    /// Transposes `WIDTH` rows of `PART` elements into `PART` rows of `WIDTH`:
     /// `to[c * to_step + p] = from[p * from_step + c]`.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn turn(from: *const Self::Elem, from_step: usize, to: *mut Self::Elem, to_step: usize);
+    unsafe fn transpose(from: *const Self::Elem, from_step: usize, to: *mut Self::Elem, to_step: usize);
     /// Sums.
     ///
     /// # Safety

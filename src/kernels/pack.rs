@@ -1,7 +1,8 @@
 //! Packs weights into column panels, so that the inner loop reads them front to back.
 
 use super::dispatch::Kernels;
-use super::lanes::{Element, Lanes};
+use super::lanes::Element;
+use super::transpose::Transpose;
 
 /// Elements of the panels for a matrix of `k` rows and `n` columns.
 pub fn panels_len(k: usize, n: usize, panel: usize) -> usize {
@@ -127,123 +128,4 @@ pub fn copy_past<T: Element>(from: &[T], to: &mut [T]) {
         }
     }
     to.copy_from_slice(from);
-}
-
-/// Columns of a matrix that are to become rows: `to[i * row + j] = from[j * apart + i]`.
-#[derive(Debug)]
-pub struct Transpose<'a, T> {
-    /// The columns, each contiguous.
-    pub from: &'a [T],
-    /// Distance of columns.
-    pub apart: usize,
-    /// The rows, each contiguous; what lies between them is left alone.
-    pub to: &'a mut [T],
-    /// Distance of rows.
-    pub row: usize,
-    /// How many rows.
-    pub rows: usize,
-    /// How many columns.
-    pub columns: usize,
-}
-
-impl<T: Element> Transpose<'_, T> {
-    /// Panics unless every element that is read or written lies inside its slice.
-    pub(super) fn check(&self) {
-        assert!(self.rows > 0 && self.columns > 0, "empty matrix");
-        let fits = |count: usize, apart: usize, each: usize, len: usize| {
-            (count - 1).checked_mul(apart).and_then(|n| n.checked_add(each)).is_some_and(|end| end <= len)
-        };
-        assert!(fits(self.columns, self.apart, self.rows, self.from.len()), "a column leaves the source");
-        assert!(fits(self.rows, self.row, self.columns, self.to.len()), "a row leaves the target");
-    }
-}
-
-/// A cache line in bytes.
-const LINE: usize = 64;
-
-/// The body that every tier's entry calls.
-///
-/// # Safety
-/// As [`Lanes`]; the matrix passed [`Transpose::check`].
-#[inline(always)]
-pub(super) unsafe fn transpose<L: Lanes>(t: &mut Transpose<'_, L::Elem>) {
-    // SAFETY: as the caller's.
-    unsafe {
-        match L::WIDTH {
-            2 => squares::<L, 2>(t),
-            4 => squares::<L, 4>(t),
-            8 => squares::<L, 8>(t),
-            16 => squares::<L, 16>(t),
-            width => unreachable!("vectors of {width}"),
-        }
-    }
-}
-
-/// All squares of `W` rows and columns, those of a line of every column before the next line: columns are often a power
-/// of two apart, and then few of their lines stay in the cache.
-///
-/// # Safety
-/// As [`transpose`]; `W` is the width of a vector.
-#[inline(always)]
-unsafe fn squares<L: Lanes, const W: usize>(t: &mut Transpose<'_, L::Elem>) {
-    let line = LINE / size_of::<L::Elem>();
-    for first in (0..t.rows).step_by(line) {
-        for j in (0..t.columns).step_by(W) {
-            let columns = W.min(t.columns - j);
-            for i in (first..t.rows.min(first + line)).step_by(W) {
-                let rows = W.min(t.rows - i);
-                // SAFETY: as the caller's.
-                unsafe {
-                    if rows == W && columns == W {
-                        square::<L, W, true>(t, (i, j), (W, W));
-                    } else {
-                        square::<L, W, false>(t, (i, j), (rows, columns));
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// One square, or what there is of it.
-///
-/// # Safety
-/// As [`squares`]; the rows and columns from the given ones on are inside, and `W` each if it is `WHOLE`.
-#[inline(always)]
-unsafe fn square<L: Lanes, const W: usize, const WHOLE: bool>(
-    t: &mut Transpose<'_, L::Elem>,
-    (i, j): (usize, usize),
-    (rows, columns): (usize, usize),
-) {
-    // SAFETY: as the caller's; parts of vectors are read and written under masks.
-    unsafe {
-        let [all_rows, all_columns] = [L::mask(rows), L::mask(columns)];
-        let from = t.from.as_ptr().add(j * t.apart + i);
-        let to = t.to.as_mut_ptr().add(i * t.row + j);
-        let mut lines = [L::zero(); W];
-        for l in 0..columns {
-            let column = from.add(l * t.apart);
-            lines[l] = if WHOLE { L::load(column) } else { L::load_masked(column, all_rows) };
-            // The line behind the next: columns are too short, and too many, for the processor to see it coming.
-            L::prefetch_far(column.wrapping_add(2 * LINE / size_of::<L::Elem>()));
-        }
-        // Taking turns, two vectors rotate the bits of (vector, lane) by one: after all of a lane's they are exchanged.
-        for _ in 0..W.ilog2() {
-            let mut next = [L::zero(); W];
-            for l in 0..W / 2 {
-                let pair = [lines[l], lines[l + W / 2]];
-                next[2 * l] = L::interleave(pair, 0);
-                next[2 * l + 1] = L::interleave(pair, 1);
-            }
-            lines = next;
-        }
-        for l in 0..rows {
-            let row = to.add(l * t.row);
-            if WHOLE {
-                L::store(row, lines[l]);
-            } else {
-                L::store_masked(row, all_columns, lines[l]);
-            }
-        }
-    }
 }

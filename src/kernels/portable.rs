@@ -119,7 +119,7 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
         std::array::from_fn(|lane| parts[(i * W + lane) % N][(i * W + lane) / N])
     }
     #[inline(always)]
-    unsafe fn turn(from: *const T, from_step: usize, to: *mut T, to_step: usize) {
+    unsafe fn transpose(from: *const T, from_step: usize, to: *mut T, to_step: usize) {
         for (p, c) in (0..W).flat_map(|p| (0..Self::PART).map(move |c| (p, c))) {
             // SAFETY: the caller vouches for the elements.
             unsafe { *to.add(c * to_step + p) = *from.add(p * from_step + c) };

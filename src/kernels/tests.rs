@@ -1,6 +1,6 @@
 //! One battery for every tier of the machine.
 
-use super::pack::Transpose;
+use super::Transpose;
 use super::*;
 
 /// Small integers are exact in every order of summation.

@@ -2,7 +2,7 @@
 //!
 //! Forward and to the kernel, the rows that a block of output rows reads are copied into a band, through one index map
 //! per axis; the band is the whole input of another plan that knows nothing of borders. To the input, that other plan
-//! computes the gradient of the padded input some rows at a time, and every row is folded back: what was copied from
+//! computes the gradient of the padded input some rows at a time, and every row is added back: what was copied from
 //! an element in front is added to it. A padded copy of the tensor never exists.
 //!
 //! An element of the input adds up its copies in the order of the padded tensor (plane, row, column), so neither
@@ -323,7 +323,7 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
                         let start = (lines.sources[r] - first) * row_len;
                         let to = &mut target[start..start + row_len];
                         let positions = 0..columns.len();
-                        self.tier.vectorize(Fold { columns, c, from: line, positions, to, first: 0 });
+                        self.tier.vectorize(AddBorders { columns, c, from: line, positions, to, first: 0 });
                     }
                 }
             }
@@ -334,7 +334,7 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
     }
 
     fn strip(&self) -> usize {
-        // Other rows of the padded gradient would be folded into this one.
+        // Other rows of the padded gradient would be added to this one.
         if self.series() { self.columns * self.channels } else { self.row_len() }
     }
 
@@ -363,7 +363,14 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
                 let band = &mut outer[..positions.len() * c];
                 let part = positions.start * c..positions.end * c;
                 self.inner.run_strip(from, packed, band, part, Epilogue::NONE, scratch);
-                self.tier.vectorize(Fold { columns, c, from: band, positions, to: &mut *target, first });
+                self.tier.vectorize(AddBorders {
+                    columns,
+                    c,
+                    from: band,
+                    positions,
+                    to: &mut *target,
+                    first,
+                });
             };
             let plain = &columns.plain;
             let margins = [0..plain.start, plain.end..columns.len()];
@@ -396,7 +403,7 @@ fn neighbours(sources: &[usize], from: usize, wanted: Range<usize>, most: usize)
 
 /// Adds some positions of a row of the padded gradient to the row that they were copied from, of which `to` holds what
 /// stands from column `first` on.
-struct Fold<'a, T> {
+struct AddBorders<'a, T> {
     columns: &'a Map,
     c: usize,
     from: &'a [T],
@@ -405,7 +412,7 @@ struct Fold<'a, T> {
     first: usize,
 }
 
-impl<T: Element> Fold<'_, T> {
+impl<T: Element> AddBorders<'_, T> {
     /// Adds positions that were copied from neighbours.
     #[inline(always)]
     fn add(&mut self, positions: Range<usize>) {
@@ -419,7 +426,7 @@ impl<T: Element> Fold<'_, T> {
     }
 }
 
-impl<T: Element> Job for Fold<'_, T> {
+impl<T: Element> Job for AddBorders<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run(mut self) {

@@ -4,9 +4,9 @@
 //! other in every cache. Some rows at a time are brought to the points in a room of their own, and the planes written from
 //! there one after the other.
 
-use crate::kernels::pack::{Transpose, copy_past, panels_len};
+use crate::kernels::pack::{copy_past, panels_len};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
-use crate::kernels::{Element, Kernels, Stage, Transform, fence};
+use crate::kernels::{Element, Kernels, Stage, Transform, Transpose, fence};
 
 /// Columns of the widest panel of packed weights of any tier.
 const WIDEST_PANEL: usize = 32;

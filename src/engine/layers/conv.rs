@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::activation::Named;
 use super::{
-    Backward, Context, Folded, Keeps, Layer, Ranges, Site, Size, SplitStep, Step, WeightSpec, spatial,
+    Backward, Context, FoldedNorm, Keeps, Layer, Ranges, Site, Size, SplitStep, Step, WeightSpec, spatial,
     window_shape,
 };
 use crate::activation::mask_by_sign;
@@ -152,7 +152,7 @@ impl<T: Element> ConvStep<T> {
                 let bias = self.weights.get(1).map(|range| &cx.params[range.clone()]);
                 (cx.packed, Epilogue { bias, relu: self.relu })
             }
-            Some(Folded { relu }) => {
+            Some(FoldedNorm { relu }) => {
                 let (packed, bias) = cx.packed.split_at(self.forward.packed_len());
                 (packed, Epilogue { bias: Some(bias), relu })
             }
@@ -219,7 +219,7 @@ impl<T: Element> Step<T> for ConvStep<T> {
         (!self.relu).then(|| self.output_len() / self.positions())
     }
 
-    fn pack_folded(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
+    fn fold_batch_norm(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
         let (packed, bias) = packed.split_at_mut(self.forward.packed_len());
         let mut kernel = memory::demand(memory::copied(&params[self.weights[0].clone()]));
         match self.direction {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::activation::Named;
-use super::{Backward, BatchStep, Context, Folded, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec};
+use super::{Backward, BatchStep, Context, FoldedNorm, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec};
 use crate::activation::mask_by_sign;
 use crate::conv::{Epilogue, Scratch, add_column_sums};
 use crate::dense::Dense;
@@ -140,7 +140,7 @@ impl<T: Element> Step<T> for DenseStep<T> {
         (!self.relu).then_some(self.units)
     }
 
-    fn pack_folded(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
+    fn fold_batch_norm(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
         let (packed, bias) = packed.split_at_mut(self.dense.packed_len());
         let mut kernel = params[self.weights[0].clone()].to_vec();
         map.scale_rows(&mut kernel);
@@ -154,7 +154,7 @@ impl<T: Element> Step<T> for DenseStep<T> {
                 let bias = self.weights.get(1).map(|range| &cx.params[range.clone()]);
                 self.dense.forward(x[0], cx.packed, y, Epilogue { bias, relu: self.relu });
             }
-            Some(Folded { relu }) => {
+            Some(FoldedNorm { relu }) => {
                 let (packed, bias) = cx.packed.split_at(self.dense.packed_len());
                 self.dense.forward(x[0], packed, y, Epilogue { bias: Some(bias), relu });
             }

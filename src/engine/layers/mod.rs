@@ -153,7 +153,7 @@ pub struct Context<'a, T> {
     /// What a [`Statistics`] step computes with in training.
     pub coefficients: &'a [T],
     /// The normalisation that the packed weights contain, at inference.
-    pub folded: Option<Folded>,
+    pub folded: Option<FoldedNorm>,
     /// Number of the first sample in the batch.
     pub first: usize,
     /// Samples.
@@ -164,9 +164,9 @@ pub struct Context<'a, T> {
     pub training: Option<Random>,
 }
 
-/// A normalisation that went into the weights of the step in front: [`Step::pack_folded`] wrote them and a bias.
+/// A normalisation that went into the weights of the step in front: [`Step::fold_batch_norm`] wrote them and a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Folded {
+pub struct FoldedNorm {
     /// Whether a ReLU follows.
     pub relu: bool,
 }
@@ -249,7 +249,7 @@ pub trait Step<T: Element>: Send + Sync {
     }
 
     /// Packs the weights for a forward pass whose results go through `map`, and behind them one bias per channel.
-    fn pack_folded(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
+    fn fold_batch_norm(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
         let _ = (params, map, packed);
     }
 

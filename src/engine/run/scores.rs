@@ -88,7 +88,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Adds up the sums of a loss that is one number of the whole batch, sample by sample. They and the loss then stand
     /// with the first sample.
-    pub(super) fn fold(&self) {
+    pub(super) fn reduce_loss(&self) {
         let Some(overlap) = self.goal.overlap.filter(|overlap| overlap.across) else { return };
         let mut scores = self.memory.scores.write(0..self.schedule.batch * self.goal.scores);
         let mut samples = scores.chunks_exact_mut(self.goal.scores);

@@ -14,8 +14,8 @@ use std::ops::Range;
 use map::Map;
 use sum::Sum;
 
-use super::fold::touch;
 use super::lanes::{Element, Lanes};
+use super::transpose::touch;
 use super::window::{Tap, WindowRun};
 
 /// Outputs of a tile of one vector: as many chains as hide the latency of two multiply-add units.

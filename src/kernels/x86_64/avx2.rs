@@ -17,7 +17,7 @@ static MASK_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $width:literal, $masks:ident, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $maskload:ident, $maskstore:ident, $fma:ident, $cmp:ident, $and:ident, $add:ident, $sub:ident, $mul:ident,
-     $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $turn:ident, $larger:ident,
+     $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $transpose:ident, $larger:ident,
      $largest:ident) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
@@ -131,7 +131,7 @@ macro_rules! lanes {
                     }
                     all
                 }
-                const fn turns<const N: usize>() -> [[[i32; 8]; N]; N] {
+                const fn picks<const N: usize>() -> [[[i32; 8]; N]; N] {
                     let units = 8 / $width;
                     let mut all = [[[0; 8]; N]; N];
                     let mut at = 0;
@@ -141,22 +141,22 @@ macro_rules! lanes {
                     }
                     all
                 }
-                let (orders, turns) = const { (&orders::<N>(), &turns::<N>()) };
+                let (orders, picks) = const { (&orders::<N>(), &picks::<N>()) };
                 // SAFETY: see above; each array has as many bytes as the register.
                 unsafe {
                     let order = _mm256_loadu_si256(orders[i].as_ptr().cast());
                     let mut mixed = $permute(parts[0], order);
                     for part in 1..N {
-                        let turn = $load(turns[i][part].as_ptr().cast());
-                        mixed = $blend(mixed, $permute(parts[part], order), turn);
+                        let pick = $load(picks[i][part].as_ptr().cast());
+                        mixed = $blend(mixed, $permute(parts[part], order), pick);
                     }
                     mixed
                 }
             }
             #[inline(always)]
-            unsafe fn turn(from: *const $elem, from_step: usize, to: *mut $elem, to_step: usize) {
+            unsafe fn transpose(from: *const $elem, from_step: usize, to: *mut $elem, to_step: usize) {
                 // SAFETY: see above.
-                unsafe { $turn(from, from_step, to, to_step) }
+                unsafe { $transpose(from, from_step, to, to_step) }
             }
             #[inline(always)]
             unsafe fn add(a: $v, b: $v) -> $v {
@@ -229,7 +229,7 @@ lanes!(
     f32_to_bytes,
     _mm256_stream_ps,
     _mm256_permutevar8x32_ps,
-    turn_f32,
+    transpose_f32,
     larger_f32,
     largest_f32
 );
@@ -256,7 +256,7 @@ lanes!(
     f64_to_bytes,
     _mm256_stream_pd,
     permute_f64,
-    turn_f64,
+    transpose_f64,
     larger_f64,
     largest_f64
 );
@@ -324,12 +324,12 @@ unsafe fn permute_f64(v: __m256d, order: __m256i) -> __m256d {
     unsafe { _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(v), order)) }
 }
 
-/// See [`Lanes::turn`].
+/// See [`Lanes::transpose`].
 ///
 /// # Safety
 /// AVX2; the elements are valid.
 #[inline(always)]
-pub(super) unsafe fn turn_f32(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+pub(super) unsafe fn transpose_f32(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
     // SAFETY: as the caller's.
     unsafe {
         let mut rows = [_mm256_setzero_ps(); 4];
@@ -348,12 +348,12 @@ pub(super) unsafe fn turn_f32(from: *const f32, from_step: usize, to: *mut f32, 
     }
 }
 
-/// See [`Lanes::turn`].
+/// See [`Lanes::transpose`].
 ///
 /// # Safety
 /// AVX2; the elements are valid.
 #[inline(always)]
-pub(super) unsafe fn turn_f64(from: *const f64, from_step: usize, to: *mut f64, to_step: usize) {
+pub(super) unsafe fn transpose_f64(from: *const f64, from_step: usize, to: *mut f64, to_step: usize) {
     // SAFETY: as the caller's.
     unsafe {
         let mut rows = [_mm256_setzero_pd(); 2];

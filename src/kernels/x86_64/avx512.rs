@@ -19,7 +19,7 @@ macro_rules! lanes {
     ($name:ident, $elem:ty, $v:ty, $mask:ty, $width:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $maskz_load:ident, $mask_store:ident, $fma:ident, $cmp:ident, $maskz_mov:ident, $add:ident, $sub:ident, $mul:ident,
      $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $index:ty,
-     $order:ty, $load_order:ident, $turn:path, $larger:path, $largest:path) => {
+     $order:ty, $load_order:ident, $transpose:path, $larger:path, $largest:path) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
@@ -125,7 +125,7 @@ macro_rules! lanes {
                     }
                     all
                 }
-                const fn turns<const N: usize>() -> [[$mask; N]; N] {
+                const fn picks<const N: usize>() -> [[$mask; N]; N] {
                     let mut all = [[0; N]; N];
                     let mut at = 0;
                     while at < N * $width {
@@ -134,21 +134,21 @@ macro_rules! lanes {
                     }
                     all
                 }
-                let (orders, turns) = const { (&orders::<N>(), &turns::<N>()) };
+                let (orders, picks) = const { (&orders::<N>(), &picks::<N>()) };
                 // SAFETY: see above; the array has as many bytes as the register.
                 unsafe {
                     let order = $load_order(orders[i].as_ptr().cast());
                     let mut mixed = $permute(order, parts[0]);
                     for part in 1..N {
-                        mixed = $blend(turns[i][part], mixed, $permute(order, parts[part]));
+                        mixed = $blend(picks[i][part], mixed, $permute(order, parts[part]));
                     }
                     mixed
                 }
             }
             #[inline(always)]
-            unsafe fn turn(from: *const $elem, from_step: usize, to: *mut $elem, to_step: usize) {
+            unsafe fn transpose(from: *const $elem, from_step: usize, to: *mut $elem, to_step: usize) {
                 // SAFETY: see above.
-                unsafe { $turn(from, from_step, to, to_step) }
+                unsafe { $transpose(from, from_step, to, to_step) }
             }
             #[inline(always)]
             unsafe fn add(a: $v, b: $v) -> $v {
@@ -224,7 +224,7 @@ lanes!(
     i32,
     __m512i,
     _mm512_loadu_si512,
-    turn_f32,
+    transpose_f32,
     larger_f32,
     largest_f32
 );
@@ -254,7 +254,7 @@ lanes!(
     i64,
     __m512i,
     _mm512_loadu_si512,
-    turn_f64,
+    transpose_f64,
     larger_f64,
     largest_f64
 );
@@ -284,7 +284,7 @@ lanes!(
     i32,
     __m256i,
     _mm256_loadu_si256,
-    avx2::turn_f32,
+    avx2::transpose_f32,
     avx2::larger_f32,
     avx2::largest_f32
 );
@@ -314,7 +314,7 @@ lanes!(
     i64,
     __m256i,
     _mm256_loadu_si256,
-    avx2::turn_f64,
+    avx2::transpose_f64,
     avx2::larger_f64,
     avx2::largest_f64
 );
@@ -365,12 +365,12 @@ unsafe fn largest_f64(v: __m512d) -> f64 {
     unsafe { f64::from_bits(_mm512_reduce_max_epi64(_mm512_castpd_si512(v)) as u64) }
 }
 
-/// See [`Lanes::turn`].
+/// See [`Lanes::transpose`].
 ///
 /// # Safety
 /// AVX-512 F and DQ; the elements are valid.
 #[inline(always)]
-unsafe fn turn_f32(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+unsafe fn transpose_f32(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
     // SAFETY: as the caller's.
     unsafe {
         let mut rows = [_mm512_setzero_ps(); 4];
@@ -390,12 +390,12 @@ unsafe fn turn_f32(from: *const f32, from_step: usize, to: *mut f32, to_step: us
     }
 }
 
-/// See [`Lanes::turn`].
+/// See [`Lanes::transpose`].
 ///
 /// # Safety
 /// AVX-512 F and DQ; the elements are valid.
 #[inline(always)]
-unsafe fn turn_f64(from: *const f64, from_step: usize, to: *mut f64, to_step: usize) {
+unsafe fn transpose_f64(from: *const f64, from_step: usize, to: *mut f64, to_step: usize) {
     // SAFETY: as the caller's.
     unsafe {
         let mut rows = [_mm512_setzero_pd(); 2];

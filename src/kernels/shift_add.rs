@@ -1,42 +1,21 @@
-//! Work around products that have positions in their lanes: turning operands so, and adding up what belongs to results.
+//! Shift-add: results as sums of products that lie at shifted positions, the second half of kn2row (Anderson et al. 2017,
+//! "Low-memory GEMM-based convolution algorithms for deep neural networks", arXiv 1709.03395).
 //!
-//! Neither depends on the width of a vector: what is turned is only moved, and every result adds its terms in one order.
+//! Every result adds its terms in one order, whatever the width of a vector.
 
 use super::lanes::{Element, Lanes};
 use super::product::Run;
 
-/// Channels of a result at most: folding is written for each number of them.
+/// Channels of a result at most: the loops are written for each number of them.
 pub const MOST_CHANNELS: usize = 4;
 /// Lanes of the widest register.
 const LANES: usize = 16;
-/// A cache line in bytes.
-const LINE: usize = 64;
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Folding<'a, T> {
-    /// Writes positions of `k` channels with the positions in the lanes: panels as a [`super::Product`] reads them, `k`
-    /// rows each. Behind the last position is anything.
-    Turn {
-        /// Positions, `k` elements each; those behind the last one help, because then whole vectors can be turned.
-        from: &'a [T],
-        /// How many.
-        count: usize,
-        /// Channels.
-        k: usize,
-        /// The panels.
-        to: &'a mut [T],
-    },
-    /// Adds up results.
-    Sum(Sums<'a, T>),
-}
-
 /// `y[o * y_step + c] = bias[c] + sum over taps t and rows r of products[line(t, r) + c][position(o, t, r)]`
 ///
 /// `products` has lines `apart` elements apart; `line(t, r) = rows[r].b + column.0 + t * column.1`, and `position` is
 /// `rows[r].a + i` with `i = shift + o + t * tap_step`. Terms whose `i` is not in `0..len` are zero and not read.
 #[derive(Debug)]
-pub struct Sums<'a, T> {
+pub struct ShiftAdd<'a, T> {
     /// The terms.
     pub products: &'a [T],
     /// Distance of the lines.
@@ -67,22 +46,9 @@ pub struct Sums<'a, T> {
     pub relu: bool,
 }
 
-impl<T: Element> Folding<'_, T> {
-    /// Panics unless every element that is touched lies inside its slice.
-    pub(super) fn check(&self, panel: usize) {
-        match self {
-            Self::Turn { from, count, k, to } => {
-                assert!(*k > 0 && *count <= from.len() / k, "positions");
-                let panels = count.div_ceil(panel);
-                assert!(panels.checked_mul(panel * k).is_some_and(|len| len <= to.len()), "panels");
-            }
-            Self::Sum(sums) => sums.check(),
-        }
-    }
-}
-
-impl<T: Element> Sums<'_, T> {
-    fn check(&self) {
+impl<T: Element> ShiftAdd<'_, T> {
+    /// Panics unless every element that is read or written lies inside its slice.
+    pub(super) fn check(&self) {
         let reach = |n: usize, step: usize| n.checked_mul(step).expect("size overflow");
         assert!((1..=MOST_CHANNELS).contains(&self.channels) && self.count > 0, "shape");
         assert!(self.y_step >= self.channels, "results overlap");
@@ -105,57 +71,16 @@ impl<T: Element> Sums<'_, T> {
 /// The body that every tier's entry calls.
 ///
 /// # Safety
-/// As [`Lanes`]; the work passed [`Folding::check`].
+/// As [`Lanes`]; the sums passed [`ShiftAdd::check`].
 #[inline(always)]
-pub(super) unsafe fn fold<L: Lanes>(work: &mut Folding<'_, L::Elem>) {
+pub(super) unsafe fn shift_add<L: Lanes>(sums: &mut ShiftAdd<'_, L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
-        match work {
-            Folding::Turn { from, count, k, to } => turn::<L>(from, *count, *k, to),
-            Folding::Sum(sums) => match sums.channels {
-                1 => all::<L, 1, 4>(sums),
-                2 => all::<L, 2, 2>(sums),
-                3 => all::<L, 3, 2>(sums),
-                _ => all::<L, MOST_CHANNELS, 2>(sums),
-            },
-        }
-    }
-}
-
-/// Reads one element of every cache line, in order: what is then read in another order is in L1, and memory has seen an
-/// order in which it can fetch ahead.
-#[inline(always)]
-pub(super) fn touch<T: Copy>(elements: &[T]) {
-    for element in elements.iter().step_by(LINE / size_of::<T>()) {
-        // SAFETY: a reference is valid to read.
-        unsafe { std::ptr::read_volatile(element) };
-    }
-}
-
-/// See [`Folding::Turn`]. `from` reaches at least to the last position.
-///
-/// # Safety
-/// As [`fold`].
-#[inline(always)]
-unsafe fn turn<L: Lanes>(from: &[L::Elem], count: usize, k: usize, to: &mut [L::Elem]) {
-    let panel = 2 * L::WIDTH;
-    let parts = k - k % L::PART;
-    touch(&from[..count * k]);
-    for first in (0..count).step_by(L::WIDTH) {
-        let n = (count - first).min(L::WIDTH);
-        let whole = if from.len() / k - first >= L::WIDTH { parts } else { 0 };
-        // SAFETY: as the caller's: whole vectors of positions and parts of channels, then what is left.
-        unsafe {
-            let from = from.as_ptr().add(first * k);
-            let to = to.as_mut_ptr().add(first / panel * panel * k + first % panel);
-            for channel in (0..whole).step_by(L::PART) {
-                L::turn(from.add(channel), k, to.add(channel * panel), panel);
-            }
-            for channel in whole..k {
-                for i in 0..n {
-                    *to.add(channel * panel + i) = *from.add(i * k + channel);
-                }
-            }
+        match sums.channels {
+            1 => all::<L, 1, 4>(sums),
+            2 => all::<L, 2, 2>(sums),
+            3 => all::<L, 3, 2>(sums),
+            _ => all::<L, MOST_CHANNELS, 2>(sums),
         }
     }
 }
@@ -163,9 +88,9 @@ unsafe fn turn<L: Lanes>(from: &[L::Elem], count: usize, k: usize, to: &mut [L::
 /// All results, `V` vectors of them at a time.
 ///
 /// # Safety
-/// As [`fold`]; results have `C` channels.
+/// As [`shift_add`]; results have `C` channels.
 #[inline(always)]
-unsafe fn all<L: Lanes, const C: usize, const V: usize>(sums: &mut Sums<'_, L::Elem>) {
+unsafe fn all<L: Lanes, const C: usize, const V: usize>(sums: &mut ShiftAdd<'_, L::Elem>) {
     let mut first = 0;
     while first < sums.count {
         let left = sums.count - first;
@@ -186,7 +111,7 @@ unsafe fn all<L: Lanes, const C: usize, const V: usize>(sums: &mut Sums<'_, L::E
 /// As [`all`].
 #[inline(always)]
 unsafe fn some<L: Lanes, const C: usize, const V: usize>(
-    sums: &mut Sums<'_, L::Elem>,
+    sums: &mut ShiftAdd<'_, L::Elem>,
     first: usize,
     left: usize,
 ) -> usize {
@@ -298,28 +223,11 @@ unsafe fn store<L: Lanes, const C: usize>(
 mod tests {
     use super::*;
     use crate::kernels::tests::integers;
-    use crate::kernels::{Kernels, Tier, pack};
+    use crate::kernels::{Kernels, Tier};
 
-    /// Positions turned into lanes, and sums over taps, against their definitions.
-    fn fold_battery<T: Element>() {
+    /// Sums over taps against their definition.
+    fn battery<T: Element>() {
         for kernels in Tier::available().into_iter().map(Kernels::<T>::of) {
-            let panel = kernels.panel();
-            for (positions, k) in [(1, 1), (1, 40), (7, 3), (16, 16), (33, 17), (70, 6), (64, 32), (129, 21)]
-            {
-                let from: Vec<T> = integers(positions * k, 1);
-                let mut to = vec![T::ZERO; pack::panels_len(k, positions, panel)];
-                // The last of them are behind what is asked for.
-                let count = positions.div_ceil(2);
-                kernels.fold(Folding::Turn { from: &from, count, k, to: &mut to });
-                for (at, value) in from[..count * k].iter().enumerate() {
-                    let (p, c) = (at / k, at % k);
-                    assert_eq!(
-                        to[p / panel * panel * k + c * panel + p % panel],
-                        *value,
-                        "{kernels:?} {positions} {k}"
-                    );
-                }
-            }
             for channels in 1..=MOST_CHANNELS {
                 for (count, taps, tap_step, gap) in
                     [(1, 3, 1, 0), (16, 2, 1, 0), (31, 5, 2, 3), (70, 3, 7, 0), (140, 4, 1, 5)]
@@ -358,7 +266,7 @@ mod tests {
                 expected[o * y_step + c] = T::from_f64(if relu { sum.max(0.0) } else { sum });
             }
             let mut y = before.clone();
-            kernels.fold(Folding::Sum(Sums {
+            kernels.shift_add(ShiftAdd {
                 products: &products,
                 apart,
                 rows: &rows,
@@ -373,7 +281,7 @@ mod tests {
                 count,
                 bias: with_bias.then_some(&*bias),
                 relu,
-            }));
+            });
             assert_eq!(
                 y, expected,
                 "{kernels:?} channels={channels} count={count} taps={taps} shift={shift}"
@@ -382,8 +290,8 @@ mod tests {
     }
 
     #[test]
-    fn folding_of_integers_is_exact() {
-        fold_battery::<f32>();
-        fold_battery::<f64>();
+    fn sums_of_integers_are_exact() {
+        battery::<f32>();
+        battery::<f64>();
     }
 }
