@@ -7,25 +7,25 @@
 mod algorithm;
 mod band;
 mod depthwise;
-mod folded;
+mod kn2col;
 mod kernel_grad;
 mod padding;
 mod phase;
 mod rows;
 mod tiles;
-mod turned;
+mod kn2row;
 mod winograd;
 
 use std::ops::Range;
 
 pub use algorithm::Algorithm;
 use depthwise::{Depthwise, DepthwiseKernelGrad};
-use folded::Folded;
+use kn2col::Kn2col;
 pub use kernel_grad::KernelGrad;
 use padding::{Padded, PaddedInputGrad, PaddedKernelGrad};
 pub use rows::Rows;
 use tiles::Pixels;
-use turned::Turned;
+use kn2row::Kn2row;
 use winograd::{Winograd, WinogradKernelGrad};
 
 use crate::geometry::ConvGeometry;
@@ -443,9 +443,9 @@ fn forward_list<T: Element>() -> [Entry<T, Correlated<T>>; 6] {
         |p| Winograd::forward(p).map(|plan| Box::new(plan) as _),
         |p| padding::accepts(p.geometry).then(|| Box::new(Padded::new(p)) as _),
         |p| depthwise::accepts(p.geometry).then(|| Box::new(Depthwise::forward(p.geometry, p.kernels)) as _),
-        |p| Turned::forward(p.geometry, p.kernels).map(|plan| Box::new(plan) as _),
+        |p| Kn2row::forward(p.geometry, p.kernels).map(|plan| Box::new(plan) as _),
         |p| {
-            folded::accepts_forward(p.geometry).then(|| Box::new(Folded::forward(p.geometry, p.kernels)) as _)
+            kn2col::accepts_forward(p.geometry).then(|| Box::new(Kn2col::forward(p.geometry, p.kernels)) as _)
         },
         |p| Some(Box::new(Rows::forward(p.geometry, p.kernels))),
     ]
@@ -459,10 +459,10 @@ fn input_grad_list<T: Element>() -> [Entry<T, Correlated<T>>; 6] {
             depthwise::accepts(p.geometry)
                 .then(|| Box::new(Depthwise::input_grad(p.geometry, p.kernels)) as _)
         },
-        |p| Turned::input_grad(p.geometry, p.kernels).map(|plan| Box::new(plan) as _),
+        |p| Kn2row::input_grad(p.geometry, p.kernels).map(|plan| Box::new(plan) as _),
         |p| {
-            folded::accepts_input_grad(p.geometry)
-                .then(|| Box::new(Folded::input_grad(p.geometry, p.kernels)) as _)
+            kn2col::accepts_input_grad(p.geometry)
+                .then(|| Box::new(Kn2col::input_grad(p.geometry, p.kernels)) as _)
         },
         |p| Some(Box::new(Rows::input_grad(p.geometry, p.kernels))),
     ]

@@ -1,12 +1,13 @@
-//! Convolutions with hardly any channels in the result: positions go into the lanes, and every tap is a product of its own.
+//! kn2row (Anderson et al. 2017, "Low-memory GEMM-based convolution algorithms for deep neural networks", arXiv 1709.03395):
+//! one GEMM with all taps in its rows, then shift-add. For convolutions with hardly any channels in the result.
 //!
 //! A register tile has result channels in its lanes; with one to four of them most lanes would be idle. Here each position
 //! of the *source* is multiplied with all taps and channels of the result at once, positions in the lanes, for which some
-//! of them are turned around first (their channels are the neighbours in memory):
+//! of them are transposed first (their channels are the neighbours in memory):
 //! `T[(t, c), p] = sum over source channels of kernel[t, c] * source[p]`. A result is a sum of these:
 //!
-//! `forward:      y[x, c] = sum over t of T[(t, c), x + t * dilation - before]`
-//! `to the input: y[x, c] = sum over t of T[(t, c), (x + before - t * dilation) / stride]`, where that is whole
+//! `forward:        y[x, c] = sum over t of T[(t, c), x + t * dilation - before]`
+//! `input gradient: y[x, c] = sum over t of T[(t, c), (x + before - t * dilation) / stride]`, where that is whole
 //!
 //! Nothing outside of the source is multiplied and no product is thrown away, but for a forward pass with a stride, which
 //! is therefore left to others. An element is one chain of multiply-adds for every tap, added in an order that the shape
@@ -23,14 +24,14 @@ use crate::kernels::{
     Element, Kernels, Lines, MOST_CHANNELS, Product, Run, ShiftAdd, Start, TransposePanels,
 };
 
-/// Channels of the source from which on turning and folding are a small part of the work.
+/// Channels of the source from which on transposing and shift-add are a small part of the work.
 const LEAST_SOURCE: usize = 4;
-/// Columns from which on turning a position is.
-const LEAST_COLUMNS: usize = 8;
+/// Rows of the product from which on transposing a position is.
+const LEAST_ROWS: usize = 8;
 /// Positions of a row that are computed from one window.
 const WINDOW: usize = 256;
-/// Bytes of turned positions.
-const TURNED_BYTES: usize = 16 << 10;
+/// Bytes of transposed positions.
+const TRANSPOSED_BYTES: usize = 16 << 10;
 /// A multiple of every tier's panel.
 const PANEL: usize = 32;
 /// Bytes of the products that are waiting for results: they stay in L2.
@@ -42,7 +43,7 @@ const LINE: usize = 16;
 
 /// A planned pass.
 #[derive(Debug)]
-pub(super) struct Turned<T: Element> {
+pub(super) struct Kn2row<T: Element> {
     kernels: &'static Kernels<T>,
     phases: [Vec<Phase>; AXES],
     from: Extent,
@@ -54,7 +55,7 @@ pub(super) struct Turned<T: Element> {
     reads: Vec<Range<usize>>,
     /// Columns of the result of a window, and of the source at most.
     window: [usize; 2],
-    /// Positions that are turned at a time.
+    /// Positions that are transposed at a time.
     chunk: usize,
     /// Rows of the source whose products are kept at a time, one after the other in a ring.
     ring: usize,
@@ -66,10 +67,10 @@ pub(super) struct Turned<T: Element> {
 fn gains(g: &ConvGeometry, [from, to]: [usize; 2]) -> bool {
     let columns = to * g.axes.iter().map(|a| a.kernel).product::<usize>();
     let plain = g.groups == 1 && g.mode == PaddingMode::Zeros;
-    plain && to <= MOST_CHANNELS && from >= LEAST_SOURCE && columns >= LEAST_COLUMNS
+    plain && to <= MOST_CHANNELS && from >= LEAST_SOURCE && columns >= LEAST_ROWS
 }
 
-impl<T: Element> Turned<T> {
+impl<T: Element> Kn2row<T> {
     /// The forward pass, if it gains.
     pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Option<Self> {
         let accepts = gains(g, [g.c_in, g.c_out]) && g.axes.iter().all(|a| a.stride == 1);
@@ -96,7 +97,7 @@ impl<T: Element> Turned<T> {
         let most = WINDOW.saturating_mul(step);
         // Windows of equal width.
         let window = to.columns.div_ceil(to.columns.div_ceil(most).max(1)).max(1);
-        let chunk = TURNED_BYTES / (from.channels * size_of::<T>()) / PANEL * PANEL;
+        let chunk = TRANSPOSED_BYTES / (from.channels * size_of::<T>()) / PANEL * PANEL;
         let mut plan = Self {
             kernels,
             phases,
@@ -131,7 +132,7 @@ impl<T: Element> Turned<T> {
         (self.ring * self.window[1]).div_ceil(LINE) / 2 * 2 * LINE + LINE
     }
 
-    /// Elements of the products, and of turned positions.
+    /// Elements of the products, and of transposed positions.
     fn room(&self) -> [usize; 2] {
         [self.columns() * self.apart(), self.chunk * self.from.channels]
     }
@@ -145,7 +146,7 @@ impl<T: Element> Turned<T> {
         taps.enumerate().map(move |(i, tap)| (phase.kernel_tap(tap), first + i * phase.tap_step))
     }
 
-    /// See [`Turned::reads`].
+    /// See [`Kn2row::reads`].
     fn all_reads(&self) -> Vec<Range<usize>> {
         let mut reads: Vec<Range<usize>> = Vec::with_capacity(self.rows());
         let mut end = 0;
@@ -191,13 +192,13 @@ impl<T: Element> Turned<T> {
         let line_len = lines.len() / rows.len().max(1);
         let channels = self.to.channels;
         let apart = self.apart();
-        let ([products, turned], runs) = scratch.planes(self.room());
+        let ([products, transposed], runs) = scratch.planes(self.room());
         for first in columns.clone().step_by(self.window[0]) {
             let some = first..(first + self.window[0]).min(columns.end);
             let span = self.span(&some);
             let mut done = self.reads[rows.start].start * span.len();
             for (row, line) in rows.clone().zip(lines.chunks_exact_mut(line_len.max(1))) {
-                done = self.multiply(from, packed, (products, turned), &span, (row, done));
+                done = self.multiply(from, packed, (products, transposed), &span, (row, done));
                 runs.clear();
                 for (td, plane) in self.links(0, row / self.to.rows) {
                     for (th, at) in self.links(1, row % self.to.rows) {
@@ -239,7 +240,7 @@ impl<T: Element> Turned<T> {
         &self,
         from: &[T],
         packed: &[T],
-        (products, turned): (&mut [T], &mut [T]),
+        (products, transposed): (&mut [T], &mut [T]),
         span: &Range<usize>,
         (row, mut done): (usize, usize),
     ) -> usize {
@@ -255,14 +256,14 @@ impl<T: Element> Turned<T> {
                 n = n.min(width - done % width);
             }
             let at = (done / width * self.from.columns + span.start + done % width) * k;
-            self.kernels.transpose_panels(TransposePanels { from: &from[at..], count: n, k, to: turned });
+            self.kernels.transpose_panels(TransposePanels { from: &from[at..], count: n, k, to: transposed });
             let panel = self.kernels.panel();
             self.kernels.product(&mut Product {
                 a: packed,
                 a_m: k,
                 a_k: 1,
                 lines: Lines::ONE,
-                b: turned,
+                b: transposed,
                 b_k: panel,
                 b_panel: k * panel,
                 b_padded: true,
@@ -282,7 +283,7 @@ impl<T: Element> Turned<T> {
     }
 }
 
-impl<T: Element> Correlation<T> for Turned<T> {
+impl<T: Element> Correlation<T> for Kn2row<T> {
     fn packed_len(&self) -> usize {
         self.columns() * self.from.channels
     }

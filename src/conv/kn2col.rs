@@ -1,12 +1,13 @@
-//! Convolutions with few channels in the result: the taps of the last axis become columns, and are folded afterwards.
+//! kn2col (Anderson et al. 2017, "Low-memory GEMM-based convolution algorithms for deep neural networks", arXiv 1709.03395)
+//! along the last axis: its taps become columns of a GEMM, then shift-add. For few channels in the result.
 //!
 //! A register tile has result channels in its lanes; with six of them most lanes would be idle, and where the result is
 //! wider than the source (the gradient to the input of a valid convolution) a part of the work would be products with
 //! the zeros beside it. Here each position of the *source* is multiplied with all `taps * channels` columns at once,
 //! `T[p, (t, c)] = sum over the other taps and source channels`, and the result is a sum of `taps` of these:
 //!
-//! `forward:      y[x, c] = sum over t of T[x + t * dilation - before, (t, c)]`
-//! `to the input: y[x, c] = sum over t of T[x - t * dilation + before, (t, c)]`
+//! `forward:        y[x, c] = sum over t of T[x + t * dilation - before, (t, c)]`
+//! `input gradient: y[x, c] = sum over t of T[x - t * dilation + before, (t, c)]`
 //!
 //! Nothing outside of the source is multiplied. An element is one chain of multiply-adds for every tap of the last axis,
 //! added in the order of the taps; neither depends on the instruction set. For stride 1 only.
@@ -19,20 +20,20 @@ use crate::kernels::pack::{self, Matrix};
 use crate::kernels::{Aligned, Element, Job, Kernels, Lines, Product, Run, Start};
 
 /// Channels of the result: with fewer, sums go into the lanes ([`crate::kernels::dots`]); with more, a tile has work for
-/// its lanes. Folding is written for each of these numbers.
+/// its lanes. Shift-add is written for each of these numbers.
 const CHANNELS: std::ops::RangeInclusive<usize> = 5..=8;
 /// Columns of the result that are computed together: their products stay in L1.
 const BLOCK: usize = 112;
-/// Multiply-adds of a chain from which on folding is a small part of the work.
+/// Multiply-adds of a chain from which on shift-add is a small part of the work.
 const CHAIN: usize = 32;
 /// Lanes of the widest register. A constant: which algorithm runs must not depend on the instruction set.
 const LANES: usize = 16;
 
 /// A planned pass.
 #[derive(Debug)]
-pub(super) struct Folded<T: Element> {
+pub(super) struct Kn2col<T: Element> {
     kernels: &'static Kernels<T>,
-    axes: [Placed; AXES],
+    axes: [TapAxis; AXES],
     /// Channels of the source and of the result.
     channels: [usize; 2],
     /// Whether the pass is the gradient to the input.
@@ -41,7 +42,7 @@ pub(super) struct Folded<T: Element> {
 
 /// An axis, seen from the result.
 #[derive(Debug, Clone, Copy)]
-struct Placed {
+struct TapAxis {
     source: usize,
     result: usize,
     taps: usize,
@@ -50,7 +51,7 @@ struct Placed {
     step: isize,
 }
 
-impl Placed {
+impl TapAxis {
     fn new(axis: &Axis, to_input: bool) -> Self {
         let (before, dilation) = (axis.before as isize, axis.dilation as isize);
         if to_input {
@@ -103,16 +104,16 @@ pub(super) fn accepts_input_grad(g: &ConvGeometry) -> bool {
     gains(g, [g.c_out, g.c_in])
 }
 
-impl<T: Element> Folded<T> {
+impl<T: Element> Kn2col<T> {
     /// The forward pass.
     pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let axes = g.axes.each_ref().map(|axis| Placed::new(axis, false));
+        let axes = g.axes.each_ref().map(|axis| TapAxis::new(axis, false));
         Self { kernels, axes, channels: [g.c_in, g.c_out], to_input: false }
     }
 
     /// The gradient to the input.
     pub(super) fn input_grad(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let axes = g.axes.each_ref().map(|axis| Placed::new(axis, true));
+        let axes = g.axes.each_ref().map(|axis| TapAxis::new(axis, true));
         Self { kernels, axes, channels: [g.c_out, g.c_in], to_input: true }
     }
 
@@ -193,13 +194,13 @@ impl<T: Element> Folded<T> {
                 past_cache: false,
             });
         }
-        self.kernels.tier.vectorize(Fold { width, products, n, source, columns, epilogue, line });
+        self.kernels.tier.vectorize(ShiftAdd { width, products, n, source, columns, epilogue, line });
     }
 }
 
 /// Adds up what belongs to some positions of the result.
-struct Fold<'a, T> {
-    width: &'a Placed,
+struct ShiftAdd<'a, T> {
+    width: &'a TapAxis,
     /// The products of the positions `source`, `n` of each.
     products: &'a [T],
     n: usize,
@@ -209,23 +210,23 @@ struct Fold<'a, T> {
     line: &'a mut [T],
 }
 
-impl<T: Element> Job for Fold<'_, T> {
+impl<T: Element> Job for ShiftAdd<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
         match self.n / self.width.taps {
-            5 => self.fold::<5>(),
-            6 => self.fold::<6>(),
-            7 => self.fold::<7>(),
-            8 => self.fold::<8>(),
-            channels => unreachable!("{channels} channels are not folded"),
+            5 => self.sum::<5>(),
+            6 => self.sum::<6>(),
+            7 => self.sum::<7>(),
+            8 => self.sum::<8>(),
+            channels => unreachable!("{channels} channels are not for kn2col"),
         }
     }
 }
 
-impl<T: Element> Fold<'_, T> {
+impl<T: Element> ShiftAdd<'_, T> {
     #[inline(always)]
-    fn fold<const N: usize>(self) {
+    fn sum<const N: usize>(self) {
         let mut start = [T::ZERO; N];
         if let Some(bias) = self.epilogue.bias {
             start.copy_from_slice(bias);
@@ -249,7 +250,7 @@ impl<T: Element> Fold<'_, T> {
     }
 }
 
-impl<T: Element> Correlation<T> for Folded<T> {
+impl<T: Element> Correlation<T> for Kn2col<T> {
     fn packed_len(&self) -> usize {
         let (taps, n) = self.matrix();
         pack::panels_len(taps * self.channels[0], n, self.kernels.panel())
