@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use crate::conv::Epilogue;
-use crate::kernels::{Element, Job, Kernels, Lines, Product, Run, Start, pack};
+use crate::kernels::{Element, Gemm, Job, Kernels, Offsets, RowGroups, Start, pack};
 
 /// Elements of a sum between two visits to the result: the packed block of one panel stays in L1 or L2.
 const BLOCK: usize = 512;
@@ -131,32 +131,32 @@ impl<T: Element> Dense<T> {
             let columns = panel.min(n - column);
             let mut from = 0;
             while from < k {
-                let run_len = BLOCK.min(k - from);
+                let k_len = BLOCK.min(k - from);
                 let start = match epilogue.bias {
                     _ if from > 0 => Start::Result,
                     Some(bias) => Start::Bias(&bias[column..column + columns]),
                     None => Start::Zero,
                 };
-                self.kernels.product(&mut Product {
+                self.kernels.gemm(&mut Gemm {
                     a,
-                    a_m: k,
-                    a_k: 1,
-                    lines: Lines::ONE,
+                    rs_a: k,
+                    cs_a: 1,
+                    row_groups: RowGroups::ONE,
                     b: &packed[column * k..],
-                    b_k: panel,
-                    b_panel: k * panel,
-                    b_padded: true,
-                    runs: &[Run { a: from, b: from * panel }],
-                    run_len,
+                    rs_b: panel,
+                    ps_b: k * panel,
+                    b_packed: true,
+                    batch: &[Offsets { a: from, b: from * panel }],
+                    k: k_len,
                     c: &mut c[column..],
-                    c_m: n,
+                    rs_c: n,
                     m,
                     n: columns,
                     start,
-                    relu: epilogue.relu && from + run_len == k,
+                    relu: epilogue.relu && from + k_len == k,
                     past_cache: false,
                 });
-                from += run_len;
+                from += k_len;
             }
         }
     }
@@ -178,19 +178,19 @@ impl<T: Element> Dense<T> {
                 let bias = epilogue.bias.map(|bias| &bias[column..column + columns]);
                 self.long((m, columns, k), bias, |elements, part| {
                     for from in elements.clone().step_by(BLOCK) {
-                        self.kernels.product(&mut Product {
+                        self.kernels.gemm(&mut Gemm {
                             a,
-                            a_m: k,
-                            a_k: 1,
-                            lines: Lines::ONE,
+                            rs_a: k,
+                            cs_a: 1,
+                            row_groups: RowGroups::ONE,
                             b: weights,
-                            b_k: panel,
-                            b_panel: k * panel,
-                            b_padded: true,
-                            runs: &[Run { a: from, b: from * panel }],
-                            run_len: BLOCK.min(elements.end - from),
+                            rs_b: panel,
+                            ps_b: k * panel,
+                            b_packed: true,
+                            batch: &[Offsets { a: from, b: from * panel }],
+                            k: BLOCK.min(elements.end - from),
                             c: part,
-                            c_m: columns,
+                            rs_c: columns,
                             m,
                             n: columns,
                             start: if from == elements.start { Start::Zero } else { Start::Result },
@@ -235,19 +235,19 @@ impl<T: Element> Dense<T> {
         if batch > LONGEST_CHAIN {
             return self.kernel_grad_long(x, dy, inputs, dweights);
         }
-        self.kernels.product(&mut Product {
+        self.kernels.gemm(&mut Gemm {
             a: &x[inputs.start..],
-            a_m: 1,
-            a_k: self.inputs,
-            lines: Lines::ONE,
+            rs_a: 1,
+            cs_a: self.inputs,
+            row_groups: RowGroups::ONE,
             b: dy,
-            b_k: self.outputs,
-            b_panel: self.kernels.panel(),
-            b_padded: false,
-            runs: &[Run { a: 0, b: 0 }],
-            run_len: batch,
+            rs_b: self.outputs,
+            ps_b: self.kernels.panel(),
+            b_packed: false,
+            batch: &[Offsets { a: 0, b: 0 }],
+            k: batch,
             c: dweights,
-            c_m: self.outputs,
+            rs_c: self.outputs,
             m: inputs.len(),
             n: self.outputs,
             start: Start::Zero,
@@ -264,19 +264,19 @@ impl<T: Element> Dense<T> {
             for column in (0..n).step_by(panel) {
                 let columns = panel.min(n - column);
                 self.long((m, columns, batch), None, |samples, part| {
-                    self.kernels.product(&mut Product {
+                    self.kernels.gemm(&mut Gemm {
                         a: &x[samples.start * self.inputs + row..],
-                        a_m: 1,
-                        a_k: self.inputs,
-                        lines: Lines::ONE,
+                        rs_a: 1,
+                        cs_a: self.inputs,
+                        row_groups: RowGroups::ONE,
                         b: &dy[samples.start * n + column..],
-                        b_k: n,
-                        b_panel: panel,
-                        b_padded: false,
-                        runs: &[Run { a: 0, b: 0 }],
-                        run_len: samples.len(),
+                        rs_b: n,
+                        ps_b: panel,
+                        b_packed: false,
+                        batch: &[Offsets { a: 0, b: 0 }],
+                        k: samples.len(),
                         c: part,
-                        c_m: columns,
+                        rs_c: columns,
                         m,
                         n: columns,
                         start: Start::Zero,

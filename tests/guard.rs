@@ -18,7 +18,7 @@ use common::{
 use gridnn::conv::{self, Algorithm, Correlation, Epilogue, Scratch};
 use gridnn::geometry::PaddingMode;
 use gridnn::kernels::Transpose;
-use gridnn::kernels::{Element, Kernels, Lines, Product, Run, Start, Tier, pack};
+use gridnn::kernels::{Element, Gemm, Kernels, Offsets, RowGroups, Start, Tier, pack};
 use gridnn::pool::{self, AveragePool, MaxPool, Notes};
 use gridnn::reference;
 use proptest::prelude::*;
@@ -320,34 +320,34 @@ fn check_products<T: Element>() {
                             "{} product on {tier:?}, {edge:?}, m={m} n={n} packed={packed}",
                             T::NAME
                         ));
-                        let (k, c_m) = (3, n + 2);
-                        let (a_m, a_k) = if packed { (k + 1, 1) } else { (1, m + 1) };
-                        let a = Fenced::new(&integers::<T>((m - 1) * a_m + (k - 1) * a_k + 1, 1), edge);
+                        let (k, rs_c) = (3, n + 2);
+                        let (rs_a, cs_a) = if packed { (k + 1, 1) } else { (1, m + 1) };
+                        let a = Fenced::new(&integers::<T>((m - 1) * rs_a + (k - 1) * cs_a + 1, 1), edge);
                         let matrix: Vec<T> = integers(k * n, 2);
-                        let (b, b_k, b_panel) = if packed {
+                        let (b, rs_b, ps_b) = if packed {
                             let mut panels = vec![T::ZERO; pack::panels_len(k, n, panel)];
                             pack::panels(&mut panels, &matrix, (k, n), [n, 1], kernels);
                             (Fenced::new(&panels, edge), panel, k * panel)
                         } else {
                             (Fenced::new(&matrix, edge), n, panel)
                         };
-                        let before: Vec<T> = integers((m - 1) * c_m + n, 3);
+                        let before: Vec<T> = integers((m - 1) * rs_c + n, 3);
                         let bias = Fenced::new(&integers::<T>(n, 4), edge);
                         for start in [Start::Result, Start::Bias(&bias), Start::Zero] {
                             let mut c = Fenced::new(&before, edge);
-                            kernels.product(&mut Product {
+                            kernels.gemm(&mut Gemm {
                                 a: &a,
-                                a_m,
-                                a_k,
-                                lines: Lines::ONE,
+                                rs_a,
+                                cs_a,
+                                row_groups: RowGroups::ONE,
                                 b: &b,
-                                b_k,
-                                b_panel,
-                                b_padded: packed,
-                                runs: &[Run { a: 0, b: 0 }],
-                                run_len: k,
+                                rs_b,
+                                ps_b,
+                                b_packed: packed,
+                                batch: &[Offsets { a: 0, b: 0 }],
+                                k,
                                 c: &mut c,
-                                c_m,
+                                rs_c,
                                 m,
                                 n,
                                 start,
@@ -355,7 +355,7 @@ fn check_products<T: Element>() {
                                 past_cache: !matches!(start, Start::Zero),
                             });
                             for (i, got) in c.iter().enumerate() {
-                                let (row, column) = (i / c_m, i % c_m);
+                                let (row, column) = (i / rs_c, i % rs_c);
                                 let expected = if column < n {
                                     let first = match start {
                                         Start::Result => before[i],
@@ -363,7 +363,7 @@ fn check_products<T: Element>() {
                                         Start::Zero => T::ZERO,
                                     };
                                     let term = |q: usize| {
-                                        a[row * a_m + q * a_k].to_f64() * matrix[q * n + column].to_f64()
+                                        a[row * rs_a + q * cs_a].to_f64() * matrix[q * n + column].to_f64()
                                     };
                                     first.to_f64() + (0..k).map(term).sum::<f64>()
                                 } else {

@@ -2,7 +2,7 @@
 //!
 //! The same microkernel with exchanged roles: rows of the tile are consecutive (tap, channel) numbers of a band row,
 //! columns are output channels, and `k` walks over the positions of some rows. Both operands are read in place. Where a
-//! band row has few taps and channels, a tile takes those of several band rows ([`Lines`]).
+//! band row has few taps and channels, a tile takes those of several band rows ([`RowGroups`]).
 //! Every element is one chain in the order of samples and positions, whatever the size of the blocks.
 
 use std::ops::Range;
@@ -12,8 +12,8 @@ use super::phase::Phase;
 use super::rows::join_pointwise;
 use super::{Portion, Scratch};
 use crate::geometry::{Axis, ConvGeometry};
-use crate::kernels::lines::LENGTHS;
-use crate::kernels::{Element, Kernels, Lines, Product, Run, Start};
+use crate::kernels::gemm::multi_row::LENGTHS;
+use crate::kernels::{Element, Gemm, Kernels, Offsets, RowGroups, Start};
 
 /// Positions between two visits to the accumulators in memory: enough to hide them, few enough that `dy` stays in L1.
 const POSITIONS: usize = 256;
@@ -192,7 +192,7 @@ impl<T: Element> KernelGrad<T> {
         }
         // Several samples at a time where their maps are small: the kernel is not read and written for every few
         // positions.
-        let Scratch { band, runs, .. } = scratch;
+        let Scratch { band, batch, .. } = scratch;
         let [depth, height, width] = &self.geometry.axes;
         let block = Block {
             planes: inputs_of(depth, &(0..1)),
@@ -216,13 +216,13 @@ impl<T: Element> KernelGrad<T> {
                 row_len: self.row_len(),
                 kernel: portion.kernel.clone(),
             };
-            self.visit(&visit, runs, dkernel);
+            self.visit(&visit, batch, dkernel);
         }
     }
 
     /// Adds what some rows of one sample contribute, or some columns of a single row.
     fn sample(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        let Scratch { band, runs, .. } = scratch;
+        let Scratch { band, batch, .. } = scratch;
         let c_out = self.geometry.c_out;
         let [depth, height, _] = &self.geometry.axes;
         let rows = &portion.rows;
@@ -250,7 +250,7 @@ impl<T: Element> KernelGrad<T> {
                     row_len: portion.strip.len(),
                     kernel: portion.kernel.clone(),
                 };
-                self.visit(&visit, runs, dkernel);
+                self.visit(&visit, batch, dkernel);
             }
             row += end - first;
         }
@@ -267,16 +267,16 @@ impl<T: Element> KernelGrad<T> {
     }
 
     /// Adds what the positions of a visit contribute.
-    fn visit(&self, visit: &Visit<'_, T>, runs: &mut Vec<Run>, dkernel: &mut [T]) {
+    fn visit(&self, visit: &Visit<'_, T>, batch: &mut Vec<Offsets>, dkernel: &mut [T]) {
         if self.lines && visit.kernel == (0..self.kernel_rows()) {
-            self.lines(visit, runs, dkernel);
+            self.lines(visit, batch, dkernel);
         } else {
-            self.tap_by_tap(visit, runs, dkernel);
+            self.tap_by_tap(visit, batch, dkernel);
         }
     }
 
     /// The same, all taps of rows of the output that meet the same rows of the kernel at once.
-    fn lines(&self, visit: &Visit<'_, T>, runs: &mut Vec<Run>, dkernel: &mut [T]) {
+    fn lines(&self, visit: &Visit<'_, T>, batch: &mut Vec<Offsets>, dkernel: &mut [T]) {
         let g = &self.geometry;
         let [depth, height, width] = &g.axes;
         let tap_rows = width.kernel * g.c_in;
@@ -289,8 +289,8 @@ impl<T: Element> KernelGrad<T> {
                 let taps = inside(row).0;
                 let end = (row..visit.rows.end).find(|&r| inside(r).0 != taps).unwrap_or(visit.rows.end);
                 if !planes.is_empty() && !taps.is_empty() {
-                    runs.clear();
-                    runs.extend((row..end).map(|row| Run {
+                    batch.clear();
+                    batch.extend((row..end).map(|row| Offsets {
                         a: a + visit.view.at(plane, inside(row).1),
                         b: b + (row - visit.rows.start) * visit.row_len,
                     }));
@@ -303,7 +303,12 @@ impl<T: Element> KernelGrad<T> {
                         let apart = [depth.dilation * visit.view.plane, height.dilation * visit.view.row];
                         let rows = first..first + together * taps.len() * tap_rows;
                         let all = 0..visit.columns.len();
-                        self.add(visit, (at, Lines { counts, apart }), (0, runs, all), (rows, dkernel));
+                        self.add(
+                            visit,
+                            (at, RowGroups { counts, strides: apart }),
+                            (0, batch, all),
+                            (rows, dkernel),
+                        );
                     }
                 }
                 row = end;
@@ -312,7 +317,7 @@ impl<T: Element> KernelGrad<T> {
     }
 
     /// The same, tap by tap of depth and height.
-    fn tap_by_tap(&self, visit: &Visit<'_, T>, runs: &mut Vec<Run>, dkernel: &mut [T]) {
+    fn tap_by_tap(&self, visit: &Visit<'_, T>, batch: &mut Vec<Offsets>, dkernel: &mut [T]) {
         let g = &self.geometry;
         let [depth, height, width] = &g.axes;
         let tap_rows = width.kernel * g.group_in();
@@ -326,16 +331,16 @@ impl<T: Element> KernelGrad<T> {
                 if first + tap_rows <= visit.kernel.start || first >= visit.kernel.end {
                     continue;
                 }
-                runs.clear();
+                batch.clear();
                 for sample in 0..visit.samples {
                     let [a, b] = visit.apart.map(|apart| sample * apart);
-                    runs.extend(outputs_inside(height, th, visit.rows.clone()).map(|h| Run {
+                    batch.extend(outputs_inside(height, th, visit.rows.clone()).map(|h| Offsets {
                         a: a + visit.view.at(plane, h * height.stride + th * height.dilation - height.before),
                         b: b + (h - visit.rows.start) * visit.row_len,
                     }));
                 }
-                if !runs.is_empty() {
-                    self.taps(visit, runs, first, dkernel);
+                if !batch.is_empty() {
+                    self.taps(visit, batch, first, dkernel);
                 }
             }
         }
@@ -343,7 +348,7 @@ impl<T: Element> KernelGrad<T> {
 
     /// All taps of the last axis at once where they are contiguous, else one by one; the first is row `first` of the
     /// kernel. Rows that are not wanted are left out.
-    fn taps(&self, visit: &Visit<'_, T>, runs: &[Run], first: usize, dkernel: &mut [T]) {
+    fn taps(&self, visit: &Visit<'_, T>, batch: &[Offsets], first: usize, dkernel: &mut [T]) {
         let g = &self.geometry;
         let width = &g.axes[2];
         let joined = width.dilation == 1 && g.groups == 1 && !self.clipped;
@@ -367,36 +372,36 @@ impl<T: Element> KernelGrad<T> {
             }
             for group in 0..g.groups {
                 let at = from * g.c_in + group * g.group_in() + rows.start - row;
-                self.add(visit, (at, Lines::ONE), (group, runs, some.clone()), (rows.clone(), dkernel));
+                self.add(visit, (at, RowGroups::ONE), (group, batch, some.clone()), (rows.clone(), dkernel));
             }
         }
     }
 
-    /// Adds the products of some rows of the kernel, which start to read `at` behind the runs, with a group of `dy` at
+    /// Adds the products of some rows of the kernel, which start to read `at` after the offsets, with a group of `dy` at
     /// some of the columns.
     fn add(
         &self,
         visit: &Visit<'_, T>,
-        (at, lines): (usize, Lines),
-        (group, runs, columns): (usize, &[Run], Range<usize>),
+        (at, lines): (usize, RowGroups),
+        (group, batch, columns): (usize, &[Offsets], Range<usize>),
         (rows, dkernel): (Range<usize>, &mut [T]),
     ) {
         let g = &self.geometry;
         let target = (rows.start - visit.kernel.start) * g.c_out + group * g.group_out();
-        self.kernels.product(&mut Product {
+        self.kernels.gemm(&mut Gemm {
             a: &visit.view.data[at..],
-            a_m: 1,
+            rs_a: 1,
             // A step to a position that is not there may be beyond all sizes.
-            a_k: g.c_in * if columns.len() > 1 { g.axes[2].stride } else { 1 },
-            lines,
+            cs_a: g.c_in * if columns.len() > 1 { g.axes[2].stride } else { 1 },
+            row_groups: lines,
             b: &visit.dy[columns.start * g.c_out + group * g.group_out()..],
-            b_k: g.c_out,
-            b_panel: self.kernels.panel(),
-            b_padded: false,
-            runs,
-            run_len: columns.len(),
+            rs_b: g.c_out,
+            ps_b: self.kernels.panel(),
+            b_packed: false,
+            batch,
+            k: columns.len(),
             c: &mut dkernel[target..],
-            c_m: g.c_out,
+            rs_c: g.c_out,
             m: rows.len(),
             n: g.group_out(),
             start: Start::Result,

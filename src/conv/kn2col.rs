@@ -17,9 +17,9 @@ use std::ops::Range;
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::pack::{self, Matrix};
-use crate::kernels::{Aligned, Element, Job, Kernels, Lines, Product, Run, Start};
+use crate::kernels::{Aligned, Element, Gemm, Job, Kernels, Offsets, RowGroups, Start};
 
-/// Channels of the result: with fewer, sums go into the lanes ([`crate::kernels::dots`]); with more, a tile has work for
+/// Channels of the result: with fewer, sums go into the lanes ([`crate::kernels::gemm::narrow`]); with more, a tile has work for
 /// its lanes. Shift-add is written for each of these numbers.
 const CHANNELS: std::ops::RangeInclusive<usize> = 5..=8;
 /// Columns of the result that are computed together: their products stay in L1.
@@ -139,11 +139,11 @@ impl<T: Element> Kn2col<T> {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
-        let Scratch { band, runs, .. } = scratch;
+        let Scratch { band, batch, .. } = scratch;
         let block = self.block();
         for (first, part) in columns.clone().step_by(block).zip(line.chunks_mut(block * self.channels[1])) {
             let some = first..(first + block).min(columns.end);
-            self.line(from, packed, part, (row, some), epilogue, (band, runs));
+            self.line(from, packed, part, (row, some), epilogue, (band, batch));
         }
     }
 
@@ -155,38 +155,38 @@ impl<T: Element> Kn2col<T> {
         line: &mut [T],
         (row, columns): (usize, Range<usize>),
         epilogue: Epilogue<'_, T>,
-        (band, runs): (&mut Aligned<T>, &mut Vec<Run>),
+        (band, batch): (&mut Aligned<T>, &mut Vec<Offsets>),
     ) {
         let [depth, height, width] = &self.axes;
         let [k, _] = self.channels;
         let (taps, n) = self.matrix();
         let panel = self.kernels.panel();
         let source = width.spanned(&columns);
-        runs.clear();
+        batch.clear();
         for td in 0..depth.taps {
             for th in 0..height.taps {
                 let place = depth.reads(row / height.result, td).zip(height.reads(row % height.result, th));
                 if let Some((plane, at)) = place.filter(|_| !source.is_empty()) {
                     let a = ((plane * height.source + at) * width.source + source.start) * k;
-                    runs.push(Run { a, b: (td * height.taps + th) * k * panel });
+                    batch.push(Offsets { a, b: (td * height.taps + th) * k * panel });
                 }
             }
         }
         let products = &mut band[..source.len() * n];
         if !products.is_empty() {
-            self.kernels.product(&mut Product {
+            self.kernels.gemm(&mut Gemm {
                 a: from,
-                a_m: k,
-                a_k: 1,
-                lines: Lines::ONE,
+                rs_a: k,
+                cs_a: 1,
+                row_groups: RowGroups::ONE,
                 b: packed,
-                b_k: panel,
-                b_panel: taps * k * panel,
-                b_padded: true,
-                runs,
-                run_len: k,
+                rs_b: panel,
+                ps_b: taps * k * panel,
+                b_packed: true,
+                batch,
+                k,
                 c: products,
-                c_m: n,
+                rs_c: n,
                 m: source.len(),
                 n,
                 start: Start::Zero,

@@ -21,7 +21,7 @@ use super::rows::extent;
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, ConvGeometry, PaddingMode};
 use crate::kernels::{
-    Element, Kernels, Lines, MOST_CHANNELS, Product, Run, ShiftAdd, Start, TransposePanels,
+    Element, Gemm, Kernels, MOST_CHANNELS, Offsets, RowGroups, ShiftAdd, Start, TransposePanels,
 };
 
 /// Channels of the source from which on transposing and shift-add are a small part of the work.
@@ -192,18 +192,18 @@ impl<T: Element> Kn2row<T> {
         let line_len = lines.len() / rows.len().max(1);
         let channels = self.to.channels;
         let apart = self.apart();
-        let ([products, transposed], runs) = scratch.planes(self.room());
+        let ([products, transposed], batch) = scratch.planes(self.room());
         for first in columns.clone().step_by(self.window[0]) {
             let some = first..(first + self.window[0]).min(columns.end);
             let span = self.span(&some);
             let mut done = self.reads[rows.start].start * span.len();
             for (row, line) in rows.clone().zip(lines.chunks_exact_mut(line_len.max(1))) {
                 done = self.multiply(from, packed, (products, transposed), &span, (row, done));
-                runs.clear();
+                batch.clear();
                 for (td, plane) in self.links(0, row / self.to.rows) {
                     for (th, at) in self.links(1, row % self.to.rows) {
                         let a = (plane * self.from.rows + at) % self.ring.max(1) * span.len();
-                        runs.push(Run { a, b: (td * self.taps[1] + th) * self.taps[2] * channels });
+                        batch.push(Offsets { a, b: (td * self.taps[1] + th) * self.taps[2] * channels });
                     }
                 }
                 for phase in &self.phases[2] {
@@ -216,7 +216,7 @@ impl<T: Element> Kn2row<T> {
                     self.kernels.shift_add(ShiftAdd {
                         products,
                         apart,
-                        rows: runs,
+                        rows: batch,
                         len: span.len(),
                         taps: phase.taps,
                         shift: phase.reads(part.start).start - span.start as isize,
@@ -258,19 +258,19 @@ impl<T: Element> Kn2row<T> {
             let at = (done / width * self.from.columns + span.start + done % width) * k;
             self.kernels.transpose_panels(TransposePanels { from: &from[at..], count: n, k, to: transposed });
             let panel = self.kernels.panel();
-            self.kernels.product(&mut Product {
+            self.kernels.gemm(&mut Gemm {
                 a: packed,
-                a_m: k,
-                a_k: 1,
-                lines: Lines::ONE,
+                rs_a: k,
+                cs_a: 1,
+                row_groups: RowGroups::ONE,
                 b: transposed,
-                b_k: panel,
-                b_panel: k * panel,
-                b_padded: true,
-                runs: &[Run { a: 0, b: 0 }],
-                run_len: k,
+                rs_b: panel,
+                ps_b: k * panel,
+                b_packed: true,
+                batch: &[Offsets { a: 0, b: 0 }],
+                k,
                 c: &mut products[done % ring..],
-                c_m: self.apart(),
+                rs_c: self.apart(),
                 m: self.columns(),
                 n,
                 start: Start::Zero,

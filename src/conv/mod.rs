@@ -7,37 +7,37 @@
 mod algorithm;
 mod band;
 mod depthwise;
-mod kn2col;
 mod kernel_grad;
+mod kn2col;
+mod kn2row;
 mod padding;
 mod phase;
 mod rows;
 mod tiles;
-mod kn2row;
 mod winograd;
 
 use std::ops::Range;
 
 pub use algorithm::Algorithm;
 use depthwise::{Depthwise, DepthwiseKernelGrad};
-use kn2col::Kn2col;
 pub use kernel_grad::KernelGrad;
+use kn2col::Kn2col;
+use kn2row::Kn2row;
 use padding::{Padded, PaddedInputGrad, PaddedKernelGrad};
 pub use rows::Rows;
 use tiles::Pixels;
-use kn2row::Kn2row;
 use winograd::{Winograd, WinogradKernelGrad};
 
 use crate::geometry::ConvGeometry;
 use crate::kernels::winograd::Note;
-use crate::kernels::{Aligned, Element, Job, Kernels, Run, Tap, Tier};
+use crate::kernels::{Aligned, Element, Job, Kernels, Offsets, Tap, Tier};
 use crate::memory;
 
 /// Memory that a worker uses inside one call and may reuse in the next.
 #[derive(Debug)]
 pub struct Scratch<T> {
     band: Aligned<T>,
-    runs: Vec<Run>,
+    batch: Vec<Offsets>,
     taps: Vec<Tap>,
     /// The band of a pass that runs another one inside.
     outer: Aligned<T>,
@@ -65,7 +65,7 @@ struct Odd<T> {
 struct Room<'a, T> {
     planes: [&'a mut [T]; 2],
     notes: [&'a mut [Note<T>]; 2],
-    runs: &'a mut Vec<Run>,
+    batch: &'a mut Vec<Offsets>,
     odd: &'a mut Odd<T>,
 }
 
@@ -74,7 +74,7 @@ impl<T: Element> Default for Scratch<T> {
         let empty = Aligned::default;
         Self {
             band: empty(),
-            runs: Vec::new(),
+            batch: Vec::new(),
             taps: Vec::new(),
             outer: empty(),
             past_cache: false,
@@ -86,12 +86,12 @@ impl<T: Element> Default for Scratch<T> {
 }
 
 impl<T: Element> Scratch<T> {
-    /// Makes room for bands of `len` elements and `runs` runs. All that makes room here unwinds with a lack of memory.
-    pub fn reserve(&mut self, (len, runs): (usize, usize)) {
+    /// Makes room for bands of `len` elements and `batch` operands of a GEMM. All that makes room here unwinds with a lack of memory.
+    pub fn reserve(&mut self, (len, batch): (usize, usize)) {
         memory::grow(&mut self.band, len);
-        if self.runs.capacity() < runs {
-            self.runs.clear();
-            self.runs = memory::demand(memory::with_room(runs));
+        if self.batch.capacity() < batch {
+            self.batch.clear();
+            self.batch = memory::demand(memory::with_room(batch));
         }
     }
 
@@ -131,12 +131,12 @@ impl<T: Element> Scratch<T> {
     }
 
     /// Room for tiles at the points of a transform, and for runs.
-    fn planes(&mut self, lens: [usize; 2]) -> ([&mut [T]; 2], &mut Vec<Run>) {
+    fn planes(&mut self, lens: [usize; 2]) -> ([&mut [T]; 2], &mut Vec<Offsets>) {
         for (plane, len) in self.planes.iter_mut().zip(lens) {
             memory::grow(plane, len);
         }
         let [first, second] = &mut self.planes;
-        ([&mut first[..lens[0]], &mut second[..lens[1]]], &mut self.runs)
+        ([&mut first[..lens[0]], &mut second[..lens[1]]], &mut self.batch)
     }
 
     /// The same with notes of so many rows.
@@ -151,7 +151,7 @@ impl<T: Element> Scratch<T> {
         Room {
             planes: [&mut before[..lens[0]], &mut behind[..lens[1]]],
             notes: [&mut first[..notes[0]], &mut second[..notes[1]]],
-            runs: &mut self.runs,
+            batch: &mut self.batch,
             odd: &mut self.odd,
         }
     }

@@ -12,8 +12,9 @@ use super::band::{self, Block, Extent};
 use super::phase::{self, Phase, place};
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
+use crate::kernels::gemm::narrow;
 use crate::kernels::pack::{self, Matrix};
-use crate::kernels::{self, Dots, Element, Kernels, Lines, Product, Repeats, Run, Start, dots};
+use crate::kernels::{self, Element, Gemm, Kernels, NarrowGemm, Offsets, RowGroups, Start, StridedBatch};
 
 /// Output rows of a block at most: more would save no copying worth the cache.
 const MOST_ROWS: usize = 16;
@@ -99,7 +100,7 @@ impl<T: Element> Rows<T> {
         let block_columns = longest.div_ceil(longest.div_ceil(MOST_COLUMNS).max(1)).max(1);
         let run =
             from.channels * phases[2].iter().filter(|p| p.tap_step == 1).map(|p| p.taps).max().unwrap_or(1);
-        let narrow = groups == 1 && to.channels <= dots::MOST_COLUMNS && run >= NARROW_RUN;
+        let narrow = groups == 1 && to.channels <= narrow::MOST_COLUMNS && run >= NARROW_RUN;
         let mut rows = Self {
             kernels,
             phases,
@@ -361,7 +362,7 @@ struct Taps<'a, T> {
     /// Taps of the width.
     w: Range<usize>,
     /// The rows.
-    rows: Repeats,
+    rows: StridedBatch,
 }
 
 impl<T: Element> Rows<T> {
@@ -375,7 +376,7 @@ impl<T: Element> Rows<T> {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
-        let &mut Scratch { ref mut band, ref mut runs, past_cache, .. } = scratch;
+        let &mut Scratch { ref mut band, ref mut batch, past_cache, .. } = scratch;
         let (d_phase, d) = place(&self.phases[0], outputs.plane);
         let (d_taps, d_first) = self.phases[0][d_phase].inside(d, self.from.planes);
         let d_step = self.phases[0][d_phase].tap_step;
@@ -393,7 +394,7 @@ impl<T: Element> Rows<T> {
                 let (h_taps, h_first) = h_axis.inside(alike.start, self.from.rows);
                 let row = h_axis.first + alike.start * h_axis.out_step - outputs.rows.start;
                 let line = &mut lines[row * line_len..];
-                let rows = Repeats {
+                let rows = StridedBatch {
                     count: alike.len(),
                     // A step to a row that is not there may be beyond all sizes.
                     a: if alike.len() > 1 { h_axis.step * view.row } else { 0 },
@@ -420,7 +421,7 @@ impl<T: Element> Rows<T> {
                             w,
                             rows,
                         };
-                        self.lines(&view, &taps, (w_axis, some, lead), line, epilogue, (runs, past_cache));
+                        self.lines(&view, &taps, (w_axis, some, lead), line, epilogue, (batch, past_cache));
                     }
                 }
             }
@@ -442,68 +443,81 @@ impl<T: Element> Rows<T> {
         (w, outputs, lead): (&Phase, Range<usize>, usize),
         line: &mut [T],
         epilogue: Epilogue<'_, T>,
-        (runs, past_cache): (&mut Vec<Run>, bool),
+        (batch, past_cache): (&mut Vec<Offsets>, bool),
     ) {
         let (k, n) = self.group_channels();
         let [d_taps, h_taps, w_taps] = taps.counts;
         let all_rows = d_taps * h_taps * w_taps * k;
         let joined = w.tap_step == 1 && self.groups == 1;
         // Distance of `k` in the packed weights.
-        let b_k = if self.narrow { 1 } else { self.kernels.panel() };
+        let rs_b = if self.narrow { 1 } else { self.kernels.panel() };
         for g in 0..self.groups {
-            runs.clear();
+            batch.clear();
             if !taps.w.is_empty() {
                 for (i, td) in taps.d.0.clone().enumerate() {
                     for (j, th) in taps.h.0.clone().enumerate() {
                         let origin = view.at(taps.d.1 + i * taps.d.2, taps.h.1 + j * taps.h.2);
                         let a = origin + lead * self.from.channels + g * k;
-                        let b = ((td * h_taps + th) * w_taps + taps.w.start) * k * b_k;
+                        let b = ((td * h_taps + th) * w_taps + taps.w.start) * k * rs_b;
                         if joined {
-                            runs.push(Run { a, b });
+                            batch.push(Offsets { a, b });
                         } else {
                             let step = |t: usize| t * w.tap_step * self.from.channels;
                             let all = 0..taps.w.len();
-                            runs.extend(all.map(|t| Run { a: a + step(t), b: b + t * k * b_k }));
+                            batch.extend(all.map(|t| Offsets { a: a + step(t), b: b + t * k * rs_b }));
                         }
                     }
                 }
             }
-            let a_m = self.from.channels * if outputs.len() > 1 { w.step } else { 1 };
+            let rs_a = self.from.channels * if outputs.len() > 1 { w.step } else { 1 };
             let b = &taps.weights[g * self.weights_len(all_rows)..];
-            let run_len = if joined { taps.w.len().max(1) * k } else { k };
+            let k_len = if joined { taps.w.len().max(1) * k } else { k };
             let c = &mut line[g * n..];
-            let (c_m, m) = (w.out_step * self.to.channels, outputs.len());
+            let (rs_c, m) = (w.out_step * self.to.channels, outputs.len());
             let start = epilogue.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[g * n..(g + 1) * n]));
             let relu = epilogue.relu;
             if self.narrow {
-                let b_n = all_rows;
+                let cs_b = all_rows;
                 for row in 0..taps.rows.count {
-                    // Without runs the band may be empty.
+                    // Without a batch the band may be empty.
                     let a = view.data.get(row * taps.rows.a..).unwrap_or_default();
                     let c = &mut c[row * taps.rows.c..];
-                    self.kernels.dots(&mut Dots { a, a_m, b, b_n, runs, run_len, c, c_m, m, n, start, relu });
+                    self.kernels.gemm_narrow(&mut NarrowGemm {
+                        a,
+                        rs_a,
+                        b,
+                        cs_b,
+                        batch,
+                        k: k_len,
+                        c,
+                        rs_c,
+                        m,
+                        n,
+                        start,
+                        relu,
+                    });
                 }
             } else {
-                let mut first = Product {
+                let mut first = Gemm {
                     a: view.data,
-                    a_m,
-                    a_k: 1,
-                    lines: Lines::ONE,
+                    rs_a,
+                    cs_a: 1,
+                    row_groups: RowGroups::ONE,
                     b,
-                    b_k,
-                    b_panel: all_rows * b_k,
-                    b_padded: true,
-                    runs,
-                    run_len,
+                    rs_b,
+                    ps_b: all_rows * rs_b,
+                    b_packed: true,
+                    batch,
+                    k: k_len,
                     c,
-                    c_m,
+                    rs_c,
                     m,
                     n,
                     start,
                     relu,
                     past_cache,
                 };
-                self.kernels.product_of_rows(&mut first, taps.rows);
+                self.kernels.gemm_strided_batched(&mut first, taps.rows);
             }
         }
     }

@@ -17,7 +17,7 @@ use side::{Cover, Side, apart};
 
 use crate::geometry::{AXES, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS, NOWHERE, Note, POINTS};
-use crate::kernels::{Element, Kernels, Run, Stage, Transform};
+use crate::kernels::{Element, Kernels, Offsets, Stage, Transform};
 
 /// A cache line, in elements: planes are staggered by it, or those of a power of two would meet in the same sets.
 const LINE: usize = 16;
@@ -253,10 +253,10 @@ impl<T: Element> Grid<T> {
         (part * (item.depths() + self.taps[0] - 1) + plane) * item.tiles()
     }
 
-    /// The direct taps as runs: `b_step` elements of the other operand between taps.
-    pub(super) fn runs(&self, item: &Item, inputs: Layout, b_step: usize) -> impl Iterator<Item = Run> {
+    /// The direct taps as a batch: `b_step` elements of the other operand between taps.
+    pub(super) fn batch(&self, item: &Item, inputs: Layout, b_step: usize) -> impl Iterator<Item = Offsets> {
         (0..self.direct_taps())
-            .map(move |tap| Run { a: self.tap_row(tap, item) * inputs.row, b: tap * b_step })
+            .map(move |tap| Offsets { a: self.tap_row(tap, item) * inputs.row, b: tap * b_step })
     }
 
     /// Where the points for a direct tap start.

@@ -30,7 +30,7 @@ use super::tiles::{Area, Grid, Layout, MOST_OUTPUTS, covered};
 use super::{Accumulation, Algorithm, Correlation, Epilogue, Pass, Portion, Problem, Room, Scratch, padding};
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
-use crate::kernels::{Element, Lines, Product, Run, Stage, Start, Transform};
+use crate::kernels::{Element, Gemm, Offsets, RowGroups, Stage, Start, Transform};
 
 /// Weights are read for every item, and sums read and written: these shares of them an item should have.
 const SHARES: [usize; 2] = [16, 2];
@@ -171,27 +171,27 @@ impl<T: Element> Winograd<T> {
         for item in grid.items(area, self.most_tiles()) {
             let [inputs, sums] = grid.layouts((item.tiles(), item.depths()), [k, panel]);
             let rows = item.tiles() * grid.reads(item.depths());
-            let Room { planes: [points, products], notes: [notes, _], runs, odd } =
+            let Room { planes: [points, products], notes: [notes, _], batch, odd } =
                 scratch.room([inputs.len(), sums.len()], [rows, 0]);
-            runs.clear();
-            runs.extend(grid.runs(&item, inputs, self.packing.matrix_len()));
+            batch.clear();
+            batch.extend(grid.batch(&item, inputs, self.packing.matrix_len()));
             grid.read(from, &item, (points, notes), inputs);
             for (first, weights) in (0..n).step_by(panel).zip(packed.chunks_exact(self.packing.panel_len())) {
                 let channels = panel.min(n - first);
                 for (plane, weights) in weights.chunks_exact(self.packing.plane_len()).enumerate() {
-                    grid.kernels.product(&mut Product {
+                    grid.kernels.gemm(&mut Gemm {
                         a: &points[plane * inputs.plane..],
-                        a_m: inputs.row,
-                        a_k: 1,
-                        lines: Lines::ONE,
+                        rs_a: inputs.row,
+                        cs_a: 1,
+                        row_groups: RowGroups::ONE,
                         b: weights,
-                        b_k: panel,
-                        b_panel: panel,
-                        b_padded: true,
-                        runs,
-                        run_len: k,
+                        rs_b: panel,
+                        ps_b: panel,
+                        b_packed: true,
+                        batch,
+                        k,
                         c: &mut products[plane * sums.plane..],
-                        c_m: sums.row,
+                        rs_c: sums.row,
                         m: item.tiles() * item.depths(),
                         n: channels,
                         start: Start::Zero,
@@ -371,7 +371,7 @@ impl<T: Element> WinogradKernelGrad<T> {
             let (tiles, depths) = (item.tiles(), item.depths());
             let layouts = grid.layouts((tiles, depths), [m, n]);
             let [inputs, outputs] = layouts;
-            let Room { planes: [points, grads], notes: [notes, grad_notes], runs, odd } =
+            let Room { planes: [points, grads], notes: [notes, grad_notes], batch, odd } =
                 scratch.room(layouts.map(Layout::len), [tiles * grid.reads(depths), tiles * depths]);
             grid.read(x, &item, (points, notes), inputs);
             grid.results(&item, area, |written| {
@@ -395,24 +395,24 @@ impl<T: Element> WinogradKernelGrad<T> {
             self.part_with((x, dy), (&item, area), [notes, grad_notes], planes, &mut odd.pixels, direct);
             // Tile by tile, so that a chain does not depend on the tiles of an item; flat ones are neighbours.
             let (count, len, step) = if depths == 1 { (1, tiles, 1) } else { (tiles, depths, tiles) };
-            runs.clear();
-            runs.extend((0..count).map(|t| Run { a: t * inputs.row, b: t * outputs.row }));
+            batch.clear();
+            batch.extend((0..count).map(|t| Offsets { a: t * inputs.row, b: t * outputs.row }));
             for (tap, sums) in sums.chunks_exact_mut(self.tap_len()).enumerate() {
                 let first = grid.tap_start(tap, &item, inputs);
                 for (plane, sums) in sums.chunks_exact_mut(self.plane_len()).enumerate() {
-                    grid.kernels.product(&mut Product {
+                    grid.kernels.gemm(&mut Gemm {
                         a: &points[plane * inputs.plane + first..],
-                        a_m: 1,
-                        a_k: step * inputs.row,
-                        lines: Lines::ONE,
+                        rs_a: 1,
+                        cs_a: step * inputs.row,
+                        row_groups: RowGroups::ONE,
                         b: &grads[plane * outputs.plane..],
-                        b_k: step * outputs.row,
-                        b_panel: grid.kernels.panel(),
-                        b_padded: false,
-                        runs,
-                        run_len: len,
+                        rs_b: step * outputs.row,
+                        ps_b: grid.kernels.panel(),
+                        b_packed: false,
+                        batch,
+                        k: len,
                         c: sums,
-                        c_m: n,
+                        rs_c: n,
                         m,
                         n,
                         start,

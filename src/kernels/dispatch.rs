@@ -5,11 +5,13 @@ use std::hint::black_box;
 use std::sync::OnceLock;
 
 use super::depthwise::{self, LaneWork};
-use super::dots::{self, Dots};
+use super::gemm::{
+    narrow::{self, NarrowGemm},
+    tile::{self, Gemm, StridedBatch},
+};
 use super::lanes::Element;
 use super::peak;
 use super::portable::Portable;
-use super::product::{self, Product, Repeats};
 use super::shift_add::{self, ShiftAdd};
 use super::transpose::{self, Transpose, TransposePanels};
 use super::window::{self, Pooling, WindowRun};
@@ -139,11 +141,11 @@ pub struct Kernels<T: 'static> {
     pub tier: Tier,
     /// Elements in a vector.
     pub width: usize,
-    product: unsafe fn(&mut Product<'_, T>),
+    gemm: unsafe fn(&mut Gemm<'_, T>),
     multiply_adds: unsafe fn(usize, T, T) -> T,
     pool: unsafe fn(&WindowRun<'_>, &mut Pooling<'_, T>),
     lane_work: unsafe fn(&WindowRun<'_>, &mut LaneWork<'_, T>),
-    dots: unsafe fn(&mut Dots<'_, T>),
+    gemm_narrow: unsafe fn(&mut NarrowGemm<'_, T>),
     shift_add: unsafe fn(&mut ShiftAdd<'_, T>),
     transform: unsafe fn(&mut Transform<'_, T>),
     transpose: unsafe fn(&mut Transpose<'_, T>),
@@ -172,8 +174,8 @@ impl<T: Element> Kernels<T> {
     /// # Panics
     /// The product reaches outside of its slices: a bug of the caller.
     #[inline]
-    pub fn product(&self, p: &mut Product<'_, T>) {
-        self.product_of_rows(p, Repeats::ONCE);
+    pub fn gemm(&self, p: &mut Gemm<'_, T>) {
+        self.gemm_strided_batched(p, StridedBatch::ONE);
     }
 
     /// Computes a product for each of some rows of a map, of which `p` is the first.
@@ -181,14 +183,14 @@ impl<T: Element> Kernels<T> {
     /// # Panics
     /// One of them reaches outside of its slices: a bug of the caller.
     #[inline]
-    pub fn product_of_rows(&self, p: &mut Product<'_, T>, repeats: Repeats) {
-        p.check(self.panel(), repeats);
-        for row in 0..repeats.count {
+    pub fn gemm_strided_batched(&self, p: &mut Gemm<'_, T>, batch: StridedBatch) {
+        p.check(self.panel(), batch);
+        for row in 0..batch.count {
             if row > 0 {
-                p.advance(repeats);
+                p.advance(batch);
             }
             // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
-            unsafe { (self.product)(p) }
+            unsafe { (self.gemm)(p) }
         }
     }
 
@@ -197,10 +199,10 @@ impl<T: Element> Kernels<T> {
     /// # Panics
     /// The product reaches outside of its slices: a bug of the caller.
     #[inline]
-    pub fn dots(&self, p: &mut Dots<'_, T>) {
+    pub fn gemm_narrow(&self, p: &mut NarrowGemm<'_, T>) {
         p.check();
         // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
-        unsafe { (self.dots)(p) }
+        unsafe { (self.gemm_narrow)(p) }
     }
 
     /// Adds up the products that belong to results.
@@ -285,7 +287,7 @@ pub trait Tables: Sized + 'static {
 }
 
 macro_rules! entries {
-    ($module:ident, $features:literal, $f32:ty, $f64:ty, $product:ident, $pool:ident, $heights:ident, $vectors:literal, $tile:literal
+    ($module:ident, $features:literal, $f32:ty, $f64:ty, $gemm:ident, $pool:ident, $heights:ident, $vectors:literal, $tile:literal
      $(, half $half32:ty, $half64:ty)?) => {
         #[cfg(target_arch = "x86_64")]
         mod $module {
@@ -294,33 +296,33 @@ macro_rules! entries {
             /// # Safety
             /// The CPU has the features; the product was checked.
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn product_f32(p: &mut Product<'_, f32>) {
+            pub(super) unsafe fn gemm_f32(p: &mut Gemm<'_, f32>) {
                 // SAFETY: as the caller's.
-                unsafe { product::$product::<$f32, $($half32,)? product::$heights>(p) }
+                unsafe { tile::$gemm::<$f32, $($half32,)? tile::$heights>(p) }
             }
 
             /// # Safety
             /// The CPU has the features; the product was checked.
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn product_f64(p: &mut Product<'_, f64>) {
+            pub(super) unsafe fn gemm_f64(p: &mut Gemm<'_, f64>) {
                 // SAFETY: as the caller's.
-                unsafe { product::$product::<$f64, $($half64,)? product::$heights>(p) }
+                unsafe { tile::$gemm::<$f64, $($half64,)? tile::$heights>(p) }
             }
 
             /// # Safety
             /// The CPU has the features; the product was checked.
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn dots_f32(p: &mut Dots<'_, f32>) {
+            pub(super) unsafe fn gemm_narrow_f32(p: &mut NarrowGemm<'_, f32>) {
                 // SAFETY: as the caller's.
-                unsafe { dots::dots::<$f32, $vectors>(p) }
+                unsafe { narrow::gemm_narrow::<$f32, $vectors>(p) }
             }
 
             /// # Safety
             /// The CPU has the features; the product was checked.
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn dots_f64(p: &mut Dots<'_, f64>) {
+            pub(super) unsafe fn gemm_narrow_f64(p: &mut NarrowGemm<'_, f64>) {
                 // SAFETY: as the caller's.
-                unsafe { dots::dots::<$f64, $vectors>(p) }
+                unsafe { narrow::gemm_narrow::<$f64, $vectors>(p) }
             }
 
             /// # Safety
@@ -451,7 +453,7 @@ entries!(
     "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl",
     avx512::F32,
     avx512::F64,
-    product_or_half,
+    gemm_or_half,
     pool_or_half,
     UpTo14,
     1,
@@ -459,13 +461,13 @@ entries!(
     half avx512::Half32,
     avx512::Half64
 );
-entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, product, pool, UpTo6, 2, 2);
+entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, gemm, pool, UpTo6, 2, 2);
 
 /// # Safety
 /// The product was checked.
-unsafe fn product_portable<T: Element, const W: usize>(p: &mut Product<'_, T>) {
+unsafe fn gemm_portable<T: Element, const W: usize>(p: &mut Gemm<'_, T>) {
     // SAFETY: the portable tier needs no feature; the rest is the caller's.
-    unsafe { product::product::<Portable<T, W>, product::UpTo4>(p) }
+    unsafe { tile::gemm::<Portable<T, W>, tile::UpTo4>(p) }
 }
 
 /// # Safety
@@ -477,9 +479,9 @@ unsafe fn multiply_adds_portable<T: Element, const W: usize>(rounds: usize, fact
 
 /// # Safety
 /// The product was checked.
-unsafe fn dots_portable<T: Element, const W: usize>(p: &mut Dots<'_, T>) {
+unsafe fn gemm_narrow_portable<T: Element, const W: usize>(p: &mut NarrowGemm<'_, T>) {
     // SAFETY: the portable tier needs no feature; the rest is the caller's.
-    unsafe { dots::dots::<Portable<T, W>, 4>(p) }
+    unsafe { narrow::gemm_narrow::<Portable<T, W>, 4>(p) }
 }
 
 /// # Safety
@@ -525,7 +527,7 @@ unsafe fn transpose_panels_portable<T: Element, const W: usize>(t: &mut Transpos
 }
 
 macro_rules! tables {
-    ($type:ty, $product:ident, $dots:ident, $shift_add:ident, $pool:ident, $lane_work:ident, $transform:ident, $transpose:ident, $transpose_panels:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
+    ($type:ty, $gemm:ident, $gemm_narrow:ident, $shift_add:ident, $pool:ident, $lane_work:ident, $transform:ident, $transpose:ident, $transpose_panels:ident, $multiply_adds:ident, $avx512:literal, $avx2:literal, $portable:literal) => {
         impl Tables for $type {
             fn table(tier: Tier) -> &'static Kernels<Self> {
                 match tier.0 {
@@ -533,8 +535,8 @@ macro_rules! tables {
                     Isa::Avx512 => &Kernels {
                         tier: Tier(Isa::Avx512),
                         width: $avx512,
-                        product: avx512_entries::$product,
-                        dots: avx512_entries::$dots,
+                        gemm: avx512_entries::$gemm,
+                        gemm_narrow: avx512_entries::$gemm_narrow,
                         shift_add: avx512_entries::$shift_add,
                         pool: avx512_entries::$pool,
                         lane_work: avx512_entries::$lane_work,
@@ -547,8 +549,8 @@ macro_rules! tables {
                     Isa::Avx2 => &Kernels {
                         tier: Tier(Isa::Avx2),
                         width: $avx2,
-                        product: avx2_entries::$product,
-                        dots: avx2_entries::$dots,
+                        gemm: avx2_entries::$gemm,
+                        gemm_narrow: avx2_entries::$gemm_narrow,
                         shift_add: avx2_entries::$shift_add,
                         pool: avx2_entries::$pool,
                         lane_work: avx2_entries::$lane_work,
@@ -560,8 +562,8 @@ macro_rules! tables {
                     Isa::Portable => &Kernels {
                         tier: Tier(Isa::Portable),
                         width: $portable,
-                        product: product_portable::<$type, $portable>,
-                        dots: dots_portable::<$type, $portable>,
+                        gemm: gemm_portable::<$type, $portable>,
+                        gemm_narrow: gemm_narrow_portable::<$type, $portable>,
                         shift_add: shift_add_portable::<$type, $portable>,
                         pool: pool_portable::<$type, $portable>,
                         lane_work: lane_work_portable::<$type, $portable>,
@@ -577,8 +579,8 @@ macro_rules! tables {
 }
 tables!(
     f32,
-    product_f32,
-    dots_f32,
+    gemm_f32,
+    gemm_narrow_f32,
     shift_add_f32,
     pool_f32,
     lane_work_f32,
@@ -592,8 +594,8 @@ tables!(
 );
 tables!(
     f64,
-    product_f64,
-    dots_f64,
+    gemm_f64,
+    gemm_narrow_f64,
     shift_add_f64,
     pool_f64,
     lane_work_f64,

@@ -26,7 +26,7 @@ pub trait Element:
     fn add(self, other: Self) -> Self;
     /// Difference, rounded once.
     fn sub(self, other: Self) -> Self;
-    /// Product, rounded once.
+    /// Gemm, rounded once.
     fn mul(self, other: Self) -> Self;
     /// Quotient, rounded once.
     fn div(self, other: Self) -> Self;

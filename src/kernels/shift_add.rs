@@ -3,8 +3,8 @@
 //!
 //! Every result adds its terms in one order, whatever the width of a vector.
 
+use super::gemm::Offsets;
 use super::lanes::{Element, Lanes};
-use super::product::Run;
 
 /// Channels of a result at most: the loops are written for each number of them.
 pub const MOST_CHANNELS: usize = 4;
@@ -21,7 +21,7 @@ pub struct ShiftAdd<'a, T> {
     /// Distance of the lines.
     pub apart: usize,
     /// Rows of positions, and the first line of each.
-    pub rows: &'a [Run],
+    pub rows: &'a [Offsets],
     /// Positions of a row.
     pub len: usize,
     /// Taps along the row.
@@ -246,7 +246,7 @@ mod tests {
         // Two rows of positions in lines that end with the last; results reach beyond both ends of a row.
         let (len, column) = (count + 1, ((taps - 1) * channels, -(channels as isize)));
         let apart = 2 * len + 3;
-        let rows = [Run { a: 3, b: 0 }, Run { a: len + 3, b: taps * channels }];
+        let rows = [Offsets { a: 3, b: 0 }, Offsets { a: len + 3, b: taps * channels }];
         let products: Vec<T> = integers(2 * taps * channels * apart, 1);
         let (bias, before): (Vec<T>, Vec<T>) =
             (integers(channels, 2), integers((count - 1) * y_step + channels, 3));

@@ -23,51 +23,51 @@ fn run<T: Element>(case: &Case, tier: Tier, start_from_result: bool, relu: bool)
     let kernels = Kernels::<T>::of(tier);
     let panel = kernels.panel();
     let &Case { m, n, k, runs: count, k_contiguous, overlapping } = case;
-    let (a_m, a_k) = match (k_contiguous, overlapping) {
+    let (rs_a, cs_a) = match (k_contiguous, overlapping) {
         (true, true) => (1, 1),
         (true, false) => (k + 3, 1),
         (false, _) => (1, m + 2),
     };
-    let a_len = (m - 1) * a_m + (k - 1) * a_k + 1;
+    let a_len = (m - 1) * rs_a + (k - 1) * cs_a + 1;
     let a: Vec<T> = integers(a_len * count, 1);
     let dense: Vec<T> = integers(count * k * n, 2);
-    let (b, b_k, b_panel, b_run) = if k_contiguous {
+    let (b, rs_b, ps_b, b_run) = if k_contiguous {
         let mut packed = vec![T::ZERO; pack::panels_len(count * k, n, panel)];
         pack::panels(&mut packed, &dense, (count * k, n), [n, 1], kernels);
         (packed, panel, count * k * panel, k * panel)
     } else {
         (dense.clone(), n, panel, k * n)
     };
-    let c_m = if overlapping { n } else { n + 1 };
-    let before: Vec<T> = integers((m - 1) * c_m + n, 3);
+    let rs_c = if overlapping { n } else { n + 1 };
+    let before: Vec<T> = integers((m - 1) * rs_c + n, 3);
     let bias: Vec<T> = integers(n, 4);
     let mut expected = before.clone();
     for i in 0..m {
         for j in 0..n {
-            let mut sum = if start_from_result { before[i * c_m + j] } else { bias[j] }.to_f64();
+            let mut sum = if start_from_result { before[i * rs_c + j] } else { bias[j] }.to_f64();
             for r in 0..count {
                 for q in 0..k {
-                    sum += a[r * a_len + i * a_m + q * a_k].to_f64() * dense[(r * k + q) * n + j].to_f64();
+                    sum += a[r * a_len + i * rs_a + q * cs_a].to_f64() * dense[(r * k + q) * n + j].to_f64();
                 }
             }
-            expected[i * c_m + j] = T::from_f64(if relu { sum.max(0.0) } else { sum });
+            expected[i * rs_c + j] = T::from_f64(if relu { sum.max(0.0) } else { sum });
         }
     }
     let mut c = before;
-    let list: Vec<Run> = (0..count).map(|r| Run { a: r * a_len, b: r * b_run }).collect();
-    kernels.product(&mut Product {
+    let list: Vec<Offsets> = (0..count).map(|r| Offsets { a: r * a_len, b: r * b_run }).collect();
+    kernels.gemm(&mut Gemm {
         a: &a,
-        a_m,
-        a_k,
-        lines: Lines::ONE,
+        rs_a,
+        cs_a,
+        row_groups: RowGroups::ONE,
         b: &b,
-        b_k,
-        b_panel,
-        b_padded: k_contiguous,
-        runs: &list,
-        run_len: k,
+        rs_b,
+        ps_b,
+        b_packed: k_contiguous,
+        batch: &list,
+        k,
         c: &mut c,
-        c_m,
+        rs_c,
         m,
         n,
         start: if start_from_result { Start::Result } else { Start::Bias(&bias) },
@@ -112,37 +112,37 @@ fn repeats_battery<T: Element>() {
     for kernels in Tier::available().into_iter().map(Kernels::<T>::of) {
         let panel = kernels.panel();
         for (m, n, k, runs) in [(1, 1, 3, 1), (15, 5, 3, 2), (29, 8, 9, 1), (7, 40, 4, 2), (3, 33, 1, 0)] {
-            let repeats = Repeats { count: 4, a: 5, c: m * n + 2 };
+            let repeats = StridedBatch { count: 4, a: 5, c: m * n + 2 };
             let a: Vec<T> = integers(if runs == 0 { 0 } else { 3 * repeats.a + m + k + 9 }, 1);
             let b: Vec<T> = integers(2 * k * n.next_multiple_of(panel), 2);
             let bias: Vec<T> = integers(n, 3);
-            let list: Vec<Run> = (0..runs).map(|r| Run { a: 9 * r, b: r * k * panel }).collect();
-            let product = |first: usize, repeats: Repeats, c: &mut [T]| {
-                let mut rows = Product {
+            let list: Vec<Offsets> = (0..runs).map(|r| Offsets { a: 9 * r, b: r * k * panel }).collect();
+            let product = |first: usize, repeats: StridedBatch, c: &mut [T]| {
+                let mut rows = Gemm {
                     a: a.get(first * 5..).unwrap_or_default(),
-                    a_m: 1,
-                    a_k: 1,
-                    lines: Lines::ONE,
+                    rs_a: 1,
+                    cs_a: 1,
+                    row_groups: RowGroups::ONE,
                     b: &b,
-                    b_k: panel,
-                    b_panel: k * runs.max(1) * panel,
-                    b_padded: true,
-                    runs: &list,
-                    run_len: k,
+                    rs_b: panel,
+                    ps_b: k * runs.max(1) * panel,
+                    b_packed: true,
+                    batch: &list,
+                    k,
                     c,
-                    c_m: n,
+                    rs_c: n,
                     m,
                     n,
                     start: Start::Bias(&bias),
                     relu: false,
                     past_cache: false,
                 };
-                kernels.product_of_rows(&mut rows, repeats);
+                kernels.gemm_strided_batched(&mut rows, repeats);
             };
             let [mut at_once, mut alone] = [(); 2].map(|()| vec![T::ONE; 3 * repeats.c + m * n]);
             product(0, repeats, &mut at_once);
             for row in 0..repeats.count {
-                product(row, Repeats::ONCE, &mut alone[row * repeats.c..]);
+                product(row, StridedBatch::ONE, &mut alone[row * repeats.c..]);
             }
             assert_eq!(at_once, alone, "{:?} m={m} n={n} k={k} runs={runs}", kernels.tier);
         }
@@ -164,32 +164,33 @@ fn staged_battery<T: Element>() {
                 for (offset, gap, k, relu) in
                     [(0, 0, 3, true), (0, 64, 9, false), (3, 0, 3, false), (0, 1, 200, true)]
                 {
-                    let (c_m, panels) = (n + gap, n.div_ceil(panel));
+                    let (rs_c, panels) = (n + gap, n.div_ceil(panel));
                     let a: Vec<T> = integers(m + k + 1, 1);
                     let b: Vec<T> = integers(panels * k * panel, 2);
                     let bias: Vec<T> = integers(n, 3);
                     let [plain, past] = [false, true].map(|past_cache| {
-                        let mut c = Aligned::try_zeroed(offset + 2 * m * c_m).unwrap();
-                        let mut first = Product {
+                        let mut c = Aligned::try_zeroed(offset + 2 * m * rs_c).unwrap();
+                        let mut first = Gemm {
                             a: &a,
-                            a_m: 1,
-                            a_k: 1,
-                            lines: Lines::ONE,
+                            rs_a: 1,
+                            cs_a: 1,
+                            row_groups: RowGroups::ONE,
                             b: &b,
-                            b_k: panel,
-                            b_panel: k * panel,
-                            b_padded: true,
-                            runs: &[Run { a: 0, b: 0 }],
-                            run_len: k,
+                            rs_b: panel,
+                            ps_b: k * panel,
+                            b_packed: true,
+                            batch: &[Offsets { a: 0, b: 0 }],
+                            k,
                             c: &mut c[offset..],
-                            c_m,
+                            rs_c,
                             m,
                             n,
                             start: Start::Bias(&bias),
                             relu,
                             past_cache,
                         };
-                        kernels.product_of_rows(&mut first, Repeats { count: 2, a: 1, c: m * c_m });
+                        kernels
+                            .gemm_strided_batched(&mut first, StridedBatch { count: 2, a: 1, c: m * rs_c });
                         fence();
                         c.to_vec()
                     });
@@ -210,45 +211,45 @@ fn results_past_the_cache_have_the_same_bytes() {
 fn lines_battery<T: Element>() {
     for kernels in Tier::available().into_iter().map(Kernels::<T>::of) {
         for (planes, each) in [(1, 2), (1, 5), (2, 3), (3, 3), (4, 5), (19, 1)] {
-            for (rows, n) in lines::LENGTHS
+            for (rows, n) in gemm::multi_row::LENGTHS
                 .into_iter()
                 .flat_map(|rows| [1, 4, 5, 8, 9, 16, 17, 32, 33, 70].map(|n| (rows, n)))
             {
-                let (count, k, a_k, c_m) = (planes * each, 6, 2, n + 1);
-                let lines = Lines { counts: [planes, each], apart: [7 * each + 1, 7] };
-                let reach = (planes - 1) * lines.apart[0] + (each - 1) * 7 + rows + (k - 1) * a_k;
-                let runs = [0, 1, 2].map(|r| Run { a: r * reach, b: r * k * n });
+                let (count, k, cs_a, rs_c) = (planes * each, 6, 2, n + 1);
+                let lines = RowGroups { counts: [planes, each], strides: [7 * each + 1, 7] };
+                let reach = (planes - 1) * lines.strides[0] + (each - 1) * 7 + rows + (k - 1) * cs_a;
+                let batch = [0, 1, 2].map(|r| Offsets { a: r * reach, b: r * k * n });
                 let (a, b): (Vec<T>, Vec<T>) = (integers(3 * reach, 1), integers(3 * k * n, 2));
-                let before: Vec<T> = integers((count * rows - 1) * c_m + n, 3);
-                let add = |at: usize, lines: Lines, m: usize, c: &mut [T]| {
-                    let b_panel = kernels.panel();
+                let before: Vec<T> = integers((count * rows - 1) * rs_c + n, 3);
+                let add = |at: usize, lines: RowGroups, m: usize, c: &mut [T]| {
+                    let ps_b = kernels.panel();
                     let (a, start) = (&a[at..], Start::Result);
-                    let (b, run_len, relu, b_padded) = (&b, k, false, false);
-                    let p = Product {
+                    let (b, k_len, relu, b_packed) = (&b, k, false, false);
+                    let p = Gemm {
                         a,
-                        a_m: 1,
-                        a_k,
-                        lines,
+                        rs_a: 1,
+                        cs_a,
+                        row_groups: lines,
                         b,
-                        b_k: n,
-                        b_panel,
-                        b_padded,
-                        runs: &runs,
-                        run_len,
+                        rs_b: n,
+                        ps_b,
+                        b_packed,
+                        batch: &batch,
+                        k: k_len,
                         c,
-                        c_m,
+                        rs_c,
                         m,
                         n,
                         start,
                         relu,
                         past_cache: false,
                     };
-                    kernels.product(&mut { p });
+                    kernels.gemm(&mut { p });
                 };
                 let (mut expected, mut got) = (before.clone(), before);
                 for line in 0..count {
-                    let at = line / each * lines.apart[0] + line % each * lines.apart[1];
-                    add(at, Lines::ONE, rows, &mut expected[line * rows * c_m..]);
+                    let at = line / each * lines.strides[0] + line % each * lines.strides[1];
+                    add(at, RowGroups::ONE, rows, &mut expected[line * rows * rs_c..]);
                 }
                 add(0, lines, count * rows, &mut got);
                 assert_eq!(got, expected, "{kernels:?} {lines:?} of {rows} rows, n={n}");
@@ -279,19 +280,19 @@ fn nan_survives_relu() {
         let kernels = Kernels::of(tier);
         let packed = vec![1.0f32; kernels.panel()];
         let mut c = [0.0f32];
-        kernels.product(&mut Product {
+        kernels.gemm(&mut Gemm {
             a: &[f32::NAN],
-            a_m: 1,
-            a_k: 1,
-            lines: Lines::ONE,
+            rs_a: 1,
+            cs_a: 1,
+            row_groups: RowGroups::ONE,
             b: &packed,
-            b_k: 1,
-            b_panel: 1,
-            b_padded: true,
-            runs: &[Run { a: 0, b: 0 }],
-            run_len: 1,
+            rs_b: 1,
+            ps_b: 1,
+            b_packed: true,
+            batch: &[Offsets { a: 0, b: 0 }],
+            k: 1,
             c: &mut c,
-            c_m: 1,
+            rs_c: 1,
             m: 1,
             n: 1,
             start: Start::Zero,

@@ -123,7 +123,7 @@ unsafe fn square<L: Lanes, const W: usize, const WHOLE: bool>(
     }
 }
 
-/// Positions of `k` channels that are to become panels as a [`super::Product`] reads them: the positions in the lanes, `k`
+/// Positions of `k` channels that are to become panels as a [`super::Gemm`] reads them: the positions in the lanes, `k`
 /// rows each. After the last position is anything.
 #[derive(Debug)]
 pub struct TransposePanels<'a, T> {

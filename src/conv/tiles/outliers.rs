@@ -9,7 +9,7 @@
 //! While a tile is transformed, its largest magnitude and those of a few positions in its centre are noted. Where the
 //! latter are large enough, all results of the tile are in proportion; the others are looked at here, position by position.
 
-use super::{Area, Grid, Item, MOST_OUTPUTS, NOWHERE, POINTS, Run};
+use super::{Area, Grid, Item, MOST_OUTPUTS, NOWHERE, Offsets, POINTS};
 use crate::kernels::winograd::{MOST_POINTS, Note};
 use crate::kernels::{Element, Job, Tier};
 
@@ -261,11 +261,11 @@ impl<T: Element> Grid<T> {
         &self,
         (area, at): (&Area, Outlier),
         pixels: &Pixels<T>,
-        mut visit: impl FnMut(usize, &[Run]),
+        mut visit: impl FnMut(usize, &[Offsets]),
     ) {
         let [[_, columns], [out_rows, out_columns], [tap_rows, tap_columns]] = self.extents();
         let points = self.form.points();
-        let mut runs = [Run { a: 0, b: 0 }; MOST_OUTPUTS];
+        let mut batch = [Offsets { a: 0, b: 0 }; MOST_OUTPUTS];
         for (direct, tile) in pixels.inputs.chunks_exact(points).enumerate() {
             for (r, s) in (0..tap_rows).flat_map(|r| (0..tap_columns).map(move |s| (r, s))) {
                 let mut count = 0;
@@ -275,12 +275,12 @@ impl<T: Element> Grid<T> {
                     let to = self.output_place(area, at, [i, j]);
                     // Nothing times NaN is NaN.
                     if from != NOWHERE && to != NOWHERE && x.to_f64() * dy.to_f64() != 0.0 {
-                        runs[count] = Run { a: from, b: to };
+                        batch[count] = Offsets { a: from, b: to };
                         count += 1;
                     }
                 }
                 if count > 0 {
-                    visit((direct * tap_rows + r) * tap_columns + s, &runs[..count]);
+                    visit((direct * tap_rows + r) * tap_columns + s, &batch[..count]);
                 }
             }
         }

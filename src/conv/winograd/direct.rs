@@ -8,7 +8,7 @@ use super::{Winograd, WinogradKernelGrad};
 use crate::conv::tiles::{Area, Grid, Item, Layout, Limits, Outlier, Pixels};
 use crate::conv::{Epilogue, Odd};
 use crate::kernels::winograd::{NOWHERE, Note};
-use crate::kernels::{Aligned, Element, Job, Lines, Product, Run, Start};
+use crate::kernels::{Aligned, Element, Gemm, Job, Offsets, RowGroups, Start};
 use crate::memory;
 
 /// Results that are computed together.
@@ -95,19 +95,19 @@ impl<T: Element> Winograd<T> {
         for (first, packed) in (0..n).step_by(panel).zip(packed.chunks_exact(self.packing.panel_len())) {
             let channels = panel.min(n - first);
             self.packing.taps(packed, matrix);
-            kernels.product(&mut Product {
+            kernels.gemm(&mut Gemm {
                 a: rows,
-                a_m: taps * k,
-                a_k: 1,
-                lines: Lines::ONE,
+                rs_a: taps * k,
+                cs_a: 1,
+                row_groups: RowGroups::ONE,
                 b: matrix,
-                b_k: panel,
-                b_panel: panel,
-                b_padded: true,
-                runs: &[Run { a: 0, b: 0 }],
-                run_len: taps * k,
+                rs_b: panel,
+                ps_b: panel,
+                b_packed: true,
+                batch: &[Offsets { a: 0, b: 0 }],
+                k: taps * k,
                 c: results,
-                c_m: panel,
+                rs_c: panel,
                 m: some.len(),
                 n: channels,
                 start: epilogue.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[first..first + channels])),
@@ -151,20 +151,20 @@ impl<T: Element> WinogradKernelGrad<T> {
                     clear(points, inputs, row, m);
                 }
             }
-            grid.products((area, tile), pixels, |tap, runs| {
-                grid.kernels.product(&mut Product {
+            grid.products((area, tile), pixels, |tap, batch| {
+                grid.kernels.gemm(&mut Gemm {
                     a: x,
-                    a_m: 1,
-                    a_k: 1,
-                    lines: Lines::ONE,
+                    rs_a: 1,
+                    cs_a: 1,
+                    row_groups: RowGroups::ONE,
                     b: dy,
-                    b_k: n,
-                    b_panel: grid.kernels.panel(),
-                    b_padded: false,
-                    runs,
-                    run_len: 1,
+                    rs_b: n,
+                    ps_b: grid.kernels.panel(),
+                    b_packed: false,
+                    batch,
+                    k: 1,
                     c: &mut direct[tap * m * n..(tap + 1) * m * n],
-                    c_m: n,
+                    rs_c: n,
                     m,
                     n,
                     start: Start::Result,

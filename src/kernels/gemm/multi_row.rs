@@ -1,32 +1,32 @@
-//! Products whose rows of A stand in several short lines: the gradient to a kernel of one channel, or of two.
+//! Products whose rows of A stand in several short groups (lines of a map): the gradient to a kernel of one channel, or of two.
 //!
 //! The taps of one line of such a kernel are a tile of three or five rows: too few chains to hide the latency of a
 //! multiply-add, and B is read once for every line. Here a tile holds several lines. They are so far apart that each has
 //! an address of its own; the rows of a line are neighbours, at constant offsets from it, or addresses would not fit into
-//! the registers. Every element is the chain of [`super::product`], to the bit.
+//! the registers. Every element is the chain of [`super::tile`], to the bit.
 
-use super::lanes::Lanes;
-use super::product::{Heights, Product, row_tiles};
+use super::tile::{Gemm, Heights, row_tiles};
+use crate::kernels::lanes::Lanes;
 
 /// Positions of B that are asked for ahead: it often comes from beyond the cache, and a page ends after a few of them.
 const AHEAD: usize = 16;
 /// Rows of a line that there are tiles for.
 pub const LENGTHS: [usize; 3] = [3, 5, 7];
-/// Lines of a tile at most: of three rows, which then are the taps of a volume.
+/// RowGroups of a tile at most: of three rows, which then are the taps of a volume.
 const MOST: usize = 9;
 
-/// Lines of rows of A: planes of so many lines each, and how far planes and lines are apart.
+/// Groups of rows of A: planes, groups of each, and their strides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lines {
-    /// Planes, and lines of each.
+pub struct RowGroups {
+    /// Planes, and groups of each.
     pub counts: [usize; 2],
-    /// Distances of planes and of lines in A.
-    pub apart: [usize; 2],
+    /// Strides of planes and of groups in A.
+    pub strides: [usize; 2],
 }
 
-impl Lines {
+impl RowGroups {
     /// One: all rows.
-    pub const ONE: Self = Self { counts: [1, 1], apart: [0, 0] };
+    pub const ONE: Self = Self { counts: [1, 1], strides: [0, 0] };
 
     /// How many.
     pub fn count(&self) -> usize {
@@ -36,12 +36,12 @@ impl Lines {
     /// Where a line starts, seen from the first.
     #[inline(always)]
     fn start(&self, line: usize) -> usize {
-        line / self.counts[1] * self.apart[0] + line % self.counts[1] * self.apart[1]
+        line / self.counts[1] * self.strides[0] + line % self.counts[1] * self.strides[1]
     }
 
     /// Where the last one starts; panics if that is no number.
-    pub(super) fn reach(&self) -> usize {
-        let last = |i: usize| self.counts[i].saturating_sub(1).checked_mul(self.apart[i]);
+    pub(in crate::kernels) fn reach(&self) -> usize {
+        let last = |i: usize| self.counts[i].saturating_sub(1).checked_mul(self.strides[i]);
         last(0).zip(last(1)).and_then(|(plane, line)| plane.checked_add(line)).expect("size overflow")
     }
 }
@@ -49,10 +49,10 @@ impl Lines {
 /// `G` lines of `W` rows, at most `NV` vectors of columns.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Product::check`], has lines of `W` rows, and the tile lies inside.
+/// As [`Lanes`]; `p` passed [`Gemm::check`], has lines of `W` rows, and the tile lies inside.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
-    p: &mut Product<'_, L::Elem>,
+    p: &mut Gemm<'_, L::Elem>,
     first: usize,
     column: usize,
     columns: usize,
@@ -62,28 +62,28 @@ unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
         let last = L::mask(columns - (NV - 1) * L::WIDTH);
         let full = columns == NV * L::WIDTH;
         let masked = |j: usize| j + 1 == NV && (L::MASKS_ARE_FREE || !full);
-        let c = p.c.as_mut_ptr().add(first * W * p.c_m + column);
+        let c = p.c.as_mut_ptr().add(first * W * p.rs_c + column);
         let mut acc = [[[L::zero(); NV]; W]; G];
         for g in 0..G {
             for w in 0..W {
                 for j in 0..NV {
-                    let at = c.add((g * W + w) * p.c_m + j * L::WIDTH);
+                    let at = c.add((g * W + w) * p.rs_c + j * L::WIDTH);
                     acc[g][w][j] = if masked(j) { L::load_masked(at, last) } else { L::load(at) };
                 }
             }
         }
-        // Wrapping, because without runs the operands may be empty.
+        // Wrapping, because without a batch the operands may be empty.
         let mut lines = [p.a.as_ptr(); G];
         for g in 0..G {
-            lines[g] = lines[g].wrapping_add(p.lines.start(first + g));
+            lines[g] = lines[g].wrapping_add(p.row_groups.start(first + g));
         }
-        for run in p.runs {
-            let mut b = p.b.as_ptr().wrapping_add(run.b + column);
-            let mut k = run.a;
-            for _ in 0..p.run_len {
+        for offsets in p.batch {
+            let mut b = p.b.as_ptr().wrapping_add(offsets.b + column);
+            let mut k = offsets.a;
+            for _ in 0..p.k {
                 let mut bv = [L::zero(); NV];
                 for j in 0..NV {
-                    L::prefetch(b.wrapping_add(AHEAD * p.b_k + j * L::WIDTH));
+                    L::prefetch(b.wrapping_add(AHEAD * p.rs_b + j * L::WIDTH));
                     let at = b.add(j * L::WIDTH);
                     bv[j] = if masked(j) { L::load_masked(at, last) } else { L::load(at) };
                 }
@@ -95,14 +95,14 @@ unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
                         }
                     }
                 }
-                k += p.a_k;
-                b = b.wrapping_add(p.b_k);
+                k += p.cs_a;
+                b = b.wrapping_add(p.rs_b);
             }
         }
         for g in 0..G {
             for w in 0..W {
                 for j in 0..NV {
-                    let at = c.add((g * W + w) * p.c_m + j * L::WIDTH);
+                    let at = c.add((g * W + w) * p.rs_c + j * L::WIDTH);
                     if masked(j) {
                         L::store_masked(at, last, acc[g][w][j]);
                     } else {
@@ -120,7 +120,7 @@ unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
 /// As [`tile`]; at most `NV` vectors of columns.
 #[inline(always)]
 unsafe fn lines<L: Lanes, H: Heights, const W: usize, const NV: usize>(
-    p: &mut Product<'_, L::Elem>,
+    p: &mut Gemm<'_, L::Elem>,
     column: usize,
     columns: usize,
 ) {
@@ -128,7 +128,7 @@ unsafe fn lines<L: Lanes, H: Heights, const W: usize, const NV: usize>(
     let most = const { if 2 * H::MOST / (NV * W) < MOST { 2 * H::MOST / (NV * W) } else { MOST } };
     macro_rules! tiles {
         ($($count:literal)*) => {
-            for some in row_tiles(p.lines.count(), most.max(1)) {
+            for some in row_tiles(p.row_groups.count(), most.max(1)) {
                 match some.len() {
                     // SAFETY: as the caller's. Counts that never occur compile to nothing.
                     $($count if const { $count == 1 || $count * NV * W <= 2 * H::MOST } => unsafe {
@@ -147,7 +147,7 @@ unsafe fn lines<L: Lanes, H: Heights, const W: usize, const NV: usize>(
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn columns<L: Lanes, H: Heights, const W: usize>(p: &mut Product<'_, L::Elem>) {
+unsafe fn columns<L: Lanes, H: Heights, const W: usize>(p: &mut Gemm<'_, L::Elem>) {
     let vectors = const { if W <= H::MOST { 2 } else { 1 } };
     for column in (0..p.n).step_by(vectors * L::WIDTH) {
         let columns = (p.n - column).min(vectors * L::WIDTH);
@@ -165,12 +165,12 @@ unsafe fn columns<L: Lanes, H: Heights, const W: usize>(p: &mut Product<'_, L::E
 /// The whole product.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Product::check`] and has several lines.
+/// As [`Lanes`]; `p` passed [`Gemm::check`] and has several lines.
 #[inline(always)]
-pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<'_, L::Elem>) {
+pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Gemm<'_, L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
-        match p.m / p.lines.count() {
+        match p.m / p.row_groups.count() {
             3 => columns::<L, H, 3>(p),
             5 => columns::<L, H, 5>(p),
             _ => columns::<L, H, 7>(p),

@@ -1,36 +1,36 @@
 //! Products with few columns: `k` goes into the lanes, and every result is the sum of a vector.
 //!
-//! A tile of [`super::product`] keeps columns in its lanes; for one to four columns most of them would be idle. Here a
-//! result is [`LANES`] chains, one per residue of the position in a run, added at the end in a fixed tree; all tiers
+//! A tile of [`super::tile`] keeps columns in its lanes; for one to four columns most of them would be idle. Here a
+//! result is [`LANES`] chains, one per residue of the position in an operand, added at the end in a fixed tree; all tiers
 //! keep the same number of chains, so those that fuse multiply and add agree to the bit.
 
-use super::lanes::{Element, Lanes};
-use super::product::{Run, Start};
+use super::tile::{Offsets, Start};
+use crate::kernels::lanes::{Element, Lanes};
 
 /// Most columns.
 pub const MOST_COLUMNS: usize = 4;
 /// Chains of a float32 result; float64 has half as many. One register of the widest tier.
 const LANES: usize = 16;
 
-/// `C[m, n] = start + sum over runs and k of A[m, k] * B[n, k]` with at most [`MOST_COLUMNS`] columns.
+/// `C[m, n] = start + sum over batch and k of A[m, k] * B[n, k]` with at most [`MOST_COLUMNS`] columns.
 #[derive(Debug)]
-pub struct Dots<'a, T> {
-    /// Left operand, `k` contiguous within a run.
+pub struct NarrowGemm<'a, T> {
+    /// Left operand, `k` contiguous within an operand.
     pub a: &'a [T],
-    /// Distance of rows in A.
-    pub a_m: usize,
+    /// Stride of rows in A.
+    pub rs_a: usize,
     /// Right operand, `k` contiguous.
     pub b: &'a [T],
-    /// Distance of columns in B.
-    pub b_n: usize,
-    /// The stretches of `k`, in summation order.
-    pub runs: &'a [Run],
-    /// Length of each.
-    pub run_len: usize,
+    /// Stride of columns in B.
+    pub cs_b: usize,
+    /// The operands of the batch, in summation order.
+    pub batch: &'a [Offsets],
+    /// Length of the sum of each.
+    pub k: usize,
     /// Result.
     pub c: &'a mut [T],
-    /// Distance of rows in C.
-    pub c_m: usize,
+    /// Stride of rows in C.
+    pub rs_c: usize,
     /// Rows.
     pub m: usize,
     /// Columns.
@@ -41,20 +41,20 @@ pub struct Dots<'a, T> {
     pub relu: bool,
 }
 
-impl<T: Element> Dots<'_, T> {
+impl<T: Element> NarrowGemm<'_, T> {
     /// Panics unless every element that is touched lies inside its slice.
-    pub(super) fn check(&self) {
+    pub(in crate::kernels) fn check(&self) {
         let last =
             |n: usize, stride: usize| n.saturating_sub(1).checked_mul(stride).expect("stride overflow");
         let reach = |a: usize, b: usize| a.checked_add(b).expect("size overflow");
-        assert!((1..=MOST_COLUMNS).contains(&self.n) && self.m > 0 && self.run_len > 0, "shape");
-        let a_reach = reach(last(self.m, self.a_m), self.run_len);
-        let b_reach = reach(last(self.n, self.b_n), self.run_len);
-        for run in self.runs {
-            assert!(run.a <= self.a.len() && a_reach <= self.a.len() - run.a, "A is too short");
-            assert!(run.b <= self.b.len() && b_reach <= self.b.len() - run.b, "B is too short");
+        assert!((1..=MOST_COLUMNS).contains(&self.n) && self.m > 0 && self.k > 0, "shape");
+        let a_reach = reach(last(self.m, self.rs_a), self.k);
+        let b_reach = reach(last(self.n, self.cs_b), self.k);
+        for offsets in self.batch {
+            assert!(offsets.a <= self.a.len() && a_reach <= self.a.len() - offsets.a, "A is too short");
+            assert!(offsets.b <= self.b.len() && b_reach <= self.b.len() - offsets.b, "B is too short");
         }
-        assert!(reach(last(self.m, self.c_m), self.n) <= self.c.len(), "C is too short");
+        assert!(reach(last(self.m, self.rs_c), self.n) <= self.c.len(), "C is too short");
         if let Start::Bias(bias) = self.start {
             assert_eq!(bias.len(), self.n, "bias length");
         }
@@ -64,25 +64,25 @@ impl<T: Element> Dots<'_, T> {
 /// `MR` rows of `N` columns, from row `row` on. `V` registers hold the chains of one result.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Dots::check`]; the rows lie inside the product.
+/// As [`Lanes`]; `p` passed [`NarrowGemm::check`]; the rows lie inside the product.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const MR: usize, const N: usize, const V: usize>(
-    p: &mut Dots<'_, L::Elem>,
+    p: &mut NarrowGemm<'_, L::Elem>,
     row: usize,
 ) {
-    // SAFETY: the caller passed the bounds check of the whole product; lanes behind the end of a run are masked.
+    // SAFETY: the caller passed the bounds check of the whole product; lanes behind the end of an operand are masked.
     unsafe {
         let mut acc = [[[L::zero(); V]; N]; MR];
         let step = V * L::WIDTH;
-        for run in p.runs {
-            let a = p.a.as_ptr().add(run.a + row * p.a_m);
-            let b = p.b.as_ptr().add(run.b);
+        for offsets in p.batch {
+            let a = p.a.as_ptr().add(offsets.a + row * p.rs_a);
+            let b = p.b.as_ptr().add(offsets.b);
             let mut k = 0;
-            while k < p.run_len {
-                let whole = k + step <= p.run_len;
+            while k < p.k {
+                let whole = k + step <= p.k;
                 for v in 0..V {
                     let at = k + v * L::WIDTH;
-                    let mask = L::mask(p.run_len.saturating_sub(at).min(L::WIDTH));
+                    let mask = L::mask(p.k.saturating_sub(at).min(L::WIDTH));
                     let load = |from: *const L::Elem| {
                         if whole {
                             L::load(from.wrapping_add(at))
@@ -92,10 +92,10 @@ unsafe fn tile<L: Lanes, const MR: usize, const N: usize, const V: usize>(
                     };
                     let mut bv = [L::zero(); N];
                     for j in 0..N {
-                        bv[j] = load(b.add(j * p.b_n));
+                        bv[j] = load(b.add(j * p.cs_b));
                     }
                     for i in 0..MR {
-                        let av = load(a.add(i * p.a_m));
+                        let av = load(a.add(i * p.rs_a));
                         for j in 0..N {
                             acc[i][j][v] = L::mul_add(av, bv[j], acc[i][j][v]);
                         }
@@ -107,7 +107,7 @@ unsafe fn tile<L: Lanes, const MR: usize, const N: usize, const V: usize>(
         for i in 0..MR {
             for j in 0..N {
                 let sum = total::<L, V>(&acc[i][j]);
-                let at = (row + i) * p.c_m + j;
+                let at = (row + i) * p.rs_c + j;
                 let start = match p.start {
                     Start::Zero => L::Elem::ZERO,
                     Start::Bias(bias) => bias[j],
@@ -146,7 +146,7 @@ unsafe fn total<L: Lanes, const V: usize>(chains: &[L::V; V]) -> L::Elem {
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn rows<L: Lanes, const MR: usize, const N: usize, const V: usize>(p: &mut Dots<'_, L::Elem>) {
+unsafe fn rows<L: Lanes, const MR: usize, const N: usize, const V: usize>(p: &mut NarrowGemm<'_, L::Elem>) {
     let mut row = 0;
     // SAFETY: as the caller's; the rows stay below m.
     unsafe {
@@ -164,9 +164,9 @@ unsafe fn rows<L: Lanes, const MR: usize, const N: usize, const V: usize>(p: &mu
 /// The body that every tier's entry calls. `V` registers make up the chains of a result.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Dots::check`].
+/// As [`Lanes`]; `p` passed [`NarrowGemm::check`].
 #[inline(always)]
-pub(super) unsafe fn dots<L: Lanes, const V: usize>(p: &mut Dots<'_, L::Elem>) {
+pub(in crate::kernels) unsafe fn gemm_narrow<L: Lanes, const V: usize>(p: &mut NarrowGemm<'_, L::Elem>) {
     const { assert!(V * L::WIDTH * size_of::<L::Elem>() == LANES * size_of::<f32>()) };
     // Rows of a tile: so many that all chains together fill, but do not overflow, the registers.
     // SAFETY: as the caller's.

@@ -2,20 +2,20 @@
 //!
 //! A convolution of one channel reads neighbouring positions one element apart, so a vector of A holds the same `k` of
 //! `WIDTH` rows, and the columns of B are broadcast. No lane is idle for want of columns, and nothing but B has an address
-//! of its own. Every element is the chain of [`super::product`], to the bit; at the end columns take turns in the lanes,
+//! of its own. Every element is the chain of [`super::tile`], to the bit; at the end columns take turns in the lanes,
 //! so that whole vectors are stored.
 
-use super::lanes::Lanes;
-use super::product::{Heights, Product, Start};
+use super::tile::{Gemm, Heights, Start};
+use crate::kernels::lanes::Lanes;
 
 /// Most columns.
 const MOST_COLUMNS: usize = 8;
 
 /// Whether a product of vectors of `width` is one of these.
-pub(super) fn fits<T: super::Element>(p: &Product<'_, T>, width: usize) -> bool {
-    p.b_padded
-        && p.a_m == 1
-        && p.c_m == p.n
+pub(in crate::kernels) fn fits<T: crate::kernels::Element>(p: &Gemm<'_, T>, width: usize) -> bool {
+    p.b_packed
+        && p.rs_a == 1
+        && p.rs_c == p.n
         // B is one panel.
         && p.n <= MOST_COLUMNS.min(2 * width)
         && 2 * p.m > width
@@ -25,13 +25,9 @@ pub(super) fn fits<T: super::Element>(p: &Product<'_, T>, width: usize) -> bool 
 /// `V` vectors of rows and all `N` columns; the last vector may be shorter.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Product::check`] and [`fits`], it has `N` columns, and the rows lie inside.
+/// As [`Lanes`]; `p` passed [`Gemm::check`] and [`fits`], it has `N` columns, and the rows lie inside.
 #[inline(always)]
-unsafe fn tile<L: Lanes, const N: usize, const V: usize>(
-    p: &mut Product<'_, L::Elem>,
-    row: usize,
-    rows: usize,
-) {
+unsafe fn tile<L: Lanes, const N: usize, const V: usize>(p: &mut Gemm<'_, L::Elem>, row: usize, rows: usize) {
     // SAFETY: the caller passed the bounds check of the whole product; lanes behind the last row are masked.
     unsafe {
         let last = L::mask(rows - (V - 1) * L::WIDTH);
@@ -44,10 +40,10 @@ unsafe fn tile<L: Lanes, const N: usize, const V: usize>(
                 }
             }
         }
-        for run in p.runs {
-            let mut a = p.a.as_ptr().wrapping_add(run.a + row);
-            let mut b = p.b.as_ptr().wrapping_add(run.b);
-            for _ in 0..p.run_len {
+        for offsets in p.batch {
+            let mut a = p.a.as_ptr().wrapping_add(offsets.a + row);
+            let mut b = p.b.as_ptr().wrapping_add(offsets.b);
+            for _ in 0..p.k {
                 let mut av = [L::zero(); V];
                 for v in 0..V {
                     let at = a.add(v * L::WIDTH);
@@ -60,7 +56,7 @@ unsafe fn tile<L: Lanes, const N: usize, const V: usize>(
                     }
                 }
                 a = a.wrapping_add(1);
-                b = b.wrapping_add(p.b_k);
+                b = b.wrapping_add(p.rs_b);
             }
         }
         // With constant indices, or the accumulators would live in memory.
@@ -110,7 +106,7 @@ unsafe fn store<L: Lanes, const N: usize>(c: *mut L::Elem, mut columns: [L::V; N
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn rows<L: Lanes, H: Heights, const N: usize>(p: &mut Product<'_, L::Elem>) {
+unsafe fn rows<L: Lanes, H: Heights, const N: usize>(p: &mut Gemm<'_, L::Elem>) {
     // Accumulators that a tile of one vector of columns has.
     let most = 2 * H::MOST / N;
     let mut row = 0;
@@ -140,9 +136,9 @@ unsafe fn rows<L: Lanes, H: Heights, const N: usize>(p: &mut Product<'_, L::Elem
 /// The whole product.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Product::check`] and [`fits`].
+/// As [`Lanes`]; `p` passed [`Gemm::check`] and [`fits`].
 #[inline(always)]
-pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<'_, L::Elem>) {
+pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Gemm<'_, L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
         match p.n {

@@ -1,16 +1,16 @@
 //! The microkernel: an outer-product tile `acc[MR][NV] += broadcast(A[m, k]) * B[k, vector]`.
 //!
-//! One body serves convolution forward and to the input (`k` contiguous in A: a run of taps and channels), kernel
-//! gradients (`m` contiguous in A: the run becomes the rows of the result and `k` walks over positions) and dense
-//! layers. Every element of the result is one chain of multiply-adds in the order (run, k), so tile sizes, vector
+//! One body serves convolution forward and to the input (`k` contiguous in A: taps and channels), kernel
+//! gradients (`m` contiguous in A: the taps become the rows of the result and `k` walks over positions) and dense
+//! layers. Every element of the result is one chain of multiply-adds in the order (batch, k), so tile sizes, vector
 //! width and thread count cannot change a bit of it.
 
 use std::ops::Range;
 
-use super::lanes::{Element, Lanes};
-use super::lines::{self, LENGTHS, Lines};
+use super::multi_row::{self, LENGTHS, RowGroups};
 use super::planar;
-use super::staged::{self, Stage};
+use super::streamed::{self, Stage};
+use crate::kernels::lanes::{Element, Lanes};
 
 /// A cache line in bytes.
 const LINE: usize = 64;
@@ -19,12 +19,12 @@ const SPARSE_ROWS: usize = 1024;
 /// Products per element from which on the place of the result is fetched while they are added up.
 const LONG: usize = 64;
 
-/// A contiguous stretch of `k`, as offsets into both operands.
+/// Operands of a batch, as offsets into A and B.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// Offset into A of `A[0, 0]` of this run.
+pub struct Offsets {
+    /// Offset into A of its `A[0, 0]`.
     pub a: usize,
-    /// Offset into B of `B[0, 0]` of this run.
+    /// Offset into B of its `B[0, 0]`.
     pub b: usize,
 }
 
@@ -39,50 +39,50 @@ pub enum Start<'a, T> {
     Result,
 }
 
-/// Rows of a map, for each of which a product is computed: A and C lie equally far apart from row to row.
+/// A strided batch: rows of a map, for each of which a product is computed; A and C have constant strides from row to row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Repeats {
+pub struct StridedBatch {
     /// How many.
     pub count: usize,
-    /// Distance in A.
+    /// Stride in A.
     pub a: usize,
-    /// Distance in C.
+    /// Stride in C.
     pub c: usize,
 }
 
-impl Repeats {
+impl StridedBatch {
     /// One.
-    pub const ONCE: Self = Self { count: 1, a: 0, c: 0 };
+    pub const ONE: Self = Self { count: 1, a: 0, c: 0 };
 }
 
-/// `C[m, n] = start + sum over runs and k of A[m, k] * B[k, n]`, as a whole problem.
+/// `C[m, n] = start + sum over batch and k of A[m, k] * B[k, n]`, as a whole problem.
 #[derive(Debug)]
-pub struct Product<'a, T> {
+pub struct Gemm<'a, T> {
     /// Left operand.
     pub a: &'a [T],
-    /// Distance of rows in A.
-    pub a_m: usize,
-    /// Distance of `k` in A.
-    pub a_k: usize,
-    /// How the rows of A are grouped: one line, or several of [`LENGTHS`] rows each if B is read in place and the chains
+    /// Stride of rows in A.
+    pub rs_a: usize,
+    /// Stride of `k` in A.
+    pub cs_a: usize,
+    /// How the rows of A are grouped: one group, or several of [`LENGTHS`] rows each if B is read in place and the chains
     /// go on from the result.
-    pub lines: Lines,
+    pub row_groups: RowGroups,
     /// Right operand.
     pub b: &'a [T],
-    /// Distance of `k` in B.
-    pub b_k: usize,
-    /// Distance of the column panels (`Kernels::panel` columns wide) in B.
-    pub b_panel: usize,
-    /// Whether B is packed: panels padded to full width and `a_k == 1`. Otherwise B is read in place and `a_m == 1`.
-    pub b_padded: bool,
-    /// The stretches of `k`, in summation order.
-    pub runs: &'a [Run],
-    /// Length of each.
-    pub run_len: usize,
+    /// Stride of `k` in B.
+    pub rs_b: usize,
+    /// Stride of the column panels (`Kernels::panel` columns wide) in B.
+    pub ps_b: usize,
+    /// Whether B is packed: panels padded to full width and `cs_a == 1`. Otherwise B is read in place and `rs_a == 1`.
+    pub b_packed: bool,
+    /// The operands of the batch, in summation order.
+    pub batch: &'a [Offsets],
+    /// Length of the sum of each.
+    pub k: usize,
     /// Result.
     pub c: &'a mut [T],
-    /// Distance of rows in C.
-    pub c_m: usize,
+    /// Stride of rows in C.
+    pub rs_c: usize,
     /// Rows.
     pub m: usize,
     /// Columns.
@@ -91,38 +91,39 @@ pub struct Product<'a, T> {
     pub start: Start<'a, T>,
     /// Whether negative results become zero at the store.
     pub relu: bool,
-    /// Whether the result is not to stay in the cache; before another thread reads it, [`super::fence`] is called.
+    /// Whether the result is not to stay in the cache; before another thread reads it, [`crate::kernels::fence`] is called.
     pub past_cache: bool,
 }
 
-impl<T: Element> Product<'_, T> {
+impl<T: Element> Gemm<'_, T> {
     /// Panics unless every element that a tier with panels of `panel` columns will touch lies inside its slice.
-    pub(super) fn check(&self, panel: usize, repeats: Repeats) {
+    pub(in crate::kernels) fn check(&self, panel: usize, maps: StridedBatch) {
         let last =
             |n: usize, stride: usize| n.saturating_sub(1).checked_mul(stride).expect("stride overflow");
-        assert!(if self.b_padded { self.a_k == 1 } else { self.a_m == 1 }, "stride of A");
-        assert!(self.m > 0 && self.n > 0 && self.run_len > 0, "empty product");
-        let lines = self.lines.count();
+        assert!(if self.b_packed { self.cs_a == 1 } else { self.rs_a == 1 }, "stride of A");
+        assert!(self.m > 0 && self.n > 0 && self.k > 0, "empty product");
+        let lines = self.row_groups.count();
         if lines != 1 {
-            let plain = !self.b_padded && !self.relu && matches!(self.start, Start::Result);
-            assert!(plain && self.b_panel == panel, "lines of A");
+            let plain = !self.b_packed && !self.relu && matches!(self.start, Start::Result);
+            assert!(plain && self.ps_b == panel, "lines of A");
             assert!(LENGTHS.iter().any(|rows| rows * lines == self.m), "rows of a line");
         }
         let panels = self.n.div_ceil(panel);
-        let width = if self.b_padded { panel } else { self.n - (panels - 1) * panel };
-        let rows = self.lines.reach().checked_add(last(self.m / lines, self.a_m)).expect("size overflow");
-        let a_reach = rows + last(self.run_len, self.a_k) + last(repeats.count, repeats.a);
+        let width = if self.b_packed { panel } else { self.n - (panels - 1) * panel };
+        let rows =
+            self.row_groups.reach().checked_add(last(self.m / lines, self.rs_a)).expect("size overflow");
+        let a_reach = rows + last(self.k, self.cs_a) + last(maps.count, maps.a);
         // Panels before the last one are read to their full width.
-        assert!(self.b_panel >= panel || panels == 1 || self.runs.is_empty(), "panels of B overlap");
-        let b_reach = last(self.run_len, self.b_k) + last(panels, self.b_panel) + (width - 1);
-        for run in self.runs {
-            assert!(run.a < self.a.len() && a_reach < self.a.len() - run.a, "A is too short");
-            assert!(run.b < self.b.len() && b_reach < self.b.len() - run.b, "B is too short");
+        assert!(self.ps_b >= panel || panels == 1 || self.batch.is_empty(), "panels of B overlap");
+        let b_reach = last(self.k, self.rs_b) + last(panels, self.ps_b) + (width - 1);
+        for offsets in self.batch {
+            assert!(offsets.a < self.a.len() && a_reach < self.a.len() - offsets.a, "A is too short");
+            assert!(offsets.b < self.b.len() && b_reach < self.b.len() - offsets.b, "B is too short");
         }
-        let c_reach = last(self.m, self.c_m) + self.n;
-        assert!(last(repeats.count, repeats.c) + c_reach <= self.c.len(), "C is too short");
-        assert!(repeats.c >= c_reach || repeats.count == 1, "repeats of C overlap");
-        assert!(self.c_m >= self.n || self.m == 1, "rows of C overlap");
+        let c_reach = last(self.m, self.rs_c) + self.n;
+        assert!(last(maps.count, maps.c) + c_reach <= self.c.len(), "C is too short");
+        assert!(maps.c >= c_reach || maps.count == 1, "results of a strided batch overlap");
+        assert!(self.rs_c >= self.n || self.m == 1, "rows of C overlap");
         if let Start::Bias(bias) = self.start {
             assert_eq!(bias.len(), self.n, "bias length");
         }
@@ -130,10 +131,10 @@ impl<T: Element> Product<'_, T> {
 
     /// Moves on to the next row of the map.
     #[inline(always)]
-    pub(super) fn advance(&mut self, repeats: Repeats) {
-        // Without runs A may be empty.
-        self.a = self.a.get(repeats.a..).unwrap_or_default();
-        self.c = &mut std::mem::take(&mut self.c)[repeats.c..];
+    pub(in crate::kernels) fn advance(&mut self, maps: StridedBatch) {
+        // Without a batch A may be empty.
+        self.a = self.a.get(maps.a..).unwrap_or_default();
+        self.c = &mut std::mem::take(&mut self.c)[maps.c..];
     }
 }
 
@@ -150,10 +151,10 @@ fn balanced(m: usize, most: usize) -> (usize, usize, usize) {
 /// One tile of at most two vectors of columns.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Product::check`], the tile lies inside the product.
+/// As [`Lanes`]; `p` passed [`Gemm::check`], the tile lies inside the product.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: bool>(
-    p: &Product<L::Elem>,
+    p: &Gemm<L::Elem>,
     c: *mut L::Elem,
     row: usize,
     panel: usize,
@@ -165,7 +166,7 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
         let last = L::mask(columns - (NV - 1) * L::WIDTH);
         let full = columns == NV * L::WIDTH;
         // Wrapping, because the place of a tile on a stage is seen from outside of it.
-        let c = c.wrapping_add(row * p.c_m + column);
+        let c = c.wrapping_add(row * p.rs_c + column);
         let mut acc = [[L::zero(); NV]; MR];
         match p.start {
             Start::Zero => {}
@@ -182,45 +183,45 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
             Start::Result => {
                 for i in 0..MR {
                     for j in 0..NV {
-                        let at = c.add(i * p.c_m + j * L::WIDTH);
+                        let at = c.add(i * p.rs_c + j * L::WIDTH);
                         acc[i][j] = if j + 1 == NV { L::load_masked(at, last) } else { L::load(at) };
                     }
                 }
             }
         }
-        let a_m = if K_CONTIGUOUS { p.a_m } else { 1 };
-        let a_k = if K_CONTIGUOUS { 1 } else { p.a_k };
-        if K_CONTIGUOUS && p.run_len * p.runs.len() >= LONG {
+        let rs_a = if K_CONTIGUOUS { p.rs_a } else { 1 };
+        let cs_a = if K_CONTIGUOUS { 1 } else { p.cs_a };
+        if K_CONTIGUOUS && p.k * p.batch.len() >= LONG {
             // The sums take longer than the result's way into the cache.
             for i in 0..MR {
                 for j in 0..NV {
-                    L::prefetch(c.wrapping_add(i * p.c_m + j * L::WIDTH));
+                    L::prefetch(c.wrapping_add(i * p.rs_c + j * L::WIDTH));
                 }
             }
         }
-        // Wrapping, because without runs the operands may be empty.
-        let a_row = p.a.as_ptr().wrapping_add(row * a_m);
-        let b_panel = p.b.as_ptr().wrapping_add(panel * p.b_panel);
+        // Wrapping, because without a batch the operands may be empty.
+        let a_row = p.a.as_ptr().wrapping_add(row * rs_a);
+        let ps_b = p.b.as_ptr().wrapping_add(panel * p.ps_b);
         // The hardware does not see streams whose rows lie a kilobyte apart (pointwise convolutions): the lines of the
         // next tile are asked for while this one is computed.
-        let sparse = K_CONTIGUOUS && a_m * size_of::<L::Elem>() >= SPARSE_ROWS;
+        let sparse = K_CONTIGUOUS && rs_a * size_of::<L::Elem>() >= SPARSE_ROWS;
         // Nor those of a gradient to the kernel, whose next call most likely goes on behind this one.
-        let next = !K_CONTIGUOUS && panel == 0 && a_k * size_of::<L::Elem>() >= SPARSE_ROWS;
-        for run in p.runs {
-            let mut a = a_row.wrapping_add(run.a);
-            let mut b = b_panel.wrapping_add(run.b);
-            let mut left = p.run_len;
+        let next = !K_CONTIGUOUS && panel == 0 && cs_a * size_of::<L::Elem>() >= SPARSE_ROWS;
+        for offsets in p.batch {
+            let mut a = a_row.wrapping_add(offsets.a);
+            let mut b = ps_b.wrapping_add(offsets.b);
+            let mut left = p.k;
             while left > 0 {
                 let stretch = if sparse || next { left.min(LINE / size_of::<L::Elem>()) } else { left };
                 left -= stretch;
                 if sparse {
                     for i in 0..MR {
-                        L::prefetch(a.wrapping_add((MR + i) * a_m));
+                        L::prefetch(a.wrapping_add((MR + i) * rs_a));
                     }
                 }
                 if next {
                     for i in 0..stretch {
-                        L::prefetch_far(a.wrapping_add((p.run_len + i) * a_k));
+                        L::prefetch_far(a.wrapping_add((p.k + i) * cs_a));
                     }
                 }
                 for _ in 0..stretch {
@@ -231,20 +232,20 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
                         bv[j] = if masked { L::load_masked(at, last) } else { L::load(at) };
                     }
                     for i in 0..MR {
-                        let av = L::splat(*a.add(i * a_m));
+                        let av = L::splat(*a.add(i * rs_a));
                         for j in 0..NV {
                             acc[i][j] = L::mul_add(av, bv[j], acc[i][j]);
                         }
                     }
-                    a = a.wrapping_add(a_k);
-                    b = b.wrapping_add(p.b_k);
+                    a = a.wrapping_add(cs_a);
+                    b = b.wrapping_add(p.rs_b);
                 }
             }
         }
         for i in 0..MR {
             for j in 0..NV {
                 let v = if p.relu { L::relu(acc[i][j]) } else { acc[i][j] };
-                let at = c.add(i * p.c_m + j * L::WIDTH);
+                let at = c.add(i * p.rs_c + j * L::WIDTH);
                 if j + 1 == NV && (L::MASKS_ARE_FREE || !full) {
                     L::store_masked(at, last, v);
                 } else {
@@ -256,7 +257,7 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
 }
 
 /// How many rows the tiles of a tier may have: so many that the accumulators fill its registers and do not spill.
-pub(super) trait Heights {
+pub(in crate::kernels) trait Heights {
     /// The most.
     const MOST: usize;
 
@@ -265,7 +266,7 @@ pub(super) trait Heights {
     /// # Safety
     /// As [`tile`]; `rows` is at most `MOST`.
     unsafe fn tile<L: Lanes, const NV: usize, const K_CONTIGUOUS: bool>(
-        p: &Product<L::Elem>,
+        p: &Gemm<L::Elem>,
         c: *mut L::Elem,
         rows: Range<usize>,
         panel: usize,
@@ -276,14 +277,14 @@ pub(super) trait Heights {
 macro_rules! heights {
     ($(#[$doc:meta])* $name:ident, $most:literal: $($mr:literal)*) => {
         $(#[$doc])*
-        pub(super) struct $name;
+        pub(in crate::kernels) struct $name;
 
         impl Heights for $name {
             const MOST: usize = $most;
 
             #[inline(always)]
             unsafe fn tile<L: Lanes, const NV: usize, const K_CONTIGUOUS: bool>(
-                p: &Product<L::Elem>,
+                p: &Gemm<L::Elem>,
                 c: *mut L::Elem,
                 rows: Range<usize>,
                 panel: usize,
@@ -317,7 +318,7 @@ heights!(
 
 /// The tiles' rows of a product.
 #[inline(always)]
-pub(super) fn row_tiles(m: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub(in crate::kernels) fn row_tiles(m: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let (count, base, larger) = balanced(m, most);
     (0..count).map(move |t| {
         let start = t * base + t.min(larger);
@@ -328,19 +329,19 @@ pub(super) fn row_tiles(m: usize, most: usize) -> impl Iterator<Item = Range<usi
 /// The whole product in tiles of two vectors.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Product::check`]; B is packed exactly if `K_CONTIGUOUS`.
+/// As [`Lanes`]; `p` passed [`Gemm::check`]; B is packed exactly if `K_CONTIGUOUS`.
 #[inline(always)]
-unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Product<L::Elem>) {
-    const { assert!(H::MOST * 2 * L::WIDTH <= staged::LARGEST, "a tile has room on the stage") };
-    let (c, c_m, width) = (p.c.as_mut_ptr(), p.c_m, 2 * L::WIDTH);
+unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Gemm<L::Elem>) {
+    const { assert!(H::MOST * 2 * L::WIDTH <= streamed::LARGEST, "a tile has room on the stage") };
+    let (c, rs_c, width) = (p.c.as_mut_ptr(), p.rs_c, 2 * L::WIDTH);
     let mut stage = Stage::new();
-    let staged = K_CONTIGUOUS && staged::fits(p, L::WIDTH);
+    let staged = K_CONTIGUOUS && streamed::fits(p, L::WIDTH);
     for rows in row_tiles(p.m, H::MOST) {
         for panel in 0..p.n.div_ceil(width) {
             let columns = panel * width..(panel * width + width).min(p.n);
             let mut to = c;
             if staged {
-                (to, p.c_m) = stage.place(&rows, columns.start, width);
+                (to, p.rs_c) = stage.place(&rows, columns.start, width);
             }
             // SAFETY: as the caller's; rows and columns stay inside m and n, and a tile has room on the stage.
             unsafe {
@@ -350,12 +351,12 @@ unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Product<
                     H::tile::<L, 1, K_CONTIGUOUS>(p, to, rows.clone(), panel, columns.clone());
                 }
                 if staged {
-                    stage.store_past::<L>(c, c_m, rows.clone(), columns);
+                    stage.store_past::<L>(c, rs_c, rows.clone(), columns);
                 }
             }
         }
     }
-    p.c_m = c_m;
+    p.rs_c = rs_c;
 }
 
 /// The whole product of at most one vector of columns.
@@ -363,7 +364,7 @@ unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Product<
 /// # Safety
 /// As [`tiles`].
 #[inline(always)]
-unsafe fn strip<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Product<L::Elem>) {
+unsafe fn strip<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Gemm<L::Elem>) {
     let c = p.c.as_mut_ptr();
     for rows in row_tiles(p.m, H::MOST) {
         // SAFETY: as the caller's; rows stay inside m, and n is at most a vector.
@@ -374,16 +375,16 @@ unsafe fn strip<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Product<
 /// The body that every tier's entry calls.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Product::check`].
+/// As [`Lanes`]; `p` passed [`Gemm::check`].
 #[inline(always)]
-pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<L::Elem>) {
+pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Gemm<L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
-        if p.lines.count() > 1 {
-            lines::product::<L, H>(p);
+        if p.row_groups.count() > 1 {
+            multi_row::gemm::<L, H>(p);
         } else if planar::fits(p, L::WIDTH) {
-            planar::product::<L, H>(p);
-        } else if p.b_padded {
+            planar::gemm::<L, H>(p);
+        } else if p.b_packed {
             tiles::<L, H, true>(p);
         } else {
             tiles::<L, H, false>(p);
@@ -395,9 +396,9 @@ pub(super) unsafe fn product<L: Lanes, H: Heights>(p: &mut Product<L::Elem>) {
 /// cost as much as a whole one on most CPUs, and no more on the others.
 ///
 /// # Safety
-/// As [`product`], for both kinds of vectors.
+/// As [`gemm`], for both kinds of vectors.
 #[inline(always)]
-pub(super) unsafe fn product_or_half<L, Half, H>(p: &mut Product<L::Elem>)
+pub(in crate::kernels) unsafe fn gemm_or_half<L, Half, H>(p: &mut Gemm<L::Elem>)
 where
     L: Lanes,
     Half: Lanes<Elem = L::Elem>,
@@ -405,9 +406,9 @@ where
 {
     // SAFETY: as the caller's.
     unsafe {
-        match (p.n <= Half::WIDTH && !planar::fits(p, L::WIDTH), p.b_padded) {
-            (false, _) => product::<L, H>(p),
-            (true, _) if p.lines.count() > 1 => lines::product::<Half, H>(p),
+        match (p.n <= Half::WIDTH && !planar::fits(p, L::WIDTH), p.b_packed) {
+            (false, _) => gemm::<L, H>(p),
+            (true, _) if p.row_groups.count() > 1 => multi_row::gemm::<Half, H>(p),
             (true, true) => strip::<Half, H, true>(p),
             (true, false) => strip::<Half, H, false>(p),
         }

@@ -8,39 +8,44 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::lanes::{Element, Lanes};
-use super::product::{Product, Start};
+use super::tile::{Gemm, Start};
+use crate::kernels::lanes::{Element, Lanes};
 
 /// Elements of the largest tile of any tier: 14 rows of two registers of 16.
-pub(super) const LARGEST: usize = 14 * 32;
+pub(in crate::kernels) const LARGEST: usize = 14 * 32;
 /// Multiply-adds of an element from which on ordinary stores are hidden behind them.
 const MOST_PRODUCTS: usize = 128;
 
 /// Room for a tile, on a cache line as its rows in the result are.
 #[repr(align(64))]
-pub(super) struct Stage<T>(MaybeUninit<[T; LARGEST]>);
+pub(in crate::kernels) struct Stage<T>(MaybeUninit<[T; LARGEST]>);
 
 /// Whether a product's result is asked past the cache, and can be stored so: whole registers at their own alignment.
 #[inline(always)]
-pub(super) fn fits<T: Element>(p: &Product<'_, T>, width: usize) -> bool {
+pub(in crate::kernels) fn fits<T: Element>(p: &Gemm<'_, T>, width: usize) -> bool {
     p.past_cache
-        && p.run_len * p.runs.len() < MOST_PRODUCTS
+        && p.k * p.batch.len() < MOST_PRODUCTS
         && !matches!(p.start, Start::Result)
         && p.n.is_multiple_of(width)
-        && p.c_m.is_multiple_of(width)
+        && p.rs_c.is_multiple_of(width)
         && (p.c.as_ptr() as usize).is_multiple_of(width * size_of::<T>())
 }
 
 impl<T> Stage<T> {
     /// With anything in it.
     #[inline(always)]
-    pub(super) fn new() -> Self {
+    pub(in crate::kernels) fn new() -> Self {
         Self(MaybeUninit::uninit())
     }
 
     /// Where a result would start, and the distance of its rows, for its tile of `width` columns to lie on the stage.
     #[inline(always)]
-    pub(super) fn place(&mut self, rows: &Range<usize>, column: usize, width: usize) -> (*mut T, usize) {
+    pub(in crate::kernels) fn place(
+        &mut self,
+        rows: &Range<usize>,
+        column: usize,
+        width: usize,
+    ) -> (*mut T, usize) {
         let start = self.0.as_mut_ptr().cast::<T>();
         (start.wrapping_sub(rows.start * width + column), width)
     }
@@ -50,10 +55,10 @@ impl<T> Stage<T> {
     /// # Safety
     /// As [`Lanes`]; the tile was written to its place, rows and columns lie inside a result that [`fits`].
     #[inline(always)]
-    pub(super) unsafe fn store_past<L: Lanes<Elem = T>>(
+    pub(in crate::kernels) unsafe fn store_past<L: Lanes<Elem = T>>(
         &self,
         c: *mut T,
-        c_m: usize,
+        rs_c: usize,
         rows: Range<usize>,
         columns: Range<usize>,
     ) {
@@ -63,7 +68,7 @@ impl<T> Stage<T> {
                 // SAFETY: as the caller's; columns are whole registers.
                 unsafe {
                     L::store_past(
-                        c.add(row * c_m + columns.start + j),
+                        c.add(row * rs_c + columns.start + j),
                         L::load(tile.add(i * 2 * L::WIDTH + j)),
                     );
                 }
