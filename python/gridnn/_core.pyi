@@ -10,7 +10,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-_Judge = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], float, NDArray[np.float64]] | None]
+_CustomObjective = Callable[
+    [NDArray[np.float64]], tuple[NDArray[np.float64], float, NDArray[np.float64]] | None
+]
 
 __all__ = [
     "Network",
@@ -241,7 +243,7 @@ class Network:
         indices: NDArray[np.int64] | None,
         learning_rate: float,
         seed: int,
-        judge: _Judge | None = None,
+        judge: _CustomObjective | None = None,
     ) -> tuple[float, float, list[list[float]], float]:
         """One optimizer step on rows `indices` of `x` and `y` (None: all rows).
 
@@ -264,7 +266,7 @@ class Network:
         y: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
         indices: NDArray[np.int64] | None,
-        judge: _Judge | None = None,
+        judge: _CustomObjective | None = None,
     ) -> tuple[float, float, list[list[float]], float]:
         """Loss and metrics in inference mode; returns the same as `train_step`."""
 
@@ -295,7 +297,7 @@ class Network:
         x: NDArray[Any],
         y: NDArray[Any],
         sample_weight: NDArray[np.float64] | None = None,
-        judge: _Judge | None = None,
+        judge: _CustomObjective | None = None,
     ) -> tuple[
         tuple[list[NDArray[Any] | None], list[NDArray[Any] | None], list[NDArray[Any]]],
         tuple[float, float, list[list[float]], float],

@@ -65,7 +65,8 @@ class Graph:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_position", tuple(sorted(self.nodes, key=lambda node: node.position)))
-        object.__setattr__(self, "_numbers", {id(node.layer): node.number for node in self.nodes})
+        numbers = {id(node.layer): node.number for node in reversed(self.nodes)}
+        object.__setattr__(self, "_numbers", numbers)
 
     @property
     def layers(self) -> list[Layer]:
@@ -73,7 +74,7 @@ class Graph:
         return [node.layer for node in self.by_position if node.kind != "input" and node.layer is not None]
 
     def node(self, layer: Layer) -> Node:
-        """The node of a layer.
+        """The node of a layer; the first one, if it stands in several places.
 
         Raises:
             KeyError: it is not a layer of the model.

@@ -124,6 +124,44 @@ def test_circles_are_found():
     assert circles(graph_of(texts, lazy=True)) == [circle]
 
 
+# From the bottom to the top; a module imports from its own level and from those below.
+LEVELS = (
+    ("_arrays", "_batches", "_custom", "_forks", "_hints", "_network", "_seeding", "_validation", "errors"),
+    ("_config", "constraints", "functional", "initializers", "regularizers", "schedules", "optimizers"),
+    ("layers", "losses", "metrics"),
+    ("_graph", "_encoding", "callbacks", "model"),
+    ("filters", "inspect", "models", "datasets"),
+    ("plot",),
+    ("_report", "lab"),
+    ("bench", "cli", "__main__"),
+)
+FORMER = {"kernels", "saving", "sequential", "trainer"}  # names of what lies elsewhere now
+
+
+def level_problems(graph):
+    level = {name: number for number, names in enumerate(LEVELS) for name in names}
+    problems = []
+    for module, used in graph.items():
+        top = module.split(".")[1] if "." in module else ""
+        if top in FORMER:
+            continue
+        above = [name for name in used - {"gridnn"} if level[name.split(".")[1]] > level.get(top, 0)]
+        problems += [f"{module} imports {name}" for name in above]
+    return problems
+
+
+def test_levels():
+    graph = graph_of(sources())
+    tops = {module.split(".")[1] for module in graph if "." in module}
+    assert {name for names in LEVELS for name in names} | FORMER == tops, "say where a new module belongs"
+    assert level_problems(graph) == []
+
+
+def test_wrong_levels_are_found():
+    graph = {"gridnn.layers.base": {"gridnn.model.saving"}, "gridnn.model.saving": {"gridnn.layers"}}
+    assert level_problems(graph) == ["gridnn.layers.base imports gridnn.model.saving"]
+
+
 def foreign_privates(text):
     """Private members of other objects that a module uses and does not define itself."""
     tree = ast.parse(text)
