@@ -14,12 +14,9 @@ def sources():
     return {module: path.read_text("utf-8") for module, path in paths.items()}
 
 
-# Imports inside functions that lead back to the module at hand: methods of a model that are only a shorter
-# way to call what knows models. Anything else belongs into a module of its own.
-BACK = {
-    ("gridnn.model.sequential", "gridnn._report"),  # `Sequential.report`
-    ("gridnn.model.sequential", "gridnn.inspect"),  # `Sequential.summary` shows receptive fields
-}
+# Imports inside functions that lead back to the module at hand: `Sequential.report` is only a shorter way to
+# call what knows models. Anything else belongs into a module of its own.
+BACK = {("gridnn.model.sequential", "gridnn._report")}
 
 
 def executed(body):
@@ -129,7 +126,7 @@ LEVELS = (
     ("_arrays", "_batches", "_custom", "_forks", "_hints", "_network", "_seeding", "_validation", "errors"),
     ("_config", "constraints", "functional", "initializers", "regularizers", "schedules", "optimizers"),
     ("layers", "losses", "metrics"),
-    ("_graph", "_encoding", "callbacks", "model"),
+    ("_graph", "_fields", "_receptive_field", "_encoding", "callbacks", "model"),
     ("filters", "inspect", "models", "datasets"),
     ("plot",),
     ("_report", "lab"),

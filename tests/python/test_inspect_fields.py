@@ -5,7 +5,7 @@ import pytest
 
 import gridnn as gn
 from gridnn import inspect, layers
-from gridnn.inspect._receptive_field import _RULES
+from gridnn._receptive_field import _RULES
 from gridnn.layers.base import REGISTRY
 
 RNG = np.random.default_rng(8)

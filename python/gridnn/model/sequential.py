@@ -405,13 +405,6 @@ class Sequential(LayerStack):
         state = "built" if self.built else "not built"
         return f"<Sequential '{self.name}': {len(self._layers)} layers, {state}>"
 
-    def _receptive_fields(self) -> dict[str, tuple[int, ...]]:
-        from gridnn.inspect import receptive_field  # it knows models, and is seldom needed
-
-        if not self.built or len(self.input_shape) < 3 or None in self.input_shape[1:]:
-            return {}
-        return {field.name: field.size for field in receptive_field(self)}
-
     def _build(self, shape: Shape) -> None:
         """Makes the network; what was compiled is to be compiled into the new one."""
         super()._build(shape)

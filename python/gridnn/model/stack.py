@@ -368,12 +368,8 @@ class LayerStack(parts.Nestable):
         Args:
             print_fn: receives the text instead of standard output.
         """
-        text = summary.table(self.name, self.graph, self._network, self._receptive_fields())
+        text = summary.table(self.name, self.graph, self._network)
         (print if print_fn is None else print_fn)(text)
-
-    def _receptive_fields(self) -> dict[str, tuple[int, ...]]:
-        """Sizes of the layers' receptive fields, by name; none where sizes are open or there is no grid."""
-        return {}
 
     # The engine; see `protocol.Model`
 

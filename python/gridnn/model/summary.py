@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 from gridnn._graph import Graph
 from gridnn._network import Network
+from gridnn._receptive_field import receptive_fields
 
 _BATCH = 32  # that of `fit`
 _HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds", "Receptive field")
 
 
-def table(name: str, graph: Graph, network: Network | None, fields: Mapping[str, Sequence[int]]) -> str:
+def table(name: str, graph: Graph, network: Network | None) -> str:
     """A line per layer: output shape, weights, multiply-adds of one sample, size of the receptive field.
 
     What a container holds stands below it, set in; its numbers are theirs together.
     """
     rows = [_HEADINGS]
+    fields = _fields(network, graph)
     for node in graph.by_position:
         if node.kind == "input" or node.layer is None:
             continue
@@ -65,3 +66,12 @@ def table(name: str, graph: Graph, network: Network | None, fields: Mapping[str,
     if None not in network.macs:
         lines.append(f"Multiply-adds of one sample: {sum(count or 0 for count in network.macs):,}")
     return "\n".join(lines)
+
+
+def _fields(network: Network | None, graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Sizes of the layers' receptive fields, by name; none where sizes are open or there is no grid."""
+    sizes = () if network is None else network.input_shape[:-1]
+    known = tuple(size for size in sizes if size is not None)
+    if not known or len(known) < len(sizes):
+        return {}
+    return {field.name: field.size for field in receptive_fields(graph, known)}
