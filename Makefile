@@ -66,6 +66,7 @@ test-rust: dev ## Rust tests on every SIMD tier of this CPU, and the examples of
 	for tier in $$tiers; do echo "== Rust tests, tier $$tier"; GRIDNN_SIMD=$$tier cargo test --lib --tests; done
 	cargo test --doc
 
+# Those marked one_tier run in the first round only, which is the best tier's (tests/python/conftest.py).
 test-python: dev ## Python tests on every SIMD tier of this CPU
 	@set -e; tiers=$$($(PY) tools/check_tiers.py); \
 	for tier in $$tiers; do echo "== Python tests, tier $$tier"; GRIDNN_SIMD=$$tier $(PY) -m pytest -m "not slow"; done

@@ -1,6 +1,7 @@
-"""What all Python tests share: the folder of the larger data sets and the check of a forced SIMD tier."""
+"""What all Python tests share: the folder of the larger data sets and which tests a forced SIMD tier runs."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,23 @@ from gridnn import _core
 os.environ["MPLBACKEND"] = "agg"
 
 
+BEST_TIER = _core.available_tiers()[0]
+
+
 def pytest_report_header():
-    return f"gridnn {gn.__version__}: tier {gn.simd_tier()}, {gn.get_num_threads()} threads"
+    lines = [f"gridnn {gn.__version__}: tier {gn.simd_tier()}, {gn.get_num_threads()} threads"]
+    if gn.simd_tier() != BEST_TIER:
+        lines.append(f"tests marked one_tier: deselected, they run on tier {BEST_TIER}")
+    return lines
+
+
+def pytest_collection_modifyitems(config, items):
+    if gn.simd_tier() == BEST_TIER:
+        return
+    left_out = [item for item in items if item.get_closest_marker("one_tier")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("one_tier")]
 
 
 def pytest_sessionstart():
@@ -29,6 +45,14 @@ def convolution_algorithm():
     before = _core.get_convolution_algorithm()
     yield gn.set_convolution_algorithm
     gn.set_convolution_algorithm(before)
+
+
+@pytest.fixture
+def folder_in_memory():
+    """A temporary folder where `fsync` costs nothing, where there is one: for tests that save very often."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="gridnn-test-", dir=memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from gridnn import bench
 from gridnn.bench import _numpy, _own, _problems, _timing, peers
 from gridnn.cli import main
 
+pytestmark = pytest.mark.one_tier
+
 
 @pytest.fixture(autouse=True)
 def _same_threads_afterwards():

@@ -113,6 +113,7 @@ def test_bytes_do_not_depend_on_threads(seed):
         gn.set_num_threads(before)
 
 
+@pytest.mark.one_tier  # starts the tiers itself
 def test_bytes_do_not_depend_on_the_tier():
     fused = [tier for tier in available_tiers() if tier != "portable"]
     if len(fused) < 2:

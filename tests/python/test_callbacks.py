@@ -9,6 +9,8 @@ import pytest
 import gridnn as gn
 from gridnn import callbacks, layers
 
+pytestmark = pytest.mark.one_tier
+
 
 @pytest.fixture
 def model():

@@ -10,6 +10,8 @@ import pytest
 import gridnn as gn
 from gridnn import callbacks, layers, optimizers
 
+pytestmark = pytest.mark.one_tier
+
 
 @pytest.fixture
 def rng():

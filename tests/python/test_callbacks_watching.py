@@ -7,11 +7,8 @@ import pytest
 
 import gridnn as gn
 from gridnn import callbacks, layers, metrics
-from gridnn._network import available_tiers
 
-pytestmark = pytest.mark.skipif(
-    gn.simd_tier() != available_tiers()[0], reason="nothing here depends on the instruction set"
-)
+pytestmark = pytest.mark.one_tier
 
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(12, 3)).astype(np.float32), RNG.integers(0, 2, size=12)

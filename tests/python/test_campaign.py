@@ -7,8 +7,6 @@ import pytest
 from campaign import runner
 from campaign.rows import ROWS, Row
 
-import gridnn as gn
-
 # Rows that are about files, processes and limits say the same on every tier.
 ON_ONE_TIER = {"kills", "files", "shortage", "concurrency", "leaks"}
 TRIES = {
@@ -22,10 +20,10 @@ TRIES = {
 }
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.one_tier] * (name in ON_ONE_TIER)) for name in ROWS]
+)
 def test_nothing_is_lost(name):
-    if name in ON_ONE_TIER and gn.simd_tier() == "portable":
-        pytest.skip("does not reach a kernel: run on the other tiers")
     outcome = runner.run(ROWS[name], tries=TRIES[name])
     assert not outcome.lost, outcome.text()
 
@@ -48,6 +46,7 @@ def _hang(number, folder):
     return 1
 
 
+@pytest.mark.one_tier
 @pytest.mark.parametrize(
     ("attempt", "text"), [(_raise, "broken"), (_die, "died with 3"), (_hang, "hung for 1 s")]
 )

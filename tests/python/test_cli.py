@@ -9,6 +9,8 @@ import pytest
 import gridnn as gn
 from gridnn.cli import main
 
+pytestmark = pytest.mark.one_tier
+
 
 @pytest.fixture(autouse=True)
 def _same_threads_afterwards():

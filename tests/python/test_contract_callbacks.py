@@ -11,6 +11,8 @@ from test_contract_threads import front, threads
 import gridnn as gn
 from gridnn import callbacks
 
+pytestmark = pytest.mark.one_tier
+
 
 def halve(epoch, rate):
     return rate / (1 + epoch)

@@ -11,6 +11,8 @@ import gridnn as gn
 from gridnn import datasets
 from gridnn.errors import FileFormatError
 
+pytestmark = pytest.mark.one_tier
+
 NAMES = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",

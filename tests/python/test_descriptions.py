@@ -17,6 +17,8 @@ from gridnn import (
 from gridnn._config import Configurable, Registry, snake_case
 from gridnn.layers.base import REGISTRY as LAYERS
 
+pytestmark = pytest.mark.one_tier
+
 Sparse, Categorical = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
 
 

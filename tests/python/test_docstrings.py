@@ -8,6 +8,8 @@ import pytest
 import gridnn as gn
 from gridnn import layers
 
+pytestmark = pytest.mark.one_tier
+
 # __main__ would run the command line.
 MODULES = [
     module.name

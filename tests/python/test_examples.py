@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.one_tier
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # The script, its folder in GRIDNN_DATA, the figure it prints last and what that figure must reach.
 RUNS = {

@@ -418,6 +418,7 @@ def test_the_same_bytes_for_any_number_of_threads():
     assert len(digests) == 1
 
 
+@pytest.mark.one_tier  # starts the tiers itself
 def test_the_same_bytes_on_every_tier():
     # Pools compare, add and multiply, but never multiply and add in one: the portable tier is no exception.
     def run(tier):

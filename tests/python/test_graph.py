@@ -6,6 +6,8 @@ import gridnn as gn
 from gridnn import layers
 from gridnn._graph import graph_of
 
+pytestmark = pytest.mark.one_tier
+
 
 def nested():
     inner = gn.Sequential(

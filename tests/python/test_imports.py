@@ -3,7 +3,11 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import gridnn
+
+pytestmark = pytest.mark.one_tier
 
 ROOT = Path(gridnn.__file__).parent
 

@@ -9,6 +9,8 @@ import pytest
 import gridnn as gn
 from gridnn import layers
 
+pytestmark = pytest.mark.one_tier
+
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(24, 12, 12, 1)).astype(np.float32)
 Y = RNG.integers(0, 3, 24)

@@ -9,6 +9,8 @@ import pytest
 
 import gridnn as gn
 
+pytestmark = pytest.mark.one_tier
+
 TABLE = json.loads((Path(__file__).parent / "reference" / "keras_defaults.json").read_text())
 # What docs/differences-from-keras.md says is missing: everywhere, and in some classes.
 NOWHERE = {"activity_regularizer", "autocast", "data_format", "dtype", "loss_scale_factor"}

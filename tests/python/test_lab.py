@@ -6,6 +6,8 @@ import pytest
 import gridnn as gn
 from gridnn import layers
 
+pytestmark = pytest.mark.one_tier
+
 
 def size(n, kernel, stride, pad, dilation):
     return (n + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1

@@ -13,6 +13,8 @@ import pytest
 import gridnn as gn
 from gridnn import layers
 
+pytestmark = pytest.mark.one_tier
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux'")
 
 QUICK = [

@@ -10,6 +10,8 @@ import pytest
 import gridnn as gn
 from gridnn import layers
 
+pytestmark = pytest.mark.one_tier
+
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
 plt = pytest.importorskip("matplotlib.pyplot")

@@ -11,6 +11,8 @@ import pytest
 import gridnn as gn
 from gridnn import errors
 
+pytestmark = pytest.mark.one_tier
+
 
 def test_every_public_name_resolves():
     for name in gn.__all__:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_tier
+
 ROOT = Path(__file__).parents[2]
 LINKS = [
     link

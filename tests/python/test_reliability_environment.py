@@ -13,6 +13,8 @@ import gridnn
 from gridnn import layers
 from gridnn.errors import ShapeError
 
+pytestmark = pytest.mark.one_tier
+
 
 @pytest.mark.parametrize("value", ["abc", "0", "-1", "2.5", "100000"])
 def test_a_thread_count_that_cannot_be_is_told_with_the_default(value):

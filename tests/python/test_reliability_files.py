@@ -19,6 +19,8 @@ from gridnn import callbacks, layers
 from gridnn._network import load_tensors, save_tensors, write_file
 from gridnn.errors import FileFormatError
 
+pytestmark = pytest.mark.one_tier
+
 REFERENCE = Path(__file__).parent / "reference"
 UNIX = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes of Unix")
 

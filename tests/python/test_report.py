@@ -14,6 +14,8 @@ import pytest
 import gridnn as gn
 from gridnn import layers
 
+pytestmark = pytest.mark.one_tier
+
 pytest.importorskip("matplotlib")
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")

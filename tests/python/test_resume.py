@@ -14,16 +14,19 @@ import pytest
 
 import gridnn as gn
 from gridnn import callbacks, layers
-from gridnn._network import available_tiers
 
-pytestmark = pytest.mark.skipif(
-    gn.simd_tier() != available_tiers()[0], reason="nothing here depends on the instruction set"
-)
+pytestmark = pytest.mark.one_tier
 
 RNG = np.random.default_rng(8)
 X = RNG.normal(size=(28, 4)).astype(np.float32)
 Y = (X[:, :3] + RNG.normal(size=(28, 3))).argmax(axis=1)
 EPOCHS, SIZE = 6, 6
+
+
+@pytest.fixture
+def tmp_path(folder_in_memory):
+    # A file in memory outlives its process as one on a disk does, where most of the time went to `fsync`.
+    return folder_in_memory
 
 
 class PowerCutError(Exception):

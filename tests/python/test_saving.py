@@ -13,6 +13,8 @@ from gridnn import layers, losses, optimizers
 from gridnn._network import load_tensors, save_tensors
 from gridnn.errors import FileFormatError
 
+pytestmark = pytest.mark.one_tier
+
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(24, 5, 5, 1)).astype(np.float32)
 Y = RNG.integers(0, 3, size=24)

@@ -20,11 +20,8 @@ REFERENCE = json.loads((Path(__file__).parent / "reference" / "six_models.json")
 every_model = pytest.mark.parametrize("name", six_models.MODELS)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def first_tier():
-    # What these tests run is long, and they start the other tiers themselves.
-    if gn.simd_tier() != available_tiers()[0]:
-        pytest.skip(f"run on tier {available_tiers()[0]}")
+# What these tests run is long, and they start the other tiers themselves.
+pytestmark = pytest.mark.one_tier
 
 
 def script(*arguments, **environment):

@@ -144,6 +144,7 @@ def test_threads_change_no_byte(make, batch):
     assert len({train(make, batch, threads) for threads in (1, 2, 3, 5)}) == 1
 
 
+@pytest.mark.one_tier  # starts the tiers itself
 def test_tiers_that_fuse_change_no_byte():
     fused = [tier for tier in available_tiers() if tier != "portable"]
     if len(fused) < 2:

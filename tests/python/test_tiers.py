@@ -60,6 +60,7 @@ def digests():
     yield f"limits {trained(stack, 'huber', 'nadam', x, y)}"
 
 
+@pytest.mark.one_tier  # starts the tiers itself
 def test_bytes_do_not_depend_on_the_tier():
     fused = [tier for tier in available_tiers() if tier != "portable"]
     if len(fused) < 2:

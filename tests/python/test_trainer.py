@@ -416,6 +416,7 @@ print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdige
 """
 
 
+@pytest.mark.one_tier  # starts the tiers itself
 def test_bytes_do_not_depend_on_the_tier_where_it_fuses():
     fused = [tier for tier in available_tiers() if tier != "portable"]
     if len(fused) < 2:

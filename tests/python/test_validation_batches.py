@@ -5,11 +5,8 @@ import pytest
 
 import gridnn as gn
 from gridnn import layers
-from gridnn._network import available_tiers
 
-pytestmark = pytest.mark.skipif(
-    gn.simd_tier() != available_tiers()[0], reason="nothing here depends on the instruction set"
-)
+pytestmark = pytest.mark.one_tier
 
 RNG = np.random.default_rng(6)
 X, Y = RNG.normal(size=(20, 3)), RNG.normal(size=(20, 1))
