@@ -2,7 +2,7 @@
 //!
 //! It works in inference mode: dropout does nothing, and normalisations use their moving statistics.
 
-use super::plan::{Place, Purpose};
+use super::plan::{Purpose, Slot};
 use super::run::{Batch, Memory};
 use super::source::Source;
 use super::step::{Aim, Extent};
@@ -55,7 +55,7 @@ impl<T: Element> Network<T> {
         interrupt: Interrupt<'_>,
     ) -> Result<Inspection<T>> {
         // All tensors at once may take much more memory than a step: it is given back.
-        let all = memory::filled(true, self.places.len())?;
+        let all = memory::filled(true, self.layers.len())?;
         let memory = std::mem::replace(&mut self.memory, Memory::empty());
         let frozen = std::mem::replace(&mut self.frozen, all);
         let found = memory::catch(|| self.inspected(x, seed, interrupt));
@@ -76,11 +76,9 @@ impl<T: Element> Network<T> {
             return Err(Error::shape("x", "at least 1 sample", 0));
         }
         let edge = match seed {
-            Seed::Output { layer, .. } => {
-                self.places.get(layer).map(|place| place.edge).ok_or_else(|| {
-                    Error::value("layer", format!("a number below {}", self.places.len()), layer)
-                })?
-            }
+            Seed::Output { layer, .. } => self.layers.get(layer).map(|info| info.edge).ok_or_else(|| {
+                Error::value("layer", format!("a number below {}", self.layers.len()), layer)
+            })?,
             Seed::None | Seed::Loss(_) => self.output,
         };
         self.grads.get_mut().fill(T::ZERO);
@@ -113,7 +111,7 @@ impl<T: Element> Network<T> {
             return Err(Error::shape("dy", expected, format!("{:?}", dy.shape)));
         }
         self.memory.reserve(ready, parallel::threads(), self.blocks.len())?;
-        if let Place::Batch(start) = ready.grads[ready.output] {
+        if let Slot::Batch(start) = ready.grads[ready.output] {
             let target = &mut self.memory.arena.get_mut()[start..start + len * ready.batch];
             target.chunks_exact_mut(len.max(1)).enumerate().for_each(|(row, target)| dy.gather(row, target));
         }
@@ -130,22 +128,22 @@ impl<T: Element> Network<T> {
         let plans = &self.plans[plan];
         let ready = &plans.schedules[schedule];
         let arena = self.memory.arena.get_mut();
-        let copies = |places: &[Place]| -> Result<Vec<Option<Vec<T>>>> {
+        let copies = |slots: &[Slot]| -> Result<Vec<Option<Vec<T>>>> {
             let of_edge = |edge: usize| {
                 let Some((tensor, _)) = plans.steps.edges[edge].as_ref() else { return Ok(None) };
-                let Place::Batch(start) = places[*tensor] else { return Ok(None) };
+                let Slot::Batch(start) = slots[*tensor] else { return Ok(None) };
                 let len = plans.steps.lens[*tensor] * ready.batch;
                 memory::copied(&arena[start..start + len]).map(Some)
             };
-            self.places.iter().map(|place| of_edge(place.edge)).collect()
+            self.layers.iter().map(|layer| of_edge(layer.edge)).collect()
         };
-        let sizes = |place: &super::structure::Place| {
-            let sizes = plans.steps.edges[place.edge].iter().flat_map(|(_, sizes)| sizes.iter().copied());
+        let sizes = |layer: &super::structure::LayerInfo| {
+            let sizes = plans.steps.edges[layer.edge].iter().flat_map(|(_, sizes)| sizes.iter().copied());
             std::iter::once(ready.batch).chain(sizes).collect()
         };
-        let shapes = self.places.iter().map(sizes).collect();
+        let shapes = self.layers.iter().map(sizes).collect();
         let values = copies(&ready.values)?;
-        let gradients = if backward { copies(&ready.grads)? } else { vec![None; self.places.len()] };
+        let gradients = if backward { copies(&ready.grads)? } else { vec![None; self.layers.len()] };
         let grads = self.grads.get_mut();
         let weights =
             self.weights.iter().filter(|_| backward).map(|w| memory::copied(&grads[w.range.clone()]));

@@ -3,6 +3,7 @@
 //! A [`Network`] is built from a description once. A step is one call: it gathers a batch, runs forward, loss and
 //! backward, refuses the update if anything is not finite, and updates, on memory that was planned before.
 
+mod arena;
 mod fitting;
 pub mod init;
 mod inspect;
@@ -12,7 +13,6 @@ mod loss;
 mod metric;
 mod optim;
 mod outside;
-mod places;
 mod plan;
 mod run;
 pub mod source;
@@ -35,8 +35,8 @@ use run::Memory;
 use source::Source;
 use spec::{CompileSpec, ModelSpec, Size};
 use steps::{Graph, Steps};
+pub use structure::{LayerInfo, Structure, Weight};
 use structure::{Node, Operation};
-pub use structure::{Place, Structure, Weight};
 
 use crate::conv::Algorithm;
 use crate::error::{Error, Result};
@@ -107,7 +107,7 @@ pub struct Network<T: Element> {
     /// Edge that is the output.
     output: usize,
     output_shape: Vec<Size>,
-    places: Vec<Place>,
+    layers: Vec<LayerInfo>,
     weights: Vec<Weight>,
     /// Of every layer, whether it is frozen.
     frozen: Vec<bool>,
@@ -158,13 +158,13 @@ impl<T: Element> Network<T> {
 
     fn made(structure: Structure<T>, seed: u64, tier: Tier) -> Result<Self> {
         let output_shape = structure.output_shape().to_vec();
-        let Structure { nodes, output, places, weights, initializers, len, .. } = structure;
+        let Structure { nodes, output, layers, weights, initializers, len, .. } = structure;
         let mut network = Self {
             nodes,
             output,
             output_shape,
-            frozen: vec![false; places.len()],
-            places,
+            frozen: vec![false; layers.len()],
+            layers,
             weights,
             params: Shared::zeroed(len)?,
             grads: Shared::zeroed(len)?,
@@ -189,8 +189,8 @@ impl<T: Element> Network<T> {
     }
 
     /// The layers and containers of the description, by number; the input is number 0.
-    pub fn places(&self) -> &[Place] {
-        &self.places
+    pub fn layers(&self) -> &[LayerInfo] {
+        &self.layers
     }
 
     /// Sizes of the output, without the batch.
@@ -200,7 +200,7 @@ impl<T: Element> Network<T> {
 
     /// Sizes of the input, without the batch.
     fn input(&self) -> &[Size] {
-        &self.places[0].input
+        &self.layers[0].input
     }
 
     /// The weights, in Keras' order.
@@ -210,9 +210,9 @@ impl<T: Element> Network<T> {
 
     /// Multiply-adds of one sample in every layer of the description; None where sizes are unknown.
     pub fn macs(&self) -> Vec<Option<usize>> {
-        let mut macs = vec![Some(0usize); self.places.len()];
+        let mut macs = vec![Some(0usize); self.layers.len()];
         for Node { operation, layer, .. } in &self.nodes {
-            let input: Option<Vec<usize>> = self.places[*layer].input.iter().copied().collect();
+            let input: Option<Vec<usize>> = self.layers[*layer].input.iter().copied().collect();
             if let Operation::Layer(own) = operation {
                 macs[*layer] = input.and_then(|input| Some(macs[*layer]?.saturating_add(own.macs(&input))));
             }
@@ -415,7 +415,7 @@ impl<T: Element> Network<T> {
                     input: shape,
                     output: inspected.unwrap_or(self.output),
                     fused: inspected.is_none(),
-                    places: &self.places,
+                    layers: &self.layers,
                     weights: &self.weights,
                     kernels: self.kernels,
                     algorithm: self.algorithm,

@@ -4,7 +4,7 @@
 //! so that the caller may take as long as it likes, and may fail.
 
 use super::layers::Random;
-use super::plan::Place;
+use super::plan::Slot;
 use super::run::Batch;
 use super::step::Extent;
 use super::{Data, Network};
@@ -64,7 +64,7 @@ impl<T: Element> Network<T> {
         let ready = &plans.schedules[schedule];
         let len = plans.steps.lens[ready.output] * ready.batch;
         let arena = self.memory.arena.get_mut();
-        let Place::Batch(start) = ready.values[ready.output] else {
+        let Slot::Batch(start) = ready.values[ready.output] else {
             return Err(Error::internal("a plan whose outputs have no place"));
         };
         let outputs = memory::collect(arena[start..start + len].iter().map(|x| x.to_f64()))?;
@@ -76,7 +76,7 @@ impl<T: Element> Network<T> {
                 let expected = format!("{} losses and {len} gradients", ready.batch);
                 return Err(Error::shape("loss", expected, format!("{} and {}", losses.len(), dy.len())));
             }
-            if let Place::Batch(start) = ready.grads[ready.output] {
+            if let Slot::Batch(start) = ready.grads[ready.output] {
                 let target = &mut arena[start..start + len];
                 target.iter_mut().zip(dy).for_each(|(to, from)| *to = T::from_f64(*from));
             }

@@ -49,7 +49,7 @@ pub enum Purpose {
 
 /// Where a tensor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Slot {
     /// Nowhere: nobody needs it.
     None,
     /// All samples of the batch, from this offset on.
@@ -121,7 +121,7 @@ pub(super) enum Flow {
     /// It is the first for this tensor.
     Write,
     /// It is computed aside and added to what steps behind have written.
-    Add(Place),
+    Add(Slot),
 }
 
 /// Places of what a statistics step computes with.
@@ -185,9 +185,9 @@ pub(super) struct Schedule {
     /// Statistics steps that read the input of the model.
     pub input_summed_by: Vec<usize>,
     /// Place of every tensor.
-    pub values: Vec<Place>,
+    pub values: Vec<Slot>,
     /// Place of the gradients of the same tensors.
-    pub grads: Vec<Place>,
+    pub grads: Vec<Slot>,
     pub notes_len: usize,
     /// Steps whose outputs the loss is charged for.
     pub activities: usize,

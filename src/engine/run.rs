@@ -19,7 +19,7 @@ use super::limits::{Angles, Penalty};
 use super::loss::Rows;
 use super::loss::overlap::Overlap;
 use super::optim::{Block, Update};
-use super::plan::{Place, Schedule, Work, batch_samples};
+use super::plan::{Schedule, Slot, Work, batch_samples};
 use super::source::Source;
 use super::spec::CompileSpec;
 use super::steps::{FORWARD, INFERENCE, Planned, Steps};
@@ -209,12 +209,12 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     /// Place of some samples of a tensor in the arena.
-    fn range(&self, place: Place, tensor: usize, samples: &Range<usize>, worker: usize) -> Range<usize> {
+    fn range(&self, place: Slot, tensor: usize, samples: &Range<usize>, worker: usize) -> Range<usize> {
         let len = self.steps.lens[tensor];
         let start = match place {
-            Place::None => return 0..0,
-            Place::Batch(start) => start + samples.start * len,
-            Place::Local(start) => self.schedule.local + worker * self.schedule.local_len + start,
+            Slot::None => return 0..0,
+            Slot::Batch(start) => start + samples.start * len,
+            Slot::Local(start) => self.schedule.local + worker * self.schedule.local_len + start,
         };
         start..start + samples.len() * len
     }

@@ -220,7 +220,7 @@ impl<T: Element> Network<T> {
                 Batch { x, y: None, sample_weight: None, indices: None, first, count: 0.0, signs: false };
             self.execute((plan, schedule), data, Extent::Outputs, training, interrupt)?;
             let ready = &self.plans[plan].schedules[schedule];
-            if let plan::Place::Batch(start) = ready.values[ready.output] {
+            if let plan::Slot::Batch(start) = ready.values[ready.output] {
                 let values = &self.memory.arena.get_mut()[start..start + batch * len];
                 result[first * len..(first + batch) * len].copy_from_slice(values);
             }
@@ -357,7 +357,7 @@ impl<T: Element> Network<T> {
             return Err(self.blame(plan, schedule, bad));
         }
         if spoilt != usize::MAX {
-            return Err(Error::Overflow { layer: self.places[spoilt].name.clone() });
+            return Err(Error::Overflow { layer: self.layers[spoilt].name.clone() });
         }
         Ok(())
     }
@@ -367,9 +367,9 @@ impl<T: Element> Network<T> {
         let Plans { steps, schedules, .. } = &self.plans[plan];
         let schedule = &schedules[schedule];
         let arena = self.memory.arena.get_mut();
-        let name = |layer: usize| self.places[layer].name.clone();
+        let name = |layer: usize| self.layers[layer].name.clone();
         for active in &schedule.active {
-            if let plan::Place::Batch(start) = schedule.values[active.output] {
+            if let plan::Slot::Batch(start) = schedule.values[active.output] {
                 let values = &arena[start..start + steps.lens[active.output] * schedule.batch];
                 if !self.kernels.tier.vectorize(AllFinite(values)) {
                     return Error::NonFinite {

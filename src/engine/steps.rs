@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::layers::{Site, Step, merge};
 use super::plan::Work;
 use super::spec::Size;
-use super::structure::{Node, Operation, Place, Weight, check_extent};
+use super::structure::{LayerInfo, Node, Operation, Weight, check_extent};
 use crate::conv::Algorithm;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Kernels};
@@ -29,7 +29,7 @@ pub(super) const BACKWARD: usize = 1;
 /// coefficients of one that stands alone.
 pub(super) const INFERENCE: usize = 2;
 
-/// A step and its places in the shared buffers.
+/// A step and its layers in the shared buffers.
 pub(super) struct Planned<T: Element> {
     pub step: Box<dyn Step<T>>,
     /// Number of the layer it belongs to.
@@ -93,7 +93,7 @@ pub(super) struct Graph<'a, T: Element> {
     pub output: usize,
     /// Whether layers may share steps, so that not every edge exists.
     pub fused: bool,
-    pub places: &'a [Place],
+    pub layers: &'a [LayerInfo],
     pub weights: &'a [Weight],
     /// The kernels in use, and which algorithms convolutions may take.
     pub kernels: &'static Kernels<T>,
@@ -127,7 +127,7 @@ impl<T: Element> Steps<T> {
         for (i, Node { operation, layer, inputs }) in
             graph.nodes.iter().enumerate().filter(|(i, _)| needed[i + 1])
         {
-            let name = &graph.places[*layer].name;
+            let name = &graph.layers[*layer].name;
             let (mut reads, shapes): (Vec<usize>, Vec<Vec<usize>>) =
                 inputs.iter().filter_map(|&edge| edges[edge].clone()).unzip();
             let (own, output) =
@@ -232,7 +232,7 @@ impl<T: Element> Steps<T> {
         }
     }
 
-    /// Gives packed weights and partial gradients their places.
+    /// Gives packed weights and partial gradients their layers.
     fn place_weights(&mut self) -> Result<()> {
         let (mut total, mut sums) = ([0; PASSES], 0);
         let folded = self.folded();

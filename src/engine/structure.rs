@@ -67,7 +67,7 @@ pub(super) struct Node<T: Element> {
 
 /// A layer or container of the description.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct LayerInfo {
     /// Its name.
     pub name: String,
     /// Sizes of what goes in, without the batch.
@@ -85,7 +85,7 @@ pub struct Structure<T: Element> {
     /// Edge that is the output of the model.
     pub(super) output: usize,
     /// By number; the input is number 0.
-    pub(super) places: Vec<Place>,
+    pub(super) layers: Vec<LayerInfo>,
     pub(super) weights: Vec<Weight>,
     pub(super) initializers: Vec<spec::Initializer>,
     /// Elements of the flat buffers.
@@ -117,7 +117,7 @@ impl<T: Element> Structure<T> {
         let mut structure = Self {
             nodes: Vec::new(),
             output: 0,
-            places: vec![Place { name, input: input.clone(), output: input.clone(), edge: 0 }],
+            layers: vec![LayerInfo { name, input: input.clone(), output: input.clone(), edge: 0 }],
             weights: Vec::new(),
             initializers: Vec::new(),
             len: 0,
@@ -145,10 +145,10 @@ impl<T: Element> Structure<T> {
 
     /// Adds a layer or container to edge `input`; returns the edge at its end.
     fn add(&mut self, spec: LayerSpec, input: usize) -> Result<usize> {
-        let number = self.places.len();
+        let number = self.layers.len();
         let name = spec.name.clone();
         let shape = self.edges[input].clone();
-        self.places.push(Place { name: name.clone(), input: shape, output: Vec::new(), edge: 0 });
+        self.layers.push(LayerInfo { name: name.clone(), input: shape, output: Vec::new(), edge: 0 });
         let output = match spec.kind {
             LayerKind::Chain { layers } => self.chain(layers, input)?,
             LayerKind::Residual { layers, shortcut } => {
@@ -163,8 +163,8 @@ impl<T: Element> Structure<T> {
             }
             _ => self.leaf(&spec, input, number).map_err(|error| error.in_layer(&name))?,
         };
-        self.places[number].output = self.edges[output].clone();
-        self.places[number].edge = output;
+        self.layers[number].output = self.edges[output].clone();
+        self.layers[number].edge = output;
         Ok(output)
     }
 

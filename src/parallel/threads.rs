@@ -128,11 +128,11 @@ struct State {
     /// When the system last refused to start one.
     refused: Option<Instant>,
     placed: Helpers,
-    offers: Vec<Place>,
+    offers: Vec<Job>,
 }
 
 /// A program that takes helpers.
-struct Place {
+struct Job {
     number: usize,
     task: Task,
     /// Helpers that came and that may come.
@@ -192,7 +192,7 @@ impl Pool {
             state.placed.keep_off_caller();
         }
         let number = self.made.load(Ordering::Relaxed) + 1;
-        state.offers.push(Place { number, task, came: 0, most, inside: 0 });
+        state.offers.push(Job { number, task, came: 0, most, inside: 0 });
         // Under the lock, and sequentially consistent with `parked`: either the helper sees the offer before it parks,
         // or it is seen here.
         self.made.store(number, Ordering::SeqCst);

@@ -175,14 +175,14 @@ impl Network {
     #[getter]
     fn output_shapes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         self.hold(py, |network| {
-            with!(network, n => n.places().iter().map(|place| shape_tuple(py, &place.output)).collect())
+            with!(network, n => n.layers().iter().map(|layer| shape_tuple(py, &layer.output)).collect())
         })
     }
 
     #[getter]
     fn input_shapes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         self.hold(py, |network| {
-            with!(network, n => n.places().iter().map(|place| shape_tuple(py, &place.input)).collect())
+            with!(network, n => n.layers().iter().map(|layer| shape_tuple(py, &layer.input)).collect())
         })
     }
 

@@ -7,9 +7,9 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::super::places::{Life, Row, share};
+use super::super::arena::{Bump, Lifetime, share};
 use super::super::steps::Steps;
-use super::{Active, Flow, Item, Place, Purpose, Schedule, Settled, batch_samples};
+use super::{Active, Flow, Item, Purpose, Schedule, Settled, Slot, batch_samples};
 use crate::kernels::Element;
 
 /// When things happen.
@@ -76,12 +76,12 @@ impl Schedule {
             step.inputs.iter().for_each(|&t| lives[t].end = i + 1);
         }
 
-        let mut local: Vec<Vec<(Owner, Life)>> = items.iter().map(|_| Vec::new()).collect();
-        let mut local_grads: Vec<Vec<(Owner, Life)>> = items.iter().map(|_| Vec::new()).collect();
-        let mut arena = Row::default();
+        let mut local: Vec<Vec<(Owner, Lifetime)>> = items.iter().map(|_| Vec::new()).collect();
+        let mut local_grads: Vec<Vec<(Owner, Lifetime)>> = items.iter().map(|_| Vec::new()).collect();
+        let mut arena = Bump::default();
         let [values, grads] = spans;
-        self.values = vec![Place::None; steps.lens.len()];
-        self.grads = vec![Place::None; steps.lens.len()];
+        self.values = vec![Slot::None; steps.lens.len()];
+        self.grads = vec![Slot::None; steps.lens.len()];
         let groups: Vec<[usize; 2]> = items
             .iter()
             .map(|item| match item {
@@ -89,8 +89,10 @@ impl Schedule {
                 _ => [1, 1],
             })
             .collect();
-        let life =
-            |t: usize, samples| Life { len: steps.lens[t] * samples, time: lives[t].start..=lives[t].end };
+        let life = |t: usize, samples| Lifetime {
+            len: steps.lens[t] * samples,
+            time: lives[t].start..=lives[t].end,
+        };
         let mut whole: Vec<(usize, RangeInclusive<usize>)> = Vec::new();
         for (t, span) in values.into_iter().enumerate() {
             let Some(span) = span else { continue };
@@ -110,14 +112,14 @@ impl Schedule {
         // A step that was refused is explained by its values: in training they stay where they are.
         if self.purpose != Purpose::Infer {
             for (t, _) in whole {
-                self.values[t] = Place::Batch(arena.take(steps.lens[t] * self.batch));
+                self.values[t] = Slot::Batch(arena.take(steps.lens[t] * self.batch));
             }
         } else {
             share_batch(&whole, &steps.lens, self.batch, &mut arena, &mut self.values);
         }
         if self.purpose == Purpose::Inspect {
             for (t, _) in whole_grads {
-                self.grads[t] = Place::Batch(arena.take(steps.lens[t] * self.batch));
+                self.grads[t] = Slot::Batch(arena.take(steps.lens[t] * self.batch));
             }
         } else {
             share_batch(&whole_grads, &steps.lens, self.batch, &mut arena, &mut self.grads);
@@ -128,7 +130,7 @@ impl Schedule {
             if self.visits(steps, i) && asides(&self.active[i]) {
                 // It reads one tensor, of the whole batch.
                 let len = steps.lens[self.active[i].inputs[0]] * self.batch;
-                self.active[i].flows = vec![Flow::Add(Place::Batch(arena.take(len)))];
+                self.active[i].flows = vec![Flow::Add(Slot::Batch(arena.take(len)))];
             }
         }
         for (i, step) in self.active.iter().enumerate().filter(|(i, _)| !self.visits(steps, *i)) {
@@ -142,19 +144,20 @@ impl Schedule {
                     None => groups[item][1],
                 };
                 let len = steps.lens[step.inputs[input]] * samples;
-                local_grads[item].push((Owner::Aside { step: i, input }, Life { len, time: i + 1..=i + 1 }));
+                local_grads[item]
+                    .push((Owner::Aside { step: i, input }, Lifetime { len, time: i + 1..=i + 1 }));
             }
         }
         for owners in [local, local_grads].into_iter().flatten() {
-            let lives: Vec<Life> = owners.iter().map(|(_, life)| life.clone()).collect();
+            let lives: Vec<Lifetime> = owners.iter().map(|(_, life)| life.clone()).collect();
             let (places, total) = share(&lives);
             self.local_len = self.local_len.max(total);
             for ((owner, _), place) in owners.into_iter().zip(places) {
                 match owner {
-                    Owner::Value(t) => self.values[t] = Place::Local(place),
-                    Owner::Gradient(t) => self.grads[t] = Place::Local(place),
+                    Owner::Value(t) => self.values[t] = Slot::Local(place),
+                    Owner::Gradient(t) => self.grads[t] = Slot::Local(place),
                     Owner::Aside { step, input } => {
-                        self.active[step].flows[input] = Flow::Add(Place::Local(place));
+                        self.active[step].flows[input] = Flow::Add(Slot::Local(place));
                     }
                 }
             }
@@ -184,7 +187,7 @@ impl Schedule {
             _ => 0,
         };
         let most = items.iter().map(of).max().unwrap_or(0);
-        let mut own = Row(self.local_len);
+        let mut own = Bump(self.local_len);
         self.local_sums = own.take(most);
         self.local_len = own.0;
     }
@@ -195,7 +198,7 @@ impl Schedule {
         for step in self.active.iter_mut().rev() {
             for (flow, t) in step.flows.iter_mut().zip(&step.inputs) {
                 if *flow == Flow::Write && !written.insert(*t) {
-                    *flow = Flow::Add(Place::None);
+                    *flow = Flow::Add(Slot::None);
                 }
             }
         }
@@ -255,7 +258,7 @@ impl Schedule {
     }
 
     /// Coefficients and sums of the statistics steps.
-    fn place_sums<T: Element>(&mut self, steps: &Steps<T>, times: &Times<'_>, arena: &mut Row) {
+    fn place_sums<T: Element>(&mut self, steps: &Steps<T>, times: &Times<'_>, arena: &mut Bump) {
         for i in 0..self.active.len() {
             let Some(statistics) = self.step(steps, i).statistics().filter(|_| self.waits(steps, i)) else {
                 continue;
@@ -281,14 +284,14 @@ fn share_batch(
     tensors: &[(usize, RangeInclusive<usize>)],
     lens: &[usize],
     batch: usize,
-    arena: &mut Row,
-    places: &mut [Place],
+    arena: &mut Bump,
+    slots: &mut [Slot],
 ) {
-    let lives: Vec<Life> =
-        tensors.iter().map(|(t, time)| Life { len: lens[*t] * batch, time: time.clone() }).collect();
+    let lives: Vec<Lifetime> =
+        tensors.iter().map(|(t, time)| Lifetime { len: lens[*t] * batch, time: time.clone() }).collect();
     let (shared, total) = share(&lives);
     for ((t, _), place) in tensors.iter().zip(shared) {
-        places[*t] = Place::Batch(arena.0 + place);
+        slots[*t] = Slot::Batch(arena.0 + place);
     }
     arena.0 += total;
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::loss::overlap::SUMS;
 use super::super::loss::{Sample, Scorer};
-use super::super::plan::Place;
+use super::super::plan::Slot;
 use super::super::spec::{CompileSpec, Reduction};
 use super::{BAD_LOSS, StepProgram};
 use crate::error::Result;
@@ -77,7 +77,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     pub(super) fn wants_output_grad(&self) -> bool {
-        self.schedule.grads[self.schedule.output] != Place::None
+        self.schedule.grads[self.schedule.output] != Slot::None
     }
 
     fn check_loss(&self, loss: f64) {

@@ -23,7 +23,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// Places of a sample of a tensor's values and gradients.
     fn sample(&self, tensor: usize, sample: usize, worker: usize) -> [Range<usize>; 2] {
         [&self.schedule.values, &self.schedule.grads]
-            .map(|places| self.range(places[tensor], tensor, &(sample..sample + 1), worker))
+            .map(|slots| self.range(slots[tensor], tensor, &(sample..sample + 1), worker))
     }
 
     /// Computes a piece of a sample's output.

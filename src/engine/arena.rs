@@ -1,4 +1,4 @@
-//! Places in a buffer for tensors that live for a while: two share memory if their times do not meet.
+//! An arena for tensors that live for a while, as offsets in one buffer: two share memory if their times do not meet.
 
 use std::ops::RangeInclusive;
 
@@ -11,11 +11,11 @@ fn room(len: usize) -> usize {
     len.next_multiple_of(LINE) + LINE
 }
 
-/// Hands out places one behind the other.
+/// A bump allocator: hands out offsets one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Row(pub usize);
+pub(super) struct Bump(pub usize);
 
-impl Row {
+impl Bump {
     pub fn take(&mut self, len: usize) -> usize {
         let place = self.0;
         self.0 += room(len);
@@ -25,7 +25,7 @@ impl Row {
 
 /// A tensor: its elements, and from when to when it is needed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Life {
+pub(super) struct Lifetime {
     pub len: usize,
     pub time: RangeInclusive<usize>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Life {
 ///
 /// Each goes to the lowest gap among those whose times meet its own. That is done in order of time, which is best for
 /// chains, and again in order of size, which is best for most graphs; the smaller result counts.
-pub(super) fn share(lives: &[Life]) -> (Vec<usize>, usize) {
+pub(super) fn share(lives: &[Lifetime]) -> (Vec<usize>, usize) {
     let mut by_size: Vec<usize> = (0..lives.len()).collect();
     let mut by_time = by_size.clone();
     by_size.sort_by_key(|&i| std::cmp::Reverse(lives[i].len));
@@ -44,7 +44,7 @@ pub(super) fn share(lives: &[Life]) -> (Vec<usize>, usize) {
     if second.1 < first.1 { second } else { first }
 }
 
-fn place_in_order(lives: &[Life], order: &[usize]) -> (Vec<usize>, usize) {
+fn place_in_order(lives: &[Lifetime], order: &[usize]) -> (Vec<usize>, usize) {
     let mut places = vec![0; lives.len()];
     let mut placed: Vec<usize> = Vec::with_capacity(lives.len());
     let mut total = 0;
@@ -73,8 +73,8 @@ fn place_in_order(lives: &[Life], order: &[usize]) -> (Vec<usize>, usize) {
 mod tests {
     use super::*;
 
-    fn lives(list: &[(usize, usize, usize)]) -> Vec<Life> {
-        list.iter().map(|&(len, from, to)| Life { len, time: from..=to }).collect()
+    fn lives(list: &[(usize, usize, usize)]) -> Vec<Lifetime> {
+        list.iter().map(|&(len, from, to)| Lifetime { len, time: from..=to }).collect()
     }
 
     #[test]
