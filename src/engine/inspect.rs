@@ -5,7 +5,7 @@
 use super::plan::{Purpose, Slot};
 use super::run::{Batch, Memory};
 use super::source::Source;
-use super::step::{Aim, Extent};
+use super::train::{Aim, Extent};
 use super::{Data, Network, Scores};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
@@ -102,9 +102,9 @@ impl<T: Element> Network<T> {
 
     /// Puts a gradient where that of the output belongs.
     fn plant(&mut self, (plan, schedule): (usize, usize), dy: &Source<'_>) -> Result<()> {
-        let steps = &self.plans[plan].steps;
+        let lowered = &self.plans[plan].lowered;
         let ready = &self.plans[plan].schedules[schedule];
-        let len = steps.lens[ready.output];
+        let len = lowered.lens[ready.output];
         let fits = dy.rows() == ready.batch && dy.row_len() == len;
         if !fits {
             let expected = format!("{} samples of {len} elements", ready.batch);
@@ -130,15 +130,15 @@ impl<T: Element> Network<T> {
         let arena = self.memory.arena.get_mut();
         let copies = |slots: &[Slot]| -> Result<Vec<Option<Vec<T>>>> {
             let of_edge = |edge: usize| {
-                let Some((tensor, _)) = plans.steps.edges[edge].as_ref() else { return Ok(None) };
+                let Some((tensor, _)) = plans.lowered.edges[edge].as_ref() else { return Ok(None) };
                 let Slot::Batch(start) = slots[*tensor] else { return Ok(None) };
-                let len = plans.steps.lens[*tensor] * ready.batch;
+                let len = plans.lowered.lens[*tensor] * ready.batch;
                 memory::copied(&arena[start..start + len]).map(Some)
             };
             self.layers.iter().map(|layer| of_edge(layer.edge)).collect()
         };
         let sizes = |layer: &super::structure::LayerInfo| {
-            let sizes = plans.steps.edges[layer.edge].iter().flat_map(|(_, sizes)| sizes.iter().copied());
+            let sizes = plans.lowered.edges[layer.edge].iter().flat_map(|(_, sizes)| sizes.iter().copied());
             std::iter::once(ready.batch).chain(sizes).collect()
         };
         let shapes = self.layers.iter().map(sizes).collect();

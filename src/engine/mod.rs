@@ -10,6 +10,7 @@ mod inspect;
 pub mod layers;
 mod limits;
 mod loss;
+mod lowering;
 mod metric;
 mod optim;
 mod outside;
@@ -17,9 +18,8 @@ mod plan;
 mod run;
 pub mod source;
 pub mod spec;
-mod step;
-mod steps;
 mod structure;
+mod train;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use std::sync::Arc;
 pub use inspect::{Inspection, Seed};
 pub use layers::guest::{Guest, Visit};
 use limits::Angles;
+use lowering::{Graph, Lowered};
 use optim::Block;
 pub use outside::{Judge, Verdict, Verdicts};
 pub use plan::Purpose;
@@ -34,7 +35,6 @@ use plan::Schedule;
 use run::Memory;
 use source::Source;
 use spec::{CompileSpec, ModelSpec, Size};
-use steps::{Graph, Steps};
 pub use structure::{LayerInfo, Structure, Weight};
 use structure::{Node, Operation};
 
@@ -97,7 +97,7 @@ struct Plans<T: Element> {
     shape: Vec<usize>,
     /// Edge that is looked at, if nothing is fused.
     inspected: Option<usize>,
-    steps: Steps<T>,
+    lowered: Lowered<T>,
     schedules: Vec<Schedule>,
 }
 
@@ -372,7 +372,7 @@ impl<T: Element> Network<T> {
             + schedule.notes_len;
         let slots = self.compiled.as_ref().map_or(0, |c| c.slots.len());
         let flat = self.params.len() * size_of::<T>() * if training { 2 + slots } else { 1 };
-        Ok(arena + flat + plans.steps.bytes())
+        Ok(arena + flat + plans.lowered.bytes())
     }
 
     /// Gives back all memory that only saves time: plans with their packed weights, and what steps work in. The next
@@ -420,11 +420,11 @@ impl<T: Element> Network<T> {
                     kernels: self.kernels,
                     algorithm: self.algorithm,
                 };
-                let steps = Steps::new(&graph)?;
+                let lowered = Lowered::new(&graph)?;
                 if self.plans.len() == PLANS {
                     self.plans.remove(0);
                 }
-                self.plans.push(Plans { shape: shape.to_vec(), inspected, steps, schedules: Vec::new() });
+                self.plans.push(Plans { shape: shape.to_vec(), inspected, lowered, schedules: Vec::new() });
                 self.plans.len() - 1
             }
         };
@@ -434,7 +434,7 @@ impl<T: Element> Network<T> {
             if plans.schedules.len() == PLANS {
                 plans.schedules.remove(0);
             }
-            plans.schedules.push(Schedule::new(&plans.steps, batch, purpose));
+            plans.schedules.push(Schedule::new(&plans.lowered, batch, purpose));
             plans.schedules.len() - 1
         });
         Ok((at, schedule))

@@ -6,7 +6,7 @@
 use super::layers::Random;
 use super::plan::Slot;
 use super::run::Batch;
-use super::step::Extent;
+use super::train::Extent;
 use super::{Data, Network};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
@@ -62,14 +62,14 @@ impl<T: Element> Network<T> {
         self.execute((plan, schedule), batch, Extent::Outputs, training, interrupt)?;
         let plans = &self.plans[plan];
         let ready = &plans.schedules[schedule];
-        let len = plans.steps.lens[ready.output] * ready.batch;
+        let len = plans.lowered.lens[ready.output] * ready.batch;
         let arena = self.memory.arena.get_mut();
         let Slot::Batch(start) = ready.values[ready.output] else {
             return Err(Error::internal("a plan whose outputs have no place"));
         };
         let outputs = memory::collect(arena[start..start + len].iter().map(|x| x.to_f64()))?;
         let mut shape = vec![ready.batch];
-        shape.extend(&plans.steps.output_shape);
+        shape.extend(&plans.lowered.output_shape);
         let verdict = (judge.0)(&outputs, &shape)?;
         if let Some(Verdict { losses, dy, .. }) = &verdict {
             if losses.len() != ready.batch || dy.len() != len {

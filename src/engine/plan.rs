@@ -3,8 +3,8 @@
 //! Everything here depends on shapes, batch size and purpose, and on nothing else; that is what makes results equal
 //! for every number of threads.
 //!
-//! The steps, in topological order, are cut into [`Item`]s: *stacks*, runs of steps that work sample by sample, and
-//! batch steps. A normalisation by statistics of the batch begins a stack of its own in training: the work in front
+//! The ops, in topological order, are cut into [`Item`]s: *stacks*, runs of ops that work sample by sample, and
+//! batch ops. A normalisation by statistics of the batch begins a stack of its own in training: the work in front
 //! sums up its input, and backward the stack behind sums up its gradient, before the one in front goes on with it. A
 //! tensor that is only used inside one stack is a matter of a group of samples and a worker; all others hold the whole
 //! batch.
@@ -19,8 +19,8 @@ pub(super) use shares::batch_samples;
 use shares::chunk_samples;
 pub(super) use split::Split;
 
-use super::layers::{FoldedNorm, Step};
-use super::steps::{BACKWARD, FORWARD, Planned, Steps};
+use super::layers::{FoldedNorm, Op};
+use super::lowering::{BACKWARD, FORWARD, Lowered, PlannedOp};
 use crate::kernels::Element;
 
 /// Weights that a task of the reduction or of the optimizer handles.
@@ -32,8 +32,8 @@ const LOSS_SAMPLES: usize = 16;
 const SERIAL_MACS: usize = 2_000_000;
 
 /// Whether a program on a batch is worth waking other threads for; `backward` if it computes gradients.
-pub(super) fn shared<T: Element>(steps: &Steps<T>, batch: usize, backward: bool) -> bool {
-    steps.macs().saturating_mul(batch * if backward { 3 } else { 1 }) >= SERIAL_MACS
+pub(super) fn shared<T: Element>(lowered: &Lowered<T>, batch: usize, backward: bool) -> bool {
+    lowered.macs().saturating_mul(batch * if backward { 3 } else { 1 }) >= SERIAL_MACS
 }
 
 /// What a plan is for.
@@ -58,45 +58,45 @@ pub(super) enum Slot {
     Local(usize),
 }
 
-/// Independent tasks of one kind; steps are active steps.
+/// Independent tasks of one kind; ops are active ops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Packs the weights of a step (of the model) for a pass.
-    Pack { step: usize, pass: usize },
-    /// Puts together what is known about the input of a statistics step.
-    Settle { step: usize },
-    /// Runs a stack of steps forward, a task per group of samples.
+    /// Packs the weights of a op (of the model) for a pass.
+    Pack { op: usize, pass: usize },
+    /// Puts together what is known about the input of a statistics op.
+    Settle { op: usize },
+    /// Runs a stack of ops forward, a task per group of samples.
     Forward { from: usize, to: usize, group: usize },
-    /// Runs a batch step forward, a task per block of samples.
-    BatchForward { step: usize },
-    /// Has a step computed outside, between two parts of the program.
-    Outside { step: usize },
+    /// Runs a batch op forward, a task per block of samples.
+    BatchForward { op: usize },
+    /// Has a op computed outside, between two parts of the program.
+    Outside { op: usize },
     /// Has its gradients computed.
-    OutsideBackward { step: usize },
-    /// Runs a step forward, a task per piece of a sample.
-    SplitForward { step: usize },
-    /// Sums up what a step has written in pieces, for the statistics steps that read it; a task per sample.
-    SumInputs { step: usize },
+    OutsideBackward { op: usize },
+    /// Runs a op forward, a task per piece of a sample.
+    SplitForward { op: usize },
+    /// Sums up what a op has written in pieces, for the statistics ops that read it; a task per sample.
+    SumInputs { op: usize },
     /// Computes losses, metrics and the gradient of the output.
     Loss,
     /// Adds up what samples have left for a loss of the whole batch.
     ReduceLoss,
     /// Computes the gradient of the output where that takes all samples' scores.
     Slope,
-    /// Computes the input gradient of a batch step, a task per block of samples.
-    BatchBackward { step: usize },
-    /// Computes the weight gradient of a batch step, a task per block of weights.
-    Grad { step: usize },
-    /// Finishes the gradient of a step's output, a task per piece of a sample.
-    SplitMask { step: usize },
-    /// Computes the input gradient of a step, a task per piece of a sample.
-    SplitBackward { step: usize },
-    /// Computes the weight gradient of a step, a task per piece of a chunk.
-    SplitGrad { step: usize },
-    /// Runs a stack of steps backward, a task per chunk of samples, group by group.
+    /// Computes the input gradient of a batch op, a task per block of samples.
+    BatchBackward { op: usize },
+    /// Computes the weight gradient of a batch op, a task per block of weights.
+    Grad { op: usize },
+    /// Finishes the gradient of a op's output, a task per piece of a sample.
+    SplitMask { op: usize },
+    /// Computes the input gradient of a op, a task per piece of a sample.
+    SplitBackward { op: usize },
+    /// Computes the weight gradient of a op, a task per piece of a chunk.
+    SplitGrad { op: usize },
+    /// Runs a stack of ops backward, a task per chunk of samples, group by group.
     Backward { from: usize, to: usize, group: usize },
-    /// Puts together what is known about the gradient of a statistics step.
-    SettleGradients { step: usize },
+    /// Puts together what is known about the gradient of a statistics op.
+    SettleGradients { op: usize },
     /// Sums the chunks' partial gradients.
     Reduce { part: usize },
     /// Makes the gradients final for the optimizer, a task per block.
@@ -107,24 +107,24 @@ pub(super) enum Work {
     Keep,
     /// Updates the weights, a task per block.
     Update,
-    /// Moves the moving statistics of a step.
-    Commit { step: usize },
+    /// Moves the moving statistics of a op.
+    Commit { op: usize },
     /// Holds the weights to their constraints, a task per weight.
     Constrain,
 }
 
-/// What happens to the gradient that a step has for one of its inputs.
+/// What happens to the gradient that a op has for one of its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     /// Nobody wants it.
     None,
     /// It is the first for this tensor.
     Write,
-    /// It is computed aside and added to what steps behind have written.
+    /// It is computed aside and added to what ops behind have written.
     Add(Slot),
 }
 
-/// Places of what a statistics step computes with.
+/// Places of what a statistics op computes with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Settled {
     /// Coefficients, in the arena.
@@ -133,11 +133,11 @@ pub(super) struct Settled {
     pub parts: [Range<usize>; 2],
 }
 
-/// A step that runs.
+/// A op that runs.
 #[derive(Debug)]
 pub(super) struct Active {
     /// Its number in the model.
-    pub step: usize,
+    pub op: usize,
     /// Tensors that it reads.
     pub inputs: Vec<usize>,
     /// Tensor that it writes.
@@ -150,9 +150,9 @@ pub(super) struct Active {
     pub notes: usize,
     /// The normalisation that its weights contain.
     pub folded: Option<FoldedNorm>,
-    /// Of a step that computes with statistics of the batch, in training.
+    /// Of a op that computes with statistics of the batch, in training.
     pub settled: Option<Settled>,
-    /// Active statistics steps that read the output.
+    /// Active statistics ops that read the output.
     pub summed_by: Vec<usize>,
     /// Its number among those whose outputs the loss is charged for.
     pub activity: Option<usize>,
@@ -163,13 +163,13 @@ pub(super) struct Active {
 /// A piece of the order of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Item {
-    /// A run of steps that work sample by sample. A statistics step is the first of its stack.
+    /// A run of ops that work sample by sample. A statistics op is the first of its stack.
     Stack(Range<usize>),
-    /// A step that works on the whole batch.
+    /// A op that works on the whole batch.
     Batch(usize),
-    /// A step whose samples are cut.
+    /// A op whose samples are cut.
     Split(usize),
-    /// A step that somebody outside computes.
+    /// A op that somebody outside computes.
     Outside(usize),
 }
 
@@ -178,18 +178,18 @@ enum Item {
 pub(super) struct Schedule {
     pub batch: usize,
     pub purpose: Purpose,
-    /// Steps that run; dropout and its like are left out at inference.
+    /// Lowered that run; dropout and its like are left out at inference.
     pub active: Vec<Active>,
     /// Tensor that is the output.
     pub output: usize,
-    /// Statistics steps that read the input of the model.
+    /// Statistics ops that read the input of the model.
     pub input_summed_by: Vec<usize>,
     /// Place of every tensor.
     pub values: Vec<Slot>,
     /// Place of the gradients of the same tensors.
     pub grads: Vec<Slot>,
     pub notes_len: usize,
-    /// Steps whose outputs the loss is charged for.
+    /// Lowered whose outputs the loss is charged for.
     pub activities: usize,
     /// Numbers of all parts of sums.
     pub sums_len: usize,
@@ -210,29 +210,29 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// Plans phases and memory.
-    pub fn new<T: Element>(steps: &Steps<T>, batch: usize, purpose: Purpose) -> Self {
+    pub fn new<T: Element>(lowered: &Lowered<T>, batch: usize, purpose: Purpose) -> Self {
         let train = purpose != Purpose::Infer;
-        let (mut active, output) = active_steps(steps, purpose);
+        let (mut active, output) = active_ops(lowered, purpose);
         let (mut notes_len, mut activities) = (0, 0);
-        let shared = shared(steps, batch, train);
-        for step in &mut active {
-            let planned = &steps.steps[step.step];
-            step.split = Split::new(planned.step.as_ref(), batch, planned.sums.len()).filter(|_| shared);
-            step.activity = planned.step.activity().map(|_| activities);
-            activities += usize::from(step.activity.is_some());
-            step.notes = notes_len;
-            notes_len += if train { steps.steps[step.step].step.keeps().notes * batch } else { 0 };
+        let shared = shared(lowered, batch, train);
+        for op in &mut active {
+            let planned = &lowered.ops[op.op];
+            op.split = Split::new(planned.op.as_ref(), batch, planned.sums.len()).filter(|_| shared);
+            op.activity = planned.op.activity().map(|_| activities);
+            activities += usize::from(op.activity.is_some());
+            op.notes = notes_len;
+            notes_len += if train { lowered.ops[op.op].op.keeps().notes * batch } else { 0 };
         }
         let readers = |tensor: usize| {
             let sums = |i: &usize| {
-                let step = &active[*i];
-                train && steps.steps[step.step].step.statistics().is_some() && step.inputs == [tensor]
+                let op = &active[*i];
+                train && lowered.ops[op.op].op.statistics().is_some() && op.inputs == [tensor]
             };
             (0..active.len()).filter(sums).collect::<Vec<_>>()
         };
         let input_summed_by = readers(0);
-        let summed: Vec<Vec<usize>> = active.iter().map(|step| readers(step.output)).collect();
-        active.iter_mut().zip(summed).for_each(|(step, by)| step.summed_by = by);
+        let summed: Vec<Vec<usize>> = active.iter().map(|op| readers(op.output)).collect();
+        active.iter_mut().zip(summed).for_each(|(op, by)| op.summed_by = by);
         let mut schedule = Self {
             batch,
             purpose,
@@ -244,7 +244,7 @@ impl Schedule {
             notes_len,
             activities,
             sums_len: 0,
-            chunk: if train { chunk_samples(steps, batch) } else { batch },
+            chunk: if train { chunk_samples(lowered, batch) } else { batch },
             partials: 0,
             local: 0,
             local_len: 0,
@@ -254,44 +254,44 @@ impl Schedule {
             backward: Vec::new(),
             commit: Vec::new(),
         };
-        let items = schedule.cut(steps);
-        schedule.place(steps, &items);
-        schedule.plan_forward(steps, &items);
+        let items = schedule.cut(lowered);
+        schedule.place(lowered, &items);
+        schedule.plan_forward(lowered, &items);
         if train {
-            schedule.plan_backward(steps, &items);
+            schedule.plan_backward(lowered, &items);
         }
         schedule
     }
 
-    fn step<'a, T: Element>(&self, steps: &'a Steps<T>, i: usize) -> &'a dyn Step<T> {
-        steps.steps[self.active[i].step].step.as_ref()
+    fn op<'a, T: Element>(&self, lowered: &'a Lowered<T>, i: usize) -> &'a dyn Op<T> {
+        lowered.ops[self.active[i].op].op.as_ref()
     }
 
-    /// Whether active step `i` waits for statistics of the batch.
-    fn waits<T: Element>(&self, steps: &Steps<T>, i: usize) -> bool {
-        self.purpose != Purpose::Infer && i < self.active.len() && self.step(steps, i).statistics().is_some()
+    /// Whether active op `i` waits for statistics of the batch.
+    fn waits<T: Element>(&self, lowered: &Lowered<T>, i: usize) -> bool {
+        self.purpose != Purpose::Infer && i < self.active.len() && self.op(lowered, i).statistics().is_some()
     }
 
-    /// Whether active step `i` is computed outside.
-    fn visits<T: Element>(&self, steps: &Steps<T>, i: usize) -> bool {
-        i < self.active.len() && self.step(steps, i).outside().is_some()
+    /// Whether active op `i` is computed outside.
+    fn visits<T: Element>(&self, lowered: &Lowered<T>, i: usize) -> bool {
+        i < self.active.len() && self.op(lowered, i).outside().is_some()
     }
 
-    /// Cuts the steps into stacks and those that stand alone. The first item is a stack, even if it is empty: it gathers the input.
-    /// In front of a step that waits there is a stack as well, which is where its backward pass ends.
-    fn cut<T: Element>(&self, steps: &Steps<T>) -> Vec<Item> {
+    /// Cuts the ops into stacks and those that stand alone. The first item is a stack, even if it is empty: it gathers the input.
+    /// In front of a op that waits there is a stack as well, which is where its backward pass ends.
+    fn cut<T: Element>(&self, lowered: &Lowered<T>) -> Vec<Item> {
         let mut items = Vec::new();
         let mut start = 0;
         for i in 0..=self.active.len() {
-            let batch = i < self.active.len() && self.step(steps, i).batch().is_some();
-            let split = self.active.get(i).is_some_and(|step| step.split.is_some());
-            let waits = self.waits(steps, i);
-            let outside = self.visits(steps, i);
+            let batch = i < self.active.len() && self.op(lowered, i).batch().is_some();
+            let split = self.active.get(i).is_some_and(|op| op.split.is_some());
+            let waits = self.waits(lowered, i);
+            let outside = self.visits(lowered, i);
             if !(batch || split || outside || waits || i == self.active.len()) {
                 continue;
             }
             if start < i || items.is_empty() || waits {
-                items.extend(self.regrouped(steps, start..i).into_iter().map(Item::Stack));
+                items.extend(self.regrouped(lowered, start..i).into_iter().map(Item::Stack));
             }
             start = i;
             if batch || split || outside {
@@ -307,12 +307,12 @@ impl Schedule {
     }
 
     /// Tasks of an item that have a part each of the sums of what it writes.
-    fn forward_tasks<T: Element>(&self, steps: &Steps<T>, item: &Item) -> usize {
+    fn forward_tasks<T: Element>(&self, lowered: &Lowered<T>, item: &Item) -> usize {
         match item {
             Item::Split(_) => self.batch,
             Item::Outside(_) => 1,
-            Item::Stack(range) => self.batch.div_ceil(self.groups(steps, range)[0]),
-            Item::Batch(i) => self.batch.div_ceil(batch_samples(self.step(steps, *i), self.batch)),
+            Item::Stack(range) => self.batch.div_ceil(self.groups(lowered, range)[0]),
+            Item::Batch(i) => self.batch.div_ceil(batch_samples(self.op(lowered, *i), self.batch)),
         }
     }
 
@@ -320,71 +320,71 @@ impl Schedule {
         self.batch.div_ceil(self.chunk.max(1))
     }
 
-    fn plan_forward<T: Element>(&mut self, steps: &Steps<T>, items: &[Item]) {
+    fn plan_forward<T: Element>(&mut self, lowered: &Lowered<T>, items: &[Item]) {
         for item in items {
-            let tasks = self.forward_tasks(steps, item);
+            let tasks = self.forward_tasks(lowered, item);
             match item {
                 Item::Stack(range) => {
-                    if range.start < range.end && self.waits(steps, range.start) {
-                        self.forward.push(vec![(Work::Settle { step: range.start }, 1)]);
-                        self.commit.push((Work::Commit { step: range.start }, 1));
+                    if range.start < range.end && self.waits(lowered, range.start) {
+                        self.forward.push(vec![(Work::Settle { op: range.start }, 1)]);
+                        self.commit.push((Work::Commit { op: range.start }, 1));
                     }
                     // An empty stack runs only where it gathers the input.
                     if !range.is_empty() || range.end == 0 {
-                        let [group, _] = self.groups(steps, range);
+                        let [group, _] = self.groups(lowered, range);
                         let work = Work::Forward { from: range.start, to: range.end, group };
                         self.forward.push(vec![(work, tasks)]);
                     }
                 }
-                Item::Batch(i) => self.forward.push(vec![(Work::BatchForward { step: *i }, tasks)]),
-                Item::Outside(i) => self.forward.push(vec![(Work::Outside { step: *i }, 1)]),
+                Item::Batch(i) => self.forward.push(vec![(Work::BatchForward { op: *i }, tasks)]),
+                Item::Outside(i) => self.forward.push(vec![(Work::Outside { op: *i }, 1)]),
                 Item::Split(i) => {
-                    self.forward.push(vec![(Work::SplitForward { step: *i }, self.pieces(*i, FORWARD))]);
+                    self.forward.push(vec![(Work::SplitForward { op: *i }, self.pieces(*i, FORWARD))]);
                     if !self.active[*i].summed_by.is_empty() {
-                        self.forward.push(vec![(Work::SumInputs { step: *i }, tasks)]);
+                        self.forward.push(vec![(Work::SumInputs { op: *i }, tasks)]);
                     }
                 }
             }
         }
     }
 
-    /// Pieces of all samples of a split step, in one of the passes.
+    /// Pieces of all samples of a split op, in one of the passes.
     fn pieces(&self, i: usize, pass: usize) -> usize {
         self.batch * self.active[i].split.as_ref().map_or(0, |split| split.maps[pass].count())
     }
 
-    fn plan_backward<T: Element>(&mut self, steps: &Steps<T>, items: &[Item]) {
+    fn plan_backward<T: Element>(&mut self, lowered: &Lowered<T>, items: &[Item]) {
         let mut phases: Vec<Vec<(Work, usize)>> = Vec::new();
-        // Weight gradients of a batch step or a split one run together with whatever comes after the input gradient.
+        // Weight gradients of a batch op or a split one run together with whatever comes after the input gradient.
         let mut pending: Option<(Work, usize)> = None;
         for item in items.iter().rev() {
             let mut phase = Vec::new();
             match item {
                 Item::Batch(i) if self.active[*i].backward => {
-                    phase.push((Work::BatchBackward { step: *i }, self.forward_tasks(steps, item)));
+                    phase.push((Work::BatchBackward { op: *i }, self.forward_tasks(lowered, item)));
                     phase.extend(pending.take());
-                    let tasks = self.step(steps, *i).batch().map_or(0, |b| b.grad_tasks());
-                    pending = Some((Work::Grad { step: *i }, tasks));
+                    let tasks = self.op(lowered, *i).batch().map_or(0, |b| b.grad_tasks());
+                    pending = Some((Work::Grad { op: *i }, tasks));
                 }
                 Item::Split(i) if self.active[*i].backward => {
-                    if self.step(steps, *i).masks_by_sign() {
-                        phases.push(vec![(Work::SplitMask { step: *i }, self.pieces(*i, FORWARD))]);
+                    if self.op(lowered, *i).masks_by_sign() {
+                        phases.push(vec![(Work::SplitMask { op: *i }, self.pieces(*i, FORWARD))]);
                     }
                     let tasks = self.active[*i].split.as_ref().map_or(0, Split::grad_tasks);
-                    let grad = (Work::SplitGrad { step: *i }, self.chunks() * tasks);
+                    let grad = (Work::SplitGrad { op: *i }, self.chunks() * tasks);
                     if self.active[*i].flows[0] == Flow::None {
                         phase.push(grad);
                         phase.extend(pending.take());
                     } else {
-                        phase.push((Work::SplitBackward { step: *i }, self.pieces(*i, BACKWARD)));
+                        phase.push((Work::SplitBackward { op: *i }, self.pieces(*i, BACKWARD)));
                         phase.extend(pending.replace(grad));
                     }
                 }
                 Item::Outside(i) if self.active[*i].backward => {
-                    phase.push((Work::OutsideBackward { step: *i }, 1));
+                    phase.push((Work::OutsideBackward { op: *i }, 1));
                 }
-                Item::Stack(range) if self.runs_backward(steps, range) => {
-                    let [_, group] = self.groups(steps, range);
+                Item::Stack(range) if self.runs_backward(lowered, range) => {
+                    let [_, group] = self.groups(lowered, range);
                     let work = Work::Backward { from: range.start, to: range.end, group };
                     phase.push((work, self.chunks()));
                     phase.extend(pending.take());
@@ -394,17 +394,17 @@ impl Schedule {
             phases.push(phase);
             if let Item::Stack(range) = item
                 && !range.is_empty()
-                && self.waits(steps, range.start)
+                && self.waits(lowered, range.start)
                 && self.active[range.start].backward
             {
-                phases.push(vec![(Work::SettleGradients { step: range.start }, 1)]);
+                phases.push(vec![(Work::SettleGradients { op: range.start }, 1)]);
             }
         }
         if let Some((Work::SplitGrad { .. }, _)) = pending {
             // Nothing came, and its sums are reduced next.
             phases.push(pending.take().into_iter().collect());
         }
-        let reduce = steps.partials.iter().enumerate();
+        let reduce = lowered.partials.iter().enumerate();
         let mut last: Vec<(Work, usize)> = reduce
             .map(|(part, (range, _))| (Work::Reduce { part }, range.len().div_ceil(FLAT_TASK)))
             .collect();
@@ -413,9 +413,9 @@ impl Schedule {
         self.backward = phases;
     }
 
-    /// Whether a stack has anything to do backward: steps of its own, or the end of one that waits behind it.
-    fn runs_backward<T: Element>(&self, steps: &Steps<T>, range: &Range<usize>) -> bool {
-        let ends = self.waits(steps, range.end) && self.active[range.end].flows[0] != Flow::None;
+    /// Whether a stack has anything to do backward: ops of its own, or the end of one that waits behind it.
+    fn runs_backward<T: Element>(&self, lowered: &Lowered<T>, range: &Range<usize>) -> bool {
+        let ends = self.waits(lowered, range.end) && self.active[range.end].flows[0] != Flow::None;
         ends || range.clone().any(|i| self.active[i].backward)
     }
 
@@ -425,25 +425,25 @@ impl Schedule {
     }
 }
 
-/// The steps that run, and the tensor that is the output. What is left out passes its input on.
-fn active_steps<T: Element>(steps: &Steps<T>, purpose: Purpose) -> (Vec<Active>, usize) {
+/// The ops that run, and the tensor that is the output. What is left out passes its input on.
+fn active_ops<T: Element>(lowered: &Lowered<T>, purpose: Purpose) -> (Vec<Active>, usize) {
     let train = purpose != Purpose::Infer;
-    let folded = if train { Default::default() } else { steps.folded() };
-    let mut stands_for: Vec<usize> = (0..steps.lens.len()).collect();
+    let folded = if train { Default::default() } else { lowered.folded() };
+    let mut stands_for: Vec<usize> = (0..lowered.lens.len()).collect();
     // Tensors whose gradient somebody in front of them wants.
-    let mut wanted = vec![purpose == Purpose::Inspect; steps.lens.len()];
+    let mut wanted = vec![purpose == Purpose::Inspect; lowered.lens.len()];
     let mut active: Vec<Active> = Vec::new();
-    for (number, Planned { step, inputs, output, folds, .. }) in steps.steps.iter().enumerate() {
+    for (number, PlannedOp { op, inputs, output, folds, .. }) in lowered.ops.iter().enumerate() {
         let inputs: Vec<usize> = inputs.iter().map(|&t| stands_for[t]).collect();
-        if folded.contains(&number) || (!train && step.idle_at_inference()) {
+        if folded.contains(&number) || (!train && op.idle_at_inference()) {
             stands_for[*output] = inputs[0];
             continue;
         }
-        wanted[*output] |= train && (!step.weights().is_empty() || inputs.iter().any(|&t| wanted[t]));
+        wanted[*output] |= train && (!op.weights().is_empty() || inputs.iter().any(|&t| wanted[t]));
         let flow = |t: &usize| if wanted[*t] { Flow::Write } else { Flow::None };
-        let behind = folds.filter(|_| !train).and_then(|behind| steps.steps[behind].step.statistics());
+        let behind = folds.filter(|_| !train).and_then(|behind| lowered.ops[behind].op.statistics());
         active.push(Active {
-            step: number,
+            op: number,
             flows: inputs.iter().map(flow).collect(),
             inputs,
             output: *output,
@@ -456,7 +456,7 @@ fn active_steps<T: Element>(steps: &Steps<T>, purpose: Purpose) -> (Vec<Active>,
             split: None,
         });
     }
-    (active, stands_for[steps.output])
+    (active, stands_for[lowered.output])
 }
 
 /// Blocks of a flat buffer: `(block, of how many)` as a range inside `range`.

@@ -18,11 +18,11 @@ use super::layers::{Context, FoldedNorm, Random};
 use super::limits::{Angles, Penalty};
 use super::loss::Rows;
 use super::loss::overlap::Overlap;
+use super::lowering::{FORWARD, INFERENCE, Lowered, PlannedOp};
 use super::optim::{Block, Update};
 use super::plan::{Schedule, Slot, Work, batch_samples};
 use super::source::Source;
 use super::spec::CompileSpec;
-use super::steps::{FORWARD, INFERENCE, Planned, Steps};
 use super::structure::Weight;
 use crate::conv::Scratch;
 use crate::error::Result;
@@ -176,7 +176,7 @@ pub(super) struct Goal<'a> {
 
 /// A step about to run.
 pub(super) struct StepProgram<'a, 'b, T: Element> {
-    pub steps: &'a Steps<T>,
+    pub lowered: &'a Lowered<T>,
     pub schedule: &'a Schedule,
     pub memory: &'a Memory<T>,
     pub state: State<'a, T>,
@@ -204,13 +204,13 @@ const FEW_INPUTS: usize = 8;
 pub(super) const BAD_LOSS: usize = usize::MAX - 1;
 
 impl<T: Element> StepProgram<'_, '_, T> {
-    fn planned(&self, i: usize) -> &Planned<T> {
-        &self.steps.steps[self.schedule.active[i].step]
+    fn planned(&self, i: usize) -> &PlannedOp<T> {
+        &self.lowered.ops[self.schedule.active[i].op]
     }
 
     /// Place of some samples of a tensor in the arena.
     fn range(&self, place: Slot, tensor: usize, samples: &Range<usize>, worker: usize) -> Range<usize> {
-        let len = self.steps.lens[tensor];
+        let len = self.lowered.lens[tensor];
         let start = match place {
             Slot::None => return 0..0,
             Slot::Batch(start) => start + samples.start * len,
@@ -232,7 +232,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     fn notes_range(&self, i: usize, samples: &Range<usize>) -> Range<usize> {
-        let per_sample = if self.schedule.notes_len == 0 { 0 } else { self.planned(i).step.keeps().notes };
+        let per_sample = if self.schedule.notes_len == 0 { 0 } else { self.planned(i).op.keeps().notes };
         let start = self.schedule.active[i].notes;
         start + samples.start * per_sample..start + samples.end * per_sample
     }
@@ -260,10 +260,10 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     /// Runs active steps `steps` forward on some samples, those of task `task`; the first stack gathers the input.
-    fn forward(&self, steps: Range<usize>, samples: &Range<usize>, (task, worker): (usize, usize)) {
+    fn forward(&self, ops: Range<usize>, samples: &Range<usize>, (task, worker): (usize, usize)) {
         let mut own = lock(&self.memory.workers[worker]);
-        if steps.start == 0 && !self.reads_batch(&steps) {
-            let len = self.steps.lens[0];
+        if ops.start == 0 && !self.reads_batch(&ops) {
+            let len = self.lowered.lens[0];
             let mut x = self.write_value(0, samples, worker);
             for (x, sample) in x.chunks_exact_mut(len.max(1)).zip(samples.clone()) {
                 self.batch.x.gather(self.batch.row(sample), x);
@@ -271,17 +271,17 @@ impl<T: Element> StepProgram<'_, '_, T> {
             self.sum_inputs(&self.schedule.input_summed_by, &x, task);
         }
         let params = self.state.params.read(0..self.state.params.len());
-        for i in steps {
+        for i in ops {
             let active = &self.schedule.active[i];
             let planned = self.planned(i);
             let mut y = self.write_value(active.output, samples, worker);
             let mut notes = self.memory.notes.write(self.notes_range(i, samples));
             let pass = if active.folded.is_some() { INFERENCE } else { FORWARD };
-            let packed = self.steps.packed[pass].read(planned.packed[pass].clone());
+            let packed = self.lowered.packed[pass].read(planned.packed[pass].clone());
             let coefficients = self.coefficients(i);
             let cx = self.context((&params, &packed, &coefficients), samples, active.folded);
             self.with_values(&active.inputs, samples, worker, |x| {
-                planned.step.forward(&cx, x, &mut y, &mut notes, &mut own.scratch);
+                planned.op.forward(&cx, x, &mut y, &mut notes, &mut own.scratch);
             });
             self.sum_inputs(&active.summed_by, &y, task);
             self.charge(i, &y, samples);
@@ -290,7 +290,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Notes what the loss is charged for the outputs of some samples.
     fn charge(&self, i: usize, y: &[T], samples: &Range<usize>) {
-        let (Some(slot), Some(prices)) = (self.schedule.active[i].activity, self.planned(i).step.activity())
+        let (Some(slot), Some(prices)) = (self.schedule.active[i].activity, self.planned(i).op.activity())
         else {
             return;
         };
@@ -303,12 +303,12 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Whether the first of some steps reads what an earlier stack has left: one that is part of no stack, or waits for
     /// statistics.
-    fn reads_batch(&self, steps: &Range<usize>) -> bool {
+    fn reads_batch(&self, ops: &Range<usize>) -> bool {
         let alone = |i: usize| {
-            let step = &self.planned(i).step;
-            steps.len() == 1 && (step.batch().is_some() || step.outside().is_some())
+            let op = &self.planned(i).op;
+            ops.len() == 1 && (op.batch().is_some() || op.outside().is_some())
         };
-        !steps.is_empty() && (alone(steps.start) || self.schedule.active[steps.start].settled.is_some())
+        !ops.is_empty() && (alone(ops.start) || self.schedule.active[ops.start].settled.is_some())
     }
 
     fn context<'c>(
@@ -361,21 +361,21 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
                 None => return Ok(()),
             }
         };
-        let block = |step: usize| {
-            let samples = batch_samples(self.planned(step).step.as_ref(), self.schedule.batch);
+        let block = |op: usize| {
+            let samples = batch_samples(self.planned(op).op.as_ref(), self.schedule.batch);
             self.samples(task, samples)
         };
         match work {
-            Work::Pack { step, pass } => {
-                self.steps.pack((step, pass), task, &self.state.params.read(0..self.state.params.len()));
+            Work::Pack { op, pass } => {
+                self.lowered.pack((op, pass), task, &self.state.params.read(0..self.state.params.len()));
             }
-            Work::Settle { step } => self.settle(step),
+            Work::Settle { op } => self.settle(op),
             Work::Forward { from, to, group } => {
                 self.forward(from..to, &self.samples(task, group), (task, worker));
             }
-            Work::BatchForward { step } => self.forward(step..step + 1, &block(step), (task, worker)),
-            Work::SplitForward { step } => self.split_forward(step, task, worker),
-            Work::SumInputs { step } => self.split_sums(step, task, worker),
+            Work::BatchForward { op } => self.forward(op..op + 1, &block(op), (task, worker)),
+            Work::SplitForward { op } => self.split_forward(op, task, worker),
+            Work::SumInputs { op } => self.split_sums(op, task, worker),
             Work::Loss => {
                 let per_task = self.schedule.batch.div_ceil(self.tasks(phase));
                 return self.score(self.samples(task, per_task), worker);
@@ -387,25 +387,25 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
                     return self.slope(self.samples(task, per_task), worker);
                 }
             }
-            Work::BatchBackward { step } => {
+            Work::BatchBackward { op } => {
                 let mut own = lock(&self.memory.workers[worker]);
                 let params = self.state.params.read(0..self.state.params.len());
-                self.backward_step(step, &block(step), (&mut [], &params), &mut own.scratch, worker);
+                self.backward_op(op, &block(op), (&mut [], &params), &mut own.scratch, worker);
             }
-            Work::Grad { step } => self.batch_grad(step, task, worker),
+            Work::Grad { op } => self.batch_grad(op, task, worker),
             Work::Backward { from, to, group } => {
                 self.backward(&(from..to), group, (task, worker), pulse);
             }
-            Work::SplitMask { step } => self.split_mask(step, task, worker),
-            Work::SplitBackward { step } => self.split_backward(step, task, worker),
-            Work::SplitGrad { step } => self.split_grad(step, task, worker),
-            Work::SettleGradients { step } => self.settle_gradients(step),
+            Work::SplitMask { op } => self.split_mask(op, task, worker),
+            Work::SplitBackward { op } => self.split_backward(op, task, worker),
+            Work::SplitGrad { op } => self.split_grad(op, task, worker),
+            Work::SettleGradients { op } => self.settle_gradients(op),
             Work::Reduce { part } => self.reduce(part, task),
             Work::Prepare => self.prepare(task),
             Work::Clip => self.clip(),
             Work::Keep => return self.keep(),
             Work::Update => self.update(task),
-            Work::Commit { step } => self.commit_statistics(step),
+            Work::Commit { op } => self.commit_statistics(op),
             Work::Constrain => self.constrain(task, worker),
             // `execute` has them done between two parts.
             Work::Outside { .. } | Work::OutsideBackward { .. } => {}

@@ -1,6 +1,6 @@
-//! Activation layers, and the activation step that other layers put behind themselves.
+//! Activation layers, and the activation op that other layers put behind themselves.
 
-use super::{Backward, Context, Keeps, Layer, Site, Size, Step};
+use super::{Backward, Context, Keeps, Layer, Op, Site, Size};
 use crate::activation::{Activation, From};
 use crate::conv::Scratch;
 use crate::error::{Error, Result};
@@ -60,9 +60,9 @@ impl Named {
         }
     }
 
-    /// The step that applies it to tensors of `shape`.
-    pub(super) fn step<T: Element>(self, shape: &[usize], tier: Tier) -> Result<Box<dyn Step<T>>> {
-        Ok(Box::new(ActivationStep { activation: self.place(shape)?, len: shape.iter().product(), tier }))
+    /// The op that applies it to tensors of `shape`.
+    pub(super) fn op<T: Element>(self, shape: &[usize], tier: Tier) -> Result<Box<dyn Op<T>>> {
+        Ok(Box::new(ActivationOp { activation: self.place(shape)?, len: shape.iter().product(), tier }))
     }
 }
 
@@ -100,21 +100,21 @@ impl<T: Element> Layer<T> for ActivationLayer {
         Ok(input.to_vec())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         if self.0.is_linear() {
             return Ok(Vec::new());
         }
-        Ok(vec![self.0.step(site.input, site.kernels.tier)?])
+        Ok(vec![self.0.op(site.input, site.kernels.tier)?])
     }
 }
 
-struct ActivationStep {
+struct ActivationOp {
     activation: Activation,
     len: usize,
     tier: Tier,
 }
 
-impl<T: Element> Step<T> for ActivationStep {
+impl<T: Element> Op<T> for ActivationOp {
     fn output_len(&self) -> usize {
         self.len
     }

@@ -1,6 +1,6 @@
 //! A penalty on the values that pass by: `sum(l1 |x| + l2 x^2)` over the samples of a batch, divided by their number.
 
-use super::{Backward, Context, Keeps, Layer, Site, Size, Step};
+use super::{Backward, Context, Keeps, Layer, Op, Site, Size};
 use crate::conv::Scratch;
 use crate::engine::limits::PenaltySlope;
 use crate::engine::spec::Prices;
@@ -15,7 +15,7 @@ impl<T: Element> Layer<T> for Activity {
         Ok(input.to_vec())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let len = site.input.iter().product();
         Ok(vec![Box::new(Penalised { len, prices: self.0, tier: site.kernels.tier })])
     }
@@ -27,7 +27,7 @@ struct Penalised {
     tier: Tier,
 }
 
-impl<T: Element> Step<T> for Penalised {
+impl<T: Element> Op<T> for Penalised {
     fn output_len(&self) -> usize {
         self.len
     }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{Backward, Context, Keeps, Layer, Site, Size, Step, spatial};
+use super::{Backward, Context, Keeps, Layer, Op, Site, Size, spatial};
 use crate::conv::Scratch;
 use crate::error::{Error, Result};
 use crate::geometry::AXES;
@@ -28,7 +28,7 @@ impl<T: Element> Layer<T> for Adaptive {
         Ok(self.output.iter().map(|&n| Some(n)).chain([channels]).collect())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let rank = self.output.len();
         let spread = |sizes: &[usize]| -> [usize; AXES] {
             std::array::from_fn(|axis| (axis + rank).checked_sub(AXES).map_or(1, |axis| sizes[axis]))
@@ -95,7 +95,7 @@ impl Windows {
     }
 }
 
-impl<T: Element> Step<T> for Windows {
+impl<T: Element> Op<T> for Windows {
     fn output_len(&self) -> usize {
         self.outputs() * self.channels
     }

@@ -1,13 +1,13 @@
 //! Changes drawn anew for every sample in training; at inference the sample passes as it is.
 //!
-//! The draws are never stored: they depend on (seed, step, layer, sample), and the backward pass draws them again.
+//! The draws are never stored: they depend on (seed, op, layer, sample), and the backward pass draws them again.
 
 mod warp;
 
 pub(super) use self::warp::Map;
 use self::warp::Warp;
 pub(in crate::engine) use self::warp::WarpSpec;
-use super::{Backward, Context, Layer, Random, Site, Size, Step, known};
+use super::{Backward, Context, Layer, Op, Random, Site, Size, known};
 use crate::conv::Scratch;
 use crate::engine::shape_text;
 use crate::error::{Error, Result};
@@ -119,7 +119,7 @@ impl<T: Element> Layer<T> for Augment {
         Ok(input.to_vec())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let input: Vec<Size> = site.input.iter().map(|&n| Some(n)).collect();
         let output = Layer::<T>::output_shape(self, &input)?;
         let output = known(&output).unwrap_or_default();
@@ -223,7 +223,7 @@ fn flip<T: Element>(from: &[T], to: &mut [T], sizes: &[usize], axes: &[bool]) {
     }
 }
 
-impl<T: Element> Step<T> for Augmentation {
+impl<T: Element> Op<T> for Augmentation {
     fn output_len(&self) -> usize {
         self.output_len
     }

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::{Backward, Context, Keeps, Layer, Ranges, Site, Size, Statistics, Step, WeightSpec};
+use super::{Backward, Context, Keeps, Layer, Op, Ranges, Site, Size, Statistics, WeightSpec};
 use crate::conv::Scratch;
 use crate::engine::spec::BatchNormSpec;
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ impl<T: Element> Layer<T> for BatchNorm {
         Ok(learned.into_iter().flatten().chain(moving).collect())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let axis = self.axis(site.input.len())?;
         let (learned, moving) = site.weights.split_at(site.weights.len() - 2);
         let mut own = learned.iter().cloned();
@@ -133,7 +133,7 @@ impl Normalize {
     }
 }
 
-impl<T: Element> Step<T> for Normalize {
+impl<T: Element> Op<T> for Normalize {
     fn output_len(&self) -> usize {
         self.len
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::activation::Named;
 use super::{
-    Backward, Context, FoldedNorm, Keeps, Layer, Ranges, Site, Size, SplitStep, Step, WeightSpec, spatial,
+    Backward, Context, FoldedNorm, Keeps, Layer, Op, Ranges, Site, Size, SplitOp, WeightSpec, spatial,
     window_shape,
 };
 use crate::activation::mask_by_sign;
@@ -67,12 +67,12 @@ impl<T: Element> Layer<T> for Conv {
         self.geometry(input).map_or(0, |g| g.macs())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let geometry = self.geometry(site.input)?;
         let shape: Vec<usize> =
             geometry.axes[3 - self.rank..].iter().map(|a| a.output).chain([self.spec.filters]).collect();
         let weights = site.weights.to_vec();
-        conv_steps(geometry, Direction::Forward, weights, (self.activation, &shape), site)
+        conv_ops(geometry, Direction::Forward, weights, (self.activation, &shape), site)
     }
 }
 
@@ -93,13 +93,13 @@ pub(super) enum Direction {
 }
 
 /// A convolution with kernel and, if there are two weights, bias; then an activation on outputs of a shape.
-pub(super) fn conv_steps<T: Element>(
+pub(super) fn conv_ops<T: Element>(
     geometry: ConvGeometry,
     direction: Direction,
     weights: Vec<Range<usize>>,
     (activation, shape): (Named, &[usize]),
     site: &Site<'_, T>,
-) -> Result<Vec<Box<dyn Step<T>>>> {
+) -> Result<Vec<Box<dyn Op<T>>>> {
     let &Site { kernels, algorithm, .. } = site;
     geometry.check_tables()?;
     let plans =
@@ -108,7 +108,7 @@ pub(super) fn conv_steps<T: Element>(
         (Direction::Forward, plans) => plans,
         (Direction::ToInput, [there, back]) => [back, there],
     };
-    let conv = ConvStep {
+    let conv = ConvOp {
         direction,
         forward,
         input_grad,
@@ -119,14 +119,14 @@ pub(super) fn conv_steps<T: Element>(
         masked_behind: false,
         tier: kernels.tier,
     };
-    let mut steps: Vec<Box<dyn Step<T>>> = vec![Box::new(conv)];
+    let mut ops: Vec<Box<dyn Op<T>>> = vec![Box::new(conv)];
     if !activation.is_relu() && !activation.is_linear() {
-        steps.push(activation.step(shape, kernels.tier)?);
+        ops.push(activation.op(shape, kernels.tier)?);
     }
-    Ok(steps)
+    Ok(ops)
 }
 
-struct ConvStep<T: Element> {
+struct ConvOp<T: Element> {
     geometry: ConvGeometry,
     direction: Direction,
     forward: Correlated<T>,
@@ -140,7 +140,7 @@ struct ConvStep<T: Element> {
     tier: Tier,
 }
 
-impl<T: Element> ConvStep<T> {
+impl<T: Element> ConvOp<T> {
     fn masks(&self) -> bool {
         self.relu && !self.masked_behind
     }
@@ -168,7 +168,7 @@ impl<T: Element> ConvStep<T> {
     }
 }
 
-impl<T: Element> Step<T> for ConvStep<T> {
+impl<T: Element> Op<T> for ConvOp<T> {
     fn output_len(&self) -> usize {
         match self.direction {
             Direction::Forward => self.geometry.output_len(),
@@ -266,12 +266,12 @@ impl<T: Element> Step<T> for ConvStep<T> {
         self.input_grad.run_samples(dy, cx.packed, dx, cx.samples, Epilogue::NONE, scratch);
     }
 
-    fn split(&self) -> Option<&dyn SplitStep<T>> {
+    fn split(&self) -> Option<&dyn SplitOp<T>> {
         Some(self)
     }
 }
 
-impl<T: Element> SplitStep<T> for ConvStep<T> {
+impl<T: Element> SplitOp<T> for ConvOp<T> {
     fn macs(&self) -> usize {
         self.geometry.macs()
     }

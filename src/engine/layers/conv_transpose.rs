@@ -1,8 +1,8 @@
 //! Transposed convolutions of every rank: the gradient of a convolution to its input, used forward.
 
 use super::activation::Named;
-use super::conv::{Direction, conv_steps, known_channels};
-use super::{Layer, Site, Size, Step, WeightSpec, known, spatial, window_shape};
+use super::conv::{Direction, conv_ops, known_channels};
+use super::{Layer, Op, Site, Size, WeightSpec, known, spatial, window_shape};
 use crate::engine::spec::TransposedSpec;
 use crate::error::{Error, Result};
 use crate::geometry::{AXES, ConvGeometry, Window};
@@ -70,11 +70,11 @@ impl<T: Element> Layer<T> for Transposed {
         self.geometry(input).map_or(0, |g| g.macs())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let geometry = self.geometry(site.input)?;
         let sizes: Vec<Size> = site.input.iter().map(|&n| Some(n)).collect();
         let shape = known(&Layer::<T>::output_shape(self, &sizes)?).unwrap_or_default();
         let weights = site.weights.to_vec();
-        conv_steps(geometry, Direction::ToInput, weights, (self.activation, &shape), site)
+        conv_ops(geometry, Direction::ToInput, weights, (self.activation, &shape), site)
     }
 }

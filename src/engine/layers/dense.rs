@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::activation::Named;
-use super::{Backward, BatchStep, Context, FoldedNorm, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec};
+use super::{Backward, BatchOp, Context, FoldedNorm, Keeps, Layer, Op, Ranges, Site, Size, WeightSpec};
 use crate::activation::mask_by_sign;
 use crate::conv::{Epilogue, Scratch, add_column_sums};
 use crate::dense::Dense;
@@ -67,11 +67,11 @@ impl<T: Element> Layer<T> for DenseLayer {
         input.iter().product::<usize>().saturating_mul(self.spec.units)
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let inputs = site.input[site.input.len() - 1];
         let positions: usize = site.input[..site.input.len() - 1].iter().product();
         let units = self.spec.units;
-        let mut steps: Vec<Box<dyn Step<T>>> = vec![Box::new(DenseStep {
+        let mut ops: Vec<Box<dyn Op<T>>> = vec![Box::new(DenseOp {
             dense: Dense::new(inputs, units, site.kernels),
             inputs,
             units,
@@ -83,13 +83,13 @@ impl<T: Element> Layer<T> for DenseLayer {
         if !self.activation.is_relu() && !self.activation.is_linear() {
             let shape: Vec<usize> =
                 site.input[..site.input.len() - 1].iter().copied().chain([units]).collect();
-            steps.push(self.activation.step(&shape, site.kernels.tier)?);
+            ops.push(self.activation.op(&shape, site.kernels.tier)?);
         }
-        Ok(steps)
+        Ok(ops)
     }
 }
 
-struct DenseStep<T: Element> {
+struct DenseOp<T: Element> {
     dense: Dense<T>,
     inputs: usize,
     units: usize,
@@ -101,7 +101,7 @@ struct DenseStep<T: Element> {
     tier: Tier,
 }
 
-impl<T: Element> Step<T> for DenseStep<T> {
+impl<T: Element> Op<T> for DenseOp<T> {
     fn output_len(&self) -> usize {
         self.positions * self.units
     }
@@ -161,7 +161,7 @@ impl<T: Element> Step<T> for DenseStep<T> {
         }
     }
 
-    /// Masks `dy` and computes `dx`; the weights' gradient is the batch step's.
+    /// Masks `dy` and computes `dx`; the weights' gradient is the batch op's.
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
         let Backward { y, dy, dx, .. } = tensors;
         if self.relu {
@@ -172,12 +172,12 @@ impl<T: Element> Step<T> for DenseStep<T> {
         }
     }
 
-    fn batch(&self) -> Option<&dyn BatchStep<T>> {
+    fn batch(&self) -> Option<&dyn BatchOp<T>> {
         Some(self)
     }
 }
 
-impl<T: Element> BatchStep<T> for DenseStep<T> {
+impl<T: Element> BatchOp<T> for DenseOp<T> {
     fn grad_tasks(&self) -> usize {
         self.inputs.div_ceil(GRAD_ROWS)
     }

@@ -1,8 +1,8 @@
-//! Depthwise convolutions, and separable ones: a depthwise step and a pointwise one behind it.
+//! Depthwise convolutions, and separable ones: a depthwise op and a pointwise one behind it.
 
 use super::activation::Named;
-use super::conv::{Direction, conv_steps, known_channels};
-use super::{Layer, Site, Size, Step, WeightSpec, spatial, window_shape};
+use super::conv::{Direction, conv_ops, known_channels};
+use super::{Layer, Op, Site, Size, WeightSpec, spatial, window_shape};
 use crate::engine::spec::{DepthwiseSpec, Initializer, SeparableSpec};
 use crate::error::{Error, Result};
 use crate::geometry::{AXES, ConvGeometry, Padding, Window};
@@ -81,11 +81,11 @@ impl<T: Element> Layer<T> for Depthwise {
         self.each.geometry(input).map_or(0, |g| g.macs())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let geometry = self.each.geometry(site.input)?;
         let shape = output_shape(&geometry, self.each.rank, geometry.c_out);
         let weights = site.weights.to_vec();
-        conv_steps(geometry, Direction::Forward, weights, (self.activation, &shape), site)
+        conv_ops(geometry, Direction::Forward, weights, (self.activation, &shape), site)
     }
 }
 
@@ -107,7 +107,7 @@ impl Separable {
         })
     }
 
-    /// The second step behind the first.
+    /// The second op behind the first.
     fn mixing(&self, first: &ConvGeometry) -> Result<ConvGeometry> {
         let rank = self.each.rank;
         let ones = || vec![1; rank];
@@ -138,15 +138,15 @@ impl<T: Element> Layer<T> for Separable {
         self.each.geometry(input).and_then(both).unwrap_or(0)
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let first = self.each.geometry(site.input)?;
         let second = self.mixing(&first)?;
         let (own, rest) = (site.weights[..1].to_vec(), site.weights[1..].to_vec());
         let linear = (Named::parse("linear")?, &[][..]);
         let shape = output_shape(&first, self.each.rank, self.filters);
-        let mut steps = conv_steps(first, Direction::Forward, own, linear, site)?;
+        let mut ops = conv_ops(first, Direction::Forward, own, linear, site)?;
         let finish = (self.activation, &shape[..]);
-        steps.extend(conv_steps(second, Direction::Forward, rest, finish, site)?);
-        Ok(steps)
+        ops.extend(conv_ops(second, Direction::Forward, rest, finish, site)?);
+        Ok(ops)
     }
 }

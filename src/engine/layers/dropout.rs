@@ -3,7 +3,7 @@
 //!
 //! The mask is never stored: the backward pass draws the same counter-based numbers again.
 
-use super::{Backward, Context, Layer, Random, Site, Size, Step, spatial};
+use super::{Backward, Context, Layer, Op, Random, Site, Size, spatial};
 use crate::conv::Scratch;
 use crate::engine::shape_text;
 use crate::error::{Error, Result};
@@ -61,7 +61,7 @@ impl<T: Element> Layer<T> for Dropout {
         Ok(input.to_vec())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let len = site.input.iter().product();
         // An element is kept if its 32 random bits lie below this; 2^32 keeps all, and a rate of 1 keeps none.
         let keep_below = ((1.0 - self.rate) * 4_294_967_296.0).round() as u64;
@@ -143,7 +143,7 @@ impl<T: Element> Mask<T> {
     fn apply(&self, cx: &Context<'_, T>, random: Random, from: &[T], to: &mut [T]) {
         let seed = self.seed.unwrap_or(random.seed);
         for (i, (from, to)) in from.chunks_exact(self.len).zip(to.chunks_exact_mut(self.len)).enumerate() {
-            // Samples of a step are told apart by the second coordinate, layers and steps by the first.
+            // Samples of a op are told apart by the second coordinate, layers and ops by the first.
             let coordinate = (random.step << 16) ^ self.layer as u64;
             let sample = if self.alike { 0 } else { (cx.first + i) as u32 };
             let stream = Stream::new(seed, Purpose::Dropout, coordinate, sample);
@@ -162,7 +162,7 @@ impl<T: Element> Mask<T> {
     }
 }
 
-impl<T: Element> Step<T> for Mask<T> {
+impl<T: Element> Op<T> for Mask<T> {
     fn output_len(&self) -> usize {
         self.len
     }

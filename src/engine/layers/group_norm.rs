@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Backward, Context, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec, known};
+use super::{Backward, Context, Keeps, Layer, Op, Ranges, Site, Size, WeightSpec, known};
 use crate::conv::Scratch;
 use crate::engine::spec::{GroupNormSpec, LayerNormSpec, ScaleSpec};
 use crate::error::{Error, Result};
@@ -94,7 +94,7 @@ impl<T: Element> Layer<T> for SampleNorm {
         Ok(gamma.into_iter().chain(beta).collect())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let mut weights = site.weights.iter().cloned();
         Ok(vec![Box::new(Normalize {
             groups: self.plan(site.input)?,
@@ -119,7 +119,7 @@ struct Normalize {
     tier: Tier,
 }
 
-impl<T: Element> Step<T> for Normalize {
+impl<T: Element> Op<T> for Normalize {
     fn output_len(&self) -> usize {
         self.len
     }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use super::{Backward, Context, Keeps, Layer, Outside, Random, Ranges, Site, Size, Step, WeightSpec};
+use super::{Backward, Context, Keeps, Layer, Op, Outside, Random, Ranges, Site, Size, WeightSpec};
 use crate::conv::Scratch;
 use crate::error::{Error, Result};
 use crate::kernels::Element;
@@ -68,11 +68,11 @@ impl<T: Element> Layer<T> for GuestLayer<T> {
         self.0.weights(input)
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let sizes: Vec<Size> = site.input.iter().map(|&n| Some(n)).collect();
         let output: Option<Vec<usize>> = self.0.output_shape(&sizes)?.into_iter().collect();
         let unknown = || Error::shape("output", "known sizes for a known input", "None");
-        Ok(vec![Box::new(GuestStep {
+        Ok(vec![Box::new(GuestOp {
             guest: Arc::clone(&self.0),
             input: site.input.to_vec(),
             output: output.ok_or_else(unknown)?,
@@ -83,7 +83,7 @@ impl<T: Element> Layer<T> for GuestLayer<T> {
     }
 }
 
-struct GuestStep<T> {
+struct GuestOp<T> {
     guest: Arc<dyn Guest<T>>,
     input: Vec<usize>,
     output: Vec<usize>,
@@ -93,7 +93,7 @@ struct GuestStep<T> {
     outcome: Mutex<Result<()>>,
 }
 
-impl<T: Element> GuestStep<T> {
+impl<T: Element> GuestOp<T> {
     /// Shows the guest a batch.
     fn show(&self, cx: &Context<'_, T>, x: &[T], work: impl FnOnce(&Visit<'_, T>) -> Result<()>) {
         let with_batch = |sizes: &[usize]| -> Vec<usize> {
@@ -112,7 +112,7 @@ impl<T: Element> GuestStep<T> {
     }
 }
 
-impl<T: Element> Step<T> for GuestStep<T> {
+impl<T: Element> Op<T> for GuestOp<T> {
     fn output_len(&self) -> usize {
         self.output.iter().product()
     }
@@ -139,7 +139,7 @@ impl<T: Element> Step<T> for GuestStep<T> {
     }
 }
 
-impl<T: Element> Outside for GuestStep<T> {
+impl<T: Element> Outside for GuestOp<T> {
     fn outcome(&self) -> Result<()> {
         std::mem::replace(&mut *lock(&self.outcome), Ok(()))
     }

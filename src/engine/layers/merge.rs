@@ -1,6 +1,6 @@
 //! Where branches meet: sums, products, means and maxima of tensors of one shape, and channels side by side.
 
-use super::{Backward, Context, Keeps, Size, Step};
+use super::{Backward, Context, Keeps, Op, Size};
 use crate::activation::mask_by_sign;
 use crate::conv::Scratch;
 use crate::engine::shape_text;
@@ -32,15 +32,15 @@ pub fn output_shape(kind: Merge, inputs: &[Vec<Size>]) -> Result<Vec<Size>> {
     Ok(shape)
 }
 
-/// The step for inputs of these sizes.
-pub fn step<T: Element>(kind: Merge, inputs: &[Vec<usize>], tier: Tier) -> Box<dyn Step<T>> {
+/// The op for inputs of these sizes.
+pub fn op<T: Element>(kind: Merge, inputs: &[Vec<usize>], tier: Tier) -> Box<dyn Op<T>> {
     let channels = inputs.iter().map(|shape| shape.last().copied().unwrap_or(1)).collect();
     let len = |shape: &Vec<usize>| shape.iter().product::<usize>();
     let len = if kind == Merge::Concat { inputs.iter().map(len).sum() } else { len(&inputs[0]) };
-    Box::new(MergeStep { kind, channels, len, relu: false, tier })
+    Box::new(MergeOp { kind, channels, len, relu: false, tier })
 }
 
-struct MergeStep {
+struct MergeOp {
     kind: Merge,
     /// Channels of the inputs.
     channels: Vec<usize>,
@@ -50,7 +50,7 @@ struct MergeStep {
     tier: Tier,
 }
 
-impl<T: Element> Step<T> for MergeStep {
+impl<T: Element> Op<T> for MergeOp {
     fn output_len(&self) -> usize {
         self.len
     }

@@ -1,8 +1,8 @@
-//! Layers: what a description means ([`Layer`]) and what runs once the sizes are known ([`Step`]).
+//! Layers: what a description means ([`Layer`]) and what runs once the sizes are known ([`Op`]).
 //!
-//! A layer knows its shapes and weights; for a concrete input it plans one step, several, or none. Most steps work
-//! sample by sample, so that a stack of them runs depth first on a few samples that stay in cache; a step that wants
-//! the whole batch at once offers [`BatchStep`].
+//! A layer knows its shapes and weights; for a concrete input it plans one op, several, or none. Most ops work
+//! sample by sample, so that a stack of them runs depth first on a few samples that stay in cache; a op that wants
+//! the whole batch at once offers [`BatchOp`].
 
 mod activation;
 pub(super) mod activity;
@@ -116,11 +116,11 @@ pub trait Layer<T: Element>: Send + Sync {
         0
     }
 
-    /// Plans the steps for a concrete input.
+    /// Plans the ops for a concrete input.
     ///
     /// # Errors
     /// The input does not fit.
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>>;
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>>;
 }
 
 /// Which tensors a gradient is computed from, besides `dy`.
@@ -143,14 +143,14 @@ pub struct Random {
     pub step: u64,
 }
 
-/// What steps see of the network while they run.
+/// What ops see of the network while they run.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a, T> {
     /// All parameters.
     pub params: &'a [T],
-    /// This step's packed weights.
+    /// This op's packed weights.
     pub packed: &'a [T],
-    /// What a [`Statistics`] step computes with in training.
+    /// What a [`Statistics`] op computes with in training.
     pub coefficients: &'a [T],
     /// The normalisation that the packed weights contain, at inference.
     pub folded: Option<FoldedNorm>,
@@ -164,7 +164,7 @@ pub struct Context<'a, T> {
     pub training: Option<Random>,
 }
 
-/// A normalisation that went into the weights of the step in front: [`Step::fold_batch_norm`] wrote them and a bias.
+/// A normalisation that went into the weights of the op in front: [`Op::fold_batch_norm`] wrote them and a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoldedNorm {
     /// Whether a ReLU follows.
@@ -184,12 +184,12 @@ pub struct Backward<'a, 'b, T> {
     pub dy: &'a mut [T],
     /// Gradient of every input, where anybody wants it; to be overwritten.
     pub dx: &'a mut [Option<&'b mut [T]>],
-    /// Sums for the gradients of this step's weights, [`Step::sums_len`] elements each; contributions are added.
+    /// Sums for the gradients of this op's weights, [`Op::sums_len`] elements each; contributions are added.
     pub grads: &'a mut [T],
 }
 
 /// One planned operation: it reads one tensor, or several, and writes one.
-pub trait Step<T: Element>: Send + Sync {
+pub trait Op<T: Element>: Send + Sync {
     /// Elements of one output sample.
     fn output_len(&self) -> usize;
 
@@ -198,7 +198,7 @@ pub trait Step<T: Element>: Send + Sync {
         Keeps::default()
     }
 
-    /// Places of this step's weights, in the order of its gradients.
+    /// Places of this op's weights, in the order of its gradients.
     fn weights(&self) -> &Ranges {
         &[]
     }
@@ -228,17 +228,17 @@ pub trait Step<T: Element>: Send + Sync {
         let _ = (pass, params, first, part);
     }
 
-    /// Positions of the output that share this step's weights.
+    /// Positions of the output that share this op's weights.
     fn positions(&self) -> usize {
         1
     }
 
-    /// Whether the step is a plain ReLU, which a step in front may take over.
+    /// Whether the op is a plain ReLU, which a op in front may take over.
     fn is_relu(&self) -> bool {
         false
     }
 
-    /// Applies a ReLU to the output as well. Returns whether this step can.
+    /// Applies a ReLU to the output as well. Returns whether this op can.
     fn take_relu(&mut self) -> bool {
         false
     }
@@ -261,7 +261,7 @@ pub trait Step<T: Element>: Send + Sync {
     /// Leaves that mask to the max-pool behind; the output need not be kept any more.
     fn leave_mask(&mut self) {}
 
-    /// Applies the mask of the step in front as well. Returns whether this step can.
+    /// Applies the mask of the op in front as well. Returns whether this op can.
     fn take_mask(&mut self) -> bool {
         false
     }
@@ -289,28 +289,28 @@ pub trait Step<T: Element>: Send + Sync {
     /// Computes the gradients of some samples.
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, scratch: &mut Scratch<T>);
 
-    /// The step as one that wants the whole batch.
-    fn batch(&self) -> Option<&dyn BatchStep<T>> {
+    /// The op as one that wants the whole batch.
+    fn batch(&self) -> Option<&dyn BatchOp<T>> {
         None
     }
 
-    /// The step as one whose samples can be cut.
-    fn split(&self) -> Option<&dyn SplitStep<T>> {
+    /// The op as one whose samples can be cut.
+    fn split(&self) -> Option<&dyn SplitOp<T>> {
         None
     }
 
-    /// The step as one that needs statistics of the whole batch.
+    /// The op as one that needs statistics of the whole batch.
     fn statistics(&self) -> Option<&dyn Statistics<T>> {
         None
     }
 
-    /// The step as one that somebody outside the engine computes.
+    /// The op as one that somebody outside the engine computes.
     fn outside(&self) -> Option<&dyn Outside> {
         None
     }
 }
 
-/// A step that runs outside of programs, on the whole batch, and may fail.
+/// A op that runs outside of programs, on the whole batch, and may fail.
 pub trait Outside: Send + Sync {
     /// What came of the last call.
     ///
@@ -319,8 +319,8 @@ pub trait Outside: Send + Sync {
     fn outcome(&self) -> Result<()>;
 }
 
-/// A step whose weight gradient is a sum over the whole batch, cut by weights and not by samples.
-pub trait BatchStep<T: Element>: Send + Sync {
+/// A op whose weight gradient is a sum over the whole batch, cut by weights and not by samples.
+pub trait BatchOp<T: Element>: Send + Sync {
     /// In how many tasks the weight gradient is cut; a matter of the shapes only.
     fn grad_tasks(&self) -> usize;
 
@@ -331,11 +331,11 @@ pub trait BatchStep<T: Element>: Send + Sync {
     fn grad(&self, x: &[T], dy: &[T], range: Range<usize>, grads: &mut [T]);
 }
 
-/// A step whose samples can be cut into pieces, which are work for several threads where a batch has few samples.
+/// A op whose samples can be cut into pieces, which are work for several threads where a batch has few samples.
 ///
 /// A map of tensors has the same bytes in any pieces. It reads one tensor, writes down no notes, and does its backward
 /// pass in three calls: the mask, then the gradients to the input and to the weights in any order.
-pub trait SplitStep<T: Element>: Send + Sync {
+pub trait SplitOp<T: Element>: Send + Sync {
     /// Multiply-adds of a sample in one pass.
     fn macs(&self) -> usize;
 
@@ -351,7 +351,7 @@ pub trait SplitStep<T: Element>: Send + Sync {
     /// Computes what stands from element `first` of an output on.
     fn forward_piece(&self, cx: &Context<'_, T>, x: &[T], y: (&mut [T], usize), scratch: &mut Scratch<T>);
 
-    /// Finishes the gradient of some elements of the output, where [`Step::masks_by_sign`] asks for it.
+    /// Finishes the gradient of some elements of the output, where [`Op::masks_by_sign`] asks for it.
     fn mask(&self, y: &[T], dy: &mut [T]);
 
     /// Computes what stands from element `first` of the gradient to an input on.
@@ -381,11 +381,11 @@ pub trait SplitStep<T: Element>: Send + Sync {
     fn bias_grad(&self, dy: &[T], dbias: &mut [T]);
 }
 
-/// A step that computes with statistics of the whole batch, in both passes.
+/// A op that computes with statistics of the whole batch, in both passes.
 ///
 /// Whoever writes the input sums it up, part by part of the batch; the parts are put together in their order, into
-/// coefficients, before the step runs. Backward likewise: the sums of the gradients first, then the gradient to the
-/// input ([`Step::backward`]).
+/// coefficients, before the op runs. Backward likewise: the sums of the gradients first, then the gradient to the
+/// input ([`Op::backward`]).
 pub trait Statistics<T: Element>: Send + Sync {
     /// Elements of the coefficients.
     fn coefficients_len(&self) -> usize;
@@ -417,7 +417,7 @@ pub trait Statistics<T: Element>: Send + Sync {
     /// Puts the parts of the gradient together; in a frozen layer the input does not act on the statistics.
     fn settle_gradients(&self, parts: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]);
 
-    /// The gradient of weight `range`, one of [`Step::weights`].
+    /// The gradient of weight `range`, one of [`Op::weights`].
     fn weight_gradient(&self, range: &Range<usize>, parts: &[f64], coefficients: &[T], grads: &mut [T]);
 
     /// Places of the moving statistics.

@@ -1,7 +1,7 @@
 //! Gaussian noise in training: added to elements, or multiplied with them. The draws are never stored: the backward pass
 //! draws the same counter-based numbers again.
 
-use super::{Backward, Context, Layer, Random, Site, Size, Step};
+use super::{Backward, Context, Layer, Op, Random, Site, Size};
 use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::Element;
@@ -32,14 +32,14 @@ impl<T: Element> Layer<T> for Gaussian {
         Ok(input.to_vec())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let len = site.input.iter().product();
         let Self { stddev, factors, seed } = *self;
-        Ok(vec![Box::new(GaussianStep { len, stddev, factors, seed, layer: site.layer })])
+        Ok(vec![Box::new(GaussianOp { len, stddev, factors, seed, layer: site.layer })])
     }
 }
 
-struct GaussianStep {
+struct GaussianOp {
     len: usize,
     stddev: f64,
     factors: bool,
@@ -47,7 +47,7 @@ struct GaussianStep {
     layer: usize,
 }
 
-impl GaussianStep {
+impl GaussianOp {
     /// `to = apply(from, draw)` for every element of some samples.
     fn each<T: Element>(
         &self,
@@ -70,7 +70,7 @@ impl GaussianStep {
     }
 }
 
-impl<T: Element> Step<T> for GaussianStep {
+impl<T: Element> Op<T> for GaussianOp {
     fn output_len(&self) -> usize {
         self.len
     }

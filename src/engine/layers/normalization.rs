@@ -1,7 +1,7 @@
 //! Normalisation by numbers of the description: `y = (x - mean) / max(sqrt(variance), epsilon)`, along some axes; or its
 //! inverse. Where a feature is constant the divisor is 1.
 
-use super::{Backward, Context, Layer, Site, Size, Step};
+use super::{Backward, Context, Layer, Op, Site, Size};
 use crate::conv::Scratch;
 use crate::error::{Error, Result};
 use crate::kernels::Element;
@@ -58,7 +58,7 @@ impl<T: Element> Layer<T> for Normalization {
         Ok(input.to_vec())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let pick = |numbers: &[f64], at: usize| numbers[if numbers.len() == 1 { 0 } else { at }];
         // One entry for every element of a sample: the axes may be any.
         let len: usize = site.input.iter().product();
@@ -88,7 +88,7 @@ struct Normalize<T> {
     factor: Vec<T>,
 }
 
-impl<T: Element> Step<T> for Normalize<T> {
+impl<T: Element> Op<T> for Normalize<T> {
     fn output_len(&self) -> usize {
         self.mean.len()
     }

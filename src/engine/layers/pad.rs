@@ -1,6 +1,6 @@
 //! Layers that extend, crop or upsample the grid.
 
-use super::{Backward, Context, Layer, Site, Size, Step, spatial};
+use super::{Backward, Context, Layer, Op, Site, Size, spatial};
 use crate::conv::Scratch;
 use crate::engine::spec::Interpolation;
 use crate::error::{Error, Result};
@@ -79,34 +79,34 @@ impl<T: Element> Layer<T> for Regrid {
         sizes.chain([Ok(channels)]).collect()
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let (sizes, channels) = site.input.split_at(self.rank);
         if let (Kind::Blend(factors), &[h, w]) = (&self.kind, sizes) {
             let plan = Bilinear::new([h, w], [factors[0], factors[1]], channels[0], site.kernels.tier)?;
-            return Ok(vec![Box::new(BlendStep { plan })]);
+            return Ok(vec![Box::new(BlendOp { plan })]);
         }
         let axes = sizes.iter().enumerate().map(|(axis, &n)| self.sources(axis, n));
-        Ok(vec![Box::new(GatherStep { plan: Gather::new(axes.collect::<Result<_>>()?, channels[0]) })])
+        Ok(vec![Box::new(GatherOp { plan: Gather::new(axes.collect::<Result<_>>()?, channels[0]) })])
     }
 }
 
-struct GatherStep {
+struct GatherOp {
     plan: Gather,
 }
 
-impl GatherStep {
+impl GatherOp {
     fn input_len(&self) -> usize {
         self.plan.input_rows() * self.plan.input_row_len()
     }
 }
 
-impl<T: Element> Step<T> for GatherStep {
+impl<T: Element> Op<T> for GatherOp {
     fn output_len(&self) -> usize {
         self.plan.rows() * self.plan.row_len()
     }
 
     fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
-        let (x_len, y_len) = (self.input_len(), Step::<T>::output_len(self));
+        let (x_len, y_len) = (self.input_len(), Op::<T>::output_len(self));
         for (x, y) in x[0].chunks_exact(x_len).zip(y.chunks_exact_mut(y_len)) {
             self.plan.forward(x, y, 0..self.plan.rows());
         }
@@ -114,18 +114,18 @@ impl<T: Element> Step<T> for GatherStep {
 
     fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
         let Backward { dy, dx: [Some(dx)], .. } = tensors else { return };
-        let (x_len, y_len) = (self.input_len(), Step::<T>::output_len(self));
+        let (x_len, y_len) = (self.input_len(), Op::<T>::output_len(self));
         for (dy, dx) in dy.chunks_exact(y_len).zip(dx.chunks_exact_mut(x_len)) {
             self.plan.backward(dy, dx, 0..self.plan.input_rows());
         }
     }
 }
 
-struct BlendStep<T> {
+struct BlendOp<T> {
     plan: Bilinear<T>,
 }
 
-impl<T: Element> Step<T> for BlendStep<T> {
+impl<T: Element> Op<T> for BlendOp<T> {
     fn output_len(&self) -> usize {
         self.plan.output_len()
     }

@@ -1,6 +1,6 @@
 //! Pooling layers.
 
-use super::{Backward, Context, Keeps, Layer, Site, Size, Step, spatial, window_shape};
+use super::{Backward, Context, Keeps, Layer, Op, Site, Size, spatial, window_shape};
 use crate::conv::Scratch;
 use crate::engine::spec::PoolSpec;
 use crate::error::Result;
@@ -45,7 +45,7 @@ impl<T: Element> Layer<T> for Pool {
         Ok(shape)
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let (sizes, channels) = site.input.split_at(self.rank);
         let geometry = PoolGeometry::rounded(&self.window, self.ceil_mode, sizes, channels[0])?;
         let (input_len, output_len) = (geometry.input_len(), geometry.output_len());
@@ -53,17 +53,17 @@ impl<T: Element> Layer<T> for Pool {
             Kind::Max => {
                 let notes = geometry.window_len() <= MaxPool::<T>::MOST_TAPS;
                 let pool = MaxPool::new(geometry, site.kernels);
-                Box::new(MaxStep { pool, input_len, output_len, notes, mask: false })
+                Box::new(MaxOp { pool, input_len, output_len, notes, mask: false })
             }
             Kind::Average { count_padding } => {
                 let pool = AveragePool::new(geometry, count_padding, site.kernels);
-                Box::new(AverageStep { pool, input_len, output_len })
+                Box::new(AverageOp { pool, input_len, output_len })
             }
         }])
     }
 }
 
-struct MaxStep<T: 'static> {
+struct MaxOp<T: 'static> {
     pool: MaxPool<T>,
     input_len: usize,
     output_len: usize,
@@ -73,7 +73,7 @@ struct MaxStep<T: 'static> {
     mask: bool,
 }
 
-impl<T: Element> Step<T> for MaxStep<T> {
+impl<T: Element> Op<T> for MaxOp<T> {
     fn output_len(&self) -> usize {
         self.output_len
     }
@@ -120,13 +120,13 @@ impl<T: Element> Step<T> for MaxStep<T> {
     }
 }
 
-struct AverageStep<T: 'static> {
+struct AverageOp<T: 'static> {
     pool: AveragePool<T>,
     input_len: usize,
     output_len: usize,
 }
 
-impl<T: Element> Step<T> for AverageStep<T> {
+impl<T: Element> Op<T> for AverageOp<T> {
     fn output_len(&self) -> usize {
         self.output_len
     }
@@ -177,21 +177,21 @@ impl<T: Element> Layer<T> for GlobalPool {
         Ok(shape)
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let channels = site.input[self.rank];
         let (input_len, tier) = (site.input.iter().product(), site.kernels.tier);
-        Ok(vec![Box::new(GlobalStep { kind: self.kind, input_len, channels, tier })])
+        Ok(vec![Box::new(GlobalOp { kind: self.kind, input_len, channels, tier })])
     }
 }
 
-struct GlobalStep {
+struct GlobalOp {
     kind: GlobalKind,
     input_len: usize,
     channels: usize,
     tier: Tier,
 }
 
-impl<T: Element> Step<T> for GlobalStep {
+impl<T: Element> Op<T> for GlobalOp {
     fn output_len(&self) -> usize {
         self.channels
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Backward, Context, Keeps, Layer, Ranges, Site, Size, Step, WeightSpec};
+use super::{Backward, Context, Keeps, Layer, Op, Ranges, Site, Size, WeightSpec};
 use crate::conv::Scratch;
 use crate::engine::spec::Initializer;
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ impl<T: Element> Layer<T> for Prelu {
         Ok(vec![WeightSpec::new("alpha", shape, &self.initializer)])
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let mut strides = vec![0; site.input.len()];
         let mut stride = 1;
         for axis in (0..site.input.len()).rev() {
@@ -67,17 +67,17 @@ impl<T: Element> Layer<T> for Prelu {
         };
         let len = site.input.iter().product();
         let slopes = memory::collect((0..len).map(slope_of))?;
-        Ok(vec![Box::new(PreluStep { slopes, weights: site.weights.to_vec() })])
+        Ok(vec![Box::new(PreluOp { slopes, weights: site.weights.to_vec() })])
     }
 }
 
-struct PreluStep {
+struct PreluOp {
     /// For every element of a sample the number of its slope.
     slopes: Vec<usize>,
     weights: Vec<Range<usize>>,
 }
 
-impl<T: Element> Step<T> for PreluStep {
+impl<T: Element> Op<T> for PreluOp {
     fn output_len(&self) -> usize {
         self.slopes.len()
     }

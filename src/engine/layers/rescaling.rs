@@ -1,6 +1,6 @@
 //! Rescaling: `y = scale * x + offset`.
 
-use super::{Backward, Context, Layer, Site, Size, Step};
+use super::{Backward, Context, Layer, Op, Site, Size};
 use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::{Element, Job, Tier};
@@ -22,7 +22,7 @@ impl<T: Element> Layer<T> for Rescaling {
         Ok(input.to_vec())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         Ok(vec![Box::new(Scale {
             len: site.input.iter().product(),
             scale: T::from_f64(self.scale),
@@ -53,7 +53,7 @@ impl<T: Element> Job for Affine<'_, T> {
     }
 }
 
-impl<T: Element> Step<T> for Scale<T> {
+impl<T: Element> Op<T> for Scale<T> {
     fn output_len(&self) -> usize {
         self.len
     }

@@ -1,6 +1,6 @@
-//! Layers that arrange elements in another way. Those that only give a tensor another shape plan no step at all.
+//! Layers that arrange elements in another way. Those that only give a tensor another shape plan no op at all.
 
-use super::{Backward, Context, Layer, Site, Size, Step, known};
+use super::{Backward, Context, Layer, Op, Site, Size, known};
 use crate::conv::{Scratch, add_column_sums};
 use crate::engine::shape_text;
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ impl<T: Element> Layer<T> for Flatten {
         Ok(vec![known(input).map(|sizes| sizes.iter().product())])
     }
 
-    fn steps(&self, _: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, _: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         Ok(Vec::new())
     }
 }
@@ -41,7 +41,7 @@ impl<T: Element> Layer<T> for Reshape {
         Ok(self.0.iter().map(|&n| usize::try_from(n).map_or(left, Some)).collect())
     }
 
-    fn steps(&self, _: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, _: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         Ok(Vec::new())
     }
 }
@@ -81,16 +81,16 @@ impl<T: Element> Layer<T> for Permute {
         Ok(self.axes.iter().map(|&axis| input[axis]).collect())
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
-        Ok(vec![Box::new(PermuteStep { sources: self.sources(site.input)? })])
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
+        Ok(vec![Box::new(PermuteOp { sources: self.sources(site.input)? })])
     }
 }
 
-struct PermuteStep {
+struct PermuteOp {
     sources: Vec<usize>,
 }
 
-impl<T: Element> Step<T> for PermuteStep {
+impl<T: Element> Op<T> for PermuteOp {
     fn output_len(&self) -> usize {
         self.sources.len()
     }
@@ -122,19 +122,19 @@ impl<T: Element> Layer<T> for RepeatVector {
         }
     }
 
-    fn steps(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Step<T>>>> {
+    fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let (len, tier) = (site.input.iter().product(), site.kernels.tier);
-        Ok(vec![Box::new(RepeatStep { times: self.0, len, tier })])
+        Ok(vec![Box::new(RepeatOp { times: self.0, len, tier })])
     }
 }
 
-struct RepeatStep {
+struct RepeatOp {
     times: usize,
     len: usize,
     tier: Tier,
 }
 
-impl<T: Element> Step<T> for RepeatStep {
+impl<T: Element> Op<T> for RepeatOp {
     fn output_len(&self) -> usize {
         self.times * self.len
     }

@@ -2,26 +2,26 @@
 //!
 //! Time counts the items of the order of work: forward item `k` runs at time `k`, the loss behind the last of `n` at
 //! time `n`, backward item `k` at time `2 n - k`. A tensor with one time, in a stack, is local to a group of samples.
-//! Inside a stack time counts steps, forward and backward alike: the tensors of a group live from the step that writes
+//! Inside a stack time counts ops, forward and backward alike: the tensors of a group live from the op that writes
 //! them to the last that reads them, their gradients the same way back, so values and gradients of a worker never meet.
 
 use std::ops::{Range, RangeInclusive};
 
 use super::super::arena::{Bump, Lifetime, share};
-use super::super::steps::Steps;
+use super::super::lowering::Lowered;
 use super::{Active, Flow, Item, Purpose, Schedule, Settled, Slot, batch_samples};
 use crate::kernels::Element;
 
 /// When things happen.
 struct Times<'a> {
     items: &'a [Item],
-    /// Number of the item of every active step.
+    /// Number of the item of every active op.
     item: Vec<usize>,
 }
 
 impl<'a> Times<'a> {
-    fn new(items: &'a [Item], steps: usize) -> Self {
-        let mut item = vec![0; steps];
+    fn new(items: &'a [Item], ops: usize) -> Self {
+        let mut item = vec![0; ops];
         for (k, it) in items.iter().enumerate() {
             match it {
                 Item::Stack(range) => item[range.clone()].fill(k),
@@ -56,41 +56,41 @@ fn reach(span: &mut Option<RangeInclusive<usize>>, time: usize) {
     });
 }
 
-/// A tensor of a group, or a gradient that is to be added: who gets the place, and its life in steps.
+/// A tensor of a group, or a gradient that is to be added: who gets the place, and its life in ops.
 enum Owner {
     Value(usize),
     Gradient(usize),
-    Aside { step: usize, input: usize },
+    Aside { op: usize, input: usize },
 }
 
 impl Schedule {
     /// Gives every tensor its place.
-    pub(super) fn place<T: Element>(&mut self, steps: &Steps<T>, items: &[Item]) {
+    pub(super) fn place<T: Element>(&mut self, lowered: &Lowered<T>, items: &[Item]) {
         let times = Times::new(items, self.active.len());
         self.order_flows();
-        let spans = [self.value_spans(steps, &times), self.gradient_spans(steps, &times)];
-        // Producers and last readers, in steps: the life inside a stack.
-        let mut lives: Vec<Range<usize>> = vec![0..0; steps.lens.len()];
-        for (i, step) in self.active.iter().enumerate() {
-            lives[step.output] = i + 1..i + 1;
-            step.inputs.iter().for_each(|&t| lives[t].end = i + 1);
+        let spans = [self.value_spans(lowered, &times), self.gradient_spans(lowered, &times)];
+        // Producers and last readers, in ops: the life inside a stack.
+        let mut lives: Vec<Range<usize>> = vec![0..0; lowered.lens.len()];
+        for (i, op) in self.active.iter().enumerate() {
+            lives[op.output] = i + 1..i + 1;
+            op.inputs.iter().for_each(|&t| lives[t].end = i + 1);
         }
 
         let mut local: Vec<Vec<(Owner, Lifetime)>> = items.iter().map(|_| Vec::new()).collect();
         let mut local_grads: Vec<Vec<(Owner, Lifetime)>> = items.iter().map(|_| Vec::new()).collect();
         let mut arena = Bump::default();
         let [values, grads] = spans;
-        self.values = vec![Slot::None; steps.lens.len()];
-        self.grads = vec![Slot::None; steps.lens.len()];
+        self.values = vec![Slot::None; lowered.lens.len()];
+        self.grads = vec![Slot::None; lowered.lens.len()];
         let groups: Vec<[usize; 2]> = items
             .iter()
             .map(|item| match item {
-                Item::Stack(range) => self.groups(steps, range),
+                Item::Stack(range) => self.groups(lowered, range),
                 _ => [1, 1],
             })
             .collect();
         let life = |t: usize, samples| Lifetime {
-            len: steps.lens[t] * samples,
+            len: lowered.lens[t] * samples,
             time: lives[t].start..=lives[t].end,
         };
         let mut whole: Vec<(usize, RangeInclusive<usize>)> = Vec::new();
@@ -112,40 +112,40 @@ impl Schedule {
         // A step that was refused is explained by its values: in training they stay where they are.
         if self.purpose != Purpose::Infer {
             for (t, _) in whole {
-                self.values[t] = Slot::Batch(arena.take(steps.lens[t] * self.batch));
+                self.values[t] = Slot::Batch(arena.take(lowered.lens[t] * self.batch));
             }
         } else {
-            share_batch(&whole, &steps.lens, self.batch, &mut arena, &mut self.values);
+            share_batch(&whole, &lowered.lens, self.batch, &mut arena, &mut self.values);
         }
         if self.purpose == Purpose::Inspect {
             for (t, _) in whole_grads {
-                self.grads[t] = Slot::Batch(arena.take(steps.lens[t] * self.batch));
+                self.grads[t] = Slot::Batch(arena.take(lowered.lens[t] * self.batch));
             }
         } else {
-            share_batch(&whole_grads, &steps.lens, self.batch, &mut arena, &mut self.grads);
+            share_batch(&whole_grads, &lowered.lens, self.batch, &mut arena, &mut self.grads);
         }
 
-        let asides = |step: &Active| step.flows.iter().any(|flow| matches!(flow, Flow::Add(_)));
+        let asides = |op: &Active| op.flows.iter().any(|flow| matches!(flow, Flow::Add(_)));
         for i in 0..self.active.len() {
-            if self.visits(steps, i) && asides(&self.active[i]) {
+            if self.visits(lowered, i) && asides(&self.active[i]) {
                 // It reads one tensor, of the whole batch.
-                let len = steps.lens[self.active[i].inputs[0]] * self.batch;
+                let len = lowered.lens[self.active[i].inputs[0]] * self.batch;
                 self.active[i].flows = vec![Flow::Add(Slot::Batch(arena.take(len)))];
             }
         }
-        for (i, step) in self.active.iter().enumerate().filter(|(i, _)| !self.visits(steps, *i)) {
-            let waits = self.waits(steps, i);
-            for (input, flow) in step.flows.iter().enumerate().filter(|(_, f)| matches!(f, Flow::Add(_))) {
+        for (i, op) in self.active.iter().enumerate().filter(|(i, _)| !self.visits(lowered, *i)) {
+            let waits = self.waits(lowered, i);
+            for (input, flow) in op.flows.iter().enumerate().filter(|(_, f)| matches!(f, Flow::Add(_))) {
                 debug_assert_ne!(*flow, Flow::None);
-                let own = self.step(steps, i);
+                let own = self.op(lowered, i);
                 let item = times.item[i] - usize::from(waits);
                 let samples = match own.batch() {
                     Some(_) => batch_samples(own, self.batch),
                     None => groups[item][1],
                 };
-                let len = steps.lens[step.inputs[input]] * samples;
+                let len = lowered.lens[op.inputs[input]] * samples;
                 local_grads[item]
-                    .push((Owner::Aside { step: i, input }, Lifetime { len, time: i + 1..=i + 1 }));
+                    .push((Owner::Aside { op: i, input }, Lifetime { len, time: i + 1..=i + 1 }));
             }
         }
         for owners in [local, local_grads].into_iter().flatten() {
@@ -156,31 +156,31 @@ impl Schedule {
                 match owner {
                     Owner::Value(t) => self.values[t] = Slot::Local(place),
                     Owner::Gradient(t) => self.grads[t] = Slot::Local(place),
-                    Owner::Aside { step, input } => {
-                        self.active[step].flows[input] = Flow::Add(Slot::Local(place));
+                    Owner::Aside { op, input } => {
+                        self.active[op].flows[input] = Flow::Add(Slot::Local(place));
                     }
                 }
             }
         }
-        self.place_totals(steps, items);
-        self.place_sums(steps, &times, &mut arena);
+        self.place_totals(lowered, items);
+        self.place_sums(lowered, &times, &mut arena);
         let chunks = if self.purpose != Purpose::Infer { self.chunks() } else { 0 };
-        self.partials = arena.take(chunks * steps.partial_len);
+        self.partials = arena.take(chunks * lowered.partial_len);
         for active in &mut self.active {
             if let Some(split) = &mut active.split {
                 let more = (split.sums() - 1) * chunks;
-                split.partials = arena.take(more * steps.steps[active.step].partial.len());
+                split.partials = arena.take(more * lowered.ops[active.op].partial.len());
             }
         }
         self.local = arena.0;
     }
 
     /// Gives every worker room for the sums of a stack's weight gradients.
-    fn place_totals<T: Element>(&mut self, steps: &Steps<T>, items: &[Item]) {
+    fn place_totals<T: Element>(&mut self, lowered: &Lowered<T>, items: &[Item]) {
         if self.purpose == Purpose::Infer {
             return;
         }
-        let sums = |i: usize| &steps.steps[self.active[i].step].sums;
+        let sums = |i: usize| &lowered.ops[self.active[i].op].sums;
         let of = |item: &Item| match item {
             Item::Stack(range) if !range.is_empty() => sums(range.end - 1).end - sums(range.start).start,
             Item::Split(i) => sums(*i).len(),
@@ -195,8 +195,8 @@ impl Schedule {
     /// The last reader of a tensor writes its gradient, which is the first of the backward pass; the others add.
     fn order_flows(&mut self) {
         let mut written = std::collections::BTreeSet::new();
-        for step in self.active.iter_mut().rev() {
-            for (flow, t) in step.flows.iter_mut().zip(&step.inputs) {
+        for op in self.active.iter_mut().rev() {
+            for (flow, t) in op.flows.iter_mut().zip(&op.inputs) {
                 if *flow == Flow::Write && !written.insert(*t) {
                     *flow = Flow::Add(Slot::None);
                 }
@@ -207,21 +207,21 @@ impl Schedule {
     /// From when to when the value of every tensor is needed; None for tensors that do not exist here.
     fn value_spans<T: Element>(
         &self,
-        steps: &Steps<T>,
+        lowered: &Lowered<T>,
         times: &Times<'_>,
     ) -> Vec<Option<RangeInclusive<usize>>> {
-        let mut spans = vec![None; steps.lens.len()];
+        let mut spans = vec![None; lowered.lens.len()];
         reach(&mut spans[0], 0);
-        for (i, step) in self.active.iter().enumerate() {
+        for (i, op) in self.active.iter().enumerate() {
             let k = times.item[i];
-            reach(&mut spans[step.output], k);
-            step.inputs.iter().for_each(|&t| reach(&mut spans[t], k));
-            let keeps = self.step(steps, i).keeps();
-            if step.backward && keeps.input {
-                step.inputs.iter().for_each(|&t| reach(&mut spans[t], times.end()));
+            reach(&mut spans[op.output], k);
+            op.inputs.iter().for_each(|&t| reach(&mut spans[t], k));
+            let keeps = self.op(lowered, i).keeps();
+            if op.backward && keeps.input {
+                op.inputs.iter().for_each(|&t| reach(&mut spans[t], times.end()));
             }
-            if step.backward && keeps.output {
-                reach(&mut spans[step.output], times.end());
+            if op.backward && keeps.output {
+                reach(&mut spans[op.output], times.end());
             }
         }
         reach(&mut spans[self.output], times.items.len());
@@ -231,42 +231,42 @@ impl Schedule {
     /// The same for gradients.
     fn gradient_spans<T: Element>(
         &self,
-        steps: &Steps<T>,
+        lowered: &Lowered<T>,
         times: &Times<'_>,
     ) -> Vec<Option<RangeInclusive<usize>>> {
-        let mut spans = vec![None; steps.lens.len()];
-        for (i, step) in self.active.iter().enumerate().filter(|(_, step)| step.backward) {
+        let mut spans = vec![None; lowered.lens.len()];
+        for (i, op) in self.active.iter().enumerate().filter(|(_, op)| op.backward) {
             let k = times.item[i];
-            reach(&mut spans[step.output], times.backward(k));
-            // A step that waits ends its backward pass in the stack in front.
-            let ends = times.backward(k - usize::from(self.waits(steps, i)));
-            for (t, flow) in step.inputs.iter().zip(&step.flows) {
+            reach(&mut spans[op.output], times.backward(k));
+            // A op that waits ends its backward pass in the stack in front.
+            let ends = times.backward(k - usize::from(self.waits(lowered, i)));
+            for (t, flow) in op.inputs.iter().zip(&op.flows) {
                 if *flow != Flow::None {
                     reach(&mut spans[*t], ends);
-                    reach(&mut spans[step.output], ends);
+                    reach(&mut spans[op.output], ends);
                 }
             }
             if !matches!(times.items[k], Item::Stack(_)) {
                 // Its weight gradient runs in one of the phases behind.
-                reach(&mut spans[step.output], times.end());
+                reach(&mut spans[op.output], times.end());
             }
-            if step.output == self.output {
-                reach(&mut spans[step.output], times.items.len());
+            if op.output == self.output {
+                reach(&mut spans[op.output], times.items.len());
             }
         }
         spans
     }
 
-    /// Coefficients and sums of the statistics steps.
-    fn place_sums<T: Element>(&mut self, steps: &Steps<T>, times: &Times<'_>, arena: &mut Bump) {
+    /// Coefficients and sums of the statistics ops.
+    fn place_sums<T: Element>(&mut self, lowered: &Lowered<T>, times: &Times<'_>, arena: &mut Bump) {
         for i in 0..self.active.len() {
-            let Some(statistics) = self.step(steps, i).statistics().filter(|_| self.waits(steps, i)) else {
+            let Some(statistics) = self.op(lowered, i).statistics().filter(|_| self.waits(lowered, i)) else {
                 continue;
             };
             let input = self.active[i].inputs[0];
-            let writer = self.active.iter().position(|step| step.output == input);
+            let writer = self.active.iter().position(|op| op.output == input);
             let writer = &times.items[writer.map_or(0, |writer| times.item[writer])];
-            let counts = [self.forward_tasks(steps, writer), self.chunks()];
+            let counts = [self.forward_tasks(lowered, writer), self.chunks()];
             let parts = [0, 1].map(|pass| {
                 let start = self.sums_len;
                 self.sums_len += counts[pass] * statistics.part_len()[pass];

@@ -1,17 +1,17 @@
-//! Where samples are cut: in a batch of few samples, the heavy steps.
+//! Where samples are cut: in a batch of few samples, the heavy ops.
 //!
-//! Such a step has phases of its own, whose tasks are pieces of a sample; forward and to the input they have the bytes
+//! Such a op has phases of its own, whose tasks are pieces of a sample; forward and to the input they have the bytes
 //! of the whole. Its kernel gradient is cut by rows of the kernel, which need no adding up, and where there are too few
 //! of them by positions, whose sums are added up in their order like those of other chunks.
 
 use std::ops::Range;
 
-use super::super::layers::{SplitStep, Step};
+use super::super::layers::{Op, SplitOp};
 use crate::kernels::Element;
 
 /// Batches of fewer samples are cut inside a sample: from here on, whole samples are work for some threads.
 const FEW_SAMPLES: usize = 8;
-/// Multiply-adds of a sample from which on a step is cut: some 3 microseconds of one thread, of which a phase costs one.
+/// Multiply-adds of a sample from which on a op is cut: some 3 microseconds of one thread, of which a phase costs one.
 const HEAVY_MACS: usize = 128 << 10;
 /// Multiply-adds of a piece, if there are enough: a microsecond or two, of which a task costs a quarter.
 const PIECE_MACS: usize = 48 << 10;
@@ -22,7 +22,7 @@ const KERNEL_ROWS: usize = 56;
 /// Elements of what the gradient is a sum over, for each of the kernel, that pay for adding up a buffer.
 const PAYING: usize = 24;
 
-/// How a sample of a step is cut.
+/// How a sample of a op is cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct Split {
     /// The output and the gradient to the input.
@@ -59,9 +59,9 @@ impl Pieces {
 }
 
 impl Split {
-    /// How a step is cut in a batch, if it is; `weights` are the elements of its gradient.
-    pub(super) fn new<T: Element>(step: &dyn Step<T>, batch: usize, weights: usize) -> Option<Self> {
-        let own: &dyn SplitStep<T> = step.split()?;
+    /// How a op is cut in a batch, if it is; `weights` are the elements of its gradient.
+    pub(super) fn new<T: Element>(op: &dyn Op<T>, batch: usize, weights: usize) -> Option<Self> {
+        let own: &dyn SplitOp<T> = op.split()?;
         let macs = own.macs();
         if batch >= FEW_SAMPLES || macs < HEAVY_MACS {
             return None;

@@ -1,20 +1,20 @@
-//! The backward pass of stacks and batch steps: gradients to inputs, and weight gradients chunk by chunk.
+//! The backward pass of stacks and batch ops: gradients to inputs, and weight gradients chunk by chunk.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::super::layers::Backward;
+use super::super::lowering::BACKWARD;
 use super::super::optim::{Within, bounds};
 use super::super::plan::{Flow, Split, flat_block};
-use super::super::steps::BACKWARD;
 use super::{Add, AllFinite, FEW_INPUTS, StepProgram};
 use crate::conv::Scratch;
 use crate::kernels::Element;
 use crate::parallel::{Pulse, Writing, lock};
 
 impl<T: Element> StepProgram<'_, '_, T> {
-    /// Runs one active step backward on some samples.
-    pub(super) fn backward_step(
+    /// Runs one active op backward on some samples.
+    pub(super) fn backward_op(
         &self,
         i: usize,
         samples: &Range<usize>,
@@ -23,12 +23,12 @@ impl<T: Element> StepProgram<'_, '_, T> {
         worker: usize,
     ) {
         let active = &self.schedule.active[i];
-        let step = self.planned(i).step.as_ref();
-        let keeps = step.keeps();
+        let op = self.planned(i).op.as_ref();
+        let keeps = op.keeps();
         let y = keeps.output.then(|| self.read_value(active.output, samples, worker));
         let notes = self.memory.notes.read(self.notes_range(i, samples));
         let mut dy = self.write_grad(active.output, samples, worker);
-        let packed = self.steps.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
+        let packed = self.lowered.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
         let coefficients = self.coefficients(i);
         let cx = self.context((params, &packed, &coefficients), samples, None);
         let inputs = if keeps.input { &active.inputs[..] } else { &[] };
@@ -36,7 +36,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             let y = y.as_deref().unwrap_or(&[]);
             let mut run = |dx: &mut [Option<&mut [T]>]| {
                 let tensors = Backward { x, y, notes: &notes, dy: &mut dy, dx, grads: &mut *grads };
-                step.backward(&cx, tensors, scratch);
+                op.backward(&cx, tensors, scratch);
             };
             let flow = |i: usize| self.flow(active.flows[i], active.inputs[i], samples, worker);
             let count = active.flows.len();
@@ -58,7 +58,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    /// Where a step writes the gradient to an input.
+    /// Where a op writes the gradient to an input.
     fn flow(
         &self,
         flow: Flow,
@@ -77,7 +77,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// between two groups.
     pub(super) fn backward(
         &self,
-        steps: &Range<usize>,
+        ops: &Range<usize>,
         group: usize,
         (chunk, worker): (usize, usize),
         pulse: &Pulse<'_>,
@@ -85,13 +85,13 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut own = lock(&self.memory.workers[worker]);
         let params = self.state.params.read(0..self.state.params.len());
         // The sums stay in the worker's cache; what becomes of them goes to the chunk's place.
-        let stack = self.stack_sums(steps);
+        let stack = self.stack_sums(ops);
         let mut totals = self.memory.arena.write(self.sums(worker, stack.len()));
         totals.fill(T::ZERO);
-        // A step that waits: the one behind ends here, the one at the start only sums up.
-        let ends = self.schedule.active.get(steps.end).filter(|next| next.settled.is_some());
-        let ends = ends.is_some_and(|next| next.flows[0] != Flow::None).then_some(steps.end);
-        let sums = steps.clone().next().filter(|&first| self.schedule.active[first].settled.is_some());
+        // A op that waits: the one behind ends here, the one at the start only sums up.
+        let ends = self.schedule.active.get(ops.end).filter(|next| next.settled.is_some());
+        let ends = ends.is_some_and(|next| next.flows[0] != Flow::None).then_some(ops.end);
+        let sums = ops.clone().next().filter(|&first| self.schedule.active[first].settled.is_some());
         let mut sums = sums.map(|first| (first, self.gradient_part(first, chunk)));
         if let Some((_, part)) = &mut sums {
             part.fill(0.0);
@@ -100,7 +100,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut first = samples.start;
         while first < samples.end && !pulse.stopped() {
             let group = first..(first + group).min(samples.end);
-            for i in ends.into_iter().chain(steps.clone().rev()) {
+            for i in ends.into_iter().chain(ops.clone().rev()) {
                 match &mut sums {
                     Some((waits, part)) if i == *waits => self.sum_gradients(i, &group, worker, part),
                     _ if !self.schedule.active[i].backward => {}
@@ -110,24 +110,24 @@ impl<T: Element> StepProgram<'_, '_, T> {
                             true => &mut [][..],
                             false => &mut totals[within(own_sums, &stack)],
                         };
-                        self.backward_step(i, &group, (grads, &params), &mut own.scratch, worker);
+                        self.backward_op(i, &group, (grads, &params), &mut own.scratch, worker);
                     }
                 }
             }
             first = group.end;
         }
-        for planned in steps.clone().map(|i| self.planned(i)).filter(|planned| !planned.sums.is_empty()) {
+        for planned in ops.clone().map(|i| self.planned(i)).filter(|planned| !planned.sums.is_empty()) {
             let mut partial = self.memory.arena.write(self.partial(chunk, &planned.partial));
             planned.finish(&mut totals[within(&planned.sums, &stack)], &mut partial);
         }
     }
 
-    /// The sums of the steps of a stack, in the row of all.
-    fn stack_sums(&self, steps: &Range<usize>) -> Range<usize> {
-        if steps.is_empty() {
+    /// The sums of the ops of a stack, in the row of all.
+    fn stack_sums(&self, ops: &Range<usize>) -> Range<usize> {
+        if ops.is_empty() {
             return 0..0;
         }
-        self.planned(steps.start).sums.start..self.planned(steps.end - 1).sums.end
+        self.planned(ops.start).sums.start..self.planned(ops.end - 1).sums.end
     }
 
     /// A worker's memory for sums of weight gradients.
@@ -137,13 +137,13 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     pub(super) fn partial(&self, chunk: usize, part: &Range<usize>) -> Range<usize> {
-        let start = self.schedule.partials + chunk * self.steps.partial_len;
+        let start = self.schedule.partials + chunk * self.lowered.partial_len;
         start + part.start..start + part.end
     }
 
     /// Sums a block of the partial gradients over the chunks, in their order.
     pub(super) fn reduce(&self, part: usize, block: usize) {
-        let (from, to) = &self.steps.partials[part];
+        let (from, to) = &self.lowered.partials[part];
         let block = flat_block(from, block);
         let target = to.start + block.start - from.start;
         let mut grads = self.state.grads.write(target..target + block.len());
@@ -176,18 +176,18 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    /// A task of the weight gradient of a batch step.
+    /// A task of the weight gradient of a batch op.
     pub(super) fn batch_grad(&self, i: usize, task: usize, worker: usize) {
         let planned = self.planned(i);
-        let Some(step) = planned.step.batch() else { return };
+        let Some(op) = planned.op.batch() else { return };
         let all = 0..self.schedule.batch;
         let active = &self.schedule.active[i];
         let x = self.read_value(active.inputs[0], &all, worker);
         let dy = self.range(self.schedule.grads[active.output], active.output, &all, worker);
         let dy = self.memory.arena.read(dy);
-        for range in step.grad_ranges(task).into_iter().filter(|range| !range.is_empty()) {
+        for range in op.grad_ranges(task).into_iter().filter(|range| !range.is_empty()) {
             let mut grads = self.state.grads.write(range.clone());
-            step.grad(&x, &dy, range, &mut grads);
+            op.grad(&x, &dy, range, &mut grads);
             self.check(&grads, planned.layer);
         }
     }

@@ -1,4 +1,4 @@
-//! Steps that somebody outside the engine computes, between two parts of a program.
+//! Lowered that somebody outside the engine computes, between two parts of a program.
 
 use super::super::plan::Work;
 use super::{StepProgram, Worker};
@@ -23,26 +23,26 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    /// Runs a step outside on the whole batch.
+    /// Runs a op outside on the whole batch.
     fn visit(&self, work: Work) -> Result<()> {
         let all = 0..self.schedule.batch;
         match work {
-            Work::Outside { step } => {
-                self.forward(step..step + 1, &all, (0, 0));
-                self.outcome(step)
+            Work::Outside { op } => {
+                self.forward(op..op + 1, &all, (0, 0));
+                self.outcome(op)
             }
-            Work::OutsideBackward { step } => {
-                let planned = self.planned(step);
-                let weights = planned.step.weights();
+            Work::OutsideBackward { op } => {
+                let planned = self.planned(op);
+                let weights = planned.op.weights();
                 let mut own = lock(&self.memory.workers[0]);
                 let Worker { scratch, grads, .. } = &mut *own;
                 grads.clear();
                 memory::resize(grads, weights.iter().map(ExactSizeIterator::len).sum(), T::ZERO)?;
                 {
                     let params = self.state.params.read(0..self.state.params.len());
-                    self.backward_step(step, &all, (&mut *grads, &params), scratch, 0);
+                    self.backward_op(op, &all, (&mut *grads, &params), scratch, 0);
                 }
-                self.outcome(step)?;
+                self.outcome(op)?;
                 let mut rest = &grads[..];
                 for range in weights {
                     let (own, behind) = rest.split_at(range.len());
@@ -56,8 +56,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    fn outcome(&self, step: usize) -> Result<()> {
-        self.planned(step).step.outside().map_or(Ok(()), |outside| outside.outcome())
+    fn outcome(&self, op: usize) -> Result<()> {
+        self.planned(op).op.outside().map_or(Ok(()), |outside| outside.outcome())
     }
 }
 

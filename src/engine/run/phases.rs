@@ -1,4 +1,4 @@
-//! The order of work of a program, in memory that is used again: a steady step allocates nothing.
+//! The order of work of a program, in memory that is used again: a steady op allocates nothing.
 
 use super::super::plan::Work;
 

@@ -20,7 +20,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         Scorer {
             loss: &compiled.loss,
             metrics: &compiled.metrics,
-            channels: self.steps.output_shape.last().copied().unwrap_or(1),
+            channels: self.lowered.output_shape.last().copied().unwrap_or(1),
             signs: self.batch.signs,
             overlap: self.goal.overlap,
             tier: self.kernels.tier,
@@ -56,7 +56,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let scorer = self.scorer(compiled);
         let wanted = self.wants_output_grad() && self.goal.overlap.is_none() && self.goal.losses.is_none();
         let mut own = lock(&self.memory.workers[worker]);
-        let len = self.steps.lens[last];
+        let len = self.lowered.lens[last];
         let outputs = self.read_value(last, &samples, worker);
         let mut all_scores = self.memory.scores.write(self.scores_of(&samples));
         let mut dys = wanted.then(|| self.write_grad(last, &samples, worker));

@@ -1,10 +1,10 @@
-//! Steps whose samples are cut: the tasks of their phases.
+//! Lowered whose samples are cut: the tasks of their phases.
 
 use std::ops::Range;
 
-use super::super::layers::SplitStep;
+use super::super::layers::SplitOp;
+use super::super::lowering::{BACKWARD, FORWARD, INFERENCE};
 use super::super::plan::{Flow, Split};
-use super::super::steps::{BACKWARD, FORWARD, INFERENCE};
 use super::{Add, StepProgram};
 use crate::kernels::Element;
 use crate::parallel::lock;
@@ -15,9 +15,9 @@ fn inside(range: &Range<usize>, part: &Range<usize>) -> Range<usize> {
 }
 
 impl<T: Element> StepProgram<'_, '_, T> {
-    /// A split step and how it is cut.
-    fn cut(&self, i: usize) -> Option<(&dyn SplitStep<T>, &Split)> {
-        self.planned(i).step.split().zip(self.schedule.active[i].split.as_ref())
+    /// A split op and how it is cut.
+    fn cut(&self, i: usize) -> Option<(&dyn SplitOp<T>, &Split)> {
+        self.planned(i).op.split().zip(self.schedule.active[i].split.as_ref())
     }
 
     /// Places of a sample of a tensor's values and gradients.
@@ -28,23 +28,23 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Computes a piece of a sample's output.
     pub(super) fn split_forward(&self, i: usize, task: usize, worker: usize) {
-        let Some((step, split)) = self.cut(i) else { return };
+        let Some((op, split)) = self.cut(i) else { return };
         let active = &self.schedule.active[i];
         let pieces = split.maps[FORWARD];
         let (sample, piece) = (task / pieces.count(), pieces.of(task % pieces.count()));
         let mut own = lock(&self.memory.workers[worker]);
         let params = self.state.params.read(0..self.state.params.len());
         let pass = if active.folded.is_some() { INFERENCE } else { FORWARD };
-        let packed = self.steps.packed[pass].read(self.planned(i).packed[pass].clone());
+        let packed = self.lowered.packed[pass].read(self.planned(i).packed[pass].clone());
         let [x, _] = self.sample(active.inputs[0], sample, worker);
         let [y, _] = self.sample(active.output, sample, worker);
         let x = self.memory.arena.read(x);
         let mut y = self.memory.arena.write(inside(&y, &piece));
         let cx = self.context((&params, &packed, &[]), &(sample..sample + 1), active.folded);
-        step.forward_piece(&cx, &x, (&mut y, piece.start), &mut own.scratch);
+        op.forward_piece(&cx, &x, (&mut y, piece.start), &mut own.scratch);
     }
 
-    /// Sums up a sample of what a split step has written.
+    /// Sums up a sample of what a split op has written.
     pub(super) fn split_sums(&self, i: usize, sample: usize, worker: usize) {
         let active = &self.schedule.active[i];
         let y = self.read_value(active.output, &(sample..sample + 1), worker);
@@ -53,24 +53,24 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Finishes a piece of a sample's output gradient.
     pub(super) fn split_mask(&self, i: usize, task: usize, worker: usize) {
-        let Some((step, split)) = self.cut(i) else { return };
+        let Some((op, split)) = self.cut(i) else { return };
         let pieces = split.maps[FORWARD];
         let piece = pieces.of(task % pieces.count());
         let [y, dy] = self
             .sample(self.schedule.active[i].output, task / pieces.count(), worker)
             .map(|range| inside(&range, &piece));
-        step.mask(&self.memory.arena.read(y), &mut self.memory.arena.write(dy));
+        op.mask(&self.memory.arena.read(y), &mut self.memory.arena.write(dy));
     }
 
     /// Computes a piece of a sample's input gradient.
     pub(super) fn split_backward(&self, i: usize, task: usize, worker: usize) {
-        let Some((step, split)) = self.cut(i) else { return };
+        let Some((op, split)) = self.cut(i) else { return };
         let active = &self.schedule.active[i];
         let pieces = split.maps[BACKWARD];
         let (sample, piece) = (task / pieces.count(), pieces.of(task % pieces.count()));
         let mut own = lock(&self.memory.workers[worker]);
         let params = self.state.params.read(0..self.state.params.len());
-        let packed = self.steps.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
+        let packed = self.lowered.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
         let [_, dy] = self.sample(active.output, sample, worker);
         let [_, dx] = self.sample(active.inputs[0], sample, worker);
         let dx = inside(&dx, &piece);
@@ -85,12 +85,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             }
         };
         let target = aside.clone().unwrap_or(dx.clone());
-        step.input_grad_piece(
-            &cx,
-            &dy,
-            (&mut self.memory.arena.write(target), piece.start),
-            &mut own.scratch,
-        );
+        op.input_grad_piece(&cx, &dy, (&mut self.memory.arena.write(target), piece.start), &mut own.scratch);
         if let Some(aside) = aside {
             let from = self.memory.arena.read(aside);
             self.kernels.tier.vectorize(Add { from: &from, to: &mut self.memory.arena.write(dx) });
@@ -99,7 +94,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Computes a piece of a chunk's weight gradient.
     pub(super) fn split_grad(&self, i: usize, task: usize, worker: usize) {
-        let Some((step, split)) = self.cut(i) else { return };
+        let Some((op, split)) = self.cut(i) else { return };
         let active = &self.schedule.active[i];
         let [sums, rows] = split.grad;
         let (chunk, part) = (task / split.grad_tasks(), task % split.grad_tasks());
@@ -107,9 +102,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let kernel = rows.of(row);
         // Rows of the kernel, in the sums and in the gradient.
         let planned = self.planned(i);
-        let kernel_len = planned.step.weights()[0].len();
+        let kernel_len = planned.op.weights()[0].len();
         let [sums_row, row_len] =
-            [planned.step.sums_len(0), kernel_len].map(|len| len / step.kernel_rows().max(1));
+            [planned.op.sums_len(0), kernel_len].map(|len| len / op.kernel_rows().max(1));
         let own_part = self.split_partial(i, chunk, sum, &(0..planned.partial.len()));
         let bias = if row == 0 { kernel_len..planned.partial.len() } else { 0..0 };
         let mut own = lock(&self.memory.workers[worker]);
@@ -122,13 +117,13 @@ impl<T: Element> StepProgram<'_, '_, T> {
             let [_, dy] = self.sample(active.output, sample, worker);
             let (x, dy) = (self.memory.arena.read(x), self.memory.arena.read(dy));
             let operands = (&*x, &*dy);
-            step.kernel_grad_piece(operands, sums.of(sum), kernel.clone(), &mut totals, &mut own.scratch);
+            op.kernel_grad_piece(operands, sums.of(sum), kernel.clone(), &mut totals, &mut own.scratch);
             // Once per sample: it is little work, and not cut as the kernel's is.
             if sum == 0 {
-                step.bias_grad(&dy, &mut dbias);
+                op.bias_grad(&dy, &mut dbias);
             }
         }
-        step.finish_piece(&mut totals);
+        op.finish_piece(&mut totals);
         let own_rows = inside(&own_part, &(kernel.start * row_len..kernel.end * row_len));
         self.memory.arena.write(own_rows).copy_from_slice(&totals[..kernel.len() * row_len]);
     }

@@ -1,37 +1,37 @@
-//! The parts of a step that look at the whole batch: sums by whoever has the values at hand, put together in phases of
+//! The parts of a op that look at the whole batch: sums by whoever has the values at hand, put together in phases of
 //! one small task each.
 
 use std::ops::Range;
 
 use super::super::layers::Statistics;
+use super::super::lowering::INFERENCE;
 use super::super::plan::Settled;
-use super::super::steps::INFERENCE;
 use super::StepProgram;
 use crate::kernels::Element;
 use crate::parallel::{Reading, Writing};
 
 impl<T: Element> StepProgram<'_, '_, T> {
-    /// A statistics step and the places of what it computes with.
+    /// A statistics op and the places of what it computes with.
     fn settled(&self, i: usize) -> Option<(&dyn Statistics<T>, &Settled)> {
-        self.planned(i).step.statistics().zip(self.schedule.active[i].settled.as_ref())
+        self.planned(i).op.statistics().zip(self.schedule.active[i].settled.as_ref())
     }
 
     fn frozen(&self, i: usize) -> bool {
         self.state.frozen[self.planned(i).layer]
     }
 
-    /// What a statistics step computes with: of the batch in training, else what training has left.
+    /// What a statistics op computes with: of the batch in training, else what training has left.
     pub(super) fn coefficients(&self, i: usize) -> Reading<'_, T> {
         match self.settled(i) {
             Some((_, settled)) => self.memory.arena.read(settled.coefficients.clone()),
-            None if self.planned(i).step.statistics().is_some() => {
-                self.steps.packed[INFERENCE].read(self.planned(i).packed[INFERENCE].clone())
+            None if self.planned(i).op.statistics().is_some() => {
+                self.lowered.packed[INFERENCE].read(self.planned(i).packed[INFERENCE].clone())
             }
             None => self.memory.arena.read(0..0),
         }
     }
 
-    /// Sums up what a task has written, for the statistics steps that read it.
+    /// Sums up what a task has written, for the statistics ops that read it.
     pub(super) fn sum_inputs(&self, readers: &[usize], x: &[T], task: usize) {
         for &i in readers {
             let Some((statistics, settled)) = self.settled(i) else { continue };
@@ -79,7 +79,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut coefficients = self.memory.arena.write(settled.coefficients.clone());
         statistics.settle_gradients(&parts, self.schedule.batch, self.frozen(i), &mut coefficients);
         self.check(&coefficients, self.planned(i).layer);
-        for range in self.planned(i).step.weights() {
+        for range in self.planned(i).op.weights() {
             let mut grads = self.state.grads.write(range.clone());
             statistics.weight_gradient(range, &parts, &coefficients, &mut grads);
             self.check(&grads, self.planned(i).layer);

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::layers::Random;
 use super::limits::Penalty;
+use super::lowering::{BACKWARD, FORWARD, INFERENCE};
 use super::optim::{Rates, Update};
 use super::plan::{self, Purpose, Work};
 use super::run::{self, AllFinite, Batch, Goal, State, StepProgram};
 use super::source::Source;
 use super::spec::{CompileSpec, Metric, Regularizer, Size};
-use super::steps::{BACKWARD, FORWARD, INFERENCE};
 use super::structure::Weight;
 use super::{Data, Network, Plans, Scores, loss, shape_text};
 use crate::error::{Error, Result};
@@ -110,7 +110,7 @@ impl<T: Element> Network<T> {
         let Some(compiled) = &self.compiled else {
             return Err(Error::value("model", "a compiled loss", "none; call compile() first"));
         };
-        let output = &self.plans[plan].steps.output_shape;
+        let output = &self.plans[plan].lowered.output_shape;
         let Some((&channels, positions)) = output.split_last() else {
             return Err(Error::shape("model", "an output with at least one axis", "none"));
         };
@@ -210,7 +210,7 @@ impl<T: Element> Network<T> {
         let (plan, schedule) = self.plan(shape, batch_size.clamp(1, rows.max(1)), purpose, None)?;
         let plan = self.give_back(plan, schedule);
         let mut output = vec![rows];
-        output.extend(&self.plans[plan].steps.output_shape);
+        output.extend(&self.plans[plan].lowered.output_shape);
         let len: usize = output[1..].iter().product();
         let mut result = memory::filled(T::ZERO, rows.saturating_mul(len))?;
         for first in (0..rows).step_by(batch_size.max(1)) {
@@ -241,7 +241,7 @@ impl<T: Element> Network<T> {
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
         let tame = !matches!(extent, Extent::Scores { rates: Some(_), .. }) || self.tame();
-        let Plans { steps, schedules, .. } = &self.plans[plan];
+        let Plans { lowered, schedules, .. } = &self.plans[plan];
         let plan_of_batch = &schedules[schedule];
         let optimizer = self.compiled.as_ref().and_then(|c| c.spec.optimizer.as_ref());
         let update = match extent {
@@ -258,8 +258,8 @@ impl<T: Element> Network<T> {
         };
         let mut phases = std::mem::take(&mut self.memory.phases);
         phases.clear();
-        let stale = passes.iter().filter(|pass| steps.packed_version[**pass] != self.version);
-        phases.push(stale.flat_map(|pass| steps.pack_work(*pass)));
+        let stale = passes.iter().filter(|pass| lowered.packed_version[**pass] != self.version);
+        phases.push(stale.flat_map(|pass| lowered.pack_work(*pass)));
         if !matches!(extent, Extent::Scores { judged: true, .. }) {
             phases.extend(&plan_of_batch.forward);
         }
@@ -288,7 +288,7 @@ impl<T: Element> Network<T> {
             phases.push(weights.chain(plan_of_batch.commit.iter().copied()));
             phases.push([(Work::Constrain, run::constrained(&self.weights).count())]);
         }
-        // Most of the work is in stacks and split steps: where they are one task each, a helper would only look on.
+        // Most of the work is in stacks and split ops: where they are one task each, a helper would only look on.
         let heavy = |(work, tasks): &(Work, usize)| match work {
             Work::Forward { .. }
             | Work::Backward { .. }
@@ -298,7 +298,7 @@ impl<T: Element> Network<T> {
             _ => None,
         };
         let tasks = phases.all().iter().filter_map(heavy).max().unwrap_or(1);
-        let shared = plan::shared(steps, plan_of_batch.batch, update.is_some());
+        let shared = plan::shared(lowered, plan_of_batch.batch, update.is_some());
         let workers = if shared { parallel::threads().min(tasks) } else { 1 };
         self.memory.reserve(plan_of_batch, workers, self.blocks.len())?;
         if update.is_some() {
@@ -308,7 +308,7 @@ impl<T: Element> Network<T> {
         }
         let training_step = update.is_some();
         let mut program = StepProgram {
-            steps,
+            lowered,
             schedule: plan_of_batch,
             memory: &self.memory,
             state: State {
@@ -351,7 +351,7 @@ impl<T: Element> Network<T> {
         }
         outcome?;
         for pass in passes {
-            self.plans[plan].steps.packed_version[*pass] = self.version;
+            self.plans[plan].lowered.packed_version[*pass] = self.version;
         }
         if training_step && bad != usize::MAX {
             return Err(self.blame(plan, schedule, bad));
@@ -364,17 +364,17 @@ impl<T: Element> Network<T> {
 
     /// Names the first layer whose output is not finite, else what the step found.
     pub(super) fn blame(&mut self, plan: usize, schedule: usize, bad: usize) -> Error {
-        let Plans { steps, schedules, .. } = &self.plans[plan];
+        let Plans { lowered, schedules, .. } = &self.plans[plan];
         let schedule = &schedules[schedule];
         let arena = self.memory.arena.get_mut();
         let name = |layer: usize| self.layers[layer].name.clone();
         for active in &schedule.active {
             if let plan::Slot::Batch(start) = schedule.values[active.output] {
-                let values = &arena[start..start + steps.lens[active.output] * schedule.batch];
+                let values = &arena[start..start + lowered.lens[active.output] * schedule.batch];
                 if !self.kernels.tier.vectorize(AllFinite(values)) {
                     return Error::NonFinite {
                         what: "the output",
-                        layer: name(steps.steps[active.step].layer),
+                        layer: name(lowered.ops[active.op].layer),
                     };
                 }
             }
@@ -383,8 +383,8 @@ impl<T: Element> Network<T> {
             return Error::NonFinite { what: "the loss", layer: "the model".to_string() };
         }
         let settles = |active: &plan::Active| {
-            let planned = &steps.steps[active.step];
-            planned.layer == bad && planned.step.statistics().is_some()
+            let planned = &lowered.ops[active.op];
+            planned.layer == bad && planned.op.statistics().is_some()
         };
         let statistics = schedule.active.iter().any(settles);
         let what = if statistics { "a statistic or gradient" } else { "the gradient" };

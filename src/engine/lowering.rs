@@ -1,9 +1,9 @@
-//! The steps of a model for one input shape: a graph in topological order, with what is fused across layers.
+//! The ops of a model for one input shape: a graph in topological order, with what is fused across layers.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::layers::{Site, Step, merge};
+use super::layers::{Op, Site, merge};
 use super::plan::Work;
 use super::spec::Size;
 use super::structure::{LayerInfo, Node, Operation, Weight, check_extent};
@@ -29,9 +29,9 @@ pub(super) const BACKWARD: usize = 1;
 /// coefficients of one that stands alone.
 pub(super) const INFERENCE: usize = 2;
 
-/// A step and its layers in the shared buffers.
-pub(super) struct Planned<T: Element> {
-    pub step: Box<dyn Step<T>>,
+/// A op and its layers in the shared buffers.
+pub(super) struct PlannedOp<T: Element> {
+    pub op: Box<dyn Op<T>>,
     /// Number of the layer it belongs to.
     pub layer: usize,
     /// Tensors that it reads.
@@ -42,39 +42,39 @@ pub(super) struct Planned<T: Element> {
     pub packed: [Range<usize>; PASSES],
     /// Its weight gradient in a chunk's partial gradients; empty where it is not summed sample by sample.
     pub partial: Range<usize>,
-    /// The sums that it comes from, if those of all steps stood in a row.
+    /// The sums that it comes from, if those of all ops stood in a row.
     pub sums: Range<usize>,
-    /// Step whose normalisation goes into this one's weights at inference.
+    /// Op whose normalisation goes into this one's weights at inference.
     pub folds: Option<usize>,
 }
 
-impl<T: Element> Planned<T> {
+impl<T: Element> PlannedOp<T> {
     /// Turns its sums over a chunk of samples into its part of the chunk's partial gradients.
     pub fn finish(&self, sums: &mut [T], partial: &mut [T]) {
-        self.step.finish(sums);
+        self.op.finish(sums);
         let (mut from, mut to) = (0, 0);
-        for (number, weight) in self.step.weights().iter().enumerate() {
+        for (number, weight) in self.op.weights().iter().enumerate() {
             partial[to..to + weight.len()].copy_from_slice(&sums[from..from + weight.len()]);
-            from += self.step.sums_len(number);
+            from += self.op.sums_len(number);
             to += weight.len();
         }
     }
 }
 
-/// The steps of a model for one input shape.
-pub(super) struct Steps<T: Element> {
+/// The ops of a model for one input shape.
+pub(super) struct Lowered<T: Element> {
     /// In topological order.
-    pub steps: Vec<Planned<T>>,
+    pub ops: Vec<PlannedOp<T>>,
     /// Elements of a sample of every tensor; tensor 0 is the input.
     pub lens: Vec<usize>,
     /// Tensor that is the output.
     pub output: usize,
-    /// The tensor of every edge and its sizes, where layers do not share steps; None for those that do not lead to the
+    /// The tensor of every edge and its sizes, where layers do not share ops; None for those that do not lead to the
     /// output.
     pub edges: Vec<Option<(usize, Vec<usize>)>>,
     /// Sizes of the output, without the batch.
     pub output_shape: Vec<usize>,
-    /// Packed weights of all steps.
+    /// Packed weights of all ops.
     pub packed: [Shared<T>; PASSES],
     /// Version of the parameters that they were packed from.
     pub packed_version: [u64; PASSES],
@@ -84,14 +84,14 @@ pub(super) struct Steps<T: Element> {
     pub partial_len: usize,
 }
 
-/// What the steps are made from.
+/// What the ops are made from.
 pub(super) struct Graph<'a, T: Element> {
     pub nodes: &'a [Node<T>],
     /// Sizes of a sample.
     pub input: &'a [usize],
     /// Edge that is the output; what does not lead there is left out.
     pub output: usize,
-    /// Whether layers may share steps, so that not every edge exists.
+    /// Whether layers may share ops, so that not every edge exists.
     pub fused: bool,
     pub layers: &'a [LayerInfo],
     pub weights: &'a [Weight],
@@ -114,11 +114,11 @@ impl<T: Element> Graph<'_, T> {
     }
 }
 
-impl<T: Element> Steps<T> {
+impl<T: Element> Lowered<T> {
     /// Plans all layers for an input.
     pub fn new(graph: &Graph<'_, T>) -> Result<Self> {
         let input = graph.input;
-        let mut steps: Vec<Planned<T>> = Vec::new();
+        let mut ops: Vec<PlannedOp<T>> = Vec::new();
         let mut lens = vec![input.iter().product()];
         // Of every edge that leads to the output: the tensor that stands for it, and its sizes.
         let mut edges: Vec<Option<(usize, Vec<usize>)>> = vec![None; graph.nodes.len() + 1];
@@ -132,26 +132,17 @@ impl<T: Element> Steps<T> {
                 inputs.iter().filter_map(|&edge| edges[edge].clone()).unzip();
             let (own, output) =
                 steps_of(graph, (operation, *layer), &shapes).map_err(|error| error.in_layer(name))?;
-            for step in own {
-                lens.push(step.output_len());
+            for op in own {
+                lens.push(op.output_len());
                 let (inputs, output) = (std::mem::replace(&mut reads, vec![lens.len() - 1]), lens.len() - 1);
                 let (packed, partial, sums) = (Default::default(), 0..0, 0..0);
-                steps.push(Planned {
-                    step,
-                    layer: *layer,
-                    inputs,
-                    output,
-                    packed,
-                    partial,
-                    sums,
-                    folds: None,
-                });
+                ops.push(PlannedOp { op, layer: *layer, inputs, output, packed, partial, sums, folds: None });
             }
             edges[i + 1] = Some((reads[0], output));
         }
         let (output, output_shape) = edges[graph.output].clone().unwrap_or_default();
         let mut planned = Self {
-            steps,
+            ops,
             lens,
             output,
             edges,
@@ -170,28 +161,28 @@ impl<T: Element> Steps<T> {
         Ok(planned)
     }
 
-    /// The only step that reads a tensor, if there is exactly one reader.
+    /// The only op that reads a tensor, if there is exactly one reader.
     fn only_reader(&self, tensor: usize) -> Option<usize> {
-        let readers = |step: &Planned<T>| step.inputs.iter().filter(|&&t| t == tensor).count();
-        let total: usize = self.steps.iter().map(readers).sum();
+        let readers = |op: &PlannedOp<T>| op.inputs.iter().filter(|&&t| t == tensor).count();
+        let total: usize = self.ops.iter().map(readers).sum();
         let only = total == 1 && tensor != self.output;
-        self.steps.iter().position(|step| step.inputs.contains(&tensor)).filter(|_| only)
+        self.ops.iter().position(|op| op.inputs.contains(&tensor)).filter(|_| only)
     }
 
     fn producer(&self, tensor: usize) -> Option<usize> {
-        self.steps.iter().position(|step| step.output == tensor)
+        self.ops.iter().position(|op| op.output == tensor)
     }
 
-    /// Lets steps do the ReLU that alone reads their output.
+    /// Lets ops do the ReLU that alone reads their output.
     fn fuse_activations(&mut self) {
         let mut i = 0;
-        while i < self.steps.len() {
-            let from = self.steps[i].inputs[0];
-            let alone = self.steps[i].step.is_relu() && self.only_reader(from) == Some(i);
+        while i < self.ops.len() {
+            let from = self.ops[i].inputs[0];
+            let alone = self.ops[i].op.is_relu() && self.only_reader(from) == Some(i);
             let front = self.producer(from).filter(|_| alone);
-            if front.is_some_and(|front| self.steps[front].step.take_relu()) {
-                let gone = self.steps.remove(i).output;
-                let inputs = self.steps.iter_mut().flat_map(|step| &mut step.inputs);
+            if front.is_some_and(|front| self.ops[front].op.take_relu()) {
+                let gone = self.ops.remove(i).output;
+                let inputs = self.ops.iter_mut().flat_map(|op| &mut op.inputs);
                 inputs.filter(|t| **t == gone).for_each(|t| *t = from);
                 if self.output == gone {
                     self.output = from;
@@ -204,30 +195,30 @@ impl<T: Element> Steps<T> {
 
     /// Lets a max-pool mask by the sign of its maxima what a fused ReLU in front would mask by all elements.
     fn leave_masks(&mut self) {
-        for i in 0..self.steps.len() {
-            let from = self.steps[i].inputs[0];
+        for i in 0..self.ops.len() {
+            let from = self.ops[i].inputs[0];
             let front = self.producer(from).filter(|_| self.only_reader(from) == Some(i));
-            if let Some(front) = front.filter(|&front| self.steps[front].step.masks_by_sign())
-                && self.steps[i].step.take_mask()
+            if let Some(front) = front.filter(|&front| self.ops[front].op.masks_by_sign())
+                && self.ops[i].op.take_mask()
             {
-                self.steps[front].step.leave_mask();
+                self.ops[front].op.leave_mask();
             }
         }
     }
 
     /// Finds the normalisations that can be part of the weights in front at inference.
     fn fold_normalizations(&mut self) {
-        for i in 0..self.steps.len() {
-            let Some(statistics) = self.steps[i].step.statistics() else { continue };
-            let from = self.steps[i].inputs[0];
+        for i in 0..self.ops.len() {
+            let Some(statistics) = self.ops[i].op.statistics() else { continue };
+            let from = self.ops[i].inputs[0];
             let coefficients = memory::demand(memory::filled(T::ZERO, statistics.coefficients_len()));
             let channels = statistics.channel_map(&coefficients).map(|map| map.scale.len());
             let front = self.producer(from).filter(|_| self.only_reader(from) == Some(i));
             if let Some(front) = front
                 && channels.is_some()
-                && self.steps[front].step.foldable() == channels
+                && self.ops[front].op.foldable() == channels
             {
-                self.steps[front].folds = Some(i);
+                self.ops[front].folds = Some(i);
             }
         }
     }
@@ -236,27 +227,27 @@ impl<T: Element> Steps<T> {
     fn place_weights(&mut self) -> Result<()> {
         let (mut total, mut sums) = ([0; PASSES], 0);
         let folded = self.folded();
-        for i in 0..self.steps.len() {
-            let step = self.steps[i].step.as_ref();
-            let [forward, backward] = step.packed_len();
-            let inference = match (self.steps[i].folds, step.statistics()) {
-                (Some(_), _) => forward + step.foldable().unwrap_or(0),
+        for i in 0..self.ops.len() {
+            let op = self.ops[i].op.as_ref();
+            let [forward, backward] = op.packed_len();
+            let inference = match (self.ops[i].folds, op.statistics()) {
+                (Some(_), _) => forward + op.foldable().unwrap_or(0),
                 (None, Some(statistics)) if !folded.contains(&i) => statistics.coefficients_len(),
                 _ => 0,
             };
             let lens = [forward, backward, inference];
             let first = (self.partial_len, sums);
-            if step.batch().is_none() && step.statistics().is_none() && step.outside().is_none() {
-                for (number, weight) in step.weights().iter().enumerate() {
+            if op.batch().is_none() && op.statistics().is_none() && op.outside().is_none() {
+                for (number, weight) in op.weights().iter().enumerate() {
                     let range = self.partial_len..self.partial_len + weight.len();
                     self.partial_len = range.end;
                     self.partials.push((range, weight.clone()));
-                    sums += step.sums_len(number);
+                    sums += op.sums_len(number);
                 }
             }
-            self.steps[i].packed = [0, 1, 2].map(|pass| total[pass]..total[pass] + lens[pass]);
-            self.steps[i].partial = first.0..self.partial_len;
-            self.steps[i].sums = first.1..sums;
+            self.ops[i].packed = [0, 1, 2].map(|pass| total[pass]..total[pass] + lens[pass]);
+            self.ops[i].partial = first.0..self.partial_len;
+            self.ops[i].sums = first.1..sums;
             total = [0, 1, 2].map(|pass| (total[pass] + lens[pass]).next_multiple_of(LINE));
         }
         for (packed, len) in self.packed.iter_mut().zip(total) {
@@ -265,54 +256,54 @@ impl<T: Element> Steps<T> {
         Ok(())
     }
 
-    /// The steps that are part of another one at inference.
+    /// The ops that are part of another one at inference.
     pub fn folded(&self) -> BTreeSet<usize> {
-        self.steps.iter().filter_map(|step| step.folds).collect()
+        self.ops.iter().filter_map(|op| op.folds).collect()
     }
 
     /// Multiply-adds of a sample, roughly: every weight at every position.
     pub fn macs(&self) -> usize {
-        let of = |p: &Planned<T>| p.step.weights().iter().map(Range::len).sum::<usize>() * p.step.positions();
-        self.steps.iter().map(of).sum()
+        let of = |p: &PlannedOp<T>| p.op.weights().iter().map(Range::len).sum::<usize>() * p.op.positions();
+        self.ops.iter().map(of).sum()
     }
 
     /// The tasks that pack the weights for a pass.
     pub fn pack_work(&self, pass: usize) -> impl Iterator<Item = (Work, usize)> {
-        let tasks = move |step: usize| {
-            let len = self.steps[step].packed[pass].len();
-            (Work::Pack { step, pass }, len.div_ceil(self.pack_piece(step, pass).max(1)))
+        let tasks = move |op: usize| {
+            let len = self.ops[op].packed[pass].len();
+            (Work::Pack { op, pass }, len.div_ceil(self.pack_piece(op, pass).max(1)))
         };
-        (0..self.steps.len()).map(tasks).filter(|(_, tasks)| *tasks > 0)
+        (0..self.ops.len()).map(tasks).filter(|(_, tasks)| *tasks > 0)
     }
 
     /// Elements of packed weights that a task writes.
-    fn pack_piece(&self, step: usize, pass: usize) -> usize {
-        let planned = &self.steps[step];
+    fn pack_piece(&self, op: usize, pass: usize) -> usize {
+        let planned = &self.ops[op];
         match pass {
             INFERENCE => planned.packed[pass].len(),
-            _ => PACK_TASK.next_multiple_of(planned.step.pack_grain(pass).max(1)),
+            _ => PACK_TASK.next_multiple_of(planned.op.pack_grain(pass).max(1)),
         }
     }
 
-    /// Packs a part of the weights of a step for a pass.
-    pub fn pack(&self, (step, pass): (usize, usize), task: usize, params: &[T]) {
-        let planned = &self.steps[step];
+    /// Packs a part of the weights of a op for a pass.
+    pub fn pack(&self, (op, pass): (usize, usize), task: usize, params: &[T]) {
+        let planned = &self.ops[op];
         let all = &planned.packed[pass];
-        let piece = self.pack_piece(step, pass);
+        let piece = self.pack_piece(op, pass);
         let first = task * piece;
         let part = all.start + first..(all.start + first + piece).min(all.end);
         let mut packed = self.packed[pass].write(part);
-        let normalization = planned.folds.map_or(planned, |behind| &self.steps[behind]);
-        match normalization.step.statistics() {
+        let normalization = planned.folds.map_or(planned, |behind| &self.ops[behind]);
+        match normalization.op.statistics() {
             Some(statistics) if pass == INFERENCE => {
                 let mut coefficients = memory::demand(memory::filled(T::ZERO, statistics.coefficients_len()));
                 statistics.settle_moving(params, &mut coefficients);
                 match statistics.channel_map(&coefficients).filter(|_| planned.folds.is_some()) {
-                    Some(map) => planned.step.fold_batch_norm(params, map, &mut packed),
+                    Some(map) => planned.op.fold_batch_norm(params, map, &mut packed),
                     None => packed.copy_from_slice(&coefficients),
                 }
             }
-            _ => planned.step.pack(pass, params, first, &mut packed),
+            _ => planned.op.pack(pass, params, first, &mut packed),
         }
     }
 
@@ -322,13 +313,13 @@ impl<T: Element> Steps<T> {
     }
 }
 
-/// Steps and output sizes of a node.
+/// Lowered and output sizes of a node.
 #[expect(clippy::type_complexity, reason = "a pair of plain lists")]
 fn steps_of<T: Element>(
     graph: &Graph<'_, T>,
     (operation, number): (&Operation<T>, usize),
     inputs: &[Vec<usize>],
-) -> Result<(Vec<Box<dyn Step<T>>>, Vec<usize>)> {
+) -> Result<(Vec<Box<dyn Op<T>>>, Vec<usize>)> {
     let sizes = |shape: &[usize]| shape.iter().map(|&n| Some(n)).collect::<Vec<_>>();
     let known = |output: Vec<Size>| -> Result<Vec<usize>> {
         check_extent(&output)?;
@@ -343,14 +334,14 @@ fn steps_of<T: Element>(
             let weights: Vec<Range<usize>> = own.map(|w| w.range.clone()).collect();
             let &Graph { kernels, algorithm, .. } = graph;
             let site = Site { input: &inputs[0], weights: &weights, kernels, algorithm, layer: number };
-            (layer.steps(&site)?, output)
+            (layer.ops(&site)?, output)
         }
         Operation::Merge(kind) => {
             let output =
                 merge::output_shape(*kind, &inputs.iter().map(|shape| sizes(shape)).collect::<Vec<_>>());
             let output = output
                 .map_err(|error| super::fitting::advised(error, graph.nodes, None, &sizes(graph.input)))?;
-            (vec![merge::step(*kind, inputs, graph.kernels.tier)], known(output)?)
+            (vec![merge::op(*kind, inputs, graph.kernels.tier)], known(output)?)
         }
     })
 }
