@@ -82,28 +82,28 @@ impl<T: Element> Network<T> {
             Seed::None | Seed::Loss(_) => self.output,
         };
         self.grads.get_mut().fill(T::ZERO);
-        let (plan, schedule) = self.plan(shape, batch, Purpose::Inspect, Some(edge))?;
+        let (plan, step_plan) = self.plan(shape, batch, Purpose::Inspect, Some(edge))?;
         let data =
             Batch { x, y: None, sample_weight: None, indices: None, first: 0, count: 0.0, signs: false };
         let scores = match seed {
             Seed::None => {
-                self.execute((plan, schedule), data, Extent::Outputs, None, interrupt)?;
+                self.execute((plan, step_plan), data, Extent::Outputs, None, interrupt)?;
                 None
             }
             Seed::Output { dy, .. } => {
-                self.plant((plan, schedule), dy)?;
-                self.execute((plan, schedule), data, Extent::Gradients, None, interrupt)?;
+                self.plant((plan, step_plan), dy)?;
+                self.execute((plan, step_plan), data, Extent::Gradients, None, interrupt)?;
                 None
             }
             Seed::Loss(data) => Some(self.scored_step(data, Aim::Inspect, interrupt)?),
         };
-        self.found((plan, schedule), !matches!(seed, Seed::None), scores)
+        self.found((plan, step_plan), !matches!(seed, Seed::None), scores)
     }
 
     /// Puts a gradient where that of the output belongs.
-    fn plant(&mut self, (plan, schedule): (usize, usize), dy: &Source<'_>) -> Result<()> {
+    fn plant(&mut self, (plan, step_plan): (usize, usize), dy: &Source<'_>) -> Result<()> {
         let lowered = &self.plans[plan].lowered;
-        let ready = &self.plans[plan].schedules[schedule];
+        let ready = &self.plans[plan].step_plans[step_plan];
         let len = lowered.lens[ready.output];
         let fits = dy.rows() == ready.batch && dy.row_len() == len;
         if !fits {
@@ -121,12 +121,12 @@ impl<T: Element> Network<T> {
     /// Copies of everything that a run has left.
     fn found(
         &mut self,
-        (plan, schedule): (usize, usize),
+        (plan, step_plan): (usize, usize),
         backward: bool,
         scores: Option<Scores>,
     ) -> Result<Inspection<T>> {
         let plans = &self.plans[plan];
-        let ready = &plans.schedules[schedule];
+        let ready = &plans.step_plans[step_plan];
         let arena = self.memory.arena.get_mut();
         let copies = |slots: &[Slot]| -> Result<Vec<Option<Vec<T>>>> {
             let of_edge = |edge: usize| {

@@ -31,7 +31,7 @@ use lowering::{Graph, Lowered};
 use optim::Block;
 pub use outside::{Judge, Verdict, Verdicts};
 pub use plan::Purpose;
-use plan::Schedule;
+use plan::StepPlan;
 use run::Memory;
 use source::Source;
 use spec::{CompileSpec, ModelSpec, Size};
@@ -98,7 +98,7 @@ struct Plans<T: Element> {
     /// Edge that is looked at, if nothing is fused.
     inspected: Option<usize>,
     lowered: Lowered<T>,
-    schedules: Vec<Schedule>,
+    step_plans: Vec<StepPlan>,
 }
 
 /// A built model.
@@ -364,12 +364,12 @@ impl<T: Element> Network<T> {
         let shape: Option<Vec<usize>> = self.input().iter().copied().collect();
         let shape = shape.ok_or_else(|| Error::value("Input", "known sizes", shape_text(self.input())))?;
         let purpose = if training { Purpose::Train } else { Purpose::Infer };
-        let (plan, schedule) = self.plan(&shape, batch.max(1), purpose, None)?;
+        let (plan, step_plan) = self.plan(&shape, batch.max(1), purpose, None)?;
         let plans = &self.plans[plan];
-        let schedule = &plans.schedules[schedule];
-        let arena = schedule.arena_len(parallel::threads()) * size_of::<T>()
-            + schedule.sums_len * size_of::<f64>()
-            + schedule.notes_len;
+        let step_plan = &plans.step_plans[step_plan];
+        let arena = step_plan.arena_len(parallel::threads()) * size_of::<T>()
+            + step_plan.sums_len * size_of::<f64>()
+            + step_plan.notes_len;
         let slots = self.compiled.as_ref().map_or(0, |c| c.slots.len());
         let flat = self.params.len() * size_of::<T>() * if training { 2 + slots } else { 1 };
         Ok(arena + flat + plans.lowered.bytes())
@@ -387,8 +387,8 @@ impl<T: Element> Network<T> {
 
     /// Gives back what plans of larger inputs have left if this one needs much less: the memory of a large picture is
     /// not kept for small ones. Returns the place that the plan then has.
-    fn give_back(&mut self, plan: usize, schedule: usize) -> usize {
-        if !self.memory.is_much_for(&self.plans[plan].schedules[schedule]) {
+    fn give_back(&mut self, plan: usize, step_plan: usize) -> usize {
+        if !self.memory.is_much_for(&self.plans[plan].step_plans[step_plan]) {
             return plan;
         }
         self.memory = Memory::empty();
@@ -397,7 +397,7 @@ impl<T: Element> Network<T> {
         0
     }
 
-    /// Finds or makes the plan for an input shape, batch and purpose: its place in `plans` and in its `schedules`.
+    /// Finds or makes the plan for an input shape, batch and purpose: its place in `plans` and in its `step_plans`.
     ///
     /// With `inspected`, that edge is the output, and nothing is fused.
     fn plan(
@@ -424,19 +424,19 @@ impl<T: Element> Network<T> {
                 if self.plans.len() == PLANS {
                     self.plans.remove(0);
                 }
-                self.plans.push(Plans { shape: shape.to_vec(), inspected, lowered, schedules: Vec::new() });
+                self.plans.push(Plans { shape: shape.to_vec(), inspected, lowered, step_plans: Vec::new() });
                 self.plans.len() - 1
             }
         };
         let plans = &mut self.plans[at];
-        let found = plans.schedules.iter().position(|s| s.batch == batch && s.purpose == purpose);
-        let schedule = found.unwrap_or_else(|| {
-            if plans.schedules.len() == PLANS {
-                plans.schedules.remove(0);
+        let found = plans.step_plans.iter().position(|s| s.batch == batch && s.purpose == purpose);
+        let step_plan = found.unwrap_or_else(|| {
+            if plans.step_plans.len() == PLANS {
+                plans.step_plans.remove(0);
             }
-            plans.schedules.push(Schedule::new(&plans.lowered, batch, purpose));
-            plans.schedules.len() - 1
+            plans.step_plans.push(StepPlan::new(&plans.lowered, batch, purpose));
+            plans.step_plans.len() - 1
         });
-        Ok((at, schedule))
+        Ok((at, step_plan))
     }
 }

@@ -41,7 +41,7 @@ impl<T: Element> Network<T> {
     /// Runs a batch forward, asks the judge and puts the gradient that it gives where the backward pass begins.
     pub(super) fn judged(
         &mut self,
-        (plan, schedule): (usize, usize),
+        (plan, step_plan): (usize, usize),
         data: &Data<'_>,
         training: Option<Random>,
         interrupt: Interrupt<'_>,
@@ -49,7 +49,7 @@ impl<T: Element> Network<T> {
         let Some(judge) = data.judge else { return Ok(None) };
         // Room for both halves: memory that grows in between would lose what the first one left.
         let threads = parallel::threads();
-        self.memory.reserve(&self.plans[plan].schedules[schedule], threads, self.blocks.len())?;
+        self.memory.reserve(&self.plans[plan].step_plans[step_plan], threads, self.blocks.len())?;
         let batch = Batch {
             x: &data.x,
             y: None,
@@ -59,9 +59,9 @@ impl<T: Element> Network<T> {
             count: 0.0,
             signs: false,
         };
-        self.execute((plan, schedule), batch, Extent::Outputs, training, interrupt)?;
+        self.execute((plan, step_plan), batch, Extent::Outputs, training, interrupt)?;
         let plans = &self.plans[plan];
-        let ready = &plans.schedules[schedule];
+        let ready = &plans.step_plans[step_plan];
         let len = plans.lowered.lens[ready.output] * ready.batch;
         let arena = self.memory.arena.get_mut();
         let Slot::Batch(start) = ready.values[ready.output] else {

@@ -175,7 +175,7 @@ enum Item {
 
 /// Phases and memory of a batch size and purpose.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub(super) struct StepPlan {
     pub batch: usize,
     pub purpose: Purpose,
     /// Lowered that run; dropout and its like are left out at inference.
@@ -208,7 +208,7 @@ pub(super) struct Schedule {
     pub commit: Vec<(Work, usize)>,
 }
 
-impl Schedule {
+impl StepPlan {
     /// Plans phases and memory.
     pub fn new<T: Element>(lowered: &Lowered<T>, batch: usize, purpose: Purpose) -> Self {
         let train = purpose != Purpose::Infer;
@@ -233,7 +233,7 @@ impl Schedule {
         let input_summed_by = readers(0);
         let summed: Vec<Vec<usize>> = active.iter().map(|op| readers(op.output)).collect();
         active.iter_mut().zip(summed).for_each(|(op, by)| op.summed_by = by);
-        let mut schedule = Self {
+        let mut step_plan = Self {
             batch,
             purpose,
             active,
@@ -254,13 +254,13 @@ impl Schedule {
             backward: Vec::new(),
             commit: Vec::new(),
         };
-        let items = schedule.cut(lowered);
-        schedule.place(lowered, &items);
-        schedule.plan_forward(lowered, &items);
+        let items = step_plan.cut(lowered);
+        step_plan.place(lowered, &items);
+        step_plan.plan_forward(lowered, &items);
         if train {
-            schedule.plan_backward(lowered, &items);
+            step_plan.plan_backward(lowered, &items);
         }
-        schedule
+        step_plan
     }
 
     fn op<'a, T: Element>(&self, lowered: &'a Lowered<T>, i: usize) -> &'a dyn Op<T> {

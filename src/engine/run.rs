@@ -20,7 +20,7 @@ use super::loss::Rows;
 use super::loss::overlap::Overlap;
 use super::lowering::{FORWARD, INFERENCE, Lowered, PlannedOp};
 use super::optim::{Block, Update};
-use super::plan::{Schedule, Slot, Work, batch_samples};
+use super::plan::{Slot, StepPlan, Work, batch_samples};
 use super::source::Source;
 use super::spec::CompileSpec;
 use super::structure::Weight;
@@ -74,10 +74,10 @@ impl<T: Element> Memory<T> {
         }
     }
 
-    /// Whether a schedule needs much less than there is.
-    pub(super) fn is_much_for(&self, schedule: &Schedule) -> bool {
+    /// Whether a step_plan needs much less than there is.
+    pub(super) fn is_much_for(&self, step_plan: &StepPlan) -> bool {
         let have = self.arena.len();
-        have * size_of::<T>() >= MUCH && schedule.arena_len(parallel::threads()) < have / MUCH_LESS
+        have * size_of::<T>() >= MUCH && step_plan.arena_len(parallel::threads()) < have / MUCH_LESS
     }
 
     /// Makes room for `vectors` norms, as constraints find them in the part of a step that cannot fail.
@@ -89,24 +89,24 @@ impl<T: Element> Memory<T> {
         })
     }
 
-    /// Makes room for a schedule and a number of workers. Contents are lost when it grows: nothing lives across steps.
-    pub(super) fn reserve(&mut self, schedule: &Schedule, workers: usize, blocks: usize) -> Result<()> {
+    /// Makes room for a step_plan and a number of workers. Contents are lost when it grows: nothing lives across steps.
+    pub(super) fn reserve(&mut self, step_plan: &StepPlan, workers: usize, blocks: usize) -> Result<()> {
         if self.factors.len() < blocks {
             self.factors = Shared::zeroed(blocks)?;
         }
-        let arena = schedule.arena_len(workers);
+        let arena = step_plan.arena_len(workers);
         if self.arena.len() < arena {
             self.arena = Shared::empty();
             self.arena = Shared::zeroed(arena)?;
         }
-        if self.notes.len() < schedule.notes_len {
-            self.notes = Shared::zeroed(schedule.notes_len)?;
+        if self.notes.len() < step_plan.notes_len {
+            self.notes = Shared::zeroed(step_plan.notes_len)?;
         }
-        if self.sums.len() < schedule.sums_len {
-            self.sums = Shared::zeroed(schedule.sums_len)?;
+        if self.sums.len() < step_plan.sums_len {
+            self.sums = Shared::zeroed(step_plan.sums_len)?;
         }
-        if self.activity.len() < schedule.activities * schedule.batch {
-            self.activity = Shared::zeroed(schedule.activities * schedule.batch)?;
+        if self.activity.len() < step_plan.activities * step_plan.batch {
+            self.activity = Shared::zeroed(step_plan.activities * step_plan.batch)?;
         }
         while self.workers.len() < workers {
             self.workers.push(Mutex::default());
@@ -177,7 +177,7 @@ pub(super) struct Goal<'a> {
 /// A step about to run.
 pub(super) struct StepProgram<'a, 'b, T: Element> {
     pub lowered: &'a Lowered<T>,
-    pub schedule: &'a Schedule,
+    pub step_plan: &'a StepPlan,
     pub memory: &'a Memory<T>,
     pub state: State<'a, T>,
     pub batch: Batch<'a, 'b>,
@@ -205,7 +205,7 @@ pub(super) const BAD_LOSS: usize = usize::MAX - 1;
 
 impl<T: Element> StepProgram<'_, '_, T> {
     fn planned(&self, i: usize) -> &PlannedOp<T> {
-        &self.lowered.ops[self.schedule.active[i].op]
+        &self.lowered.ops[self.step_plan.active[i].op]
     }
 
     /// Place of some samples of a tensor in the arena.
@@ -214,31 +214,31 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let start = match place {
             Slot::None => return 0..0,
             Slot::Batch(start) => start + samples.start * len,
-            Slot::Local(start) => self.schedule.local + worker * self.schedule.local_len + start,
+            Slot::Local(start) => self.step_plan.local + worker * self.step_plan.local_len + start,
         };
         start..start + samples.len() * len
     }
 
     fn read_value(&self, tensor: usize, samples: &Range<usize>, worker: usize) -> Reading<'_, T> {
-        self.memory.arena.read(self.range(self.schedule.values[tensor], tensor, samples, worker))
+        self.memory.arena.read(self.range(self.step_plan.values[tensor], tensor, samples, worker))
     }
 
     fn write_value(&self, tensor: usize, samples: &Range<usize>, worker: usize) -> Writing<'_, T> {
-        self.memory.arena.write(self.range(self.schedule.values[tensor], tensor, samples, worker))
+        self.memory.arena.write(self.range(self.step_plan.values[tensor], tensor, samples, worker))
     }
 
     fn write_grad(&self, tensor: usize, samples: &Range<usize>, worker: usize) -> Writing<'_, T> {
-        self.memory.arena.write(self.range(self.schedule.grads[tensor], tensor, samples, worker))
+        self.memory.arena.write(self.range(self.step_plan.grads[tensor], tensor, samples, worker))
     }
 
     fn notes_range(&self, i: usize, samples: &Range<usize>) -> Range<usize> {
-        let per_sample = if self.schedule.notes_len == 0 { 0 } else { self.planned(i).op.keeps().notes };
-        let start = self.schedule.active[i].notes;
+        let per_sample = if self.step_plan.notes_len == 0 { 0 } else { self.planned(i).op.keeps().notes };
+        let start = self.step_plan.active[i].notes;
         start + samples.start * per_sample..start + samples.end * per_sample
     }
 
     fn samples(&self, task: usize, per_task: usize) -> Range<usize> {
-        task * per_task..((task + 1) * per_task).min(self.schedule.batch)
+        task * per_task..((task + 1) * per_task).min(self.step_plan.batch)
     }
 
     /// Calls `work` with the values of some tensors.
@@ -268,11 +268,11 @@ impl<T: Element> StepProgram<'_, '_, T> {
             for (x, sample) in x.chunks_exact_mut(len.max(1)).zip(samples.clone()) {
                 self.batch.x.gather(self.batch.row(sample), x);
             }
-            self.sum_inputs(&self.schedule.input_summed_by, &x, task);
+            self.sum_inputs(&self.step_plan.input_summed_by, &x, task);
         }
         let params = self.state.params.read(0..self.state.params.len());
         for i in ops {
-            let active = &self.schedule.active[i];
+            let active = &self.step_plan.active[i];
             let planned = self.planned(i);
             let mut y = self.write_value(active.output, samples, worker);
             let mut notes = self.memory.notes.write(self.notes_range(i, samples));
@@ -290,11 +290,11 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Notes what the loss is charged for the outputs of some samples.
     fn charge(&self, i: usize, y: &[T], samples: &Range<usize>) {
-        let (Some(slot), Some(prices)) = (self.schedule.active[i].activity, self.planned(i).op.activity())
+        let (Some(slot), Some(prices)) = (self.step_plan.active[i].activity, self.planned(i).op.activity())
         else {
             return;
         };
-        let start = slot * self.schedule.batch;
+        let start = slot * self.step_plan.batch;
         let mut charges = self.memory.activity.write(start + samples.start..start + samples.end);
         for (charge, weights) in charges.iter_mut().zip(y.chunks_exact(y.len() / samples.len().max(1))) {
             *charge = self.kernels.tier.vectorize(Penalty { prices, weights });
@@ -308,7 +308,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             let op = &self.planned(i).op;
             ops.len() == 1 && (op.batch().is_some() || op.outside().is_some())
         };
-        !ops.is_empty() && (alone(ops.start) || self.schedule.active[ops.start].settled.is_some())
+        !ops.is_empty() && (alone(ops.start) || self.step_plan.active[ops.start].settled.is_some())
     }
 
     fn context<'c>(
@@ -324,7 +324,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             folded,
             first: samples.start,
             samples: samples.len(),
-            batch: self.schedule.batch,
+            batch: self.step_plan.batch,
             training: self.training,
         }
     }
@@ -362,7 +362,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             }
         };
         let block = |op: usize| {
-            let samples = batch_samples(self.planned(op).op.as_ref(), self.schedule.batch);
+            let samples = batch_samples(self.planned(op).op.as_ref(), self.step_plan.batch);
             self.samples(task, samples)
         };
         match work {
@@ -377,13 +377,13 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::SplitForward { op } => self.split_forward(op, task, worker),
             Work::SumInputs { op } => self.split_sums(op, task, worker),
             Work::Loss => {
-                let per_task = self.schedule.batch.div_ceil(self.tasks(phase));
+                let per_task = self.step_plan.batch.div_ceil(self.tasks(phase));
                 return self.score(self.samples(task, per_task), worker);
             }
             Work::ReduceLoss => self.reduce_loss(),
             Work::Slope => {
                 if self.wants_output_grad() {
-                    let per_task = self.schedule.batch.div_ceil(self.tasks(phase));
+                    let per_task = self.step_plan.batch.div_ceil(self.tasks(phase));
                     return self.slope(self.samples(task, per_task), worker);
                 }
             }

@@ -13,7 +13,7 @@ pub use super::limits::{Constraint, Orthogonal, Prices, Regularizer};
 pub use super::loss::{Loss, Reduction};
 pub use super::metric::Metric;
 pub use super::optim::Optimizer;
-pub use super::optim::schedule::Schedule;
+pub use super::optim::schedule::LrSchedule;
 use crate::error::{Error, Result};
 use crate::geometry::PaddingMode;
 pub use windows::{ConvSpec, DepthwiseSpec, PoolSpec, SeparableSpec, TransposedSpec};

@@ -105,8 +105,8 @@ impl<T: Element> Network<T> {
             Aim::Train { .. } => (Purpose::Train, None),
             Aim::Inspect => (Purpose::Inspect, Some(self.output)),
         };
-        let (plan, schedule) = self.plan(shape, batch, purpose, inspected)?;
-        let plan = self.give_back(plan, schedule);
+        let (plan, step_plan) = self.plan(shape, batch, purpose, inspected)?;
+        let plan = self.give_back(plan, step_plan);
         let Some(compiled) = &self.compiled else {
             return Err(Error::value("model", "a compiled loss", "none; call compile() first"));
         };
@@ -136,7 +136,7 @@ impl<T: Element> Network<T> {
             Aim::Evaluate | Aim::Inspect => (None, None),
         };
         let outside = loss.outside();
-        let verdict = self.judged((plan, schedule), data, training, interrupt)?;
+        let verdict = self.judged((plan, step_plan), data, training, interrupt)?;
         if outside != verdict.is_some() {
             return Err(Error::value("loss", "one judge, the engine or its caller", "none or two"));
         }
@@ -154,9 +154,9 @@ impl<T: Element> Network<T> {
         let losses = verdict.as_ref().map(|verdict| &verdict.losses[..]);
         let judged = data.judge.is_some();
         let extent = Extent::Scores { rates, overlap: overlap.as_ref(), per_sample, judged, losses };
-        self.execute((plan, schedule), batch_data, extent, training, interrupt)?;
+        self.execute((plan, step_plan), batch_data, extent, training, interrupt)?;
 
-        let activities = self.plans[plan].schedules[schedule].activities * batch;
+        let activities = self.plans[plan].step_plans[step_plan].activities * batch;
         let charges: f64 = self.memory.activity.get_mut()[..activities].iter().sum();
         let penalty = penalty + charges / batch as f64;
         let scores = &self.memory.scores.get_mut()[..per_sample * batch];
@@ -207,19 +207,19 @@ impl<T: Element> Network<T> {
         let rows = x.rows();
         let purpose = if training.is_some() { Purpose::Train } else { Purpose::Infer };
         let training = training.map(|seed| Random { seed, step: self.iterations });
-        let (plan, schedule) = self.plan(shape, batch_size.clamp(1, rows.max(1)), purpose, None)?;
-        let plan = self.give_back(plan, schedule);
+        let (plan, step_plan) = self.plan(shape, batch_size.clamp(1, rows.max(1)), purpose, None)?;
+        let plan = self.give_back(plan, step_plan);
         let mut output = vec![rows];
         output.extend(&self.plans[plan].lowered.output_shape);
         let len: usize = output[1..].iter().product();
         let mut result = memory::filled(T::ZERO, rows.saturating_mul(len))?;
         for first in (0..rows).step_by(batch_size.max(1)) {
             let batch = batch_size.min(rows - first);
-            let (plan, schedule) = self.plan(shape, batch, purpose, None)?;
+            let (plan, step_plan) = self.plan(shape, batch, purpose, None)?;
             let data =
                 Batch { x, y: None, sample_weight: None, indices: None, first, count: 0.0, signs: false };
-            self.execute((plan, schedule), data, Extent::Outputs, training, interrupt)?;
-            let ready = &self.plans[plan].schedules[schedule];
+            self.execute((plan, step_plan), data, Extent::Outputs, training, interrupt)?;
+            let ready = &self.plans[plan].step_plans[step_plan];
             if let plan::Slot::Batch(start) = ready.values[ready.output] {
                 let values = &self.memory.arena.get_mut()[start..start + batch * len];
                 result[first * len..(first + batch) * len].copy_from_slice(values);
@@ -234,15 +234,15 @@ impl<T: Element> Network<T> {
     /// Runs a plan on a batch.
     pub(super) fn execute(
         &mut self,
-        (plan, schedule): (usize, usize),
+        (plan, step_plan): (usize, usize),
         batch: Batch<'_, '_>,
         extent: Extent<'_>,
         training: Option<Random>,
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
         let tame = !matches!(extent, Extent::Scores { rates: Some(_), .. }) || self.tame();
-        let Plans { lowered, schedules, .. } = &self.plans[plan];
-        let plan_of_batch = &schedules[schedule];
+        let Plans { lowered, step_plans, .. } = &self.plans[plan];
+        let plan_of_batch = &step_plans[step_plan];
         let optimizer = self.compiled.as_ref().and_then(|c| c.spec.optimizer.as_ref());
         let update = match extent {
             Extent::Scores { rates: Some(rates), .. } => {
@@ -309,7 +309,7 @@ impl<T: Element> Network<T> {
         let training_step = update.is_some();
         let mut program = StepProgram {
             lowered,
-            schedule: plan_of_batch,
+            step_plan: plan_of_batch,
             memory: &self.memory,
             state: State {
                 params: &self.params,
@@ -354,7 +354,7 @@ impl<T: Element> Network<T> {
             self.plans[plan].lowered.packed_version[*pass] = self.version;
         }
         if training_step && bad != usize::MAX {
-            return Err(self.blame(plan, schedule, bad));
+            return Err(self.blame(plan, step_plan, bad));
         }
         if spoilt != usize::MAX {
             return Err(Error::Overflow { layer: self.layers[spoilt].name.clone() });
@@ -363,14 +363,14 @@ impl<T: Element> Network<T> {
     }
 
     /// Names the first layer whose output is not finite, else what the step found.
-    pub(super) fn blame(&mut self, plan: usize, schedule: usize, bad: usize) -> Error {
-        let Plans { lowered, schedules, .. } = &self.plans[plan];
-        let schedule = &schedules[schedule];
+    pub(super) fn blame(&mut self, plan: usize, step_plan: usize, bad: usize) -> Error {
+        let Plans { lowered, step_plans, .. } = &self.plans[plan];
+        let step_plan = &step_plans[step_plan];
         let arena = self.memory.arena.get_mut();
         let name = |layer: usize| self.layers[layer].name.clone();
-        for active in &schedule.active {
-            if let plan::Slot::Batch(start) = schedule.values[active.output] {
-                let values = &arena[start..start + lowered.lens[active.output] * schedule.batch];
+        for active in &step_plan.active {
+            if let plan::Slot::Batch(start) = step_plan.values[active.output] {
+                let values = &arena[start..start + lowered.lens[active.output] * step_plan.batch];
                 if !self.kernels.tier.vectorize(AllFinite(values)) {
                     return Error::NonFinite {
                         what: "the output",
@@ -386,7 +386,7 @@ impl<T: Element> Network<T> {
             let planned = &lowered.ops[active.op];
             planned.layer == bad && planned.op.statistics().is_some()
         };
-        let statistics = schedule.active.iter().any(settles);
+        let statistics = step_plan.active.iter().any(settles);
         let what = if statistics { "a statistic or gradient" } else { "the gradient" };
         Error::NonFinite { what, layer: name(bad) }
     }

@@ -1,13 +1,13 @@
 //! Convolutions on a batch: plain, transposed, depthwise and separable, with their gradients.
 //!
-//! How a batch is cut into tasks is in `schedule`. Memory besides the results (packed weights, partial sums, bands of
+//! How a batch is cut into tasks is in `tiling`. Memory besides the results (packed weights, partial sums, bands of
 //! a few rows) is kept for the next call.
 
 use std::borrow::Cow;
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::schedule::{self, Mapping, Summing, workers};
+use super::tiling::{self, Mapping, Summing, workers};
 use super::workspace::{self, Operand, Workspace, room};
 use super::{Shape, join_shape, operand, out_slice, split_shape};
 use crate::activation::Activation;
@@ -258,7 +258,7 @@ impl<'a, T: Operand> Call<'a, T> {
         let packed = room(&mut packed[slot], plan.packed_len());
         let macs = self.geometry.macs().saturating_mul(self.samples);
         let own = &own[..workers(macs).min(own.len())];
-        schedule::pack(&**plan, self.kernel, packed, own.len(), interrupt)?;
+        tiling::pack(&**plan, self.kernel, packed, own.len(), interrupt)?;
         let mapping = Mapping {
             plan: &**plan,
             packed,
@@ -268,7 +268,7 @@ impl<'a, T: Operand> Call<'a, T> {
             activation: self.activation,
             macs,
             tier,
-            past_cache: schedule::past_cache::<T>(self.from.len() + to.len()),
+            past_cache: tiling::past_cache::<T>(self.from.len() + to.len()),
         };
         mapping.run(to, own, interrupt)
     }

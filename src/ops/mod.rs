@@ -9,8 +9,8 @@
 pub mod conv;
 pub mod pad;
 pub mod pool;
-mod schedule;
 pub mod separable;
+mod tiling;
 mod workspace;
 
 use std::borrow::Cow;

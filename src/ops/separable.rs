@@ -6,7 +6,7 @@
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
 use super::conv::{Call, ConvBatch, ConvKind, ConvOptions, Direction, Finish, sum_kernel};
-use super::schedule::{self, task_units, workers};
+use super::tiling::{self, task_units, workers};
 use super::workspace::{self, Operand, Worker, Workspace, room};
 use super::{operand, out_slice};
 use crate::activation::Activation;
@@ -113,9 +113,9 @@ pub fn separable<T: Operand>(
         let Workspace { packed: [packed, mixed], workers: own, .. } = workspace;
         let threads = batch.threads().min(own.len());
         let packed = room(packed, outer.packed_len());
-        schedule::pack(&**outer, &first, packed, threads, interrupt)?;
+        tiling::pack(&**outer, &first, packed, threads, interrupt)?;
         let mixed = room(mixed, inner.packed_len());
-        schedule::pack(&**inner, &second, mixed, threads, interrupt)?;
+        tiling::pack(&**inner, &second, mixed, threads, interrupt)?;
         let (packed, mixed) = (&*packed, &*mixed);
         let relu = activation == Activation::Relu;
         let epilogue = Epilogue { bias: bias.as_deref(), relu };

@@ -10,7 +10,7 @@ use super::caller::Caller;
 use super::errors::{enter, raise};
 use super::gate::Gate;
 use super::guest::{Raised, guests, settle};
-use crate::engine::spec::{Dtype, ModelSpec, Schedule, Size, parse};
+use crate::engine::spec::{Dtype, LrSchedule, ModelSpec, Size, parse};
 use crate::engine::{self, Data, Judge, Scores, Seed};
 use crate::error::Result;
 use crate::parallel::lock;
@@ -436,7 +436,7 @@ pub(super) fn weight_shapes(
 /// The learning rate of a step, by the description of a schedule.
 #[pyfunction]
 pub(super) fn learning_rate(schedule: &str, step: u64) -> PyResult<f64> {
-    Ok(parse::<Schedule>("schedule", schedule).map_err(raise)?.rate(step))
+    Ok(parse::<LrSchedule>("schedule", schedule).map_err(raise)?.rate(step))
 }
 
 fn no_weight(index: usize) -> PyErr {

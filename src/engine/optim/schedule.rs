@@ -1,4 +1,4 @@
-//! Learning rates that follow a plan; names, defaults and formulas are Keras', [`Schedule::OneCycle`] apart.
+//! Learning rates that follow a plan; names, defaults and formulas are Keras', [`LrSchedule::OneCycle`] apart.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use crate::kernels::math;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "class_name", content = "config")]
 #[expect(missing_docs, reason = "the names are Keras'")]
-pub enum Schedule {
+pub enum LrSchedule {
     ExponentialDecay {
         initial_learning_rate: f64,
         decay_steps: f64,
@@ -55,7 +55,7 @@ pub enum Schedule {
     },
 }
 
-impl Schedule {
+impl LrSchedule {
     /// The learning rate of step `step`.
     pub fn rate(&self, step: u64) -> f64 {
         let t = step as f64;
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn restarts_fall_on_their_steps() {
-        let schedule = Schedule::CosineDecayRestarts {
+        let schedule = LrSchedule::CosineDecayRestarts {
             initial_learning_rate: 1.0,
             first_decay_steps: 10.0,
             t_mul: 2.0,

@@ -1,4 +1,4 @@
-//! Where the tensors of a schedule are.
+//! Where the tensors of a step_plan are.
 //!
 //! Time counts the items of the order of work: forward item `k` runs at time `k`, the loss behind the last of `n` at
 //! time `n`, backward item `k` at time `2 n - k`. A tensor with one time, in a stack, is local to a group of samples.
@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::super::arena::{Bump, Lifetime, share};
 use super::super::lowering::Lowered;
-use super::{Active, Flow, Item, Purpose, Schedule, Settled, Slot, batch_samples};
+use super::{Active, Flow, Item, Purpose, Settled, Slot, StepPlan, batch_samples};
 use crate::kernels::Element;
 
 /// When things happen.
@@ -63,7 +63,7 @@ enum Owner {
     Aside { op: usize, input: usize },
 }
 
-impl Schedule {
+impl StepPlan {
     /// Gives every tensor its place.
     pub(super) fn place<T: Element>(&mut self, lowered: &Lowered<T>, items: &[Item]) {
         let times = Times::new(items, self.active.len());

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::layers::Op;
 use super::super::lowering::Lowered;
-use super::{Purpose, Schedule};
+use super::{Purpose, StepPlan};
 use crate::kernels::Element;
 
 /// Memory that a group of samples should fit, values and gradients of its largest layers: a share of L2.
@@ -21,7 +21,7 @@ const PARTIAL_BYTES: usize = 32 << 20;
 /// Cost of adding an element of a partial gradient, in multiply-adds.
 const REDUCE_COST: usize = 400;
 
-impl Schedule {
+impl StepPlan {
     /// Samples that some ops could work on together, or the gathering of the input if there are none: as many as fit,
     /// and as a task has at most.
     fn fitting<T: Element>(&self, lowered: &Lowered<T>, range: &Range<usize>, most: usize) -> usize {

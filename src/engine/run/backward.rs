@@ -22,7 +22,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         scratch: &mut Scratch<T>,
         worker: usize,
     ) {
-        let active = &self.schedule.active[i];
+        let active = &self.step_plan.active[i];
         let op = self.planned(i).op.as_ref();
         let keeps = op.keeps();
         let y = keeps.output.then(|| self.read_value(active.output, samples, worker));
@@ -89,21 +89,21 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut totals = self.memory.arena.write(self.sums(worker, stack.len()));
         totals.fill(T::ZERO);
         // A op that waits: the one behind ends here, the one at the start only sums up.
-        let ends = self.schedule.active.get(ops.end).filter(|next| next.settled.is_some());
+        let ends = self.step_plan.active.get(ops.end).filter(|next| next.settled.is_some());
         let ends = ends.is_some_and(|next| next.flows[0] != Flow::None).then_some(ops.end);
-        let sums = ops.clone().next().filter(|&first| self.schedule.active[first].settled.is_some());
+        let sums = ops.clone().next().filter(|&first| self.step_plan.active[first].settled.is_some());
         let mut sums = sums.map(|first| (first, self.gradient_part(first, chunk)));
         if let Some((_, part)) = &mut sums {
             part.fill(0.0);
         }
-        let samples = self.samples(chunk, self.schedule.chunk);
+        let samples = self.samples(chunk, self.step_plan.chunk);
         let mut first = samples.start;
         while first < samples.end && !pulse.stopped() {
             let group = first..(first + group).min(samples.end);
             for i in ends.into_iter().chain(ops.clone().rev()) {
                 match &mut sums {
                     Some((waits, part)) if i == *waits => self.sum_gradients(i, &group, worker, part),
-                    _ if !self.schedule.active[i].backward => {}
+                    _ if !self.step_plan.active[i].backward => {}
                     _ => {
                         let own_sums = &self.planned(i).sums;
                         let grads = match own_sums.is_empty() {
@@ -132,12 +132,12 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// A worker's memory for sums of weight gradients.
     pub(super) fn sums(&self, worker: usize, len: usize) -> Range<usize> {
-        let start = self.schedule.local + worker * self.schedule.local_len + self.schedule.local_sums;
+        let start = self.step_plan.local + worker * self.step_plan.local_len + self.step_plan.local_sums;
         start..start + len
     }
 
     pub(super) fn partial(&self, chunk: usize, part: &Range<usize>) -> Range<usize> {
-        let start = self.schedule.partials + chunk * self.lowered.partial_len;
+        let start = self.step_plan.partials + chunk * self.lowered.partial_len;
         start + part.start..start + part.end
     }
 
@@ -148,11 +148,11 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let target = to.start + block.start - from.start;
         let mut grads = self.state.grads.write(target..target + block.len());
         let owns = |i: &usize| self.planned(*i).partial.contains(&block.start);
-        let Some(owner) = (0..self.schedule.active.len()).find(owns) else { return };
+        let Some(owner) = (0..self.step_plan.active.len()).find(owns) else { return };
         let own = &self.planned(owner).partial;
         let block = block.start - own.start..block.end - own.start;
-        let sums = self.schedule.active[owner].split.as_ref().map_or(1, Split::sums);
-        let chunks = self.schedule.batch.div_ceil(self.schedule.chunk);
+        let sums = self.step_plan.active[owner].split.as_ref().map_or(1, Split::sums);
+        let chunks = self.step_plan.batch.div_ceil(self.step_plan.chunk);
         for (chunk, sum) in (0..chunks).flat_map(|chunk| (0..sums).map(move |sum| (chunk, sum))) {
             let partial = self.memory.arena.read(self.split_partial(owner, chunk, sum, &block));
             if (chunk, sum) == (0, 0) {
@@ -180,10 +180,10 @@ impl<T: Element> StepProgram<'_, '_, T> {
     pub(super) fn batch_grad(&self, i: usize, task: usize, worker: usize) {
         let planned = self.planned(i);
         let Some(op) = planned.op.batch() else { return };
-        let all = 0..self.schedule.batch;
-        let active = &self.schedule.active[i];
+        let all = 0..self.step_plan.batch;
+        let active = &self.step_plan.active[i];
         let x = self.read_value(active.inputs[0], &all, worker);
-        let dy = self.range(self.schedule.grads[active.output], active.output, &all, worker);
+        let dy = self.range(self.step_plan.grads[active.output], active.output, &all, worker);
         let dy = self.memory.arena.read(dy);
         for range in op.grad_ranges(task).into_iter().filter(|range| !range.is_empty()) {
             let mut grads = self.state.grads.write(range.clone());

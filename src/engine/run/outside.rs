@@ -25,7 +25,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Runs a op outside on the whole batch.
     fn visit(&self, work: Work) -> Result<()> {
-        let all = 0..self.schedule.batch;
+        let all = 0..self.step_plan.batch;
         match work {
             Work::Outside { op } => {
                 self.forward(op..op + 1, &all, (0, 0));

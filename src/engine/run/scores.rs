@@ -33,7 +33,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// The weight of the whole batch, for a loss that is one number of it.
     fn mean_weight(&self) -> f64 {
-        let batch = self.schedule.batch;
+        let batch = self.step_plan.batch;
         (0..batch).map(|sample| self.sample_weight(sample)).sum::<f64>() / batch as f64
     }
 
@@ -52,7 +52,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// Losses and metrics of some samples, and the gradient of the output if it is wanted.
     pub(super) fn score(&self, samples: Range<usize>, worker: usize) -> Result<()> {
         let (Some(compiled), Some(y)) = (self.goal.compiled, self.batch.y) else { return Ok(()) };
-        let last = self.schedule.output;
+        let last = self.step_plan.output;
         let scorer = self.scorer(compiled);
         let wanted = self.wants_output_grad() && self.goal.overlap.is_none() && self.goal.losses.is_none();
         let mut own = lock(&self.memory.workers[worker]);
@@ -77,7 +77,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     pub(super) fn wants_output_grad(&self) -> bool {
-        self.schedule.grads[self.schedule.output] != Slot::None
+        self.step_plan.grads[self.step_plan.output] != Slot::None
     }
 
     fn check_loss(&self, loss: f64) {
@@ -90,7 +90,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// with the first sample.
     pub(super) fn reduce_loss(&self) {
         let Some(overlap) = self.goal.overlap.filter(|overlap| overlap.across) else { return };
-        let mut scores = self.memory.scores.write(0..self.schedule.batch * self.goal.scores);
+        let mut scores = self.memory.scores.write(0..self.step_plan.batch * self.goal.scores);
         let mut samples = scores.chunks_exact_mut(self.goal.scores);
         let Some(first) = samples.next() else { return };
         let start = first.len() - overlap.groups * SUMS;
@@ -105,7 +105,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     pub(super) fn slope(&self, samples: Range<usize>, worker: usize) -> Result<()> {
         let (Some(compiled), Some(y)) = (self.goal.compiled, self.batch.y) else { return Ok(()) };
         let Some(overlap) = self.goal.overlap else { return Ok(()) };
-        let last = self.schedule.output;
+        let last = self.step_plan.output;
         let scorer = self.scorer(compiled);
         let shared = overlap.across.then(|| self.mean_weight());
         let mut own = lock(&self.memory.workers[worker]);

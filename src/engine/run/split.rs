@@ -17,19 +17,19 @@ fn inside(range: &Range<usize>, part: &Range<usize>) -> Range<usize> {
 impl<T: Element> StepProgram<'_, '_, T> {
     /// A split op and how it is cut.
     fn cut(&self, i: usize) -> Option<(&dyn SplitOp<T>, &Split)> {
-        self.planned(i).op.split().zip(self.schedule.active[i].split.as_ref())
+        self.planned(i).op.split().zip(self.step_plan.active[i].split.as_ref())
     }
 
     /// Places of a sample of a tensor's values and gradients.
     fn sample(&self, tensor: usize, sample: usize, worker: usize) -> [Range<usize>; 2] {
-        [&self.schedule.values, &self.schedule.grads]
+        [&self.step_plan.values, &self.step_plan.grads]
             .map(|slots| self.range(slots[tensor], tensor, &(sample..sample + 1), worker))
     }
 
     /// Computes a piece of a sample's output.
     pub(super) fn split_forward(&self, i: usize, task: usize, worker: usize) {
         let Some((op, split)) = self.cut(i) else { return };
-        let active = &self.schedule.active[i];
+        let active = &self.step_plan.active[i];
         let pieces = split.maps[FORWARD];
         let (sample, piece) = (task / pieces.count(), pieces.of(task % pieces.count()));
         let mut own = lock(&self.memory.workers[worker]);
@@ -46,7 +46,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Sums up a sample of what a split op has written.
     pub(super) fn split_sums(&self, i: usize, sample: usize, worker: usize) {
-        let active = &self.schedule.active[i];
+        let active = &self.step_plan.active[i];
         let y = self.read_value(active.output, &(sample..sample + 1), worker);
         self.sum_inputs(&active.summed_by, &y, sample);
     }
@@ -57,7 +57,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let pieces = split.maps[FORWARD];
         let piece = pieces.of(task % pieces.count());
         let [y, dy] = self
-            .sample(self.schedule.active[i].output, task / pieces.count(), worker)
+            .sample(self.step_plan.active[i].output, task / pieces.count(), worker)
             .map(|range| inside(&range, &piece));
         op.mask(&self.memory.arena.read(y), &mut self.memory.arena.write(dy));
     }
@@ -65,7 +65,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// Computes a piece of a sample's input gradient.
     pub(super) fn split_backward(&self, i: usize, task: usize, worker: usize) {
         let Some((op, split)) = self.cut(i) else { return };
-        let active = &self.schedule.active[i];
+        let active = &self.step_plan.active[i];
         let pieces = split.maps[BACKWARD];
         let (sample, piece) = (task / pieces.count(), pieces.of(task % pieces.count()));
         let mut own = lock(&self.memory.workers[worker]);
@@ -95,7 +95,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// Computes a piece of a chunk's weight gradient.
     pub(super) fn split_grad(&self, i: usize, task: usize, worker: usize) {
         let Some((op, split)) = self.cut(i) else { return };
-        let active = &self.schedule.active[i];
+        let active = &self.step_plan.active[i];
         let [sums, rows] = split.grad;
         let (chunk, part) = (task / split.grad_tasks(), task % split.grad_tasks());
         let (sum, row) = (part / rows.count(), part % rows.count());
@@ -112,7 +112,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut dbias = self.memory.arena.write(inside(&own_part, &bias));
         totals.fill(T::ZERO);
         dbias.fill(T::ZERO);
-        for sample in self.samples(chunk, self.schedule.chunk) {
+        for sample in self.samples(chunk, self.step_plan.chunk) {
             let [x, _] = self.sample(active.inputs[0], sample, worker);
             let [_, dy] = self.sample(active.output, sample, worker);
             let (x, dy) = (self.memory.arena.read(x), self.memory.arena.read(dy));
@@ -137,7 +137,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         part: &Range<usize>,
     ) -> Range<usize> {
         let own = &self.planned(i).partial;
-        match self.schedule.active[i].split.as_ref().filter(|_| sum > 0) {
+        match self.step_plan.active[i].split.as_ref().filter(|_| sum > 0) {
             None => self.partial(chunk, &inside(own, part)),
             Some(split) => {
                 let start = split.partials + (chunk * (split.sums() - 1) + sum - 1) * own.len();

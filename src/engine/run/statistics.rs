@@ -13,7 +13,7 @@ use crate::parallel::{Reading, Writing};
 impl<T: Element> StepProgram<'_, '_, T> {
     /// A statistics op and the places of what it computes with.
     fn settled(&self, i: usize) -> Option<(&dyn Statistics<T>, &Settled)> {
-        self.planned(i).op.statistics().zip(self.schedule.active[i].settled.as_ref())
+        self.planned(i).op.statistics().zip(self.step_plan.active[i].settled.as_ref())
     }
 
     fn frozen(&self, i: usize) -> bool {
@@ -65,7 +65,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Adds some samples to the sums of a chunk.
     pub(super) fn sum_gradients(&self, i: usize, samples: &Range<usize>, worker: usize, part: &mut [f64]) {
-        let active = &self.schedule.active[i];
+        let active = &self.step_plan.active[i];
         let Some((statistics, _)) = self.settled(i).filter(|_| active.backward) else { return };
         let x = self.read_value(active.inputs[0], samples, worker);
         let mut dy = self.write_grad(active.output, samples, worker);
@@ -77,7 +77,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let Some((statistics, settled)) = self.settled(i) else { return };
         let parts = self.memory.sums.read(settled.parts[1].clone());
         let mut coefficients = self.memory.arena.write(settled.coefficients.clone());
-        statistics.settle_gradients(&parts, self.schedule.batch, self.frozen(i), &mut coefficients);
+        statistics.settle_gradients(&parts, self.step_plan.batch, self.frozen(i), &mut coefficients);
         self.check(&coefficients, self.planned(i).layer);
         for range in self.planned(i).op.weights() {
             let mut grads = self.state.grads.write(range.clone());
