@@ -195,8 +195,16 @@ class Network:
         self.input_shapes: list[Shape] = [tuple(shape) for shape in self._engine.input_shapes]
         self.output_shapes: list[Shape] = [tuple(shape) for shape in self._engine.output_shapes]
         self._input_shape = self.output_shapes[0]
-        self.weights = [WeightInfo(*info) for info in self._engine.weights]
+        self._weights: list[WeightInfo] | None = None
         self.macs = self._engine.macs
+
+    @property
+    def weights(self) -> list[WeightInfo]:
+        """All weights, in Keras' order."""
+        weights = self._weights
+        if weights is None:
+            weights = self._weights = [WeightInfo(*info) for info in self._engine.weights]
+        return weights
 
     @property
     def input_shape(self) -> Shape:
@@ -261,7 +269,9 @@ class Network:
     def set_trainable(self, layer: int, trainable: bool) -> None:
         """Freezes or thaws the weights of the layer at this position."""
         self._engine.set_trainable(layer, trainable)
-        self.weights = [WeightInfo(*info) for info in self._engine.weights]
+        self._weights = (
+            None  # read again when somebody asks: a loop over many layers need not list all each time
+        )
 
     # Training and inference
 

@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import sys
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -338,3 +339,16 @@ def test_layers_tell_the_shape_of_their_output():
     assert block.compute_output_shape((7, 9, 3)) == (7, 7, 6)
     with pytest.raises(ShapeError):
         layers.Conv2D(4, 3).compute_output_shape((None, 2, 2, 1))
+
+
+def test_freezing_layer_by_layer_lists_the_weights_once():
+    """Once each layer listed the weights of all: 12 s for a thousand layers."""
+    model = gn.Sequential([gn.Input((2,)), *(layers.Dense(2) for _ in range(1000))])
+    started = time.perf_counter()
+    for layer in model.layers:
+        layer.trainable = False
+    assert time.perf_counter() - started < 2
+    network = model._network
+    assert not any(info.trainable for info in network.weights)
+    model.layers[7].trainable = True
+    assert {info.layer for info in network.weights if info.trainable} == {8}
