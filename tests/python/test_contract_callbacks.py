@@ -14,6 +14,12 @@ from gridnn import callbacks
 pytestmark = pytest.mark.one_tier
 
 
+@pytest.fixture
+def tmp_path(folder_in_memory):
+    # Backups of every batch: on a disk, most of the time went to `fsync`.
+    return folder_in_memory
+
+
 def halve(epoch, rate):
     return rate / (1 + epoch)
 

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import pickle
 import signal
 import subprocess
@@ -347,14 +346,15 @@ def test_a_model_saved_within_a_run_goes_on_to_the_byte(tmp_path, at, first):
 
 
 SCRIPT = """
-    import os, signal, sys
+    import os, signal, sys, traceback
     import numpy as np
     import gridnn as gn
     from gridnn import callbacks, layers
 
-    folder, kill, freq = sys.argv[1], sys.argv[2].split(":"), sys.argv[3]
-
     class Kill(callbacks.Callback):
+        def __init__(self, place):
+            super().__init__()
+            self.place = place.split(":")
         def on_epoch_begin(self, epoch, logs=None):
             self.epoch = epoch
             self.at("begin", 0)
@@ -366,30 +366,45 @@ SCRIPT = """
             self.epoch = 0
             self.at("over", 0)
         def at(self, *place):
-            if kill == [place[0], str(self.epoch), str(place[1])]:
+            if self.place == [place[0], str(self.epoch), str(place[1])]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    rng = np.random.default_rng(1)
-    x, y = rng.normal(size=(40, 4)), rng.integers(0, 3, size=40)
-    model = gn.Sequential([gn.Input((4,)), layers.Dropout(0.3), layers.Dense(3)], seed=2)
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
-    chosen = [
-        callbacks.BackupAndRestore(folder + "/backup", int(freq) if freq != "epoch" else freq),
-        callbacks.ReduceLROnPlateau("loss", 0.5, patience=0, min_delta=10.0),
-        callbacks.EarlyStopping("loss", 10.0, patience=5, restore_best_weights=True),
-        callbacks.CSVLogger(folder + "/log.csv"),
-        Kill(),
-    ]
-    model.fit(x, y, batch_size=8, epochs=4, verbose=0, callbacks=chosen, seed=3)
-    model.save(folder + "/model.gridnn")
+    def train(folder, kill, freq):
+        rng = np.random.default_rng(1)
+        x, y = rng.normal(size=(40, 4)), rng.integers(0, 3, size=40)
+        model = gn.Sequential([gn.Input((4,)), layers.Dropout(0.3), layers.Dense(3)], seed=2)
+        model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+        chosen = [
+            callbacks.BackupAndRestore(folder + "/backup", int(freq) if freq != "epoch" else freq),
+            callbacks.ReduceLROnPlateau("loss", 0.5, patience=0, min_delta=10.0),
+            callbacks.EarlyStopping("loss", 10.0, patience=5, restore_best_weights=True),
+            callbacks.CSVLogger(folder + "/log.csv"),
+            Kill(kill),
+        ]
+        model.fit(x, y, batch_size=8, epochs=4, verbose=0, callbacks=chosen, seed=3)
+        model.save(folder + "/model.gridnn")
+
+    # Nothing but imports has happened where these fork, and those take longer than all that follows.
+    folder, freq, *kills = sys.argv[1:]
+    for kill in kills:
+        child = os.fork()
+        if child == 0:
+            try:
+                train(folder, kill, freq)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def run(script, folder, kill, freq):
-    """Runs the script in a process of its own; returns how that ended."""
+def run(script, folder, freq, *kills):
+    """Runs the script's training in one process after the other; returns how each ended."""
     folder.mkdir(exist_ok=True)
-    arguments = [sys.executable, str(script), str(folder), kill, freq]
-    return subprocess.run(arguments, timeout=100, env=os.environ).returncode
+    arguments = [sys.executable, str(script), str(folder), freq, *kills]
+    done = subprocess.run(arguments, timeout=100, check=True, stdout=subprocess.PIPE, text=True)
+    return [int(line) for line in done.stdout.split()]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
@@ -397,11 +412,11 @@ def run(script, folder, kill, freq):
 def test_killed_processes_go_on_to_the_byte(tmp_path, freq):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    assert run(script, tmp_path / "whole", "never:0:0", freq) == 0
-    for kill in ("batch:0:3", "batch:1:1", "begin:2:0", "end:2:0", "over:0:0"):
-        assert run(script, tmp_path / "killed", kill, freq) == -signal.SIGKILL
+    assert run(script, tmp_path / "whole", freq, "never:0:0") == [0]
+    kills = ("batch:0:3", "batch:1:1", "begin:2:0", "end:2:0", "over:0:0")
+    assert run(script, tmp_path / "killed", freq, *kills) == [-signal.SIGKILL] * len(kills)
     (tmp_path / "killed" / "backup" / ".latest.gridnn.123.tmp").touch()  # what a kill within a save leaves
-    assert run(script, tmp_path / "killed", "never:0:0", freq) == 0
+    assert run(script, tmp_path / "killed", freq, "never:0:0") == [0]
     for folder in ("whole", "killed"):
         assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["log.csv", "model.gridnn"]
     for name in ("log.csv", "model.gridnn"):
