@@ -37,6 +37,8 @@ _SIZES = [
 _PADDINGS = ["valid", "same", "same", "causal", "full", None]
 # More elements than this are not asked for: that would only be slow.
 _LARGEST = 1 << 24
+# Nor more multiply-adds: a window of 100^3 is right, and the twin's loop over its elements takes minutes.
+_LONGEST = 1 << 28
 
 
 def attempt(number, folder):
@@ -175,6 +177,8 @@ def _layer(rng):
         layer = classes[kind](getattr(layers, names[kind]))
         model = gn.Sequential([gn.Input(shape), layer], dtype="float64", seed=1)
         if np.prod([float(n) for n in model.output_shape[1:]]) > _LARGEST:
+            return
+        if sum(count or 0 for count in model.network.macs) > _LONGEST:
             return
         x = np.random.default_rng(1).normal(size=(2, *shape))
         y = model.predict(x, verbose=0)
