@@ -26,6 +26,10 @@ def adam(w, g, s, lr, t, *, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=Fals
     return w - alpha * s["m"] / (np.sqrt(s["top"] if amsgrad else s["v"]) + epsilon)
 
 
+# Its weight decay is among the options that every rule has.
+adamw = adam
+
+
 def adagrad(w, g, s, lr, t, *, initial_accumulator_value=0.1, epsilon=1e-7):
     s["a"] = s.get("a", initial_accumulator_value) + g**2
     return w - lr * g / np.sqrt(s["a"] + epsilon)

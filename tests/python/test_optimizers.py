@@ -7,17 +7,7 @@ import pytest
 import gridnn as gn
 from gridnn import layers, optimizers, schedules
 
-RULES = {
-    optimizers.SGD: twins.sgd,
-    optimizers.RMSprop: twins.rmsprop,
-    optimizers.Adam: twins.adam,
-    optimizers.AdamW: twins.adam,
-    optimizers.Adagrad: twins.adagrad,
-    optimizers.Adadelta: twins.adadelta,
-    optimizers.Adamax: twins.adamax,
-    optimizers.Nadam: twins.nadam,
-    optimizers.Lion: twins.lion,
-}
+RULES = {cls: getattr(twins, cls.__name__.lower()) for cls in optimizers.REGISTRY.classes()}
 AVERAGED = {"use_ema": True, "ema_momentum": 0.75}
 CASES = [
     # Defaults, once per rule.
