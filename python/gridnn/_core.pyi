@@ -63,7 +63,7 @@ _Window = tuple[_Sizes, _Sizes, str | _Pairs, _Sizes, bool]
 """Pool size, strides, padding, dilation rate, ceil mode."""
 
 def simd_tier() -> str:
-    """The instruction set in use: ``"avx512"``, ``"avx2"`` or ``"portable"``."""
+    """The instruction set in use, one of `available_tiers`."""
 
 def before_fork() -> None:
     """Takes the engine's locks, on the thread that forks."""

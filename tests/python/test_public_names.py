@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gridnn as gn
-from gridnn import errors
+from gridnn import _core, errors
 
 pytestmark = pytest.mark.one_tier
 
@@ -100,5 +100,5 @@ def test_threads_and_tier():
             gn.set_num_threads("all")
     finally:
         gn.set_num_threads(before)
-    assert gn.simd_tier() in ("avx512", "avx2", "portable")
+    assert gn.simd_tier() in _core.available_tiers()
     assert gn.__version__.count(".") == 2
