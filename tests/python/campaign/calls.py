@@ -37,8 +37,9 @@ _SIZES = [
 _PADDINGS = ["valid", "same", "same", "causal", "full", None]
 # More elements than this are not asked for: that would only be slow.
 _LARGEST = 1 << 24
-# Nor more multiply-adds: a window of 100^3 is right, and the twin's loop over its elements takes minutes.
+# Nor more multiply-adds of a sample; and of the twin, whose loop over a window of 100^3 takes minutes, fewer.
 _LONGEST = 1 << 28
+_LONGEST_TWIN = 1 << 19
 
 
 def attempt(number, folder):
@@ -178,12 +179,16 @@ def _layer(rng):
         model = gn.Sequential([gn.Input(shape), layer], dtype="float64", seed=1)
         if np.prod([float(n) for n in model.output_shape[1:]]) > _LARGEST:
             return
-        if sum(count or 0 for count in model.network.macs) > _LONGEST:
+        work = sum(count or 0 for count in model.network.macs)
+        if work > _LONGEST:
             return
         x = np.random.default_rng(1).normal(size=(2, *shape))
         y = model.predict(x, verbose=0)
     except (ValueError, TypeError, MemoryError):
         assert absurd or kind in ("Crop", "Pool", "Conv"), f"{names[kind]} of ordinary sizes was refused"
+        return
+    if work > _LONGEST_TWIN:
+        assert np.isfinite(y).all(), f"{names[kind]}: not finite"
         return
     try:
         expected = twins.forward(model, model.get_weights(), x)
