@@ -218,7 +218,7 @@ struct Subject {
 }
 
 /// As functional calls decide it.
-fn past_cache<T>(elements: usize) -> bool {
+fn non_temporal<T>(elements: usize) -> bool {
     elements * size_of::<T>() >= 16 << 20
 }
 
@@ -233,7 +233,7 @@ fn correlation<T: Element>(
     let to_len = plan.rows() * plan.row_len();
     let mut to = Aligned::try_zeroed(from(&data).len() / from_len * to_len).unwrap();
     let mut scratch = Scratch::default();
-    scratch.past_cache = past_cache::<T>(from(&data).len() + to.len());
+    scratch.non_temporal = non_temporal::<T>(from(&data).len() + to.len());
     let samples = from(&data).len() / from_len;
     Box::new(move || {
         plan.run_samples(from(&data), &packed, &mut to, samples, Epilogue::NONE, &mut scratch);
@@ -256,7 +256,7 @@ fn pass<T: Element>(
             let plan = conv::kernel_grad(g, kernels, algorithm);
             let mut sums = Aligned::try_zeroed(plan.sums_len(g.kernel_len())).unwrap();
             let mut scratch = Scratch::default();
-            scratch.past_cache = past_cache::<T>(data.x.len() + data.dy.len());
+            scratch.non_temporal = non_temporal::<T>(data.x.len() + data.dy.len());
             Box::new(move || {
                 sums.fill(T::ZERO);
                 plan.run_samples(&data.x, &data.dy, data.x.len() / x_len, &mut sums, &mut scratch);

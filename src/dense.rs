@@ -154,7 +154,7 @@ impl<T: Element> Dense<T> {
                     n: columns,
                     start,
                     relu: epilogue.relu && from + k_len == k,
-                    past_cache: false,
+                    non_temporal: false,
                 });
                 from += k_len;
             }
@@ -195,7 +195,7 @@ impl<T: Element> Dense<T> {
                             n: columns,
                             start: if from == elements.start { Start::Zero } else { Start::Result },
                             relu: false,
-                            past_cache: false,
+                            non_temporal: false,
                         });
                     }
                 })
@@ -252,7 +252,7 @@ impl<T: Element> Dense<T> {
             n: self.outputs,
             start: Start::Zero,
             relu: false,
-            past_cache: false,
+            non_temporal: false,
         });
     }
 
@@ -281,7 +281,7 @@ impl<T: Element> Dense<T> {
                         n: columns,
                         start: Start::Zero,
                         relu: false,
-                        past_cache: false,
+                        non_temporal: false,
                     });
                 })
                 .store(&mut dweights[column..], (m, columns, n), false);

@@ -352,7 +352,7 @@ fn check_products<T: Element>() {
                                 n,
                                 start,
                                 relu: false,
-                                past_cache: !matches!(start, Start::Zero),
+                                non_temporal: !matches!(start, Start::Zero),
                             });
                             for (i, got) in c.iter().enumerate() {
                                 let (row, column) = (i / rs_c, i % rs_c);

@@ -406,7 +406,7 @@ impl<T: Element> KernelGrad<T> {
             n: g.group_out(),
             start: Start::Result,
             relu: false,
-            past_cache: false,
+            non_temporal: false,
         });
     }
 }

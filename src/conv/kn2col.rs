@@ -191,7 +191,7 @@ impl<T: Element> Kn2col<T> {
                 n,
                 start: Start::Zero,
                 relu: false,
-                past_cache: false,
+                non_temporal: false,
             });
         }
         self.kernels.tier.vectorize(ShiftAdd { width, products, n, source, columns, epilogue, line });

@@ -275,7 +275,7 @@ impl<T: Element> Kn2row<T> {
                 n,
                 start: Start::Zero,
                 relu: false,
-                past_cache: false,
+                non_temporal: false,
             });
             done += n;
         }

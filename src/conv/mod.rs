@@ -43,7 +43,7 @@ pub struct Scratch<T> {
     outer: Aligned<T>,
     /// Whether the tensors of the call are larger than the cache. Algorithms that are bound by memory then ask for
     /// their operands ahead, and store past the cache; results have the same bytes.
-    pub past_cache: bool,
+    pub non_temporal: bool,
     /// Tiles at the points of a transform, before and behind the products.
     planes: [Aligned<T>; 2],
     /// What is noted of the tiles before and behind the products, and what looks at those that are out of proportion.
@@ -77,7 +77,7 @@ impl<T: Element> Default for Scratch<T> {
             batch: Vec::new(),
             taps: Vec::new(),
             outer: empty(),
-            past_cache: false,
+            non_temporal: false,
             planes: [empty(), empty()],
             notes: [Vec::new(), Vec::new()],
             odd: Odd { pixels: Pixels::default(), rows: empty(), taps: empty(), results: empty() },

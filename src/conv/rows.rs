@@ -314,7 +314,7 @@ impl<T: Element> Correlation<T> for Rows<T> {
             self.blocks(from, packed, lines, &outputs, epilogue, scratch);
             row += end - first;
         }
-        if scratch.past_cache {
+        if scratch.non_temporal {
             kernels::fence();
         }
     }
@@ -337,7 +337,7 @@ impl<T: Element> Correlation<T> for Rows<T> {
         let columns = elements.start / self.to.channels..elements.end / self.to.channels;
         let outputs = Outputs { plane: 0, rows: 0..1, origin: columns.start, columns };
         self.blocks(from, packed, to, &outputs, epilogue, scratch);
-        if scratch.past_cache {
+        if scratch.non_temporal {
             kernels::fence();
         }
     }
@@ -376,7 +376,7 @@ impl<T: Element> Rows<T> {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
-        let &mut Scratch { ref mut band, ref mut batch, past_cache, .. } = scratch;
+        let &mut Scratch { ref mut band, ref mut batch, non_temporal, .. } = scratch;
         let (d_phase, d) = place(&self.phases[0], outputs.plane);
         let (d_taps, d_first) = self.phases[0][d_phase].inside(d, self.from.planes);
         let d_step = self.phases[0][d_phase].tap_step;
@@ -421,7 +421,7 @@ impl<T: Element> Rows<T> {
                             w,
                             rows,
                         };
-                        self.lines(&view, &taps, (w_axis, some, lead), line, epilogue, (batch, past_cache));
+                        self.lines(&view, &taps, (w_axis, some, lead), line, epilogue, (batch, non_temporal));
                     }
                 }
             }
@@ -443,7 +443,7 @@ impl<T: Element> Rows<T> {
         (w, outputs, lead): (&Phase, Range<usize>, usize),
         line: &mut [T],
         epilogue: Epilogue<'_, T>,
-        (batch, past_cache): (&mut Vec<Offsets>, bool),
+        (batch, non_temporal): (&mut Vec<Offsets>, bool),
     ) {
         let (k, n) = self.group_channels();
         let [d_taps, h_taps, w_taps] = taps.counts;
@@ -515,7 +515,7 @@ impl<T: Element> Rows<T> {
                     n,
                     start,
                     relu,
-                    past_cache,
+                    non_temporal,
                 };
                 self.kernels.gemm_strided_batched(&mut first, taps.rows);
             }

@@ -196,7 +196,7 @@ impl<T: Element> Winograd<T> {
                         n: channels,
                         start: Start::Zero,
                         relu: false,
-                        past_cache: false,
+                        non_temporal: false,
                     });
                 }
                 grid.results(&item, area, |written| {
@@ -417,7 +417,7 @@ impl<T: Element> WinogradKernelGrad<T> {
                         n,
                         start,
                         relu: false,
-                        past_cache: false,
+                        non_temporal: false,
                     });
                 }
             }

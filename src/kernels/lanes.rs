@@ -199,7 +199,7 @@ pub trait Lanes: 'static {
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn store_past(p: *mut Self::Elem, v: Self::V);
+    unsafe fn stream(p: *mut Self::Elem, v: Self::V);
     /// The order that gives every lane number `r` of its group of `k`; `k` divides `WIDTH`, `r < k`.
     ///
     /// # Safety

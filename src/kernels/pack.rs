@@ -113,7 +113,7 @@ impl<T: Element> Matrix<'_, T> {
 ///
 /// # Panics
 /// The lengths differ.
-pub fn copy_past<T: Element>(from: &[T], to: &mut [T]) {
+pub fn stream_copy<T: Element>(from: &[T], to: &mut [T]) {
     assert_eq!(from.len(), to.len(), "lengths");
     #[cfg(target_arch = "x86_64")]
     {

@@ -102,7 +102,7 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     #[inline(always)]
     unsafe fn prefetch_far(_: *const T) {}
     #[inline(always)]
-    unsafe fn store_past(p: *mut T, v: Self::V) {
+    unsafe fn stream(p: *mut T, v: Self::V) {
         // SAFETY: the caller vouches for the lanes.
         unsafe { Self::store(p, v) }
     }

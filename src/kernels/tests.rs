@@ -72,7 +72,7 @@ fn run<T: Element>(case: &Case, tier: Tier, start_from_result: bool, relu: bool)
         n,
         start: if start_from_result { Start::Result } else { Start::Bias(&bias) },
         relu,
-        past_cache: false,
+        non_temporal: false,
     });
     (c, expected)
 }
@@ -135,7 +135,7 @@ fn repeats_battery<T: Element>() {
                     n,
                     start: Start::Bias(&bias),
                     relu: false,
-                    past_cache: false,
+                    non_temporal: false,
                 };
                 kernels.gemm_strided_batched(&mut rows, repeats);
             };
@@ -168,7 +168,7 @@ fn staged_battery<T: Element>() {
                     let a: Vec<T> = integers(m + k + 1, 1);
                     let b: Vec<T> = integers(panels * k * panel, 2);
                     let bias: Vec<T> = integers(n, 3);
-                    let [plain, past] = [false, true].map(|past_cache| {
+                    let [plain, past] = [false, true].map(|non_temporal| {
                         let mut c = Aligned::try_zeroed(offset + 2 * m * rs_c).unwrap();
                         let mut first = Gemm {
                             a: &a,
@@ -187,7 +187,7 @@ fn staged_battery<T: Element>() {
                             n,
                             start: Start::Bias(&bias),
                             relu,
-                            past_cache,
+                            non_temporal,
                         };
                         kernels
                             .gemm_strided_batched(&mut first, StridedBatch { count: 2, a: 1, c: m * rs_c });
@@ -242,7 +242,7 @@ fn lines_battery<T: Element>() {
                         n,
                         start,
                         relu,
-                        past_cache: false,
+                        non_temporal: false,
                     };
                     kernels.gemm(&mut { p });
                 };
@@ -297,7 +297,7 @@ fn nan_survives_relu() {
             n: 1,
             start: Start::Zero,
             relu: true,
-            past_cache: false,
+            non_temporal: false,
         });
         assert!(c[0].is_nan(), "{tier:?}");
     }
@@ -348,7 +348,7 @@ impl LaneCase {
             format!("{what} on {tier:?}: k={k} channels={channels} count={count} taps at {taps:?}")
         };
         // Outputs next to each other and with a gap, which belongs to somebody else.
-        for (y_step, with_bias, relu, past_cache) in [
+        for (y_step, with_bias, relu, non_temporal) in [
             (channels, true, false, false),
             (channels, false, true, true),
             (2 * channels, true, true, true),
@@ -373,21 +373,21 @@ impl LaneCase {
                 let y = &mut memory[offset..];
                 kernels.lane_work(
                     &run,
-                    LaneWork::Map { x: &x, w: &w, y, y_step, bias, relu, k, past_cache, block: None },
+                    LaneWork::Map { x: &x, w: &w, y, y_step, bias, relu, k, non_temporal, block: None },
                 );
                 let got = memory[offset..].iter().map(|v| v.to_f64());
                 assert!(got.eq(expected.clone()), "{}", about("outputs"));
             }
         }
         let dy: Vec<T> = integers(count * channels, 5);
-        for past_cache in [false, true] {
+        for non_temporal in [false, true] {
             let mut dw = w.clone();
             let mut expected: Vec<f64> = w.iter().map(|v| v.to_f64()).collect();
             self.for_each_product(|i, j, o, c| {
                 expected[j] += x[i].to_f64() * dy[o * channels + c].to_f64();
             });
             kernels
-                .lane_work(&run, LaneWork::Sum { x: &x, dy: &dy, dw: &mut dw, k, past_cache, block: None });
+                .lane_work(&run, LaneWork::Sum { x: &x, dy: &dy, dw: &mut dw, k, non_temporal, block: None });
             assert!(dw.iter().map(|v| v.to_f64()).eq(expected), "{}", about("weights"));
         }
     }
@@ -452,10 +452,10 @@ fn block_battery<T: Element>(channels: usize, count: usize) {
             };
             let block = Block { rows, sources: sources.clone(), x_row: row, y_row };
             let about = format!("{tier:?}: {block:?} channels={channels} count={count}");
-            for (past_cache, relu) in [(false, true), (true, false)] {
+            for (non_temporal, relu) in [(false, true), (true, false)] {
                 let map = |list: &[Tap], y: &mut [T], block: Option<Block>| {
                     let (x, w, bias, y_step) = (&x, &w, Some(&*bias), channels);
-                    let work = LaneWork::Map { x, w, y, y_step, bias, relu, k, past_cache, block };
+                    let work = LaneWork::Map { x, w, y, y_step, bias, relu, k, non_temporal, block };
                     kernels.lane_work(&WindowRun { taps: list, count, step: channels, channels }, work);
                 };
                 let mut expected = Aligned::try_zeroed(rows * y_row).unwrap();
@@ -468,7 +468,7 @@ fn block_battery<T: Element>(channels: usize, count: usize) {
                 let dy: Vec<T> = integers(rows * y_row, 5);
                 let sum = |list: &[Tap], dy: &[T], dw: &mut [T], block: Option<Block>| {
                     let run = WindowRun { taps: list, count, step: channels, channels };
-                    kernels.lane_work(&run, LaneWork::Sum { x: &x, dy, dw, k, past_cache, block });
+                    kernels.lane_work(&run, LaneWork::Sum { x: &x, dy, dw, k, non_temporal, block });
                 };
                 let (mut expected, mut got) = (w.clone(), w.clone());
                 for (o, dy) in dy.chunks_exact(y_row).enumerate() {

@@ -268,7 +268,7 @@ impl<'a, T: Operand> Call<'a, T> {
             activation: self.activation,
             macs,
             tier,
-            past_cache: tiling::past_cache::<T>(self.from.len() + to.len()),
+            non_temporal: tiling::non_temporal::<T>(self.from.len() + to.len()),
         };
         mapping.run(to, own, interrupt)
     }

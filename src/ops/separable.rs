@@ -125,7 +125,7 @@ pub fn separable<T: Operand>(
         let pieces = cut.pieces();
         for worker in &own[..threads] {
             let mut worker = lock(worker);
-            worker.scratch.past_cache = false;
+            worker.scratch.non_temporal = false;
             outer.reserve(&mut worker.scratch);
             inner.reserve(&mut worker.scratch);
             room(&mut worker.rows, piece * middle_row.max(y_row));

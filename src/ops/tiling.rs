@@ -84,11 +84,11 @@ pub(super) struct Mapping<'a, T: Operand> {
     pub activation: Activation,
     pub macs: usize,
     pub tier: Tier,
-    pub past_cache: bool,
+    pub non_temporal: bool,
 }
 
 /// Whether tensors of so many elements leave nothing of each other in the cache.
-pub(super) fn past_cache<T>(elements: usize) -> bool {
+pub(super) fn non_temporal<T>(elements: usize) -> bool {
     elements * size_of::<T>() >= CACHE_BYTES
 }
 
@@ -106,7 +106,7 @@ impl<T: Operand> Mapping<'_, T> {
         let epilogue = Epilogue { bias: self.bias, relu };
         let Worker { scratch, rows: buffer, .. } = worker;
         let direct = relu || self.activation == Activation::Linear;
-        scratch.past_cache = direct && self.past_cache;
+        scratch.non_temporal = direct && self.non_temporal;
         if direct {
             return run(to, 0, epilogue, scratch);
         }
@@ -275,7 +275,7 @@ impl<T: Operand> Summing<'_, T> {
         let parts = cut.pieces();
         for worker in workers {
             let scratch = &mut lock(worker).scratch;
-            scratch.past_cache = past_cache::<T>(self.x.len() + self.dy.len());
+            scratch.non_temporal = non_temporal::<T>(self.x.len() + self.dy.len());
             self.plan.reserve(scratch);
         }
         for_each_part(cut, workers.len(), interrupt, &|task, worker, sum| {

@@ -103,16 +103,16 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
     ) {
         let (row_len, channels) = (self.row_len(), self.sweep.channels());
         let Epilogue { bias, relu } = epilogue;
-        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
+        let (k, non_temporal) = (self.sweep.mix(), scratch.non_temporal);
         let all = (rows, 0..self.sweep.to[2]);
         self.sweep.run(from, all, self.kernels, scratch, |Visit { x, run, block, row, column, distance }| {
             let rows = block.as_ref().map_or(1, |block| block.rows);
             let y = &mut to[row * row_len..(row + rows) * row_len][column * channels..];
             let y_step = distance * channels;
-            let work = LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, past_cache, block };
+            let work = LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, non_temporal, block };
             self.kernels.lane_work(&run, work);
         });
-        if past_cache {
+        if non_temporal {
             kernels::fence();
         }
     }
@@ -132,7 +132,7 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
     ) {
         let channels = self.sweep.channels();
         let Epilogue { bias, relu } = epilogue;
-        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
+        let (k, non_temporal) = (self.sweep.mix(), scratch.non_temporal);
         let columns = elements.start / channels..elements.end / channels;
         let first = columns.start;
         let all = (0..1, columns);
@@ -144,11 +144,11 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
             |Visit { x, run, block, column, distance, .. }| {
                 let y = &mut to[(column - first) * channels..];
                 let y_step = distance * channels;
-                let work = LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, past_cache, block };
+                let work = LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, non_temporal, block };
                 self.kernels.lane_work(&run, work);
             },
         );
-        if past_cache {
+        if non_temporal {
             kernels::fence();
         }
     }
@@ -188,11 +188,11 @@ impl<T: Element> Accumulation<T> for DepthwiseKernelGrad<T> {
 
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         let (row_len, channels) = (self.row_len(), self.sweep.channels());
-        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
+        let (k, non_temporal) = (self.sweep.mix(), scratch.non_temporal);
         let all = (rows, 0..self.sweep.to[2]);
         self.sweep.run(x, all, self.kernels, scratch, |Visit { x, run, block, row, column, .. }| {
             let dy = &dy[row * row_len..][column * channels..];
-            self.kernels.lane_work(&run, LaneWork::Sum { x, dy, dw: dkernel, k, past_cache, block });
+            self.kernels.lane_work(&run, LaneWork::Sum { x, dy, dw: dkernel, k, non_temporal, block });
         });
     }
 
@@ -216,11 +216,11 @@ impl<T: Element> Accumulation<T> for DepthwiseKernelGrad<T> {
         let channels = self.sweep.channels();
         let columns = portion.strip.start / channels..portion.strip.end / channels;
         let first = columns.start;
-        let (k, past_cache) = (self.sweep.mix(), scratch.past_cache);
+        let (k, non_temporal) = (self.sweep.mix(), scratch.non_temporal);
         let all = (0..1, columns);
         self.sweep.run(x, all, self.kernels, scratch, |Visit { x, run, block, column, .. }| {
             let dy = &dy[(column - first) * channels..];
-            self.kernels.lane_work(&run, LaneWork::Sum { x, dy, dw: dkernel, k, past_cache, block });
+            self.kernels.lane_work(&run, LaneWork::Sum { x, dy, dw: dkernel, k, non_temporal, block });
         });
     }
 }

@@ -112,7 +112,7 @@ impl<T: Element> Winograd<T> {
                 n: channels,
                 start: epilogue.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[first..first + channels])),
                 relu: epilogue.relu,
-                past_cache: false,
+                non_temporal: false,
             });
             for (result, (tile, output)) in results.chunks_exact(panel).zip(some) {
                 let place = self.grid.output_place(area, *tile, *output) + first;
@@ -169,7 +169,7 @@ impl<T: Element> WinogradKernelGrad<T> {
                     n,
                     start: Start::Result,
                     relu: false,
-                    past_cache: false,
+                    non_temporal: false,
                 });
             });
         });

@@ -4,7 +4,7 @@
 //! other in every cache. Some rows at a time are brought to the points in a room of their own, and the planes written from
 //! there one after the other.
 
-use crate::kernels::pack::{copy_past, panels_len};
+use crate::kernels::pack::{stream_copy, panels_len};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{Element, Kernels, Stage, Transform, Transpose, fence};
 
@@ -84,12 +84,12 @@ impl<T: Element> Packing<T> {
                 }
             }
         }
-        if self.past_cache() {
+        if self.non_temporal() {
             fence();
         }
     }
 
-    fn past_cache(&self) -> bool {
+    fn non_temporal(&self) -> bool {
         self.len() * size_of::<T>() >= PAST_BYTES
     }
 
@@ -162,8 +162,8 @@ impl<T: Element> Packing<T> {
         for (plane, from) in room.points.chunks_exact(PLANE).take(points).enumerate() {
             let start = plane * self.plane_len() + start;
             let (from, to) = (&from[..rows * panel], &mut packed[start..start + rows * panel]);
-            if self.past_cache() {
-                copy_past(from, to);
+            if self.non_temporal() {
+                stream_copy(from, to);
             } else {
                 to.copy_from_slice(from);
             }

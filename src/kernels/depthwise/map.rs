@@ -21,7 +21,7 @@ pub(super) struct Map<'a, L: Lanes, const K: usize> {
     y_step: usize,
     bias: Option<*const L::Elem>,
     relu: bool,
-    past_cache: bool,
+    non_temporal: bool,
     orders: [L::Order; K],
 }
 
@@ -32,7 +32,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
         work: &mut LaneWork<'_, L::Elem>,
         orders: [L::Order; K],
     ) -> Self {
-        let LaneWork::Map { x, w, y, y_step, bias, relu, past_cache, block, .. } = work else {
+        let LaneWork::Map { x, w, y, y_step, bias, relu, non_temporal, block, .. } = work else {
             unreachable!("the caller has looked")
         };
         // Stores past the cache write whole registers at their own alignment.
@@ -50,7 +50,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
             y_step: *y_step,
             bias: bias.map(<[L::Elem]>::as_ptr),
             relu: *relu,
-            past_cache: *past_cache && aligned && whole,
+            non_temporal: *non_temporal && aligned && whole,
             orders,
         }
     }
@@ -107,7 +107,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
             }
             // Wrapping, because without taps the operands may be empty.
             let x = self.x.wrapping_add(first * run.step + c);
-            if let (true, Some(last)) = (self.past_cache, run.taps.last()) {
+            if let (true, Some(last)) = (self.non_temporal, run.taps.last()) {
                 // The last tap is the first to come upon elements that no other has read.
                 for o in 0..N {
                     for v in 0..V {
@@ -132,8 +132,8 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
                 for (v, sum) in sums.iter().enumerate() {
                     let value = if self.relu { L::relu(*sum) } else { *sum };
                     let y = y.add(o * y_step + v * L::WIDTH);
-                    if FULL && self.past_cache {
-                        L::store_past(y, value);
+                    if FULL && self.non_temporal {
+                        L::stream(y, value);
                     } else {
                         store::<L, FULL>(y, mask, value);
                     }
@@ -242,7 +242,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
                 for source in 0..R + ROW - 1 {
                     let Some(inside) = block.inside(source) else { continue };
                     let x = x.add(inside * block.x_row);
-                    if self.past_cache && source >= ROW - 1 {
+                    if self.non_temporal && source >= ROW - 1 {
                         // The rows that the next block is the first to read.
                         for o in 0..N {
                             L::prefetch(x.wrapping_add(R * block.x_row + o * run.step));
@@ -267,8 +267,8 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
                 for o in 0..N {
                     let value = if self.relu { L::relu(sums[row][o]) } else { sums[row][o] };
                     let y = y.add(row * block.y_row + o * y_step);
-                    if FULL && self.past_cache {
-                        L::store_past(y, value);
+                    if FULL && self.non_temporal {
+                        L::stream(y, value);
                     } else {
                         store::<L, FULL>(y, mask, value);
                     }

@@ -93,7 +93,7 @@ pub enum LaneWork<'a, T> {
         k: usize,
         /// Whether operand and result are larger than the cache: the stores go past it where they are aligned, and
         /// before another thread reads them, [`fence`] is called.
-        past_cache: bool,
+        non_temporal: bool,
         /// Several rows of outputs, of which the run describes the first; `k` is 1.
         block: Option<Block>,
     },
@@ -108,7 +108,7 @@ pub enum LaneWork<'a, T> {
         /// Channels of a group.
         k: usize,
         /// Whether the operands are larger than the cache.
-        past_cache: bool,
+        non_temporal: bool,
         /// Several rows of outputs, of which the run describes the first; `k` is 1.
         block: Option<Block>,
     },
@@ -210,7 +210,7 @@ unsafe fn all<L: Lanes, const V: usize, const K: usize, const TAPS: usize>(
                 }
                 map.columns::<false, 1, SMALL_TILE>(whole..run.channels);
             }
-            LaneWork::Sum { x, dy, dw, past_cache, block: Some(block), .. } if K == 1 => {
+            LaneWork::Sum { x, dy, dw, non_temporal, block: Some(block), .. } if K == 1 => {
                 let sum = Sum::<L, K> {
                     run,
                     taps: run.taps,
@@ -219,7 +219,7 @@ unsafe fn all<L: Lanes, const V: usize, const K: usize, const TAPS: usize>(
                     dy: dy.as_ptr(),
                     dw: dw.as_mut_ptr(),
                     orders,
-                    ahead: *past_cache,
+                    ahead: *non_temporal,
                 };
                 if block.rows == 2 {
                     sum.rows::<2>(block, whole);
@@ -227,7 +227,7 @@ unsafe fn all<L: Lanes, const V: usize, const K: usize, const TAPS: usize>(
                     sum.rows::<3>(block, whole);
                 }
             }
-            LaneWork::Sum { x, dy, dw, past_cache, .. } => {
+            LaneWork::Sum { x, dy, dw, non_temporal, .. } => {
                 for first in (0..run.count).step_by(POSITIONS) {
                     let count = (run.count - first).min(POSITIONS);
                     if K > 1 {
@@ -246,7 +246,7 @@ unsafe fn all<L: Lanes, const V: usize, const K: usize, const TAPS: usize>(
                         dy: dy.as_ptr().add(first * run.channels),
                         dw: dw.as_mut_ptr(),
                         orders,
-                        ahead: *past_cache && run.count >= AHEAD,
+                        ahead: *non_temporal && run.count >= AHEAD,
                     };
                     while !sum.taps.is_empty() {
                         if sum.taps.len() >= TAPS {

@@ -1,7 +1,7 @@
-//! Products of short sums, whose results are stored past the cache.
+//! Products of short sums, whose results are stored non-temporally (past the cache).
 //!
 //! A convolution of few channels writes more than it computes: where its results leave nothing of each other in the
-//! cache, an ordinary store first reads the line that it is going to overwrite. Stores past the cache do not, but they are
+//! cache, an ordinary store first reads the line that it is going to overwrite. Non-temporal stores do not, but they are
 //! inline assembly to the compiler, which would keep a tall tile's accumulators in memory on their account. So a tile goes
 //! to a stage in L1 first, and from there past the cache in a loop of its own.
 
@@ -23,7 +23,7 @@ pub(in crate::kernels) struct Stage<T>(MaybeUninit<[T; LARGEST]>);
 /// Whether a product's result is asked past the cache, and can be stored so: whole registers at their own alignment.
 #[inline(always)]
 pub(in crate::kernels) fn fits<T: Element>(p: &Gemm<'_, T>, width: usize) -> bool {
-    p.past_cache
+    p.non_temporal
         && p.k * p.batch.len() < MOST_PRODUCTS
         && !matches!(p.start, Start::Result)
         && p.n.is_multiple_of(width)
@@ -55,7 +55,7 @@ impl<T> Stage<T> {
     /// # Safety
     /// As [`Lanes`]; the tile was written to its place, rows and columns lie inside a result that [`fits`].
     #[inline(always)]
-    pub(in crate::kernels) unsafe fn store_past<L: Lanes<Elem = T>>(
+    pub(in crate::kernels) unsafe fn stream<L: Lanes<Elem = T>>(
         &self,
         c: *mut T,
         rs_c: usize,
@@ -67,7 +67,7 @@ impl<T> Stage<T> {
             for j in (0..columns.len()).step_by(L::WIDTH) {
                 // SAFETY: as the caller's; columns are whole registers.
                 unsafe {
-                    L::store_past(
+                    L::stream(
                         c.add(row * rs_c + columns.start + j),
                         L::load(tile.add(i * 2 * L::WIDTH + j)),
                     );

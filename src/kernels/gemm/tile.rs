@@ -92,7 +92,7 @@ pub struct Gemm<'a, T> {
     /// Whether negative results become zero at the store.
     pub relu: bool,
     /// Whether the result is not to stay in the cache; before another thread reads it, [`crate::kernels::fence`] is called.
-    pub past_cache: bool,
+    pub non_temporal: bool,
 }
 
 impl<T: Element> Gemm<'_, T> {
@@ -351,7 +351,7 @@ unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Gemm<L::
                     H::tile::<L, 1, K_CONTIGUOUS>(p, to, rows.clone(), panel, columns.clone());
                 }
                 if staged {
-                    stage.store_past::<L>(c, rs_c, rows.clone(), columns);
+                    stage.stream::<L>(c, rs_c, rows.clone(), columns);
                 }
             }
         }

@@ -99,7 +99,7 @@ macro_rules! lanes {
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
             }
             #[inline(always)]
-            unsafe fn store_past(p: *mut $elem, v: $v) {
+            unsafe fn stream(p: *mut $elem, v: $v) {
                 // SAFETY: see above; the caller vouches for the alignment.
                 unsafe { $stream(p.cast(), v) }
             }
