@@ -112,11 +112,11 @@ pub trait Lanes: 'static {
     /// The register type.
     type V: Copy;
     /// Selects the first lanes of a vector.
-    type Mask: Copy;
+    type TailMask: Copy;
     /// The lanes for which a comparison holds.
-    type Lot: Copy;
+    type CmpMask: Copy;
     /// An order of the lanes.
-    type Order: Copy;
+    type Permutation: Copy;
     /// Elements in a register.
     const WIDTH: usize;
     /// Whether a masked load or store costs no more than a whole one.
@@ -148,22 +148,22 @@ pub trait Lanes: 'static {
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn mask(n: usize) -> Self::Mask;
+    unsafe fn mask(n: usize) -> Self::TailMask;
     /// The mask of the lanes `from..to`; `from <= to <= WIDTH`.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn mask_between(from: usize, to: usize) -> Self::Mask;
+    unsafe fn mask_between(from: usize, to: usize) -> Self::TailMask;
     /// The masked lanes from memory, zero elsewhere; touches no other element.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn load_masked(p: *const Self::Elem, mask: Self::Mask) -> Self::V;
+    unsafe fn load_masked(p: *const Self::Elem, mask: Self::TailMask) -> Self::V;
     /// The masked lanes to memory; touches no other element.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn store_masked(p: *mut Self::Elem, mask: Self::Mask, v: Self::V);
+    unsafe fn store_masked(p: *mut Self::Elem, mask: Self::TailMask, v: Self::V);
     /// `a * b + c`, rounded once where the hardware can.
     ///
     /// # Safety
@@ -204,12 +204,12 @@ pub trait Lanes: 'static {
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn order(k: usize, r: usize) -> Self::Order;
+    unsafe fn permutation(k: usize, r: usize) -> Self::Permutation;
     /// The lanes in another order.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn permute(v: Self::V, order: Self::Order) -> Self::V;
+    unsafe fn permute(v: Self::V, order: Self::Permutation) -> Self::V;
     /// Vector number `i < N` of what `N` vectors give when their lanes take turns: element `i * WIDTH + l` of that
     /// sequence is lane `(i * WIDTH + l) / N` of vector `(i * WIDTH + l) % N`.
     ///
@@ -241,22 +241,22 @@ pub trait Lanes: 'static {
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn wins(x: Self::V, best: Self::V) -> Self::Lot;
+    unsafe fn wins(x: Self::V, best: Self::V) -> Self::CmpMask;
     /// Lanes where both are equal.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn equal(a: Self::V, b: Self::V) -> Self::Lot;
+    unsafe fn equal(a: Self::V, b: Self::V) -> Self::CmpMask;
     /// Lanes that are larger than 0.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn positive(v: Self::V) -> Self::Lot;
+    unsafe fn positive(v: Self::V) -> Self::CmpMask;
     /// `a` in the chosen lanes, `b` in the others.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn select(lot: Self::Lot, a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn select(mask: Self::CmpMask, a: Self::V, b: Self::V) -> Self::V;
     /// `n` bytes as numbers, zero behind them; touches no other byte.
     ///
     /// # Safety

@@ -10,9 +10,9 @@ pub(super) struct Portable<T, const W: usize>(std::marker::PhantomData<T>);
 impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     type Elem = T;
     type V = [T; W];
-    type Mask = (usize, usize);
-    type Lot = [bool; W];
-    type Order = [usize; W];
+    type TailMask = (usize, usize);
+    type CmpMask = [bool; W];
+    type Permutation = [usize; W];
     const WIDTH: usize = W;
     const MASKS_ARE_FREE: bool = false;
 
@@ -107,7 +107,7 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
         unsafe { Self::store(p, v) }
     }
     #[inline(always)]
-    unsafe fn order(k: usize, r: usize) -> [usize; W] {
+    unsafe fn permutation(k: usize, r: usize) -> [usize; W] {
         std::array::from_fn(|lane| lane / k * k + r)
     }
     #[inline(always)]
@@ -159,9 +159,9 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
         v.map(|lane| lane > T::ZERO)
     }
     #[inline(always)]
-    unsafe fn select(lot: [bool; W], a: Self::V, mut b: Self::V) -> Self::V {
+    unsafe fn select(mask: [bool; W], a: Self::V, mut b: Self::V) -> Self::V {
         for i in 0..W {
-            b[i] = if lot[i] { a[i] } else { b[i] };
+            b[i] = if mask[i] { a[i] } else { b[i] };
         }
         b
     }

@@ -409,7 +409,7 @@ unsafe fn number<L: Lanes>(tap: &Tap) -> L::V {
 /// # Safety
 /// As [`Lanes`]; the masked lanes at `p` are valid.
 #[inline(always)]
-unsafe fn give<L: Lanes>(p: *mut L::Elem, mask: L::Mask, share: L::V, store: bool) {
+unsafe fn give<L: Lanes>(p: *mut L::Elem, mask: L::TailMask, share: L::V, store: bool) {
     // SAFETY: as the caller's.
     unsafe {
         let value = if store { share } else { L::add(L::load_masked(p, mask), share) };

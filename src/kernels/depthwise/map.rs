@@ -22,7 +22,7 @@ pub(super) struct Map<'a, L: Lanes, const K: usize> {
     bias: Option<*const L::Elem>,
     relu: bool,
     non_temporal: bool,
-    orders: [L::Order; K],
+    orders: [L::Permutation; K],
 }
 
 impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
@@ -30,7 +30,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
     pub(super) fn new(
         run: &'a WindowRun<'a>,
         work: &mut LaneWork<'_, L::Elem>,
-        orders: [L::Order; K],
+        orders: [L::Permutation; K],
     ) -> Self {
         let LaneWork::Map { x, w, y, y_step, bias, relu, non_temporal, block, .. } = work else {
             unreachable!("the caller has looked")
@@ -152,7 +152,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
         taps: &[Tap],
         x: *const L::Elem,
         c: usize,
-        mask: L::Mask,
+        mask: L::TailMask,
         sums: &mut [[L::V; V]; N],
     ) {
         let channels = self.run.channels;

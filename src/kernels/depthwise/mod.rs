@@ -186,9 +186,9 @@ unsafe fn all<L: Lanes, const V: usize, const K: usize, const TAPS: usize>(
     let wide = if V == 1 { 0 } else { run.channels - run.channels % (V * L::WIDTH) };
     // SAFETY: as the caller's; tiles, chunks and vectors stay inside the run.
     unsafe {
-        let mut orders = [L::order(K, 0); K];
+        let mut orders = [L::permutation(K, 0); K];
         for (r, order) in orders.iter_mut().enumerate() {
-            *order = L::order(K, r);
+            *order = L::permutation(K, r);
         }
         match work {
             LaneWork::Map { block, .. } => {
@@ -278,7 +278,7 @@ pub fn fence() {
 /// # Safety
 /// As [`Lanes`]; these lanes at `p` are valid.
 #[inline(always)]
-unsafe fn load<L: Lanes, const FULL: bool>(p: *const L::Elem, mask: L::Mask) -> L::V {
+unsafe fn load<L: Lanes, const FULL: bool>(p: *const L::Elem, mask: L::TailMask) -> L::V {
     // SAFETY: as the caller's.
     unsafe { if FULL { L::load(p) } else { L::load_masked(p, mask) } }
 }
@@ -288,7 +288,7 @@ unsafe fn load<L: Lanes, const FULL: bool>(p: *const L::Elem, mask: L::Mask) -> 
 /// # Safety
 /// As [`Lanes`]; these lanes at `p` are valid.
 #[inline(always)]
-unsafe fn store<L: Lanes, const FULL: bool>(p: *mut L::Elem, mask: L::Mask, v: L::V) {
+unsafe fn store<L: Lanes, const FULL: bool>(p: *mut L::Elem, mask: L::TailMask, v: L::V) {
     // SAFETY: as the caller's.
     unsafe {
         if FULL {
@@ -304,7 +304,7 @@ unsafe fn store<L: Lanes, const FULL: bool>(p: *mut L::Elem, mask: L::Mask, v: L
 /// # Safety
 /// As [`Lanes`].
 #[inline(always)]
-unsafe fn repeated<L: Lanes, const K: usize>(v: L::V, order: L::Order) -> L::V {
+unsafe fn repeated<L: Lanes, const K: usize>(v: L::V, order: L::Permutation) -> L::V {
     // SAFETY: as the caller's.
     unsafe { if K == 1 { v } else { L::permute(v, order) } }
 }

@@ -19,7 +19,7 @@ pub(super) struct Sum<'a, L: Lanes, const K: usize> {
     pub(super) x: *const L::Elem,
     pub(super) dy: *const L::Elem,
     pub(super) dw: *mut L::Elem,
-    pub(super) orders: [L::Order; K],
+    pub(super) orders: [L::Permutation; K],
     pub(super) ahead: bool,
 }
 
@@ -122,7 +122,7 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
         &self,
         x: *const L::Elem,
         dy: *const L::Elem,
-        mask: L::Mask,
+        mask: L::TailMask,
         sums: &mut [[L::V; K]; N],
     ) {
         // SAFETY: as the caller's.
@@ -221,7 +221,7 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
         at: usize,
         first: usize,
         c: usize,
-        mask: L::Mask,
+        mask: L::TailMask,
         sums: &mut [[L::V; ROW]; ROW],
     ) {
         let WindowRun { step, channels, .. } = *self.run;

@@ -23,9 +23,9 @@ macro_rules! lanes {
         impl Lanes for $name {
             type Elem = $elem;
             type V = $v;
-            type Mask = __m256i;
-            type Lot = $v;
-            type Order = __m256i;
+            type TailMask = __m256i;
+            type CmpMask = $v;
+            type Permutation = __m256i;
             const WIDTH: usize = $width;
             const MASKS_ARE_FREE: bool = false;
 
@@ -105,7 +105,7 @@ macro_rules! lanes {
                 unsafe { $stream(p.cast(), v) }
             }
             #[inline(always)]
-            unsafe fn order(k: usize, r: usize) -> Self::Order {
+            unsafe fn permutation(k: usize, r: usize) -> Self::Permutation {
                 // In 32-bit units, of which a lane has one or two.
                 let units = 8 / $width;
                 let lanes: [i32; 8] =
@@ -114,7 +114,7 @@ macro_rules! lanes {
                 unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
             }
             #[inline(always)]
-            unsafe fn permute(v: $v, order: Self::Order) -> $v {
+            unsafe fn permute(v: $v, order: Self::Permutation) -> $v {
                 // SAFETY: see above.
                 unsafe { $permute(v, order) }
             }
@@ -174,24 +174,24 @@ macro_rules! lanes {
                 unsafe { $mul(a, b) }
             }
             #[inline(always)]
-            unsafe fn wins(x: $v, best: $v) -> Self::Lot {
+            unsafe fn wins(x: $v, best: $v) -> Self::CmpMask {
                 // SAFETY: see above.
                 unsafe { $and($cmp::<_CMP_NLE_UQ>(x, best), $cmp::<_CMP_ORD_Q>(best, best)) }
             }
             #[inline(always)]
-            unsafe fn equal(a: $v, b: $v) -> Self::Lot {
+            unsafe fn equal(a: $v, b: $v) -> Self::CmpMask {
                 // SAFETY: see above.
                 unsafe { $cmp::<_CMP_EQ_OQ>(a, b) }
             }
             #[inline(always)]
-            unsafe fn positive(v: $v) -> Self::Lot {
+            unsafe fn positive(v: $v) -> Self::CmpMask {
                 // SAFETY: see above.
                 unsafe { $cmp::<_CMP_GT_OQ>(v, $zero()) }
             }
             #[inline(always)]
-            unsafe fn select(lot: Self::Lot, a: $v, b: $v) -> $v {
+            unsafe fn select(mask: Self::CmpMask, a: $v, b: $v) -> $v {
                 // SAFETY: see above.
-                unsafe { $blend(b, a, lot) }
+                unsafe { $blend(b, a, mask) }
             }
             #[inline(always)]
             unsafe fn load_bytes(p: *const u8, n: usize) -> $v {

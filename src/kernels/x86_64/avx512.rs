@@ -24,9 +24,9 @@ macro_rules! lanes {
         impl Lanes for $name {
             type Elem = $elem;
             type V = $v;
-            type Mask = $mask;
-            type Lot = $mask;
-            type Order = $order;
+            type TailMask = $mask;
+            type CmpMask = $mask;
+            type Permutation = $order;
             const WIDTH: usize = $width;
             const MASKS_ARE_FREE: bool = true;
 
@@ -104,13 +104,13 @@ macro_rules! lanes {
                 unsafe { $stream(p.cast(), v) }
             }
             #[inline(always)]
-            unsafe fn order(k: usize, r: usize) -> Self::Order {
+            unsafe fn permutation(k: usize, r: usize) -> Self::Permutation {
                 let lanes: [$index; $width] = std::array::from_fn(|lane| (lane / k * k + r) as $index);
                 // SAFETY: the array has as many bytes as the register.
                 unsafe { $load_order(lanes.as_ptr().cast()) }
             }
             #[inline(always)]
-            unsafe fn permute(v: $v, order: Self::Order) -> $v {
+            unsafe fn permute(v: $v, order: Self::Permutation) -> $v {
                 // SAFETY: see above.
                 unsafe { $permute(order, v) }
             }
@@ -166,24 +166,24 @@ macro_rules! lanes {
                 unsafe { $mul(a, b) }
             }
             #[inline(always)]
-            unsafe fn wins(x: $v, best: $v) -> Self::Lot {
+            unsafe fn wins(x: $v, best: $v) -> Self::CmpMask {
                 // SAFETY: see above.
                 unsafe { $cmp::<_CMP_NLE_UQ>(x, best) & $cmp::<_CMP_ORD_Q>(best, best) }
             }
             #[inline(always)]
-            unsafe fn equal(a: $v, b: $v) -> Self::Lot {
+            unsafe fn equal(a: $v, b: $v) -> Self::CmpMask {
                 // SAFETY: see above.
                 unsafe { $cmp::<_CMP_EQ_OQ>(a, b) }
             }
             #[inline(always)]
-            unsafe fn positive(v: $v) -> Self::Lot {
+            unsafe fn positive(v: $v) -> Self::CmpMask {
                 // SAFETY: see above.
                 unsafe { $cmp::<_CMP_GT_OQ>(v, $zero()) }
             }
             #[inline(always)]
-            unsafe fn select(lot: Self::Lot, a: $v, b: $v) -> $v {
+            unsafe fn select(mask: Self::CmpMask, a: $v, b: $v) -> $v {
                 // SAFETY: see above.
-                unsafe { $blend(lot, b, a) }
+                unsafe { $blend(mask, b, a) }
             }
             #[inline(always)]
             unsafe fn load_bytes(p: *const u8, n: usize) -> $v {
