@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::band::{self, Block, Extent, View};
-use super::phase::Phase;
+use super::residue::Residue;
 use super::rows::join_pointwise;
 use super::{Portion, Scratch};
 use crate::geometry::{Axis, ConvGeometry};
@@ -280,8 +280,8 @@ impl<T: Element> KernelGrad<T> {
         let g = &self.geometry;
         let [depth, height, width] = &g.axes;
         let tap_rows = width.kernel * g.c_in;
-        let (planes, plane) = Phase::forward(depth).inside(visit.plane, depth.input);
-        let inside = |row: usize| Phase::forward(height).inside(row, height.input);
+        let (planes, plane) = Residue::forward(depth).inside(visit.plane, depth.input);
+        let inside = |row: usize| Residue::forward(height).inside(row, height.input);
         for sample in 0..visit.samples {
             let [a, b] = visit.apart.map(|apart| sample * apart);
             let mut row = visit.rows.start;

@@ -16,7 +16,7 @@
 use std::ops::Range;
 
 use super::band::Extent;
-use super::phase::{Phase, place};
+use super::residue::{Residue, place};
 use super::rows::extent;
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, ConvGeometry, PaddingMode};
@@ -45,7 +45,7 @@ const LINE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Kn2row<T: Element> {
     kernels: &'static Kernels<T>,
-    phases: [Vec<Phase>; AXES],
+    residues: [Vec<Residue>; AXES],
     from: Extent,
     to: Extent,
     taps: [usize; AXES],
@@ -74,33 +74,33 @@ impl<T: Element> Kn2row<T> {
     /// The forward pass, if it gains.
     pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Option<Self> {
         let accepts = gains(g, [g.c_in, g.c_out]) && g.axes.iter().all(|a| a.stride == 1);
-        let phases = || g.axes.each_ref().map(|axis| vec![Phase::forward(axis)]);
+        let residues = || g.axes.each_ref().map(|axis| vec![Residue::forward(axis)]);
         let ends = [extent(g, |a| a.input, g.c_in), extent(g, |a| a.output, g.c_out)];
-        accepts.then(|| Self::plan(g, phases(), ends, false, kernels)).flatten()
+        accepts.then(|| Self::plan(g, residues(), ends, false, kernels)).flatten()
     }
 
     /// The gradient to the input, if it gains.
     pub(super) fn input_grad(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Option<Self> {
-        let phases = || g.axes.each_ref().map(Phase::input_grad);
+        let residues = || g.axes.each_ref().map(Residue::input_grad);
         let ends = [extent(g, |a| a.output, g.c_out), extent(g, |a| a.input, g.c_in)];
-        gains(g, [g.c_out, g.c_in]).then(|| Self::plan(g, phases(), ends, true, kernels)).flatten()
+        gains(g, [g.c_out, g.c_in]).then(|| Self::plan(g, residues(), ends, true, kernels)).flatten()
     }
 
     fn plan(
         g: &ConvGeometry,
-        phases: [Vec<Phase>; AXES],
+        residues: [Vec<Residue>; AXES],
         [from, to]: [Extent; 2],
         to_input: bool,
         kernels: &'static Kernels<T>,
     ) -> Option<Self> {
-        let step = phases[2].first().map_or(1, |p| p.out_step);
+        let step = residues[2].first().map_or(1, |p| p.out_step);
         let most = WINDOW.saturating_mul(step);
         // Windows of equal width.
         let window = to.columns.div_ceil(to.columns.div_ceil(most).max(1)).max(1);
         let chunk = TRANSPOSED_BYTES / (from.channels * size_of::<T>()) / PANEL * PANEL;
         let mut plan = Self {
             kernels,
-            phases,
+            residues,
             from,
             to,
             taps: g.axes.each_ref().map(|a| a.kernel),
@@ -117,7 +117,7 @@ impl<T: Element> Kn2row<T> {
         let alive = plan.reads.iter().map(Range::len).max().unwrap_or(0);
         let ahead = plan.chunk.div_ceil(plan.window[1].max(1));
         plan.ring = (alive + ahead).min(from.planes * from.rows);
-        let height = plan.phases[1].first().map_or(1, |p| p.out_step);
+        let height = plan.residues[1].first().map_or(1, |p| p.out_step);
         plan.piece = (PIECE * alive.saturating_sub(1) * height).clamp(1, plan.rows().max(1));
         (plan.columns() * plan.apart() * size_of::<T>() <= PRODUCT_BYTES).then_some(plan)
     }
@@ -140,10 +140,10 @@ impl<T: Element> Kn2row<T> {
     /// The taps along depth or height that meet the source in a position of the result: number in the kernel and place.
     fn links(&self, axis: usize, position: usize) -> impl Iterator<Item = (usize, usize)> + Clone + '_ {
         let source = [self.from.planes, self.from.rows][axis];
-        let (phase, o) = place(&self.phases[axis], position);
-        let phase = &self.phases[axis][phase];
-        let (taps, first) = phase.inside(o, source);
-        taps.enumerate().map(move |(i, tap)| (phase.kernel_tap(tap), first + i * phase.tap_step))
+        let (residue, o) = place(&self.residues[axis], position);
+        let residue = &self.residues[axis][residue];
+        let (taps, first) = residue.inside(o, source);
+        taps.enumerate().map(move |(i, tap)| (residue.kernel_tap(tap), first + i * residue.tap_step))
     }
 
     /// See [`Kn2row::reads`].
@@ -171,7 +171,7 @@ impl<T: Element> Kn2row<T> {
 
     /// The columns of the source that some columns of the result read.
     fn span(&self, columns: &Range<usize>) -> Range<usize> {
-        let parts = || self.phases[2].iter().map(|p| (p, p.among(columns)));
+        let parts = || self.residues[2].iter().map(|p| (p, p.among(columns)));
         let reads = || parts().filter(|(p, some)| p.taps > 0 && !some.is_empty());
         let inside = |at: isize| at.clamp(0, self.from.columns as isize) as usize;
         let first = reads().map(|(p, some)| p.reads(some.start).start).min().unwrap_or(0);
@@ -206,25 +206,25 @@ impl<T: Element> Kn2row<T> {
                         batch.push(Offsets { a, b: (td * self.taps[1] + th) * self.taps[2] * channels });
                     }
                 }
-                for phase in &self.phases[2] {
-                    let part = phase.among(&some);
+                for residue in &self.residues[2] {
+                    let part = residue.among(&some);
                     if part.is_empty() {
                         continue;
                     }
-                    let x = phase.first + part.start * phase.out_step;
-                    let (tap, next) = phase.kernel;
+                    let x = residue.first + part.start * residue.out_step;
+                    let (tap, next) = residue.kernel;
                     self.kernels.shift_add(ShiftAdd {
                         products,
                         apart,
                         rows: batch,
                         len: span.len(),
-                        taps: phase.taps,
-                        shift: phase.reads(part.start).start - span.start as isize,
-                        tap_step: phase.tap_step,
+                        taps: residue.taps,
+                        shift: residue.reads(part.start).start - span.start as isize,
+                        tap_step: residue.tap_step,
                         column: (tap * channels, next * channels as isize),
                         channels,
                         y: &mut line[(x - origin) * channels..],
-                        y_step: phase.out_step * channels,
+                        y_step: residue.out_step * channels,
                         count: part.len(),
                         bias: epilogue.bias,
                         relu: epilogue.relu,

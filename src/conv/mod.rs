@@ -11,7 +11,7 @@ mod kernel_grad;
 mod kn2col;
 mod kn2row;
 mod padding;
-mod phase;
+mod residue;
 mod rows;
 mod tiles;
 mod winograd;

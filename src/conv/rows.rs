@@ -1,6 +1,6 @@
 //! The convolution that accepts everything: row by row, a register tile of positions times output channels.
 //!
-//! Forward and to the input are the same code over a list of phases per axis (`phase.rs`). No position is computed that
+//! Forward and to the input are the same code over a list of residues per axis (`residue.rs`). No position is computed that
 //! is then thrown away, and nothing is scattered.
 //!
 //! Without dilation and groups the taps of a row and their channels are one contiguous run of memory, whatever the
@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::band::{self, Block, Extent};
-use super::phase::{self, Phase, place};
+use super::residue::{self, Residue, place};
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::gemm::narrow;
@@ -48,8 +48,8 @@ pub(super) fn join_pointwise(mut geometry: ConvGeometry) -> ConvGeometry {
 #[derive(Debug)]
 pub struct Rows<T: Element> {
     kernels: &'static Kernels<T>,
-    phases: [Vec<Phase>; AXES],
-    /// Where the packed weights of each combination of phases start.
+    residues: [Vec<Residue>; AXES],
+    /// Where the packed weights of each combination of residues start.
     offsets: Vec<usize>,
     from: Extent,
     to: Extent,
@@ -57,7 +57,7 @@ pub struct Rows<T: Element> {
     /// Taps of the kernel per axis, and whether its last two axes are exchanged when packing.
     kernel_taps: [usize; AXES],
     transposed: bool,
-    /// Rows of the result, and columns of each of its phases, that are computed from one band.
+    /// Rows of the result, and columns of each of its residues, that are computed from one band.
     block_rows: usize,
     block_columns: usize,
     /// Whether there are so few results per position that sums go into the lanes.
@@ -70,24 +70,24 @@ impl<T: Element> Rows<T> {
     /// The forward pass.
     pub fn forward(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
         let geometry = join_pointwise(geometry.clone());
-        let phases = geometry.axes.each_ref().map(|axis| vec![Phase::forward(axis)]);
+        let residues = geometry.axes.each_ref().map(|axis| vec![Residue::forward(axis)]);
         let [from, to] =
             [extent(&geometry, |a| a.input, geometry.c_in), extent(&geometry, |a| a.output, geometry.c_out)];
-        Self::plan(&geometry, phases, from, to, false, kernels)
+        Self::plan(&geometry, residues, from, to, false, kernels)
     }
 
     /// The gradient to the input.
     pub fn input_grad(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
         let geometry = join_pointwise(geometry.clone());
-        let phases = geometry.axes.each_ref().map(Phase::input_grad);
+        let residues = geometry.axes.each_ref().map(Residue::input_grad);
         let [from, to] =
             [extent(&geometry, |a| a.output, geometry.c_out), extent(&geometry, |a| a.input, geometry.c_in)];
-        Self::plan(&geometry, phases, from, to, true, kernels)
+        Self::plan(&geometry, residues, from, to, true, kernels)
     }
 
     fn plan(
         geometry: &ConvGeometry,
-        phases: [Vec<Phase>; AXES],
+        residues: [Vec<Residue>; AXES],
         from: Extent,
         to: Extent,
         transposed: bool,
@@ -95,15 +95,15 @@ impl<T: Element> Rows<T> {
     ) -> Self {
         let kernel_taps = geometry.axes.each_ref().map(|a| a.kernel);
         let groups = geometry.groups;
-        let longest = phases[2].iter().map(|p| p.count).max().unwrap_or(1);
+        let longest = residues[2].iter().map(|p| p.count).max().unwrap_or(1);
         // Blocks of equal width.
         let block_columns = longest.div_ceil(longest.div_ceil(MOST_COLUMNS).max(1)).max(1);
         let run =
-            from.channels * phases[2].iter().filter(|p| p.tap_step == 1).map(|p| p.taps).max().unwrap_or(1);
+            from.channels * residues[2].iter().filter(|p| p.tap_step == 1).map(|p| p.taps).max().unwrap_or(1);
         let narrow = groups == 1 && to.channels <= narrow::MOST_COLUMNS && run >= NARROW_RUN;
         let mut rows = Self {
             kernels,
-            phases,
+            residues,
             offsets: Vec::new(),
             from,
             to,
@@ -116,12 +116,12 @@ impl<T: Element> Rows<T> {
             clipped: false,
         };
         let mut offsets = Vec::new();
-        rows.for_each_phase(|_, offset| offsets.push(offset));
+        rows.for_each_residue(|_, offset| offsets.push(offset));
         rows.offsets = offsets;
-        let far = |p: &Phase| band::too_far(p.taps, p.tap_step, rows.from.columns);
-        rows.clipped = rows.phases[2].iter().any(far) || band::too_wide(rows.reach(1)[2], from.columns);
+        let far = |p: &Residue| band::too_far(p.taps, p.tap_step, rows.from.columns);
+        rows.clipped = rows.residues[2].iter().any(far) || band::too_wide(rows.reach(1)[2], from.columns);
         let [planes, _, columns] = rows.reach(1);
-        let rows_per_row = rows.phases[1].iter().map(|p| p.step).max().unwrap_or(1);
+        let rows_per_row = rows.residues[1].iter().map(|p| p.step).max().unwrap_or(1);
         rows.block_rows =
             band::block_rows::<T>(from, planes, columns, rows_per_row, MOST_ROWS.min(to.rows.max(1)));
         rows
@@ -136,16 +136,16 @@ impl<T: Element> Rows<T> {
     /// Upper bounds of the planes, rows and columns of the source that a block of `rows` rows reads.
     fn reach(&self, rows: usize) -> [usize; AXES] {
         let span = |axis: usize, outputs: usize| {
-            let reading = || self.phases[axis].iter().filter(|p| p.taps > 0);
+            let reading = || self.residues[axis].iter().filter(|p| p.taps > 0);
             let first = reading().map(|p| p.reads(0).start).min().unwrap_or(0);
             let end = reading().map(|p| p.reads(outputs - 1).end).max().unwrap_or(0);
             band::width(&(first..end))
         };
-        let step = self.phases[1].first().map_or(1, |p| p.out_step);
-        // Rows that follow each other are at most so many, and one more, of each phase.
+        let step = self.residues[1].first().map_or(1, |p| p.out_step);
+        // Rows that follow each other are at most so many, and one more, of each residue.
         let of_phase = rows.div_ceil(step) + usize::from(step > 1);
-        // Blocks of a strip may start with any phase of the columns.
-        let of_columns = self.block_columns + usize::from(self.phases[2].len() > 1);
+        // Blocks of a strip may start with any residue of the columns.
+        let of_columns = self.block_columns + usize::from(self.residues[2].len() > 1);
         let [planes, rows] = [span(0, 1).min(self.from.planes), span(1, of_phase).min(self.from.rows)];
         [planes, rows, if self.clipped { 0 } else { span(2, of_columns) }]
     }
@@ -160,13 +160,13 @@ impl<T: Element> Rows<T> {
         if self.narrow { rows * n } else { pack::panels_len(rows, n, self.kernels.panel()) }
     }
 
-    /// Phases of all three axes in a fixed order, each with the offset of its packed weights.
-    fn for_each_phase(&self, mut visit: impl FnMut([&Phase; AXES], usize)) -> usize {
+    /// Residue of all three axes in a fixed order, each with the offset of its packed weights.
+    fn for_each_residue(&self, mut visit: impl FnMut([&Residue; AXES], usize)) -> usize {
         let (k, _) = self.group_channels();
         let mut offset = 0;
-        for d in &self.phases[0] {
-            for h in &self.phases[1] {
-                for w in &self.phases[2] {
+        for d in &self.residues[0] {
+            for h in &self.residues[1] {
+                for w in &self.residues[2] {
                     visit([d, h, w], offset);
                     offset += self.groups * self.weights_len(d.taps * h.taps * w.taps * k);
                 }
@@ -175,19 +175,19 @@ impl<T: Element> Rows<T> {
         offset
     }
 
-    /// Offset of the packed weights of a phase, given by its place in each axis.
+    /// Offset of the packed weights of a residue, given by its place in each axis.
     fn weights_of(&self, [d, h, w]: [usize; AXES]) -> usize {
-        self.offsets[(d * self.phases[1].len() + h) * self.phases[2].len() + w]
+        self.offsets[(d * self.residues[1].len() + h) * self.residues[2].len() + w]
     }
 
     /// The rows of the source that some rows of the result read.
     fn source_rows(&self, rows: &Range<usize>) -> Range<usize> {
         let mut all: Option<Range<usize>> = None;
         for row in rows.clone() {
-            let (phase, o) = place(&self.phases[1], row);
-            let (taps, first) = self.phases[1][phase].inside(o, self.from.rows);
+            let (residue, o) = place(&self.residues[1], row);
+            let (taps, first) = self.residues[1][residue].inside(o, self.from.rows);
             if !taps.is_empty() {
-                let last = first + (taps.len() - 1) * self.phases[1][phase].tap_step;
+                let last = first + (taps.len() - 1) * self.residues[1][residue].tap_step;
                 let old = all.take().unwrap_or(first..last + 1);
                 all = Some(old.start.min(first)..old.end.max(last + 1));
             }
@@ -198,7 +198,7 @@ impl<T: Element> Rows<T> {
     /// The columns of the source, margins included, that some columns of the result read.
     fn source_columns(&self, columns: &Range<usize>) -> Range<isize> {
         let reads = || {
-            let reading = phase::of(&self.phases[2], columns).map(|(_, p)| (p, p.among(columns)));
+            let reading = residue::of(&self.residues[2], columns).map(|(_, p)| (p, p.among(columns)));
             reading.filter(|(p, some)| p.taps > 0 && !some.is_empty())
         };
         let first = reads().map(|(p, some)| p.reads(some.start).start).min().unwrap_or(0);
@@ -208,7 +208,7 @@ impl<T: Element> Rows<T> {
 
     /// Columns of the result that are computed from one band.
     fn window(&self) -> usize {
-        self.block_columns * self.phases[2].first().map_or(1, |p| p.out_step)
+        self.block_columns * self.residues[2].first().map_or(1, |p| p.out_step)
     }
 
     /// Some rows of a plane, some columns of them; `lines` holds exactly these.
@@ -237,7 +237,7 @@ pub(super) fn extent(geometry: &ConvGeometry, size: fn(&Axis) -> usize, channels
 
 impl<T: Element> Correlation<T> for Rows<T> {
     fn packed_len(&self) -> usize {
-        self.for_each_phase(|_, _| {})
+        self.for_each_residue(|_, _| {})
     }
 
     fn pack(&self, kernel: &[T], packed: &mut [T]) {
@@ -255,7 +255,7 @@ impl<T: Element> Correlation<T> for Rows<T> {
         // Kernel (tap, c_in / groups, c_out): forward, k walks over the second axis and n over the third.
         let (k_all, n_all) = if self.transposed { (n, k * self.groups) } else { (k, n * self.groups) };
         let columns = if self.transposed { [1, n_all] } else { [n_all, 1] };
-        self.for_each_phase(|[d, h, w], offset| {
+        self.for_each_residue(|[d, h, w], offset| {
             let rows = d.taps * h.taps * w.taps * k;
             let len = self.weights_len(rows);
             for g in 0..self.groups {
@@ -352,7 +352,7 @@ struct Outputs {
     origin: usize,
 }
 
-/// The taps of depth and height that some rows of the result meet, with the packed weights of their phase.
+/// The taps of depth and height that some rows of the result meet, with the packed weights of their residue.
 struct Taps<'a, T> {
     weights: &'a [T],
     counts: [usize; AXES],
@@ -377,9 +377,9 @@ impl<T: Element> Rows<T> {
         scratch: &mut Scratch<T>,
     ) {
         let &mut Scratch { ref mut band, ref mut batch, non_temporal, .. } = scratch;
-        let (d_phase, d) = place(&self.phases[0], outputs.plane);
-        let (d_taps, d_first) = self.phases[0][d_phase].inside(d, self.from.planes);
-        let d_step = self.phases[0][d_phase].tap_step;
+        let (d_phase, d) = place(&self.residues[0], outputs.plane);
+        let (d_taps, d_first) = self.residues[0][d_phase].inside(d, self.from.planes);
+        let d_step = self.residues[0][d_phase].tap_step;
         let planes = match d_taps.len() {
             0 => 0..0,
             n => d_first..d_first + (n - 1) * d_step + 1,
@@ -389,7 +389,7 @@ impl<T: Element> Rows<T> {
         let block = Block { planes, rows: self.source_rows(&outputs.rows), columns: columns.clone() };
         let view = band::view(from, self.from, &block, band);
         let line_len = lines.len() / outputs.rows.len();
-        for (h_phase, h_axis) in phase::of(&self.phases[1], &outputs.rows) {
+        for (h_phase, h_axis) in residue::of(&self.residues[1], &outputs.rows) {
             for alike in h_axis.alike(h_axis.among(&outputs.rows), self.from.rows) {
                 let (h_taps, h_first) = h_axis.inside(alike.start, self.from.rows);
                 let row = h_axis.first + alike.start * h_axis.out_step - outputs.rows.start;
@@ -400,9 +400,9 @@ impl<T: Element> Rows<T> {
                     a: if alike.len() > 1 { h_axis.step * view.row } else { 0 },
                     c: h_axis.out_step * line_len,
                 };
-                for (w_phase, w_axis) in phase::of(&self.phases[2], &outputs.columns) {
+                for (w_phase, w_axis) in residue::of(&self.residues[2], &outputs.columns) {
                     for some in self.parts(w_axis, w_axis.among(&outputs.columns)) {
-                        // A phase that starts behind the first column of the block.
+                        // A residue that starts behind the first column of the block.
                         let line = &mut line[(w_axis.first + some.start * w_axis.out_step
                             - outputs.origin)
                             * self.to.channels..];
@@ -415,7 +415,7 @@ impl<T: Element> Rows<T> {
                         };
                         let taps = Taps {
                             weights: &packed[self.weights_of([d_phase, h_phase, w_phase])..],
-                            counts: [self.phases[0][d_phase].taps, h_axis.taps, w_axis.taps],
+                            counts: [self.residues[0][d_phase].taps, h_axis.taps, w_axis.taps],
                             d: (d_taps.clone(), d_first, d_step),
                             h: (h_taps.clone(), h_first, h_axis.tap_step),
                             w,
@@ -428,19 +428,19 @@ impl<T: Element> Rows<T> {
         }
     }
 
-    /// Outputs of a phase of the columns, in parts that are computed at once.
-    fn parts(&self, w: &Phase, some: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    /// Outputs of a residue of the columns, in parts that are computed at once.
+    fn parts(&self, w: &Residue, some: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let (whole, cut) = if self.clipped { (0..0, some) } else { (some, 0..0) };
         let whole = std::iter::once(whole).filter(|some| !some.is_empty());
         whole.chain(w.alike(cut, self.from.columns))
     }
 
-    /// Some outputs of rows that meet the same taps, of one phase of the columns; `line` starts with the first.
+    /// Some outputs of rows that meet the same taps, of one residue of the columns; `line` starts with the first.
     fn lines(
         &self,
         view: &band::View<'_, T>,
         taps: &Taps<'_, T>,
-        (w, outputs, lead): (&Phase, Range<usize>, usize),
+        (w, outputs, lead): (&Residue, Range<usize>, usize),
         line: &mut [T],
         epilogue: Epilogue<'_, T>,
         (batch, non_temporal): (&mut Vec<Offsets>, bool),

@@ -9,7 +9,7 @@
 //! exact adjoint: the gradients of outputs are brought to points, multiplied with the inputs, summed up over the tiles
 //! there, and the sums are brought back to taps at the very end.
 //!
-//! A dilated convolution is one without dilation for every phase of the positions: a tile's inputs and outputs are as far
+//! A dilated convolution is one without dilation for every residue of the positions: a tile's inputs and outputs are as far
 //! apart as the taps, and nothing else is different.
 //!
 //! Tiles whose values are out of proportion (`tiles/outliers.rs`) are computed directly, in all passes (`direct.rs`).

@@ -68,9 +68,9 @@ fn input_grad_links(axis: &Axis, i: usize) -> Vec<Link> {
 /// Cuts a row of `len` results into runs.
 fn columns(axis: &Axis, len: usize, out_step: usize, step: usize, links: Links) -> Vec<Columns> {
     let mut runs: Vec<Columns> = Vec::new();
-    for phase in 0..out_step.min(len) {
+    for residue in 0..out_step.min(len) {
         let start = runs.len();
-        for first in (phase..len).step_by(out_step) {
+        for first in (residue..len).step_by(out_step) {
             let new = links(axis, first);
             if let Some(run) = runs[start..].last_mut() {
                 let moved = run.links.iter().map(|l| Link { source: l.source + run.count * run.step, ..*l });

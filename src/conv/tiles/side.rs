@@ -9,7 +9,7 @@ use crate::memory;
 /// How the tiles of an axis read and write.
 ///
 /// A tile's positions are as far apart as the taps, so that a dilated convolution is one without dilation for each
-/// phase of the positions. The tiles of a unit are numbered before those of the next.
+/// residue of the positions. The tiles of a unit are numbered before those of the next.
 #[derive(Debug)]
 pub(in crate::conv) struct Side {
     /// Positions of the result.
@@ -33,7 +33,7 @@ pub(in crate::conv) struct Side {
 pub(in crate::conv) struct Cover {
     pub size: usize,
     pub outputs: usize,
-    /// Tiles of a phase in a unit; None for all of them.
+    /// Tiles of a residue in a unit; None for all of them.
     pub blocks: Option<usize>,
 }
 
@@ -44,23 +44,23 @@ pub(super) fn apart(axis: &Axis) -> usize {
 
 /// Positions of the tiles that cover `size`, those behind the end included.
 pub(in crate::conv) fn covered(axis: &Axis, size: usize, outputs: usize) -> usize {
-    let phases = apart(axis).min(size);
-    let block = (phases * outputs).max(1);
-    size / block * block + phases.min(size % block) * outputs
+    let residues = apart(axis).min(size);
+    let block = (residues * outputs).max(1);
+    size / block * block + residues.min(size % block) * outputs
 }
 
-/// Phases from which on the tiles of a block, one of each phase, make a stretch that is long enough.
+/// Residue from which on the tiles of a block, one of each residue, make a stretch that is long enough.
 const LONG: usize = 8;
 
 /// The first position of every tile of a unit, in stretches of equal steps: block by block, where what follows in a
-/// stretch follows in memory, or if there are too few phases for that, phase by phase.
-fn firsts(unit: Range<usize>, phases: usize, block: usize) -> Vec<usize> {
-    let along_block = |first: usize| first..unit.end.min(first + phases);
+/// stretch follows in memory, or if there are too few residues for that, residue by residue.
+fn firsts(unit: Range<usize>, residues: usize, block: usize) -> Vec<usize> {
+    let along_block = |first: usize| first..unit.end.min(first + residues);
     let along_phase = |first: usize| (first..unit.end).step_by(block);
-    if phases >= LONG {
+    if residues >= LONG {
         memory::demand(memory::collect(unit.clone().step_by(block).flat_map(along_block)))
     } else {
-        memory::demand(memory::collect((unit.start..unit.start + phases).flat_map(along_phase)))
+        memory::demand(memory::collect((unit.start..unit.start + residues).flat_map(along_phase)))
     }
 }
 
@@ -69,10 +69,10 @@ impl Side {
     /// the positions `apart` further on.
     fn new(axis: &Axis, cover: Cover, source: impl Fn(usize) -> Option<usize>) -> Self {
         let (Cover { size, outputs, blocks }, apart) = (cover, apart(axis));
-        let phases = apart.min(size);
-        let block = (phases * outputs).max(1);
+        let residues = apart.min(size);
+        let block = (residues * outputs).max(1);
         let unit = block * blocks.unwrap_or(size.div_ceil(block)).max(1);
-        let tiles = |first: usize| firsts(first..size.min(first + unit), phases, block);
+        let tiles = |first: usize| firsts(first..size.min(first + unit), residues, block);
         let starts = memory::demand(memory::collect((0..size).step_by(unit).flat_map(tiles)));
         let reads = outputs + axis.kernel - 1;
         // A distance may be beyond all sizes.

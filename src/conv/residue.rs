@@ -1,4 +1,4 @@
-//! Phases of an axis: a pass as correlations of one step each.
+//! Residue of an axis: a pass as correlations of one step each.
 //!
 //! Forward, output `o` of an axis reads the inputs `o * stride - before + t * dilation`. To the input, position `i`
 //! reads the outputs `(i + before - t * dilation) / stride` where the division is exact: for each remainder of
@@ -10,9 +10,9 @@ use std::ops::Range;
 use crate::geometry::Axis;
 use crate::memory;
 
-/// One phase of one axis: result `first + o * out_step` reads `o * step + start + t * tap_step`, `t` in `0..taps`.
+/// One residue of one axis: result `first + o * out_step` reads `o * step + start + t * tap_step`, `t` in `0..taps`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Phase {
+pub(super) struct Residue {
     /// First position of the result.
     pub first: usize,
     /// Distance of the positions of the result.
@@ -23,7 +23,7 @@ pub(super) struct Phase {
     pub step: usize,
     /// What position 0 reads first; may lie in front of the source.
     pub start: isize,
-    /// Taps of this phase; may be none.
+    /// Taps of this residue; may be none.
     pub taps: usize,
     /// Distance of what neighbouring taps read.
     pub tap_step: usize,
@@ -31,7 +31,7 @@ pub(super) struct Phase {
     pub kernel: (usize, isize),
 }
 
-impl Phase {
+impl Residue {
     pub(super) fn forward(axis: &Axis) -> Self {
         Self {
             first: 0,
@@ -45,7 +45,7 @@ impl Phase {
         }
     }
 
-    /// The phases of the gradient to the input.
+    /// The residues of the gradient to the input.
     ///
     /// With `g = gcd(stride, dilation)`, the taps of remainder `r` are `k0, k0 + stride/g, ..`; their outputs lie
     /// `dilation/g` apart. They are reversed here, so that the run goes forward in memory.
@@ -53,7 +53,7 @@ impl Phase {
         let (s, d) = (axis.stride, axis.dilation);
         let g = gcd(s, d);
         let count = s.min(axis.input);
-        // The first tap of every phase, where there is one: remainders come again after `stride / g` taps.
+        // The first tap of every residue, where there is one: remainders come again after `stride / g` taps.
         let mut first_taps = memory::demand(memory::filled(None, count));
         let before = axis.before % s;
         for k in (0..axis.kernel.min(s / g)).rev() {
@@ -63,7 +63,7 @@ impl Phase {
                 *tap = Some(k);
             }
         }
-        let phases = (0..count).map(|first| {
+        let residues = (0..count).map(|first| {
             let k0: Option<usize> = first_taps[first];
             let taps = k0.map_or(0, |k| (axis.kernel - k).div_ceil(s / g));
             let k0 = k0.unwrap_or(0);
@@ -81,7 +81,7 @@ impl Phase {
                 kernel: (k0 + reach * (s / g), -((s / g) as isize)),
             }
         });
-        memory::demand(memory::collect(phases))
+        memory::demand(memory::collect(residues))
     }
 
     /// The tap of the kernel that `t` is.
@@ -131,20 +131,20 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The phase that a position of the result belongs to, and its number there.
-pub(super) fn place(phases: &[Phase], position: usize) -> (usize, usize) {
-    (position % phases[0].out_step, position / phases[0].out_step)
+/// The residue that a position of the result belongs to, and its number there.
+pub(super) fn place(residues: &[Residue], position: usize) -> (usize, usize) {
+    (position % residues[0].out_step, position / residues[0].out_step)
 }
 
-/// The phases that some positions of the result belong to, with their numbers: a large stride has more phases than a
+/// The residues that some positions of the result belong to, with their numbers: a large stride has more residues than a
 /// block has positions.
 pub(super) fn of<'a>(
-    phases: &'a [Phase],
+    residues: &'a [Residue],
     positions: &Range<usize>,
-) -> impl Iterator<Item = (usize, &'a Phase)> + use<'a> {
-    let all = positions.len() >= phases.len();
-    let (first, count) = if all { (0, phases.len()) } else { (positions.start, positions.len()) };
-    (first..first + count).map(|i| i % phases.len()).map(|i| (i, &phases[i]))
+) -> impl Iterator<Item = (usize, &'a Residue)> + use<'a> {
+    let all = positions.len() >= residues.len();
+    let (first, count) = if all { (0, residues.len()) } else { (positions.start, positions.len()) };
+    (first..first + count).map(|i| i % residues.len()).map(|i| (i, &residues[i]))
 }
 
 #[cfg(test)]
@@ -164,28 +164,28 @@ mod tests {
             let span = dilation * (kernel - 1) + 1;
             let output = (input + before).checked_sub(span).map_or(0, |rest| rest / stride + 1);
             let axis = Axis { input, output, kernel, stride, dilation, before, after: 0 };
-            for phase in Phase::input_grad(&axis).iter().chain([&Phase::forward(&axis)]) {
+            for residue in Residue::input_grad(&axis).iter().chain([&Residue::forward(&axis)]) {
                 let mut next = 0;
-                for alike in phase.alike(0..phase.count, input) {
+                for alike in residue.alike(0..residue.count, input) {
                     assert_eq!(alike.start, next, "{axis:?}");
-                    let (taps, first) = phase.inside(alike.start, input);
+                    let (taps, first) = residue.inside(alike.start, input);
                     for (i, o) in alike.clone().enumerate() {
-                        let (own, at) = phase.inside(o, input);
-                        assert!(own == taps && (taps.is_empty() || at == first + i * phase.step), "{axis:?}");
+                        let (own, at) = residue.inside(o, input);
+                        assert!(own == taps && (taps.is_empty() || at == first + i * residue.step), "{axis:?}");
                     }
                     next = alike.end;
                 }
-                assert_eq!(next, phase.count, "{axis:?}");
+                assert_eq!(next, residue.count, "{axis:?}");
             }
             let mut seen = vec![0; input];
             let mut pairs = Vec::new();
-            for phase in Phase::input_grad(&axis) {
-                for o in 0..phase.count {
-                    let i = phase.first + o * phase.out_step;
+            for residue in Residue::input_grad(&axis) {
+                for o in 0..residue.count {
+                    let i = residue.first + o * residue.out_step;
                     seen[i] += 1;
-                    let (taps, first) = phase.inside(o, output);
+                    let (taps, first) = residue.inside(o, output);
                     for (n, t) in taps.enumerate() {
-                        pairs.push((i, phase.kernel_tap(t), first + n * phase.tap_step));
+                        pairs.push((i, residue.kernel_tap(t), first + n * residue.tap_step));
                     }
                 }
             }
