@@ -167,11 +167,11 @@ impl Gather {
         }
     }
 
-    /// Computes the rows `band` of the gradient to the input of one sample; `dx` holds exactly these rows.
-    pub fn backward<T: Element>(&self, dy: &[T], dx: &mut [T], band: Range<usize>) {
+    /// Computes the rows `halo` of the gradient to the input of one sample; `dx` holds exactly these rows.
+    pub fn backward<T: Element>(&self, dy: &[T], dx: &mut [T], halo: Range<usize>) {
         let [d, h, _] = &self.axes;
         dx.fill(T::ZERO);
-        for (row, dx) in band.zip(dx.chunks_exact_mut(self.input_row_len().max(1))) {
+        for (row, dx) in halo.zip(dx.chunks_exact_mut(self.input_row_len().max(1))) {
             for plane in d.outputs(row / h.input()) {
                 for line in h.outputs(row % h.input()) {
                     let dy = &dy[(plane * h.output() + line) * self.row_len()..][..self.row_len()];

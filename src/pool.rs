@@ -2,8 +2,8 @@
 //!
 //! An output row is cut into runs of outputs whose windows see the same taps; the kernels do a run at a time.
 //! Max-pooling remembers the tap that won (the first in row-major order; NaN wins over everything), so that its
-//! gradient needs neither input nor output. Gradients can be computed for a band of input rows alone: every element
-//! gets its contributions in the order of the outputs, whatever the bands are. Nothing is allocated here: a `taps`
+//! gradient needs neither input nor output. Gradients can be computed for a halo of input rows alone: every element
+//! gets its contributions in the order of the outputs, whatever the halos are. Nothing is allocated here: a `taps`
 //! argument is memory to be used again.
 
 use std::ops::Range;
@@ -44,25 +44,25 @@ fn input_row_len(g: &PoolGeometry) -> usize {
     g.axes[2].input * g.channels
 }
 
-/// Whether the windows of an output row reach a row of the band.
-fn touches(g: &PoolGeometry, row: usize, band: &Range<usize>) -> bool {
+/// Whether the windows of an output row reach a row of the halo.
+fn touches(g: &PoolGeometry, row: usize, halo: &Range<usize>) -> bool {
     let [d, h, _] = &g.axes;
     let (d_taps, d_first) = inside(d, row / h.output);
     let (h_taps, h_first) = inside(h, row % h.output);
     (0..d_taps.len()).any(|i| {
         let plane = (d_first + i * d.dilation) * h.input;
-        (0..h_taps.len()).any(|j| band.contains(&(plane + h_first + j * h.dilation)))
+        (0..h_taps.len()).any(|j| halo.contains(&(plane + h_first + j * h.dilation)))
     })
 }
 
 /// Calls `visit(run, outputs of the run, position of the first)` for all runs of some rows (depth times height).
 ///
-/// Outputs are counted from the first of the rows, in elements; what a tap reads, from the first row of `band`. Taps
-/// outside of the band are left out. `taps` is memory for them.
+/// Outputs are counted from the first of the rows, in elements; what a tap reads, from the first row of `halo`. Taps
+/// outside of the halo are left out. `taps` is memory for them.
 fn for_runs(
     g: &PoolGeometry,
     rows: Range<usize>,
-    band: Range<usize>,
+    halo: Range<usize>,
     taps: &mut Vec<Tap>,
     mut visit: impl FnMut(&WindowRun<'_>, Range<usize>, [usize; 3]),
 ) {
@@ -79,10 +79,10 @@ fn for_runs(
             for (i, td) in d_taps.clone().enumerate() {
                 for (j, th) in h_taps.clone().enumerate() {
                     let input = (d_first + i * d.dilation) * h.input + h_first + j * h.dilation;
-                    if !band.contains(&input) {
+                    if !halo.contains(&input) {
                         continue;
                     }
-                    let line = (input - band.start) * w.input;
+                    let line = (input - halo.start) * w.input;
                     memory::demand(memory::reserve(taps, w_taps.len()));
                     taps.extend(w_taps.clone().enumerate().map(|(k, tw)| Tap {
                         number: (td * h.kernel + th) * w.kernel + tw,
@@ -134,7 +134,7 @@ pub struct MaxPool<T: 'static> {
     kernels: &'static Kernels<T>,
 }
 
-/// Memory of [`MaxPool::forward_indices`] and [`MaxPool::backward_band`] that can be used again.
+/// Memory of [`MaxPool::forward_indices`] and [`MaxPool::backward_halo`] that can be used again.
 #[derive(Debug)]
 pub struct Notes<T> {
     winners: Vec<u8>,
@@ -261,24 +261,24 @@ impl<T: Element> MaxPool<T> {
         });
     }
 
-    /// The gradient to the rows `band` of the input of one sample, from input and output gradient; `dx` holds exactly
-    /// these rows. Windows that reach out of the band are looked at by every band they touch.
-    pub fn backward_band(&self, x: &[T], dy: &[T], dx: &mut [T], band: Range<usize>, notes: &mut Notes<T>) {
+    /// The gradient to the rows `halo` of the input of one sample, from input and output gradient; `dx` holds exactly
+    /// these rows. Windows that reach out of the halo are looked at by every halo they touch.
+    pub fn backward_halo(&self, x: &[T], dy: &[T], dx: &mut [T], halo: Range<usize>, notes: &mut Notes<T>) {
         let g = &self.geometry;
         let len = g.axes[2].output * g.channels;
         let small = g.window_len() <= Self::MOST_TAPS;
-        let own = band.start * input_row_len(g)..band.end * input_row_len(g);
+        let own = halo.start * input_row_len(g)..halo.end * input_row_len(g);
         let store = prepare(g, dx);
         if !small {
             dx.fill(T::ZERO);
         }
         memory::demand(memory::resize(&mut notes.winners, len, 0));
         memory::demand(memory::resize(&mut notes.row, len, T::ZERO));
-        for row in (0..self.rows()).filter(|&row| touches(g, row, &band)) {
+        for row in (0..self.rows()).filter(|&row| touches(g, row, &halo)) {
             let dy = &dy[row * len..(row + 1) * len];
             if small {
                 self.forward(x, &mut notes.row, &mut notes.winners, row..row + 1, &mut notes.taps);
-                for_runs(g, row..row + 1, band.clone(), &mut notes.taps, |run, out, _| {
+                for_runs(g, row..row + 1, halo.clone(), &mut notes.taps, |run, out, _| {
                     let (dy, winners) = (&dy[out.clone()], &notes.winners[out]);
                     self.kernels.pool(run, Pooling::MaxGrad { dy, winners, y: &[], dx, store });
                 });
@@ -331,16 +331,16 @@ impl<T: Element> AveragePool<T> {
         self.add_rows(dy, dx, [0..self.rows(), 0..input_rows(&self.geometry)], store, taps);
     }
 
-    /// The gradient to the rows `band` of the input of one sample; `dx` holds exactly these rows.
-    pub fn backward_band(&self, dy: &[T], dx: &mut [T], band: Range<usize>, taps: &mut Vec<Tap>) {
+    /// The gradient to the rows `halo` of the input of one sample; `dx` holds exactly these rows.
+    pub fn backward_halo(&self, dy: &[T], dx: &mut [T], halo: Range<usize>, taps: &mut Vec<Tap>) {
         if self.is_deep() {
-            return self.gather(dy, dx, band);
+            return self.gather(dy, dx, halo);
         }
         let g = &self.geometry;
         let len = g.axes[2].output * g.channels;
         let store = prepare(g, dx);
-        for row in (0..self.rows()).filter(|&row| touches(g, row, &band)) {
-            self.add_rows(&dy[row * len..(row + 1) * len], dx, [row..row + 1, band.clone()], store, taps);
+        for row in (0..self.rows()).filter(|&row| touches(g, row, &halo)) {
+            self.add_rows(&dy[row * len..(row + 1) * len], dx, [row..row + 1, halo.clone()], store, taps);
         }
     }
 
@@ -348,11 +348,11 @@ impl<T: Element> AveragePool<T> {
         &self,
         dy: &[T],
         dx: &mut [T],
-        [rows, band]: [Range<usize>; 2],
+        [rows, halo]: [Range<usize>; 2],
         store: bool,
         taps: &mut Vec<Tap>,
     ) {
-        for_runs(&self.geometry, rows, band, taps, |run, out, position| {
+        for_runs(&self.geometry, rows, halo, taps, |run, out, position| {
             let share = self.share(position);
             self.kernels.pool(run, Pooling::AverageGrad { dy: &dy[out], dx, share, store });
         });
@@ -367,12 +367,12 @@ impl<T: Element> AveragePool<T> {
         self.geometry.axes.iter().map(windows).fold(1, usize::saturating_mul) > CHAIN
     }
 
-    /// The gradient to the rows `band` of the input, element by element: the windows of each in blocks.
-    fn gather(&self, dy: &[T], dx: &mut [T], band: Range<usize>) {
+    /// The gradient to the rows `halo` of the input, element by element: the windows of each in blocks.
+    fn gather(&self, dy: &[T], dx: &mut [T], halo: Range<usize>) {
         let g = &self.geometry;
         let [_, h, w] = &g.axes;
         for (at, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
-            let row = band.start + at / w.input;
+            let row = halo.start + at / w.input;
             let position = [row / h.input, row % h.input, at % w.input];
             for (i, dx) in dx.chunks_mut(COLUMNS).enumerate() {
                 self.kernels.tier.vectorize(Gathered { pool: self, dy, position, first: i * COLUMNS, dx });

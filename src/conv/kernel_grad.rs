@@ -1,13 +1,13 @@
 //! The gradient to the kernel: `dk[t, ci, co] = sum over positions of x[position(t), ci] * dy[position, co]`.
 //!
-//! The same microkernel with exchanged roles: rows of the tile are consecutive (tap, channel) numbers of a band row,
+//! The same microkernel with exchanged roles: rows of the tile are consecutive (tap, channel) numbers of a halo row,
 //! columns are output channels, and `k` walks over the positions of some rows. Both operands are read in place. Where a
-//! band row has few taps and channels, a tile takes those of several band rows ([`RowGroups`]).
+//! halo row has few taps and channels, a tile takes those of several halo rows ([`RowGroups`]).
 //! Every element is one chain in the order of samples and positions, whatever the size of the blocks.
 
 use std::ops::Range;
 
-use super::band::{self, Block, Extent, View};
+use super::halo::{self, Block, Extent, View};
 use super::residue::Residue;
 use super::rows::join_pointwise;
 use super::{Portion, Scratch};
@@ -39,7 +39,7 @@ pub struct KernelGrad<T: Element> {
     together: usize,
     /// Whether the taps of several rows of the kernel are added up together.
     lines: bool,
-    /// Whether columns are read in place, tap by tap, as far as they meet the input: a band would be wider than it.
+    /// Whether columns are read in place, tap by tap, as far as they meet the input: a halo would be wider than it.
     clipped: bool,
 }
 
@@ -89,8 +89,8 @@ impl<T: Element> KernelGrad<T> {
         let [planes, rows, columns] = geometry.axes.each_ref().map(|a| a.input);
         let input = Extent { planes, rows, columns, channels: geometry.c_in };
         let [depth, height, width] = geometry.axes;
-        let far = band::too_far(width.kernel, width.dilation, width.input);
-        let clipped = far || band::too_wide(reach_of(&width, POSITIONS), width.input);
+        let far = halo::too_far(width.kernel, width.dilation, width.input);
+        let clipped = far || halo::too_wide(reach_of(&width, POSITIONS), width.input);
         let lines = !clipped
             && depth.kernel * height.kernel > 1
             && width.dilation == 1
@@ -105,7 +105,7 @@ impl<T: Element> KernelGrad<T> {
         let block_columns = width.output.div_ceil(width.output.div_ceil(positions).max(1)).max(1);
         let reach = if clipped { width.input } else { reach_of(&width, block_columns) };
         let most = positions.div_ceil(width.output.max(1)).max(1).min(height.output.max(1));
-        let block_rows = band::block_rows::<T>(input, depth.span(), reach, height.stride, most);
+        let block_rows = halo::block_rows::<T>(input, depth.span(), reach, height.stride, most);
         let whole = depth.output == 1 && block_rows >= height.output && block_columns >= width.output;
         let map = height.output * width.output;
         let together = if whole { (positions / map.max(1)).clamp(1, MOST_TOGETHER) } else { 1 };
@@ -123,17 +123,17 @@ impl<T: Element> KernelGrad<T> {
     }
 
     /// Elements of the copy of what a block of one sample reads.
-    fn band_len(&self) -> usize {
+    fn halo_len(&self) -> usize {
         let [depth, height, width] = &self.geometry.axes;
         let planes = depth.span().min(depth.input);
         let rows = ((self.block_rows - 1) * height.stride + height.span()).min(height.input);
         let columns = if self.clipped { 0 } else { reach_of(width, self.block_columns) };
-        band::len(self.input, planes, rows, columns)
+        halo::len(self.input, planes, rows, columns)
     }
 
     /// Scratch that `run` needs.
     pub fn scratch(&self) -> (usize, usize) {
-        (self.band_len() * self.together, self.block_rows * self.together)
+        (self.halo_len() * self.together, self.block_rows * self.together)
     }
 
     /// Rows of the kernel, (tap, channel of a group): each is a row of the tiles.
@@ -192,7 +192,7 @@ impl<T: Element> KernelGrad<T> {
         }
         // Several samples at a time where their maps are small: the kernel is not read and written for every few
         // positions.
-        let Scratch { band, batch, .. } = scratch;
+        let Scratch { halo, batch, .. } = scratch;
         let [depth, height, width] = &self.geometry.axes;
         let block = Block {
             planes: inputs_of(depth, &(0..1)),
@@ -204,7 +204,7 @@ impl<T: Element> KernelGrad<T> {
             let samples = visit * portion.samples / visits..(visit + 1) * portion.samples / visits;
             let count = samples.len();
             let x = &x[samples.start * lens[0]..samples.end * lens[0]];
-            let (view, apart) = band::view_samples(x, self.input, &block, count, band);
+            let (view, apart) = halo::view_samples(x, self.input, &block, count, halo);
             let visit = Visit {
                 view,
                 dy: &dy[samples.start * lens[1]..samples.end * lens[1]],
@@ -222,7 +222,7 @@ impl<T: Element> KernelGrad<T> {
 
     /// Adds what some rows of one sample contribute, or some columns of a single row.
     fn sample(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        let Scratch { band, batch, .. } = scratch;
+        let Scratch { halo, batch, .. } = scratch;
         let c_out = self.geometry.c_out;
         let [depth, height, _] = &self.geometry.axes;
         let rows = &portion.rows;
@@ -240,7 +240,7 @@ impl<T: Element> KernelGrad<T> {
                     columns: self.input_columns(&columns),
                 };
                 let visit = Visit {
-                    view: band::view(x, self.input, &block, band),
+                    view: halo::view(x, self.input, &block, halo),
                     dy: &dy[(columns.start - strip.start) * c_out..],
                     samples: 1,
                     apart: [0, 0],

@@ -139,11 +139,11 @@ impl<T: Element> Kn2col<T> {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
-        let Scratch { band, batch, .. } = scratch;
+        let Scratch { halo, batch, .. } = scratch;
         let block = self.block();
         for (first, part) in columns.clone().step_by(block).zip(line.chunks_mut(block * self.channels[1])) {
             let some = first..(first + block).min(columns.end);
-            self.line(from, packed, part, (row, some), epilogue, (band, batch));
+            self.line(from, packed, part, (row, some), epilogue, (halo, batch));
         }
     }
 
@@ -155,7 +155,7 @@ impl<T: Element> Kn2col<T> {
         line: &mut [T],
         (row, columns): (usize, Range<usize>),
         epilogue: Epilogue<'_, T>,
-        (band, batch): (&mut Aligned<T>, &mut Vec<Offsets>),
+        (halo, batch): (&mut Aligned<T>, &mut Vec<Offsets>),
     ) {
         let [depth, height, width] = &self.axes;
         let [k, _] = self.channels;
@@ -172,7 +172,7 @@ impl<T: Element> Kn2col<T> {
                 }
             }
         }
-        let products = &mut band[..source.len() * n];
+        let products = &mut halo[..source.len() * n];
         if !products.is_empty() {
             self.kernels.gemm(&mut Gemm {
                 a: from,

@@ -15,7 +15,7 @@
 
 use std::ops::Range;
 
-use super::band::Extent;
+use super::halo::Extent;
 use super::residue::{Residue, place};
 use super::rows::extent;
 use super::{Correlation, Epilogue, Scratch};

@@ -5,7 +5,7 @@
 //! Functional calls and the training step use the same plans.
 
 mod algorithm;
-mod band;
+mod halo;
 mod depthwise;
 mod kernel_grad;
 mod kn2col;
@@ -36,10 +36,10 @@ use crate::memory;
 /// Memory that a worker uses inside one call and may reuse in the next.
 #[derive(Debug)]
 pub struct Scratch<T> {
-    band: Aligned<T>,
+    halo: Aligned<T>,
     batch: Vec<Offsets>,
     taps: Vec<Tap>,
-    /// The band of a pass that runs another one inside.
+    /// The halo of a pass that runs another one inside.
     outer: Aligned<T>,
     /// Whether the tensors of the call are larger than the cache. Algorithms that are bound by memory then ask for
     /// their operands ahead, and store past the cache; results have the same bytes.
@@ -73,7 +73,7 @@ impl<T: Element> Default for Scratch<T> {
     fn default() -> Self {
         let empty = Aligned::default;
         Self {
-            band: empty(),
+            halo: empty(),
             batch: Vec::new(),
             taps: Vec::new(),
             outer: empty(),
@@ -86,21 +86,21 @@ impl<T: Element> Default for Scratch<T> {
 }
 
 impl<T: Element> Scratch<T> {
-    /// Makes room for bands of `len` elements and `batch` operands of a GEMM. All that makes room here unwinds with a lack of memory.
+    /// Makes room for halos of `len` elements and `batch` operands of a GEMM. All that makes room here unwinds with a lack of memory.
     pub fn reserve(&mut self, (len, batch): (usize, usize)) {
-        memory::grow(&mut self.band, len);
+        memory::grow(&mut self.halo, len);
         if self.batch.capacity() < batch {
             self.batch.clear();
             self.batch = memory::demand(memory::with_room(batch));
         }
     }
 
-    /// Elements of the bands.
+    /// Elements of the halos.
     pub fn len(&self) -> usize {
-        self.band.len() + self.outer.len() + self.planes.iter().map(|plane| plane.len()).sum::<usize>()
+        self.halo.len() + self.outer.len() + self.planes.iter().map(|plane| plane.len()).sum::<usize>()
     }
 
-    /// Whether there is no band yet.
+    /// Whether there is no halo yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -120,9 +120,9 @@ impl<T: Element> Scratch<T> {
         (&mut one[..len], &mut two[..len])
     }
 
-    /// Makes room in the outer band.
-    fn reserve_outer(&mut self, len: usize) {
-        self.outer = self.take_outer(len);
+    /// Makes room in the outer halo.
+    fn reserve_outer_halo(&mut self, len: usize) {
+        self.outer = self.take_outer_halo(len);
     }
 
     /// Memory for the taps of a window.
@@ -156,8 +156,8 @@ impl<T: Element> Scratch<T> {
         }
     }
 
-    /// Lends the outer band, with room for `len` elements; to be given back.
-    fn take_outer(&mut self, len: usize) -> Aligned<T> {
+    /// Lends the outer halo, with room for `len` elements; to be given back.
+    fn take_outer_halo(&mut self, len: usize) -> Aligned<T> {
         memory::grow(&mut self.outer, len);
         std::mem::take(&mut self.outer)
     }

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::band::{self, Block, Extent};
+use super::halo::{self, Block, Extent};
 use super::residue::{self, Residue, place};
 use super::{Correlation, Epilogue, Scratch};
 use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
@@ -18,8 +18,8 @@ use crate::kernels::{self, Element, Gemm, Kernels, NarrowGemm, Offsets, RowGroup
 
 /// Output rows of a block at most: more would save no copying worth the cache.
 const MOST_ROWS: usize = 16;
-/// Output columns of a block at most. A long series would fill the cache with its band otherwise; blocks inside the
-/// input need no band at all.
+/// Output columns of a block at most. A long series would fill the cache with its halo otherwise; blocks inside the
+/// input need no halo at all.
 const MOST_COLUMNS: usize = 288;
 /// Contiguous products from which on it pays to keep the sums of a narrow result in the lanes.
 const NARROW_RUN: usize = 12;
@@ -57,12 +57,12 @@ pub struct Rows<T: Element> {
     /// Taps of the kernel per axis, and whether its last two axes are exchanged when packing.
     kernel_taps: [usize; AXES],
     transposed: bool,
-    /// Rows of the result, and columns of each of its residues, that are computed from one band.
+    /// Rows of the result, and columns of each of its residues, that are computed from one halo.
     block_rows: usize,
     block_columns: usize,
     /// Whether there are so few results per position that sums go into the lanes.
     narrow: bool,
-    /// Whether columns are read in place, each with the taps that meet the source: a band would be wider than it.
+    /// Whether columns are read in place, each with the taps that meet the source: a halo would be wider than it.
     clipped: bool,
 }
 
@@ -118,19 +118,19 @@ impl<T: Element> Rows<T> {
         let mut offsets = Vec::new();
         rows.for_each_residue(|_, offset| offsets.push(offset));
         rows.offsets = offsets;
-        let far = |p: &Residue| band::too_far(p.taps, p.tap_step, rows.from.columns);
-        rows.clipped = rows.residues[2].iter().any(far) || band::too_wide(rows.reach(1)[2], from.columns);
+        let far = |p: &Residue| halo::too_far(p.taps, p.tap_step, rows.from.columns);
+        rows.clipped = rows.residues[2].iter().any(far) || halo::too_wide(rows.reach(1)[2], from.columns);
         let [planes, _, columns] = rows.reach(1);
         let rows_per_row = rows.residues[1].iter().map(|p| p.step).max().unwrap_or(1);
         rows.block_rows =
-            band::block_rows::<T>(from, planes, columns, rows_per_row, MOST_ROWS.min(to.rows.max(1)));
+            halo::block_rows::<T>(from, planes, columns, rows_per_row, MOST_ROWS.min(to.rows.max(1)));
         rows
     }
 
     /// Scratch that `run` needs.
     fn scratch(&self) -> (usize, usize) {
         let [planes, rows, columns] = self.reach(self.block_rows);
-        (band::len(self.from, planes, rows, columns), self.kernel_taps.iter().product())
+        (halo::len(self.from, planes, rows, columns), self.kernel_taps.iter().product())
     }
 
     /// Upper bounds of the planes, rows and columns of the source that a block of `rows` rows reads.
@@ -139,7 +139,7 @@ impl<T: Element> Rows<T> {
             let reading = || self.residues[axis].iter().filter(|p| p.taps > 0);
             let first = reading().map(|p| p.reads(0).start).min().unwrap_or(0);
             let end = reading().map(|p| p.reads(outputs - 1).end).max().unwrap_or(0);
-            band::width(&(first..end))
+            halo::width(&(first..end))
         };
         let step = self.residues[1].first().map_or(1, |p| p.out_step);
         // Rows that follow each other are at most so many, and one more, of each residue.
@@ -206,7 +206,7 @@ impl<T: Element> Rows<T> {
         first..end.max(first)
     }
 
-    /// Columns of the result that are computed from one band.
+    /// Columns of the result that are computed from one halo.
     fn window(&self) -> usize {
         self.block_columns * self.residues[2].first().map_or(1, |p| p.out_step)
     }
@@ -376,7 +376,7 @@ impl<T: Element> Rows<T> {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
-        let &mut Scratch { ref mut band, ref mut batch, non_temporal, .. } = scratch;
+        let &mut Scratch { ref mut halo, ref mut batch, non_temporal, .. } = scratch;
         let (d_phase, d) = place(&self.residues[0], outputs.plane);
         let (d_taps, d_first) = self.residues[0][d_phase].inside(d, self.from.planes);
         let d_step = self.residues[0][d_phase].tap_step;
@@ -387,7 +387,7 @@ impl<T: Element> Rows<T> {
         let columns =
             if self.clipped { 0..self.from.columns as isize } else { self.source_columns(&outputs.columns) };
         let block = Block { planes, rows: self.source_rows(&outputs.rows), columns: columns.clone() };
-        let view = band::view(from, self.from, &block, band);
+        let view = halo::view(from, self.from, &block, halo);
         let line_len = lines.len() / outputs.rows.len();
         for (h_phase, h_axis) in residue::of(&self.residues[1], &outputs.rows) {
             for alike in h_axis.alike(h_axis.among(&outputs.rows), self.from.rows) {
@@ -406,7 +406,7 @@ impl<T: Element> Rows<T> {
                         let line = &mut line[(w_axis.first + some.start * w_axis.out_step
                             - outputs.origin)
                             * self.to.channels..];
-                        // Where the first of these outputs starts to read, seen from the first column of the band.
+                        // Where the first of these outputs starts to read, seen from the first column of the halo.
                         let (w, lead) = if self.clipped {
                             w_axis.inside(some.start, self.from.columns)
                         } else {
@@ -438,7 +438,7 @@ impl<T: Element> Rows<T> {
     /// Some outputs of rows that meet the same taps, of one residue of the columns; `line` starts with the first.
     fn lines(
         &self,
-        view: &band::View<'_, T>,
+        view: &halo::View<'_, T>,
         taps: &Taps<'_, T>,
         (w, outputs, lead): (&Residue, Range<usize>, usize),
         line: &mut [T],
@@ -479,7 +479,7 @@ impl<T: Element> Rows<T> {
             if self.narrow {
                 let cs_b = all_rows;
                 for row in 0..taps.rows.count {
-                    // Without a batch the band may be empty.
+                    // Without a batch the halo may be empty.
                     let a = view.data.get(row * taps.rows.a..).unwrap_or_default();
                     let c = &mut c[row * taps.rows.c..];
                     self.kernels.gemm_narrow(&mut NarrowGemm {

@@ -1,6 +1,6 @@
 //! Convolutions on a batch: plain, transposed, depthwise and separable, with their gradients.
 //!
-//! How a batch is cut into tasks is in `tiling`. Memory besides the results (packed weights, partial sums, bands of
+//! How a batch is cut into tasks is in `tiling`. Memory besides the results (packed weights, partial sums, halos of
 //! a few rows) is kept for the next call.
 
 use std::borrow::Cow;

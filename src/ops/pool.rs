@@ -138,14 +138,14 @@ pub fn max_pool<T: Operand>(
 }
 
 /// What computes the gradient to some rows of a sample: `(sample, rows, gradient, memory)`.
-type BandTask<'a, T> = &'a (dyn Fn(usize, Range<usize>, &mut [T], &mut Worker<T>) + Sync);
+type HaloTask<'a, T> = &'a (dyn Fn(usize, Range<usize>, &mut [T], &mut Worker<T>) + Sync);
 
-/// Runs a task for all bands of all samples.
+/// Runs a task for all halos of all samples.
 fn for_bands<T: Operand>(
     batch: &Batch,
     dx: &mut [T],
     interrupt: Interrupt<'_>,
-    task: BandTask<'_, T>,
+    task: HaloTask<'_, T>,
 ) -> Result<()> {
     if dx.is_empty() {
         return Ok(());
@@ -183,9 +183,9 @@ pub fn max_pool_grad<T: Operand>(
     let (x, dy) = (in_order(x)?, in_order(dy)?);
     let (x_len, y_len) = (batch.geometry.input_len(), batch.geometry.output_len());
     let pool = MaxPool::new(batch.geometry.clone(), Kernels::of(Tier::current()?));
-    for_bands(&batch, dx, interrupt, &|sample, band, dx, worker| {
+    for_bands(&batch, dx, interrupt, &|sample, halo, dx, worker| {
         let (x, dy) = (&x[sample * x_len..][..x_len], &dy[sample * y_len..][..y_len]);
-        pool.backward_band(x, dy, dx, band, &mut worker.notes);
+        pool.backward_halo(x, dy, dx, halo, &mut worker.notes);
     })
 }
 
@@ -246,8 +246,8 @@ pub fn average_pool_grad<T: Operand>(
     let dy = in_order(dy)?;
     let y_len = batch.geometry.output_len();
     let pool = AveragePool::new(batch.geometry.clone(), count_padding, Kernels::of(Tier::current()?));
-    for_bands(&batch, dx, interrupt, &|sample, band, dx, worker| {
-        pool.backward_band(&dy[sample * y_len..][..y_len], dx, band, worker.scratch.taps());
+    for_bands(&batch, dx, interrupt, &|sample, halo, dx, worker| {
+        pool.backward_halo(&dy[sample * y_len..][..y_len], dx, halo, worker.scratch.taps());
     })
 }
 

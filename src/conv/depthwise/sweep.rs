@@ -8,7 +8,7 @@ use crate::kernels::{Block, Element, Job, Kernels, Tap, WindowRun};
 use crate::memory;
 
 /// Bytes of spread rows: half of a small share of L2.
-const BAND_BYTES: usize = 96 << 10;
+const HALO_BYTES: usize = 96 << 10;
 /// Rows of a block of spread rows at most.
 const MOST_ROWS: usize = 16;
 /// Columns of a series that tasks are made of.
@@ -107,7 +107,7 @@ pub(super) struct Sweep {
     /// Rows of results and columns of a row whose sources are spread at a time.
     block: usize,
     window: usize,
-    band_len: usize,
+    halo_len: usize,
 }
 
 impl Sweep {
@@ -158,11 +158,11 @@ impl Sweep {
             lead: height.before as isize,
             block: to[1],
             window: to[2],
-            band_len: 0,
+            halo_len: 0,
         };
         if sweep.spreads() {
             // A long row is spread in windows, one row at a time: sums over positions keep their order.
-            let fits = |sweep: &Self| sweep.longest_band() * size_of::<T>() <= BAND_BYTES;
+            let fits = |sweep: &Self| sweep.longest_halo() * size_of::<T>() <= HALO_BYTES;
             sweep.block = to[1].min(MOST_ROWS);
             while sweep.block > 1 && !fits(&sweep) {
                 sweep.block /= 2;
@@ -170,7 +170,7 @@ impl Sweep {
             while sweep.block == 1 && sweep.window > 16 && !fits(&sweep) {
                 sweep.window = sweep.window.div_ceil(2);
             }
-            sweep.band_len = sweep.longest_band();
+            sweep.halo_len = sweep.longest_halo();
         }
         sweep
     }
@@ -196,7 +196,7 @@ impl Sweep {
     }
 
     pub(super) fn reserve<T: Element>(&self, scratch: &mut Scratch<T>) {
-        scratch.reserve((self.band_len, 0));
+        scratch.reserve((self.halo_len, 0));
         scratch.reserve_taps(self.kernel.iter().product::<usize>() * self.k);
     }
 
@@ -210,8 +210,8 @@ impl Sweep {
         self.k * self.channels()
     }
 
-    /// The largest band that a block and window need.
-    fn longest_band(&self) -> usize {
+    /// The largest halo that a block and window need.
+    fn longest_halo(&self) -> usize {
         let planes = self.planes.iter().map(Vec::len).max().unwrap_or(0);
         let starts = |len: usize, step: usize| (0..len).step_by(step.max(1));
         let rows = starts(self.to[1], 1)
@@ -259,14 +259,14 @@ impl Sweep {
         mut visit: impl FnMut(Visit<'_, T>),
     ) {
         self.reserve(scratch);
-        let Scratch { band, taps, .. } = scratch;
+        let Scratch { halo, taps, .. } = scratch;
         let mut row = rows.start;
         while row < rows.end {
             let (plane, first) = (row / self.to[1], row % self.to[1]);
             let end = (first + self.block).min(self.to[1]).min(first + rows.end - row);
             for start in columns.clone().step_by(self.window.max(1)) {
                 let window = start..(start + self.window).min(columns.end);
-                let source = self.source(from, plane, first..end, &window, kernels, band);
+                let source = self.source(from, plane, first..end, &window, kernels, halo);
                 let mut next = first;
                 while next < end {
                     let to_multiple = self.together - (plane * self.to[1] + next) % self.together;
@@ -316,7 +316,7 @@ impl Sweep {
         (!sources.is_empty()).then_some(sources)
     }
 
-    /// The sources of a block: in place, or spread into the band.
+    /// The sources of a block: in place, or spread into the halo.
     fn source<'a, T: Element>(
         &self,
         from: &'a [T],
@@ -324,7 +324,7 @@ impl Sweep {
         rows: Range<usize>,
         window: &Range<usize>,
         kernels: &Kernels<T>,
-        band: &'a mut [T],
+        halo: &'a mut [T],
     ) -> Source<'a, T> {
         let [_, height, width] = self.from;
         let from_channels = self.groups * self.k;
@@ -347,7 +347,7 @@ impl Sweep {
         let plane_len = rows.len() * row;
         if row > 0 {
             let used = self.planes[plane].len() * plane_len;
-            let lines = band[..used].chunks_exact_mut(row);
+            let lines = halo[..used].chunks_exact_mut(row);
             let sources = self.planes[plane].iter().flat_map(|link| rows.clone().map(|r| (link.source, r)));
             for (line, (p, r)) in lines.zip(sources) {
                 let at = (p * height + r) * row_len;
@@ -356,7 +356,7 @@ impl Sweep {
             }
         }
         Source {
-            data: band,
+            data: halo,
             plane: plane_len,
             row,
             column,

@@ -1,18 +1,18 @@
 //! Convolutions whose border is not zero: reflected, repeated at the edge, wrapped around, symmetric.
 //!
-//! Forward and to the kernel, the rows that a block of output rows reads are copied into a band, through one index map
-//! per axis; the band is the whole input of another plan that knows nothing of borders. To the input, that other plan
+//! Forward and to the kernel, the rows that a block of output rows reads are copied into a halo, through one index map
+//! per axis; the halo is the whole input of another plan that knows nothing of borders. To the input, that other plan
 //! computes the gradient of the padded input some rows at a time, and every row is added back: what was copied from
 //! an element in front is added to it. A padded copy of the tensor never exists.
 //!
 //! An element of the input adds up its copies in the order of the padded tensor (plane, row, column), so neither
 //! blocks nor partitions change a bit.
 
-mod bands;
+mod halos;
 
 use std::ops::Range;
 
-use bands::{BAND_BYTES, Bands, LEAST_COLUMNS, MOST_ROWS, Map, padded};
+use halos::{HALO_BYTES, Halos, LEAST_COLUMNS, MOST_ROWS, Map, padded};
 
 use super::depthwise::{self, DepthwiseKernelGrad};
 use super::{
@@ -28,23 +28,23 @@ pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
 
 /// The forward pass.
 pub(super) struct Padded<T: Element> {
-    bands: Bands,
+    halos: Halos,
     inner: Correlated<T>,
 }
 
 impl<T: Element> Padded<T> {
     /// Plans the pass.
     pub(super) fn new(p: Problem<'_, T>) -> Self {
-        let bands = Bands::new(p.geometry, size_of::<T>());
+        let halos = Halos::new(p.geometry, size_of::<T>());
         // Not by tiles: blocks start wherever a part of the rows does.
-        let inner = super::forward(&bands.block(), p.kernels, Algorithm::Direct);
-        Self { bands, inner }
+        let inner = super::forward(&halos.block(), p.kernels, Algorithm::Direct);
+        Self { halos, inner }
     }
 }
 
 impl<T: Element> Padded<T> {
     fn outer_len(&self) -> usize {
-        self.bands.len()
+        self.halos.len()
     }
 }
 
@@ -66,16 +66,16 @@ impl<T: Element> Correlation<T> for Padded<T> {
     }
 
     fn rows(&self) -> usize {
-        let [depth, height, _] = &self.bands.geometry.axes;
+        let [depth, height, _] = &self.halos.geometry.axes;
         depth.output * height.output
     }
 
     fn row_len(&self) -> usize {
-        self.bands.row_len()
+        self.halos.row_len()
     }
 
     fn reserve(&self, scratch: &mut Scratch<T>) {
-        scratch.reserve_outer(self.outer_len());
+        scratch.reserve_outer_halo(self.outer_len());
         self.inner.reserve(scratch);
     }
 
@@ -92,16 +92,16 @@ impl<T: Element> Correlation<T> for Padded<T> {
             return self.run_strip(from, packed, to, 0..self.row_len(), epilogue, scratch);
         }
         let row_len = self.row_len();
-        let mut outer = scratch.take_outer(self.outer_len());
-        self.bands.for_each_block(from, rows, &mut outer, |band, rows| {
+        let mut outer = scratch.take_outer_halo(self.outer_len());
+        self.halos.for_each_block(from, rows, &mut outer, |halo, rows| {
             let part = &mut to[rows.start * row_len..rows.end * row_len];
-            self.inner.run(band, packed, part, 0..rows.len(), epilogue, scratch);
+            self.inner.run(halo, packed, part, 0..rows.len(), epilogue, scratch);
         });
         scratch.outer = outer;
     }
 
     fn strip(&self) -> usize {
-        self.bands.strip()
+        self.halos.strip()
     }
 
     fn run_strip(
@@ -113,10 +113,10 @@ impl<T: Element> Correlation<T> for Padded<T> {
         epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
-        let mut outer = scratch.take_outer(self.bands.len());
-        self.bands.for_each_strip(from, &elements, &mut outer, |band, some| {
+        let mut outer = scratch.take_outer_halo(self.halos.len());
+        self.halos.for_each_strip(from, &elements, &mut outer, |halo, some| {
             let part = 0..some.len();
-            self.inner.run_strip(band, packed, &mut to[some], part, epilogue, scratch);
+            self.inner.run_strip(halo, packed, &mut to[some], part, epilogue, scratch);
         });
         scratch.outer = outer;
     }
@@ -124,33 +124,33 @@ impl<T: Element> Correlation<T> for Padded<T> {
 
 /// The gradient to the kernel.
 pub(super) struct PaddedKernelGrad<T: Element> {
-    bands: Bands,
+    halos: Halos,
     inner: Accumulated<T>,
 }
 
 impl<T: Element> PaddedKernelGrad<T> {
     /// Plans the pass.
     pub(super) fn new(p: Problem<'_, T>) -> Self {
-        let bands = Bands::new(p.geometry, size_of::<T>());
-        let block = bands.block();
-        // Rows that are visited together would have to be so in every band.
+        let halos = Halos::new(p.geometry, size_of::<T>());
+        let block = halos.block();
+        // Rows that are visited together would have to be so in every halo.
         let inner: Accumulated<T> = if depthwise::accepts(&block) {
             Box::new(DepthwiseKernelGrad::row_by_row(&block, p.kernels))
         } else {
             super::kernel_grad(&block, p.kernels, Algorithm::Direct)
         };
-        Self { bands, inner }
+        Self { halos, inner }
     }
 }
 
 impl<T: Element> Accumulation<T> for PaddedKernelGrad<T> {
     fn rows(&self) -> usize {
-        let [depth, height, _] = &self.bands.geometry.axes;
+        let [depth, height, _] = &self.halos.geometry.axes;
         depth.output * height.output
     }
 
     fn row_len(&self) -> usize {
-        self.bands.row_len()
+        self.halos.row_len()
     }
 
     fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
@@ -159,7 +159,7 @@ impl<T: Element> Accumulation<T> for PaddedKernelGrad<T> {
     }
 
     fn reserve(&self, scratch: &mut Scratch<T>) {
-        scratch.reserve_outer(self.bands.len());
+        scratch.reserve_outer_halo(self.halos.len());
         self.inner.reserve(scratch);
     }
 
@@ -168,26 +168,26 @@ impl<T: Element> Accumulation<T> for PaddedKernelGrad<T> {
     }
 
     fn strip(&self) -> usize {
-        self.bands.strip()
+        self.halos.strip()
     }
 
     fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         let row_len = self.row_len();
         let part_len = portion.rows.len() * portion.strip.len();
-        let mut outer = scratch.take_outer(self.bands.len());
+        let mut outer = scratch.take_outer_halo(self.halos.len());
         let samples = x.chunks_exact(x.len() / portion.samples);
         for (x, dy) in samples.zip(dy.chunks_exact(part_len.max(1))) {
-            let mut add = |band: &[T], dy: &[T], rows: Range<usize>, strip: Range<usize>| {
+            let mut add = |halo: &[T], dy: &[T], rows: Range<usize>, strip: Range<usize>| {
                 let portion = Portion { samples: 1, rows, strip, kernel: portion.kernel.clone() };
-                self.inner.run_part(band, dy, &portion, dkernel, scratch);
+                self.inner.run_part(halo, dy, &portion, dkernel, scratch);
             };
             if self.rows() == 1 {
-                self.bands.for_each_strip(x, &portion.strip, &mut outer, |band, some| {
-                    add(band, &dy[some.clone()], 0..1, 0..some.len());
+                self.halos.for_each_strip(x, &portion.strip, &mut outer, |halo, some| {
+                    add(halo, &dy[some.clone()], 0..1, 0..some.len());
                 });
             } else {
-                self.bands.for_each_block(x, portion.rows.clone(), &mut outer, |band, rows| {
-                    add(band, &dy[rows.start * row_len..rows.end * row_len], 0..rows.len(), 0..row_len);
+                self.halos.for_each_block(x, portion.rows.clone(), &mut outer, |halo, rows| {
+                    add(halo, &dy[rows.start * row_len..rows.end * row_len], 0..rows.len(), 0..row_len);
                 });
             }
         }
@@ -213,8 +213,8 @@ impl<T: Element> PaddedInputGrad<T> {
         let maps = geometry.axes.each_ref().map(|axis| Map::new(axis, geometry.mode));
         let inner = ConvGeometry { axes: geometry.axes.each_ref().map(padded), ..geometry.clone() };
         let row = maps[2].len() * geometry.c_in * size_of::<T>();
-        let rows = (BAND_BYTES / row.max(1)).clamp(1, MOST_ROWS.min(maps[1].input.max(1)));
-        let columns = (BAND_BYTES / (geometry.c_in * size_of::<T>())).max(LEAST_COLUMNS).min(maps[2].input);
+        let rows = (HALO_BYTES / row.max(1)).clamp(1, MOST_ROWS.min(maps[1].input.max(1)));
+        let columns = (HALO_BYTES / (geometry.c_in * size_of::<T>())).max(LEAST_COLUMNS).min(maps[2].input);
         let columns = columns.max(1);
         Self {
             maps,
@@ -286,7 +286,7 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
     }
 
     fn reserve(&self, scratch: &mut Scratch<T>) {
-        scratch.reserve_outer(self.outer_len());
+        scratch.reserve_outer_halo(self.outer_len());
         self.inner.reserve(scratch);
     }
 
@@ -306,7 +306,7 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
         }
         self.start(to, epilogue);
         let padded_len = columns.len() * c;
-        let mut band = scratch.take_outer(self.outer_len());
+        let mut halo = scratch.take_outer_halo(self.outer_len());
         let mut row = rows.start;
         while row < rows.end {
             let (plane, first) = (row / lines.input, row % lines.input);
@@ -316,10 +316,10 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
                 let mut next = 0;
                 while let Some(run) = neighbours(&lines.sources, next, first..end, self.rows) {
                     next = run.end;
-                    let band = &mut band[..run.len() * padded_len];
+                    let halo = &mut halo[..run.len() * padded_len];
                     let at = p * lines.len();
-                    self.inner.run(from, packed, band, at + run.start..at + run.end, Epilogue::NONE, scratch);
-                    for (line, r) in band.chunks_exact(padded_len).zip(run) {
+                    self.inner.run(from, packed, halo, at + run.start..at + run.end, Epilogue::NONE, scratch);
+                    for (line, r) in halo.chunks_exact(padded_len).zip(run) {
                         let start = (lines.sources[r] - first) * row_len;
                         let to = &mut target[start..start + row_len];
                         let positions = 0..columns.len();
@@ -329,7 +329,7 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
             }
             row += end - first;
         }
-        scratch.outer = band;
+        scratch.outer = halo;
         Self::end(to, epilogue);
     }
 
@@ -354,19 +354,19 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
             return self.run(from, packed, to, 0..1, epilogue, scratch);
         }
         self.start(to, epilogue);
-        let mut outer = scratch.take_outer(self.outer_len());
+        let mut outer = scratch.take_outer_halo(self.outer_len());
         let wanted = elements.start / c..elements.end / c;
         for first in wanted.clone().step_by(self.columns) {
             let end = (first + self.columns).min(wanted.end);
             let target = &mut to[(first - wanted.start) * c..(end - wanted.start) * c];
             let mut add = |positions: Range<usize>| {
-                let band = &mut outer[..positions.len() * c];
+                let halo = &mut outer[..positions.len() * c];
                 let part = positions.start * c..positions.end * c;
-                self.inner.run_strip(from, packed, band, part, Epilogue::NONE, scratch);
+                self.inner.run_strip(from, packed, halo, part, Epilogue::NONE, scratch);
                 self.tier.vectorize(AddBorders {
                     columns,
                     c,
-                    from: band,
+                    from: halo,
                     positions,
                     to: &mut *target,
                     first,

@@ -6,8 +6,8 @@ use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
 use crate::kernels::Element;
 use crate::memory;
 
-/// Bytes of a band: half of a small share of L2, as for the other algorithms.
-pub(super) const BAND_BYTES: usize = 96 << 10;
+/// Bytes of a halo: half of a small share of L2, as for the other algorithms.
+pub(super) const HALO_BYTES: usize = 96 << 10;
 /// Rows of a block at most.
 pub(super) const MOST_ROWS: usize = 16;
 /// Columns of a block of a series at least.
@@ -56,9 +56,9 @@ pub(super) fn padded(axis: &Axis) -> Axis {
     Axis { input: axis.read_len(), before: 0, after: 0, ..*axis }
 }
 
-/// Blocks of output rows whose input rows are gathered into a band; of a single row, a series, blocks of columns.
+/// Blocks of output rows whose input rows are gathered into a halo; of a single row, a series, blocks of columns.
 #[derive(Debug)]
-pub(super) struct Bands {
+pub(super) struct Halos {
     /// With the padded axes.
     pub geometry: ConvGeometry,
     pub maps: [Map; AXES],
@@ -67,7 +67,7 @@ pub(super) struct Bands {
     pub columns: usize,
 }
 
-impl Bands {
+impl Halos {
     pub fn new(geometry: &ConvGeometry, element: usize) -> Self {
         let maps = geometry.axes.each_ref().map(|axis| Map::new(axis, geometry.mode));
         let axes = geometry.axes.each_ref().map(padded);
@@ -76,32 +76,32 @@ impl Bands {
         let column = depth.kernel * geometry.c_in * element;
         // Outputs of an axis so that `inputs` elements are not exceeded.
         let fit = |inputs: usize, axis: &Axis| inputs.saturating_sub(axis.span()) / axis.stride + 1;
-        let rows = fit(BAND_BYTES / (maps[2].len() * column).max(1), height);
+        let rows = fit(HALO_BYTES / (maps[2].len() * column).max(1), height);
         let rows = rows.clamp(1, MOST_ROWS.min(height.output));
-        let columns = fit(BAND_BYTES / (height.span() * column).max(1), width);
+        let columns = fit(HALO_BYTES / (height.span() * column).max(1), width);
         let series = depth.output * height.output == 1;
         let columns = if series { columns.max(LEAST_COLUMNS).min(width.output) } else { width.output };
         Self { geometry: geometry.clone(), maps, rows, columns }
     }
 
     /// Input rows of a block of `rows` output rows.
-    pub fn band_rows(&self, rows: usize) -> usize {
+    pub fn halo_rows(&self, rows: usize) -> usize {
         let height = &self.geometry.axes[1];
         (rows - 1) * height.stride + height.span()
     }
 
     /// Padded columns that some output columns read.
-    pub fn band_columns(&self, columns: &Range<usize>) -> Range<usize> {
+    pub fn halo_columns(&self, columns: &Range<usize>) -> Range<usize> {
         let width = &self.geometry.axes[2];
         columns.start * width.stride..(columns.end - 1) * width.stride + width.span()
     }
 
-    /// The problem of one block: its band is all there is.
+    /// The problem of one block: its halo is all there is.
     pub fn block(&self) -> ConvGeometry {
         let [depth, height, width] = self.geometry.axes;
         let planes = Axis { input: depth.kernel, output: 1, stride: 1, dilation: 1, ..depth };
-        let rows = Axis { input: self.band_rows(self.rows), output: self.rows, ..height };
-        let columns = self.band_columns(&(0..self.columns)).end;
+        let rows = Axis { input: self.halo_rows(self.rows), output: self.rows, ..height };
+        let columns = self.halo_columns(&(0..self.columns)).end;
         let columns = Axis { input: columns, output: self.columns, ..width };
         ConvGeometry { axes: [planes, rows, columns], ..self.geometry.clone() }
     }
@@ -120,12 +120,12 @@ impl Bands {
         self.columns * self.geometry.c_out
     }
 
-    /// Cuts rows of the output into blocks: `visit(rows of the block)` after its band is filled.
+    /// Cuts rows of the output into blocks: `visit(rows of the block)` after its halo is filled.
     pub fn for_each_block<T: Element>(
         &self,
         x: &[T],
         rows: Range<usize>,
-        band: &mut [T],
+        halo: &mut [T],
         mut visit: impl FnMut(&[T], Range<usize>),
     ) {
         let height = self.geometry.axes[1].output;
@@ -133,27 +133,27 @@ impl Bands {
         while row < rows.end {
             let (plane, first) = (row / height, row % height);
             let end = (first + self.rows).min(height).min(first + rows.end - row);
-            self.fill(x, plane, &(first..end), &(0..self.columns), band);
-            visit(band, row - rows.start..row - rows.start + end - first);
+            self.fill(x, plane, &(first..end), &(0..self.columns), halo);
+            visit(halo, row - rows.start..row - rows.start + end - first);
             row += end - first;
         }
     }
 
     /// Cuts some elements of a series into blocks: `visit(elements of the block)`, counted from the first, after its
-    /// band is filled.
+    /// halo is filled.
     pub fn for_each_strip<T: Element>(
         &self,
         x: &[T],
         elements: &Range<usize>,
-        band: &mut [T],
+        halo: &mut [T],
         mut visit: impl FnMut(&[T], Range<usize>),
     ) {
         let c = self.geometry.c_out;
         let columns = elements.start / c..elements.end / c;
         for column in columns.clone().step_by(self.columns) {
             let end = (column + self.columns).min(columns.end);
-            self.fill(x, 0, &(0..1), &(column..end), band);
-            visit(band, (column - columns.start) * c..(end - columns.start) * c);
+            self.fill(x, 0, &(0..1), &(column..end), halo);
+            visit(halo, (column - columns.start) * c..(end - columns.start) * c);
         }
     }
 
@@ -164,21 +164,21 @@ impl Bands {
         plane: usize,
         rows: &Range<usize>,
         outputs: &Range<usize>,
-        band: &mut [T],
+        halo: &mut [T],
     ) {
         let c = self.geometry.c_in;
         let [planes, lines, columns] = &self.maps;
         let [depth, height, _] = &self.geometry.axes;
-        let line_len = self.band_columns(&(0..self.columns)).len() * c;
-        let plane_len = self.band_rows(self.rows) * line_len;
-        let wanted = self.band_columns(outputs);
+        let line_len = self.halo_columns(&(0..self.columns)).len() * c;
+        let plane_len = self.halo_rows(self.rows) * line_len;
+        let wanted = self.halo_columns(outputs);
         let inner = wanted.start.max(columns.plain.start)..wanted.end.min(columns.plain.end);
         // Without one inside: all in front, or all behind.
         let inner = if inner.is_empty() { wanted.end..wanted.end } else { inner };
-        for (tap, target) in band.chunks_exact_mut(plane_len).take(depth.kernel).enumerate() {
+        for (tap, target) in halo.chunks_exact_mut(plane_len).take(depth.kernel).enumerate() {
             let p = planes.sources[plane * depth.stride + tap * depth.dilation];
             let first = rows.start * height.stride;
-            let sources = &lines.sources[first..first + self.band_rows(rows.len())];
+            let sources = &lines.sources[first..first + self.halo_rows(rows.len())];
             for (line, r) in target.chunks_exact_mut(line_len).zip(sources) {
                 let start = (p * lines.input + r) * columns.input * c;
                 let source = &x[start..start + columns.input * c];

@@ -1,14 +1,14 @@
-//! The band: the part of the input that a block of outputs reads, copied once with zeros where it leaves the input.
+//! The halo: the part of the input that a block of outputs reads, copied once with zeros where it leaves the input.
 //!
 //! Rows above, below, in front of and behind the input are never copied: the taps that would meet them are left out.
 //! Columns are: a block that reads left or right of the input gets a copy with zeros there, all others read in place.
-//! A band is a few rows high, stays in cache, and costs one or two percent of a convolution.
+//! A halo is a few rows high, stays in cache, and costs one or two percent of a convolution.
 
 use std::ops::Range;
 
 use crate::kernels::Element;
 
-/// Bytes of a row of a band that is short.
+/// Bytes of a row of a halo that is short.
 const SHORT_ROW: usize = 512;
 
 /// Size of a sample: planes, rows, columns, channels.
@@ -73,14 +73,14 @@ pub(super) fn too_far(taps: usize, apart: usize, columns: usize) -> bool {
     taps > 1 && apart > 1 && apart >= columns
 }
 
-/// A block of `sample`: in place if it lies inside, else copied into `band`.
+/// A block of `sample`: in place if it lies inside, else copied into `halo`.
 pub(super) fn view<'a, T: Element>(
     sample: &'a [T],
     extent: Extent,
     block: &Block,
-    band: &'a mut [T],
+    halo: &'a mut [T],
 ) -> View<'a, T> {
-    view_samples(sample, extent, block, 1, band).0
+    view_samples(sample, extent, block, 1, halo).0
 }
 
 /// The same block of `count` samples: the view of the first, and the distance from each to the next.
@@ -89,7 +89,7 @@ pub(super) fn view_samples<'a, T: Element>(
     extent: Extent,
     block: &Block,
     count: usize,
-    band: &'a mut [T],
+    halo: &'a mut [T],
 ) -> (View<'a, T>, usize) {
     let c = extent.channels;
     let source_row = extent.columns * c;
@@ -107,10 +107,10 @@ pub(super) fn view_samples<'a, T: Element>(
     let filled = left + copied.len() * c;
     let plane = block.rows.len() * row;
     let apart = block.planes.len() * plane;
-    let band = &mut band[..count * apart];
+    let halo = &mut halo[..count * apart];
     let places = block.planes.clone().flat_map(|p| block.rows.clone().map(move |r| p * extent.rows + r));
-    for (sample, target) in samples.chunks_exact(source.max(1)).zip(band.chunks_exact_mut(apart.max(1))) {
-        // Filling all of a band of short rows costs less than filling the margins of each.
+    for (sample, target) in samples.chunks_exact(source.max(1)).zip(halo.chunks_exact_mut(apart.max(1))) {
+        // Filling all of a halo of short rows costs less than filling the margins of each.
         let short = row * size_of::<T>() <= SHORT_ROW;
         if short {
             target.fill(T::ZERO);
@@ -124,7 +124,7 @@ pub(super) fn view_samples<'a, T: Element>(
             }
         }
     }
-    (View { data: band, plane, row, first: 0, origin: [block.planes.start, block.rows.start] }, apart)
+    (View { data: halo, plane, row, first: 0, origin: [block.planes.start, block.rows.start] }, apart)
 }
 
 /// Columns of a range that may start below zero.
@@ -132,7 +132,7 @@ pub(super) fn width(columns: &Range<isize>) -> usize {
     (columns.end - columns.start).max(0) as usize
 }
 
-/// Rows of a block, so that its band stays within a small share of L2.
+/// Rows of a block, so that its halo stays within a small share of L2.
 pub(super) fn block_rows<T>(
     extent: Extent,
     planes: usize,
