@@ -37,7 +37,7 @@ pub(super) struct Kn2col<T: Element> {
     /// Channels of the source and of the result.
     channels: [usize; 2],
     /// Whether the pass is the gradient to the input.
-    to_input: bool,
+    input_grad: bool,
 }
 
 /// An axis, seen from the result.
@@ -52,9 +52,9 @@ struct TapAxis {
 }
 
 impl TapAxis {
-    fn new(axis: &Axis, to_input: bool) -> Self {
+    fn new(axis: &Axis, input_grad: bool) -> Self {
         let (before, dilation) = (axis.before as isize, axis.dilation as isize);
-        if to_input {
+        if input_grad {
             let (source, result) = (axis.output, axis.input);
             Self { source, result, taps: axis.kernel, first: before, step: -dilation }
         } else {
@@ -108,13 +108,13 @@ impl<T: Element> Kn2col<T> {
     /// The forward pass.
     pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
         let axes = g.axes.each_ref().map(|axis| TapAxis::new(axis, false));
-        Self { kernels, axes, channels: [g.c_in, g.c_out], to_input: false }
+        Self { kernels, axes, channels: [g.c_in, g.c_out], input_grad: false }
     }
 
     /// The gradient to the input.
     pub(super) fn input_grad(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
         let axes = g.axes.each_ref().map(|axis| TapAxis::new(axis, true));
-        Self { kernels, axes, channels: [g.c_out, g.c_in], to_input: true }
+        Self { kernels, axes, channels: [g.c_out, g.c_in], input_grad: true }
     }
 
     /// Taps of depth and height; taps of the width times channels of the result.
@@ -269,7 +269,7 @@ impl<T: Element> Correlation<T> for Kn2col<T> {
         let (taps, n) = self.matrix();
         let panel = self.kernels.panel();
         // Kernel (k_d, k_h, k_w, c_in, c_out); rows of the matrix are channels of the source.
-        if self.to_input {
+        if self.input_grad {
             let tap = |tap: usize| tap * n * k;
             Matrix { source: kernel, k, n, taps, apart: [1, k], tap: &tap }.panels(part, first, self.kernels);
             return;

@@ -49,7 +49,7 @@ pub(super) struct Kn2row<T: Element> {
     from: Extent,
     to: Extent,
     taps: [usize; AXES],
-    to_input: bool,
+    input_grad: bool,
     /// For every row of the result the rows of the source, counted through all planes, whose products it and later rows
     /// need, and up to which it and earlier ones do: both ends ascend.
     reads: Vec<Range<usize>>,
@@ -90,7 +90,7 @@ impl<T: Element> Kn2row<T> {
         g: &ConvGeometry,
         residues: [Vec<Residue>; AXES],
         [from, to]: [Extent; 2],
-        to_input: bool,
+        input_grad: bool,
         kernels: &'static Kernels<T>,
     ) -> Option<Self> {
         let step = residues[2].first().map_or(1, |p| p.out_step);
@@ -104,7 +104,7 @@ impl<T: Element> Kn2row<T> {
             from,
             to,
             taps: g.axes.each_ref().map(|a| a.kernel),
-            to_input,
+            input_grad,
             reads: Vec::new(),
             window: [window, 0],
             chunk: chunk.clamp(PANEL, WINDOW),
@@ -289,7 +289,7 @@ impl<T: Element> Correlation<T> for Kn2row<T> {
     }
 
     fn pack(&self, kernel: &[T], packed: &mut [T]) {
-        if self.to_input {
+        if self.input_grad {
             // Kernel (tap, c_in, c_out): a row of the matrix already.
             packed.copy_from_slice(kernel);
             return;

@@ -56,7 +56,7 @@ pub struct Rows<T: Element> {
     groups: usize,
     /// Taps of the kernel per axis, and whether its last two axes are exchanged when packing.
     kernel_taps: [usize; AXES],
-    transposed: bool,
+    input_grad: bool,
     /// Rows of the result, and columns of each of its residues, that are computed from one halo.
     block_rows: usize,
     block_columns: usize,
@@ -90,7 +90,7 @@ impl<T: Element> Rows<T> {
         residues: [Vec<Residue>; AXES],
         from: Extent,
         to: Extent,
-        transposed: bool,
+        input_grad: bool,
         kernels: &'static Kernels<T>,
     ) -> Self {
         let kernel_taps = geometry.axes.each_ref().map(|a| a.kernel);
@@ -109,7 +109,7 @@ impl<T: Element> Rows<T> {
             to,
             groups,
             kernel_taps,
-            transposed,
+            input_grad,
             block_rows: 1,
             block_columns,
             narrow,
@@ -253,8 +253,8 @@ impl<T: Element> Correlation<T> for Rows<T> {
         let wanted = first..first + part.len();
         let [_, kh, kw] = self.kernel_taps;
         // Kernel (tap, c_in / groups, c_out): forward, k walks over the second axis and n over the third.
-        let (k_all, n_all) = if self.transposed { (n, k * self.groups) } else { (k, n * self.groups) };
-        let columns = if self.transposed { [1, n_all] } else { [n_all, 1] };
+        let (k_all, n_all) = if self.input_grad { (n, k * self.groups) } else { (k, n * self.groups) };
+        let columns = if self.input_grad { [1, n_all] } else { [n_all, 1] };
         self.for_each_residue(|[d, h, w], offset| {
             let rows = d.taps * h.taps * w.taps * k;
             let len = self.weights_len(rows);
@@ -269,7 +269,7 @@ impl<T: Element> Correlation<T> for Rows<T> {
                 let tap = |tap: usize| {
                     let (tw, th, td) = (tap % w.taps, tap / w.taps % h.taps, tap / w.taps / h.taps);
                     let tap = (d.kernel_tap(td) * kh + h.kernel_tap(th)) * kw + w.kernel_tap(tw);
-                    tap * k_all * n_all + g * if self.transposed { k } else { n }
+                    tap * k_all * n_all + g * if self.input_grad { k } else { n }
                 };
                 let matrix = Matrix { source: kernel, k, n, taps: rows / k, apart: columns, tap: &tap };
                 if self.narrow {

@@ -5,7 +5,7 @@
 //! products where a direct sum has 144 (3 x 3) or 100 (5 x 5), series 6 where it has 12 or 10. What is not transformed
 //! (the planes of a volume's kernel, the parts of a series' kernel with 6 or 9 taps) is summed up at the points.
 //!
-//! The gradient to the input is the same with flipped taps and exchanged channels. The gradient to the kernel is the
+//! The gradient to the input is the same with input_grad taps and exchanged channels. The gradient to the kernel is the
 //! exact adjoint: the gradients of outputs are brought to points, multiplied with the inputs, summed up over the tiles
 //! there, and the sums are brought back to taps at the very end.
 //!
@@ -144,10 +144,10 @@ impl<T: Element> Winograd<T> {
         Some(Self::new(Grid::input_grad(p.geometry, form, p.kernels), true))
     }
 
-    /// `flipped`: whether taps are reversed and channels exchanged.
-    fn new(grid: Grid<T>, flipped: bool) -> Self {
+    /// `input_grad`: whether taps are reversed and channels exchanged.
+    fn new(grid: Grid<T>, input_grad: bool) -> Self {
         let Grid { kernels, form, from_channels: k, to_channels: n, .. } = grid;
-        let packing = Packing { kernels, form, direct_taps: grid.direct_taps(), k, n, flipped };
+        let packing = Packing { kernels, form, direct_taps: grid.direct_taps(), k, n, input_grad };
         Self { grid, packing }
     }
 

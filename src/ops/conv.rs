@@ -190,16 +190,16 @@ fn in_rows(geometry: &ConvGeometry) -> ConvGeometry {
 
 /// Which map of a geometry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
+pub(super) enum Pass {
     Forward,
-    ToInput,
+    InputGrad,
 }
 
 /// Maps a batch with one plan; the activation is the last thing that happens to an output.
 pub(super) struct Call<'a, T> {
     geometry: &'a ConvGeometry,
     algorithm: Algorithm,
-    direction: Direction,
+    pass: Pass,
     samples: usize,
     from: &'a [T],
     kernel: &'a [T],
@@ -209,12 +209,12 @@ pub(super) struct Call<'a, T> {
 
 impl<'a, T: Operand> Call<'a, T> {
     /// Sums of products and nothing else.
-    pub(super) fn linear(batch: &'a ConvBatch, direction: Direction, from: &'a [T], kernel: &'a [T]) -> Self {
+    pub(super) fn linear(batch: &'a ConvBatch, pass: Pass, from: &'a [T], kernel: &'a [T]) -> Self {
         let (geometry, samples) = (&batch.geometry, batch.samples);
         Self {
             geometry,
             algorithm: batch.algorithm,
-            direction,
+            pass,
             samples,
             from,
             kernel,
@@ -236,9 +236,9 @@ impl<'a, T: Operand> Call<'a, T> {
         }
         let tier = Tier::current()?;
         let kernels = Kernels::of(tier);
-        let channels = match self.direction {
-            Direction::Forward => self.geometry.c_out,
-            Direction::ToInput => self.geometry.c_in,
+        let channels = match self.pass {
+            Pass::Forward => self.geometry.c_out,
+            Pass::InputGrad => self.geometry.c_in,
         };
         if self.from.is_empty() {
             // Padding only: every sum is empty.
@@ -250,9 +250,9 @@ impl<'a, T: Operand> Call<'a, T> {
         }
         self.geometry.check_tables()?;
         let problem = (in_rows(self.geometry), self.algorithm);
-        let plan = match self.direction {
-            Direction::Forward => workspace::forward(&problem, kernels),
-            Direction::ToInput => workspace::input_grad(&problem, kernels),
+        let plan = match self.pass {
+            Pass::Forward => workspace::forward(&problem, kernels),
+            Pass::InputGrad => workspace::input_grad(&problem, kernels),
         };
         let Workspace { packed, workers: own, .. } = workspace;
         let packed = room(&mut packed[slot], plan.packed_len());
@@ -335,7 +335,7 @@ pub fn conv<T: Operand>(
     let call = Call {
         geometry: &batch.geometry,
         algorithm: batch.algorithm,
-        direction: if batch.transposed() { Direction::ToInput } else { Direction::Forward },
+        pass: if batch.transposed() { Pass::InputGrad } else { Pass::Forward },
         samples: batch.samples,
         from: &x,
         kernel: &kernel,
@@ -359,8 +359,8 @@ pub fn conv_input_grad<T: Operand>(
 ) -> Result<()> {
     batch.check_algorithm::<T>()?;
     let (dy, kernel) = (operand("dy", dy, &batch.y)?, operand("kernel", kernel, &batch.kernel)?);
-    let direction = if batch.transposed() { Direction::Forward } else { Direction::ToInput };
-    let call = Call::linear(batch, direction, &dy, &kernel);
+    let pass = if batch.transposed() { Pass::Forward } else { Pass::InputGrad };
+    let call = Call::linear(batch, pass, &dy, &kernel);
     let dx = out_slice("out", &mut dx, &batch.x)?;
     workspace::with(workers(batch.macs()), |workspace| call.run(dx, 0, workspace, interrupt))
 }

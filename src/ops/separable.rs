@@ -5,7 +5,7 @@
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::conv::{Call, ConvBatch, ConvKind, ConvOptions, Direction, Finish, sum_kernel};
+use super::conv::{Call, ConvBatch, ConvKind, ConvOptions, Pass, Finish, sum_kernel};
 use super::tiling::{self, task_units, workers};
 use super::workspace::{self, Operand, Worker, Workspace, room};
 use super::{operand, out_slice};
@@ -173,7 +173,7 @@ pub fn separable_input_grad<T: Operand>(
                     kernel: &[T],
                     slot,
                     workspace: &mut Workspace<T>| {
-            let call = Call::linear(batch, Direction::ToInput, from, kernel);
+            let call = Call::linear(batch, Pass::InputGrad, from, kernel);
             call.run(to, slot, workspace, interrupt)
         };
         let result = step(pointwise, middle, &dy, &second, 1, workspace)
@@ -206,10 +206,10 @@ pub fn separable_kernel_grad<T: Operand>(
         let mut kept = std::mem::take(&mut workspace.middle);
         let middle = room(&mut kept, batch.middle());
         let mut run = || {
-            Call::linear(depthwise, Direction::Forward, &x, &first).run(middle, 0, workspace, interrupt)?;
+            Call::linear(depthwise, Pass::Forward, &x, &first).run(middle, 0, workspace, interrupt)?;
             sum_kernel(pointwise, (middle, &dy), d_second, workspace, interrupt)?;
             // The gradient of the tensor in the middle takes its place.
-            Call::linear(pointwise, Direction::ToInput, &dy, &second).run(middle, 1, workspace, interrupt)?;
+            Call::linear(pointwise, Pass::InputGrad, &dy, &second).run(middle, 1, workspace, interrupt)?;
             sum_kernel(depthwise, (&x, middle), d_first, workspace, interrupt)
         };
         let result = run();

@@ -39,18 +39,18 @@ pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
 pub(super) struct Depthwise<T: Element> {
     sweep: Sweep,
     kernels: &'static Kernels<T>,
-    transposed: bool,
+    input_grad: bool,
 }
 
 impl<T: Element> Depthwise<T> {
     /// Plans the forward pass.
     pub(super) fn forward(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::forward::<T>(geometry, kernels.width), kernels, transposed: false }
+        Self { sweep: Sweep::forward::<T>(geometry, kernels.width), kernels, input_grad: false }
     }
 
     /// Plans the gradient to the input.
     pub(super) fn input_grad(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::input_grad::<T>(geometry, kernels.width), kernels, transposed: true }
+        Self { sweep: Sweep::input_grad::<T>(geometry, kernels.width), kernels, input_grad: true }
     }
 }
 
@@ -60,7 +60,7 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
     }
 
     fn pack(&self, kernel: &[T], packed: &mut [T]) {
-        if !self.transposed {
+        if !self.input_grad {
             packed.copy_from_slice(kernel);
             return;
         }

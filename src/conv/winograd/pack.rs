@@ -46,7 +46,7 @@ pub(super) struct Packing<T: 'static> {
     pub k: usize,
     pub n: usize,
     /// Whether taps are reversed and the columns of the kernel are those of the matrix's transpose.
-    pub flipped: bool,
+    pub input_grad: bool,
 }
 
 impl<T: Element> Packing<T> {
@@ -132,7 +132,7 @@ impl<T: Element> Packing<T> {
         let (rows, columns) = (ROWS.min(k - row), panel.min(n - first));
         let mut at: [usize; MOST_TAPS] = std::array::from_fn(|i| ((tap * taps + i) * k + row) * n + first);
         let (mut from, mut from_step) = (kernel, n);
-        if self.flipped {
+        if self.input_grad {
             let last = self.direct_taps * taps - 1;
             for (i, to) in room.taps.chunks_exact_mut(ROWS_LEN).take(taps).enumerate() {
                 let start = ((last - tap * taps - i) * n + first) * k + row;

@@ -72,7 +72,7 @@ impl<T: Element> Layer<T> for Conv {
         let shape: Vec<usize> =
             geometry.axes[3 - self.rank..].iter().map(|a| a.output).chain([self.spec.filters]).collect();
         let weights = site.weights.to_vec();
-        conv_ops(geometry, Direction::Forward, weights, (self.activation, &shape), site)
+        conv_ops(geometry, Pass::Forward, weights, (self.activation, &shape), site)
     }
 }
 
@@ -86,16 +86,16 @@ pub(super) fn known_channels(channels: Size) -> Result<usize> {
 
 /// Which pass of a geometry is the forward pass of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
+pub(super) enum Pass {
     Forward,
     /// The gradient to the input: a transposed convolution.
-    ToInput,
+    InputGrad,
 }
 
 /// A convolution with kernel and, if there are two weights, bias; then an activation on outputs of a shape.
 pub(super) fn conv_ops<T: Element>(
     geometry: ConvGeometry,
-    direction: Direction,
+    pass: Pass,
     weights: Vec<Range<usize>>,
     (activation, shape): (Named, &[usize]),
     site: &Site<'_, T>,
@@ -104,12 +104,12 @@ pub(super) fn conv_ops<T: Element>(
     geometry.check_tables()?;
     let plans =
         [conv::forward(&geometry, kernels, algorithm), conv::input_grad(&geometry, kernels, algorithm)];
-    let [forward, input_grad] = match (direction, plans) {
-        (Direction::Forward, plans) => plans,
-        (Direction::ToInput, [there, back]) => [back, there],
+    let [forward, input_grad] = match (pass, plans) {
+        (Pass::Forward, plans) => plans,
+        (Pass::InputGrad, [there, back]) => [back, there],
     };
     let conv = ConvOp {
-        direction,
+        pass,
         forward,
         input_grad,
         kernel_grad: conv::kernel_grad(&geometry, kernels, algorithm),
@@ -128,7 +128,7 @@ pub(super) fn conv_ops<T: Element>(
 
 struct ConvOp<T: Element> {
     geometry: ConvGeometry,
-    direction: Direction,
+    pass: Pass,
     forward: Correlated<T>,
     input_grad: Correlated<T>,
     kernel_grad: Accumulated<T>,
@@ -161,18 +161,18 @@ impl<T: Element> ConvOp<T> {
 
     /// Input and output gradient, or the other way round, as the sum over positions takes them.
     fn summed<'a>(&self, x: &'a [T], dy: &'a [T]) -> (&'a [T], &'a [T]) {
-        match self.direction {
-            Direction::Forward => (x, dy),
-            Direction::ToInput => (dy, x),
+        match self.pass {
+            Pass::Forward => (x, dy),
+            Pass::InputGrad => (dy, x),
         }
     }
 }
 
 impl<T: Element> Op<T> for ConvOp<T> {
     fn output_len(&self) -> usize {
-        match self.direction {
-            Direction::Forward => self.geometry.output_len(),
-            Direction::ToInput => self.geometry.input_len(),
+        match self.pass {
+            Pass::Forward => self.geometry.output_len(),
+            Pass::InputGrad => self.geometry.input_len(),
         }
     }
 
@@ -222,10 +222,10 @@ impl<T: Element> Op<T> for ConvOp<T> {
     fn fold_batch_norm(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
         let (packed, bias) = packed.split_at_mut(self.forward.packed_len());
         let mut kernel = memory::demand(memory::copied(&params[self.weights[0].clone()]));
-        match self.direction {
-            Direction::Forward => map.scale_rows(&mut kernel),
+        match self.pass {
+            Pass::Forward => map.scale_rows(&mut kernel),
             // The kernel is (.., c_out / groups, c_in): a row belongs to one output channel of every group.
-            Direction::ToInput => {
+            Pass::InputGrad => {
                 let (inputs, groups) = (self.geometry.c_out, self.geometry.groups);
                 let own = self.geometry.c_in / groups;
                 for (i, row) in kernel.chunks_exact_mut(inputs).enumerate() {

@@ -1,7 +1,7 @@
 //! Transposed convolutions of every rank: the gradient of a convolution to its input, used forward.
 
 use super::activation::Named;
-use super::conv::{Direction, conv_ops, known_channels};
+use super::conv::{Pass, conv_ops, known_channels};
 use super::{Layer, Op, Site, Size, WeightSpec, known, spatial, window_shape};
 use crate::engine::spec::TransposedSpec;
 use crate::error::{Error, Result};
@@ -75,6 +75,6 @@ impl<T: Element> Layer<T> for Transposed {
         let sizes: Vec<Size> = site.input.iter().map(|&n| Some(n)).collect();
         let shape = known(&Layer::<T>::output_shape(self, &sizes)?).unwrap_or_default();
         let weights = site.weights.to_vec();
-        conv_ops(geometry, Direction::ToInput, weights, (self.activation, &shape), site)
+        conv_ops(geometry, Pass::InputGrad, weights, (self.activation, &shape), site)
     }
 }

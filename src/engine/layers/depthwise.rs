@@ -1,7 +1,7 @@
 //! Depthwise convolutions, and separable ones: a depthwise op and a pointwise one behind it.
 
 use super::activation::Named;
-use super::conv::{Direction, conv_ops, known_channels};
+use super::conv::{Pass, conv_ops, known_channels};
 use super::{Layer, Op, Site, Size, WeightSpec, spatial, window_shape};
 use crate::engine::spec::{DepthwiseSpec, Initializer, SeparableSpec};
 use crate::error::{Error, Result};
@@ -85,7 +85,7 @@ impl<T: Element> Layer<T> for Depthwise {
         let geometry = self.each.geometry(site.input)?;
         let shape = output_shape(&geometry, self.each.rank, geometry.c_out);
         let weights = site.weights.to_vec();
-        conv_ops(geometry, Direction::Forward, weights, (self.activation, &shape), site)
+        conv_ops(geometry, Pass::Forward, weights, (self.activation, &shape), site)
     }
 }
 
@@ -144,9 +144,9 @@ impl<T: Element> Layer<T> for Separable {
         let (own, rest) = (site.weights[..1].to_vec(), site.weights[1..].to_vec());
         let linear = (Named::parse("linear")?, &[][..]);
         let shape = output_shape(&first, self.each.rank, self.filters);
-        let mut ops = conv_ops(first, Direction::Forward, own, linear, site)?;
+        let mut ops = conv_ops(first, Pass::Forward, own, linear, site)?;
         let finish = (self.activation, &shape[..]);
-        ops.extend(conv_ops(second, Direction::Forward, rest, finish, site)?);
+        ops.extend(conv_ops(second, Pass::Forward, rest, finish, site)?);
         Ok(ops)
     }
 }
