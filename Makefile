@@ -51,6 +51,7 @@ lint: dev rust-lints ## formatters, clippy, ruff, mypy, stubs, licences
 	PYO3_PYTHON="$(CURDIR)/$(PY)" cargo clippy --all-targets --features python -- -D warnings
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	$(PY) tools/check_words.py
 	$(PY) -m mypy
 	$(PY) -m mypy.stubtest gridnn._core --mypy-config-file pyproject.toml
 	@if ! command -v cargo-deny >/dev/null; then \

@@ -265,13 +265,13 @@ fn check_pools<T: Element>(case: &PoolCase) -> Result<(), String> {
         }
         exact("gradient of maxima", &dx, &top_dx)?;
         let dx =
-            in_parts(bands, &case.cuts, edge, |band, dx| pool.backward_band(&x, &dy, dx, band, &mut notes));
+            in_parts(bands, &case.cuts, edge, |band, dx| pool.backward_halo(&x, &dy, dx, band, &mut notes));
         exact("gradient of maxima in bands", &dx, &top_dx)?;
         for count in [false, true] {
             let pool = AveragePool::new(g.clone(), count, Kernels::of(tier));
             let y = in_parts(rows, &case.cuts, edge, |rows, y| pool.forward(&x, y, rows, &mut taps));
             let dx =
-                in_parts(bands, &case.cuts, edge, |band, dx| pool.backward_band(&dy, dx, band, &mut taps));
+                in_parts(bands, &case.cuts, edge, |band, dx| pool.backward_halo(&dy, dx, band, &mut taps));
             let mut whole = Fenced::nans(x.len(), edge);
             pool.backward(&dy, &mut whole, &mut taps);
             if case.has_reference_means(count) {

@@ -46,7 +46,7 @@ fn check<T: Element>(case: &PoolCase) -> Result<(), String> {
         pool.backward(&dy, &bytes, None, &mut dx, &mut taps);
         for band in partition(bands, &case.cuts) {
             let own = band.start * band_len..band.end * band_len;
-            pool.backward_band(&x, &dy, &mut again[own], band, &mut Notes::default());
+            pool.backward_halo(&x, &dy, &mut again[own], band, &mut Notes::default());
         }
         for dx in [&dx, &again] {
             if !dx.iter().map(|v| v.to_f64()).eq(expected_dx.iter().copied()) {
@@ -62,7 +62,7 @@ fn check<T: Element>(case: &PoolCase) -> Result<(), String> {
             }
             for band in partition(bands, &case.cuts) {
                 let own = band.start * band_len..band.end * band_len;
-                pool.backward_band(&dy, &mut dx[own], band, &mut taps);
+                pool.backward_halo(&dy, &mut dx[own], band, &mut taps);
             }
             pool.backward(&dy, &mut whole, &mut taps);
             if bits(&dx) != bits(&whole) {

@@ -5,8 +5,8 @@
 //! Functional calls and the training step use the same plans.
 
 mod algorithm;
-mod halo;
 mod depthwise;
+mod halo;
 mod kernel_grad;
 mod kn2col;
 mod kn2row;

@@ -1,4 +1,4 @@
-//! Residue of an axis: a pass as correlations of one step each.
+//! Residues of an axis (its polyphase components): a pass as correlations of one step each.
 //!
 //! Forward, output `o` of an axis reads the inputs `o * stride - before + t * dilation`. To the input, position `i`
 //! reads the outputs `(i + before - t * dilation) / stride` where the division is exact: for each remainder of
@@ -171,7 +171,10 @@ mod tests {
                     let (taps, first) = residue.inside(alike.start, input);
                     for (i, o) in alike.clone().enumerate() {
                         let (own, at) = residue.inside(o, input);
-                        assert!(own == taps && (taps.is_empty() || at == first + i * residue.step), "{axis:?}");
+                        assert!(
+                            own == taps && (taps.is_empty() || at == first + i * residue.step),
+                            "{axis:?}"
+                        );
                     }
                     next = alike.end;
                 }

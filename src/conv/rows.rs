@@ -160,7 +160,7 @@ impl<T: Element> Rows<T> {
         if self.narrow { rows * n } else { pack::panels_len(rows, n, self.kernels.panel()) }
     }
 
-    /// Residue of all three axes in a fixed order, each with the offset of its packed weights.
+    /// Residues of all three axes in a fixed order, each with the offset of its packed weights.
     fn for_each_residue(&self, mut visit: impl FnMut([&Residue; AXES], usize)) -> usize {
         let (k, _) = self.group_channels();
         let mut offset = 0;

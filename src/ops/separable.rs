@@ -5,7 +5,7 @@
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::conv::{Call, ConvBatch, ConvKind, ConvOptions, Pass, Finish, sum_kernel};
+use super::conv::{Call, ConvBatch, ConvKind, ConvOptions, Finish, Pass, sum_kernel};
 use super::tiling::{self, task_units, workers};
 use super::workspace::{self, Operand, Worker, Workspace, room};
 use super::{operand, out_slice};

@@ -358,7 +358,7 @@ impl<T: Element> Runner<T> {
         epilogue: Epilogue<'_, T>,
     ) -> Vec<T> {
         // Stores past the cache write the same bytes.
-        self.scratch.past_cache = !self.cuts.is_empty();
+        self.scratch.non_temporal = !self.cuts.is_empty();
         let nan = T::from_f64(f64::NAN);
         let mut packed = vec![nan; plan.packed_len()];
         let grain = plan.pack_grain().max(1);
@@ -420,7 +420,7 @@ impl<T: Element> Runner<T> {
     /// Parts of the kernel, all samples at once; then sample by sample in portions.
     fn add_portions(&mut self, plan: &dyn Accumulation<T>, p: &Problem<T>, sums: &mut [T]) {
         let (x_len, y_len) = (p.geometry.input_len(), p.geometry.output_len());
-        self.scratch.past_cache = true;
+        self.scratch.non_temporal = true;
         let (rows, row_len, c_out) = (plan.rows(), plan.row_len(), p.geometry.c_out);
         let kernel_row = sums.len() / plan.kernel_rows();
         let mut parts = partition(plan.kernel_rows(), &self.cuts);

@@ -49,7 +49,7 @@ pub(in crate::conv) fn covered(axis: &Axis, size: usize, outputs: usize) -> usiz
     size / block * block + residues.min(size % block) * outputs
 }
 
-/// Residue from which on the tiles of a block, one of each residue, make a stretch that is long enough.
+/// Residues from which on the tiles of a block, one of each residue, make a stretch that is long enough.
 const LONG: usize = 8;
 
 /// The first position of every tile of a unit, in stretches of equal steps: block by block, where what follows in a

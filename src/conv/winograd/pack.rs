@@ -4,7 +4,7 @@
 //! other in every cache. Some rows at a time are brought to the points in a room of their own, and the planes written from
 //! there one after the other.
 
-use crate::kernels::pack::{stream_copy, panels_len};
+use crate::kernels::pack::{panels_len, stream_copy};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{Element, Kernels, Stage, Transform, Transpose, fence};
 

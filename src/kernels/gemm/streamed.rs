@@ -67,10 +67,7 @@ impl<T> Stage<T> {
             for j in (0..columns.len()).step_by(L::WIDTH) {
                 // SAFETY: as the caller's; columns are whole registers.
                 unsafe {
-                    L::stream(
-                        c.add(row * rs_c + columns.start + j),
-                        L::load(tile.add(i * 2 * L::WIDTH + j)),
-                    );
+                    L::stream(c.add(row * rs_c + columns.start + j), L::load(tile.add(i * 2 * L::WIDTH + j)));
                 }
             }
         }

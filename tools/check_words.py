@@ -1,0 +1,72 @@
+"""Lists words that the glossary has replaced and that are still in the sources, row by row.
+
+Example:
+    python tools/check_words.py
+"""
+
+import re
+import sys
+from pathlib import Path
+
+SUFFIXES = {".rs", ".py", ".pyi", ".md"}
+
+# What to say: where to look, what must not be found there.
+ROWS: dict[str, tuple[tuple[str, ...], str]] = {
+    "kn2row, kn2col": (("src", "docs/architecture.md"), r"\b(Turned|Folded|turned\.rs|folded\.rs)\b"),
+    "gemm::{Gemm, NarrowGemm, StridedBatch, RowGroups}": (
+        ("src", "docs/architecture.md"),
+        r"\b(Product|Dots|Repeats|Lines)\b|\b(product|dots|lines|staged)::(?!<)",
+    ),
+    "BLIS strides (rs_a, cs_a, rs_b, ps_b, rs_c)": (("src",), r"\b([abc]_m|[ab]_k|b_n|b_panel)\b"),
+    "transpose, shift_add": (("src",), r"\bFolding\b"),
+    "fold_batch_norm": (("src",), r"\bpack_folded\b"),
+    "Op, lowering.rs, train.rs": (
+        ("src/engine", "docs/architecture.md"),
+        r"dyn Step\b|\b(Batch|Split|Conv|Dense)Step\b|\bengine/steps?\.rs",
+    ),
+    "residue": (("src/conv",), r"\bPhase\b"),
+    "halo": (("src/conv", "src/ops", "src/pool.rs"), r"\bband\b"),
+    "non_temporal, stream": (("src", "docs"), r"\b(past_cache|store_past|copy_past)\b"),
+    "CmpMask, TailMask, Permutation": (("src/kernels",), r"Self::(Lot|Mask|Order)\b"),
+    "Pass::InputGrad, input_grad": (("src",), r"\b(to_input|ToInput)\b|\bDirection\b"),
+    "arena.rs, LayerInfo, Slot, Job": (
+        ("src", "docs/architecture.md"),
+        r"\b(enum|struct) Place\b|\bplaces\.rs",
+    ),
+    "StepPlan, LrSchedule, ops/tiling.rs": (("src",), r"\bSchedule\b|\bops/schedule\.rs"),
+}
+
+# Lines that may keep such a word: part of a path, part of a line.
+ALLOWED: tuple[tuple[str, str], ...] = (("src/engine/optim/rules.rs", "Product of Nadam's"),)
+
+
+def leftovers(root: Path) -> dict[str, list[str]]:
+    """Lines of the sources that use a replaced word, by what they should say."""
+    found: dict[str, list[str]] = {}
+    for say, (places, pattern) in ROWS.items():
+        word = re.compile(pattern)
+        for place in places:
+            start = root / place
+            files = sorted(start.rglob("*")) if start.is_dir() else [start]
+            for file in files:
+                if file.suffix not in SUFFIXES:
+                    continue
+                path = file.relative_to(root).as_posix()
+                for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+                    allowed = any(part in path and text in line for part, text in ALLOWED)
+                    if word.search(line) and not allowed:
+                        found.setdefault(say, []).append(f"{path}:{number}: {line.strip()}")
+    return found
+
+
+def main() -> None:
+    """Exits with the lines that say a replaced word."""
+    found = leftovers(Path(__file__).parents[1])
+    if found:
+        rows = (f"say {say}:\n" + "\n".join(f"  {line}" for line in lines) for say, lines in found.items())
+        sys.exit("words that docs/glossary.md has replaced\n" + "\n".join(rows))
+    print("words: none that docs/glossary.md has replaced")
+
+
+if __name__ == "__main__":
+    main()
