@@ -3,7 +3,7 @@
 //! For any finite input, a result of Winograd's algorithm errs by at most a fixed multiple of what a direct sum may err by:
 //! `1.1 n u W X` for `n` terms, with `W` the sum of the magnitudes of the kernel that lead to it, and `X` the largest
 //! magnitude among what it reads. To the kernel, `W X` is the sum over all positions of the largest magnitude of the inputs
-//! there times that of the gradients of outputs. The multiple that follows from the matrices is a few thousand (see
+//! there times that of the gradients of outputs, where zeros beside a map count as what stands at its border. The multiple that follows from the matrices is a few thousand (see
 //! docs/performance.md); what the search finds is far less, and [`MULTIPLES`] is above that.
 
 mod common;
@@ -72,22 +72,38 @@ fn peaks<T: Element>(values: &[T], channels: usize) -> Vec<f64> {
     values.chunks(channels).map(|v| v.iter().map(|v| v.to_f64().abs()).fold(0.0, f64::max)).collect()
 }
 
-/// Calls `visit(tap, input position, output position)` for all of a sample.
-fn visit(g: &ConvGeometry, mut visit: impl FnMut(usize, usize, usize)) {
+/// Calls `visit(tap, input position, output position, read)` for all of a sample, and for what stands at the border of a map
+/// in place of zeros beside it, which are not `read`.
+fn visit(g: &ConvGeometry, mut visit: impl FnMut(usize, usize, usize, bool)) {
     let [d, h, w] = &g.axes;
-    let all = |a: &Axis| -> Vec<(usize, usize, Option<usize>)> {
+    let all = |a: &Axis| -> Vec<(usize, usize, Option<usize>, bool)> {
         (0..a.output)
             .flat_map(|o| (0..a.kernel).map(move |t| (o, t)))
-            .map(|(o, t)| (o, t, g.mode.source(o * a.stride + t * a.dilation, a.before, a.input)))
+            .map(|(o, t)| {
+                let place = o * a.stride + t * a.dilation;
+                // As far from the border as the taps are apart, so that a tile of a dilated convolution reads it.
+                let inside = |p: usize| (p >= a.before && p < a.before + a.input).then(|| p - a.before);
+                let beside = (0..=place + a.input)
+                    .filter(|n| n % a.dilation == 0)
+                    .find_map(|n| place.checked_sub(n).and_then(inside).or_else(|| inside(place + n)));
+                let source = g.mode.source(place, a.before, a.input);
+                (o, t, source.or(beside), source.is_some())
+            })
             .collect()
     };
     let (planes, rows, columns) = (all(d), all(h), all(w));
-    for &(od, td, id) in &planes {
-        for &(oh, th, ih) in &rows {
-            for &(ow, tw, iw) in &columns {
+    for &(od, td, id, d_read) in &planes {
+        for &(oh, th, ih, h_read) in &rows {
+            for &(ow, tw, iw, w_read) in &columns {
                 if let (Some(id), Some(ih), Some(iw)) = (id, ih, iw) {
                     let tap = (td * h.kernel + th) * w.kernel + tw;
-                    visit(tap, (id * h.input + ih) * w.input + iw, (od * h.output + oh) * w.output + ow);
+                    let read = d_read && h_read && w_read;
+                    visit(
+                        tap,
+                        (id * h.input + ih) * w.input + iw,
+                        (od * h.output + oh) * w.output + ow,
+                        read,
+                    );
                 }
             }
         }
@@ -104,8 +120,12 @@ fn allowances<T: Element>(p: &Problem<T>, tier: Tier) -> [Vec<f64>; 3] {
     // An input that stands in a border as well is read in several places, whose sums are added.
     let mut copies = vec![0usize; ins * g.taps()];
     for s in 0..p.samples {
-        visit(g, |tap, i, o| {
+        visit(g, |tap, i, o, read| {
             let (i, o) = (s * ins + i, s * outs + o);
+            if !read {
+                dw[tap] += x[i] * dy[o];
+                return;
+            }
             y[o] = y[o].max(x[i]);
             dx[i] = dx[i].max(dy[o]);
             dw[tap] += x[i] * dy[o];

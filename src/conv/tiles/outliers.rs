@@ -7,9 +7,14 @@
 //! rule depends on the tile alone and is the same for every tier, thread and batch.
 //!
 //! While a tile is transformed, its largest magnitude and those of a few positions in its centre are noted. Where the
-//! latter are large enough, all results of the tile are in proportion; the others are looked at here, position by position.
+//! latter are large enough, all results of the tile are in proportion; the others are looked at here, position by position,
+//! until every result is found to read a value that is large enough: of a tile at the border of a map, which has zeros for a
+//! centre, or of a sparse one, few positions are looked at.
+//!
+//! To the kernel, zeros beside a map count as what stands at its border. There are taps that no output of a tile at the
+//! border reaches; those would be out of proportion in every such tile, of which a map of 5 x 5 taps has thousands.
 
-use super::{Area, Grid, Item, MOST_OUTPUTS, NOWHERE, Offsets, POINTS};
+use super::{Area, Grid, Item, MOST_OUTPUTS, MOST_TILES, NOWHERE, Offsets, POINTS};
 use crate::kernels::winograd::{MOST_POINTS, Note};
 use crate::kernels::{Element, Job, Tier};
 
@@ -58,18 +63,29 @@ pub(in crate::conv) struct Outlier {
     plane: usize,
 }
 
-/// The largest magnitudes over the channels of the positions of a tile.
+/// The largest magnitudes over the channels of the positions of a tile, as far as they were asked for.
 #[derive(Debug, Default)]
 pub(in crate::conv) struct Pixels<T> {
     inputs: Vec<T>,
     outputs: Vec<T>,
 }
 
+/// Stands for a magnitude that nobody asked for.
+const UNKNOWN: f64 = -1.0;
+
 impl<T: Element> Pixels<T> {
     /// Makes room for tiles with so many taps that are summed up directly.
     pub fn reserve(&mut self, direct_taps: usize) {
         self.inputs.reserve((direct_taps * MOST_POINTS).saturating_sub(self.inputs.len()));
         self.outputs.reserve(MOST_OUTPUTS.saturating_sub(self.outputs.len()));
+    }
+
+    /// Forgets the tile before.
+    fn clear(&mut self, inputs: usize, outputs: usize) {
+        for (own, len) in [(&mut self.inputs, inputs), (&mut self.outputs, outputs)] {
+            own.clear();
+            own.resize(len, T::from_f64(UNKNOWN));
+        }
     }
 }
 
@@ -88,8 +104,35 @@ impl<T: Element> Job for Largest<'_, T> {
                 *lane = lane.larger(*value);
             }
         }
-        rest.iter().chain(&lanes).fold(T::ZERO, |best, value| best.larger(*value))
+        for (lane, value) in lanes.iter_mut().zip(rest) {
+            *lane = lane.larger(*value);
+        }
+        // By halves, which stay vectors; one lane after the other took ten times as long as the loads.
+        for half in [8, 4, 2, 1] {
+            let (own, other) = lanes.split_at_mut(half);
+            for (lane, value) in own.iter_mut().zip(other) {
+                *lane = lane.larger(*value);
+            }
+        }
+        lanes[0]
     }
+}
+
+/// All pairs of numbers below two.
+fn pairs(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rows).flat_map(move |i| (0..columns).map(move |j| (i, j)))
+}
+
+/// For every position of a tile along an axis, the nearest one that is somewhere; itself if none is.
+fn beside(len: usize, source: impl Fn(usize) -> usize) -> [usize; POINTS] {
+    let somewhere: [bool; POINTS] = std::array::from_fn(|i| i < len && source(i) != NOWHERE);
+    std::array::from_fn(|i| {
+        let near = |distance: usize| {
+            let inside = |i: &usize| *i < len && somewhere[*i];
+            i.checked_sub(distance).filter(inside).or(Some(i + distance).filter(inside))
+        };
+        (0..len).find_map(near).unwrap_or(i)
+    })
 }
 
 /// The largest magnitude of the channels at a place, zero if it is nowhere.
@@ -107,13 +150,26 @@ impl<T: Element> Grid<T> {
         (notes, grads): (&[Note<T>], &[Note<T>]),
         mut visit: impl FnMut(Outlier),
     ) {
-        if notes.iter().chain(grads).all(|note| limits.hold(*note)) {
+        const { assert!(MOST_TILES <= u128::BITS as usize) };
+        // A set of tiles, of which an item has no more than bits: most are in proportion, in all of their rows.
+        let mut suspects = 0u128;
+        for rows in notes.chunks_exact(item.tiles()).chain(grads.chunks_exact(item.tiles())) {
+            for (tile, note) in rows.iter().enumerate() {
+                if !limits.hold(*note) {
+                    suspects |= 1 << tile;
+                }
+            }
+        }
+        if suspects == 0 {
             return;
         }
         for stretch in item.stretches() {
             for (i, column) in stretch.columns.clone().enumerate() {
+                let tile = stretch.first + i;
+                if suspects >> tile & 1 == 0 {
+                    continue;
+                }
                 for plane in 0..item.depths() {
-                    let tile = stretch.first + i;
                     let outlier = Outlier {
                         sample: stretch.sample,
                         block: item.block,
@@ -178,80 +234,125 @@ impl<T: Element> Grid<T> {
         }
     }
 
-    /// Looks at the inputs of a tile.
-    fn look(&self, source: &[T], at: Outlier, pixels: &mut Pixels<T>) {
-        let [[_, columns], _, _] = self.extents();
-        let points = self.form.points();
-        pixels.inputs.clear();
-        pixels.inputs.extend((0..self.direct_taps() * points).map(|n| {
-            let place = self.input_place(at, n / points, [n % points / columns, n % columns]);
-            magnitude(self.kernels.tier, source, place, self.from_channels)
-        }));
+    /// Forgets the magnitudes of the tile before.
+    fn look(&self, pixels: &mut Pixels<T>) {
+        pixels.clear(self.direct_taps() * self.form.points(), self.form.area(self.form.outputs()));
     }
 
-    /// Calls `visit` for every output of a tile in an area that is out of proportion, with whether it reads zeros alone.
+    /// The magnitude of what a tile reads for a direct tap.
+    fn input(&self, x: &[T], at: Outlier, pixels: &mut Pixels<T>, tap: usize, [i, j]: [usize; 2]) -> T {
+        let [[_, columns], _, _] = self.extents();
+        let known = &mut pixels.inputs[tap * self.form.points() + i * columns + j];
+        if *known < T::ZERO {
+            *known = magnitude(self.kernels.tier, x, self.input_place(at, tap, [i, j]), self.from_channels);
+        }
+        *known
+    }
+
+    /// The magnitude of the gradient of an output of a tile.
+    fn output(
+        &self,
+        dy: &[T],
+        (area, at): (&Area, Outlier),
+        pixels: &mut Pixels<T>,
+        [i, j]: [usize; 2],
+    ) -> T {
+        let [_, [_, columns], _] = self.extents();
+        let known = &mut pixels.outputs[i * columns + j];
+        if *known < T::ZERO {
+            *known = magnitude(self.kernels.tier, dy, self.output_place(area, at, [i, j]), self.to_channels);
+        }
+        *known
+    }
+
+    /// Calls `visit` for every output of a tile in an area that is out of proportion, with whether it reads zeros alone;
+    /// `notes` are those of the rows of inputs of its item.
     pub(in crate::conv) fn out_of_proportion(
         &self,
         source: &[T],
-        (area, at): (&Area, Outlier),
-        limits: Limits,
-        pixels: &mut Pixels<T>,
+        (item, area, at): (&Item, &Area, Outlier),
+        (limits, notes): (Limits, &[Note<T>]),
         mut visit: impl FnMut([usize; 2], bool),
     ) {
-        self.look(source, at, pixels);
         let [[_, columns], [out_rows, out_columns], [tap_rows, tap_columns]] = self.extents();
-        let (points, larger) = (self.form.points(), |best: T, value: &T| best.larger(*value));
-        let largest = pixels.inputs.iter().fold(T::ZERO, larger);
-        for (i, j) in (0..out_rows).flat_map(|i| (0..out_columns).map(move |j| (i, j))) {
-            if self.output_place(area, at, [i, j]) == NOWHERE {
-                continue;
-            }
-            let mut own = T::ZERO;
-            for tile in pixels.inputs.chunks_exact(points) {
-                for row in tile.chunks_exact(columns).skip(i).take(tap_rows) {
-                    own = row[j..j + tap_columns].iter().fold(own, larger);
+        let mut largest = T::ZERO;
+        for tap in 0..self.direct_taps() {
+            largest = largest.larger(notes[self.input_row(item, at, tap)][0]);
+        }
+        // Sets of positions: what the first output reads, what was looked at, is not zero, and is large enough.
+        let first = (0..tap_rows).fold(0u64, |all, r| all | ((1 << tap_columns) - 1) << (r * columns));
+        let (mut seen, mut some, mut enough) = (0u64, 0u64, 0u64);
+        for i in 0..out_rows {
+            for j in 0..out_columns {
+                let window = first << (i * columns + j);
+                if window & enough != 0 || self.output_place(area, at, [i, j]) == NOWHERE {
+                    continue;
                 }
-            }
-            if !limits.hold([largest, own]) {
-                visit([i, j], own == T::ZERO);
+                // From the end on, which is nearest to the outputs that follow.
+                let mut rest = window & !seen;
+                while rest != 0 && window & enough == 0 {
+                    let place = rest.ilog2() as usize;
+                    rest &= !(1 << place);
+                    seen |= 1 << place;
+                    for tap in 0..self.direct_taps() {
+                        let pixel = self.input_place(at, tap, [place / columns, place % columns]);
+                        let own = magnitude(self.kernels.tier, source, pixel, self.from_channels);
+                        some |= u64::from(own != T::ZERO) << place;
+                        if limits.hold([largest, own]) {
+                            enough |= 1 << place;
+                            break;
+                        }
+                    }
+                }
+                if window & enough == 0 {
+                    visit([i, j], window & some == 0);
+                }
             }
         }
     }
 
-    /// Whether what a tile adds to the gradient to the kernel is out of proportion at any tap; the places of both operands
-    /// are looked at.
+    /// Whether what a tile adds to the gradient to the kernel is out of proportion at any tap; `notes` are those of the rows
+    /// of inputs and outputs of its item.
     pub(in crate::conv) fn is_out_of_proportion(
         &self,
         (x, dy): (&[T], &[T]),
-        (area, at): (&Area, Outlier),
-        limits: Limits,
+        (item, area, at): (&Item, &Area, Outlier),
+        (limits, [notes, grads]): (Limits, [&[Note<T>]; 2]),
         pixels: &mut Pixels<T>,
     ) -> bool {
-        self.look(x, at, pixels);
-        let [[_, columns], [out_rows, out_columns], [tap_rows, tap_columns]] = self.extents();
-        let (outputs, points) = (out_rows * out_columns, self.form.points());
-        pixels.outputs.clear();
-        pixels.outputs.extend((0..outputs).map(|n| {
-            let place = self.output_place(area, at, [n / out_columns, n % out_columns]);
-            magnitude(self.kernels.tier, dy, place, self.to_channels)
-        }));
-        let larger = |best: T, value: &T| best.larger(*value);
-        let grad = pixels.outputs.iter().fold(T::ZERO, larger);
-        pixels.inputs.chunks_exact(points).any(|tile| {
-            let largest = tile.iter().fold(T::ZERO, larger);
+        self.look(pixels);
+        let [[rows, columns], [out_rows, out_columns], [tap_rows, tap_columns]] = self.extents();
+        let grad = grads[at.output_row(item)][0];
+        let row_at = beside(rows, |i| self.height.source(at.row, i));
+        (0..self.direct_taps()).any(|direct| {
+            let largest = notes[self.input_row(item, at, direct)][0];
             if !limits.bounds(largest) || !limits.bounds(grad) {
                 return true;
             }
-            let most = largest.to_f64() * grad.to_f64();
-            (0..tap_rows * tap_columns).any(|tap| {
-                let (r, s) = (tap / tap_columns, tap % tap_columns);
-                let product = |(n, grad): (usize, &T)| {
-                    let place = (n / out_columns + r) * columns + n % out_columns + s;
-                    tile[place].to_f64() * grad.to_f64()
-                };
-                let own = pixels.outputs.iter().enumerate().map(product).fold(0.0, f64::max);
-                most > limits.ratio * limits.ratio * own
-            })
+            // What the largest product at a tap has to reach: a quotient of powers of two is exact.
+            let enough = largest.to_f64() * grad.to_f64() / (limits.ratio * limits.ratio);
+            let part = direct % self.taps[1] * self.form.taps();
+            let column_at = beside(columns, |j| self.width.source(at.column, part + j));
+            for (r, s) in pairs(tap_rows, tap_columns) {
+                let mut reached = enough <= 0.0;
+                for n in 0..out_rows * out_columns {
+                    if reached {
+                        break;
+                    }
+                    // From the centre on.
+                    let n = (n + (out_rows / 2) * out_columns + out_columns / 2) % (out_rows * out_columns);
+                    let (i, j) = (n / out_columns, n % out_columns);
+                    let grad = self.output(dy, (area, at), pixels, [i, j]);
+                    reached = grad > T::ZERO && {
+                        let x = self.input(x, at, pixels, direct, [row_at[i + r], column_at[j + s]]);
+                        x.to_f64() * grad.to_f64() >= enough
+                    };
+                }
+                if !reached {
+                    return true;
+                }
+            }
+            false
         })
     }
 
@@ -259,18 +360,19 @@ impl<T: Element> Grid<T> {
     /// the one that was looked at last.
     pub(in crate::conv) fn products(
         &self,
+        (x, dy): (&[T], &[T]),
         (area, at): (&Area, Outlier),
-        pixels: &Pixels<T>,
+        pixels: &mut Pixels<T>,
         mut visit: impl FnMut(usize, &[Offsets]),
     ) {
-        let [[_, columns], [out_rows, out_columns], [tap_rows, tap_columns]] = self.extents();
-        let points = self.form.points();
+        let [_, [out_rows, out_columns], [tap_rows, tap_columns]] = self.extents();
         let mut batch = [Offsets { a: 0, b: 0 }; MOST_OUTPUTS];
-        for (direct, tile) in pixels.inputs.chunks_exact(points).enumerate() {
-            for (r, s) in (0..tap_rows).flat_map(|r| (0..tap_columns).map(move |s| (r, s))) {
+        for direct in 0..self.direct_taps() {
+            for (r, s) in pairs(tap_rows, tap_columns) {
                 let mut count = 0;
-                for (i, j) in (0..out_rows).flat_map(|i| (0..out_columns).map(move |j| (i, j))) {
-                    let (x, dy) = (tile[(i + r) * columns + j + s], pixels.outputs[i * out_columns + j]);
+                for (i, j) in pairs(out_rows, out_columns) {
+                    let x = self.input(x, at, pixels, direct, [i + r, j + s]);
+                    let dy = self.output(dy, (area, at), pixels, [i, j]);
                     let from = self.input_place(at, direct, [i + r, j + s]);
                     let to = self.output_place(area, at, [i, j]);
                     // Nothing times NaN is NaN.

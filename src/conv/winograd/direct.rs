@@ -47,7 +47,8 @@ impl<T: Element> Winograd<T> {
         let (grid, limits) = (&self.grid, Limits::correlation::<T>());
         let mut waiting: Vec<(Outlier, [usize; 2])> = Vec::new();
         grid.suspects(item, limits, (notes, &[]), |tile| {
-            grid.out_of_proportion(from, (area, tile), limits, &mut odd.pixels, |output, empty| {
+            let (at, of) = ((item, area, tile), (limits, notes));
+            grid.out_of_proportion(from, at, of, |output, empty| {
                 if empty {
                     // A border of nothing around a picture is no reason to compute anything.
                     let place = grid.output_place(area, tile, output);
@@ -136,7 +137,8 @@ impl<T: Element> WinogradKernelGrad<T> {
         let (grid, limits) = (&self.grid, Limits::kernel_grad::<T>());
         let (m, n) = (grid.from_channels, grid.to_channels);
         grid.suspects(item, limits, (notes, grads), |tile| {
-            if !grid.is_out_of_proportion((x, dy), (area, tile), limits, pixels) {
+            let of = (limits, [notes, grads]);
+            if !grid.is_out_of_proportion((x, dy), (item, area, tile), of, pixels) {
                 return;
             }
             let clear = |points: &mut [T], layout: Layout, row: usize, channels: usize| {
@@ -151,7 +153,7 @@ impl<T: Element> WinogradKernelGrad<T> {
                     clear(points, inputs, row, m);
                 }
             }
-            grid.products((area, tile), pixels, |tap, batch| {
+            grid.products((x, dy), (area, tile), pixels, |tap, batch| {
                 grid.kernels.gemm(&mut Gemm {
                     a: x,
                     rs_a: 1,
