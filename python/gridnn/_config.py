@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from gridnn import _validation
 from gridnn._custom import class_named
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Configurable:
         # What the engine was told is compiled there: a change here would be silently ignored.
         if name in self.config_fields and name in self.__dict__:
             raise AttributeError(f"{self.label}: `{name}` cannot change after construction; make a new one.")
+        if name in self.config_fields and not self.is_custom():
+            _validation.countable(value, name)
         super().__setattr__(name, value)
 
     @property

@@ -46,6 +46,14 @@ def non_negative_integer(value: object, name: str) -> int:
     return number
 
 
+def countable(value: object, name: str) -> None:
+    """Refuses integers, also in tuples and lists, that the engine cannot count to; seeds go on to 2**64."""
+    limit = _SEED_LIMIT if name == "seed" else _SIZE_LIMIT
+    for number in value if isinstance(value, (tuple, list)) else (value,):
+        if isinstance(number, int) and not -_SIZE_LIMIT <= number < limit:
+            raise ValueError(f"The `{name}` argument must be below 2**63. Received {name}={value}.")
+
+
 def boolean(value: object, name: str) -> bool:
     """Returns `value` as a bool; only a Python or NumPy bool is one."""
     if type(value).__name__ not in ("bool", "bool_"):

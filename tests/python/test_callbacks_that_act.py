@@ -1,6 +1,7 @@
 """Callbacks that watch values, and those that write files."""
 
 import csv
+import errno
 import os
 from pathlib import Path
 
@@ -154,6 +155,30 @@ def test_backup_of_another_model_is_refused(rng, tmp_path):
     fitted(backup, rng, epochs=1)
     with pytest.raises(gn.errors.FileFormatError, match="Adam"):
         fitted(backup, rng, optimizer="sgd")
+
+
+@pytest.mark.parametrize("place", ["link", "mount"])
+def test_a_folder_of_backups_that_cannot_go_does_not_end_a_training(place, rng, tmp_path, monkeypatch):
+    folder = tmp_path / "backup"
+    (tmp_path / "elsewhere").mkdir()
+    if place == "link":
+        folder.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    else:
+
+        def busy(path):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+
+        monkeypatch.setattr(Path, "rmdir", busy)
+    _, history = fitted(callbacks.BackupAndRestore(folder), rng, epochs=2)
+    assert history.epoch == [0, 1]
+    assert folder.is_dir()
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("given", [callbacks.EarlyStopping, 3, object()])
+def test_what_is_no_callback_is_named(given, rng):
+    with pytest.raises(TypeError, match=r"`callbacks` must be an instance"):
+        fitted(given, rng)
 
 
 def test_csv_logger(rng, tmp_path):

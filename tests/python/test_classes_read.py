@@ -366,3 +366,27 @@ def test_constant_features_keep_their_scale(constant):
         dtype="float64",
     )
     np.testing.assert_allclose(inverse.predict(out, verbose=0), data[:1] + np.array([1.0, 0.0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 0.3, 1e6 + 0.1, 3e-20, -7e18])
+@pytest.mark.parametrize("number", [7, 1000, 200_000])
+def test_the_coefficient_of_targets_that_are_all_alike_is_zero(constant, number):
+    model = gn.Sequential([gn.Input((1,)), layers.Activation("linear")])
+    model.compile("sgd", "mae", metrics=["r2_score"])
+    y = np.full((number, 1), constant, np.float32)
+    values = model.evaluate(np.full_like(y, 0.5), y, batch_size=999, verbose=0)
+    assert values[1] == 0.0
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, 1e4])
+def test_the_coefficient_does_not_depend_on_an_offset(offset):
+    model = gn.Sequential([gn.Input((1,)), layers.Activation("linear")])
+    model.compile("sgd", "mse", metrics=["r2_score"])
+    y = (RNG_OF_OFFSETS.normal(size=(20_000, 1)) + offset).astype(np.float32)
+    x = (y + RNG_OF_OFFSETS.normal(size=y.shape) / 2).astype(np.float32)
+    exact = y.astype(np.float64)
+    want = 1 - np.square(exact - x).sum() / np.square(exact - exact.mean()).sum()
+    assert model.evaluate(x, y, verbose=0)[1] == pytest.approx(want, abs=1e-6)
+
+
+RNG_OF_OFFSETS = np.random.default_rng(12)

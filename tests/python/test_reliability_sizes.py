@@ -388,3 +388,48 @@ def test_groups_that_are_far_apart_spread_nothing_between_their_taps(part):
 def test_numbers_that_no_machine_counts_to_are_value_errors(call, number):
     with pytest.raises(ValueError):
         call(number)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: layers.Dense(n),
+        lambda n: layers.Reshape((n, 1)),
+        lambda n: layers.Flatten() if n < 0 else layers.BatchNormalization(axis=n),
+        lambda n: layers.LayerNormalization(axis=[1, n]),
+        lambda n: layers.GroupNormalization(n),
+        lambda n: gridnn.optimizers.SGD(gradient_accumulation_steps=n),
+        lambda n: gridnn.optimizers.Adam(use_ema=True, ema_overwrite_frequency=n),
+        lambda n: gridnn.metrics.AUC(n),
+        lambda n: gridnn.metrics.Precision(class_id=n),
+        lambda n: gridnn.metrics.Recall(top_k=n),
+    ],
+)
+@pytest.mark.parametrize("number", [2**63, 2**70])
+def test_a_number_beyond_the_engine_is_an_error_that_names_the_argument(make, number):
+    with pytest.raises(ValueError, match=r"must be below 2\*\*63"):
+        make(number)
+
+
+@pytest.mark.parametrize("kind", ["residual", "parallel", "model"])
+def test_layers_that_are_nested_too_deep_are_told_so(kind):
+    def inside(layer):
+        if kind == "residual":
+            return layers.Residual([layer])
+        if kind == "parallel":
+            return layers.Parallel([[layer]])
+        return gridnn.Sequential([gridnn.Input((2,)), layer])
+
+    def nested(levels):
+        layer = layers.Dense(2, kernel_regularizer="l2", activity_regularizer="l1")
+        for _ in range(levels):
+            layer = inside(layer)
+        return gridnn.Sequential([gridnn.Input((2,)), layer])
+
+    most = 27 if kind == "parallel" else 36
+    model = nested(most)
+    assert model.predict(np.ones((1, 2)), verbose=0).shape == (1, 2)
+    with pytest.raises(ValueError, match="nested too deep"):
+        nested(most + 1)
+    with pytest.raises(ValueError, match="nested too deep"):
+        nested(5000)

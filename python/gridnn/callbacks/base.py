@@ -205,6 +205,12 @@ class CallbackList(Callback):
 
 def members(callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
     """The callbacks as a list, with what is in a `CallbackList`; an iterator is used up by that."""
+    received: object = callbacks
+    if received is not None and not isinstance(received, (Callback, Iterable)):
+        raise TypeError(
+            "`callbacks` must be an instance of gridnn.callbacks.Callback, or a list of them. Received "
+            f"{callbacks!r}."
+        )
     given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
     nested = (each.callbacks if isinstance(each, CallbackList) else [each] for each in given)
     return [callback for several in nested for callback in several]

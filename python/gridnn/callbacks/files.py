@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import string
 from pathlib import Path
@@ -240,7 +241,10 @@ class BackupAndRestore(_EveryFewBatches):
         for path in ours:
             path.unlink(missing_ok=True)
         if len(ours) == len(rest):
-            folder.rmdir()
+            # A link, a mounted folder or one whose parent is write-protected stays, empty: no reason to lose
+            # the model that was trained.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def progress(self) -> tuple[int, int | None] | None:
         """Epochs completed and seed of the run that was backed up; None if there is no backup."""

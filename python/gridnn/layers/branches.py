@@ -18,6 +18,9 @@ MERGES = ("concat", "add", "multiply", "average", "maximum")
 
 Branch = tuple[Layer, ...]
 
+_MOST_LEVELS = 110
+"""Levels of a description that containers may take up: the engine reads 128, and their layers need some."""
+
 
 class Container(Layer):
     """A layer made of layers.
@@ -28,6 +31,27 @@ class Container(Layer):
 
     _holds: ClassVar[tuple[str, ...]] = ()
     """The configuration's fields with layers: each None, a branch, or a tuple of branches."""
+
+    _own_levels: ClassVar[int] = 3
+    """Levels of the description between that of the container and those of its layers."""
+
+    _levels: int
+    """The same, those of the layers included."""
+
+    def _hold(self) -> None:
+        """Counts how deep the layers inside are nested, once they are known.
+
+        Raises:
+            ValueError: deeper than the engine reads.
+        """
+        inside = (child._levels for child in self._children() if isinstance(child, Container))
+        self._levels = self._own_levels + max(inside, default=0)
+        if self._levels > _MOST_LEVELS:
+            raise ValueError(
+                f"{self.label}: layers and models are nested too deep. Within one another may be at most "
+                f"{_MOST_LEVELS // 3} Residual layers or models, or {_MOST_LEVELS // 4} Parallel layers; put "
+                "those that follow each other side by side."
+            )
 
     def _branches(self) -> Iterator[Branch]:
         for field in self._holds:
@@ -157,6 +181,7 @@ class Chain(Container):
     def __init__(self, layers: Iterable[Layer], *, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name)
         self.layers = members(layers, self)
+        self._hold()
         if not _validation.boolean(trainable, "trainable"):
             self.trainable = False
 
@@ -214,6 +239,7 @@ class Residual(Container):
         super().__init__(name=name)
         self.layers = members(layers, self)
         self.shortcut = None if shortcut is None else members(shortcut, self)
+        self._hold()
         if not _validation.boolean(trainable, "trainable"):
             self.trainable = False
 
@@ -255,6 +281,7 @@ class Parallel(Container):
     """
 
     config_fields = ("branches", "merge")
+    _own_levels = 4
     _holds = ("branches",)
 
     def __init__(
@@ -271,6 +298,7 @@ class Parallel(Container):
         self.branches = tuple(members(branch, self) for branch in branches)
         if not self.branches:
             raise ValueError("The `branches` argument must hold at least one branch. Received none.")
+        self._hold()
         self.merge = _validation.choice(merge, "merge", MERGES)
         if not _validation.boolean(trainable, "trainable"):
             self.trainable = False

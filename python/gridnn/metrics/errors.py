@@ -258,11 +258,14 @@ class R2Score(Metric):
         return {"class_name": "Moments", "config": {}}
 
     def result(self, counts: Sequence[float]) -> float:
-        """The coefficient; an output whose targets are all alike has 0."""
+        """The coefficient; an output whose targets are all alike, within rounding, has 0."""
         number, total, squares, errors = np.reshape(counts, (-1, 4)).T
         if not number[0]:
             return 0.0
         spread = squares - total * total / number
+        # What two rounded sums of this many squares may differ by is no spread: targets that are all alike
+        # would be measured by noise.
+        spread[spread <= 16 * np.finfo(np.float64).eps * np.sqrt(number) * squares] = 0.0
         scores = np.divide(spread - errors, spread, out=np.zeros_like(spread), where=spread != 0)
         weights = np.ones_like(spread) if self.class_aggregation == "uniform_average" else spread
         return ratio(float((scores * weights).sum()), float(weights.sum()))
