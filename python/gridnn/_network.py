@@ -269,9 +269,7 @@ class Network:
     def set_trainable(self, layer: int, trainable: bool) -> None:
         """Freezes or thaws the weights of the layer at this position."""
         self._engine.set_trainable(layer, trainable)
-        self._weights = (
-            None  # read again when somebody asks: a loop over many layers need not list all each time
-        )
+        self._weights = None  # read when somebody asks: a loop over many layers need not list all each time
 
     # Training and inference
 

@@ -112,6 +112,8 @@ fn create(folder: &Path, prefix: &str, new: bool) -> io::Result<NamedTempFile> {
                 // Without what the umask forbids; one that replaces another gets its mode later.
                 options.mode(if new { 0o666 } else { 0o600 });
             }
+            #[cfg(not(unix))]
+            let _ = new; // a mode is Unix's
             options.open(path)
         })?;
         // Where a file system has no locks, nothing is cleared either.

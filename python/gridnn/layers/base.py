@@ -431,8 +431,10 @@ class Layer(Configurable):
         indices = self._weight_indices()
         if len(weights) != len(indices):
             raise ValueError(f"{self.label} has {len(indices)} weights. Received {len(weights)} arrays.")
+        # Contiguous, so that setting one of them needs no memory that might lack after others are set.
         arrays = [
-            place.network.as_weight(i, value, self.label) for i, value in zip(indices, weights, strict=True)
+            np.ascontiguousarray(place.network.as_weight(i, value, self.label)).reshape(np.shape(value))
+            for i, value in zip(indices, weights, strict=True)
         ]
         for index, array in zip(indices, arrays, strict=True):
             place.network.set_weight(index, array)
