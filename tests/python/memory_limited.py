@@ -10,9 +10,12 @@ fault. After a MemoryError the limit is lifted and the call must work: nothing i
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +73,65 @@ def set_weights_transposed() -> Call:
     model = _wide()
     weights = [np.asfortranarray(weight) for weight in model.get_weights()]
     return lambda: model.set_weights(weights)
+
+
+def _unchanged(model: Any, call: Call) -> Call:
+    """`call`, which is made again with all memory if there was too little: the model must be as before."""
+    before = [weight.copy() for weight in model.get_weights()]
+    tries: list[None] = []
+
+    def checked() -> object:
+        if tries:
+            same = (np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+            assert all(same), "some weights were set before there was a MemoryError"
+        tries.append(None)
+        return call()
+
+    return checked
+
+
+def set_layer_weights() -> Call:
+    model = _wide()
+    weights = [np.asfortranarray(np.zeros_like(weight)) for weight in model.layers[0].get_weights()]
+    return _unchanged(model, lambda: model.layers[0].set_weights(weights))
+
+
+def _file(name: str) -> str:
+    """A path in a folder that goes with the process."""
+    _FOLDERS.append(tempfile.TemporaryDirectory())
+    return os.path.join(_FOLDERS[-1].name, name)
+
+
+_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def save() -> Call:
+    model, path = _wide(), _file("model.gridnn")
+    return lambda: model.save(path)
+
+
+def load_model() -> Call:
+    import gridnn as gn
+
+    model, path = _wide(), _file("model.gridnn")
+    model.save(path)
+    return lambda: gn.load_model(path)
+
+
+def load_weights() -> Call:
+    model, other, path = _wide(), _wide(), _file("model.weights.gridnn")
+    other.save_weights(path)
+    return _unchanged(model, lambda: model.load_weights(path))
+
+
+def pickle_model() -> Call:
+    model = _wide()
+    return lambda: pickle.loads(pickle.dumps(model))
+
+
+def deepcopy_model() -> Call:
+    model = _wide()
+    return lambda: copy.deepcopy(model)
 
 
 def build_orthogonal() -> Call:
@@ -191,6 +253,12 @@ ENTRIES: dict[str, Callable[[], Call]] = {
         get_weights,
         set_weights,
         set_weights_transposed,
+        set_layer_weights,
+        save,
+        load_model,
+        load_weights,
+        pickle_model,
+        deepcopy_model,
         build_orthogonal,
         compile_adam,
         optimizer_state,

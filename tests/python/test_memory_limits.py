@@ -20,6 +20,10 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of address sp
 QUICK = [
     ("get_weights", 4),
     ("set_weights_transposed", 4),
+    ("set_layer_weights", 4),
+    ("load_weights", 4),
+    ("load_model", 16),
+    ("pickle_model", 16),
     ("build_orthogonal", 4),
     ("compile_adam", 1),
     ("fit", 4),

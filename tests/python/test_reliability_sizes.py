@@ -433,3 +433,31 @@ def test_layers_that_are_nested_too_deep_are_told_so(kind):
         nested(most + 1)
     with pytest.raises(ValueError, match="nested too deep"):
         nested(5000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux'")
+@pytest.mark.parametrize(
+    "layer", ["ZeroPadding2D(2**19)", "UpSampling2D(2**18)", "Conv2DTranspose(1, 1, strides=2**19)"]
+)
+def test_a_small_file_whose_model_needs_more_than_there_is_raises(layer, tmp_path):
+    source = f"""
+import resource, sys
+import numpy as np
+import gridnn as gn
+from gridnn import layers
+
+path = sys.argv[1]
+gn.Sequential([gn.Input((None, None, 1)), layers.{layer}]).save(path)
+resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
+model = gn.load_model(path)
+try:
+    model.predict(np.ones((1, 2, 2, 1), np.float32), verbose=0)
+except MemoryError:
+    print("MemoryError")
+"""
+    path = tmp_path / "small.gridnn"
+    child = subprocess.run(
+        [sys.executable, "-c", source, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (child.returncode, child.stdout.strip()) == (0, "MemoryError"), child.stderr
+    assert path.stat().st_size < 4096
