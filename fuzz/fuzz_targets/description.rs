@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use gridnn::engine::spec::{CompileSpec, ModelSpec, Schedule, parse};
+use gridnn::engine::spec::{CompileSpec, LrSchedule, ModelSpec, parse};
 use gridnn::engine::{Network, Structure};
 use libfuzzer_sys::fuzz_target;
 
@@ -11,7 +11,7 @@ const LARGEST: usize = 1 << 16;
 
 fuzz_target!(|text: &str| {
     let _ = parse::<CompileSpec>("compile", text);
-    if let Ok(schedule) = parse::<Schedule>("schedule", text) {
+    if let Ok(schedule) = parse::<LrSchedule>("schedule", text) {
         let _ = (schedule.rate(0), schedule.rate(u64::MAX));
     }
     let Ok(spec) = parse::<ModelSpec>("model", text) else { return };
