@@ -395,7 +395,7 @@ def test_numbers_that_no_machine_counts_to_are_value_errors(call, number):
     [
         lambda n: layers.Dense(n),
         lambda n: layers.Reshape((n, 1)),
-        lambda n: layers.Flatten() if n < 0 else layers.BatchNormalization(axis=n),
+        lambda n: layers.BatchNormalization(axis=n),
         lambda n: layers.LayerNormalization(axis=[1, n]),
         lambda n: layers.GroupNormalization(n),
         lambda n: gridnn.optimizers.SGD(gradient_accumulation_steps=n),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _hints, _validation
+from gridnn._arrays import contiguous
 from gridnn._config import Configurable, Registry, custom_classes_of, snake_case
 from gridnn._custom import custom_classes
 from gridnn._network import Network, Shape, as_array
@@ -433,7 +434,7 @@ class Layer(Configurable):
             raise ValueError(f"{self.label} has {len(indices)} weights. Received {len(weights)} arrays.")
         # Contiguous, so that setting one of them needs no memory that might lack after others are set.
         arrays = [
-            np.ascontiguousarray(place.network.as_weight(i, value, self.label)).reshape(np.shape(value))
+            contiguous(place.network.as_weight(i, value, self.label), place.network.dtype)
             for i, value in zip(indices, weights, strict=True)
         ]
         for index, array in zip(indices, arrays, strict=True):
