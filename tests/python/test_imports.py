@@ -19,8 +19,9 @@ def sources():
 
 
 # Imports inside functions that lead back to the module at hand: `Sequential.report` is only a shorter way to
-# call what knows models. Anything else belongs into a module of its own.
-BACK = {("gridnn.model.sequential", "gridnn._report")}
+# call what knows models, and so is loading of what others wrote. Anything else belongs into a module of its
+# own.
+BACK = {("gridnn.model.sequential", "gridnn._report"), ("gridnn.model.saving", "gridnn.interop")}
 
 
 def executed(body):
@@ -131,7 +132,7 @@ LEVELS = (
     ("_config", "constraints", "functional", "initializers", "regularizers", "schedules", "optimizers"),
     ("layers", "losses", "metrics"),
     ("_graph", "_fields", "_receptive_field", "_encoding", "callbacks", "model"),
-    ("filters", "inspect", "models", "datasets"),
+    ("filters", "inspect", "interop", "models", "datasets"),
     ("plot",),
     ("_report", "lab"),
     ("bench", "cli", "__main__"),

@@ -76,8 +76,24 @@ def save_weights(model: Model, path: Path) -> None:
         _network.save_tensors(path, _weights(model), header())
 
 
-def load_weights(model: Model, path: Path) -> None:
-    """Sets the weights of a built model from a file; see `Sequential.load_weights`."""
+def load_weights(
+    model: Model,
+    path: Path | Mapping[str, Any],
+    source: str | None,
+    mapping: Mapping[str, str | None] | None,
+    prefix: str,
+) -> None:
+    """Sets the weights of a built model; see `Sequential.load_weights`."""
+    if source is not None:
+        _validation.choice(source, "source", ("pytorch",))
+        from gridnn.interop import torch  # only here: it is built on models
+
+        torch.load_weights(model, path, mapping, prefix)
+        return
+    if isinstance(path, Mapping):
+        raise TypeError('A dict of arrays is a state dict of PyTorch: say so with source="pytorch".')
+    if mapping is not None or prefix:
+        raise ValueError('`mapping` and `prefix` are for source="pytorch".')
     network = model.network
     tensors, metadata = _network.load_tensors(path)
     with blaming(path):

@@ -330,13 +330,46 @@ class Sequential(LayerStack):
         """Writes the weights to one file."""
         saving.save_weights(self, path)
 
-    def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Sets the weights from a file that `save_weights` or `save` wrote for a model of the same layers.
+    def load_weights(
+        self,
+        path: str | os.PathLike[str] | Mapping[str, Any],
+        *,
+        source: str | None = None,
+        mapping: Mapping[str, str | None] | None = None,
+        prefix: str = "",
+    ) -> None:
+        """Sets all weights: from a file of a model of the same layers, or those of a network of PyTorch.
+
+        A state dict of PyTorch says nothing about layers. Its modules are matched with the layers that have
+        weights by `mapping`; the others by equal names, if all have them, else by their order among those of
+        their kind (convolutions of a rank, linear, batch normalization, other normalization, PReLU). A
+        safetensors file has names in alphabetical order: then numbers in names say which module comes first,
+        and where modules of equal shapes differ in more than numbers it is an error that asks for a
+        `mapping`. Weights that read a flattened grid are permuted. ``eps`` (1e-5) and ``momentum`` (0.1, here
+        0.9) of PyTorch's normalization must be those of the layers; a state dict may hold others under
+        ``<module>.eps`` and ``<module>.momentum``. ``module.`` and ``_orig_mod.`` before names do not count.
+
+        Args:
+            path: a file that `save_weights` or `save` wrote. With ``source="pytorch"`` a safetensors file, or
+                a state dict: name -> array or tensor.
+            source: None, or "pytorch".
+            mapping: name of a module -> name of a layer, ``<layer>.depthwise`` and ``<layer>.pointwise`` for
+                the two of a separable convolution; None leaves the module out. Of PyTorch only.
+            prefix: take the names that begin with it, and cut it off: "backbone.". Of PyTorch only.
 
         Raises:
             FileFormatError: the file is damaged, or holds other weights; the model is unchanged.
+            ValueError, TypeError: a state dict does not fit; the model is unchanged.
+            NotReadyError: the model is not built.
+
+        Example:
+            >>> import numpy as np
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.Input((3,)), gn.layers.Dense(2)])
+            >>> state = {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2)}  # or net.state_dict()
+            >>> model.load_weights(state, source="pytorch")
         """
-        saving.load_weights(self, path)
+        saving.load_weights(self, path, source, mapping, prefix)
 
     def report(
         self,
