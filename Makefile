@@ -29,7 +29,7 @@ EXTENSION := $(VENV)/.extension
 DOCS_TOOLS := $(VENV)/.docs
 MISSING := $(if $(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd),,missing)
 
-.PHONY: demo test test-full campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
+.PHONY: demo test test-full test-interchange campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
 demo: dev ## set up everything and train a small network on scans of digits
 	@$(PY) -m gridnn demo
@@ -40,6 +40,10 @@ test: lint test-rust test-python wheel import-time ## set up everything and run 
 test-full: test ## the same, more random cases, and the runs that take minutes
 	PROPTEST_CASES=2000 cargo test --lib --tests
 	$(PY) -m pytest -m slow --timeout 1800
+
+# One opset and one layout are part of test-python.
+test-interchange: dev ## files of other programs: ONNX in opsets 13, 17 and 21, channels last and first
+	GRIDNN_INTERCHANGE=1 $(PY) -m pytest tests/python/interop --timeout 600
 
 dev: $(EXTENSION) ## build the extension (release mode) and install it with all tools into .venv
 
@@ -121,7 +125,7 @@ fuzz: rust ## libFuzzer on geometry, file headers and descriptions, FUZZ_SECONDS
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '%-12s %s\n' "$$name" "$$text"; done
+		printf '%-16s %s\n' "$$name" "$$text"; done
 
 rust:
 	@command -v cargo >/dev/null || { \

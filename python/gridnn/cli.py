@@ -1,4 +1,4 @@
-"""The command line: ``python -m gridnn`` demo, train, bench and info; also installed as ``gridnn``.
+"""The command line: ``python -m gridnn`` demo, train, export, bench and info; also installed as ``gridnn``.
 
 Exit codes: 0 done, 2 wrong arguments, unreadable files or a missing library (one line on standard error says
 which), 130 stopped with Ctrl-C.
@@ -43,13 +43,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(arguments, "threads", None) is not None:
             gn.set_num_threads(arguments.threads)
         arguments.run(arguments)
-    except (OSError, FileFormatError, ImportError, LookupError, ArithmeticError) as error:
+    except (OSError, FileFormatError, ImportError, LookupError, ArithmeticError, _NotExportedError) as error:
         print(f"gridnn {arguments.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     return 0
+
+
+class _NotExportedError(Exception):
+    """A model cannot be written as it was asked for."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_training_options(train, epochs=8, batch_size=128)
     train.set_defaults(run=_train)
+
+    export = commands.add_parser("export", help="write a saved model as an ONNX file (needs gridnn[onnx])")
+    _add_export_options(export)
+    export.set_defaults(run=_export)
 
     bench = commands.add_parser("bench", help="compare the speed with NumPy's, and with other libraries'")
     bench.add_argument("names", nargs="*", metavar="NAME", help="parts of names; only these comparisons")
@@ -104,6 +112,26 @@ def _add_training_options(parser: argparse.ArgumentParser, *, epochs: int, batch
     )
 
 
+def _add_export_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `Sequential.export`."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a file that `save` wrote")
+    parser.add_argument("out", type=Path, metavar="FILE", help="the file to write: model.onnx")
+    parser.add_argument(
+        "--opset", type=_positive, default=17, metavar="N", help="operator set, 13 to 21 (%(default)s)"
+    )
+    parser.add_argument(
+        "--layout",
+        choices=("channels_last", "channels_first"),
+        default="channels_last",
+        help="of inputs and outputs (%(default)s)",
+    )
+    parser.add_argument("--activation", choices=("softmax", "sigmoid"), help="put behind the last layer")
+    parser.add_argument("--class-names", nargs="+", metavar="NAME", help="of the outputs")
+    parser.add_argument("--batch", type=_positive, metavar="N", help="samples at once (default: any number)")
+    parser.add_argument("--compat", choices=("symmetric",), help="no padding that differs before and after")
+    parser.add_argument("--no-verify", action="store_true", help="leave the checks of the file out")
+
+
 def _natural(text: str) -> int:
     """An argument that is 0, 1, 2 and so on."""
     value = int(text)
@@ -133,6 +161,26 @@ def _info(_: argparse.Namespace) -> None:
     print(f"threads  {gn.get_num_threads()}")
     print(f"numpy    {np.__version__}")
     print(f"python   {platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    """Writes a saved model for other programs."""
+    model = gn.load_model(arguments.model)
+    try:
+        model.export(
+            arguments.out,
+            opset_version=arguments.opset,
+            layout=arguments.layout,
+            activation=arguments.activation,
+            class_names=arguments.class_names,
+            batch=arguments.batch,
+            compat=arguments.compat,
+            verify=not arguments.no_verify,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise _NotExportedError(str(error)) from error
+    size = arguments.out.stat().st_size
+    print(f"{arguments.out}: model '{model.name}', {model.count_params():,} weights, {size:,} bytes")
 
 
 def _bench(arguments: argparse.Namespace) -> None:

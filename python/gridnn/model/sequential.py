@@ -403,6 +403,62 @@ class Sequential(LayerStack):
 
         _report.write(self, path, x, y, history, title, classes)
 
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        format: str | None = None,  # noqa: A002
+        *,
+        opset_version: int = 17,
+        layout: str = "channels_last",
+        activation: str | None = None,
+        class_names: Sequence[str] | None = None,
+        batch: int | None = None,
+        compat: str | None = None,
+        verify: bool = True,
+    ) -> None:
+        """Writes the model for other programs: an ONNX file, with `gridnn[onnx]`.
+
+        The outputs of the file are those of `predict`, in float32. The same model is the same file, to the
+        byte; it appears whole or not at all. Layers that act in training only are left out.
+
+        Args:
+            path: the file to write.
+            format: "onnx"; None goes by the ending of `path`, ".onnx".
+            opset_version: version of ONNX' operator set, 13 to 21.
+            layout: "channels_last" for inputs and outputs as here; "channels_first" for ``(batch, channels,
+                ...)``, the order that ONNX computes in.
+            activation: "softmax" or "sigmoid" to put behind the last layer, of a model whose outputs are
+                scores.
+            class_names: names of the outputs, one each, kept in the file's metadata; two may name the classes
+                of a single output.
+            batch: number of samples that the file takes at once; None for any, which is named ``N``.
+            compat: "symmetric" for programs that cannot read padding which differs before and after: it
+                becomes an operator of its own.
+            verify: check the file and, where onnxruntime is installed, run one sample through it and through
+                the model.
+
+        Raises:
+            ValueError: a layer cannot be written, or depends on a size that the model leaves open; the
+                message names it. Also: the model is not built, or an argument is not one of those above.
+            ImportError: the package onnx is not installed.
+            RuntimeError: onnxruntime computes something else; nothing is written.
+            OSError: the file cannot be written.
+        """
+        from gridnn.interop import export  # only here: models need no exporters
+
+        export.export(
+            self,
+            path,
+            format,
+            opset_version=opset_version,
+            layout=layout,
+            activation=activation,
+            class_names=class_names,
+            batch=batch,
+            compat=compat,
+            verify=verify,
+        )
+
     def get_config(self) -> dict[str, Any]:
         """The model without weights as plain JSON values."""
         return {

@@ -1,0 +1,43 @@
+"""Every row of the layer contract goes out to ONNX, with equal outputs."""
+
+import os
+
+import pytest
+from onnx_checks import expect_export
+from test_contract import CASES
+
+import gridnn as gn
+from gridnn.interop.onnx.table import CONVERTERS, converter_of
+from gridnn.layers.base import REGISTRY
+from gridnn.layers.branches import Container
+
+pytest.importorskip("onnx")
+pytestmark = pytest.mark.one_tier
+
+# Others are for `make test-interchange`.
+SETTINGS = [(17, "channels_last")]
+if os.environ.get("GRIDNN_INTERCHANGE"):
+    SETTINGS = [(opset, layout) for opset in (13, 17, 21) for layout in ("channels_last", "channels_first")]
+
+
+@pytest.mark.parametrize(("opset", "layout"), SETTINGS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_row(case, opset, layout):
+    expect_export(gn.Sequential([gn.Input(case.shape), case.layer()], seed=1), opset, layout)
+
+
+def test_every_layer_has_a_converter():
+    for cls in REGISTRY.classes():
+        if cls is not gn.layers.Input and not issubclass(cls, Container):
+            assert any(base in CONVERTERS for base in cls.__mro__), cls
+
+
+def test_layers_in_python_have_none():
+    class Twice(gn.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    model = gn.Sequential([gn.Input((3,)), Twice(name="mine")])
+    assert converter_of(model.layers[0]) is None
+    with pytest.raises(ValueError, match=r"layer 'mine' \(Twice\) cannot be exported to ONNX: it is written"):
+        model.export("never.onnx")
