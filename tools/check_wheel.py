@@ -16,9 +16,9 @@ REQUIRED = {
     "gridnn/__init__.py",
     "gridnn/py.typed",
     "gridnn/_core.pyi",
-    "gridnn/data/digits.npz",
-    "gridnn/data/README.md",
-    "gridnn/data/report.css",
+    "gridnn/assets/digits.npz",
+    "gridnn/assets/README.md",
+    "gridnn/assets/report.css",
 }
 PACKAGES = {"gridnn", "gridnn.libs"}  # the second holds shared libraries, should the build ever need one
 SMOKE_TEST = "import gridnn; assert len(gridnn.datasets.digits()[0][0]) == 1437; print(gridnn.__file__)"

@@ -1,4 +1,4 @@
-"""Writes python/gridnn/data/digits.npz from scikit-learn's copy of the UCI set.
+"""Writes python/gridnn/assets/digits.npz from scikit-learn's copy of the UCI set.
 
 Run once, in an environment of its own with scikit-learn installed; the result is committed. The order of the
 scans is that of the source, because the split of `gridnn.datasets.digits` goes by it.

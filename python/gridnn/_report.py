@@ -102,7 +102,7 @@ def write(
             _settings(model, logs),
         ]
     heading = html.escape(title or f"Report on {model.name}")
-    style = resources.files("gridnn").joinpath("data/report.css").read_text("utf-8")
+    style = resources.files("gridnn").joinpath("assets/report.css").read_text("utf-8")
     when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

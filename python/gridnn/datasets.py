@@ -53,7 +53,7 @@ def digits() -> Split:
         >>> x.shape, xt.shape, int(x.max())
         ((1437, 8, 8, 1), (360, 8, 8, 1), 16)
     """
-    with resources.files("gridnn").joinpath("data/digits.npz").open("rb") as file:
+    with resources.files("gridnn").joinpath("assets/digits.npz").open("rb") as file:
         archive = np.load(file)
         images: NDArray[np.uint8] = archive["images"][..., np.newaxis]
         labels: NDArray[np.uint8] = archive["labels"]

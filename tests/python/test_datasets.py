@@ -71,7 +71,7 @@ def test_digits_are_fresh_arrays_each_time():
 
 
 def test_the_package_names_source_and_licence():
-    text = resources.files("gridnn").joinpath("data/README.md").read_text(encoding="utf-8")
+    text = resources.files("gridnn").joinpath("assets/README.md").read_text(encoding="utf-8")
     assert "Alpaydin" in text
     assert "CC BY 4.0" in text
 
