@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gridnn import (
         callbacks,
         constraints,
+        data,
         datasets,
         errors,
         filters,
@@ -61,6 +62,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "constraints",
+    "data",
     "datasets",
     "errors",
     "filters",
@@ -89,6 +91,7 @@ __all__ = [
 _SUBMODULES = (
     "callbacks",
     "constraints",
+    "data",
     "datasets",
     "errors",
     "filters",

@@ -128,11 +128,22 @@ def test_circles_are_found():
 
 # From the bottom to the top; a module imports from its own level and from those below.
 LEVELS = (
-    ("_arrays", "_batches", "_custom", "_forks", "_hints", "_network", "_seeding", "_validation", "errors"),
+    (
+        "_arrays",
+        "_batches",
+        "_custom",
+        "_forks",
+        "_hints",
+        "_network",
+        "_reading",
+        "_seeding",
+        "_validation",
+        "errors",
+    ),
     ("_config", "constraints", "functional", "initializers", "regularizers", "schedules", "optimizers"),
     ("layers", "losses", "metrics"),
     ("_graph", "_fields", "_receptive_field", "_encoding", "callbacks", "model"),
-    ("filters", "inspect", "interop", "models", "datasets"),
+    ("data", "datasets", "filters", "inspect", "interop", "models"),
     ("plot",),
     ("_report", "lab"),
     ("bench", "cli", "__main__"),

@@ -27,6 +27,7 @@ def test_every_public_name_resolves():
     [
         "callbacks",
         "constraints",
+        "data",
         "errors",
         "functional",
         "initializers",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gridnn import _hints, _validation
 from gridnn._batches import is_batch, is_batches
 from gridnn._network import as_array
+from gridnn._reading import Batches
 from gridnn.model.class_weight import ClassWeight
 from gridnn.model.data import (
     DEFAULT_BATCH_SIZE,
@@ -16,6 +17,7 @@ from gridnn.model.data import (
     ArraySource,
     IterableSource,
     PassSource,
+    ReadSource,
     Source,
     as_sample_weight,
     as_targets,
@@ -112,6 +114,8 @@ class Binder:
                 "validation_split": split or None,
             }
             _refuse_with_batches(x, refused)
+            if isinstance(x, Batches):
+                return ReadSource(x, self._bind(class_weight), steps, shuffle_seed), None
             return IterableSource(x, self._bind(class_weight), steps), None
         arrays = self.arrays(x, y, sample_weight)
         held_out = None

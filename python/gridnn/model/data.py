@@ -19,6 +19,7 @@ from gridnn import _hints, _validation
 from gridnn._arrays import narrowed, not_finite
 from gridnn._batches import in_batch
 from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
+from gridnn._reading import Batches
 from gridnn.errors import NonFiniteInputError, ShapeError
 from gridnn.losses import CategoricalCrossentropy, CategoricalFocalCrossentropy, Loss
 from gridnn.model.class_weight import ClassWeight
@@ -433,6 +434,50 @@ class PassSource:
             self._kept = kept
 
 
+class ReadSource:
+    """Batches of a data set that is read as it is needed; epoch and seed decide the order.
+
+    Args:
+        batches: the data set.
+        bind: makes canonical arrays of one batch.
+        steps: batches per epoch; None for one pass.
+        shuffle_seed: seed of the order, new in each pass; None keeps the order of the data.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        bind: Callable[[object, object, object | None], Arrays],
+        steps: int | None,
+        shuffle_seed: int | None,
+    ) -> None:
+        self._batches = batches
+        self._bind = bind
+        self._per_pass = len(batches)
+        self.steps = self._per_pass if steps is None else steps
+        self.batch_size = batches.batch_size
+        self.samples = batches.samples if steps is None else steps * batches.batch_size
+        self._seed = shuffle_seed if batches.shuffle else None
+
+    position = 0  # epoch and step say it all
+
+    def resume(self, position: int) -> None:
+        """Binds a batch, so that a model is built that was not."""
+        _bound(self._bind, self._batches[0], "x", 0)
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from number `first` on."""
+        step, end = epoch * self.steps + first, (epoch + 1) * self.steps
+        while step < end:
+            data_pass, number = divmod(step, self._per_pass)
+            for item in self._batches.in_pass(self._seed, data_pass, number):
+                arrays = _bound(self._bind, item, "x", number)
+                yield Batch(arrays, None, len(arrays))
+                step, number = step + 1, number + 1
+                if step == end:
+                    return
+
+
 def _no_batch(argument: str, epoch: int) -> ValueError:
     when = f" for epoch {epoch + 1}" if argument == "x" else ""  # every validation counts as epoch 0
     return ValueError(
@@ -460,4 +505,4 @@ def _unpack(item: object, argument: str) -> tuple[object, object, object | None]
     return item[0], item[1], item[2] if len(item) == 3 else None
 
 
-Source = ArraySource | IterableSource | PassSource
+Source = ArraySource | IterableSource | PassSource | ReadSource

@@ -1,0 +1,128 @@
+"""Data that is read batch by batch while the engine works on the batch before."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _validation
+from gridnn._network import permutation
+
+__all__ = ["Batches", "read_ahead"]
+
+Item = TypeVar("Item")
+
+_DEPTH = 2  # batches that wait; one more is being made, and one is in use
+_LOOK = 0.1  # seconds after which a thread that waits looks whether anybody still wants its batches
+
+
+class Batches:
+    """A data set that is read as it is needed: what the loaders of `gridnn.data` return with `batch_size`.
+
+    ``model.fit(batches)`` reads it, in an order that depends on the seed of `fit` and on the number of the
+    pass alone, as that of arrays does: the same seed gives the same bytes, and training that was interrupted
+    goes on where it was. `evaluate`, `predict` and a plain loop read it in its own order. A thread reads
+    ahead while the engine works; what it fails at is raised where the batch would have come.
+
+    Subclasses have `read`. An object gives batches by their number, ``batches[0]``, and ``len(batches)`` is
+    how many there are.
+
+    Args:
+        samples: number of samples.
+        batch_size: samples per batch; the last one may have fewer.
+        shuffle: whether `fit` may change the order; its own ``shuffle=False`` keeps it as well.
+
+    Raises:
+        ValueError: there is no sample, or `batch_size` is below 1.
+    """
+
+    def __init__(self, samples: int, batch_size: int, *, shuffle: bool = True) -> None:
+        self.samples = _validation.positive_integer(samples, "samples")
+        """Number of samples."""
+        self.batch_size = _validation.positive_integer(batch_size, "batch_size")
+        """Samples per batch."""
+        self.shuffle = _validation.boolean(shuffle, "shuffle")
+        """Whether `fit` may change the order."""
+
+    def read(self, rows: NDArray[np.int64]) -> Any:
+        """The batch of these samples, in this order: ``(x, y)``, or inputs alone."""
+        raise NotImplementedError
+
+    def maker(self, seed: int | None, data_pass: int) -> Callable[[int], Any]:
+        """What makes the batches of a pass by their number; it is asked for them in order, on one thread.
+
+        Args:
+            seed: seed of the order; None for that of the data.
+            data_pass: number of the pass, from 0.
+        """
+        order = np.arange(self.samples) if seed is None else permutation(self.samples, seed, data_pass)
+        size = self.batch_size
+        return lambda number: self.read(order[number * size : (number + 1) * size])
+
+    def in_pass(self, seed: int | None, data_pass: int, first: int = 0) -> Iterator[Any]:
+        """The batches of a pass from number `first` on, read ahead."""
+        return read_ahead(self.maker(seed, data_pass), range(first, len(self)))
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def __getitem__(self, number: int) -> Any:
+        place = _validation.integer(number, "number")
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"there are {len(self)} batches; received number {number}")
+        start = place % len(self) * self.batch_size
+        return self.read(np.arange(start, min(start + self.batch_size, self.samples)))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.in_pass(None, 0)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.samples} samples in batches of {self.batch_size}>"
+
+
+def read_ahead(make: Callable[[int], Item], numbers: range) -> Iterator[Item]:
+    """``make(n)`` for every number, in order, made on a thread ahead of the caller.
+
+    An exception of `make` is raised in its place, after what came before it. The thread ends with the
+    iterator, also where that is given up early.
+    """
+    made: queue.Queue[tuple[bool, Any]] = queue.Queue(_DEPTH)
+    unwanted = threading.Event()
+
+    def put(done: bool, value: Any) -> None:
+        while not unwanted.is_set():
+            with suppress(queue.Full):
+                made.put((done, value), timeout=_LOOK)
+                return
+
+    def work() -> None:
+        try:
+            for number in numbers:
+                if unwanted.is_set():
+                    return
+                put(False, make(number))
+            put(True, None)
+        except BaseException as error:
+            put(True, error)
+
+    thread = threading.Thread(target=work, name="gridnn-reader", daemon=True)
+    thread.start()
+    try:
+        while True:
+            done, value = made.get()
+            if not done:
+                yield value
+            elif value is None:
+                return
+            else:
+                raise value
+    finally:
+        # Whoever gave the data may close their file now: nothing reads it any longer.
+        unwanted.set()
+        thread.join()

@@ -1,0 +1,136 @@
+"""Folders of sounds, by class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _validation
+from gridnn.data._folders import Groups, Split, chosen, class_folders
+from gridnn.data._samples import FileBatches, Samples, read_files
+from gridnn.data._wav import read_wav
+from gridnn.errors import FileFormatError
+
+__all__ = ["audio_folder", "read_audio"]
+
+_WAV = frozenset({".wav", ".wave"})
+ENDINGS = _WAV | {".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64"}
+
+PathLike = str | os.PathLike[str]
+
+
+@overload
+def audio_folder(
+    path: PathLike,
+    rate: int | None,
+    length: int,
+    *,
+    channels: str = ...,
+    split: Split | None = ...,
+    groups: Groups | None = ...,
+    class_names: Sequence[str] | None = ...,
+    batch_size: None = ...,
+) -> Samples: ...
+@overload
+def audio_folder(
+    path: PathLike,
+    rate: int | None,
+    length: int,
+    *,
+    channels: str = ...,
+    split: Split | None = ...,
+    groups: Groups | None = ...,
+    class_names: Sequence[str] | None = ...,
+    batch_size: int,
+) -> FileBatches: ...
+def audio_folder(
+    path: PathLike,
+    rate: int | None,
+    length: int,
+    *,
+    channels: str = "mono",
+    split: Split | None = None,
+    groups: Groups | None = None,
+    class_names: Sequence[str] | None = None,
+    batch_size: int | None = None,
+) -> Samples | FileBatches:
+    """Reads a folder that has a subfolder of sounds for each class.
+
+    WAV files (integers of 8, 16, 24 and 32 bits, floats) are read with NumPy alone, to the same values on
+    every system; FLAC, Ogg, MP3, AIFF and others with soundfile. Classes, hidden files, `split`, `groups` and
+    `class_names` are as in `image_folder`.
+
+    Args:
+        path: the folder.
+        rate: samples per second that every file must have; None takes whatever they have, which should be
+            the same.
+        length: samples of each sound along time: longer ones are cut at the end, shorter ones end in silence.
+        channels: "mono" averages the channels of a file, "unchanged" keeps them.
+        split: see `image_folder`.
+        groups: see `image_folder`.
+        class_names: see `image_folder`.
+        batch_size: see `image_folder`.
+
+    Returns:
+        `Samples`: ``x`` of shape (samples, length, channels), float32 from -1 to 1, ``y`` with the number of
+        the class of each, and `class_names` and `files`; with `batch_size`, `Batches` of them.
+
+    Raises:
+        NotADirectoryError: there is no such folder.
+        FileFormatError: a file cannot be read; the message names it.
+        ValueError: a file has another rate, or an argument is none of those above.
+        ShapeError: "unchanged", and files differ in their channels.
+        ImportError: a file is none of WAV, and soundfile is not installed.
+
+    Example:
+        >>> x, y = gn.data.audio_folder("words", rate=8000, length=8000)  # doctest: +SKIP
+    """
+    rate = None if rate is None else _validation.positive_integer(rate, "rate")
+    length = _validation.positive_integer(length, "length")
+    channels = _validation.choice(channels, "channels", ("mono", "unchanged"))
+    listing = class_folders(path, ENDINGS, class_names, "sounds")
+    rows = chosen(listing.files, listing.labels, split, groups)
+    files = [listing.files[row] for row in rows]
+    labels = listing.labels[rows]
+    reader = partial(read_audio, rate=rate, length=length, mono=channels == "mono")
+    if batch_size is None:
+        return Samples(read_files(files, reader), labels, listing.class_names, files)
+    return FileBatches(files, reader, labels, batch_size, class_names=listing.class_names)
+
+
+def read_audio(path: Path, rate: int | None, length: int, mono: bool) -> NDArray[np.float32]:
+    """A sound as ``(length, channels)``."""
+    sound, found = read_wav(path) if path.suffix.lower() in _WAV else _read_with_soundfile(path)
+    if rate is not None and found != rate:
+        raise ValueError(
+            f"{path}: {found} samples per second, expected rate={rate}. Convert the files to one rate first, "
+            "or read them apart."
+        )
+    if mono:
+        sound = sound.mean(axis=1, keepdims=True, dtype=np.float32)
+    result = np.zeros((length, sound.shape[1]), np.float32)
+    result[: len(sound)] = sound[:length]
+    return result
+
+
+def _read_with_soundfile(path: Path) -> tuple[NDArray[np.float32], int]:
+    try:
+        import soundfile
+    except ImportError as error:
+        raise ImportError(
+            f'{path} is read with soundfile: pip install "gridnn[audio]". WAV files need nothing.'
+        ) from error
+    # Opened here, so that what is missing is an error of the system and what is damaged one of soundfile.
+    with path.open("rb") as file:
+        try:
+            sound: NDArray[Any]
+            sound, rate = soundfile.read(file, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, TypeError) as error:
+            raise FileFormatError(f"{path}: cannot be read as sound: {error}") from error
+    return sound, int(rate)

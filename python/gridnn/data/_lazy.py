@@ -1,0 +1,230 @@
+"""Arrays that stay where they are: in HDF5, Zarr, a memory-mapped file, or whatever gives slices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _validation
+from gridnn._network import permutation
+from gridnn._reading import Batches
+from gridnn.errors import ShapeError
+
+__all__ = ["LazyBatches", "lazy"]
+
+_BUFFER_BYTES = 32 << 20
+"""What is shuffled at once. A quarter of a second of a disk of 130 MB/s; two are held at a time."""
+_BLOCK_BYTES = 1 << 20
+"""What is read in one piece where a file has no chunks: far more than a disk skips in the time of a read."""
+
+
+def lazy(
+    x: Any,
+    y: Any = None,
+    batch_size: int = 32,
+    *,
+    buffer: int | None = None,
+) -> LazyBatches:
+    """Batches of arrays that do not fit into memory.
+
+    Datasets of h5py, arrays of zarr, `numpy.memmap`, and anything else that has a `shape` and gives slices:
+    ``x[a:b]``. Only slices are read, from a thread, while the engine works.
+
+    In training the order is random within bounds that keep reading fast: the data is taken as blocks of
+    neighbouring samples (the chunks of a file that has them), as many blocks as fit into a buffer are drawn
+    from anywhere, and their samples are shuffled together. Every sample comes once in a pass. If neighbours
+    in the file are alike (sorted by class, say) and the buffer holds a small part of it, shuffle the file
+    once when it is written.
+
+    Args:
+        x: inputs ``(samples, ..., channels)``.
+        y: targets ``(samples, ...)``, lazy or not; None to predict only.
+        batch_size: samples per batch.
+        buffer: samples that are shuffled together, and in memory at a time; None for about 32 MB.
+
+    Returns:
+        `Batches`, for `fit`, `evaluate` and `predict`. Keep the file open meanwhile.
+
+    Raises:
+        TypeError: `x` or `y` has no shape or gives no slices.
+        ShapeError: their lengths differ.
+
+    Example:
+        >>> import h5py  # doctest: +SKIP
+        >>> with h5py.File("scans.h5") as file:  # doctest: +SKIP
+        ...     model.fit(gn.data.lazy(file["x"], file["y"], batch_size=16), epochs=3)
+    """
+    return LazyBatches(x, y, batch_size, buffer)
+
+
+class LazyBatches(Batches):
+    """See `lazy`."""
+
+    def __init__(self, x: Any, y: Any = None, batch_size: int = 32, buffer: int | None = None) -> None:
+        shape = _shape(x, "x")
+        super().__init__(shape[0], batch_size)
+        if y is not None and _shape(y, "y")[0] != shape[0]:
+            raise ShapeError(
+                f"`x` and `y` must have the same number of samples. `x` has {shape[0]}, `y` has "
+                f"{_shape(y, 'y')[0]}."
+            )
+        self.x, self.y = x, y
+        # Asked while they are open: a dataset of a file that was closed no longer says whose it was.
+        self._places = {"x": _place(x), "y": _place(y)}
+        sources = [source for source in (x, y) if source is not None]
+        row_bytes = max(sum(_row_bytes(source) for source in sources), 1)
+        chunk = max((_chunk(source) for source in sources), default=1)
+        self._block = chunk * max(1, _BLOCK_BYTES // (row_bytes * chunk))
+        if buffer is None:
+            buffer = max(_BUFFER_BYTES // row_bytes, 2 * self.batch_size)
+        buffer = _validation.positive_integer(buffer, "buffer")
+        # At least a few blocks are mixed, unless one chunk of the file is more than that.
+        self._block = max(min(self._block, buffer // 8 // chunk * chunk), chunk)
+        self._blocks = max(1, buffer // self._block)
+
+    def read(self, rows: NDArray[np.int64]) -> Any:
+        """The batch of these samples, which are read in the order of the file."""
+        ranks = np.argsort(rows, kind="stable")
+        spans = [(int(span[0]), int(span[-1]) + 1) for span in _runs(rows[ranks])]
+        place = np.empty_like(ranks)
+        place[ranks] = np.arange(len(rows))
+        in_order = len(spans) == 1 and bool((rows[1:] > rows[:-1]).all())
+        parts = [self._read_spans(source, name, spans) for source, name in self._sources()]
+        chosen = tuple(parts) if in_order else tuple(part[place] for part in parts)
+        return chosen if self.y is not None else chosen[0]
+
+    def maker(self, seed: int | None, data_pass: int) -> Callable[[int], Any]:
+        """What makes the batches of a pass; see `Batches.maker`."""
+        if seed is None:
+            return super().maker(None, data_pass)
+        return _Shuffled(self, seed, data_pass).batch
+
+    def buffers(self, seed: int, data_pass: int) -> list[NDArray[np.int64]]:
+        """The first samples of the blocks that are shuffled together, buffer by buffer."""
+        starts = np.arange(0, self.samples, self._block)
+        starts = starts[permutation(len(starts), seed, data_pass)]
+        return [np.sort(starts[i : i + self._blocks]) for i in range(0, len(starts), self._blocks)]
+
+    def load(self, starts: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """The samples of some blocks, in the order of the file."""
+        spans = [(int(start), min(int(start) + self._block, self.samples)) for start in starts]
+        merged = [spans[0]]
+        for first, last in spans[1:]:
+            if first == merged[-1][1]:
+                merged[-1] = (merged[-1][0], last)
+            else:
+                merged.append((first, last))
+        return [self._read_spans(source, name, merged) for source, name in self._sources()]
+
+    def count(self, starts: NDArray[np.int64]) -> int:
+        """How many samples some blocks have."""
+        return int(np.minimum(starts + self._block, self.samples).sum() - starts.sum())
+
+    def _sources(self) -> list[tuple[Any, str]]:
+        return [(source, name) for source, name in ((self.x, "x"), (self.y, "y")) if source is not None]
+
+    def _read_spans(self, source: Any, name: str, spans: list[tuple[int, int]]) -> NDArray[Any]:
+        """Slices of a source, one after the other in one array of its own."""
+        total = sum(last - first for first, last in spans)
+        result: NDArray[Any] | None = None
+        filled = 0
+        for first, last in spans:
+            try:
+                part = np.asarray(source[first:last])
+                if result is None:
+                    result = np.empty((total, *part.shape[1:]), part.dtype)
+                result[filled : filled + last - first] = part
+            except Exception as error:
+                where = self._places[name]
+                raise OSError(
+                    f"{where + ': ' if where else ''}samples {first} to {last - 1} of `{name}` cannot be "
+                    f"read: {error}"
+                ) from error
+            filled += last - first
+        assert result is not None
+        return result
+
+
+class _Shuffled:
+    """Makes the batches of one shuffled pass; holds one buffer."""
+
+    def __init__(self, data: LazyBatches, seed: int, data_pass: int) -> None:
+        self._data = data
+        self._groups = data.buffers(seed, data_pass)
+        counts = [data.count(starts) for starts in self._groups]
+        self._ends = np.cumsum(counts)
+        # A stream of its own for each buffer of each pass.
+        self._counts, self._seed, self._stream = counts, seed, (data_pass + 1) << 32
+        self._held: dict[int, tuple[list[NDArray[Any]], NDArray[np.int64]]] = {}
+
+    def batch(self, number: int) -> Any:
+        """The batch of this number."""
+        size = self._data.batch_size
+        first, last = number * size, min((number + 1) * size, self._data.samples)
+        parts = []
+        while first < last:
+            group = int(np.searchsorted(self._ends, first, side="right"))
+            begin = int(self._ends[group - 1]) if group else 0
+            until = min(last, int(self._ends[group]))
+            arrays, order = self._buffer(group)
+            rows = order[first - begin : until - begin]
+            parts.append([array[rows] for array in arrays])
+            first = until
+        if len(parts) == 1:
+            joined = tuple(parts[0])
+        else:
+            joined = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
+        return joined if self._data.y is not None else joined[0]
+
+    def _buffer(self, group: int) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
+        if group not in self._held:
+            self._held.clear()  # batches come in order: what was before is used up
+            arrays = self._data.load(self._groups[group])
+            self._held[group] = (arrays, permutation(self._counts[group], self._seed, self._stream + group))
+        return self._held[group]
+
+
+def _runs(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Sorted numbers as runs of neighbours."""
+    return np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+
+
+def _shape(source: Any, name: str) -> tuple[int, ...]:
+    shape = getattr(source, "shape", None)
+    if not isinstance(shape, tuple) or not hasattr(source, "__getitem__"):
+        raise TypeError(
+            f"The `{name}` argument must have a shape and give slices, as arrays, h5py datasets and zarr "
+            f"arrays do. Received {type(source).__name__}."
+        )
+    if not shape or not shape[0]:
+        raise ValueError(f"The `{name}` argument has no samples; its shape is {shape}.")
+    return tuple(int(size) for size in shape)
+
+
+def _row_bytes(source: Any) -> int:
+    size = int(np.prod(_shape(source, "x")[1:], dtype=np.int64))
+    return size * np.dtype(getattr(source, "dtype", np.float32)).itemsize
+
+
+def _chunk(source: Any) -> int:
+    """Samples of a chunk, as HDF5 and Zarr store them; 1 where there are none."""
+    chunks = getattr(source, "chunks", None)
+    return int(chunks[0]) if isinstance(chunks, tuple) and chunks and isinstance(chunks[0], int) else 1
+
+
+def _place(source: Any) -> str:
+    """The file of a source, as far as it says."""
+    if source is None:
+        return ""
+    name = getattr(source, "filename", None)  # numpy.memmap
+    if name is not None:
+        return os.fsdecode(name)
+    name = getattr(getattr(source, "file", None), "filename", None)  # h5py
+    if isinstance(name, str):
+        return f"{name}, {getattr(source, 'name', '')}"
+    store = getattr(source, "store_path", None) or getattr(source, "store", None)  # zarr 3 and 2
+    return "" if store is None else str(store)

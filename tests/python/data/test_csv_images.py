@@ -1,0 +1,100 @@
+"""Images in the rows of text files."""
+
+import numpy as np
+import pytest
+
+import gridnn as gn
+from gridnn.errors import FileFormatError
+
+pytestmark = pytest.mark.one_tier
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text, encoding="utf-8"):
+        file = tmp_path / "images.csv"
+        file.write_bytes(text.encode(encoding))
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("label,a,b,c,d\n7,0,1,2,3\n9,4,5,6,255\n", "label"),
+        ("label,a,b,c,d\n7,0,1,2,3\n9,4,5,6,255\n", 0),
+        ("7,0,1,2,3\n9,4,5,6,255\n", 0),
+        ("0,1,2,3,7\n4,5,6,255,9\n", -1),
+        ("\ufefflabel,a,b,c,d\r\n7,0,1,2,3\r\n\r\n9,4,5,6,255\r\n", "label"),
+        ('"label","a","b","c","d"\n"7","0","1","2","3"\n9, 4, 5, 6, 255', "label"),
+        ("7.0,0.0,1.0,2.0,3.0\n9.0,4.0,5.0,6.0,255.0\n", 0),
+    ],
+)
+def test_labels_and_values_are_read(table, text, column):
+    x, y = gn.data.csv_images(table(text), (2, 2), column)
+    assert (x.shape, x.dtype) == ((2, 2, 2, 1), np.uint8)
+    assert x.reshape(2, 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 255]]
+    assert (y.tolist(), y.dtype) == ([7, 9], np.int64)
+
+
+def test_names_become_numbers_in_the_order_of_unicode(table):
+    data = gn.data.csv_images(table("1,2,dog\n3,4,cat\n5,6,dog\n"), (2, 1, 1), -1)
+    assert data.class_names == ["cat", "dog"]
+    assert data.y.tolist() == [1, 0, 1]
+
+
+def test_without_labels_there_are_images_alone(table):
+    x = gn.data.csv_images(table("0,1\n2,3\n"), (2, 1), None)
+    assert x.shape == (2, 2, 1, 1)
+
+
+@pytest.mark.parametrize("text", ["0,0.5\n", "0,-1\n", "0,256\n", "0,1e3\n"])
+def test_values_that_are_no_bytes_are_floats(table, text):
+    x, _ = gn.data.csv_images(table(text), (1,), 0)
+    assert x.dtype == np.float32
+
+
+def test_many_lines_are_read_in_pieces(table):
+    values = np.random.default_rng(0).integers(0, 256, (300, 4096))
+    text = "\n".join(",".join(map(str, [n % 5, *row])) for n, row in enumerate(values))
+    x, y = gn.data.csv_images(table(text), (64, 64))
+    assert np.array_equal(x.reshape(300, -1), values)
+    assert y.tolist() == [n % 5 for n in range(300)]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        (
+            "7,0,1,2,3\n9,4,5,6\n",
+            FileFormatError,
+            r"images\.csv, line 2: 4 values; expected 4 for shape .* and a label",
+        ),
+        ("label,a,b,c,d\n7,0,x,2,3\n", FileFormatError, r"images\.csv, line 2: 'x' is not a number"),
+        ("label,a,b,c,d\n7,0,,2,3\n", FileFormatError, "line 2: '' is not a number"),
+        ("", FileFormatError, r"images\.csv: empty"),
+        ("label,a,b,c,d\n", FileFormatError, "no lines but the names"),
+    ],
+)
+def test_broken_lines_are_named(table, text, error, message):
+    with pytest.raises(error, match=message):
+        gn.data.csv_images(table(text), (2, 2), 0)
+
+
+def test_columns_that_are_not_there_are_explained(table):
+    with pytest.raises(ValueError, match="has no column 'y'; it has label, a"):
+        gn.data.csv_images(table("label,a\n1,2\n"), (1,), "y")
+    with pytest.raises(ValueError, match="has no line with names"):
+        gn.data.csv_images(table("1,2\n"), (1,), "y")
+    with pytest.raises(ValueError, match="has 2 columns"):
+        gn.data.csv_images(table("1,2\n"), (1,), 2)
+    with pytest.raises(ValueError, match="must hold sizes only"):
+        gn.data.csv_images(table("1,2\n"), (None,), 0)
+
+
+def test_what_is_no_text_is_named(table):
+    with pytest.raises(FileFormatError, match=r"images\.csv: not a text file"):
+        gn.data.csv_images(table("é", "latin-1"), (1,), 0)
+    with pytest.raises(FileNotFoundError):
+        gn.data.csv_images("nowhere.csv", (1,))

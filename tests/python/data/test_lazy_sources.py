@@ -1,0 +1,288 @@
+"""Sets that stay on disk: what is read when, in which order, and what happens when reading fails."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import gridnn as gn
+from gridnn import layers
+from gridnn._reading import read_ahead
+from gridnn.errors import ShapeError
+
+pytestmark = pytest.mark.one_tier
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(103, 6, 2)).astype(np.float32)
+Y = RNG.integers(0, 3, 103)
+
+
+class Recorder:
+    """An array that notes the slices taken, and takes nothing else."""
+
+    def __init__(self, array, chunks=None, fails_at=None):
+        self.array, self.shape, self.dtype, self.chunks = array, array.shape, array.dtype, chunks
+        self.fails_at, self.slices = fails_at, []
+
+    def __getitem__(self, key):
+        assert isinstance(key, slice)
+        assert key.step is None
+        self.slices.append((key.start, key.stop))
+        if self.fails_at is not None and key.start <= self.fails_at < key.stop:
+            raise RuntimeError("the disk is gone")
+        return self.array[key]
+
+
+def memmap(folder):
+    file = np.memmap(folder / "x.bin", np.float32, "w+", shape=X.shape)
+    file[:] = X
+    file.flush()
+    return np.memmap(folder / "x.bin", np.float32, "r", shape=X.shape)
+
+
+def hdf5(folder):
+    h5py = pytest.importorskip("h5py")
+    file = h5py.File(folder / "x.h5", "w")
+    return file.create_dataset("x", data=X, chunks=(10, 6, 2), compression="gzip")
+
+
+def zarr(folder):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.open(str(folder / "x.zarr"), mode="w", shape=X.shape, chunks=(10, 6, 2), dtype="f4")
+    array[:] = X
+    return array
+
+
+SOURCES = [memmap, hdf5, zarr]
+
+
+def classifier():
+    model = gn.Sequential([gn.Input((6, 2)), layers.Flatten(), layers.Dense(3)], seed=0)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_unshuffled_it_is_the_array(source, tmp_path):
+    x = source(tmp_path)
+    batches = gn.data.lazy(x, Y, batch_size=10)
+    assert (len(batches), batches.samples) == (11, 103)
+    one, other = classifier(), classifier()
+    one.fit(X, Y, batch_size=10, epochs=2, shuffle=False, verbose=0)
+    other.fit(batches, epochs=2, shuffle=False, verbose=0)
+    assert all(map(np.array_equal, one.get_weights(), other.get_weights()))
+    assert one.evaluate(X, Y, batch_size=10, verbose=0) == other.evaluate(batches, verbose=0)
+    assert np.array_equal(one.predict(X), other.predict(batches))
+    assert np.array_equal(one.predict(X), other.predict(gn.data.lazy(x, batch_size=7)))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_shuffled_the_bytes_depend_on_the_seed_alone(source, tmp_path):
+    x = source(tmp_path)
+    results = []
+    for seed in (1, 1, 2):
+        model = classifier()
+        model.fit(gn.data.lazy(x, Y, 10, buffer=40), epochs=2, seed=seed, verbose=0)
+        results.append(np.concatenate([weight.reshape(-1) for weight in model.get_weights()]).tobytes())
+    assert results[0] == results[1] != results[2]
+
+
+def passes(batches, seed, count=1):
+    return [np.concatenate(list(batches.in_pass(seed, number))) for number in range(count)]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 200])
+@pytest.mark.parametrize("buffer", [1, 20, 50, 1000])
+@pytest.mark.parametrize("batch_size", [1, 8, 103, 500])
+def test_a_pass_has_every_sample_once(chunk, buffer, batch_size):
+    numbers = np.arange(103)
+    batches = gn.data.lazy(Recorder(numbers, (chunk,)), None, batch_size, buffer=buffer)
+    first, second = passes(batches, 5, 2)
+    assert sorted(first) == sorted(second) == numbers.tolist()
+    sizes = [len(batch) for batch in batches.in_pass(5, 0)]
+    assert len(sizes) == len(batches)
+    assert set(sizes[:-1]) <= {batch_size}
+    if buffer > 20 and chunk < 200:
+        assert first.tolist() != numbers.tolist()
+        assert first.tolist() != second.tolist()
+
+
+def test_only_whole_chunks_are_read_and_each_once():
+    numbers = Recorder(np.arange(1000), (25,))
+    batches = gn.data.lazy(numbers, None, 8, buffer=200)
+    passes(batches, 0)
+    assert all(start % 25 == 0 and (stop % 25 == 0 or stop == 1000) for start, stop in numbers.slices)
+    assert sum(stop - start for start, stop in numbers.slices) == 1000
+    ends = [stop for _, stop in numbers.slices]
+    assert ends != sorted(ends)  # blocks come from anywhere
+
+
+def test_within_a_buffer_reads_go_forward():
+    numbers = Recorder(np.arange(1000), (25,))
+    batches = gn.data.lazy(numbers, None, 8, buffer=200)
+    starts = batches.buffers(0, 0)
+    assert all((np.diff(group) > 0).all() for group in starts)
+    assert sum(map(len, starts)) == 40
+
+
+@pytest.mark.parametrize("first", [1, 6, 12])
+def test_a_pass_may_begin_anywhere(first):
+    batches = gn.data.lazy(Recorder(np.arange(103)), None, 8, buffer=30)
+    whole, part = list(batches.in_pass(3, 1)), list(batches.in_pass(3, 1, first))
+    assert all(map(np.array_equal, whole[first:], part))
+
+
+def test_training_that_was_interrupted_goes_on_to_the_byte(tmp_path):
+    def train(folder, stops_at=None):
+        class Stop(gn.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                if self.model.iterations == stops_at:
+                    raise KeyboardInterrupt
+
+        model = classifier()
+        backup = gn.callbacks.BackupAndRestore(folder, save_freq=1)
+        callbacks = [backup] if stops_at is None else [backup, Stop()]
+        model.fit(gn.data.lazy(X, Y, 10, buffer=40), epochs=3, seed=1, verbose=0, callbacks=callbacks)
+        return model
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", stops_at=17)
+    again = train(tmp_path / "parts")
+    assert all(map(np.array_equal, whole.get_weights(), again.get_weights()))
+    assert whole.history.history == again.history.history
+
+
+def test_epochs_of_other_lengths_than_a_pass_go_on_where_the_last_one_ended():
+    batches = gn.data.lazy(X, Y, 10, buffer=40)
+    one, other = classifier(), classifier()
+    one.fit(batches, epochs=2, seed=1, verbose=0)
+    other.fit(batches, epochs=11, steps_per_epoch=2, seed=1, verbose=0)
+    assert all(map(np.array_equal, one.get_weights(), other.get_weights()))
+
+
+def test_errors_name_file_and_samples(tmp_path):
+    x = Recorder(X, fails_at=42)
+    x.filename = tmp_path / "scans.bin"
+    message = r"scans\.bin: samples 40 to 49 of `x` cannot be read: the disk is gone"
+    with pytest.raises(OSError, match=message):
+        classifier().fit(gn.data.lazy(x, Y, 10), shuffle=False, verbose=0)
+    with pytest.raises(OSError, match=r"scans\.bin: samples .* the disk is gone"):
+        classifier().fit(gn.data.lazy(x, Y, 10), verbose=0)
+
+
+def test_a_closed_file_is_named(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        batches = gn.data.lazy(file.create_dataset("x", data=X), Y)
+    with pytest.raises(OSError, match=r"x\.h5, /x: samples 0 to 31 of `x` cannot be read"):
+        next(iter(batches))
+
+
+def test_what_is_no_array_is_explained():
+    with pytest.raises(TypeError, match="`x` argument must have a shape"):
+        gn.data.lazy([1, 2, 3])
+    with pytest.raises(ValueError, match=r"`y` argument has no samples; its shape is \(\)"):
+        gn.data.lazy(X, np.float32(1))
+    with pytest.raises(ShapeError, match="`x` has 103, `y` has 5"):
+        gn.data.lazy(X, np.zeros(5))
+    with pytest.raises(ValueError, match="`batch_size` argument must be a positive integer"):
+        gn.data.lazy(X, Y, 0)
+
+
+def test_class_weights_act():
+    one, other = classifier(), classifier()
+    weights = {0: 2.0, 1: 0.5}
+    one.fit(X, Y, batch_size=10, shuffle=False, class_weight=weights, verbose=0)
+    other.fit(gn.data.lazy(X, Y, 10), shuffle=False, class_weight=weights, verbose=0)
+    assert all(map(np.array_equal, one.get_weights(), other.get_weights()))
+
+
+# Reading ahead
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name == "gridnn-reader"]
+
+
+def test_reading_ahead_keeps_the_order_and_ends_its_thread():
+    assert list(read_ahead(lambda n: n * n, range(50))) == [n * n for n in range(50)]
+    assert not readers()
+
+
+def test_reading_ahead_reads_while_the_caller_works_but_not_further_than_it_should():
+    made = []
+
+    def make(number):
+        made.append(number)
+        return number
+
+    batches = read_ahead(make, range(100))
+    assert next(batches) == 0
+    deadline = time.monotonic() + 10
+    while len(made) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert made == [0, 1, 2, 3]  # one in use, two that wait, one that finds no room
+    batches.close()
+    assert not readers()
+
+
+def test_an_error_comes_in_its_place():
+    def make(number):
+        if number == 3:
+            raise ValueError("number 3")
+        return number
+
+    batches = read_ahead(make, range(10))
+    assert [next(batches) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="number 3"):
+        next(batches)
+    assert not readers()
+
+
+def test_nothing_reads_on_after_a_training_that_failed():
+    class Stop(gn.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    x = Recorder(X)
+    with pytest.raises(KeyboardInterrupt):
+        classifier().fit(gn.data.lazy(x, Y, 2), verbose=0, callbacks=[Stop()])
+    assert not readers()
+
+
+MEMORY = """
+import sys, resource, numpy as np, gridnn as gn
+from gridnn import layers
+x = np.memmap(sys.argv[1], np.uint8, "r", shape=(12000, 64, 64, 3))
+y = np.zeros(12000, np.int64)
+gn.set_num_threads(1)
+model = gn.Sequential([gn.Input((64, 64, 3)), layers.MaxPooling2D(8), layers.Flatten(), layers.Dense(2)])
+model.compile("sgd", "sparse_categorical_crossentropy")
+def anonymous():
+    with open("/proc/self/status") as file:
+        return int(next(line for line in file if line.startswith("RssAnon")).split()[1]) / 1024
+class Watch(gn.callbacks.Callback):
+    most = 0
+    def on_train_batch_end(self, batch, logs=None):
+        if batch % 20 == 0:
+            Watch.most = max(Watch.most, anonymous())
+before = anonymous()
+model.fit(gn.data.lazy(x, y, 32), verbose=0, seed=0, callbacks=[Watch()])
+print(Watch.most - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_large_set_takes_little_memory(tmp_path):
+    file = tmp_path / "x.bin"
+    with file.open("wb") as stream:
+        stream.truncate(12000 * 64 * 64 * 3)  # 147 MB, none of them on disk
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, file], check=True, capture_output=True, text=True
+    ).stdout
+    assert float(done) < 110  # a buffer of 32 MB, read in pieces; batches; the model
