@@ -142,7 +142,10 @@ def _from_threshold_on(site: Site) -> str:
     sloped = site.op("Mul", [shifted, site.constant(np.float32(layer.negative_slope), "slope")], "sloped")
     if layer.max_value is None:
         return site.op("Where", [below, sloped, x.name])
-    return _capped(site, site.op("Where", [below, sloped, x.name], "uncapped"))
+    uncapped = site.op("Where", [below, sloped, x.name], "uncapped")
+    # By the input, not by the result: a cap below the threshold holds from there on.
+    cap = site.constant(np.float32(layer.max_value), "cap")
+    return site.op("Where", [site.op("Less", [x.name, cap], "below_cap"), uncapped, cap])
 
 
 def _capped(site: Site, name: str) -> str:
