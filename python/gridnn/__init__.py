@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         plot,
         regularizers,
         schedules,
+        utils,
     )
     from gridnn._seeding import set_random_seed
     from gridnn.layers import Input
@@ -86,6 +87,7 @@ __all__ = [
     "set_num_threads",
     "set_random_seed",
     "simd_tier",
+    "utils",
 ]
 
 _SUBMODULES = (
@@ -109,6 +111,7 @@ _SUBMODULES = (
     "regularizers",
     "plot",
     "schedules",
+    "utils",
 )
 
 _HOMES = {

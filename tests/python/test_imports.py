@@ -145,7 +145,7 @@ LEVELS = (
     ("_graph", "_fields", "_receptive_field", "_encoding", "callbacks", "model"),
     ("data", "datasets", "filters", "inspect", "interop", "models"),
     ("plot",),
-    ("_report", "lab"),
+    ("_report", "lab", "utils"),
     ("bench", "cli", "__main__"),
 )
 FORMER = {"kernels", "saving", "sequential", "trainer"}  # names of what lies elsewhere now

@@ -40,6 +40,7 @@ def test_every_public_name_resolves():
         "plot",
         "schedules",
         "trainer",
+        "utils",
     ],
 )
 def test_names_listed_by_modules_exist(module):

@@ -17,7 +17,7 @@ from gridnn.errors import FileFormatError
 if TYPE_CHECKING:
     from PIL import Image as ImageModule
 
-__all__ = ["COLORS", "ENDINGS", "RESIZES", "image_size", "read_image", "read_mask", "upright_size"]
+__all__ = ["COLORS", "ENDINGS", "RESIZES", "image_size", "load", "read_image", "read_mask", "upright_size"]
 
 ENDINGS = frozenset(
     {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -60,14 +60,13 @@ def image_size(size: object) -> tuple[int, int] | None:
     return height, width
 
 
-def read_image(path: Path, size: tuple[int, int] | None, color: str, resize: str) -> NDArray[Any]:
-    """An image as ``(height, width, channels)``; see `gridnn.data.image_folder` for the arguments.
-
-    Raises:
-        FileFormatError: it cannot be read; the message names the file.
-        OSError: there is no such file, or it may not be read.
-    """
+def load(
+    path: Path, size: tuple[int, int] | None, color: str, resize: str, interpolation: str = "bilinear"
+) -> ImageModule.Image:
+    """An image as Pillow has it, upright, in these colours and this size; see `read_image`."""
     image_module, _ = pillow()
+    names = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+    resample = image_module.Resampling[_validation.choice(interpolation, "interpolation", names).upper()]
     with _opened(path) as (image, deep):
         if image.mode in ("RGB", "RGBA", "LA") and deep:
             raise FileFormatError(
@@ -75,9 +74,19 @@ def read_image(path: Path, size: tuple[int, int] | None, color: str, resize: str
                 "them with another library and pass arrays."
             )
         image = _colored(image, color)
-        if size is not None:
-            image = _resized(image, size, resize, image_module.Resampling.BILINEAR)
-        array = _as_array(image)
+        return image if size is None else _resized(image, size, resize, resample)
+
+
+def read_image(
+    path: Path, size: tuple[int, int] | None, color: str, resize: str, interpolation: str = "bilinear"
+) -> NDArray[Any]:
+    """An image as ``(height, width, channels)``; see `gridnn.data.image_folder` for the arguments.
+
+    Raises:
+        FileFormatError: it cannot be read; the message names the file.
+        OSError: there is no such file, or it may not be read.
+    """
+    array = _as_array(load(path, size, color, resize, interpolation))
     array = array[:, :, np.newaxis] if array.ndim == 2 else array
     if color == "rgb" and array.shape[2] == 1:  # what has more than 8 bits is gray in Pillow
         array = np.repeat(array, 3, axis=2)
@@ -162,8 +171,8 @@ def _colored(image: ImageModule.Image, color: str) -> ImageModule.Image:
         return image
     if color == "rgb":
         return image.convert("RGB")
-    if color == "gray":
-        return image.convert("L")
+    if color in ("gray", "rgba"):
+        return image.convert("L" if color == "gray" else "RGBA")
     if image.mode == "1":
         return image.convert("L")
     return image.convert("RGBA") if image.mode == "PA" else image

@@ -79,23 +79,25 @@ class FileBatches(Batches):
     Args:
         files: a file per sample.
         reader: reads one.
-        y: targets, one per sample; or the files that they are in.
+        y: targets, one per sample; or the files that they are in; None for inputs alone.
         batch_size: samples per batch.
         target_reader: reads a target from its file, if they are in files.
         class_names: names of the classes.
+        shuffle: see `Batches`.
     """
 
     def __init__(
         self,
         files: Sequence[Path],
         reader: Reader,
-        y: NDArray[Any] | Sequence[Path],
+        y: NDArray[Any] | Sequence[Path] | None,
         batch_size: int,
         *,
         target_reader: Reader | None = None,
         class_names: Sequence[str] | None = None,
+        shuffle: bool = True,
     ) -> None:
-        super().__init__(len(files), batch_size)
+        super().__init__(len(files), batch_size, shuffle=shuffle)
         self.files = list(files)
         """The file of each sample."""
         self.class_names = None if class_names is None else list(class_names)
@@ -105,15 +107,17 @@ class FileBatches(Batches):
         self._first = reader(self.files[0])
 
     @property
-    def y(self) -> NDArray[Any] | Sequence[Path]:
+    def y(self) -> NDArray[Any] | Sequence[Path] | None:
         """Targets of all samples in their order; of masks the files."""
         return self._y
 
-    def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def read(self, rows: NDArray[np.int64]) -> Any:
         """The batch of these samples."""
         x = np.empty((len(rows), *self._first.shape), self._first.dtype)
         for place, row in enumerate(rows):
             x[place] = alike(self._reader(self.files[row]), self.files[row], self._first, self.files[0])
+        if self._y is None:
+            return x
         if self._target_reader is None:
             return x, np.asarray(self._y)[rows]
         return x, np.stack([self._target_reader(Path(self._y[row])) for row in rows])

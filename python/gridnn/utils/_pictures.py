@@ -1,0 +1,41 @@
+"""Pictures of models."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from gridnn import _validation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from gridnn.model.protocol import Model
+
+__all__ = ["plot_model"]
+
+
+def plot_model(
+    model: Model, to_file: str | os.PathLike[str] = "model.png", *, show_shapes: bool = True, dpi: int = 200
+) -> Axes:
+    """Draws a diagram of the layers into a file; needs ``gridnn[plot]``.
+
+    Args:
+        model: the model.
+        to_file: the file; its ending says the format: .png, .svg, .pdf.
+        show_shapes: accepted for programs written for Keras; shapes are always shown.
+        dpi: dots per inch of formats that have dots.
+
+    Returns:
+        What `gridnn.plot.diagram` draws on.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    _validation.boolean(show_shapes, "show_shapes")
+    from gridnn import plot  # it needs matplotlib, which few programs have loaded
+
+    axes = plot.diagram(model)
+    figure: Any = axes.get_figure()
+    figure.savefig(to_file, dpi=dpi)
+    return axes
