@@ -8,7 +8,7 @@ import numpy as np
 
 from gridnn._network import Shape
 from gridnn.interop.onnx.builder import Site
-from gridnn.interop.onnx.tensors import Order, Tensor, made, permutation
+from gridnn.interop.onnx.tensors import Order, Tensor, axis_in, made, permutation
 
 __all__ = ["flatten", "merged", "permute", "repeat_vector", "reshape", "unchanged", "up_sampling"]
 
@@ -70,25 +70,31 @@ def up_sampling(site: Site) -> Tensor:
     return site.output(site.op("Resize", inputs, **rule), "first")
 
 
-_MERGES = {"add": "Sum", "multiply": "Mul", "average": "Mean", "maximum": "Max"}
+_MERGES = {
+    "add": "Sum",
+    "subtract": "Sub",
+    "multiply": "Mul",
+    "average": "Mean",
+    "maximum": "Max",
+    "minimum": "Min",
+}
+_OF_TWO = ("Mul", "Sub")
 
 
 def merged(site: Site, merge: str) -> Tensor:
     """What is made of the ends of branches."""
-    if merge == "concat":
+    if merge in ("concat", "concatenate"):
         return _side_by_side(site)
+    if merge not in _MERGES:
+        site.refuse(f"there is no operator for merge='{merge}'")
     order = _common_order(site.inputs)
     names = [site.builder.get(tensor, order) for tensor in site.inputs]
-    kind = _MERGES[merge]
-    if len(names) == 2 and merge == "add":
-        kind = "Add"
-    if len(names) == 1:
-        y = names[0]
-    elif kind == "Mul":
-        y = names[0]
-        for number, name in enumerate(names[1:], 1):
-            y = site.op("Mul", [y, name], "" if number == len(names) - 1 else f"first_{number + 1}")
-    else:
+    kind = "Add" if merge == "add" and len(names) == 2 else _MERGES[merge]
+    y = names[0]
+    if kind in _OF_TWO:
+        for number, name in enumerate(names[1:], 2):
+            y = site.op(kind, [y, name], "" if number == len(names) else f"first_{number}")
+    elif len(names) > 1:
         y = site.op(kind, names)
     return made(site.output_shape, y, order, site.x.grid)
 
@@ -98,8 +104,10 @@ def _side_by_side(site: Site) -> Tensor:
     names = [site.builder.get(tensor, order) for tensor in site.inputs]
     if len(names) == 1:
         return site.output(names[0], order)
-    axis = 1 if order == "first" or len(site.output_shape) == 1 else len(site.output_shape)
-    return site.output(site.op("Concat", names, axis=axis), order)
+    rank = len(site.output_shape)
+    axis = getattr(site.layer, "axis", -1)  # the batch counts
+    y = site.op("Concat", names, axis=axis_in(order, (axis if axis < 0 else axis - 1) % rank, rank))
+    return site.output(y, order)
 
 
 def _common_order(tensors: Sequence[Tensor]) -> Order:
