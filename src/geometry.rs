@@ -1,10 +1,12 @@
 //! Sizes of convolutions and pools: padding, stride and dilation arithmetic, all of it checked.
 //!
 //! Everything has three spatial axes in the order depth, height, width; series and images have leading axes of size 1.
-//! This is the only place where an output size is computed.
+//! This is the only place where an output size is computed, and `axis_map` the only one that knows what a tap reads.
 
+mod axis_map;
 mod window;
 
+pub use axis_map::{AxisMap, BorderMap, Residues};
 pub use window::{AXES, Axis, Padding, PaddingMode, PaddingRule, Window};
 
 use crate::error::{Error, Result};

@@ -21,8 +21,8 @@ const fn rule(module: &'static str, uses: &'static [&'static str], crates: &'sta
 const RULES: &[Rule] = &[
     rule("error", &[], &[]),
     rule("kernels", &["error"], &["libc"]),
-    rule("geometry", &["error"], &[]),
     rule("memory", &["error", "kernels"], &[]),
+    rule("geometry", &["error", "memory"], &[]),
     rule("rng", &["error", "kernels", "memory"], &[]),
     rule("parallel", &["error", "kernels", "memory"], &["rustix"]),
     rule("arrays", &[], &[]),

@@ -24,7 +24,7 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("src/engine", "docs/architecture.md"),
         r"dyn Step\b|\b(Batch|Split|Conv|Dense)Step\b|\bengine/steps?\.rs",
     ),
-    "residue": (("src/conv",), r"\bPhase\b"),
+    "residue": (("src/conv", "src/geometry"), r"\bPhase\b"),
     "halo": (("src/conv", "src/ops", "src/pool.rs"), r"\bband\b"),
     "non_temporal, stream": (("src", "docs"), r"\b(past_cache|store_past|copy_past)\b"),
     "CmpMask, TailMask, Permutation": (("src/kernels",), r"Self::(Lot|Mask|Order)\b"),

@@ -8,10 +8,9 @@
 use std::ops::Range;
 
 use super::halo::{self, Block, Extent, View};
-use super::residue::Residue;
 use super::rows::join_pointwise;
 use super::{Portion, Scratch};
-use crate::geometry::{Axis, ConvGeometry};
+use crate::geometry::{AXES, AxisMap, ConvGeometry};
 use crate::kernels::gemm::multi_row::LENGTHS;
 use crate::kernels::{Element, Gemm, Kernels, Offsets, RowGroups, Start};
 
@@ -32,6 +31,8 @@ const PART_ROWS: usize = 56;
 pub struct KernelGrad<T: Element> {
     kernels: &'static Kernels<T>,
     geometry: ConvGeometry,
+    /// What the axes of the output read of those of the input.
+    axes: [AxisMap; AXES],
     input: Extent,
     /// Rows and columns of the output that are visited together, and samples if those are all.
     block_rows: usize,
@@ -43,26 +44,9 @@ pub struct KernelGrad<T: Element> {
     clipped: bool,
 }
 
-/// The outputs of some outputs of an axis whose tap lies inside the input.
-fn outputs_inside(axis: &Axis, tap: usize, outputs: Range<usize>) -> Range<usize> {
-    // Output o reads o * stride + tap * dilation - before.
-    let offset = tap * axis.dilation;
-    let from = axis.before.saturating_sub(offset).div_ceil(axis.stride);
-    let to = (axis.input + axis.before).saturating_sub(offset).div_ceil(axis.stride);
-    let from = from.clamp(outputs.start, outputs.end);
-    from..to.clamp(from, outputs.end)
-}
-
-/// What some outputs of an axis read, as far as it lies inside the input.
-fn inputs_of(axis: &Axis, outputs: &Range<usize>) -> Range<usize> {
-    let start = (outputs.start * axis.stride).saturating_sub(axis.before).min(axis.input);
-    let end = (outputs.end.saturating_sub(1) * axis.stride + axis.span()).saturating_sub(axis.before);
-    start..end.min(axis.input).max(start)
-}
-
 /// Inputs that `outputs` neighbours span, of which there may be fewer.
-fn reach_of(axis: &Axis, outputs: usize) -> usize {
-    outputs.min(axis.output).saturating_sub(1) * axis.stride + axis.span()
+fn reach_of(axis: &AxisMap, outputs: usize) -> usize {
+    outputs.min(axis.count).saturating_sub(1) * axis.step + axis.span()
 }
 
 /// Some positions of the output of one or several samples, and where they are.
@@ -88,9 +72,10 @@ impl<T: Element> KernelGrad<T> {
         let geometry = join_pointwise(geometry.clone());
         let [planes, rows, columns] = geometry.axes.each_ref().map(|a| a.input);
         let input = Extent { planes, rows, columns, channels: geometry.c_in };
+        let axes = geometry.axes.each_ref().map(AxisMap::forward);
         let [depth, height, width] = geometry.axes;
         let far = halo::too_far(width.kernel, width.dilation, width.input);
-        let clipped = far || halo::too_wide(reach_of(&width, POSITIONS), width.input);
+        let clipped = far || halo::too_wide(reach_of(&axes[2], POSITIONS), width.input);
         let lines = !clipped
             && depth.kernel * height.kernel > 1
             && width.dilation == 1
@@ -103,13 +88,13 @@ impl<T: Element> KernelGrad<T> {
         };
         // Blocks of equal width.
         let block_columns = width.output.div_ceil(width.output.div_ceil(positions).max(1)).max(1);
-        let reach = if clipped { width.input } else { reach_of(&width, block_columns) };
+        let reach = if clipped { width.input } else { reach_of(&axes[2], block_columns) };
         let most = positions.div_ceil(width.output.max(1)).max(1).min(height.output.max(1));
         let block_rows = halo::block_rows::<T>(input, depth.span(), reach, height.stride, most);
         let whole = depth.output == 1 && block_rows >= height.output && block_columns >= width.output;
         let map = height.output * width.output;
         let together = if whole { (positions / map.max(1)).clamp(1, MOST_TOGETHER) } else { 1 };
-        Self { kernels, geometry, input, block_rows, block_columns, together, lines, clipped }
+        Self { kernels, geometry, axes, input, block_rows, block_columns, together, lines, clipped }
     }
 
     /// Rows (depth times height) of the output.
@@ -124,10 +109,10 @@ impl<T: Element> KernelGrad<T> {
 
     /// Elements of the copy of what a block of one sample reads.
     fn halo_len(&self) -> usize {
-        let [depth, height, width] = &self.geometry.axes;
+        let [depth, height, _] = &self.geometry.axes;
         let planes = depth.span().min(depth.input);
         let rows = ((self.block_rows - 1) * height.stride + height.span()).min(height.input);
-        let columns = if self.clipped { 0 } else { reach_of(width, self.block_columns) };
+        let columns = if self.clipped { 0 } else { reach_of(&self.axes[2], self.block_columns) };
         halo::len(self.input, planes, rows, columns)
     }
 
@@ -193,12 +178,8 @@ impl<T: Element> KernelGrad<T> {
         // Several samples at a time where their maps are small: the kernel is not read and written for every few
         // positions.
         let Scratch { halo, batch, .. } = scratch;
-        let [depth, height, width] = &self.geometry.axes;
-        let block = Block {
-            planes: inputs_of(depth, &(0..1)),
-            rows: inputs_of(height, &(0..height.output)),
-            columns: self.input_columns(&(0..width.output)),
-        };
+        let [_, height, width] = &self.geometry.axes;
+        let block = self.block(0, &(0..height.output), &(0..width.output));
         let visits = portion.samples.div_ceil(self.together);
         for visit in 0..visits {
             let samples = visit * portion.samples / visits..(visit + 1) * portion.samples / visits;
@@ -224,7 +205,7 @@ impl<T: Element> KernelGrad<T> {
     fn sample(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
         let Scratch { halo, batch, .. } = scratch;
         let c_out = self.geometry.c_out;
-        let [depth, height, _] = &self.geometry.axes;
+        let height = &self.geometry.axes[1];
         let rows = &portion.rows;
         let strip = portion.strip.start / c_out..portion.strip.end / c_out;
         let mut row = rows.start;
@@ -234,11 +215,7 @@ impl<T: Element> KernelGrad<T> {
             let dy = &dy[(row - rows.start) * portion.strip.len()..];
             for column in strip.clone().step_by(self.block_columns) {
                 let columns = column..(column + self.block_columns).min(strip.end);
-                let block = Block {
-                    planes: inputs_of(depth, &(plane..plane + 1)),
-                    rows: inputs_of(height, &(first..end)),
-                    columns: self.input_columns(&columns),
-                };
+                let block = self.block(plane, &(first..end), &columns);
                 let visit = Visit {
                     view: halo::view(x, self.input, &block, halo),
                     dy: &dy[(columns.start - strip.start) * c_out..],
@@ -256,14 +233,14 @@ impl<T: Element> KernelGrad<T> {
         }
     }
 
-    /// The columns that some outputs read, margins included.
-    fn input_columns(&self, outputs: &Range<usize>) -> Range<isize> {
-        let width = &self.geometry.axes[2];
-        if self.clipped {
-            return 0..width.input as isize;
+    /// What some rows of an output plane read, some columns of them: margins of the columns included.
+    fn block(&self, plane: usize, rows: &Range<usize>, columns: &Range<usize>) -> Block {
+        let [depth, height, width] = &self.axes;
+        Block {
+            planes: depth.inside(&depth.reads(&(plane..plane + 1))),
+            rows: height.inside(&height.reads(rows)),
+            columns: if self.clipped { 0..width.source as isize } else { width.reads(columns) },
         }
-        let start = (outputs.start * width.stride) as isize - width.before as isize;
-        start..start + ((outputs.len() - 1) * width.stride + width.span()) as isize
     }
 
     /// Adds what the positions of a visit contribute.
@@ -280,8 +257,8 @@ impl<T: Element> KernelGrad<T> {
         let g = &self.geometry;
         let [depth, height, width] = &g.axes;
         let tap_rows = width.kernel * g.c_in;
-        let (planes, plane) = Residue::forward(depth).inside(visit.plane, depth.input);
-        let inside = |row: usize| Residue::forward(height).inside(row, height.input);
+        let (planes, plane) = self.axes[0].taps_inside(visit.plane);
+        let inside = |row: usize| self.axes[1].taps_inside(row);
         for sample in 0..visit.samples {
             let [a, b] = visit.apart.map(|apart| sample * apart);
             let mut row = visit.rows.start;
@@ -322,10 +299,7 @@ impl<T: Element> KernelGrad<T> {
         let [depth, height, width] = &g.axes;
         let tap_rows = width.kernel * g.group_in();
         for td in 0..depth.kernel {
-            if outputs_inside(depth, td, visit.plane..visit.plane + 1).is_empty() {
-                continue;
-            }
-            let plane = visit.plane * depth.stride + td * depth.dilation - depth.before;
+            let Some(plane) = self.axes[0].at(visit.plane, td) else { continue };
             for th in 0..height.kernel {
                 let first = (td * height.kernel + th) * tap_rows;
                 if first + tap_rows <= visit.kernel.start || first >= visit.kernel.end {
@@ -334,9 +308,9 @@ impl<T: Element> KernelGrad<T> {
                 batch.clear();
                 for sample in 0..visit.samples {
                     let [a, b] = visit.apart.map(|apart| sample * apart);
-                    batch.extend(outputs_inside(height, th, visit.rows.clone()).map(|h| Offsets {
-                        a: a + visit.view.at(plane, h * height.stride + th * height.dilation - height.before),
-                        b: b + (h - visit.rows.start) * visit.row_len,
+                    batch.extend(self.axes[1].results_inside(th, visit.rows.clone()).filter_map(|h| {
+                        let at = visit.view.at(plane, self.axes[1].at(h, th)?);
+                        Some(Offsets { a: a + at, b: b + (h - visit.rows.start) * visit.row_len })
                     }));
                 }
                 if !batch.is_empty() {
@@ -361,8 +335,8 @@ impl<T: Element> KernelGrad<T> {
             }
             // The positions of the visit that have a product, and what the first of them reads.
             let (some, from) = if self.clipped {
-                let some = outputs_inside(width, tap, visit.columns.clone());
-                let from = (some.start * width.stride + tap * width.dilation).saturating_sub(width.before);
+                let some = self.axes[2].results_inside(tap, visit.columns.clone());
+                let from = self.axes[2].at(some.start, tap).unwrap_or(0);
                 (some.start - visit.columns.start..some.end - visit.columns.start, from)
             } else {
                 (0..visit.columns.len(), tap * width.dilation)

@@ -16,10 +16,9 @@
 use std::ops::Range;
 
 use super::halo::Extent;
-use super::residue::{Residue, place};
 use super::rows::extent;
 use super::{Correlation, Epilogue, Scratch};
-use crate::geometry::{AXES, ConvGeometry, PaddingMode};
+use crate::geometry::{AXES, ConvGeometry, PaddingMode, Residues};
 use crate::kernels::{
     Element, Gemm, Kernels, MOST_CHANNELS, Offsets, RowGroups, ShiftAdd, Start, TransposePanels,
 };
@@ -45,7 +44,7 @@ const LINE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Kn2row<T: Element> {
     kernels: &'static Kernels<T>,
-    residues: [Vec<Residue>; AXES],
+    residues: [Residues; AXES],
     from: Extent,
     to: Extent,
     taps: [usize; AXES],
@@ -74,26 +73,26 @@ impl<T: Element> Kn2row<T> {
     /// The forward pass, if it gains.
     pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Option<Self> {
         let accepts = gains(g, [g.c_in, g.c_out]) && g.axes.iter().all(|a| a.stride == 1);
-        let residues = || g.axes.each_ref().map(|axis| vec![Residue::forward(axis)]);
+        let residues = || g.axes.each_ref().map(Residues::forward);
         let ends = [extent(g, |a| a.input, g.c_in), extent(g, |a| a.output, g.c_out)];
         accepts.then(|| Self::plan(g, residues(), ends, false, kernels)).flatten()
     }
 
     /// The gradient to the input, if it gains.
     pub(super) fn input_grad(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Option<Self> {
-        let residues = || g.axes.each_ref().map(Residue::input_grad);
+        let residues = || g.axes.each_ref().map(Residues::input_grad);
         let ends = [extent(g, |a| a.output, g.c_out), extent(g, |a| a.input, g.c_in)];
         gains(g, [g.c_out, g.c_in]).then(|| Self::plan(g, residues(), ends, true, kernels)).flatten()
     }
 
     fn plan(
         g: &ConvGeometry,
-        residues: [Vec<Residue>; AXES],
+        residues: [Residues; AXES],
         [from, to]: [Extent; 2],
         input_grad: bool,
         kernels: &'static Kernels<T>,
     ) -> Option<Self> {
-        let step = residues[2].first().map_or(1, |p| p.out_step);
+        let step = residues[2].out_step();
         let most = WINDOW.saturating_mul(step);
         // Windows of equal width.
         let window = to.columns.div_ceil(to.columns.div_ceil(most).max(1)).max(1);
@@ -111,13 +110,15 @@ impl<T: Element> Kn2row<T> {
             ring: 0,
             piece: 1,
         };
-        let spans = (0..to.columns).step_by(window).map(|x| plan.span(&(x..(x + window).min(to.columns))));
+        let spans = (0..to.columns)
+            .step_by(window)
+            .map(|x| plan.residues[2].reads_inside(&(x..(x + window).min(to.columns))));
         plan.window[1] = spans.map(|span| span.len()).max().unwrap_or(0);
         plan.reads = plan.all_reads();
         let alive = plan.reads.iter().map(Range::len).max().unwrap_or(0);
         let ahead = plan.chunk.div_ceil(plan.window[1].max(1));
         plan.ring = (alive + ahead).min(from.planes * from.rows);
-        let height = plan.residues[1].first().map_or(1, |p| p.out_step);
+        let height = plan.residues[1].out_step();
         plan.piece = (PIECE * alive.saturating_sub(1) * height).clamp(1, plan.rows().max(1));
         (plan.columns() * plan.apart() * size_of::<T>() <= PRODUCT_BYTES).then_some(plan)
     }
@@ -137,23 +138,14 @@ impl<T: Element> Kn2row<T> {
         [self.columns() * self.apart(), self.chunk * self.from.channels]
     }
 
-    /// The taps along depth or height that meet the source in a position of the result: number in the kernel and place.
-    fn links(&self, axis: usize, position: usize) -> impl Iterator<Item = (usize, usize)> + Clone + '_ {
-        let source = [self.from.planes, self.from.rows][axis];
-        let (residue, o) = place(&self.residues[axis], position);
-        let residue = &self.residues[axis][residue];
-        let (taps, first) = residue.inside(o, source);
-        taps.enumerate().map(move |(i, tap)| (residue.kernel_tap(tap), first + i * residue.tap_step))
-    }
-
     /// See [`Kn2row::reads`].
     fn all_reads(&self) -> Vec<Range<usize>> {
         let mut reads: Vec<Range<usize>> = Vec::with_capacity(self.rows());
         let mut end = 0;
         for plane in 0..self.to.planes {
-            let planes = self.links(0, plane).map(|(_, at)| at);
+            let planes = self.residues[0].links(plane).map(|(_, at)| at);
             for row in 0..self.to.rows {
-                let rows = self.links(1, row).map(|(_, at)| at);
+                let rows = self.residues[1].links(row).map(|(_, at)| at);
                 let ends = |all: [Option<usize>; 2]| all[0].zip(all[1]).map(|(p, r)| p * self.from.rows + r);
                 let first = ends([planes.clone().next(), rows.clone().next()]);
                 let last = ends([planes.clone().last(), rows.last()]);
@@ -167,16 +159,6 @@ impl<T: Element> Kn2row<T> {
             reads.start = start.min(reads.end);
         }
         reads
-    }
-
-    /// The columns of the source that some columns of the result read.
-    fn span(&self, columns: &Range<usize>) -> Range<usize> {
-        let parts = || self.residues[2].iter().map(|p| (p, p.among(columns)));
-        let reads = || parts().filter(|(p, some)| p.taps > 0 && !some.is_empty());
-        let inside = |at: isize| at.clamp(0, self.from.columns as isize) as usize;
-        let first = reads().map(|(p, some)| p.reads(some.start).start).min().unwrap_or(0);
-        let end = reads().map(|(p, some)| p.reads(some.end - 1).end).max().unwrap_or(0);
-        inside(first)..inside(end).max(inside(first))
     }
 
     /// Some rows of the result, some columns of them; `lines` holds these columns and maybe more, from `origin` on.
@@ -195,18 +177,18 @@ impl<T: Element> Kn2row<T> {
         let ([products, transposed], batch) = scratch.planes(self.room());
         for first in columns.clone().step_by(self.window[0]) {
             let some = first..(first + self.window[0]).min(columns.end);
-            let span = self.span(&some);
+            let span = self.residues[2].reads_inside(&some);
             let mut done = self.reads[rows.start].start * span.len();
             for (row, line) in rows.clone().zip(lines.chunks_exact_mut(line_len.max(1))) {
                 done = self.multiply(from, packed, (products, transposed), &span, (row, done));
                 batch.clear();
-                for (td, plane) in self.links(0, row / self.to.rows) {
-                    for (th, at) in self.links(1, row % self.to.rows) {
+                for (td, plane) in self.residues[0].links(row / self.to.rows) {
+                    for (th, at) in self.residues[1].links(row % self.to.rows) {
                         let a = (plane * self.from.rows + at) % self.ring.max(1) * span.len();
                         batch.push(Offsets { a, b: (td * self.taps[1] + th) * self.taps[2] * channels });
                     }
                 }
-                for residue in &self.residues[2] {
+                for residue in &*self.residues[2] {
                     let part = residue.among(&some);
                     if part.is_empty() {
                         continue;
@@ -219,7 +201,7 @@ impl<T: Element> Kn2row<T> {
                         rows: batch,
                         len: span.len(),
                         taps: residue.taps,
-                        shift: residue.reads(part.start).start - span.start as isize,
+                        shift: residue.reads(&part).start - span.start as isize,
                         tap_step: residue.tap_step,
                         column: (tap * channels, next * channels as isize),
                         channels,

@@ -11,7 +11,6 @@ mod kernel_grad;
 mod kn2col;
 mod kn2row;
 mod padding;
-mod residue;
 mod rows;
 mod tiles;
 mod winograd;

@@ -1,6 +1,6 @@
 //! The convolution that accepts everything: row by row, a register tile of positions times output channels.
 //!
-//! Forward and to the input are the same code over a list of residues per axis (`residue.rs`). No position is computed that
+//! Forward and to the input are the same code over a list of residues per axis ([`Residues`]). No position is computed that
 //! is then thrown away, and nothing is scattered.
 //!
 //! Without dilation and groups the taps of a row and their channels are one contiguous run of memory, whatever the
@@ -9,9 +9,8 @@
 use std::ops::Range;
 
 use super::halo::{self, Block, Extent};
-use super::residue::{self, Residue, place};
 use super::{Correlation, Epilogue, Scratch};
-use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
+use crate::geometry::{AXES, Axis, AxisMap, ConvGeometry, PaddingMode, Residues};
 use crate::kernels::gemm::narrow;
 use crate::kernels::pack::{self, Matrix};
 use crate::kernels::{self, Element, Gemm, Kernels, NarrowGemm, Offsets, RowGroups, Start, StridedBatch};
@@ -48,7 +47,7 @@ pub(super) fn join_pointwise(mut geometry: ConvGeometry) -> ConvGeometry {
 #[derive(Debug)]
 pub struct Rows<T: Element> {
     kernels: &'static Kernels<T>,
-    residues: [Vec<Residue>; AXES],
+    residues: [Residues; AXES],
     /// Where the packed weights of each combination of residues start.
     offsets: Vec<usize>,
     from: Extent,
@@ -70,7 +69,7 @@ impl<T: Element> Rows<T> {
     /// The forward pass.
     pub fn forward(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
         let geometry = join_pointwise(geometry.clone());
-        let residues = geometry.axes.each_ref().map(|axis| vec![Residue::forward(axis)]);
+        let residues = geometry.axes.each_ref().map(Residues::forward);
         let [from, to] =
             [extent(&geometry, |a| a.input, geometry.c_in), extent(&geometry, |a| a.output, geometry.c_out)];
         Self::plan(&geometry, residues, from, to, false, kernels)
@@ -79,7 +78,7 @@ impl<T: Element> Rows<T> {
     /// The gradient to the input.
     pub fn input_grad(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
         let geometry = join_pointwise(geometry.clone());
-        let residues = geometry.axes.each_ref().map(Residue::input_grad);
+        let residues = geometry.axes.each_ref().map(Residues::input_grad);
         let [from, to] =
             [extent(&geometry, |a| a.output, geometry.c_out), extent(&geometry, |a| a.input, geometry.c_in)];
         Self::plan(&geometry, residues, from, to, true, kernels)
@@ -87,7 +86,7 @@ impl<T: Element> Rows<T> {
 
     fn plan(
         geometry: &ConvGeometry,
-        residues: [Vec<Residue>; AXES],
+        residues: [Residues; AXES],
         from: Extent,
         to: Extent,
         input_grad: bool,
@@ -118,7 +117,7 @@ impl<T: Element> Rows<T> {
         let mut offsets = Vec::new();
         rows.for_each_residue(|_, offset| offsets.push(offset));
         rows.offsets = offsets;
-        let far = |p: &Residue| halo::too_far(p.taps, p.tap_step, rows.from.columns);
+        let far = |p: &AxisMap| halo::too_far(p.taps, p.tap_step, rows.from.columns);
         rows.clipped = rows.residues[2].iter().any(far) || halo::too_wide(rows.reach(1)[2], from.columns);
         let [planes, _, columns] = rows.reach(1);
         let rows_per_row = rows.residues[1].iter().map(|p| p.step).max().unwrap_or(1);
@@ -135,13 +134,8 @@ impl<T: Element> Rows<T> {
 
     /// Upper bounds of the planes, rows and columns of the source that a block of `rows` rows reads.
     fn reach(&self, rows: usize) -> [usize; AXES] {
-        let span = |axis: usize, outputs: usize| {
-            let reading = || self.residues[axis].iter().filter(|p| p.taps > 0);
-            let first = reading().map(|p| p.reads(0).start).min().unwrap_or(0);
-            let end = reading().map(|p| p.reads(outputs - 1).end).max().unwrap_or(0);
-            halo::width(&(first..end))
-        };
-        let step = self.residues[1].first().map_or(1, |p| p.out_step);
+        let span = |axis: usize, outputs: usize| self.residues[axis].reach(outputs);
+        let step = self.residues[1].out_step();
         // Rows that follow each other are at most so many, and one more, of each residue.
         let of_phase = rows.div_ceil(step) + usize::from(step > 1);
         // Blocks of a strip may start with any residue of the columns.
@@ -161,12 +155,12 @@ impl<T: Element> Rows<T> {
     }
 
     /// Residues of all three axes in a fixed order, each with the offset of its packed weights.
-    fn for_each_residue(&self, mut visit: impl FnMut([&Residue; AXES], usize)) -> usize {
+    fn for_each_residue(&self, mut visit: impl FnMut([&AxisMap; AXES], usize)) -> usize {
         let (k, _) = self.group_channels();
         let mut offset = 0;
-        for d in &self.residues[0] {
-            for h in &self.residues[1] {
-                for w in &self.residues[2] {
+        for d in &*self.residues[0] {
+            for h in &*self.residues[1] {
+                for w in &*self.residues[2] {
                     visit([d, h, w], offset);
                     offset += self.groups * self.weights_len(d.taps * h.taps * w.taps * k);
                 }
@@ -180,35 +174,9 @@ impl<T: Element> Rows<T> {
         self.offsets[(d * self.residues[1].len() + h) * self.residues[2].len() + w]
     }
 
-    /// The rows of the source that some rows of the result read.
-    fn source_rows(&self, rows: &Range<usize>) -> Range<usize> {
-        let mut all: Option<Range<usize>> = None;
-        for row in rows.clone() {
-            let (residue, o) = place(&self.residues[1], row);
-            let (taps, first) = self.residues[1][residue].inside(o, self.from.rows);
-            if !taps.is_empty() {
-                let last = first + (taps.len() - 1) * self.residues[1][residue].tap_step;
-                let old = all.take().unwrap_or(first..last + 1);
-                all = Some(old.start.min(first)..old.end.max(last + 1));
-            }
-        }
-        all.unwrap_or(0..0)
-    }
-
-    /// The columns of the source, margins included, that some columns of the result read.
-    fn source_columns(&self, columns: &Range<usize>) -> Range<isize> {
-        let reads = || {
-            let reading = residue::of(&self.residues[2], columns).map(|(_, p)| (p, p.among(columns)));
-            reading.filter(|(p, some)| p.taps > 0 && !some.is_empty())
-        };
-        let first = reads().map(|(p, some)| p.reads(some.start).start).min().unwrap_or(0);
-        let end = reads().map(|(p, some)| p.reads(some.end - 1).end).max().unwrap_or(0);
-        first..end.max(first)
-    }
-
     /// Columns of the result that are computed from one halo.
     fn window(&self) -> usize {
-        self.block_columns * self.residues[2].first().map_or(1, |p| p.out_step)
+        self.block_columns * self.residues[2].out_step()
     }
 
     /// Some rows of a plane, some columns of them; `lines` holds exactly these.
@@ -377,21 +345,24 @@ impl<T: Element> Rows<T> {
         scratch: &mut Scratch<T>,
     ) {
         let &mut Scratch { ref mut halo, ref mut batch, non_temporal, .. } = scratch;
-        let (d_phase, d) = place(&self.residues[0], outputs.plane);
-        let (d_taps, d_first) = self.residues[0][d_phase].inside(d, self.from.planes);
+        let (d_phase, d) = self.residues[0].place(outputs.plane);
+        let (d_taps, d_first) = self.residues[0][d_phase].taps_inside(d);
         let d_step = self.residues[0][d_phase].tap_step;
         let planes = match d_taps.len() {
             0 => 0..0,
             n => d_first..d_first + (n - 1) * d_step + 1,
         };
-        let columns =
-            if self.clipped { 0..self.from.columns as isize } else { self.source_columns(&outputs.columns) };
-        let block = Block { planes, rows: self.source_rows(&outputs.rows), columns: columns.clone() };
+        let columns = if self.clipped {
+            0..self.from.columns as isize
+        } else {
+            self.residues[2].reads(&outputs.columns)
+        };
+        let block = Block { planes, rows: self.residues[1].met(&outputs.rows), columns: columns.clone() };
         let view = halo::view(from, self.from, &block, halo);
         let line_len = lines.len() / outputs.rows.len();
-        for (h_phase, h_axis) in residue::of(&self.residues[1], &outputs.rows) {
-            for alike in h_axis.alike(h_axis.among(&outputs.rows), self.from.rows) {
-                let (h_taps, h_first) = h_axis.inside(alike.start, self.from.rows);
+        for (h_phase, h_axis) in self.residues[1].of(&outputs.rows) {
+            for alike in h_axis.alike(h_axis.among(&outputs.rows)) {
+                let (h_taps, h_first) = h_axis.taps_inside(alike.start);
                 let row = h_axis.first + alike.start * h_axis.out_step - outputs.rows.start;
                 let line = &mut lines[row * line_len..];
                 let rows = StridedBatch {
@@ -400,7 +371,7 @@ impl<T: Element> Rows<T> {
                     a: if alike.len() > 1 { h_axis.step * view.row } else { 0 },
                     c: h_axis.out_step * line_len,
                 };
-                for (w_phase, w_axis) in residue::of(&self.residues[2], &outputs.columns) {
+                for (w_phase, w_axis) in self.residues[2].of(&outputs.columns) {
                     for some in self.parts(w_axis, w_axis.among(&outputs.columns)) {
                         // A residue that starts behind the first column of the block.
                         let line = &mut line[(w_axis.first + some.start * w_axis.out_step
@@ -408,9 +379,9 @@ impl<T: Element> Rows<T> {
                             * self.to.channels..];
                         // Where the first of these outputs starts to read, seen from the first column of the halo.
                         let (w, lead) = if self.clipped {
-                            w_axis.inside(some.start, self.from.columns)
+                            w_axis.taps_inside(some.start)
                         } else {
-                            let lead = w_axis.reads(some.start).start - columns.start;
+                            let lead = w_axis.reads(&some).start - columns.start;
                             (0..w_axis.taps, lead.max(0) as usize)
                         };
                         let taps = Taps {
@@ -429,10 +400,10 @@ impl<T: Element> Rows<T> {
     }
 
     /// Outputs of a residue of the columns, in parts that are computed at once.
-    fn parts(&self, w: &Residue, some: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    fn parts(&self, w: &AxisMap, some: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<T> {
         let (whole, cut) = if self.clipped { (0..0, some) } else { (some, 0..0) };
         let whole = std::iter::once(whole).filter(|some| !some.is_empty());
-        whole.chain(w.alike(cut, self.from.columns))
+        whole.chain(w.alike(cut))
     }
 
     /// Some outputs of rows that meet the same taps, of one residue of the columns; `line` starts with the first.
@@ -440,7 +411,7 @@ impl<T: Element> Rows<T> {
         &self,
         view: &halo::View<'_, T>,
         taps: &Taps<'_, T>,
-        (w, outputs, lead): (&Residue, Range<usize>, usize),
+        (w, outputs, lead): (&AxisMap, Range<usize>, usize),
         line: &mut [T],
         epilogue: Epilogue<'_, T>,
         (batch, non_temporal): (&mut Vec<Offsets>, bool),
