@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::{Correlation, Epilogue, Scratch};
-use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
+use crate::geometry::{AXES, AxisMap, ConvGeometry, PaddingMode, Residues};
 use crate::kernels::pack::{self, Matrix};
 use crate::kernels::{Aligned, Element, Gemm, Job, Kernels, Offsets, RowGroups, Start};
 
@@ -33,51 +33,19 @@ const LANES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Kn2col<T: Element> {
     kernels: &'static Kernels<T>,
-    axes: [TapAxis; AXES],
+    /// Of stride 1: an axis has one residue, with all taps.
+    axes: [AxisMap; AXES],
     /// Channels of the source and of the result.
     channels: [usize; 2],
     /// Whether the pass is the gradient to the input.
     input_grad: bool,
 }
 
-/// An axis, seen from the result.
-#[derive(Debug, Clone, Copy)]
-struct TapAxis {
-    source: usize,
-    result: usize,
-    taps: usize,
-    /// What tap 0 of position 0 reads, and the distance to the next tap.
-    first: isize,
-    step: isize,
-}
-
-impl TapAxis {
-    fn new(axis: &Axis, input_grad: bool) -> Self {
-        let (before, dilation) = (axis.before as isize, axis.dilation as isize);
-        if input_grad {
-            let (source, result) = (axis.output, axis.input);
-            Self { source, result, taps: axis.kernel, first: before, step: -dilation }
-        } else {
-            let (source, result) = (axis.input, axis.output);
-            Self { source, result, taps: axis.kernel, first: -before, step: dilation }
-        }
-    }
-
-    /// What a tap of a position reads, if it lies inside the source.
-    #[inline(always)]
-    fn reads(&self, position: usize, tap: usize) -> Option<usize> {
-        let at = position as isize + self.first + tap as isize * self.step;
-        usize::try_from(at).ok().filter(|&at| at < self.source)
-    }
-
-    /// All that some positions read.
-    fn spanned(&self, positions: &Range<usize>) -> Range<usize> {
-        let last = (self.taps - 1) as isize * self.step;
-        let start = positions.start as isize + self.first + last.min(0);
-        let end = positions.end as isize + self.first + last.max(0);
-        let inside = |at: isize| at.clamp(0, self.source as isize) as usize;
-        inside(start)..inside(end).max(inside(start))
-    }
+/// The number that a tap of the kernel has along an axis of stride 1. Sums are in the order of the kernel, in all passes.
+#[inline(always)]
+fn tap_of(axis: &AxisMap, tap: usize) -> usize {
+    // From tap to tap it is 1 or -1, which is its own inverse.
+    ((tap as isize - axis.kernel.0 as isize) * axis.kernel.1) as usize
 }
 
 /// Whether a pass with so many channels in the source and in the result gains.
@@ -88,6 +56,7 @@ fn gains(g: &ConvGeometry, [from, to]: [usize; 2]) -> bool {
     // At least seven of eight lanes at work.
     let lanes = columns.next_multiple_of(if columns <= LANES / 2 { LANES / 2 } else { LANES });
     plain
+        && g.axes.iter().all(|a| a.input > 0)
         && CHANNELS.contains(&to)
         && width.kernel > 1
         && columns * 8 >= lanes * 7
@@ -107,13 +76,13 @@ pub(super) fn accepts_input_grad(g: &ConvGeometry) -> bool {
 impl<T: Element> Kn2col<T> {
     /// The forward pass.
     pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let axes = g.axes.each_ref().map(|axis| TapAxis::new(axis, false));
+        let axes = g.axes.each_ref().map(AxisMap::forward);
         Self { kernels, axes, channels: [g.c_in, g.c_out], input_grad: false }
     }
 
     /// The gradient to the input.
     pub(super) fn input_grad(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let axes = g.axes.each_ref().map(|axis| TapAxis::new(axis, true));
+        let axes = g.axes.each_ref().map(|axis| Residues::input_grad(axis)[0]);
         Self { kernels, axes, channels: [g.c_out, g.c_in], input_grad: true }
     }
 
@@ -125,7 +94,7 @@ impl<T: Element> Kn2col<T> {
 
     /// Columns of a block of the result.
     fn block(&self) -> usize {
-        let columns = self.axes[2].result;
+        let columns = self.axes[2].count;
         columns.div_ceil(columns.div_ceil(BLOCK).max(1)).max(1)
     }
 
@@ -161,11 +130,12 @@ impl<T: Element> Kn2col<T> {
         let [k, _] = self.channels;
         let (taps, n) = self.matrix();
         let panel = self.kernels.panel();
-        let source = width.spanned(&columns);
+        let source = width.inside(&width.reads(&columns));
         batch.clear();
         for td in 0..depth.taps {
             for th in 0..height.taps {
-                let place = depth.reads(row / height.result, td).zip(height.reads(row % height.result, th));
+                let plane = depth.at(row / height.count, tap_of(depth, td));
+                let place = plane.zip(height.at(row % height.count, tap_of(height, th)));
                 if let Some((plane, at)) = place.filter(|_| !source.is_empty()) {
                     let a = ((plane * height.source + at) * width.source + source.start) * k;
                     batch.push(Offsets { a, b: (td * height.taps + th) * k * panel });
@@ -200,7 +170,7 @@ impl<T: Element> Kn2col<T> {
 
 /// Adds up what belongs to some positions of the result.
 struct ShiftAdd<'a, T> {
-    width: &'a TapAxis,
+    width: &'a AxisMap,
     /// The products of the positions `source`, `n` of each.
     products: &'a [T],
     n: usize,
@@ -235,7 +205,7 @@ impl<T: Element> ShiftAdd<'_, T> {
         for (result, x) in results.iter_mut().zip(self.columns) {
             let mut sum = start;
             for tap in 0..self.width.taps {
-                let Some(at) = self.width.reads(x, tap) else { continue };
+                let Some(at) = self.width.at(x, tap_of(self.width, tap)) else { continue };
                 let from = (at - self.source.start) * self.n + tap * N;
                 let part = &self.products[from..from + N];
                 for c in 0..N {
@@ -287,17 +257,18 @@ impl<T: Element> Correlation<T> for Kn2col<T> {
     }
 
     fn rows(&self) -> usize {
-        self.axes[0].result * self.axes[1].result
+        self.axes[0].count * self.axes[1].count
     }
 
     fn row_len(&self) -> usize {
-        self.axes[2].result * self.channels[1]
+        self.axes[2].count * self.channels[1]
     }
 
     fn reserve(&self, scratch: &mut Scratch<T>) {
         let (taps, n) = self.matrix();
-        let most = (0..self.axes[2].result.div_ceil(self.block()))
-            .map(|i| self.axes[2].spanned(&(i * self.block()..(i + 1) * self.block())).len())
+        let width = &self.axes[2];
+        let most = (0..width.count.div_ceil(self.block()))
+            .map(|i| width.inside(&width.reads(&(i * self.block()..(i + 1) * self.block()))).len())
             .max();
         scratch.reserve((most.unwrap_or(0) * n, taps));
     }
@@ -313,7 +284,7 @@ impl<T: Element> Correlation<T> for Kn2col<T> {
     ) {
         self.reserve(scratch);
         for (row, line) in rows.zip(to.chunks_exact_mut(self.row_len().max(1))) {
-            self.blocks(from, packed, line, (row, 0..self.axes[2].result), epilogue, scratch);
+            self.blocks(from, packed, line, (row, 0..self.axes[2].count), epilogue, scratch);
         }
     }
 
