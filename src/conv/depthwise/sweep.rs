@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Scratch;
-use crate::geometry::{AXES, Axis, ConvGeometry};
+use crate::geometry::{AXES, Axis, ConvGeometry, Residues};
 use crate::kernels::{Block, Element, Job, Kernels, Tap, WindowRun};
 use crate::memory;
 
@@ -45,41 +45,20 @@ struct Columns {
     links: Vec<Link>,
 }
 
-/// What results read along one axis.
-type Links = fn(&Axis, usize) -> Vec<Link>;
-
-/// Output `o` reads the inputs `o * stride + t * dilation - before`.
-fn forward_links(axis: &Axis, o: usize) -> Vec<Link> {
-    let source = |tap: usize| (o * axis.stride + tap * axis.dilation).checked_sub(axis.before);
-    let link = |tap| source(tap).filter(|&i| i < axis.input).map(|source| Link { tap, source });
-    memory::demand(memory::collect((0..axis.kernel).filter_map(link)))
+/// What a position of the results reads along one axis; sources ascend.
+fn links(axis: &Residues, position: usize) -> Vec<Link> {
+    let links = axis.links(position).map(|(tap, source)| Link { tap, source });
+    memory::demand(memory::collect(links))
 }
 
-/// Input `i` reads the outputs `(i + before - t * dilation) / stride`; taps in reverse, so that sources ascend.
-fn input_grad_links(axis: &Axis, i: usize) -> Vec<Link> {
-    let source = |tap: usize| {
-        let far = (i + axis.before).checked_sub(tap * axis.dilation)?;
-        (far % axis.stride == 0 && far / axis.stride < axis.output).then_some(far / axis.stride)
-    };
-    let link = |tap| source(tap).map(|source| Link { tap, source });
-    memory::demand(memory::collect((0..axis.kernel).rev().filter_map(link)))
-}
-
-/// Cuts a row of `len` results into runs.
-fn columns(axis: &Axis, len: usize, out_step: usize, step: usize, links: Links) -> Vec<Columns> {
-    let mut runs: Vec<Columns> = Vec::new();
-    for residue in 0..out_step.min(len) {
-        let start = runs.len();
-        for first in (residue..len).step_by(out_step) {
-            let new = links(axis, first);
-            if let Some(run) = runs[start..].last_mut() {
-                let moved = run.links.iter().map(|l| Link { source: l.source + run.count * run.step, ..*l });
-                if moved.eq(new.iter().copied()) {
-                    run.count += 1;
-                    continue;
-                }
-            }
-            runs.push(Columns { first, count: 1, out_step, step, links: new });
+/// Cuts a row of results into runs.
+fn columns(axis: &Residues) -> Vec<Columns> {
+    let mut runs = Vec::new();
+    for map in axis.iter() {
+        for alike in map.alike(0..map.count) {
+            let first = map.first + alike.start * map.out_step;
+            let (out_step, step) = (map.out_step, map.step);
+            runs.push(Columns { first, count: alike.len(), out_step, step, links: links(axis, first) });
         }
     }
     runs
@@ -112,40 +91,32 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub(super) fn forward<T>(g: &ConvGeometry, lanes: usize) -> Self {
-        let width = &g.axes[2];
-        let row = columns(width, width.output, 1, width.stride, forward_links);
         let sizes = [g.axes.each_ref().map(|a| a.input), g.axes.each_ref().map(|a| a.output)];
-        Self::plan::<T>(g, sizes, (g.group_in(), g.group_out()), row, (forward_links, lanes))
+        let axes = g.axes.each_ref().map(Residues::forward);
+        Self::plan::<T>(g, sizes, (g.group_in(), g.group_out()), &axes, lanes)
     }
 
     pub(super) fn input_grad<T>(g: &ConvGeometry, lanes: usize) -> Self {
-        let width = &g.axes[2];
-        // A step beyond the input is as good as its length, and products of it fit.
-        let apart = width.stride.min(width.input.max(1));
-        let row = columns(width, width.input, apart, 1, input_grad_links);
         let sizes = [g.axes.each_ref().map(|a| a.output), g.axes.each_ref().map(|a| a.input)];
-        let sweep = Self::plan::<T>(g, sizes, (g.group_out(), g.group_in()), row, (input_grad_links, lanes));
-        let height = &g.axes[1];
-        Self { ascends: false, lead: height.kernel as isize - 1 - height.before as isize, ..sweep }
+        let axes = g.axes.each_ref().map(Residues::input_grad);
+        Self::plan::<T>(g, sizes, (g.group_out(), g.group_in()), &axes, lanes)
     }
 
     fn plan<T>(
         g: &ConvGeometry,
         [from, to]: [[usize; AXES]; 2],
         (k, n): (usize, usize),
-        columns: Vec<Columns>,
-        (links, width): (Links, usize),
+        axes: &[Residues; AXES],
+        width: usize,
     ) -> Self {
-        let height = &g.axes[1];
         let mixes = k == n && matches!(k, 1 | 2 | 4 | 8) && width.is_multiple_of(k);
         let near = |axis: &Axis| axis.kernel == Block::KERNEL && axis.stride == 1 && axis.dilation == 1;
         let shares = mixes && k == 1 && g.axes[1..].iter().all(near);
-        let all =
-            |axis: usize| memory::demand(memory::collect((0..to[axis]).map(|i| links(&g.axes[axis], i))));
+        let all = |axis: usize| memory::demand(memory::collect((0..to[axis]).map(|i| links(&axes[axis], i))));
         let mut sweep = Self {
             planes: all(0),
             rows: all(1),
-            columns,
+            columns: columns(&axes[2]),
             kernel: g.axes.each_ref().map(|a| a.kernel),
             from,
             to,
@@ -154,8 +125,8 @@ impl Sweep {
             n,
             mixes,
             together: if shares { Block::MOST } else { 1 },
-            ascends: true,
-            lead: height.before as isize,
+            ascends: axes[1].first().is_none_or(|map| map.kernel.1 > 0),
+            lead: axes[1].first().map_or(0, |map| -map.start),
             block: to[1],
             window: to[2],
             halo_len: 0,
@@ -478,10 +449,8 @@ mod tests {
     #[test]
     fn runs_cover_a_row_once_and_are_long_inside() {
         let axis = Axis { input: 20, output: 10, kernel: 3, stride: 2, dilation: 2, before: 2, after: 1 };
-        for (len, out_step, step, links) in
-            [(10, 1, 2, forward_links as Links), (20, 2, 1, input_grad_links as Links)]
-        {
-            let runs = columns(&axis, len, out_step, step, links);
+        for (len, axis) in [(10, Residues::forward(&axis)), (20, Residues::input_grad(&axis))] {
+            let runs = columns(&axis);
             let mut seen = vec![0; len];
             for run in &runs {
                 for i in 0..run.count {
@@ -492,7 +461,7 @@ mod tests {
                 }
             }
             assert!(seen.iter().all(|&n| n == 1), "{runs:?}");
-            assert!(runs.len() <= 3 * out_step, "{runs:?}");
+            assert!(runs.len() <= 3 * axis.out_step(), "{runs:?}");
         }
     }
 }
