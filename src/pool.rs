@@ -8,26 +8,9 @@
 
 use std::ops::Range;
 
-use crate::geometry::{Axis, PoolGeometry};
+use crate::geometry::{Axis, AxisMap, PoolGeometry};
 use crate::kernels::{CHAIN, Element, Job, Kernels, Pooling, Tap, Tier, WindowRun};
 use crate::memory;
-
-/// Taps of an axis that lie inside the input for output `o`, and the input position of the first of them.
-fn inside(axis: &Axis, o: usize) -> (Range<usize>, usize) {
-    let start = o * axis.stride;
-    // A division takes longer than all else, and there is one for every row.
-    let taps = |reach: usize| if axis.dilation == 1 { reach } else { reach.div_ceil(axis.dilation) };
-    let first = taps(axis.before.saturating_sub(start)).min(axis.kernel);
-    let end = taps((axis.input + axis.before).saturating_sub(start)).clamp(first, axis.kernel);
-    (first..end, (start + first * axis.dilation).saturating_sub(axis.before))
-}
-
-/// Outputs of an axis whose windows lie inside the input.
-fn whole_windows(axis: &Axis) -> Range<usize> {
-    let from = axis.before.div_ceil(axis.stride).min(axis.output);
-    let last = (axis.input + axis.before).checked_sub(axis.span()).map_or(0, |room| room / axis.stride + 1);
-    from..last.clamp(from, axis.output)
-}
 
 /// Rows (depth times height) of the input.
 fn input_rows(g: &PoolGeometry) -> usize {
@@ -47,8 +30,8 @@ fn input_row_len(g: &PoolGeometry) -> usize {
 /// Whether the windows of an output row reach a row of the halo.
 fn touches(g: &PoolGeometry, row: usize, halo: &Range<usize>) -> bool {
     let [d, h, _] = &g.axes;
-    let (d_taps, d_first) = inside(d, row / h.output);
-    let (h_taps, h_first) = inside(h, row % h.output);
+    let (d_taps, d_first) = AxisMap::forward(d).taps_inside(row / h.output);
+    let (h_taps, h_first) = AxisMap::forward(h).taps_inside(row % h.output);
     (0..d_taps.len()).any(|i| {
         let plane = (d_first + i * d.dilation) * h.input;
         (0..h_taps.len()).any(|j| halo.contains(&(plane + h_first + j * h.dilation)))
@@ -67,14 +50,16 @@ fn for_runs(
     mut visit: impl FnMut(&WindowRun<'_>, Range<usize>, [usize; 3]),
 ) {
     let [d, h, w] = &g.axes;
-    let whole = whole_windows(w);
+    let [planes, lines, columns] = g.axes.each_ref().map(AxisMap::forward);
+    let whole = columns.whole();
     let mut position = [rows.start / h.output.max(1), rows.start % h.output.max(1)];
     for i in 0..rows.len() {
-        let [(d_taps, d_first), (h_taps, h_first)] = [inside(d, position[0]), inside(h, position[1])];
+        let [(d_taps, d_first), (h_taps, h_first)] =
+            [planes.taps_inside(position[0]), lines.taps_inside(position[1])];
         let mut column = 0;
         while column < w.output {
             let count = if whole.contains(&column) { whole.len() } else { 1 };
-            let (w_taps, w_first) = inside(w, column);
+            let (w_taps, w_first) = columns.taps_inside(column);
             taps.clear();
             for (i, td) in d_taps.clone().enumerate() {
                 for (j, th) in h_taps.clone().enumerate() {
@@ -394,20 +379,11 @@ impl<T: Element> AveragePool<T> {
                 let room = (axis.input + axis.before + axis.after).saturating_sub(o * axis.stride);
                 room.div_ceil(axis.dilation).min(axis.kernel)
             } else {
-                inside(axis, o).0.len()
+                AxisMap::forward(axis).taps_inside(o).0.len()
             }
         };
         self.geometry.axes.iter().zip(position).map(elements).product()
     }
-}
-
-/// Windows of an axis that have a position of the input as one of their taps.
-fn windows_of(axis: &Axis, position: usize) -> impl Iterator<Item = usize> {
-    let at = position + axis.before;
-    let first = (at + 1).saturating_sub(axis.span()).div_ceil(axis.stride);
-    let end = (at / axis.stride + 1).min(axis.output);
-    let (stride, dilation) = (axis.stride, axis.dilation);
-    (first..end).filter(move |o| dilation == 1 || (at - o * stride).is_multiple_of(dilation))
 }
 
 /// The gradient to some channels of one element of the input; see [`AveragePool::gather`].
@@ -424,13 +400,14 @@ impl<T: Element> Job for Gathered<'_, T> {
     #[inline(always)]
     fn run(self) {
         let g = &self.pool.geometry;
-        let [d, h, w] = &g.axes;
+        let [_, h, w] = &g.axes;
+        let [planes, lines, columns] = g.axes.each_ref().map(AxisMap::forward);
         let n = self.dx.len();
         let (mut totals, mut sums) = ([0.0f64; COLUMNS], [T::ZERO; COLUMNS]);
         let (mut count, mut seen, mut share) = (0, None, T::ZERO);
-        for od in windows_of(d, self.position[0]) {
-            for oh in windows_of(h, self.position[1]) {
-                for ow in windows_of(w, self.position[2]) {
+        for od in planes.results_reading(self.position[0]) {
+            for oh in lines.results_reading(self.position[1]) {
+                for ow in columns.results_reading(self.position[2]) {
                     let elements = self.pool.elements([od, oh, ow]);
                     if seen != Some(elements) {
                         (seen, share) = (Some(elements), self.pool.share([od, oh, ow]));
