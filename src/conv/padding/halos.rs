@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use crate::geometry::{AXES, Axis, ConvGeometry, PaddingMode};
+use crate::geometry::{AXES, Axis, BorderMap, ConvGeometry};
 use crate::kernels::Element;
-use crate::memory;
 
 /// Bytes of a halo: half of a small share of L2, as for the other algorithms.
 pub(super) const HALO_BYTES: usize = 96 << 10;
@@ -13,55 +12,12 @@ pub(super) const MOST_ROWS: usize = 16;
 /// Columns of a block of a series at least.
 pub(super) const LEAST_COLUMNS: usize = 64;
 
-/// Where every element of a padded axis comes from. Of a sparse axis only what its taps read is gathered: the taps of an
-/// output side by side, output by output.
-#[derive(Debug)]
-pub(super) struct Map {
-    pub input: usize,
-    /// Positions that are those of the input, in their order.
-    pub plain: Range<usize>,
-    pub sources: Vec<usize>,
-}
-
-impl Map {
-    pub fn new(axis: &Axis, mode: PaddingMode) -> Self {
-        let len = padded(axis).input;
-        let at = |i: usize| {
-            if axis.is_sparse() { i / axis.kernel * axis.stride + i % axis.kernel * axis.dilation } else { i }
-        };
-        // An axis without padding may be empty; the mode of all others was checked with the geometry.
-        let sources = (0..len).filter_map(|i| mode.source(at(i), axis.before, axis.input));
-        let sources = memory::demand(memory::collect(sources));
-        let plain = if axis.is_sparse() { 0..0 } else { axis.before..axis.before + axis.input };
-        Self { input: axis.input, plain, sources }
-    }
-
-    pub fn len(&self) -> usize {
-        self.sources.len()
-    }
-}
-
-/// The same axis as if the padded input, or what was gathered of it, were the input.
-pub(super) fn padded(axis: &Axis) -> Axis {
-    if axis.is_sparse() {
-        return Axis {
-            input: axis.read_len(),
-            stride: axis.kernel,
-            dilation: 1,
-            before: 0,
-            after: 0,
-            ..*axis
-        };
-    }
-    Axis { input: axis.read_len(), before: 0, after: 0, ..*axis }
-}
-
 /// Blocks of output rows whose input rows are gathered into a halo; of a single row, a series, blocks of columns.
 #[derive(Debug)]
 pub(super) struct Halos {
     /// With the padded axes.
     pub geometry: ConvGeometry,
-    pub maps: [Map; AXES],
+    pub maps: [BorderMap; AXES],
     /// Output rows and columns of a block.
     pub rows: usize,
     pub columns: usize,
@@ -69,8 +25,8 @@ pub(super) struct Halos {
 
 impl Halos {
     pub fn new(geometry: &ConvGeometry, element: usize) -> Self {
-        let maps = geometry.axes.each_ref().map(|axis| Map::new(axis, geometry.mode));
-        let axes = geometry.axes.each_ref().map(padded);
+        let maps = geometry.axes.each_ref().map(|axis| BorderMap::new(axis, geometry.mode));
+        let axes = geometry.axes.each_ref().map(Axis::padded);
         let geometry = &ConvGeometry { axes, ..geometry.clone() };
         let [depth, height, width] = &geometry.axes;
         let column = depth.kernel * geometry.c_in * element;

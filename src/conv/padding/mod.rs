@@ -12,13 +12,13 @@ mod halos;
 
 use std::ops::Range;
 
-use halos::{HALO_BYTES, Halos, LEAST_COLUMNS, MOST_ROWS, Map, padded};
+use halos::{HALO_BYTES, Halos, LEAST_COLUMNS, MOST_ROWS};
 
 use super::depthwise::{self, DepthwiseKernelGrad};
 use super::{
     Accumulated, Accumulation, Algorithm, Correlated, Correlation, Epilogue, Portion, Problem, Scratch,
 };
-use crate::geometry::{AXES, ConvGeometry, PaddingMode};
+use crate::geometry::{AXES, Axis, BorderMap, ConvGeometry, PaddingMode};
 use crate::kernels::{Element, Job, Tier};
 
 /// Whether there is a border and it is not zero.
@@ -197,7 +197,7 @@ impl<T: Element> Accumulation<T> for PaddedKernelGrad<T> {
 
 /// The gradient to the input.
 pub(super) struct PaddedInputGrad<T: Element> {
-    maps: [Map; AXES],
+    maps: [BorderMap; AXES],
     channels: usize,
     /// Rows of the padded gradient that are computed at a time, and columns of a series.
     rows: usize,
@@ -210,8 +210,8 @@ impl<T: Element> PaddedInputGrad<T> {
     /// Plans the pass.
     pub(super) fn new(p: Problem<'_, T>) -> Self {
         let geometry = p.geometry;
-        let maps = geometry.axes.each_ref().map(|axis| Map::new(axis, geometry.mode));
-        let inner = ConvGeometry { axes: geometry.axes.each_ref().map(padded), ..geometry.clone() };
+        let maps = geometry.axes.each_ref().map(|axis| BorderMap::new(axis, geometry.mode));
+        let inner = ConvGeometry { axes: geometry.axes.each_ref().map(Axis::padded), ..geometry.clone() };
         let row = maps[2].len() * geometry.c_in * size_of::<T>();
         let rows = (HALO_BYTES / row.max(1)).clamp(1, MOST_ROWS.min(maps[1].input.max(1)));
         let columns = (HALO_BYTES / (geometry.c_in * size_of::<T>())).max(LEAST_COLUMNS).min(maps[2].input);
@@ -404,7 +404,7 @@ fn neighbours(sources: &[usize], from: usize, wanted: Range<usize>, most: usize)
 /// Adds some positions of a row of the padded gradient to the row that they were copied from, of which `to` holds what
 /// stands from column `first` on.
 struct AddBorders<'a, T> {
-    columns: &'a Map,
+    columns: &'a BorderMap,
     c: usize,
     from: &'a [T],
     positions: Range<usize>,

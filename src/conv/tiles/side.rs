@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::geometry::{Axis, PaddingMode};
+use crate::geometry::{Axis, PaddingMode, Residues};
 use crate::kernels::winograd::NOWHERE;
 use crate::memory;
 
@@ -96,16 +96,14 @@ impl Side {
 
     /// The outputs of a convolution and the inputs they read.
     pub fn forward(axis: &Axis, cover: Cover, mode: PaddingMode) -> Self {
-        let padded = axis.before + axis.input + axis.after;
-        let source = |p| (p < padded).then(|| mode.source(p, axis.before, axis.input)).flatten();
-        Self::new(axis, cover, source)
+        Self::new(axis, cover, |p| axis.padded_source(mode, p))
     }
 
-    /// The inputs of a convolution and the outputs that read them: taps in reverse, zeros around.
+    /// The inputs of a convolution and the outputs that read them: taps in reverse, zeros around. Of stride 1, an axis has
+    /// one residue.
     pub fn input_grad(axis: &Axis, cover: Cover) -> Self {
-        let inside = |p: &usize| *p < axis.output;
-        let source = |p: usize| p.checked_add(axis.before)?.checked_sub(axis.span() - 1).filter(inside);
-        Self::new(axis, cover, source)
+        let map = Residues::input_grad(axis)[0];
+        Self::new(axis, cover, |p| (p < axis.output + axis.span()).then(|| map.at(p, 0)).flatten())
     }
 
     /// Tiles.
