@@ -48,6 +48,16 @@ class ReceptiveField:
     """Output elements along each axis; empty where the layer's output has no spatial axes."""
     _tensor: Grid | Whole
 
+    @property
+    def periods(self) -> tuple[tuple[int, int], ...]:
+        """After how many outputs the pattern of the fields repeats, and how many input elements that is.
+
+        One pair per axis; none where the layer's output has no spatial axes.
+        """
+        if isinstance(self._tensor, Whole):
+            return ()
+        return tuple((field.period, field.step) for field in self._tensor.fields)
+
     def of(self, *index: int) -> tuple[Span, ...]:
         """The first and last input element, axis by axis, that output element `index` sees.
 

@@ -21,7 +21,11 @@ def sources():
 # Imports inside functions that lead back to the module at hand: `Sequential.report` is only a shorter way to
 # call what knows models, and so is loading of what others wrote. Anything else belongs into a module of its
 # own.
-BACK = {("gridnn.model.sequential", "gridnn._report"), ("gridnn.model.saving", "gridnn.interop")}
+BACK = {
+    ("gridnn.model.sequential", "gridnn._report"),
+    ("gridnn.model.saving", "gridnn.interop"),
+    ("gridnn.model.window_methods", "gridnn.model.windows"),
+}
 
 
 def executed(body):

@@ -24,8 +24,6 @@ class Samples(tuple[NDArray[Any], NDArray[Any]]):
     """Inputs and targets: a pair ``x, y`` that also knows its classes and files.
 
     Attributes:
-        x: inputs ``(samples, ..., channels)``.
-        y: targets, one per sample.
         class_names: name of each class, in the order of the labels; None where there are no classes.
         files: the file of each sample; None where samples do not come from files of their own.
 
@@ -57,12 +55,12 @@ class Samples(tuple[NDArray[Any], NDArray[Any]]):
 
     @property
     def x(self) -> NDArray[Any]:
-        """Inputs."""
+        """Inputs ``(samples, ..., channels)``."""
         return self[0]
 
     @property
     def y(self) -> NDArray[Any]:
-        """Targets."""
+        """Targets, one per sample."""
         return self[1]
 
     def __repr__(self) -> str:

@@ -41,9 +41,9 @@ def csv_images(
         delimiter: what stands between values.
 
     Returns:
-        `Samples`: ``x`` of shape (lines, *shape), uint8 where all values are whole and from 0 to 255, else
-        float32; ``y`` with the labels as numbers, int64; `class_names` if labels are names, which are
-        numbered in the order of Unicode. Without labels ``x`` alone.
+        `Samples`: ``x`` with an axis of lines in front of `shape`, uint8 where all values are whole and from
+        0 to 255, else float32; ``y`` with the labels as numbers, int64; `class_names` if labels are names,
+        which are numbered in the order of Unicode. Without labels ``x`` alone.
 
     Raises:
         FileFormatError: a line has too few or too many values, or one that is not a number; the message names

@@ -21,6 +21,7 @@ from gridnn.model.file_format import Metadata, Tensors
 from gridnn.model.stack import LayerStack
 from gridnn.model.trainer import Trainer
 from gridnn.model.training_state import TrainingState, compilation_of
+from gridnn.model.window_methods import WindowMethods
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,7 +36,7 @@ _FORWARD = 2
 
 
 @saving.kind_of_model
-class Sequential(LayerStack):
+class Sequential(WindowMethods, LayerStack):
     """A stack of layers, trained and used as one.
 
     The model is built (weights exist, shapes are known) as soon as it has an `Input` and another layer, else

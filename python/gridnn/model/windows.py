@@ -1,0 +1,381 @@
+"""Predictions for what is larger than a model should see at once, window by window.
+
+Windows are worked on slab by slab along the first axis: nothing of the size of the whole is held but what the
+caller wants to have.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce as fold
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _validation
+from gridnn.callbacks import CallbackList, ProgbarLogger, has_live_display
+from gridnn.errors import ShapeError
+from gridnn.layers import Activation, Input
+from gridnn.losses import Loss
+from gridnn.metrics import Metric
+from gridnn.model.sequential import Sequential
+from gridnn.model.tiling import Axis, Pattern, Window, blended_axis, exact_axis, gaussian, output_field
+from gridnn.model.training_state import resolve
+from gridnn.model.window_methods import Overlap
+
+if TYPE_CHECKING:
+    from gridnn.model.protocol import Model
+
+__all__ = ["Tiled", "evaluate", "tiled", "write_windows"]
+
+_OF_SETS = ("Dice", "Tversky")  # one number of all positions, not a mean over them
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """A sample cut into windows."""
+
+    model: Model
+    x: Any
+    axes: tuple[Axis, ...]
+    blend: str | None
+    """How overlapping windows are put together; None: they do not overlap in what they are asked for."""
+    batch_size: int
+    padding: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        channels = self.model.output_shape[-1]
+        assert channels is not None
+        return (*(axis.outputs for axis in self.axes), channels)
+
+    @property
+    def count(self) -> int:
+        """Number of windows."""
+        return math.prod(len(axis.windows) for axis in self.axes)
+
+    def slabs(self) -> Iterator[tuple[int, NDArray[Any], int]]:
+        """Rows of the result as they are completed: the first one's number, the rows, windows done so far."""
+        first, rest = self.axes[0], self.axes[1:]
+        rows = max(window.kept[1] for window in first.windows)
+        wide = [max(window.written[1] for window in axis.windows) for axis in rest]
+        channels = self.shape[-1]
+        sums = np.zeros((rows, *wide, channels), self.model.dtype)
+        crop = tuple(slice(axis.outputs) for axis in rest)
+        totals = fold(np.multiply.outer, (self._totals(axis) for axis in rest), np.ones(()))[..., np.newaxis]
+        own = self._totals(first)
+        done, begin = 0, 0
+        for number, window in enumerate(first.windows):
+            base = window.first_output if self.blend else window.written[0]
+            done = self._add(sums, base, window, done)
+            last = number + 1 == len(first.windows)
+            end = window.written[1] if last or not self.blend else first.windows[number + 1].first_output
+            complete = sums[: end - begin]
+            if self.blend:
+                # Of what overlaps, sums are complete as soon as no further slab reaches them.
+                weights = own[begin:end].reshape(-1, *(1,) * (complete.ndim - 1)) * totals
+                complete = (complete / weights).astype(self.model.dtype)
+            inside = (slice(max(min(first.outputs, end) - begin, 0)), *crop)
+            kept = complete[inside]
+            yield begin, kept if self.blend else kept.copy(), done
+            if self.blend and not last:
+                sums[: rows - (end - begin)] = sums[end - begin :].copy()
+                sums[rows - (end - begin) :] = 0
+            begin = end
+
+    def _totals(self, axis: Axis) -> NDArray[np.float64]:
+        """What the weights of an axis add up to at each output."""
+        total = np.zeros(max(window.written[1] for window in axis.windows))
+        for window in axis.windows:
+            total[slice(*window.written)] += self._weights(window)
+        return total
+
+    def _weights(self, window: Window) -> NDArray[np.float64]:
+        count = window.kept[1] - window.kept[0]
+        return gaussian(count) if self.blend == "gaussian" else np.ones(count)
+
+    def _add(self, sums: NDArray[Any], base: int, window: Window, done: int) -> int:
+        """Adds the outputs of a slab's windows, whose rows begin at `base`; in a fixed order."""
+        slab = _read(self.x, window, self.axes, self.padding)
+        places = itertools.product(*(axis.windows for axis in self.axes[1:]))
+        for sizes, group in itertools.groupby(places, lambda place: tuple(other.size for other in place)):
+            while part := list(itertools.islice(group, self.batch_size)):
+                batch = np.empty((len(part), window.size, *sizes, slab.shape[-1]), slab.dtype)
+                for row, place in enumerate(part):
+                    inside = [slice(other.start, other.start + other.size) for other in place]
+                    index: tuple[slice, ...] = (slice(None), *inside)
+                    batch[row] = slab[index]
+                outputs = self.model.predict(batch, self.batch_size, verbose=0)
+                for output, place in zip(outputs, part, strict=True):
+                    whole = (window, *place)
+                    kept = output[tuple(slice(*other.kept) for other in whole)]
+                    rows = slice(window.written[0] - base, window.written[1] - base)
+                    columns = [slice(*other.written) for other in place]
+                    index = (rows, *columns)
+                    target = sums[index]
+                    if self.blend:
+                        weights = fold(np.multiply.outer, (self._weights(other) for other in whole))
+                        target += (kept * weights[..., np.newaxis]).astype(sums.dtype)
+                    else:
+                        target[...] = kept
+                done += len(part)
+        return done
+
+
+def tiled(
+    model: Model,
+    x: Any,
+    window: int | Sequence[int],
+    overlap: Overlap,
+    blend: str,
+    batch_size: int,
+    padding: str,
+) -> Tiled:
+    """The arguments of `predict_windows`, checked, and where the windows lie.
+
+    Raises:
+        ValueError: the model is none for windows, they are too small, or an argument is wrong.
+        ShapeError: `x` does not fit.
+    """
+    blend = _validation.choice(blend, "blend", ("gaussian", "constant"))
+    padding = _validation.padding_mode(padding, "padding")
+    batch_size = _validation.positive_integer(batch_size, "batch_size")
+    network, graph = model.network, model.graph
+    rank = len(network.input_shape) - 1
+    if len(graph.inputs) > 1 or len(graph.outputs) > 1:
+        raise ValueError(f"Model '{model.name}' has several inputs or outputs: windows are for one of each.")
+    if rank not in (1, 2, 3) or len(network.output_shape) != rank + 1:
+        raise ValueError(
+            f"Model '{model.name}' makes outputs {model.output_shape} of inputs {model.input_shape}: windows "
+            "need a model whose outputs have the spatial axes of its inputs."
+        )
+    sizes = _spatial(x, rank, network.input_shape[-1])
+    asked = _validation.axis_integers(window, rank, "window")
+    for fixed, size in zip(network.input_shape, asked, strict=False):
+        if fixed is not None and fixed != size:
+            raise ValueError(
+                f"The `window` argument is {asked}, but model '{model.name}' takes inputs "
+                f"{model.input_shape}: a window has that size, or the model an Input of (None, ...)."
+            )
+    free = tuple(size is None for size in network.input_shape[:-1])
+    patterns, fits = _patterns(model, sizes, asked, free)
+    if overlap is None:
+        axes = []
+        for number, (pattern, size) in enumerate(zip(patterns, sizes, strict=True)):
+            axis = exact_axis(pattern, size, ragged=free[number] and fits)
+            if axis is None:
+                raise ValueError(_too_small(model, pattern, number, rank))
+            axes.append(axis)
+        return Tiled(model, x, tuple(axes), None, batch_size, padding)
+    shares = overlap if isinstance(overlap, Sequence) else (overlap,) * rank
+    if len(shares) != rank:
+        raise ValueError(f"The `overlap` argument must have {rank} elements. Received overlap={overlap!r}.")
+    elements = [_overlap(share, pattern.size) for share, pattern in zip(shares, patterns, strict=True)]
+    axes = [blended_axis(*each) for each in zip(patterns, sizes, elements, strict=True)]
+    return Tiled(model, x, tuple(axes), blend, batch_size, padding)
+
+
+def write_windows(work: Tiled, reduce: str | None, out: Any, verbose: str | int) -> Any:
+    """The result of all windows, in an array of its own or in `out`.
+
+    Raises:
+        ValueError: an argument is wrong.
+        ShapeError: `out` has another shape.
+    """
+    if reduce is not None:
+        _validation.choice(reduce, "reduce", ("argmax",))
+        if work.shape[-1] == 1:
+            raise ValueError(
+                "`reduce='argmax'` needs an output for each class, and the model has one: compare the "
+                "outputs with a threshold instead."
+            )
+    shape = work.shape if reduce is None else work.shape[:-1]
+    if out is None:
+        classes = np.min_scalar_type(work.shape[-1] - 1)
+        out = np.empty(shape, work.model.dtype if reduce is None else classes)
+    elif tuple(getattr(out, "shape", ())) != shape:
+        raise ShapeError(
+            f"The `out` argument must have shape {shape}. Received "
+            f"{getattr(out, 'shape', type(out).__name__)}."
+        )
+    if verbose == "auto" and not has_live_display():
+        verbose = 0
+    model: Any = work.model
+    params = {"verbose": verbose, "epochs": 1, "steps": work.count, "samples": work.count, "batch_size": 1}
+    line = ProgbarLogger()
+    listeners = CallbackList([line] if verbose else [], model, params)
+    try:
+        listeners.on_predict_begin({})
+        for first, rows, done in work.slabs():
+            out[first : first + len(rows)] = rows if reduce is None else rows.argmax(axis=-1)
+            listeners.on_predict_batch_end(done - 1, {})
+        listeners.on_predict_end({})
+    finally:
+        line.close()
+    return out
+
+
+def evaluate(work: Tiled, y: Any, return_dict: bool) -> Any:
+    """Loss and metrics of the outputs of all windows; see `WindowMethods.evaluate_windows`.
+
+    Raises:
+        ShapeError: the targets do not fit.
+        ValueError: they are not usable.
+    """
+    _validation.boolean(return_dict, "return_dict")
+    model = work.model
+    shape = tuple(getattr(y, "shape", ()))
+    if shape not in (work.shape[:-1], work.shape, (*work.shape[:-1], 1)):
+        raise ShapeError(
+            f"The `y` argument must have a label for each output, shape {work.shape[:-1]}, or its values, "
+            f"shape {work.shape}. Received {shape or type(y).__name__}."
+        )
+    objective = resolve(model, (1, *shape))
+    if _by_position(objective.loss, objective.metrics):
+        # Each row is a sample: the mean over samples is that over positions.
+        sample, batches = work.shape[1:], _rows(work, y)
+    else:
+        whole = write_windows(work, None, None, 0)
+        sample, batches = work.shape, iter([(whole[np.newaxis], np.asarray(y[:])[np.newaxis])])
+    # A model that passes on what it is given, so that the engine's own losses and metrics judge it.
+    judge = Sequential([Input(sample), Activation("linear")], dtype=model.dtype)
+    judge.compile("sgd", objective.loss, list(objective.metrics))
+    return judge.evaluate(batches, verbose=0, return_dict=return_dict)
+
+
+def _by_position(loss: Loss, metrics: Sequence[Metric]) -> bool:
+    """Whether loss and metrics are means over positions, which parts of them may be added to."""
+    parts = (loss, *metrics)
+    built_in = all(type(part).__module__.startswith("gridnn.") for part in parts)
+    names = {type(part).__name__ for part in parts}
+    return built_in and loss.reduction != "sum" and not names & {*_OF_SETS, "FunctionMetric"}
+
+
+def _rows(work: Tiled, y: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Outputs and targets, a slab at a time."""
+    for first, rows, _ in work.slabs():
+        if len(rows):
+            yield rows, np.asarray(y[first : first + len(rows)])
+
+
+def _patterns(
+    model: Model, sizes: tuple[int, ...], asked: tuple[int, ...], free: tuple[bool, ...]
+) -> tuple[list[Pattern], bool]:
+    """The patterns of windows, which are a little smaller where the whole then comes out even.
+
+    With steps above 1, the padding of "same" depends on what sizes leave as a remainder: windows have that of
+    the whole, if the model takes such sizes. Returns also whether it does.
+    """
+    fields, output = output_field(model.graph, asked)
+    if not output.outputs or not all(output.jump):
+        raise ValueError(
+            f"Model '{model.name}': every output sees the whole input (through "
+            f"{next((field.name for field in fields if not all(field.jump)), output.name)}), so that no "
+            "window gives what the whole would."
+        )
+    first = [Pattern.of(fields, output, axis, size) for axis, size in enumerate(asked)]
+    even = tuple(
+        min(size, window - (window - size) % pattern.step) if may else window
+        for size, window, may, pattern in zip(sizes, asked, free, first, strict=True)
+    )
+    if even == asked:
+        return first, True
+    if min(even) < 1 or not _accepts(model, even):
+        return first, False
+    fields, output = output_field(model.graph, even)
+    return [Pattern.of(fields, output, axis, size) for axis, size in enumerate(even)], True
+
+
+def _accepts(model: Model, sizes: tuple[int, ...]) -> bool:
+    """Whether the model takes inputs of these sizes: branches may not meet, borders be too wide."""
+    channels = model.input_shape[-1]
+    assert channels is not None
+    try:
+        model.predict(np.zeros((1, *sizes, channels), np.uint8), 1, verbose=0)
+    except ShapeError:
+        return False
+    return True
+
+
+def _too_small(model: Model, pattern: Pattern, axis: int, rank: int) -> str:
+    where = "" if rank == 1 else f" along axis {axis}"
+    lost = pattern.outputs - (pattern.valid[1] - pattern.valid[0])
+    least = pattern.size + (pattern.period - (pattern.outputs - lost)) * pattern.step // pattern.period
+    return (
+        f"Windows of {pattern.size}{where} are too small for model '{model.name}': {lost} of their "
+        f"{pattern.outputs} outputs see beyond them. Take windows of about {max(least, pattern.size + 1)} or "
+        "more, better twice that, or blend windows that overlap: overlap=0.5."
+    )
+
+
+def _overlap(share: object, size: int) -> int:
+    """Elements by which windows of this size overlap: what is below 1 is a share."""
+    number = _validation.real(share, "overlap", low=0.0)
+    elements = round(number * size) if isinstance(share, float) and number < 1 else int(number)
+    if elements != number and number >= 1:
+        raise ValueError(
+            f"The `overlap` argument must be whole numbers, or shares below 1. Received {share!r}."
+        )
+    if elements >= size:
+        raise ValueError(
+            f"The `overlap` argument must be below the size of a window, {size}. Received {share!r}."
+        )
+    return elements
+
+
+def _spatial(x: Any, rank: int, channels: int | None) -> tuple[int, ...]:
+    """Spatial sizes of a sample that fits the model."""
+    shape = getattr(x, "shape", None)
+    if not isinstance(shape, tuple):
+        raise TypeError(f"The `x` argument must be an array. Received {type(x).__name__}.")
+    if len(shape) != rank + 1 or shape[-1] != channels or 0 in shape:
+        hint = ""
+        if len(shape) == rank + 2 and shape[0] == 1:
+            hint = " It has a batch axis: pass x[0]."
+        elif len(shape) == rank and channels == 1:
+            hint = " It lacks the axis of channels: pass x[..., numpy.newaxis]."
+        elif len(shape) == rank + 2:
+            hint = " It holds several samples: pass them one by one."
+        raise ShapeError(
+            f"The `x` argument must be one sample, {rank} spatial axes and {channels} channels. Received "
+            f"shape {shape}.{hint}"
+        )
+    return tuple(int(size) for size in shape[:-1])
+
+
+def _read(x: Any, window: Window, axes: tuple[Axis, ...], padding: str) -> NDArray[Any]:
+    """The slab of a window of the first axis, with padding."""
+    size = int(x.shape[0])
+    rows = _places(size, axes[0].inputs, padding)[window.start : window.start + window.size]
+    real = rows[rows >= 0]
+    low, high = int(real.min()), int(real.max()) + 1
+    slab = np.asarray(x[low:high])
+    slab = slab.view(np.uint8) if slab.dtype == np.bool_ else slab
+    if high - low != window.size:
+        slab = _taken(slab, np.where(rows < 0, -1, rows - low), 0)
+    for number, axis in enumerate(axes[1:], 1):
+        count = int(x.shape[number])
+        if axis.inputs != count:
+            slab = _taken(slab, _places(count, axis.inputs, padding), number)
+    return slab
+
+
+def _places(size: int, padded: int, padding: str) -> NDArray[np.int64]:
+    """Which elements of an axis stand where it is padded at its end; -1 is zero."""
+    places = np.arange(size)
+    if padded == size:
+        return places
+    if padding == "zeros":
+        return np.pad(places, (0, padded - size), constant_values=-1)
+    return np.pad(places, (0, padded - size), padding)  # type: ignore[call-overload, no-any-return]
+
+
+def _taken(array: NDArray[Any], places: NDArray[np.int64], axis: int) -> NDArray[Any]:
+    taken = np.take(array, places, axis=axis)
+    taken[(slice(None),) * axis + (places < 0,)] = 0
+    return taken
