@@ -10,7 +10,7 @@ Example:
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits  # type: ignore[import-not-found]
+from sklearn.datasets import load_digits
 
 TARGET = Path(__file__).resolve().parent.parent / "python" / "gridnn" / "data" / "digits.npz"
 

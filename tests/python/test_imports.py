@@ -149,7 +149,7 @@ LEVELS = (
     ("_graph", "_fields", "_receptive_field", "_encoding", "callbacks", "model"),
     ("data", "datasets", "filters", "inspect", "interop", "models"),
     ("plot",),
-    ("_report", "lab", "utils"),
+    ("_report", "lab", "sklearn", "utils"),
     ("bench", "cli", "__main__"),
 )
 FORMER = {"kernels", "saving", "sequential", "trainer"}  # names of what lies elsewhere now

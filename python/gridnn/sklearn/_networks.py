@@ -1,0 +1,161 @@
+"""The networks that estimators train: "auto", those of `gridnn.models`, and users' own."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gridnn import layers, models
+from gridnn._seeding import seeded
+from gridnn.layers.base import Layer
+from gridnn.model.sequential import Sequential
+
+__all__ = ["auto", "build", "check"]
+
+_NAMED = tuple(name for name in models.__all__ if name not in ("inception", "unet"))
+"""Those with one row of outputs for a sample."""
+
+Source = str | Callable[..., Any]
+
+
+def check(model: object, estimator: object) -> None:
+    """Refuses what cannot make a network.
+
+    Raises:
+        ValueError: an unknown name, or something else than a name or a function.
+    """
+    if isinstance(model, str) and model in ("auto", *_NAMED):
+        return
+    if isinstance(model, str) or not callable(model) or isinstance(model, Sequential):
+        names = ", ".join(repr(name) for name in sorted(("auto", *_NAMED)))
+        hint = ""
+        if isinstance(model, Sequential):
+            hint = (
+                " A model would be shared between clones: pass a function (input_shape, outputs) that makes "
+                "one."
+            )
+        raise ValueError(
+            f"The 'model' parameter of {type(estimator).__name__} must be a str among {{{names}}} or a "
+            f"callable. Got {model!r} instead.{hint}"
+        )
+
+
+def build(
+    model: Source,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    samples: int,
+    keywords: Mapping[str, Any],
+    front: Sequence[Layer],
+    seed: int,
+) -> Sequential:
+    """A new model: the layers of `front`, then the network.
+
+    Args:
+        model: see `check`.
+        input_shape: shape of a sample, channels last.
+        outputs: numbers wanted for each sample.
+        samples: how many there are to train on.
+        keywords: further arguments of the network.
+        front: layers before it.
+        seed: seed of all weights.
+
+    Raises:
+        TypeError: the network takes no such keyword, or the function returned something else than a model.
+        ValueError: the network has other outputs.
+    """
+    with seeded(seed):
+        if model == "auto":
+            network: Any = auto(input_shape, outputs, samples, **_taken(auto, keywords, 3))
+        elif isinstance(model, str):
+            function = getattr(models, model)
+            options = {"input_shape": input_shape, "classes": outputs}
+            network = function(**options, **_taken(function, keywords, 0))
+        else:
+            network = model(input_shape, outputs, **keywords)
+            if not isinstance(network, Sequential):
+                raise TypeError(
+                    "The function given as 'model' must return a gridnn.Sequential. It returned "
+                    f"{type(network).__name__}."
+                )
+        body = [network] if isinstance(network, Sequential) else network
+        front = [copy.deepcopy(layer) for layer in front]
+        built = Sequential([layers.Input(input_shape), *front, *body], seed=seed)
+    if built.output_shape != (None, outputs):
+        raise ValueError(
+            f"The network made by model={model!r} must put out {outputs} numbers for a sample, shape "
+            f"{(None, outputs)}. It has output shape {built.output_shape}."
+        )
+    return built
+
+
+def _taken(function: Callable[..., Any], keywords: Mapping[str, Any], fixed: int) -> Mapping[str, Any]:
+    """The keywords, which the function must take."""
+    names = list(inspect.signature(function).parameters)[fixed:]
+    names = [name for name in names if name not in ("input_shape", "classes")]
+    for name in keywords:
+        if name not in names:
+            known = ", ".join(f"model__{one}" for one in names)
+            raise TypeError(
+                f"Invalid parameter 'model__{name}' for model {function.__name__}: it takes {known}."
+            )
+    return keywords
+
+
+_KERNELS = {1: (7, 5, 3), 2: (3,), 3: (3,)}  # of the stages; the last one repeats
+_WIDTHS = {1: 32, 2: 32, 3: 8}
+_LARGE = {1: 1024, 2: 96, 3: 48}  # axes longer than this are halved by the first convolution
+_POSITIONS = {1: 16, 2: 4, 3: 3}  # that are left of an axis at most
+_MANY = 500  # samples from which on images have two convolutions in a stage
+
+
+def auto(
+    input_shape: Sequence[int],
+    outputs: int,
+    samples: int,
+    *,
+    width: int | None = None,
+    dropout: float = 0.3,
+) -> list[Layer]:
+    """Layers of a small network for grids of a size and a number of samples.
+
+    Stages of a convolution, batch normalization, ReLU and a pool that halves the axes, each with twice as
+    many channels as the one before, up to four times the first, until few positions are left of every axis;
+    then dropout and a dense layer. What is where is kept, not averaged away: from 50 samples a network does
+    not learn to tell places by itself.
+
+    Args:
+        input_shape: shape of a sample, ``(*spatial, channels)``.
+        outputs: numbers wanted for each sample.
+        samples: how many there are to train on.
+        width: channels of the first stage; None takes 32 for series and images, 8 for volumes.
+        dropout: share of the last features that is dropped in training.
+    """
+    sizes = list(input_shape[:-1])
+    rank = len(sizes)
+    width = _WIDTHS[rank] if width is None else width
+    conv, pool = (getattr(layers, f"{kind}{rank}D") for kind in ("Conv", "MaxPooling"))
+    repeats = 2 if rank == 2 and samples >= _MANY else 1
+    stack: list[Layer] = []
+    stage = 0
+    while True:
+        kernel = _KERNELS[rank][min(stage, len(_KERNELS[rank]) - 1)]
+        for repeat in range(repeats):
+            strides = [2 if size > _LARGE[rank] and not (stage or repeat) else 1 for size in sizes]
+            sizes = [-(-size // stride) for size, stride in zip(sizes, strides, strict=True)]
+            filters = width * 2 ** min(stage, 2)
+            stack += [
+                conv(filters, kernel, strides=strides, padding="same", use_bias=False),
+                layers.BatchNormalization(momentum=0.9),  # 0.99 would not settle in some hundred steps
+                layers.ReLU(),
+            ]
+        stage += 1
+        halved = [2 if size >= 4 else 1 for size in sizes]
+        if max(halved) > 1:
+            stack.append(pool(halved))
+            sizes = [size // step for size, step in zip(sizes, halved, strict=True)]
+        if max(sizes) <= _POSITIONS[rank] and stage > 1:
+            break
+    return [*stack, layers.Flatten(), layers.Dropout(dropout), layers.Dense(outputs)]
