@@ -17,9 +17,17 @@ from gridnn.errors import ShapeError
 __all__ = ["in_batch", "inputs_of", "is_batch", "is_batches"]
 
 
-def is_batches(x: object, y: object = None) -> bool:
-    """Whether `x` yields batches rather than being an array; a list of tuples does if `y` is None."""
+def is_batches(x: object, y: object = None, *, inputs: int = 1) -> bool:
+    """Whether `x` yields batches rather than being arrays; a list of tuples does if `y` is None.
+
+    Args:
+        x: what a user has passed.
+        y: targets beside it, if there are any.
+        inputs: number of inputs of the model; for several a list has an array for each.
+    """
     if isinstance(x, (list, tuple)):
+        if inputs > 1:
+            return y is None and bool(x) and all(isinstance(item, tuple) for item in x)
         return y is None and bool(x) and is_batch(x[0])
     if isinstance(x, (str, bytes, Mapping)) or hasattr(x, "__array__") or is_sparse(x):
         return False

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CustomObjective = Callable[
-    [NDArray[np.float64]], tuple[NDArray[np.float64], float, NDArray[np.float64]] | None
+    [int, NDArray[np.float64]], tuple[NDArray[np.float64], float, NDArray[np.float64]] | None
 ]
+_Target = tuple[NDArray[Any] | None, NDArray[np.float64] | None]
+_Scores = tuple[list[tuple[float, float, list[list[float]]]], float]
 
 __all__ = [
     "Network",
@@ -38,6 +40,7 @@ __all__ = [
     "max_pool",
     "max_pool_grad",
     "multiply_adds",
+    "output_shapes",
     "pad",
     "pad_grad",
     "pad_output_shape",
@@ -178,8 +181,11 @@ class Network:
 
         Args:
             description: JSON ``{"dtype": "float32" | "float64", "layers": [{"class_name", "name", "config"},
-                ...]}``. The first layer is an ``Input`` with ``config["shape"]`` (without the batch axis;
-                unknown sizes are null).
+                ...], "outputs": [...]}``. First come one ``Input`` or several, with ``config["shape"]``
+                (without the batch axis; unknown sizes are null), then layers. A layer reads the entries of
+                the list that its ``inputs`` name, else the one before it; with ``shares`` it is a further
+                call of an entry, and has its weights; with ``inference`` it always acts as at inference.
+                ``outputs`` are entries as well, by default the last one.
             seed: seed of the initial weights.
             outside: whoever computes the layers called "Guest", which have their index here as
                 ``config["number"]``; see `gridnn._network.CustomLayer`. They are referred to weakly.
@@ -197,12 +203,12 @@ class Network:
     def output_shapes(self) -> list[tuple[int | None, ...]]:
         """What comes out of every layer of the description, without the batch axis.
 
-        The Input is number 0; a container comes in front of the layers that it holds.
+        Inputs come first; a container comes in front of the layers that it holds.
         """
 
     @property
-    def output_shape(self) -> tuple[int | None, ...]:
-        """What comes out of the model, without the batch axis."""
+    def results(self) -> list[tuple[int | None, ...]]:
+        """What comes out of the model, output by output, without the batch axis."""
 
     @property
     def weights(self) -> list[tuple[int, str, tuple[int, ...], bool]]:
@@ -230,29 +236,33 @@ class Network:
         """Sets optimizer, loss and metrics; resets the optimizer state.
 
         Args:
-            description: JSON ``{"optimizer": {"class_name", "config", ...} | null, "loss": {"class_name",
-                "config"}, "reduction": str, "metrics": [{"class_name", "config"}, ...]}``; every choice that
-                depends on the data (``from_logits``, which accuracy) is resolved.
+            description: JSON ``{"optimizer": {"class_name", "config", ...} | null, "outputs": [{"loss":
+                {"class_name", "config"} | null, "reduction": str, "weight": float, "metrics": [{"class_name",
+                "config"}, ...], "weighted_metrics": int}, ...]}``; every choice that depends on the data
+                (``from_logits``, which accuracy) is resolved. The last `weighted_metrics` of the metrics are
+                weighted as samples are.
         """
 
     def train_step(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
-        sample_weight: NDArray[np.float64] | None,
+        x: Sequence[NDArray[Any]],
+        targets: Sequence[_Target],
         indices: NDArray[np.int64] | None,
         learning_rate: float,
         seed: int,
         judge: _CustomObjective | None = None,
-    ) -> tuple[float, float, list[list[float]], float]:
-        """One optimizer step on rows `indices` of `x` and `y` (None: all rows).
+    ) -> _Scores:
+        """One optimizer step on rows `indices` of inputs and targets (None: all rows).
 
-        Integer `y` are class labels for sparse losses. Random numbers come from (seed, `iterations`, sample,
-        position). `judge` is called with the outputs before the loss; it returns None, or weighted losses of
-        the samples, how many values they sum up and the gradient of the outputs.
+        Every output has a target: labels, None where there is no loss, and a weight per sample, or None.
+        Integer labels are class numbers for sparse losses. Random numbers come from (seed, `iterations`,
+        sample, position). `judge` is called with the number and the values of every output before the loss;
+        it returns None, or weighted losses of the samples, how many values they sum up and the gradient of
+        the output.
 
         Returns:
-            ``(sum of the loss, its count, [what each metric counts], penalty of the weights)``.
+            For every output ``(sum of the loss, its count, [what each metric counts])``; and the penalty of
+            the weights.
 
         Raises:
             NonFiniteError: loss or a gradient is NaN or infinite; the first layer concerned is named; nothing
@@ -262,22 +272,21 @@ class Network:
 
     def evaluate_step(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
-        sample_weight: NDArray[np.float64] | None,
+        x: Sequence[NDArray[Any]],
+        targets: Sequence[_Target],
         indices: NDArray[np.int64] | None,
         judge: _CustomObjective | None = None,
-    ) -> tuple[float, float, list[list[float]], float]:
+    ) -> _Scores:
         """Loss and metrics in inference mode; returns the same as `train_step`."""
 
     def finalize(self) -> None:
         """Replaces the trainable weights by their average, if there is one and a step was taken."""
 
-    def predict(self, x: NDArray[Any], batch_size: int) -> NDArray[Any]:
+    def predict(self, x: Sequence[NDArray[Any]], batch_size: int) -> list[NDArray[Any]]:
         """The outputs for every row of `x`, in inference mode, in batches of `batch_size`."""
 
     def inspect(
-        self, x: NDArray[Any], seed: tuple[int, NDArray[Any]] | None = None
+        self, x: Sequence[NDArray[Any]], seed: tuple[int, NDArray[Any]] | None = None
     ) -> tuple[list[NDArray[Any] | None], list[NDArray[Any] | None], list[NDArray[Any]]]:
         """Runs a batch in inference mode and keeps everything.
 
@@ -287,24 +296,23 @@ class Network:
                 values only.
 
         Returns:
-            Outputs by position of the layer (0 is the Input; None where the layer of `seed` does not depend
-            on it), the gradients of the same, and those of the weights, in the order of `weights`; without
-            `seed` no gradients.
+            Outputs by position of the layer (inputs come first; None where the layer of `seed` does not
+            depend on it), the gradients of the same, and those of the weights, in the order of `weights`;
+            without `seed` no gradients.
         """
 
     def inspect_loss(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
-        sample_weight: NDArray[np.float64] | None = None,
+        x: Sequence[NDArray[Any]],
+        targets: Sequence[_Target],
         judge: _CustomObjective | None = None,
     ) -> tuple[
         tuple[list[NDArray[Any] | None], list[NDArray[Any] | None], list[NDArray[Any]]],
-        tuple[float, float, list[list[float]], float],
+        _Scores,
     ]:
         """The same with the gradients of the compiled loss, and what `evaluate_step` returns."""
 
-    def forward(self, x: NDArray[Any], training: bool, seed: int) -> NDArray[Any]:
+    def forward(self, x: Sequence[NDArray[Any]], training: bool, seed: int) -> list[NDArray[Any]]:
         """The outputs for one batch; with `training`, dropout is active."""
 
     @property
@@ -329,6 +337,13 @@ def weight_shapes(description: str, outside: Sequence[object] = ...) -> list[tup
 
     Returns:
         One ``(position of its layer, name, shape)`` per weight, in the order of `Network.weights`.
+
+    Raises:
+        ShapeError, ValueError: a layer does not fit its input; the message names it.
+    """
+
+def output_shapes(description: str, outside: Sequence[object] = ...) -> list[tuple[int | None, ...]]:
+    """What `Network.output_shapes` would be, found without allocating anything.
 
     Raises:
         ShapeError, ValueError: a layer does not fit its input; the message names it.

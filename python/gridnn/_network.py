@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _core, _forks, _hints
+from gridnn import _core, _forks, _hints, _sharing
 from gridnn._arrays import as_array, as_numbers, narrowed
 from gridnn._core import (
     available_tiers,
@@ -36,7 +37,9 @@ __all__ = [
     "CustomObjective",
     "Inspection",
     "Network",
+    "OutputResult",
     "StepResult",
+    "Target",
     "WeightInfo",
     "as_array",
     "available_tiers",
@@ -44,6 +47,7 @@ __all__ = [
     "get_num_threads",
     "load_tensors",
     "multiply_adds",
+    "output_shapes",
     "permutation",
     "place_window",
     "save_tensors",
@@ -70,8 +74,13 @@ CustomLoss = tuple[NDArray[np.float64], float, NDArray[np.float64]]
 Random = tuple[int, int, int]
 """Seed of a run, steps taken, position of a layer: where its random numbers come from."""
 
-CustomObjective = Callable[[NDArray[np.float64]], CustomLoss | None]
-"""Sees the outputs of a batch before the loss, which it may take over."""
+CustomObjective = Callable[[int, NDArray[np.float64]], CustomLoss | None]
+"""Sees an output of a batch (its number and its values) before the loss, which it may take over."""
+
+Target = tuple[NDArray[Any] | None, NDArray[np.float64] | None]
+"""What an output is compared with, None where it has no loss; and a weight per sample."""
+
+_ALONE: AbstractContextManager[object] = nullcontext()
 
 
 def set_num_threads(count: int) -> None:
@@ -154,18 +163,35 @@ class WeightInfo(NamedTuple):
     trainable: bool
 
 
-class StepResult(NamedTuple):
-    """What one batch adds to the running means: sums and what to divide them by."""
+class OutputResult(NamedTuple):
+    """What one batch adds to the running means of an output: sums and what to divide them by."""
 
     loss_sum: float
     loss_count: float
     metrics: list[list[float]]
+
+
+class StepResult(NamedTuple):
+    """What one batch adds to the running means."""
+
+    outputs: list[OutputResult]
     penalty: float
     """What the weights add to the loss."""
 
+    @property
+    def loss(self) -> float:
+        """The loss of the only output: the mean over its elements, or their sum, as its reduction says."""
+        (output,) = self.outputs
+        return output.loss_sum / max(output.loss_count, 1.0)
+
+    @classmethod
+    def of(cls, scores: tuple[list[tuple[float, float, list[list[float]]]], float]) -> StepResult:
+        """What the engine has returned."""
+        return cls([OutputResult(*output) for output in scores[0]], scores[1])
+
 
 class Inspection(NamedTuple):
-    """What a run that keeps everything has found; lists go by position, the Input being number 0."""
+    """What a run that keeps everything has found; lists go by position, inputs first."""
 
     values: list[NDArray[Any] | None]
     """Outputs; None for layers that the one looked at does not depend on."""
@@ -179,24 +205,49 @@ class Network:
     """A built model in the engine: parameters, optimizer state and execution plans.
 
     Args:
-        layers: engine descriptions, the first one an Input.
+        layers: engine descriptions, those of the inputs first.
         dtype: "float32" or "float64".
         seed: seed of the initial weights.
+        outputs: which of `layers` make the outputs; None for the last one.
 
     Raises:
         ShapeError, ValueError: a layer does not fit its input; the message names it.
         MemoryError: the weights do not fit into memory.
     """
 
-    def __init__(self, layers: Sequence[Mapping[str, Any]], dtype: str, seed: int) -> None:
-        description, self._custom_layers = _description(layers, dtype)
+    def __init__(
+        self,
+        layers: Sequence[Mapping[str, Any]],
+        dtype: str,
+        seed: int,
+        outputs: Sequence[int] | None = None,
+    ) -> None:
+        description, self._custom_layers = _description(layers, dtype, outputs)
         self._engine = _core.Network(description, seed, self._custom_layers)
         self.dtype = np.dtype(dtype)
         self.input_shapes: list[Shape] = [tuple(shape) for shape in self._engine.input_shapes]
         self.output_shapes: list[Shape] = [tuple(shape) for shape in self._engine.output_shapes]
+        self.results: list[Shape] = [tuple(shape) for shape in self._engine.results]
+        """Shape of one output, for every output of the model."""
+        self.sources: list[Shape] = self.output_shapes[: _count_inputs(layers)]
+        """Shape of one sample, for every input of the model."""
         self._input_shape = self.output_shapes[0]
         self._weights: list[WeightInfo] | None = None
         self.macs = self._engine.macs
+        self.group: _sharing.Group | None = None
+        """The networks that it shares weights with."""
+
+    def _work(self, *, writes: bool = False) -> AbstractContextManager[object]:
+        """While it lasts, weights that other networks have too are up to date."""
+        return _ALONE if self.group is None else self.group.work(self, writes)
+
+    def read(self, index: int) -> NDArray[Any]:
+        """A copy of one weight as it is here; see `_sharing`."""
+        return self._engine.get_weight(index)
+
+    def write(self, index: int, value: NDArray[Any]) -> None:
+        """Sets one weight here alone; see `_sharing`."""
+        self._engine.set_weight(index, value)
 
     @property
     def weights(self) -> list[WeightInfo]:
@@ -208,13 +259,13 @@ class Network:
 
     @property
     def input_shape(self) -> Shape:
-        """Shape of one sample."""
+        """Shape of one sample, of the first input where there are several."""
         return self.output_shapes[0]
 
     @property
     def output_shape(self) -> Shape:
-        """Shape of one output."""
-        return self._engine.output_shape
+        """Shape of one output, of the first where there are several."""
+        return self.results[0]
 
     def as_input(self, value: object, argument: str = "x") -> NDArray[Any]:
         """Returns `value` as an array this network takes.
@@ -232,15 +283,31 @@ class Network:
             )
         return array
 
+    def as_inputs(self, arrays: Sequence[NDArray[Any]], names: Sequence[str]) -> None:
+        """Checks the arrays of several inputs, which messages call `names`.
+
+        Raises:
+            ShapeError: rank or sizes do not fit an input.
+        """
+        for array, shape, name in zip(arrays, self.sources, names, strict=True):
+            if not shapes_agree(shape, array.shape[1:]):
+                hint = _hints.for_input(shape, array.shape, name)
+                raise ShapeError(
+                    f"`{name}` does not fit the model's Input: expected shape {shape_text(shape)}, received "
+                    f"{array.shape}.{hint}"
+                )
+
     # Weights
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Copies of all weights, in Keras' order."""
-        return self._engine.get_weights()
+        with self._work():
+            return self._engine.get_weights()
 
     def get_weight(self, index: int) -> NDArray[Any]:
         """A copy of one weight."""
-        return self._engine.get_weight(index)
+        with self._work():
+            return self._engine.get_weight(index)
 
     def as_weight(self, index: int, value: object, owner: str) -> NDArray[Any]:
         """Returns `value` as weight number `index` of this network.
@@ -256,11 +323,13 @@ class Network:
 
     def set_weights(self, values: Sequence[NDArray[Any]]) -> None:
         """Sets all weights, or none; `values` come from `as_weight`."""
-        self._engine.set_weights(list(values))
+        with self._work(writes=True):
+            self._engine.set_weights(list(values))
 
     def set_weight(self, index: int, value: NDArray[Any]) -> None:
         """Sets one weight; `value` comes from `as_weight`."""
-        self._engine.set_weight(index, value)
+        with self._work(writes=True):
+            self._engine.set_weight(index, value)
 
     def get_gradients(self) -> list[NDArray[Any]]:
         """Gradients of the last training step, one per trainable weight."""
@@ -273,81 +342,81 @@ class Network:
 
     # Training and inference
 
-    def compile(
-        self,
-        optimizer: Mapping[str, Any] | None,
-        loss: Mapping[str, Any],
-        reduction: str,
-        metrics: Sequence[Mapping[str, Any]],
-    ) -> None:
-        """Sets optimizer, loss and metrics (engine descriptions); the optimizer starts afresh."""
-        description = {
-            "optimizer": optimizer,
-            "loss": loss,
-            "reduction": reduction,
-            "metrics": list(metrics),
-        }
-        self._engine.compile(json.dumps(description, allow_nan=False))
+    def compile(self, optimizer: Mapping[str, Any] | None, outputs: Sequence[Mapping[str, Any]]) -> None:
+        """Sets optimizer, and of every output loss and metrics; the optimizer starts afresh.
+
+        Args:
+            optimizer: engine description.
+            outputs: ``{"loss", "reduction", "weight", "metrics", "weighted_metrics"}`` each, with engine
+                descriptions; the last number says how many metrics, at the end, samples' weights count for.
+        """
+        description = {"optimizer": optimizer, "outputs": list(outputs)}
+        with self._work():  # a slot may begin with the weights
+            self._engine.compile(json.dumps(description, allow_nan=False))
 
     def train_step(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
-        sample_weight: NDArray[np.float64] | None,
+        x: Sequence[NDArray[Any]],
+        targets: Sequence[Target],
         indices: NDArray[np.int64] | None,
         learning_rate: float,
         seed: int,
         custom: CustomObjective | None = None,
     ) -> StepResult:
         """One optimizer step on rows `indices` (None: all) of canonical arrays."""
-        return StepResult(*self._engine.train_step(x, y, sample_weight, indices, learning_rate, seed, custom))
+        with self._work(writes=True):
+            return StepResult.of(self._engine.train_step(x, targets, indices, learning_rate, seed, custom))
 
     def evaluate_step(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
-        sample_weight: NDArray[np.float64] | None,
+        x: Sequence[NDArray[Any]],
+        targets: Sequence[Target],
         indices: NDArray[np.int64] | None,
         custom: CustomObjective | None = None,
     ) -> StepResult:
-        """Loss and metrics in inference mode."""
-        return StepResult(*self._engine.evaluate_step(x, y, sample_weight, indices, custom))
+        """Losses and metrics in inference mode."""
+        with self._work():
+            return StepResult.of(self._engine.evaluate_step(x, targets, indices, custom))
 
-    def predict(self, x: NDArray[Any], batch_size: int) -> NDArray[Any]:
-        """The outputs for every row of `x`, in inference mode."""
-        return self._engine.predict(x, batch_size)
+    def predict(self, x: Sequence[NDArray[Any]], batch_size: int) -> list[NDArray[Any]]:
+        """All outputs for every row of `x`, in inference mode."""
+        with self._work():
+            return self._engine.predict(x, batch_size)
 
-    def forward(self, x: NDArray[Any], training: bool, seed: int) -> NDArray[Any]:
-        """The outputs for one batch; with `training`, dropout is active."""
-        return self._engine.forward(x, training, seed)
+    def forward(self, x: Sequence[NDArray[Any]], training: bool, seed: int) -> list[NDArray[Any]]:
+        """All outputs for one batch; with `training`, dropout is active."""
+        with self._work():
+            return self._engine.forward(x, training, seed)
 
     def finalize(self) -> None:
         """Replaces the weights by their moving average, where the optimizer keeps one."""
-        self._engine.finalize()
+        with self._work(writes=True):
+            self._engine.finalize()
 
     def inspect(
-        self, x: NDArray[Any], position: int | None = None, dy: NDArray[Any] | None = None
+        self, x: Sequence[NDArray[Any]], position: int | None = None, dy: NDArray[Any] | None = None
     ) -> Inspection:
         """Everything that a batch makes on its way, in inference mode.
 
         Args:
-            x: the batch.
+            x: the batch, an array for each input.
             position: of the layer to stop at; None for all layers.
             dy: gradient to its output, from which gradients flow back.
         """
         seed = None if position is None or dy is None else (position, dy)
-        return Inspection(*self._engine.inspect(x, seed))
+        with self._work():
+            return Inspection(*self._engine.inspect(x, seed))
 
     def inspect_loss(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
-        sample_weight: NDArray[np.float64] | None = None,
+        x: Sequence[NDArray[Any]],
+        targets: Sequence[Target],
         custom: CustomObjective | None = None,
     ) -> tuple[Inspection, StepResult]:
-        """The same with the gradients of the compiled loss, and the loss."""
-        tensors, scores = self._engine.inspect_loss(x, y, sample_weight, custom)
-        return Inspection(*tensors), StepResult(*scores)
+        """The same with the gradients of the compiled losses, and the losses."""
+        with self._work():
+            tensors, scores = self._engine.inspect_loss(x, targets, custom)
+        return Inspection(*tensors), StepResult.of(scores)
 
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a step on `batch_size` samples takes, as planned."""
@@ -391,7 +460,9 @@ def schedule_rate(schedule: str, step: int) -> float:
     return _core.learning_rate(schedule, step)
 
 
-def weight_shapes(layers: Sequence[Mapping[str, Any]], dtype: str) -> dict[tuple[int, str], tuple[int, ...]]:
+def weight_shapes(
+    layers: Sequence[Mapping[str, Any]], dtype: str, outputs: Sequence[int] | None = None
+) -> dict[tuple[int, str], tuple[int, ...]]:
     """Shapes of the weights that `Network(layers, dtype, seed)` would have, without taking memory for them.
 
     Returns:
@@ -400,11 +471,29 @@ def weight_shapes(layers: Sequence[Mapping[str, Any]], dtype: str) -> dict[tuple
     Raises:
         ShapeError, ValueError: a layer does not fit its input; the message names it.
     """
-    shapes = _core.weight_shapes(*_description(layers, dtype))
+    shapes = _core.weight_shapes(*_description(layers, dtype, outputs))
     return {(layer, name): tuple(shape) for layer, name, shape in shapes}
 
 
-def _description(layers: Sequence[Mapping[str, Any]], dtype: str) -> tuple[str, list[CustomLayer]]:
+def output_shapes(layers: Sequence[Mapping[str, Any]]) -> list[Shape]:
+    """Shapes of what layers would make, by their positions, without taking memory for them.
+
+    Raises:
+        ShapeError, ValueError: a layer does not fit its input; the message names it.
+    """
+    return [tuple(shape) for shape in _core.output_shapes(*_description(layers, "float32", None))]
+
+
+def _count_inputs(layers: Sequence[Mapping[str, Any]]) -> int:
+    count = 0
+    while count < len(layers) and layers[count]["class_name"] == "Input":
+        count += 1
+    return count
+
+
+def _description(
+    layers: Sequence[Mapping[str, Any]], dtype: str, outputs: Sequence[int] | None
+) -> tuple[str, list[CustomLayer]]:
     """A model in the form that the engine parses, and the custom layers that it names by their number."""
     custom: list[CustomLayer] = []
 
@@ -414,7 +503,9 @@ def _description(layers: Sequence[Mapping[str, Any]], dtype: str) -> tuple[str, 
         custom.append(value)
         return len(custom) - 1
 
-    description = {"dtype": dtype, "layers": list(layers)}
+    description: dict[str, Any] = {"dtype": dtype, "layers": list(layers)}
+    if outputs is not None:
+        description["outputs"] = list(outputs)
     return json.dumps(description, allow_nan=False, default=number), custom
 
 

@@ -1,7 +1,7 @@
 //! Which sizes of the input would let branches meet, for the error that says they do not.
 
-use super::layers::merge;
-use super::spec::{Merge, Size};
+use super::layers::merge::{self, Join};
+use super::spec::Size;
 use super::structure::{Node, Operation};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
@@ -18,24 +18,28 @@ const IN_A_ROW: usize = 6;
 pub(super) fn advised<T: Element>(
     error: Error,
     nodes: &[Node<T>],
-    last: Option<(Merge, &[usize])>,
-    input: &[Size],
+    last: Option<(Join, &[usize])>,
+    inputs: &[Vec<Size>],
 ) -> Error {
     let fits = |multiple: usize| {
         (0..IN_A_ROW).all(|more| {
             let rounded = |size: usize| size.next_multiple_of(multiple).checked_add(more * multiple);
-            let (channels, axes) = input.split_last().map_or((None, &[][..]), |(last, axes)| (*last, axes));
-            let mut sizes: Vec<Size> = axes.iter().map(|size| size.and_then(rounded)).collect();
-            sizes.push(channels);
-            infer(nodes, last, sizes).is_ok()
+            let grown = |input: &Vec<Size>| {
+                let (channels, axes) =
+                    input.split_last().map_or((None, &[][..]), |(last, axes)| (*last, axes));
+                let mut sizes: Vec<Size> = axes.iter().map(|size| size.and_then(rounded)).collect();
+                sizes.push(channels);
+                sizes
+            };
+            infer(nodes, last, inputs.iter().map(grown).collect()).is_ok()
         })
     };
     let multiple = (2..=LARGEST).find(|&multiple| fits(multiple));
     match (error, multiple) {
         (Error::Shape { op, expected, got }, Some(multiple)) => {
-            let sizes = &input[..input.len().saturating_sub(1)];
+            let sizes = inputs.iter().flat_map(|input| &input[..input.len().saturating_sub(1)]);
             let odd: Vec<String> =
-                sizes.iter().flatten().filter(|&n| n % multiple != 0).map(ToString::to_string).collect();
+                sizes.flatten().filter(|&n| n % multiple != 0).map(ToString::to_string).collect();
             let advice = format!(
                 "pools and strides round what they do not divide, so sizes of the input must be multiples of {multiple}; \
                  received {}",
@@ -47,18 +51,21 @@ pub(super) fn advised<T: Element>(
     }
 }
 
-/// Whether everything fits for an input.
-fn infer<T: Element>(nodes: &[Node<T>], last: Option<(Merge, &[usize])>, input: Vec<Size>) -> Result<()> {
-    let mut edges = vec![input];
-    let joined = |edges: &[Vec<Size>], kind: Merge, inputs: &[usize]| {
-        merge::output_shape(kind, &inputs.iter().map(|&edge| edges[edge].clone()).collect::<Vec<_>>())
+/// Whether everything fits for some inputs, which become the first edges.
+fn infer<T: Element>(
+    nodes: &[Node<T>],
+    last: Option<(Join, &[usize])>,
+    mut edges: Vec<Vec<Size>>,
+) -> Result<()> {
+    let joined = |edges: &[Vec<Size>], join: Join, inputs: &[usize]| {
+        merge::output_shape(join, &inputs.iter().map(|&edge| edges[edge].clone()).collect::<Vec<_>>())
     };
     for node in nodes {
         let output = match &node.operation {
             Operation::Layer(layer) => layer.output_shape(&edges[node.inputs[0]])?,
-            Operation::Merge(kind) => joined(&edges, *kind, &node.inputs)?,
+            Operation::Merge(join) => joined(&edges, *join, &node.inputs)?,
         };
         edges.push(output);
     }
-    last.map_or(Ok(()), |(kind, inputs)| joined(&edges, kind, inputs).map(drop))
+    last.map_or(Ok(()), |(join, inputs)| joined(&edges, join, inputs).map(drop))
 }

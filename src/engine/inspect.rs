@@ -6,7 +6,7 @@ use super::plan::{Purpose, Slot};
 use super::run::{Batch, Memory};
 use super::source::Source;
 use super::train::{Aim, Extent};
-use super::{Data, Network, Scores};
+use super::{Data, Network, Scores, View};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::memory;
@@ -28,7 +28,7 @@ pub enum Seed<'a> {
     Loss(&'a Data<'a>),
 }
 
-/// What a run has found; lists go by the number of the layer, the input being number 0.
+/// What a run has found; lists go by the number of the layer, inputs being the first.
 #[derive(Debug, Clone)]
 pub struct Inspection<T> {
     /// Sizes of the outputs, with the batch.
@@ -50,7 +50,7 @@ impl<T: Element> Network<T> {
     /// Data that do not fit, a layer that does not exist, no memory, an interrupt.
     pub fn inspect(
         &mut self,
-        x: &Source<'_>,
+        x: &[Source<'_>],
         seed: Seed<'_>,
         interrupt: Interrupt<'_>,
     ) -> Result<Inspection<T>> {
@@ -66,25 +66,26 @@ impl<T: Element> Network<T> {
 
     fn inspected(
         &mut self,
-        x: &Source<'_>,
+        x: &[Source<'_>],
         seed: Seed<'_>,
         interrupt: Interrupt<'_>,
     ) -> Result<Inspection<T>> {
-        let shape = self.check_input(x)?;
-        let batch = x.rows();
+        let batch = self.check_inputs(x)?;
         if batch == 0 {
             return Err(Error::shape("x", "at least 1 sample", 0));
         }
-        let edge = match seed {
-            Seed::Output { layer, .. } => self.layers.get(layer).map(|info| info.edge).ok_or_else(|| {
-                Error::value("layer", format!("a number below {}", self.layers.len()), layer)
-            })?,
-            Seed::None | Seed::Loss(_) => self.output,
+        let view = match seed {
+            Seed::Output { layer, .. } => {
+                let info = self.layers.get(layer).ok_or_else(|| {
+                    Error::value("layer", format!("a number below {}", self.layers.len()), layer)
+                })?;
+                View::Edge(info.edge)
+            }
+            Seed::None | Seed::Loss(_) => View::Whole,
         };
         self.grads.get_mut().fill(T::ZERO);
-        let (plan, step_plan) = self.plan(shape, batch, Purpose::Inspect, Some(edge))?;
-        let data =
-            Batch { x, y: None, sample_weight: None, indices: None, first: 0, count: 0.0, signs: false };
+        let (plan, step_plan) = self.plan(x, batch, Purpose::Inspect, view)?;
+        let data = Batch { x, targets: &[], indices: None, first: 0 };
         let scores = match seed {
             Seed::None => {
                 self.execute((plan, step_plan), data, Extent::Outputs, None, interrupt)?;
@@ -104,14 +105,15 @@ impl<T: Element> Network<T> {
     fn plant(&mut self, (plan, step_plan): (usize, usize), dy: &Source<'_>) -> Result<()> {
         let lowered = &self.plans[plan].lowered;
         let ready = &self.plans[plan].step_plans[step_plan];
-        let len = lowered.lens[ready.output];
+        let output = ready.outputs[0];
+        let len = lowered.lens[output];
         let fits = dy.rows() == ready.batch && dy.row_len() == len;
         if !fits {
             let expected = format!("{} samples of {len} elements", ready.batch);
             return Err(Error::shape("dy", expected, format!("{:?}", dy.shape)));
         }
         self.memory.reserve(ready, parallel::threads(), self.blocks.len())?;
-        if let Slot::Batch(start) = ready.grads[ready.output] {
+        if let Slot::Batch(start) = ready.grads[output] {
             let target = &mut self.memory.arena.get_mut()[start..start + len * ready.batch];
             target.chunks_exact_mut(len.max(1)).enumerate().for_each(|(row, target)| dy.gather(row, target));
         }

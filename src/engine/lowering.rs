@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::layers::{Op, Site, merge};
 use super::plan::Work;
-use super::spec::Size;
+use super::spec::{Merge, Size};
 use super::structure::{LayerInfo, Node, Operation, Weight, check_extent};
 use crate::conv::Algorithm;
 use crate::error::{Error, Result};
@@ -46,9 +46,22 @@ pub(super) struct PlannedOp<T: Element> {
     pub sums: Range<usize>,
     /// Op whose normalisation goes into this one's weights at inference.
     pub folds: Option<usize>,
+    /// Whether it always acts as at inference.
+    pub inference: bool,
+    /// Whether other ops have the same weights.
+    pub shared: bool,
+    /// Whether ops behind it, which run backward before it, have written a gradient of its weights already.
+    pub adds: bool,
+    /// The number of ops before it with the same weights.
+    pub call: usize,
 }
 
 impl<T: Element> PlannedOp<T> {
+    /// Whether its weight gradients are summed sample by sample, chunk by chunk.
+    pub fn sums_by_sample(&self) -> bool {
+        self.op.batch().is_none() && self.op.statistics().is_none() && self.op.outside().is_none()
+    }
+
     /// Turns its sums over a chunk of samples into its part of the chunk's partial gradients.
     pub fn finish(&self, sums: &mut [T], partial: &mut [T]) {
         self.op.finish(sums);
@@ -65,32 +78,44 @@ impl<T: Element> PlannedOp<T> {
 pub(super) struct Lowered<T: Element> {
     /// In topological order.
     pub ops: Vec<PlannedOp<T>>,
-    /// Elements of a sample of every tensor; tensor 0 is the input.
+    /// Elements of a sample of every tensor; the inputs come first.
     pub lens: Vec<usize>,
-    /// Tensor that is the output.
-    pub output: usize,
+    /// Number of inputs.
+    pub inputs: usize,
+    /// Tensors that are the outputs, no two of them the same.
+    pub outputs: Vec<usize>,
     /// The tensor of every edge and its sizes, where layers do not share ops; None for those that do not lead to the
     /// output.
     pub edges: Vec<Option<(usize, Vec<usize>)>>,
-    /// Sizes of the output, without the batch.
-    pub output_shape: Vec<usize>,
+    /// Sizes of the outputs, without the batch.
+    pub output_shapes: Vec<Vec<usize>>,
     /// Packed weights of all ops.
     pub packed: [Shared<T>; PASSES],
     /// Version of the parameters that they were packed from.
     pub packed_version: [u64; PASSES],
-    /// Parts of a chunk's partial gradients and where they belong in the flat gradient.
-    pub partials: Vec<(Range<usize>, Range<usize>)>,
+    /// Weights whose gradients are summed chunk by chunk.
+    pub partials: Vec<Partial>,
     /// Elements of a chunk's partial gradients.
     pub partial_len: usize,
+}
+
+/// A weight whose gradient is a sum of parts of the chunks' partial gradients.
+pub(super) struct Partial {
+    /// The parts in a chunk, one for every op that has the weight.
+    pub parts: Vec<Range<usize>>,
+    /// Its place in the flat gradient.
+    pub target: Range<usize>,
+    /// Whether an op of another kind has written to that place.
+    pub adds: bool,
 }
 
 /// What the ops are made from.
 pub(super) struct Graph<'a, T: Element> {
     pub nodes: &'a [Node<T>],
-    /// Sizes of a sample.
-    pub input: &'a [usize],
-    /// Edge that is the output; what does not lead there is left out.
-    pub output: usize,
+    /// Sizes of a sample of every input.
+    pub inputs: &'a [Vec<usize>],
+    /// Edges that are the outputs; what does not lead there is left out.
+    pub outputs: &'a [usize],
     /// Whether layers may share ops, so that not every edge exists.
     pub fused: bool,
     pub layers: &'a [LayerInfo],
@@ -103,10 +128,11 @@ pub(super) struct Graph<'a, T: Element> {
 impl<T: Element> Graph<'_, T> {
     /// Of every edge, whether the output depends on it.
     fn needed(&self) -> Vec<bool> {
-        let mut needed = vec![false; self.nodes.len() + 1];
-        needed[self.output] = true;
+        let first = self.inputs.len();
+        let mut needed = vec![false; first + self.nodes.len()];
+        self.outputs.iter().for_each(|&edge| needed[edge] = true);
         for (i, node) in self.nodes.iter().enumerate().rev() {
-            if needed[i + 1] {
+            if needed[first + i] {
                 node.inputs.iter().for_each(|&edge| needed[edge] = true);
             }
         }
@@ -115,57 +141,139 @@ impl<T: Element> Graph<'_, T> {
 }
 
 impl<T: Element> Lowered<T> {
-    /// Plans all layers for an input.
+    /// Plans all layers for some inputs.
     pub fn new(graph: &Graph<'_, T>) -> Result<Self> {
-        let input = graph.input;
-        let mut ops: Vec<PlannedOp<T>> = Vec::new();
-        let mut lens = vec![input.iter().product()];
-        // Of every edge that leads to the output: the tensor that stands for it, and its sizes.
-        let mut edges: Vec<Option<(usize, Vec<usize>)>> = vec![None; graph.nodes.len() + 1];
-        edges[0] = Some((0, input.to_vec()));
-        let needed = graph.needed();
-        for (i, Node { operation, layer, inputs }) in
-            graph.nodes.iter().enumerate().filter(|(i, _)| needed[i + 1])
-        {
-            let name = &graph.layers[*layer].name;
-            let (mut reads, shapes): (Vec<usize>, Vec<Vec<usize>>) =
-                inputs.iter().filter_map(|&edge| edges[edge].clone()).unzip();
-            let (own, output) =
-                steps_of(graph, (operation, *layer), &shapes).map_err(|error| error.in_layer(name))?;
-            for op in own {
-                lens.push(op.output_len());
-                let (inputs, output) = (std::mem::replace(&mut reads, vec![lens.len() - 1]), lens.len() - 1);
-                let (packed, partial, sums) = (Default::default(), 0..0, 0..0);
-                ops.push(PlannedOp { op, layer: *layer, inputs, output, packed, partial, sums, folds: None });
-            }
-            edges[i + 1] = Some((reads[0], output));
+        let inputs = graph.inputs.len();
+        // Of every edge that leads to an output: the tensor that stands for it, and its sizes.
+        let mut edges: Vec<Option<(usize, Vec<usize>)>> = vec![None; inputs + graph.nodes.len()];
+        for (i, shape) in graph.inputs.iter().enumerate() {
+            edges[i] = Some((i, shape.clone()));
         }
-        let (output, output_shape) = edges[graph.output].clone().unwrap_or_default();
         let mut planned = Self {
-            ops,
-            lens,
-            output,
-            edges,
-            output_shape,
+            ops: Vec::new(),
+            lens: graph.inputs.iter().map(|shape| shape.iter().product()).collect(),
+            inputs,
+            outputs: Vec::new(),
+            edges: Vec::new(),
+            output_shapes: Vec::new(),
             packed: [Shared::empty(), Shared::empty(), Shared::empty()],
             packed_version: [0; PASSES],
             partials: Vec::new(),
             partial_len: 0,
         };
+        let needed = graph.needed();
+        for (i, node) in graph.nodes.iter().enumerate().filter(|(i, _)| needed[inputs + i]) {
+            let made = planned.add(graph, node, &edges);
+            let name = &graph.layers[node.layer].name;
+            edges[inputs + i] = Some(made.map_err(|error| error.in_layer(name))?);
+        }
+        for &edge in graph.outputs {
+            let (mut tensor, shape) = edges[edge].clone().unwrap_or_default();
+            if planned.outputs.contains(&tensor) {
+                // Each output has a gradient of its own.
+                let copy = merge::copy(planned.lens[tensor], graph.kernels.tier);
+                let layer = graph.layers.iter().position(|layer| layer.edge == edge).unwrap_or(0);
+                tensor = planned.push(graph, copy, layer, vec![tensor]);
+            }
+            planned.outputs.push(tensor);
+            planned.output_shapes.push(shape);
+        }
+        planned.edges = edges;
         if graph.fused {
             planned.fuse_activations();
             planned.leave_masks();
             planned.fold_normalizations();
         }
+        planned.share_weights();
         planned.place_weights()?;
         Ok(planned)
+    }
+
+    /// Adds the ops of a node; returns the tensor that it makes and its sizes.
+    fn add(
+        &mut self,
+        graph: &Graph<'_, T>,
+        node: &Node<T>,
+        edges: &[Option<(usize, Vec<usize>)>],
+    ) -> Result<(usize, Vec<usize>)> {
+        let (mut reads, mut shapes): (Vec<usize>, Vec<Vec<usize>>) =
+            node.inputs.iter().filter_map(|&edge| edges[edge].clone()).unzip();
+        let (own, output) = match &node.operation {
+            Operation::Layer(layer) => {
+                let output = known::<T>(layer.output_shape(&sizes(&shapes[0]))?)?;
+                let owner = graph.layers[node.layer].owner;
+                let weights: Vec<Range<usize>> =
+                    graph.weights.iter().filter(|w| w.layer == owner).map(|w| w.range.clone()).collect();
+                let &Graph { kernels, algorithm, .. } = graph;
+                let site =
+                    Site { input: &shapes[0], weights: &weights, kernels, algorithm, layer: node.layer };
+                (layer.ops(&site)?, output)
+            }
+            Operation::Merge(join) => {
+                let output = merge::output_shape(*join, &shapes.iter().map(|s| sizes(s)).collect::<Vec<_>>());
+                let output = output.map_err(|error| {
+                    let inputs: Vec<_> = graph.inputs.iter().map(|shape| sizes(shape)).collect();
+                    super::fitting::advised(error, graph.nodes, None, &inputs)
+                })?;
+                let output = known::<T>(output)?;
+                let tier = graph.kernels.tier;
+                for (number, (read, shape)) in reads.iter_mut().zip(&mut shapes).enumerate() {
+                    for op in merge::prepared(*join, number, (shape, &output), tier)? {
+                        *read = self.push(graph, op, node.layer, vec![*read]);
+                    }
+                }
+                if !matches!(join.kind, Merge::Dot { .. } | Merge::Concat | Merge::Concatenate { .. }) {
+                    shapes.fill(output.clone());
+                }
+                (vec![merge::op(join.kind, &shapes, tier)?], output)
+            }
+        };
+        for op in own {
+            reads = vec![self.push(graph, op, node.layer, reads)];
+        }
+        Ok((reads[0], output))
+    }
+
+    /// Adds an op; returns the tensor that it makes.
+    fn push(&mut self, graph: &Graph<'_, T>, op: Box<dyn Op<T>>, layer: usize, inputs: Vec<usize>) -> usize {
+        self.lens.push(op.output_len());
+        let output = self.lens.len() - 1;
+        let (packed, partial, sums) = (Default::default(), 0..0, 0..0);
+        let inference = graph.layers[layer].inference;
+        self.ops.push(PlannedOp {
+            op,
+            layer,
+            inputs,
+            output,
+            packed,
+            partial,
+            sums,
+            folds: None,
+            inference,
+            shared: false,
+            adds: false,
+            call: 0,
+        });
+        output
+    }
+
+    /// Counts the ops that have the same weights, and finds those that do not write the first gradient of them.
+    fn share_weights(&mut self) {
+        let first = |op: &PlannedOp<T>| op.op.weights().first().map(|range| range.start);
+        for i in 0..self.ops.len() {
+            let Some(own) = first(&self.ops[i]) else { continue };
+            self.ops[i].call = self.ops[..i].iter().filter(|op| first(op) == Some(own)).count();
+            self.ops[i].shared = self.ops.iter().filter(|op| first(op) == Some(own)).count() > 1;
+            let direct = |op: &PlannedOp<T>| first(op) == Some(own) && !op.sums_by_sample();
+            self.ops[i].adds = self.ops[i + 1..].iter().any(direct);
+        }
     }
 
     /// The only op that reads a tensor, if there is exactly one reader.
     fn only_reader(&self, tensor: usize) -> Option<usize> {
         let readers = |op: &PlannedOp<T>| op.inputs.iter().filter(|&&t| t == tensor).count();
         let total: usize = self.ops.iter().map(readers).sum();
-        let only = total == 1 && tensor != self.output;
+        let only = total == 1 && !self.outputs.contains(&tensor);
         self.ops.iter().position(|op| op.inputs.contains(&tensor)).filter(|_| only)
     }
 
@@ -184,9 +292,7 @@ impl<T: Element> Lowered<T> {
                 let gone = self.ops.remove(i).output;
                 let inputs = self.ops.iter_mut().flat_map(|op| &mut op.inputs);
                 inputs.filter(|t| **t == gone).for_each(|t| *t = from);
-                if self.output == gone {
-                    self.output = from;
-                }
+                self.outputs.iter_mut().filter(|t| **t == gone).for_each(|t| *t = from);
             } else {
                 i += 1;
             }
@@ -237,12 +343,20 @@ impl<T: Element> Lowered<T> {
             };
             let lens = [forward, backward, inference];
             let first = (self.partial_len, sums);
-            if op.batch().is_none() && op.statistics().is_none() && op.outside().is_none() {
+            if self.ops[i].sums_by_sample() {
                 for (number, weight) in op.weights().iter().enumerate() {
                     let range = self.partial_len..self.partial_len + weight.len();
                     self.partial_len = range.end;
-                    self.partials.push((range, weight.clone()));
                     sums += op.sums_len(number);
+                    let same =
+                        |op: &PlannedOp<T>| op.op.weights().first() == self.ops[i].op.weights().first();
+                    let adds = self.ops.iter().any(|op| same(op) && !op.sums_by_sample());
+                    match self.partials.iter_mut().find(|partial| partial.target == *weight) {
+                        Some(partial) => partial.parts.push(range),
+                        None => {
+                            self.partials.push(Partial { parts: vec![range], target: weight.clone(), adds })
+                        }
+                    }
                 }
             }
             self.ops[i].packed = [0, 1, 2].map(|pass| total[pass]..total[pass] + lens[pass]);
@@ -313,37 +427,17 @@ impl<T: Element> Lowered<T> {
     }
 }
 
-/// Lowered and output sizes of a node.
-#[expect(clippy::type_complexity, reason = "a pair of plain lists")]
-fn steps_of<T: Element>(
-    graph: &Graph<'_, T>,
-    (operation, number): (&Operation<T>, usize),
-    inputs: &[Vec<usize>],
-) -> Result<(Vec<Box<dyn Op<T>>>, Vec<usize>)> {
-    let sizes = |shape: &[usize]| shape.iter().map(|&n| Some(n)).collect::<Vec<_>>();
-    let known = |output: Vec<Size>| -> Result<Vec<usize>> {
-        check_extent(&output)?;
-        let sizes: Vec<usize> = output.into_iter().flatten().collect();
-        check_memory::<T>(&sizes)?;
-        Ok(sizes)
-    };
-    Ok(match operation {
-        Operation::Layer(layer) => {
-            let output = known(layer.output_shape(&sizes(&inputs[0]))?)?;
-            let own = graph.weights.iter().filter(|w| w.layer == number);
-            let weights: Vec<Range<usize>> = own.map(|w| w.range.clone()).collect();
-            let &Graph { kernels, algorithm, .. } = graph;
-            let site = Site { input: &inputs[0], weights: &weights, kernels, algorithm, layer: number };
-            (layer.ops(&site)?, output)
-        }
-        Operation::Merge(kind) => {
-            let output =
-                merge::output_shape(*kind, &inputs.iter().map(|shape| sizes(shape)).collect::<Vec<_>>());
-            let output = output
-                .map_err(|error| super::fitting::advised(error, graph.nodes, None, &sizes(graph.input)))?;
-            (vec![merge::op(*kind, inputs, graph.kernels.tier)], known(output)?)
-        }
-    })
+/// Sizes that are all known, for those who take others too.
+fn sizes(shape: &[usize]) -> Vec<Size> {
+    shape.iter().map(|&n| Some(n)).collect()
+}
+
+/// The sizes of a tensor, if it fits into memory.
+fn known<T: Element>(output: Vec<Size>) -> Result<Vec<usize>> {
+    check_extent(&output)?;
+    let sizes: Vec<usize> = output.into_iter().flatten().collect();
+    check_memory::<T>(&sizes)?;
+    Ok(sizes)
 }
 
 /// Checks that a sample of these sizes fits into memory, before tables of its positions are made: where they do not fit,

@@ -1,4 +1,4 @@
-//! Whole training and inference steps of a sequential model.
+//! Whole training and inference steps of a model, which is a graph of layers.
 //!
 //! A [`Network`] is built from a description once. A step is one call: it gathers a batch, runs forward, loss and
 //! backward, refuses the update if anything is not finite, and updates, on memory that was planned before.
@@ -51,32 +51,57 @@ pub(crate) fn shape_text(sizes: &[Size]) -> String {
     format!("({})", std::iter::once("batch".to_string()).chain(sizes).collect::<Vec<_>>().join(", "))
 }
 
-/// Sums over a batch: loss and its count, and what the metrics count.
+/// Sums over a batch, for every output, and what holds for all of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
+    /// Of every output.
+    pub outputs: Vec<OutputScores>,
+    /// What the weights add to the loss, before the step.
+    pub penalty: f64,
+}
+
+/// Sums over a batch at an output: loss and its count, and what the metrics count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputScores {
     /// Sum of the loss elements, weighted.
     pub loss: f64,
     /// Their number.
     pub count: f64,
     /// What every metric has counted.
     pub metrics: Vec<Vec<f64>>,
-    /// What the weights add to the loss, before the step.
-    pub penalty: f64,
 }
 
 /// The data of a step, borrowed from the caller.
 #[derive(Debug, Clone)]
 pub struct Data<'a> {
-    /// Inputs.
-    pub x: Source<'a>,
-    /// Labels.
-    pub y: Source<'a>,
-    /// A weight per row of `x`.
-    pub sample_weight: Option<&'a [f64]>,
+    /// Inputs, in the order of the model's.
+    pub x: &'a [Source<'a>],
+    /// What the outputs are compared with, in their order.
+    pub targets: &'a [Target<'a>],
     /// Rows of the batch; None for all.
     pub indices: Option<&'a [i64]>,
     /// Who looks at the outputs before the loss.
     pub judge: Option<Judge<'a>>,
+}
+
+/// What an output is compared with.
+#[derive(Debug, Clone)]
+pub struct Target<'a> {
+    /// Labels; None for an output without a loss.
+    pub y: Option<Source<'a>>,
+    /// A weight per row.
+    pub sample_weight: Option<&'a [f64]>,
+}
+
+/// Which part of a model is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// All outputs, with layers fused.
+    Step,
+    /// All outputs, with every edge.
+    Whole,
+    /// One edge and what it depends on.
+    Edge(usize),
 }
 
 /// Loss, metrics and optimizer, with the optimizer's state.
@@ -92,11 +117,10 @@ impl<T: Element> Compiled<T> {
     }
 }
 
-/// Plans for one input shape.
+/// Plans for inputs of some shapes.
 struct Plans<T: Element> {
-    shape: Vec<usize>,
-    /// Edge that is looked at, if nothing is fused.
-    inspected: Option<usize>,
+    shapes: Vec<Vec<usize>>,
+    view: View,
     lowered: Lowered<T>,
     step_plans: Vec<StepPlan>,
 }
@@ -104,9 +128,11 @@ struct Plans<T: Element> {
 /// A built model.
 pub struct Network<T: Element> {
     nodes: Vec<Node<T>>,
-    /// Edge that is the output.
-    output: usize,
-    output_shape: Vec<Size>,
+    /// Edges that are the outputs.
+    outputs: Vec<usize>,
+    output_shapes: Vec<Vec<Size>>,
+    /// Number of inputs, which are the first layers and edges.
+    inputs: usize,
     layers: Vec<LayerInfo>,
     weights: Vec<Weight>,
     /// Of every layer, whether it is frozen.
@@ -157,12 +183,14 @@ impl<T: Element> Network<T> {
     }
 
     fn made(structure: Structure<T>, seed: u64, tier: Tier) -> Result<Self> {
-        let output_shape = structure.output_shape().to_vec();
-        let Structure { nodes, output, layers, weights, initializers, len, .. } = structure;
+        let output_shapes =
+            (0..structure.outputs.len()).map(|output| structure.output_shape(output).to_vec()).collect();
+        let Structure { nodes, outputs, inputs, layers, weights, initializers, len, .. } = structure;
         let mut network = Self {
             nodes,
-            output,
-            output_shape,
+            outputs,
+            output_shapes,
+            inputs,
             frozen: vec![false; layers.len()],
             layers,
             weights,
@@ -188,19 +216,19 @@ impl<T: Element> Network<T> {
         Ok(network)
     }
 
-    /// The layers and containers of the description, by number; the input is number 0.
+    /// The layers and containers of the description, by number; the inputs are the first.
     pub fn layers(&self) -> &[LayerInfo] {
         &self.layers
     }
 
-    /// Sizes of the output, without the batch.
-    pub fn output_shape(&self) -> &[Size] {
-        &self.output_shape
+    /// Sizes of the outputs, without the batch.
+    pub fn output_shapes(&self) -> &[Vec<Size>] {
+        &self.output_shapes
     }
 
-    /// Sizes of the input, without the batch.
-    fn input(&self) -> &[Size] {
-        &self.layers[0].input
+    /// The inputs.
+    pub fn inputs(&self) -> &[LayerInfo] {
+        &self.layers[..self.inputs]
     }
 
     /// The weights, in Keras' order.
@@ -254,12 +282,13 @@ impl<T: Element> Network<T> {
         Ok(())
     }
 
-    /// Freezes or thaws a layer of the description.
+    /// Freezes or thaws a layer of the description, in all its calls.
     pub fn set_trainable(&mut self, layer: usize, trainable: bool) {
+        let Some(layer) = self.layers.get(layer).map(|info| info.owner) else { return };
         for weight in self.weights.iter_mut().filter(|w| w.layer == layer) {
             weight.trainable = trainable && weight.learned;
         }
-        if let Some(frozen) = self.frozen.get_mut(layer) {
+        for (frozen, _) in self.frozen.iter_mut().zip(&self.layers).filter(|(_, info)| info.owner == layer) {
             *frozen = !trainable;
         }
         self.penalty.0 = 0;
@@ -361,10 +390,14 @@ impl<T: Element> Network<T> {
     /// # Errors
     /// A size of the input is unknown, or a layer does not fit it.
     pub fn memory(&mut self, batch: usize, training: bool) -> Result<usize> {
-        let shape: Option<Vec<usize>> = self.input().iter().copied().collect();
-        let shape = shape.ok_or_else(|| Error::value("Input", "known sizes", shape_text(self.input())))?;
+        let known = |info: &LayerInfo| {
+            let sizes: Option<Vec<usize>> = info.input.iter().copied().collect();
+            sizes.ok_or_else(|| Error::value(&info.name, "known sizes", shape_text(&info.input)))
+        };
+        let shapes = self.inputs().iter().map(known).collect::<Result<Vec<_>>>()?;
         let purpose = if training { Purpose::Train } else { Purpose::Infer };
-        let (plan, step_plan) = self.plan(&shape, batch.max(1), purpose, None)?;
+        let (plan, step_plan) =
+            self.plan_for(shapes.iter().map(Vec::as_slice), batch.max(1), purpose, View::Step)?;
         let plans = &self.plans[plan];
         let step_plan = &plans.step_plans[step_plan];
         let arena = step_plan.arena_len(parallel::threads()) * size_of::<T>()
@@ -397,24 +430,45 @@ impl<T: Element> Network<T> {
         0
     }
 
-    /// Finds or makes the plan for an input shape, batch and purpose: its place in `plans` and in its `step_plans`.
-    ///
-    /// With `inspected`, that edge is the output, and nothing is fused.
+    /// Finds or makes the plan for some inputs, a batch size and a purpose: its place in `plans` and in its `step_plans`.
     fn plan(
         &mut self,
-        shape: &[usize],
+        x: &[Source<'_>],
         batch: usize,
         purpose: Purpose,
-        inspected: Option<usize>,
+        view: View,
     ) -> Result<(usize, usize)> {
-        let at = match self.plans.iter().position(|p| p.shape == shape && p.inspected == inspected) {
+        self.plan_for(x.iter().map(|x| &x.shape[1..]), batch, purpose, view)
+    }
+
+    /// The same for the shapes of a sample of the inputs.
+    fn plan_for<'s>(
+        &mut self,
+        shapes: impl Iterator<Item = &'s [usize]> + Clone,
+        batch: usize,
+        purpose: Purpose,
+        view: View,
+    ) -> Result<(usize, usize)> {
+        let same = |plans: &Plans<T>| {
+            plans.view == view && plans.shapes.iter().map(Vec::as_slice).eq(shapes.clone())
+        };
+        let at = match self.plans.iter().position(same) {
             Some(at) => at,
             None => {
+                let shapes: Vec<Vec<usize>> = shapes.map(<[usize]>::to_vec).collect();
+                let edge;
+                let outputs = match view {
+                    View::Step | View::Whole => &self.outputs[..],
+                    View::Edge(inspected) => {
+                        edge = [inspected];
+                        &edge[..]
+                    }
+                };
                 let graph = Graph {
                     nodes: &self.nodes,
-                    input: shape,
-                    output: inspected.unwrap_or(self.output),
-                    fused: inspected.is_none(),
+                    inputs: &shapes,
+                    outputs,
+                    fused: view == View::Step,
                     layers: &self.layers,
                     weights: &self.weights,
                     kernels: self.kernels,
@@ -424,7 +478,7 @@ impl<T: Element> Network<T> {
                 if self.plans.len() == PLANS {
                     self.plans.remove(0);
                 }
-                self.plans.push(Plans { shape: shape.to_vec(), inspected, lowered, step_plans: Vec::new() });
+                self.plans.push(Plans { shapes, view, lowered, step_plans: Vec::new() });
                 self.plans.len() - 1
             }
         };

@@ -77,12 +77,12 @@ pub(super) enum Work {
     SplitForward { op: usize },
     /// Sums up what a op has written in pieces, for the statistics ops that read it; a task per sample.
     SumInputs { op: usize },
-    /// Computes losses, metrics and the gradient of the output.
-    Loss,
+    /// Computes losses, metrics and the gradient of an output.
+    Loss { output: usize },
     /// Adds up what samples have left for a loss of the whole batch.
-    ReduceLoss,
-    /// Computes the gradient of the output where that takes all samples' scores.
-    Slope,
+    ReduceLoss { output: usize },
+    /// Computes the gradient of an output where that takes all samples' scores.
+    Slope { output: usize },
     /// Computes the input gradient of a batch op, a task per block of samples.
     BatchBackward { op: usize },
     /// Computes the weight gradient of a batch op, a task per block of weights.
@@ -180,10 +180,10 @@ pub(super) struct StepPlan {
     pub purpose: Purpose,
     /// Lowered that run; dropout and its like are left out at inference.
     pub active: Vec<Active>,
-    /// Tensor that is the output.
-    pub output: usize,
-    /// Statistics ops that read the input of the model.
-    pub input_summed_by: Vec<usize>,
+    /// Tensors that are the outputs.
+    pub outputs: Vec<usize>,
+    /// Statistics ops that read each input of the model.
+    pub inputs_summed_by: Vec<Vec<usize>>,
     /// Place of every tensor.
     pub values: Vec<Slot>,
     /// Place of the gradients of the same tensors.
@@ -204,15 +204,15 @@ pub(super) struct StepPlan {
     pub forward: Vec<Vec<(Work, usize)>>,
     pub loss: Vec<(Work, usize)>,
     pub backward: Vec<Vec<(Work, usize)>>,
-    /// What is changed together with the weights.
-    pub commit: Vec<(Work, usize)>,
+    /// What is changed together with the weights; further calls of a layer follow the first one.
+    pub commits: Vec<Vec<(Work, usize)>>,
 }
 
 impl StepPlan {
     /// Plans phases and memory.
     pub fn new<T: Element>(lowered: &Lowered<T>, batch: usize, purpose: Purpose) -> Self {
         let train = purpose != Purpose::Infer;
-        let (mut active, output) = active_ops(lowered, purpose);
+        let (mut active, outputs) = active_ops(lowered, purpose);
         let (mut notes_len, mut activities) = (0, 0);
         let shared = shared(lowered, batch, train);
         for op in &mut active {
@@ -230,15 +230,15 @@ impl StepPlan {
             };
             (0..active.len()).filter(sums).collect::<Vec<_>>()
         };
-        let input_summed_by = readers(0);
+        let inputs_summed_by = (0..lowered.inputs).map(readers).collect();
         let summed: Vec<Vec<usize>> = active.iter().map(|op| readers(op.output)).collect();
         active.iter_mut().zip(summed).for_each(|(op, by)| op.summed_by = by);
         let mut step_plan = Self {
             batch,
             purpose,
             active,
-            output,
-            input_summed_by,
+            outputs,
+            inputs_summed_by,
             values: Vec::new(),
             grads: Vec::new(),
             notes_len,
@@ -250,9 +250,11 @@ impl StepPlan {
             local_len: 0,
             local_sums: 0,
             forward: Vec::new(),
-            loss: vec![(Work::Loss, batch.div_ceil(LOSS_SAMPLES))],
+            loss: (0..lowered.outputs.len())
+                .map(|output| (Work::Loss { output }, batch.div_ceil(LOSS_SAMPLES)))
+                .collect(),
             backward: Vec::new(),
-            commit: Vec::new(),
+            commits: Vec::new(),
         };
         let items = step_plan.cut(lowered);
         step_plan.place(lowered, &items);
@@ -277,7 +279,7 @@ impl StepPlan {
         i < self.active.len() && self.op(lowered, i).outside().is_some()
     }
 
-    /// Cuts the ops into stacks and those that stand alone. The first item is a stack, even if it is empty: it gathers the input.
+    /// Cuts the ops into stacks and those that stand alone. The first item is a stack, even if it is empty: it gathers the inputs.
     /// In front of a op that waits there is a stack as well, which is where its backward pass ends.
     fn cut<T: Element>(&self, lowered: &Lowered<T>) -> Vec<Item> {
         let mut items = Vec::new();
@@ -327,7 +329,9 @@ impl StepPlan {
                 Item::Stack(range) => {
                     if range.start < range.end && self.waits(lowered, range.start) {
                         self.forward.push(vec![(Work::Settle { op: range.start }, 1)]);
-                        self.commit.push((Work::Commit { op: range.start }, 1));
+                        let round = lowered.ops[self.active[range.start].op].call;
+                        self.commits.resize_with(self.commits.len().max(round + 1), Vec::new);
+                        self.commits[round].push((Work::Commit { op: range.start }, 1));
                     }
                     // An empty stack runs only where it gathers the input.
                     if !range.is_empty() || range.end == 0 {
@@ -364,7 +368,13 @@ impl StepPlan {
                     phase.push((Work::BatchBackward { op: *i }, self.forward_tasks(lowered, item)));
                     phase.extend(pending.take());
                     let tasks = self.op(lowered, *i).batch().map_or(0, |b| b.grad_tasks());
-                    pending = Some((Work::Grad { op: *i }, tasks));
+                    let grad = (Work::Grad { op: *i }, tasks);
+                    if lowered.ops[self.active[*i].op].shared {
+                        // It adds to what others write.
+                        phases.push(std::mem::replace(&mut phase, vec![grad]));
+                    } else {
+                        pending = Some(grad);
+                    }
                 }
                 Item::Split(i) if self.active[*i].backward => {
                     if self.op(lowered, *i).masks_by_sign() {
@@ -406,7 +416,7 @@ impl StepPlan {
         }
         let reduce = lowered.partials.iter().enumerate();
         let mut last: Vec<(Work, usize)> = reduce
-            .map(|(part, (range, _))| (Work::Reduce { part }, range.len().div_ceil(FLAT_TASK)))
+            .map(|(part, partial)| (Work::Reduce { part }, partial.target.len().div_ceil(FLAT_TASK)))
             .collect();
         last.extend(pending);
         phases.push(last);
@@ -419,23 +429,28 @@ impl StepPlan {
         ends || range.clone().any(|i| self.active[i].backward)
     }
 
+    /// Samples of a task of the loss.
+    pub fn loss_samples(&self) -> usize {
+        self.batch.div_ceil(self.batch.div_ceil(LOSS_SAMPLES))
+    }
+
     /// Elements of the arena for a number of workers.
     pub fn arena_len(&self, workers: usize) -> usize {
         self.local + self.local_len * workers
     }
 }
 
-/// The ops that run, and the tensor that is the output. What is left out passes its input on.
-fn active_ops<T: Element>(lowered: &Lowered<T>, purpose: Purpose) -> (Vec<Active>, usize) {
+/// The ops that run, and the tensors that are the outputs. What is left out passes its input on.
+fn active_ops<T: Element>(lowered: &Lowered<T>, purpose: Purpose) -> (Vec<Active>, Vec<usize>) {
     let train = purpose != Purpose::Infer;
     let folded = if train { Default::default() } else { lowered.folded() };
     let mut stands_for: Vec<usize> = (0..lowered.lens.len()).collect();
     // Tensors whose gradient somebody in front of them wants.
     let mut wanted = vec![purpose == Purpose::Inspect; lowered.lens.len()];
     let mut active: Vec<Active> = Vec::new();
-    for (number, PlannedOp { op, inputs, output, folds, .. }) in lowered.ops.iter().enumerate() {
+    for (number, PlannedOp { op, inputs, output, folds, inference, .. }) in lowered.ops.iter().enumerate() {
         let inputs: Vec<usize> = inputs.iter().map(|&t| stands_for[t]).collect();
-        if folded.contains(&number) || (!train && op.idle_at_inference()) {
+        if folded.contains(&number) || ((!train || *inference) && op.idle_at_inference()) {
             stands_for[*output] = inputs[0];
             continue;
         }
@@ -456,7 +471,7 @@ fn active_ops<T: Element>(lowered: &Lowered<T>, purpose: Purpose) -> (Vec<Active
             split: None,
         });
     }
-    (active, stands_for[lowered.output])
+    (active, lowered.outputs.iter().map(|&tensor| stands_for[tensor]).collect())
 }
 
 /// Blocks of a flat buffer: `(block, of how many)` as a range inside `range`.

@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::Target;
 use super::layers::{Context, FoldedNorm, Random};
 use super::limits::{Angles, Penalty};
 use super::loss::Rows;
@@ -48,8 +49,10 @@ pub(super) struct Memory<T: Element> {
     pub sums: Shared<f64>,
     /// What the loss is charged for outputs, step by step and sample by sample.
     pub activity: Shared<f64>,
-    /// Loss and metrics of every sample.
+    /// Loss and metrics of every sample, output by output.
     pub scores: Shared<f64>,
+    /// What is scored at every output, for the step that runs.
+    pub scorings: Vec<Scoring>,
     /// What the gradients of every block of weights are multiplied by, where they are clipped by their norm.
     pub factors: Shared<f64>,
     pub workers: Vec<Mutex<Worker<T>>>,
@@ -67,6 +70,7 @@ impl<T: Element> Memory<T> {
             sums: Shared::empty(),
             activity: Shared::empty(),
             scores: Shared::empty(),
+            scorings: Vec::new(),
             factors: Shared::empty(),
             workers: Vec::new(),
             undo: Mutex::default(),
@@ -120,7 +124,7 @@ impl<T: Element> Memory<T> {
 pub(super) struct Worker<T: Element> {
     scratch: Scratch<T>,
     rows: Rows,
-    /// Gradients of the weights of a step outside, one behind the other.
+    /// Gradients of the weights of a step outside, one behind the other; and of one that is to be added to others.
     grads: Vec<T>,
 }
 
@@ -141,17 +145,30 @@ pub(super) struct State<'a, T: Element> {
 
 /// The data of a step.
 pub(super) struct Batch<'a, 'b> {
-    pub x: &'a Source<'b>,
-    pub y: Option<&'a Source<'b>>,
-    pub sample_weight: Option<&'a [f64]>,
+    pub x: &'a [Source<'b>],
+    /// What outputs are compared with; none where nothing is scored.
+    pub targets: &'a [Target<'b>],
     /// Rows of the batch; None for the first ones.
     pub indices: Option<&'a [i64]>,
     /// First row, if there are no indices.
     pub first: usize,
+}
+
+/// What is scored at an output.
+#[derive(Debug)]
+pub(super) struct Scoring {
+    /// Where the scores begin.
+    pub start: usize,
+    /// Numbers that a sample adds to them; 0 for an output that has no loss.
+    pub per_sample: usize,
     /// Loss elements of the batch.
     pub count: f64,
     /// Whether labels of 0 and 1 stand for -1 and 1.
     pub signs: bool,
+    /// The loss, if it is one that divides sums over many elements.
+    pub overlap: Option<Overlap>,
+    /// Weighted losses of the samples, where they come from outside; the gradient is then in place.
+    pub losses: Option<Vec<f64>>,
 }
 
 impl Batch<'_, '_> {
@@ -166,12 +183,10 @@ pub(super) struct Goal<'a> {
     pub update: Option<Update<'a>>,
     /// Whether the update may overflow even where gradients are small.
     pub risky: bool,
-    /// The loss, if it is one that divides sums over many elements.
-    pub overlap: Option<&'a Overlap>,
-    /// Numbers that a sample adds to the scores.
-    pub scores: usize,
-    /// Weighted losses of the samples, where they come from outside; the gradient is then in place.
-    pub losses: Option<&'a [f64]>,
+    /// What is scored at every output; empty if nothing is.
+    pub scorings: &'a [Scoring],
+    /// Whether gradients are computed.
+    pub backward: bool,
 }
 
 /// A step about to run.
@@ -259,16 +274,18 @@ impl<T: Element> StepProgram<'_, '_, T> {
         work(&views[..tensors.len()])
     }
 
-    /// Runs active steps `steps` forward on some samples, those of task `task`; the first stack gathers the input.
+    /// Runs active steps `steps` forward on some samples, those of task `task`; the first stack gathers the inputs.
     fn forward(&self, ops: Range<usize>, samples: &Range<usize>, (task, worker): (usize, usize)) {
         let mut own = lock(&self.memory.workers[worker]);
         if ops.start == 0 && !self.reads_batch(&ops) {
-            let len = self.lowered.lens[0];
-            let mut x = self.write_value(0, samples, worker);
-            for (x, sample) in x.chunks_exact_mut(len.max(1)).zip(samples.clone()) {
-                self.batch.x.gather(self.batch.row(sample), x);
+            for (input, source) in self.batch.x.iter().enumerate() {
+                let len = self.lowered.lens[input];
+                let mut x = self.write_value(input, samples, worker);
+                for (x, sample) in x.chunks_exact_mut(len.max(1)).zip(samples.clone()) {
+                    source.gather(self.batch.row(sample), x);
+                }
+                self.sum_inputs(&self.step_plan.inputs_summed_by[input], &x, task);
             }
-            self.sum_inputs(&self.step_plan.input_summed_by, &x, task);
         }
         let params = self.state.params.read(0..self.state.params.len());
         for i in ops {
@@ -279,7 +296,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             let pass = if active.folded.is_some() { INFERENCE } else { FORWARD };
             let packed = self.lowered.packed[pass].read(planned.packed[pass].clone());
             let coefficients = self.coefficients(i);
-            let cx = self.context((&params, &packed, &coefficients), samples, active.folded);
+            let cx = self.context(i, (&params, &packed, &coefficients), samples, active.folded);
             self.with_values(&active.inputs, samples, worker, |x| {
                 planned.op.forward(&cx, x, &mut y, &mut notes, &mut own.scratch);
             });
@@ -313,6 +330,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     fn context<'c>(
         &self,
+        i: usize,
         (params, packed, coefficients): (&'c [T], &'c [T], &'c [T]),
         samples: &Range<usize>,
         folded: Option<FoldedNorm>,
@@ -325,7 +343,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             first: samples.start,
             samples: samples.len(),
             batch: self.step_plan.batch,
-            training: self.training,
+            training: self.training.filter(|_| !self.planned(i).inference),
         }
     }
 
@@ -376,15 +394,13 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::BatchForward { op } => self.forward(op..op + 1, &block(op), (task, worker)),
             Work::SplitForward { op } => self.split_forward(op, task, worker),
             Work::SumInputs { op } => self.split_sums(op, task, worker),
-            Work::Loss => {
-                let per_task = self.step_plan.batch.div_ceil(self.tasks(phase));
-                return self.score(self.samples(task, per_task), worker);
+            Work::Loss { output } => {
+                return self.score(output, self.samples(task, self.step_plan.loss_samples()), worker);
             }
-            Work::ReduceLoss => self.reduce_loss(),
-            Work::Slope => {
-                if self.wants_output_grad() {
-                    let per_task = self.step_plan.batch.div_ceil(self.tasks(phase));
-                    return self.slope(self.samples(task, per_task), worker);
+            Work::ReduceLoss { output } => self.reduce_loss(output),
+            Work::Slope { output } => {
+                if self.wants_output_grad(output) {
+                    return self.slope(output, self.samples(task, self.step_plan.loss_samples()), worker);
                 }
             }
             Work::BatchBackward { op } => {
@@ -392,14 +408,14 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
                 let params = self.state.params.read(0..self.state.params.len());
                 self.backward_op(op, &block(op), (&mut [], &params), &mut own.scratch, worker);
             }
-            Work::Grad { op } => self.batch_grad(op, task, worker),
+            Work::Grad { op } => return self.batch_grad(op, task, worker),
             Work::Backward { from, to, group } => {
                 self.backward(&(from..to), group, (task, worker), pulse);
             }
             Work::SplitMask { op } => self.split_mask(op, task, worker),
             Work::SplitBackward { op } => self.split_backward(op, task, worker),
             Work::SplitGrad { op } => self.split_grad(op, task, worker),
-            Work::SettleGradients { op } => self.settle_gradients(op),
+            Work::SettleGradients { op } => return self.settle_gradients(op, worker),
             Work::Reduce { part } => self.reduce(part, task),
             Work::Prepare => self.prepare(task),
             Work::Clip => self.clip(),

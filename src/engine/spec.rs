@@ -36,15 +36,28 @@ pub enum Dtype {
 pub struct ModelSpec {
     /// Element type.
     pub dtype: Dtype,
-    /// Layers in order; the first is the input.
+    /// Inputs, then layers in topological order.
     pub layers: Vec<LayerSpec>,
+    /// Entries of `layers` whose results are the model's; None for the last one.
+    #[serde(default)]
+    pub outputs: Option<Vec<usize>>,
 }
 
-/// A layer.
+/// A layer, or a further call of one.
 #[derive(Debug, Clone, Deserialize)]
 pub struct LayerSpec {
     /// Its name in messages.
     pub name: String,
+    /// Entries of the model's list that it reads, which stand in front of it; None for the one before. Layers inside
+    /// others have none.
+    #[serde(default)]
+    pub inputs: Option<Vec<usize>>,
+    /// Entry of the model's list that this one is a further call of: they have one set of weights.
+    #[serde(default)]
+    pub shares: Option<usize>,
+    /// Whether it always acts as at inference.
+    #[serde(default)]
+    pub inference: bool,
     /// Penalties on its weights, by the weight's name.
     #[serde(default)]
     pub regularizers: BTreeMap<String, Regularizer>,
@@ -281,9 +294,39 @@ pub enum LayerKind {
         branches: Vec<Vec<LayerSpec>>,
         merge: Merge,
     },
+    Add {},
+    Subtract {},
+    Multiply {},
+    Average {},
+    Maximum {},
+    Minimum {},
+    Concatenate {
+        axis: isize,
+    },
+    Dot {
+        axes: (isize, isize),
+        normalize: bool,
+    },
 }
 
-/// How the outputs of branches become one.
+impl LayerKind {
+    /// How a merging layer makes one tensor of several.
+    pub(super) fn merge(&self) -> Option<Merge> {
+        Some(match self {
+            Self::Add {} => Merge::Add,
+            Self::Subtract {} => Merge::Subtract,
+            Self::Multiply {} => Merge::Multiply,
+            Self::Average {} => Merge::Average,
+            Self::Maximum {} => Merge::Maximum,
+            Self::Minimum {} => Merge::Minimum,
+            Self::Concatenate { axis } => Merge::Concatenate { axis: *axis },
+            Self::Dot { axes, normalize } => Merge::Dot { axes: *axes, normalize: *normalize },
+            _ => return None,
+        })
+    }
+}
+
+/// How several tensors become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Merge {
@@ -297,6 +340,26 @@ pub enum Merge {
     Average,
     /// The largest; of equals the one of the first branch.
     Maximum,
+    /// The first less the second.
+    #[serde(skip_deserializing)]
+    Subtract,
+    /// The smallest; of equals the one of the first.
+    #[serde(skip_deserializing)]
+    Minimum,
+    /// Side by side along an axis, which counts the batch as axis 0 or is negative.
+    #[serde(skip_deserializing)]
+    Concatenate {
+        /// The axis.
+        axis: isize,
+    },
+    /// Products summed over one axis of each of two tensors.
+    #[serde(skip_deserializing)]
+    Dot {
+        /// The axis of each, which count the batch as axis 0 or are negative.
+        axes: (isize, isize),
+        /// Whether both are divided by their norms along it first.
+        normalize: bool,
+    },
 }
 
 /// What normalisations inside a sample do with their result.
@@ -421,12 +484,29 @@ pub enum Distribution {
 pub struct CompileSpec {
     /// How weights are updated; none for a model that is only evaluated.
     pub optimizer: Option<Optimizer>,
-    /// What is minimised.
-    pub loss: Loss,
+    /// What is made of every output, in their order.
+    pub outputs: Vec<Objective>,
+}
+
+/// What an output is compared for and how.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Objective {
+    /// What is minimised; None for an output that nothing is asked of.
+    pub loss: Option<Loss>,
     /// How its elements are put together.
     pub reduction: Reduction,
+    /// What the loss counts among those of several outputs.
+    #[serde(default = "one")]
+    pub weight: f64,
     /// What is measured besides.
     pub metrics: Vec<Metric>,
+    /// The number of metrics, the last ones, that are weighted as samples are.
+    #[serde(default)]
+    pub weighted_metrics: usize,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// Parses a description.

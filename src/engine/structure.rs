@@ -1,8 +1,9 @@
 //! What a description says about a model before anything is allocated: its graph, shapes and weights.
 //!
-//! Layers, and the containers that hold layers, are numbered in the order in which the description names them: a
-//! container comes in front of what it holds. Containers themselves compute nothing; what is left of them is a
-//! [`Merge`] where branches meet.
+//! Inputs, layers, and the containers that hold layers, are numbered in the order in which the description names them: a
+//! container comes before what it holds. Containers themselves compute nothing; what is left of them is a [`Merge`]
+//! where branches meet. A layer that is called several times has a number for each call; the first of them owns the
+//! weights.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 
 use super::layers::activity::Activity;
 use super::layers::guest::Guest;
-use super::layers::{self, Layer, merge};
+use super::layers::merge::{self, Join};
+use super::layers::{self, Layer};
 use super::shape_text;
 use super::spec::{self, LayerKind, LayerSpec, Merge, ModelSpec, Size};
 use crate::error::{Error, Result};
@@ -53,10 +55,10 @@ impl Weight {
 /// What a node of the graph does.
 pub(super) enum Operation<T: Element> {
     Layer(Box<dyn Layer<T>>),
-    Merge(Merge),
+    Merge(Join),
 }
 
-/// A node of the graph. Edge 0 is the input of the model; the node at `i` makes edge `i + 1`.
+/// A node of the graph. The first edges are the inputs of the model; every node makes the next one.
 pub(super) struct Node<T: Element> {
     pub operation: Operation<T>,
     /// Number of its layer, or container, in the description.
@@ -76,55 +78,90 @@ pub struct LayerInfo {
     pub output: Vec<Size>,
     /// Edge that it makes.
     pub(super) edge: usize,
+    /// Number of the call that owns the weights: its own, but for further calls of a layer.
+    pub(super) owner: usize,
+    /// Whether it always acts as at inference.
+    pub(super) inference: bool,
 }
 
 /// What a description says about shapes and weights, before anything is allocated.
 pub struct Structure<T: Element> {
     /// In topological order.
     pub(super) nodes: Vec<Node<T>>,
-    /// Edge that is the output of the model.
-    pub(super) output: usize,
-    /// By number; the input is number 0.
+    /// Edges that are the outputs of the model.
+    pub(super) outputs: Vec<usize>,
+    /// By number; the inputs come first.
     pub(super) layers: Vec<LayerInfo>,
     pub(super) weights: Vec<Weight>,
     pub(super) initializers: Vec<spec::Initializer>,
     /// Elements of the flat buffers.
     pub(super) len: usize,
+    /// Number of inputs, which are the first edges.
+    pub(super) inputs: usize,
     /// Sizes of every edge.
-    edges: Vec<Vec<Size>>,
+    pub(super) edges: Vec<Vec<Size>>,
     /// Who computes layers outside the engine.
     guests: Vec<Arc<dyn Guest<T>>>,
+    /// What holds for the entry that is being added.
+    entry: Entry,
+}
+
+/// What the layers of an entry of the description have in common.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    /// How far behind its owner's number every number is.
+    shift: usize,
+    inference: bool,
 }
 
 impl<T: Element> Structure<T> {
     /// Infers shapes and weights; `guests` are those that the description numbers.
     ///
     /// # Errors
-    /// A layer does not fit its input; the message names it.
+    /// A layer does not fit its input, or reads what does not stand before it; the message names it.
     pub fn new(spec: ModelSpec, guests: Vec<Arc<dyn Guest<T>>>) -> Result<Self> {
-        let mut specs = spec.layers.into_iter();
-        let Some(LayerSpec { kind: LayerKind::Input { shape: input }, name, .. }) = specs.next() else {
-            return Err(Error::value("layers", "an Input in front", "none"));
-        };
-        if input.is_empty() || input.contains(&Some(0)) {
-            return Err(Error::shape(
-                name,
-                "positive sizes or None, the last of them channels",
-                shape_text(&input),
-            ));
-        }
-        check_extent(&input).map_err(|error| error.in_layer(&name))?;
+        let ModelSpec { layers: specs, outputs, .. } = spec;
         let mut structure = Self {
             nodes: Vec::new(),
-            output: 0,
-            layers: vec![LayerInfo { name, input: input.clone(), output: input.clone(), edge: 0 }],
+            outputs: Vec::new(),
+            layers: Vec::new(),
             weights: Vec::new(),
             initializers: Vec::new(),
             len: 0,
-            edges: vec![input],
+            inputs: 0,
+            edges: Vec::new(),
             guests,
+            entry: Entry::default(),
         };
-        structure.output = structure.chain(specs, 0)?;
+        // Of every entry: its number, and the edge at its end.
+        let mut entries: Vec<(usize, usize)> = Vec::new();
+        for spec in specs {
+            let added = match &spec.kind {
+                LayerKind::Input { shape }
+                    if structure.nodes.is_empty() && structure.layers.len() == entries.len() =>
+                {
+                    structure.input(spec.name, shape.clone())?
+                }
+                _ if entries.is_empty() => return Err(Error::value("layers", "an Input in front", "none")),
+                _ => structure.entry(spec, &entries)?,
+            };
+            entries.push(added);
+        }
+        let last = entries
+            .len()
+            .checked_sub(1)
+            .ok_or_else(|| Error::value("layers", "an Input in front", "none"))?;
+        let edge_of = |entry: usize| entries.get(entry).map(|(_, edge)| *edge);
+        let outputs = outputs.unwrap_or_else(|| vec![last]);
+        structure.outputs = outputs
+            .iter()
+            .map(|&entry| {
+                edge_of(entry).ok_or_else(|| Error::value("outputs", format!("numbers to {last}"), entry))
+            })
+            .collect::<Result<_>>()?;
+        if structure.outputs.is_empty() {
+            return Err(Error::value("outputs", "at least one", 0));
+        }
         Ok(structure)
     }
 
@@ -133,9 +170,67 @@ impl<T: Element> Structure<T> {
         &self.weights
     }
 
-    /// Sizes of the output, without the batch.
-    pub fn output_shape(&self) -> &[Size] {
-        &self.edges[self.output]
+    /// Sizes of an output, without the batch.
+    pub fn output_shape(&self, output: usize) -> &[Size] {
+        &self.edges[self.outputs[output]]
+    }
+
+    /// Sizes of what every layer makes, by number.
+    pub fn output_shapes(&self) -> impl Iterator<Item = &[Size]> {
+        self.layers.iter().map(|layer| &layer.output[..])
+    }
+
+    /// Adds an input; returns its number and edge.
+    fn input(&mut self, name: String, shape: Vec<Size>) -> Result<(usize, usize)> {
+        if shape.is_empty() || shape.contains(&Some(0)) {
+            let expected = "positive sizes or None, the last of them channels";
+            return Err(Error::shape(name, expected, shape_text(&shape)));
+        }
+        check_extent(&shape).map_err(|error| error.in_layer(&name))?;
+        let edge = self.inputs;
+        self.layers.push(LayerInfo {
+            name,
+            input: shape.clone(),
+            output: shape.clone(),
+            edge,
+            owner: edge,
+            inference: false,
+        });
+        self.edges.push(shape);
+        self.inputs += 1;
+        Ok((edge, edge))
+    }
+
+    /// Adds an entry of the description behind others; returns its number, and the edge at its end.
+    fn entry(&mut self, spec: LayerSpec, entries: &[(usize, usize)]) -> Result<(usize, usize)> {
+        let number = self.layers.len();
+        let name = spec.name.clone();
+        let before = |entry: usize| {
+            let found = entries.get(entry).copied();
+            let expected = || format!("entries before it, below {}", entries.len());
+            found.ok_or_else(|| Error::value("inputs", expected(), entry).in_layer(&name))
+        };
+        let read = spec.inputs.clone().unwrap_or_else(|| vec![entries.len() - 1]);
+        let inputs = read.into_iter().map(|entry| Ok(before(entry)?.1)).collect::<Result<Vec<_>>>()?;
+        let shift = match spec.shares {
+            None => 0,
+            Some(entry) => number - self.layers[before(entry)?.0].owner,
+        };
+        self.entry = Entry { shift, inference: spec.inference };
+        let edge = match (spec.kind.merge(), &inputs[..]) {
+            (Some(kind), _) => {
+                let join = Join { kind, stretches: true };
+                self.announce(&spec.name, inputs.first().copied().unwrap_or(0));
+                let edge = self.merge(join, inputs, number).map_err(|error| error.in_layer(&name))?;
+                self.layers[number].output = self.edges[edge].clone();
+                self.layers[number].edge = edge;
+                edge
+            }
+            (None, [input]) => self.add(spec, *input)?,
+            (None, _) => return Err(Error::shape(name, "1 input", inputs.len())),
+        };
+        self.entry = Entry::default();
+        Ok((number, edge))
     }
 
     /// Adds layers one behind the other to edge `input`; returns the edge at their end.
@@ -143,23 +238,37 @@ impl<T: Element> Structure<T> {
         specs.into_iter().try_fold(input, |edge, spec| self.add(spec, edge))
     }
 
+    /// Gives a layer the next number.
+    fn announce(&mut self, name: &str, input: usize) {
+        let Entry { shift, inference } = self.entry;
+        self.layers.push(LayerInfo {
+            name: name.to_string(),
+            input: self.edges[input].clone(),
+            output: Vec::new(),
+            edge: 0,
+            owner: self.layers.len() - shift,
+            inference,
+        });
+    }
+
     /// Adds a layer or container to edge `input`; returns the edge at its end.
     fn add(&mut self, spec: LayerSpec, input: usize) -> Result<usize> {
         let number = self.layers.len();
         let name = spec.name.clone();
-        let shape = self.edges[input].clone();
-        self.layers.push(LayerInfo { name: name.clone(), input: shape, output: Vec::new(), edge: 0 });
+        self.announce(&name, input);
+        let strict = |kind| Join { kind, stretches: false };
         let output = match spec.kind {
             LayerKind::Chain { layers } => self.chain(layers, input)?,
             LayerKind::Residual { layers, shortcut } => {
                 let main = self.chain(layers, input)?;
                 let beside = self.chain(shortcut.unwrap_or_default(), input)?;
-                self.merge(Merge::Add, vec![main, beside], number).map_err(|error| error.in_layer(&name))?
+                self.merge(strict(Merge::Add), vec![main, beside], number)
+                    .map_err(|error| error.in_layer(&name))?
             }
             LayerKind::Parallel { branches, merge } => {
                 let ends = branches.into_iter().map(|branch| self.chain(branch, input));
                 let ends = ends.collect::<Result<_>>()?;
-                self.merge(merge, ends, number).map_err(|error| error.in_layer(&name))?
+                self.merge(strict(merge), ends, number).map_err(|error| error.in_layer(&name))?
             }
             _ => self.leaf(&spec, input, number).map_err(|error| error.in_layer(&name))?,
         };
@@ -173,7 +282,11 @@ impl<T: Element> Structure<T> {
         let shape = &self.edges[input];
         let weights = layer.weights(shape)?;
         let output = layer.output_shape(shape)?;
-        for weight in weights {
+        let owner = self.layers[number].owner;
+        if owner != number {
+            self.check_shared(owner, &weights, shape)?;
+        }
+        for weight in weights.into_iter().filter(|_| owner == number) {
             let elements = weight.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
             let end =
                 elements.and_then(|n| self.len.checked_add(n)).filter(|&n| n < isize::MAX as usize / 64);
@@ -208,17 +321,36 @@ impl<T: Element> Structure<T> {
         }
     }
 
+    /// Checks that a further call of a layer finds the weights that the first one has made.
+    fn check_shared(&self, owner: usize, weights: &[layers::WeightSpec], shape: &[Size]) -> Result<()> {
+        let own: Vec<&Weight> = self.weights.iter().filter(|weight| weight.layer == owner).collect();
+        let fit = own.len() == weights.len()
+            && own
+                .iter()
+                .zip(weights)
+                .all(|(own, weight)| own.shape == weight.shape && own.name == weight.name);
+        if fit {
+            return Ok(());
+        }
+        let expected = format!(
+            "an input like the first one, {}: the calls share weights",
+            shape_text(&self.layers[owner].input)
+        );
+        Err(Error::shape("input", expected, shape_text(shape)))
+    }
+
     /// Joins the ends of branches; a single one is passed on.
-    fn merge(&mut self, kind: Merge, ends: Vec<usize>, number: usize) -> Result<usize> {
+    fn merge(&mut self, join: Join, ends: Vec<usize>, number: usize) -> Result<usize> {
         let shapes: Vec<Vec<Size>> = ends.iter().map(|&edge| self.edges[edge].clone()).collect();
         match ends[..] {
-            [] => Err(Error::value("branches", "at least one", 0)),
-            [end] => Ok(end),
+            [] => Err(Error::value(if join.stretches { "inputs" } else { "branches" }, "at least one", 0)),
+            [end] if !join.stretches => Ok(end),
             _ => {
-                let output = merge::output_shape(kind, &shapes).map_err(|error| {
-                    super::fitting::advised(error, &self.nodes, Some((kind, &ends)), &self.edges[0])
+                let output = merge::output_shape(join, &shapes).map_err(|error| {
+                    let inputs = &self.edges[..self.inputs];
+                    super::fitting::advised(error, &self.nodes, Some((join, &ends)), inputs)
                 })?;
-                self.node(Operation::Merge(kind), ends, number, output)
+                self.node(Operation::Merge(join), ends, number, output)
             }
         }
     }
@@ -233,7 +365,7 @@ impl<T: Element> Structure<T> {
         check_extent(&output)?;
         self.nodes.push(Node { operation, layer, inputs });
         self.edges.push(output);
-        Ok(self.nodes.len())
+        Ok(self.edges.len() - 1)
     }
 }
 

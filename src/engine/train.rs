@@ -7,42 +7,53 @@ use super::limits::Penalty;
 use super::lowering::{BACKWARD, FORWARD, INFERENCE};
 use super::optim::{Rates, Update};
 use super::plan::{self, Purpose, Work};
-use super::run::{self, AllFinite, Batch, Goal, State, StepProgram};
+use super::run::{self, AllFinite, Batch, Goal, Scoring, State, StepProgram};
 use super::source::Source;
-use super::spec::{CompileSpec, Metric, Regularizer, Size};
+use super::spec::{Metric, Objective, Regularizer, Size};
 use super::structure::Weight;
-use super::{Data, Network, Plans, Scores, loss, shape_text};
+use super::{Data, Network, OutputScores, Plans, Scores, Target, View, loss, shape_text};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::memory;
 use crate::parallel::{self, Interrupt, Shared};
 
 impl<T: Element> Network<T> {
-    /// Checks `x` against the model's input and returns the sizes of a sample.
-    pub(super) fn check_input<'x>(&self, x: &'x Source<'_>) -> Result<&'x [usize]> {
-        let sizes = x.shape.get(1..).unwrap_or(&[]);
-        let input = self.input();
-        let fits = sizes.len() == input.len()
-            && sizes.iter().zip(input).all(|(n, want)| want.is_none_or(|want| want == *n));
-        if !fits || sizes.contains(&0) {
-            let got: Vec<Size> = sizes.iter().map(|&n| Some(n)).collect();
-            return Err(Error::shape("x", shape_text(input), shape_text(&got)));
+    /// Checks `x` against the model's inputs; returns the number of samples.
+    pub(super) fn check_inputs(&self, x: &[Source<'_>]) -> Result<usize> {
+        let inputs = self.inputs();
+        if x.len() != inputs.len() {
+            return Err(Error::shape("x", format!("{} inputs", inputs.len()), x.len()));
         }
-        Ok(sizes)
+        for (x, info) in x.iter().zip(inputs) {
+            let (sizes, input) = (x.shape.get(1..).unwrap_or(&[]), &info.input);
+            let fits = sizes.len() == input.len()
+                && sizes.iter().zip(input).all(|(n, want)| want.is_none_or(|want| want == *n));
+            if !fits || sizes.contains(&0) {
+                let got: Vec<Size> = sizes.iter().map(|&n| Some(n)).collect();
+                return Err(Error::shape("x", shape_text(input), shape_text(&got)));
+            }
+        }
+        let rows = x[0].rows();
+        match x.iter().zip(inputs).find(|(x, _)| x.rows() != rows) {
+            Some((other, info)) => {
+                let expected = format!("{rows} samples, as {} has", inputs[0].name);
+                Err(Error::shape(format!("x: {}", info.name), expected, other.rows()))
+            }
+            None => Ok(rows),
+        }
     }
 
     /// Checks lengths and row numbers; returns the batch size.
-    pub(super) fn check_rows(data: &Data<'_>) -> Result<usize> {
-        let rows = data.x.rows();
-        if data.y.rows() != rows {
-            return Err(Error::shape("y", format!("{rows} samples, as x has"), data.y.rows()));
-        }
-        if let Some(weights) = data.sample_weight.filter(|w| w.len() != rows) {
-            return Err(Error::shape(
-                "sample_weight",
-                format!("{rows} numbers, one per sample of x"),
-                weights.len(),
-            ));
+    fn check_rows(&self, data: &Data<'_>) -> Result<usize> {
+        let rows = self.check_inputs(data.x)?;
+        for Target { y, sample_weight } in data.targets {
+            if let Some(y) = y.as_ref().filter(|y| y.rows() != rows) {
+                return Err(Error::shape("y", format!("{rows} samples, as x has"), y.rows()));
+            }
+            if let Some(weights) = sample_weight.filter(|w| w.len() != rows) {
+                let expected = format!("{rows} numbers, one per sample of x");
+                return Err(Error::shape("sample_weight", expected, weights.len()));
+            }
         }
         if let Some(indices) = data.indices {
             let outside = indices.iter().find(|&&i| usize::try_from(i).map_or(true, |i| i >= rows));
@@ -98,36 +109,32 @@ impl<T: Element> Network<T> {
         aim: Aim,
         interrupt: Interrupt<'_>,
     ) -> Result<Scores> {
-        let shape = self.check_input(&data.x)?;
-        let batch = Self::check_rows(data)?;
-        let (purpose, inspected) = match aim {
-            Aim::Evaluate => (Purpose::Infer, None),
-            Aim::Train { .. } => (Purpose::Train, None),
-            Aim::Inspect => (Purpose::Inspect, Some(self.output)),
+        let batch = self.check_rows(data)?;
+        let (purpose, view) = match aim {
+            Aim::Evaluate => (Purpose::Infer, View::Step),
+            Aim::Train { .. } => (Purpose::Train, View::Step),
+            Aim::Inspect => (Purpose::Inspect, View::Whole),
         };
-        let (plan, step_plan) = self.plan(shape, batch, purpose, inspected)?;
+        let (plan, step_plan) = self.plan(data.x, batch, purpose, view)?;
         let plan = self.give_back(plan, step_plan);
-        let Some(compiled) = &self.compiled else {
-            return Err(Error::value("model", "a compiled loss", "none; call compile() first"));
-        };
-        let output = &self.plans[plan].lowered.output_shape;
-        let Some((&channels, positions)) = output.split_last() else {
-            return Err(Error::shape("model", "an output with at least one axis", "none"));
-        };
-        let CompileSpec { loss, metrics, .. } = &compiled.spec;
-        loss.check(&data.y, output)?;
-        let overlap = loss.overlap(output)?;
-        let rows = || (0..batch).map(|i| data.indices.map_or(i, |indices| indices[i] as usize));
-        let count = match &overlap {
-            Some(overlap) => overlap.count(batch),
-            None => loss.count(&data.y, rows(), positions.iter().product(), channels)?,
-        };
-        let wants_signs = loss.wants_signs() || metrics.iter().any(Metric::wants_signs);
-        let signs = wants_signs && data.y.binary(rows());
-        let per_sample = loss::scores_len(metrics, channels, overlap.as_ref());
-        if self.memory.scores.len() < per_sample * batch {
-            self.memory.scores = Shared::zeroed(per_sample * batch)?;
-        }
+        let mut scorings = std::mem::take(&mut self.memory.scorings);
+        scorings.clear();
+        let scored = self.score((plan, step_plan), data, aim, &mut scorings, interrupt);
+        self.memory.scorings = scorings;
+        scored
+    }
+
+    /// Finds out what is scored at every output, runs the step and adds up the scores.
+    fn score(
+        &mut self,
+        (plan, step_plan): (usize, usize),
+        data: &Data<'_>,
+        aim: Aim,
+        scorings: &mut Vec<Scoring>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Scores> {
+        let batch = self.plans[plan].step_plans[step_plan].batch;
+        self.scorings(plan, data, batch, scorings)?;
         let (rates, training) = match aim {
             Aim::Train { learning_rate, seed } => (
                 Some(Rates { learning_rate, iterations: self.iterations }),
@@ -135,40 +142,90 @@ impl<T: Element> Network<T> {
             ),
             Aim::Evaluate | Aim::Inspect => (None, None),
         };
-        let outside = loss.outside();
-        let verdict = self.judged((plan, step_plan), data, training, interrupt)?;
-        if outside != verdict.is_some() {
-            return Err(Error::value("loss", "one judge, the engine or its caller", "none or two"));
-        }
-        let count = verdict.as_ref().map_or(count, |verdict| verdict.count);
-        let batch_data = Batch {
-            x: &data.x,
-            y: Some(&data.y),
-            sample_weight: data.sample_weight,
-            indices: data.indices,
-            first: 0,
-            count,
-            signs,
-        };
+        self.judged((plan, step_plan), data, training, scorings, interrupt)?;
+        let batch_data = Batch { x: data.x, targets: data.targets, indices: data.indices, first: 0 };
         let penalty = self.penalty(interrupt)?;
-        let losses = verdict.as_ref().map(|verdict| &verdict.losses[..]);
-        let judged = data.judge.is_some();
-        let extent = Extent::Scores { rates, overlap: overlap.as_ref(), per_sample, judged, losses };
+        let extent = Extent::Scores { rates, scorings, judged: data.judge.is_some() };
         self.execute((plan, step_plan), batch_data, extent, training, interrupt)?;
 
         let activities = self.plans[plan].step_plans[step_plan].activities * batch;
         let charges: f64 = self.memory.activity.get_mut()[..activities].iter().sum();
         let penalty = penalty + charges / batch as f64;
-        let scores = &self.memory.scores.get_mut()[..per_sample * batch];
-        let metrics = self.compiled.iter().flat_map(|compiled| &compiled.spec.metrics);
-        let metrics = metrics.map(|metric| vec![0.0; metric.width(channels)]).collect();
-        let mut sums = Scores { loss: 0.0, count, metrics, penalty };
-        for sample in scores.chunks_exact(per_sample) {
-            sums.loss += sample[0];
-            let counted = sums.metrics.iter_mut().flatten();
-            counted.zip(&sample[1..]).for_each(|(sum, x)| *sum += x);
+        let objectives = self.compiled.iter().flat_map(|compiled| &compiled.spec.outputs);
+        let mut outputs = memory::with_room(scorings.len())?;
+        for ((scoring, objective), shape) in
+            scorings.iter().zip(objectives).zip(&self.plans[plan].lowered.output_shapes)
+        {
+            let channels = shape.last().copied().unwrap_or(1);
+            let metrics = objective.metrics.iter().map(|metric| vec![0.0; metric.width(channels)]).collect();
+            let mut sums = OutputScores { loss: 0.0, count: scoring.count, metrics };
+            let Scoring { start, per_sample, .. } = *scoring;
+            let scores = &self.memory.scores.get_mut()[start..start + per_sample * batch];
+            for sample in scores.chunks_exact(per_sample.max(1)) {
+                sums.loss += sample[0];
+                let counted = sums.metrics.iter_mut().flatten();
+                counted.zip(&sample[1..]).for_each(|(sum, x)| *sum += x);
+            }
+            outputs.push(sums);
         }
-        Ok(sums)
+        Ok(Scores { outputs, penalty })
+    }
+
+    /// Checks the targets, and finds what is scored at every output.
+    fn scorings(
+        &mut self,
+        plan: usize,
+        data: &Data<'_>,
+        batch: usize,
+        scorings: &mut Vec<Scoring>,
+    ) -> Result<()> {
+        let Some(compiled) = &self.compiled else {
+            return Err(Error::value("model", "a compiled loss", "none; call compile() first"));
+        };
+        let shapes = &self.plans[plan].lowered.output_shapes;
+        for (what, got) in [("model", compiled.spec.outputs.len()), ("y", data.targets.len())] {
+            if got != shapes.len() {
+                return Err(Error::shape(
+                    what,
+                    format!("a loss and targets for {} outputs", shapes.len()),
+                    got,
+                ));
+            }
+        }
+        let rows = || (0..batch).map(|i| data.indices.map_or(i, |indices| indices[i] as usize));
+        let mut start = 0;
+        for ((objective, output), target) in compiled.spec.outputs.iter().zip(shapes).zip(data.targets) {
+            let Some((&channels, positions)) = output.split_last() else {
+                return Err(Error::shape("model", "an output with at least one axis", "none"));
+            };
+            let Objective { loss: Some(loss), metrics, .. } = objective else {
+                scorings.push(Scoring {
+                    start,
+                    per_sample: 0,
+                    count: 0.0,
+                    signs: false,
+                    overlap: None,
+                    losses: None,
+                });
+                continue;
+            };
+            let y = target.y.as_ref().ok_or_else(|| Error::value("y", "targets for every loss", "none"))?;
+            loss.check(y, output)?;
+            let overlap = loss.overlap(output)?;
+            let count = match &overlap {
+                Some(overlap) => overlap.count(batch),
+                None => loss.count(y, rows(), positions.iter().product(), channels)?,
+            };
+            let wants_signs = loss.wants_signs() || metrics.iter().any(Metric::wants_signs);
+            let signs = wants_signs && y.binary(rows());
+            let per_sample = loss::scores_len(metrics, channels, overlap.as_ref());
+            scorings.push(Scoring { start, per_sample, count, signs, overlap, losses: None });
+            start += per_sample * batch;
+        }
+        if self.memory.scores.len() < start {
+            self.memory.scores = Shared::zeroed(start)?;
+        }
+        Ok(())
     }
 
     /// What the trainable weights add to the loss; found anew only when weights have changed.
@@ -192,43 +249,46 @@ impl<T: Element> Network<T> {
         Ok(self.penalty.1)
     }
 
-    /// Outputs of all rows of `x`, in batches of `batch_size`, and their shape.
+    /// All outputs of all rows of `x`, in batches of `batch_size`, and their shapes.
     ///
     /// # Errors
     /// Data that do not fit, an interrupt.
     pub fn predict(
         &mut self,
-        x: &Source<'_>,
+        x: &[Source<'_>],
         batch_size: usize,
         training: Option<u64>,
         interrupt: Interrupt<'_>,
-    ) -> Result<(Vec<T>, Vec<usize>)> {
-        let shape = self.check_input(x)?;
-        let rows = x.rows();
+    ) -> Result<Vec<(Vec<T>, Vec<usize>)>> {
+        let rows = self.check_inputs(x)?;
         let purpose = if training.is_some() { Purpose::Train } else { Purpose::Infer };
         let training = training.map(|seed| Random { seed, step: self.iterations });
-        let (plan, step_plan) = self.plan(shape, batch_size.clamp(1, rows.max(1)), purpose, None)?;
+        let (plan, step_plan) = self.plan(x, batch_size.clamp(1, rows.max(1)), purpose, View::Step)?;
         let plan = self.give_back(plan, step_plan);
-        let mut output = vec![rows];
-        output.extend(&self.plans[plan].lowered.output_shape);
-        let len: usize = output[1..].iter().product();
-        let mut result = memory::filled(T::ZERO, rows.saturating_mul(len))?;
+        let mut results = Vec::new();
+        for shape in &self.plans[plan].lowered.output_shapes {
+            let shape: Vec<usize> = std::iter::once(rows).chain(shape.iter().copied()).collect();
+            let len = shape.iter().fold(1usize, |len, &size| len.saturating_mul(size));
+            results.push((memory::filled(T::ZERO, len)?, shape));
+        }
         for first in (0..rows).step_by(batch_size.max(1)) {
             let batch = batch_size.min(rows - first);
-            let (plan, step_plan) = self.plan(shape, batch, purpose, None)?;
-            let data =
-                Batch { x, y: None, sample_weight: None, indices: None, first, count: 0.0, signs: false };
+            let (plan, step_plan) = self.plan(x, batch, purpose, View::Step)?;
+            let data = Batch { x, targets: &[], indices: None, first };
             self.execute((plan, step_plan), data, Extent::Outputs, training, interrupt)?;
             let ready = &self.plans[plan].step_plans[step_plan];
-            if let plan::Slot::Batch(start) = ready.values[ready.output] {
-                let values = &self.memory.arena.get_mut()[start..start + batch * len];
-                result[first * len..(first + batch) * len].copy_from_slice(values);
+            for (&output, (result, shape)) in ready.outputs.iter().zip(&mut results) {
+                if let plan::Slot::Batch(start) = ready.values[output] {
+                    let len: usize = shape[1..].iter().product();
+                    let values = &self.memory.arena.get_mut()[start..start + batch * len];
+                    result[first * len..(first + batch) * len].copy_from_slice(values);
+                }
             }
             if first + batch < rows && interrupt() {
                 return Err(Error::Interrupted);
             }
         }
-        Ok((result, output))
+        Ok(results)
     }
 
     /// Runs a plan on a batch.
@@ -263,18 +323,19 @@ impl<T: Element> Network<T> {
         if !matches!(extent, Extent::Scores { judged: true, .. }) {
             phases.extend(&plan_of_batch.forward);
         }
-        let (overlap, scores, losses) = match extent {
-            Extent::Outputs | Extent::Gradients => (None, 0, None),
-            Extent::Scores { overlap, per_sample, losses, .. } => (overlap, per_sample, losses),
+        let scorings = match extent {
+            Extent::Outputs | Extent::Gradients => &[],
+            Extent::Scores { scorings, .. } => scorings,
         };
-        if scores > 0 {
+        if !scorings.is_empty() {
             phases.push(plan_of_batch.loss.iter().copied());
         }
-        if overlap.is_some() {
-            phases.push([(Work::ReduceLoss, 1)]);
-            phases.push(plan_of_batch.loss.iter().map(|&(_, tasks)| (Work::Slope, tasks)));
+        let overlaps = || scorings.iter().enumerate().filter(|(_, scoring)| scoring.overlap.is_some());
+        if overlaps().next().is_some() {
+            phases.push(overlaps().map(|(output, _)| (Work::ReduceLoss { output }, 1)));
+            phases.push(overlaps().map(|(output, _)| (Work::Slope { output }, plan_of_batch.loss[output].1)));
         }
-        let inspects = plan_of_batch.purpose == Purpose::Inspect && extent != Extent::Outputs;
+        let inspects = plan_of_batch.purpose == Purpose::Inspect && !matches!(extent, Extent::Outputs);
         if update.is_some() || inspects {
             phases.extend(&plan_of_batch.backward);
         }
@@ -285,7 +346,9 @@ impl<T: Element> Network<T> {
             }
             phases.push([(Work::Keep, 1)]);
             let weights = std::iter::once((Work::Update, self.blocks.len()));
-            phases.push(weights.chain(plan_of_batch.commit.iter().copied()));
+            let (first, further) = plan_of_batch.commits.split_at(plan_of_batch.commits.len().min(1));
+            phases.push(weights.chain(first.iter().flatten().copied()));
+            phases.extend(further);
             phases.push([(Work::Constrain, run::constrained(&self.weights).count())]);
         }
         // Most of the work is in stacks and split ops: where they are one task each, a helper would only look on.
@@ -328,9 +391,8 @@ impl<T: Element> Network<T> {
                     || update.is_some_and(|update| {
                         !update.moderate() || run::constrained(&self.weights).any(Weight::grows)
                     }),
-                overlap,
-                scores,
-                losses,
+                scorings,
+                backward: training_step || inspects,
             },
             training,
             kernels: self.kernels,
@@ -404,7 +466,7 @@ pub(super) enum Aim {
 }
 
 /// How far a program goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Extent<'a> {
     /// To the outputs.
     Outputs,
@@ -413,11 +475,9 @@ pub(super) enum Extent<'a> {
     /// To loss and metrics, and with rates to the update.
     Scores {
         rates: Option<Rates>,
-        overlap: Option<&'a loss::overlap::Overlap>,
-        per_sample: usize,
+        /// What is scored at every output.
+        scorings: &'a [Scoring],
         /// Whether a judge has seen the outputs: the forward pass is over.
         judged: bool,
-        /// What the judge gave.
-        losses: Option<&'a [f64]>,
     },
 }

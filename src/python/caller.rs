@@ -27,12 +27,12 @@ impl Caller {
         self.function.is_some()
     }
 
-    /// Calls the function with the outputs as float64. It returns None, or weighted losses of the samples, the number
-    /// of values that they sum up, and the gradient of the outputs.
-    pub(super) fn ask(&self, outputs: &[f64], shape: &[usize]) -> Result<Option<Verdict>> {
+    /// Calls the function with the number of an output and its values as float64. It returns None, or weighted losses of the samples, the number
+    /// of values that they sum up, and the gradient of the output.
+    pub(super) fn ask(&self, output: usize, values: &[f64], shape: &[usize]) -> Result<Option<Verdict>> {
         let Some(function) = &self.function else { return Ok(None) };
         let verdict = Python::attach(|py| {
-            let answer = function.bind(py).call1((array(py, outputs, shape)?,))?;
+            let answer = function.bind(py).call1((output, array(py, values, shape)?))?;
             if answer.is_none() {
                 return Ok(None);
             }

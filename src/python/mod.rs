@@ -46,7 +46,7 @@ mod _core {
     #[pymodule_export]
     use super::geometry::place_window;
     #[pymodule_export]
-    use super::network::{Network, learning_rate, weight_shapes};
+    use super::network::{Network, learning_rate, output_shapes, weight_shapes};
     use super::*;
     #[pymodule_export]
     use super::{

@@ -10,8 +10,9 @@ use super::caller::Caller;
 use super::errors::{enter, raise};
 use super::gate::Gate;
 use super::guest::{Raised, guests, settle};
+use crate::engine::source::Source;
 use crate::engine::spec::{Dtype, LrSchedule, ModelSpec, Size, parse};
-use crate::engine::{self, Data, Judge, Scores, Seed};
+use crate::engine::{self, Data, Judge, Scores, Seed, Target};
 use crate::error::Result;
 use crate::parallel::lock;
 
@@ -42,10 +43,50 @@ pub(super) struct Network {
     raised: Raised,
 }
 
-type Sums = (f64, f64, Vec<Vec<f64>>, f64);
+/// Of every output the sum of its loss, the count and what each metric counts; and the penalty of the weights.
+type Sums = (Vec<(f64, f64, Vec<Vec<f64>>)>, f64);
 
 fn sums(scores: Scores) -> Sums {
-    (scores.loss, scores.count, scores.metrics, scores.penalty)
+    let outputs = scores.outputs.into_iter().map(|output| (output.loss, output.count, output.metrics));
+    (outputs.collect(), scores.penalty)
+}
+
+/// Inputs as Python gives them.
+type Inputs<'py> = Vec<Bound<'py, PyAny>>;
+
+/// Of every output the labels and a weight per sample, both perhaps None.
+type Targets<'py> = Vec<(Option<Bound<'py, PyAny>>, Option<Bound<'py, PyArray1<f64>>>)>;
+
+/// Labels and weights of an output, borrowed.
+struct BorrowedTarget<'py> {
+    y: Option<Borrowed<'py>>,
+    sample_weight: Option<PyReadonlyArray1<'py, f64>>,
+}
+
+fn borrow_inputs<'py>(x: &Inputs<'py>) -> PyResult<Vec<Borrowed<'py>>> {
+    x.iter().map(|x| Borrowed::new("x", x)).collect()
+}
+
+fn sources<'a>(borrowed: &'a [Borrowed<'_>]) -> PyResult<Vec<Source<'a>>> {
+    borrowed.iter().map(Borrowed::source).collect()
+}
+
+fn borrow_targets<'py>(targets: &Targets<'py>) -> PyResult<Vec<BorrowedTarget<'py>>> {
+    let borrow = |(y, weight): &(Option<Bound<'py, PyAny>>, Option<Bound<'py, PyArray1<f64>>>)| {
+        let y = y.as_ref().map(|y| Borrowed::new("y", y)).transpose()?;
+        Ok(BorrowedTarget { y, sample_weight: weight.as_ref().map(borrow_flat).transpose()? })
+    };
+    targets.iter().map(borrow).collect()
+}
+
+fn targets_of<'a>(borrowed: &'a [BorrowedTarget<'_>]) -> PyResult<Vec<Target<'a>>> {
+    let target = |target: &'a BorrowedTarget<'_>| {
+        Ok(Target {
+            y: target.y.as_ref().map(Borrowed::source).transpose()?,
+            sample_weight: target.sample_weight.as_ref().map(|w| w.as_slice()).transpose()?,
+        })
+    };
+    borrowed.iter().map(target).collect()
 }
 
 fn shape_tuple<'py>(py: Python<'py>, shape: &[Size]) -> PyResult<Bound<'py, PyTuple>> {
@@ -96,22 +137,20 @@ impl Network {
     fn step(
         &self,
         py: Python<'_>,
-        (x, y): (&Bound<'_, PyAny>, &Bound<'_, PyAny>),
-        sample_weight: Option<&Bound<'_, PyArray1<f64>>>,
+        (x, targets): (&Inputs<'_>, &Targets<'_>),
         indices: Option<&Bound<'_, PyArray1<i64>>>,
         train: Option<(f64, u64)>,
         judge: Option<Py<PyAny>>,
     ) -> PyResult<Sums> {
-        let (x, y) = (Borrowed::new("x", x)?, Borrowed::new("y", y)?);
-        let sample_weight = sample_weight.map(borrow_flat).transpose()?;
+        let (x, targets) = (borrow_inputs(x)?, borrow_targets(targets)?);
+        let (x, targets) = (sources(&x)?, targets_of(&targets)?);
         let indices = indices.map(borrow_flat).transpose()?;
         let caller = Caller::new(judge);
-        let ask = |outputs: &[f64], shape: &[usize]| caller.ask(outputs, shape);
+        let ask = |output: usize, values: &[f64], shape: &[usize]| caller.ask(output, values, shape);
         let data = Data {
             judge: caller.is_there().then_some(Judge(&ask)),
-            x: x.source()?,
-            y: y.source()?,
-            sample_weight: sample_weight.as_ref().map(|w| w.as_slice()).transpose()?,
+            x: &x,
+            targets: &targets,
             indices: indices.as_ref().map(|i| i.as_slice()).transpose()?,
         };
         let scores = self.run(py, |network, interrupt| {
@@ -126,27 +165,23 @@ impl Network {
     fn outputs<'py>(
         &self,
         py: Python<'py>,
-        x: &Bound<'py, PyAny>,
+        x: &Inputs<'py>,
         batch_size: usize,
         training: Option<u64>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         enum Values {
-            F32(Vec<f32>),
-            F64(Vec<f64>),
+            F32(Vec<(Vec<f32>, Vec<usize>)>),
+            F64(Vec<(Vec<f64>, Vec<usize>)>),
         }
-        let x = Borrowed::new("x", x)?;
-        let x = x.source()?;
-        let (values, shape) = self.run(py, |network, interrupt| match network {
-            Typed::Float32(network) => {
-                network.predict(&x, batch_size, training, interrupt).map(|(v, shape)| (Values::F32(v), shape))
-            }
-            Typed::Float64(network) => {
-                network.predict(&x, batch_size, training, interrupt).map(|(v, shape)| (Values::F64(v), shape))
-            }
+        let x = borrow_inputs(x)?;
+        let x = sources(&x)?;
+        let values = self.run(py, |network, interrupt| match network {
+            Typed::Float32(network) => network.predict(&x, batch_size, training, interrupt).map(Values::F32),
+            Typed::Float64(network) => network.predict(&x, batch_size, training, interrupt).map(Values::F64),
         })?;
         match values {
-            Values::F32(values) => into_array(py, values, &shape),
-            Values::F64(values) => into_array(py, values, &shape),
+            Values::F32(outputs) => outputs.into_iter().map(|(v, shape)| into_array(py, v, &shape)).collect(),
+            Values::F64(outputs) => outputs.into_iter().map(|(v, shape)| into_array(py, v, &shape)).collect(),
         }
     }
 }
@@ -187,8 +222,10 @@ impl Network {
     }
 
     #[getter]
-    fn output_shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        self.hold(py, |network| with!(network, n => shape_tuple(py, n.output_shape())))
+    fn results<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        self.hold(py, |network| {
+            with!(network, n => n.output_shapes().iter().map(|shape| shape_tuple(py, shape)).collect())
+        })
     }
 
     #[getter(weights)]
@@ -273,52 +310,50 @@ impl Network {
         self.run(py, |network, _| with!(network, n => n.compile(spec)))
     }
 
-    #[pyo3(signature = (x, y, sample_weight, indices, learning_rate, seed, judge=None))]
+    #[pyo3(signature = (x, targets, indices, learning_rate, seed, judge=None))]
     #[expect(clippy::too_many_arguments, reason = "it is the signature of the stub file")]
     fn train_step(
         &self,
         py: Python<'_>,
-        x: Bound<'_, PyAny>,
-        y: Bound<'_, PyAny>,
-        sample_weight: Option<Bound<'_, PyArray1<f64>>>,
+        x: Inputs<'_>,
+        targets: Targets<'_>,
         indices: Option<Bound<'_, PyArray1<i64>>>,
         learning_rate: f64,
         seed: u64,
         judge: Option<Py<PyAny>>,
     ) -> PyResult<Sums> {
         let train = Some((learning_rate, seed));
-        self.step(py, (&x, &y), sample_weight.as_ref(), indices.as_ref(), train, judge)
+        self.step(py, (&x, &targets), indices.as_ref(), train, judge)
     }
 
-    #[pyo3(signature = (x, y, sample_weight, indices, judge=None))]
+    #[pyo3(signature = (x, targets, indices, judge=None))]
     fn evaluate_step(
         &self,
         py: Python<'_>,
-        x: Bound<'_, PyAny>,
-        y: Bound<'_, PyAny>,
-        sample_weight: Option<Bound<'_, PyArray1<f64>>>,
+        x: Inputs<'_>,
+        targets: Targets<'_>,
         indices: Option<Bound<'_, PyArray1<i64>>>,
         judge: Option<Py<PyAny>>,
     ) -> PyResult<Sums> {
-        self.step(py, (&x, &y), sample_weight.as_ref(), indices.as_ref(), None, judge)
+        self.step(py, (&x, &targets), indices.as_ref(), None, judge)
     }
 
     fn predict<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, PyAny>,
+        x: Inputs<'py>,
         batch_size: usize,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         self.outputs(py, &x, batch_size, None)
     }
 
     fn forward<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, PyAny>,
+        x: Inputs<'py>,
         training: bool,
         seed: u64,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         self.outputs(py, &x, usize::MAX, training.then_some(seed))
     }
 
@@ -326,37 +361,35 @@ impl Network {
     fn inspect<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, PyAny>,
+        x: Inputs<'py>,
         seed: Option<(usize, Bound<'py, PyAny>)>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let x = Borrowed::new("x", &x)?;
+        let x = borrow_inputs(&x)?;
         let dy = seed.as_ref().map(|(_, dy)| Borrowed::new("dy", dy)).transpose()?;
         let dy = dy.as_ref().map(Borrowed::source).transpose()?;
         let seed = match (&seed, &dy) {
             (Some((layer, _)), Some(dy)) => Seed::Output { layer: *layer, dy },
             _ => Seed::None,
         };
-        let (tensors, _) = self.inspection(py, &x.source()?, seed)?;
+        let (tensors, _) = self.inspection(py, &sources(&x)?, seed)?;
         Ok(tensors.into_pyobject(py)?.into_any())
     }
 
-    #[pyo3(signature = (x, y, sample_weight=None, judge=None))]
+    #[pyo3(signature = (x, targets, judge=None))]
     fn inspect_loss<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, PyAny>,
-        y: Bound<'py, PyAny>,
-        sample_weight: Option<Bound<'py, PyArray1<f64>>>,
+        x: Inputs<'py>,
+        targets: Targets<'py>,
         judge: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (x, y) = (Borrowed::new("x", &x)?, Borrowed::new("y", &y)?);
-        let sample_weight = sample_weight.as_ref().map(borrow_flat).transpose()?;
-        let sample_weight = sample_weight.as_ref().map(|w| w.as_slice()).transpose()?;
+        let (x, targets) = (borrow_inputs(&x)?, borrow_targets(&targets)?);
+        let (x, targets) = (sources(&x)?, targets_of(&targets)?);
         let caller = Caller::new(judge);
-        let ask = |outputs: &[f64], shape: &[usize]| caller.ask(outputs, shape);
+        let ask = |output: usize, values: &[f64], shape: &[usize]| caller.ask(output, values, shape);
         let judge = caller.is_there().then_some(Judge(&ask));
-        let data = Data { x: x.source()?, y: y.source()?, sample_weight, indices: None, judge };
-        let found = caller.settle(self.inspection(py, &data.x, Seed::Loss(&data)))?;
+        let data = Data { x: &x, targets: &targets, indices: None, judge };
+        let found = caller.settle(self.inspection(py, &x, Seed::Loss(&data)))?;
         Ok(found.into_pyobject(py)?.into_any())
     }
 
@@ -431,6 +464,21 @@ pub(super) fn weight_shapes(
     let structure = engine::Structure::<f32>::new(spec, guests(&outside, &raised)?).map_err(raise);
     let structure = settle(structure, &raised)?;
     Ok(structure.weights().iter().map(|w| (w.layer, w.name.to_string(), w.shape.clone())).collect())
+}
+
+/// Shapes of what every layer of a description makes, without allocating anything.
+#[pyfunction]
+#[pyo3(signature = (description, outside=Vec::new()))]
+pub(super) fn output_shapes<'py>(
+    py: Python<'py>,
+    description: &str,
+    outside: Vec<Bound<'py, PyAny>>,
+) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+    let spec: ModelSpec = parse("model", description).map_err(raise)?;
+    let raised = Raised::default();
+    let structure = engine::Structure::<f32>::new(spec, guests(&outside, &raised)?).map_err(raise);
+    let structure = settle(structure, &raised)?;
+    structure.output_shapes().map(|shape| shape_tuple(py, shape)).collect()
 }
 
 /// The learning rate of a step, by the description of a schedule.

@@ -271,7 +271,7 @@ def test_last_activation():
 def resolved(loss, metric_ids=(), *, targets=(5,), output=(3,), last="linear"):
     from gridnn.model.compilation import Compilation
 
-    return Compilation("sgd", loss, list(metric_ids)).resolve(targets, output, last)
+    return Compilation("sgd", loss, list(metric_ids)).resolve([targets], [output], [last]).outputs[0]
 
 
 @pytest.mark.parametrize(

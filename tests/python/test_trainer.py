@@ -14,7 +14,7 @@ import twins
 import gridnn as gn
 from gridnn import layers, losses, optimizers
 from gridnn._network import available_tiers
-from gridnn.model.data import Arrays, ArraySource
+from gridnn.model.data import Arrays, ArraySource, Target
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(10, 4)).astype(np.float32)
@@ -175,7 +175,7 @@ def order(source, epoch):
 
 def arrays(samples=10):
     loss = losses.SparseCategoricalCrossentropy()
-    return Arrays(np.zeros((samples, 1)), np.zeros(samples, int), None, loss)
+    return Arrays((np.zeros((samples, 1)),), (Target(np.zeros(samples, int), None, loss),))
 
 
 def test_batches_of_an_epoch():

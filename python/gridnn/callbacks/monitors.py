@@ -92,17 +92,19 @@ def _state(owner: Callback) -> TrainingState | None:
 def _direction(monitor: str, owner: Callback) -> str:
     """Which way is better, "min" or "max": losses are minimised, and a metric says what it wants."""
     names = (monitor, monitor.removeprefix("val_"))
-    if "loss" in names:
-        return "min"
     state = _state(owner)
-    known = [] if state is None or state.compilation is None else list(state.compilation.metrics)
-    metric = next((metric for name in names for metric in known if metric.name == name), None)
+    compilation = None if state is None else state.compilation
+    losses = {"loss"} if compilation is None else set(compilation.loss_names)
+    if losses.intersection(names):
+        return "min"
+    known = {} if compilation is None else compilation.metrics_by_name
+    metric = next((known[name] for name in names if name in known), None)
     if metric is not None and metric.direction is not None:
         return str(metric.direction)
     if metric is not None:
         reason = f"metric '{metric.name}' does not say it (its `direction`)"
     else:
-        there = ", ".join(["loss", *(other.name for other in known)])
+        there = ", ".join(["loss", *sorted(losses - {"loss"}), *known])
         reason = f"there is no metric of this name, only {there}, each also with 'val_' in front"
     raise ValueError(
         f'{type(owner).__name__}(monitor="{monitor}", mode="auto"): whether less or more is better is not '

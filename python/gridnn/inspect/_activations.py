@@ -46,7 +46,7 @@ def activations(
     """
     run = Run(model, x)
     chosen = [run.layer(layer) for layer in (run.layers if layers is None else layers)]
-    values = run.network.inspect(run.x).values
+    values = run.network.inspect([run.x]).values
     return {layer.name: present(values[run.position(layer)]) for layer in chosen}
 
 
@@ -90,7 +90,7 @@ def gradients(
         weights.setdefault(names[info.layer], []).append(gradient)
     slopes = [present(gradient) for gradient in found.gradients]
     return Gradients(
-        result.loss_sum / max(result.loss_count, 1.0),
+        result.loss,
         weights,
         slopes[0],
         {name: slopes[position] for position, name in names.items()},

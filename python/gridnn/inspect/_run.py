@@ -53,11 +53,11 @@ class Run:
 
     def output_of(self, layer: Layer | str | int) -> NDArray[Any]:
         """The values of a layer for the batch."""
-        return present(self.network.inspect(self.x).values[self.position(layer)])
+        return present(self.network.inspect([self.x]).values[self.position(layer)])
 
     def backward(self, position: int, dy: NDArray[Any]) -> Inspection:
         """Values up to a layer, and the gradients of ``sum(dy * its output)``."""
-        return self.network.inspect(self.x, position, np.asarray(dy, self.network.dtype, order="C"))
+        return self.network.inspect([self.x], position, np.asarray(dy, self.network.dtype, order="C"))
 
 
 def filter_number(value: object, channels: int) -> int:

@@ -464,7 +464,7 @@ class Layer(Configurable):
         weights = self.get_weights()
         if weights:
             network.set_weights(weights)
-        return network.forward(array, False, 0)
+        return network.forward([array], False, 0)[0]
 
     def _standalone(self, place: _Place, shape: tuple[int, ...]) -> Network:
         """A network of an Input of this shape and the layer; rules on shapes stay in the engine that way."""

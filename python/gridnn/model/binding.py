@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from gridnn import _hints, _validation
 from gridnn._batches import is_batch, is_batches
 from gridnn._network import as_array
 from gridnn._reading import Batches
+from gridnn._structures import spread
 from gridnn.model.class_weight import ClassWeight
 from gridnn.model.data import (
     DEFAULT_BATCH_SIZE,
@@ -19,11 +22,12 @@ from gridnn.model.data import (
     PassSource,
     ReadSource,
     Source,
+    Target,
     as_sample_weight,
     as_targets,
     check_lengths,
 )
-from gridnn.model.training_state import resolve, settle
+from gridnn.model.training_state import compilation_of, resolve, settle
 
 if TYPE_CHECKING:
     from gridnn.model.protocol import Model
@@ -49,7 +53,7 @@ class Binder:
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def arrays(self, x: object, y: object, sample_weight: object = None, *, prefix: str = "") -> Arrays:
+    def arrays(self, x: Any, y: Any, sample_weight: Any = None, *, prefix: str = "") -> Arrays:
         """Canonical arrays that fit the model.
 
         Args:
@@ -63,7 +67,8 @@ class Binder:
             TypeError: not numbers.
         """
         if y is None:
-            if isinstance(x, (tuple, list)) and len(x) in (2, 3) and all(hasattr(a, "__array__") for a in x):
+            pair = isinstance(x, (tuple, list)) and len(x) in (2, 3) and len(self._model.input_names) == 1
+            if pair and all(hasattr(a, "__array__") for a in x):
                 raise ValueError(
                     f"`{prefix}y` is missing, and `{prefix}x` is a {type(x).__name__} of {len(x)} arrays: if "
                     "they are inputs, targets and weights, pass them as arguments of their own."
@@ -73,10 +78,50 @@ class Binder:
             raise ValueError(
                 f"`{prefix}y` is missing: pass targets, or an iterable of (x, y) batches as `{prefix}x`."
             )
-        inputs = as_array(x, prefix + "x")
+        if len(self._model.input_names) == len(self._model.output_names) == 1:
+            return self._single(x, y, sample_weight, prefix)
+        return self._several(x, y, sample_weight, prefix)
+
+    def inputs(self, x: object, argument: str = "x") -> tuple[NDArray[Any], ...]:
+        """Canonical arrays for the inputs of the model, of the same length.
+
+        Raises:
+            ValueError: they do not fit the model.
+            TypeError: not numbers.
+        """
+        model = self._model
+        names = model.input_names
+        if len(names) == 1:
+            array = as_array(self._only(x, names[0]), argument)
+            return (model.network_for(array, argument).as_input(array, argument),)
+        labels = [f"{argument}['{name}']" for name in names]
+        given = spread(x, names, argument, "input")
+        arrays = [as_array(value, label) for value, label in zip(given, labels, strict=True)]
+        model.network.as_inputs(arrays, labels)
+        check_lengths(dict(zip(labels, arrays, strict=True)), allow_empty=True)
+        return tuple(arrays)
+
+    def _only(self, x: Any, name: str) -> object:
+        """The array for the only input, which may be in a list or a dict."""
+        if isinstance(x, Mapping) and name in x:
+            return spread(x, [name], "x", "input")[0]
+        if isinstance(x, (list, tuple)) and len(x) == 1 and self._model.built:
+            # A sample has an axis less than a batch of them.
+            axes = len(self._model.network.input_shape) + 1
+            return x[0] if getattr(x[0], "ndim", None) == axes else x
+        return x
+
+    def _single(self, x: Any, y: Any, sample_weight: Any, prefix: str) -> Arrays:
+        """Those for one input and one output."""
+        names = self._model.output_names
+        inputs = as_array(self._only(x, self._model.input_names[0]), prefix + "x")
+        if isinstance(y, Mapping):
+            y = spread(y, names, prefix + "y", "output")[0]
+        if isinstance(sample_weight, Mapping):
+            sample_weight = spread(sample_weight, names, prefix + "sample_weight", "output", gaps=True)[0]
         targets = as_array(y, prefix + "y")
         try:
-            check_lengths(**{prefix + "x": inputs, prefix + "y": targets})
+            check_lengths({prefix + "x": inputs, prefix + "y": targets})
         except ValueError as error:
             if not (self._model.built and len(inputs) and len(targets)):
                 raise
@@ -85,12 +130,66 @@ class Binder:
             raise ValueError(f"{error}{_hints.for_lengths(*shapes, prefix)}") from None
         network = self._model.network_for(inputs, prefix + "x")
         inputs = network.as_input(inputs, prefix + "x")
-        objective = resolve(self._model, targets.shape)
-        targets = as_targets(targets, objective.loss, network, prefix + "y")
+        objectives = resolve(self._model, [targets.shape])
+        loss = objectives.outputs[0].loss
+        assert loss is not None  # `resolve` has refused a model without one
+        targets = as_targets(targets, loss, network.output_shape, network.dtype, prefix + "y")
         weights = None if sample_weight is None else as_sample_weight(sample_weight, len(inputs))
-        settle(self._model, objective)
-        channels = network.output_shape[-1]
-        return Arrays(inputs, targets, weights, objective.loss, f"`{prefix}x`", channels=channels)
+        settle(self._model, objectives)
+        target = Target(targets, weights, loss, network.output_shape[-1])
+        return Arrays((inputs,), (target,), (f"`{prefix}x`",))
+
+    def _several(self, x: Any, y: Any, sample_weight: Any, prefix: str) -> Arrays:
+        """Those for several inputs or outputs."""
+        model = self._model
+        names = model.output_names
+        inputs = self.inputs(x, prefix + "x")
+        losses = compilation_of(model).losses
+        labels = [f"{prefix}y['{name}']" if len(names) > 1 else f"{prefix}y" for name in names]
+        if len(names) > 1 or isinstance(y, Mapping):
+            given = spread(y, names, prefix + "y", "output", gaps=True)
+        else:
+            given = [y]
+        arrays = []
+        for value, loss, label in zip(given, losses, labels, strict=True):
+            if loss is not None and value is None:
+                raise ValueError(f"`{label}` is missing: the output has a loss.")
+            arrays.append(None if loss is None else as_array(value, label))
+        known = {label: array for label, array in zip(labels, arrays, strict=True) if array is not None}
+        check_lengths({f"{prefix}x": inputs[0], **known})
+        network = model.network
+        objectives = resolve(model, [None if array is None else array.shape for array in arrays])
+        weights = self._weights(sample_weight, len(inputs[0]), prefix)
+        targets = []
+        for number, array in enumerate(arrays):
+            loss, shape = objectives.outputs[number].loss, network.results[number]
+            if array is None or loss is None:
+                targets.append(Target())
+                continue
+            own = as_targets(array, loss, shape, network.dtype, labels[number])
+            targets.append(Target(own, weights[number], loss, shape[-1]))
+        settle(model, objectives)
+        sources = model.input_names
+        called = [f"`{prefix}x['{name}']`" for name in sources] if len(sources) > 1 else [f"`{prefix}x`"]
+        return Arrays(inputs, tuple(targets), tuple(called))
+
+    def _weights(self, sample_weight: Any, samples: int, prefix: str) -> list[NDArray[Any] | None]:
+        """Weights of the samples for every output."""
+        names = self._model.output_names
+        if sample_weight is None:
+            return [None] * len(names)
+        structured = isinstance(sample_weight, Mapping) or (
+            isinstance(sample_weight, (list, tuple))
+            and any(item is None or hasattr(item, "__len__") for item in sample_weight)
+        )
+        if not structured:
+            return [as_sample_weight(sample_weight, samples)] * len(names)
+        argument = prefix + "sample_weight"
+        given = spread(sample_weight, names, argument, "output", gaps=True)
+        return [
+            None if weight is None else as_sample_weight(weight, samples, f"{argument}['{name}']")
+            for name, weight in zip(names, given, strict=True)
+        ]
 
     def training(
         self,
@@ -106,7 +205,7 @@ class Binder:
         """The batches to train on, and the rows that `validation_split` holds out."""
         steps = optional_count(steps, "steps_per_epoch")
         split = _validation.real(validation_split, "validation_split", low=0.0, high=1.0)
-        if is_batches(x, y):
+        if is_batches(x, y, inputs=len(self._model.input_names)):
             refused = {
                 "y": y,
                 "batch_size": batch_size,
@@ -138,9 +237,11 @@ class Binder:
         steps = optional_count(steps, "validation_steps")
         if data is None:
             return None if held_out is None else _limited(held_out, batch_size, steps)
-        if isinstance(data, (tuple, list)) and len(data) in (2, 3) and not is_batch(data[0]):
+        several = len(self._model.input_names) > 1
+        pair = isinstance(data, (tuple, list)) and len(data) in (2, 3)
+        if pair and (isinstance(data, tuple) if several else not is_batch(data[0])):
             return _limited(self.arrays(*data, prefix="validation_"), batch_size, steps)
-        if isinstance(data, (tuple, list)) and not is_batches(data):
+        if isinstance(data, (tuple, list)) and not is_batches(data, inputs=len(self._model.input_names)):
             raise ValueError(
                 "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of such "
                 f"batches; the batches of a list are tuples. Received a {type(data).__name__} of {len(data)} "
@@ -158,7 +259,7 @@ class Binder:
     ) -> Source:
         """The batches to evaluate on."""
         steps = optional_count(steps, "steps")
-        if is_batches(x, y):
+        if is_batches(x, y, inputs=len(self._model.input_names)):
             _refuse_with_batches(x, {"y": y, "batch_size": batch_size, "sample_weight": sample_weight})
             return PassSource(x, self._bind(None), steps, "x", again=False)
         return _limited(self.arrays(x, y, sample_weight), batch_size, steps)

@@ -12,60 +12,69 @@ from gridnn._network import CustomLoss, StepResult
 from gridnn.errors import ShapeError
 from gridnn.losses import Loss
 from gridnn.metrics import FunctionMetric
-from gridnn.model.compilation import Objective
-from gridnn.model.data import Arrays
+from gridnn.model.compilation import Objective, Objectives
+from gridnn.model.data import Arrays, Target
 
 __all__ = ["ObjectiveCalls"]
 
 
 class ObjectiveCalls:
-    """Calls a custom loss and custom metrics with the outputs of one batch.
+    """Calls custom losses and custom metrics with the outputs of one batch.
 
     Args:
-        objective: the loss and the metrics.
+        objectives: the losses and the metrics.
         arrays: the data set.
         indices: rows of the batch; None for all.
     """
 
-    def __init__(self, objective: Objective, arrays: Arrays, indices: NDArray[np.int64] | None) -> None:
-        self._objective = objective
+    def __init__(self, objectives: Objectives, arrays: Arrays, indices: NDArray[np.int64] | None) -> None:
+        self._objectives = objectives
         self._arrays = arrays
         self._indices = indices
-        self._counts: dict[str, list[float]] = {}
+        self._counts: dict[tuple[int, str], list[float]] = {}
 
     @classmethod
     def of(
-        cls, objective: Objective, arrays: Arrays, indices: NDArray[np.int64] | None
+        cls, objectives: Objectives, arrays: Arrays, indices: NDArray[np.int64] | None
     ) -> ObjectiveCalls | None:
         """What the engine is to call; None where everything is computed in it."""
-        needed = objective.loss.in_python or any(isinstance(m, FunctionMetric) for m in objective.metrics)
-        return cls(objective, arrays, indices) if needed else None
+        needed = any(_in_python(objective) for objective in objectives.outputs)
+        return cls(objectives, arrays, indices) if needed else None
 
-    def __call__(self, outputs: NDArray[np.float64]) -> CustomLoss | None:
-        """Counts the metrics; returns what the loss says, unless that is the engine's."""
-        loss = self._objective.loss
-        targets = self._rows(self._arrays.y)
+    def __call__(self, number: int, outputs: NDArray[np.float64]) -> CustomLoss | None:
+        """Counts the metrics of an output; returns what the loss says, unless that is the engine's."""
+        objective, target = self._objectives.outputs[number], self._arrays.targets[number]
+        loss = objective.loss
+        if loss is None or target.y is None or not _in_python(objective):
+            return None
+        targets = self._rows(target.y)
         if loss.targets == "values":
             targets = targets.reshape(outputs.shape)
-        for metric in self._objective.metrics:
+        for metric in objective.metrics:
             if isinstance(metric, FunctionMetric):
                 with calling(f"metric '{metric.name}'"):
-                    self._counts[metric.name] = metric.count(targets, loss.as_metric_input(outputs))
-        return self._loss(loss, targets, outputs) if loss.in_python else None
+                    count = metric.count(targets, loss.as_metric_input(outputs))
+                    self._counts[number, metric.name] = count
+        return self._loss(loss, targets, outputs, target) if loss.in_python else None
 
     def complete(self, result: StepResult) -> StepResult:
         """The result of the step with the counts of all metrics, in order."""
-        counted = iter(result.metrics)
-        metrics = [
-            self._counts[m.name] if isinstance(m, FunctionMetric) else next(counted)
-            for m in self._objective.metrics
-        ]
-        return result._replace(metrics=metrics)
+        outputs = []
+        for number, (objective, own) in enumerate(zip(self._objectives.outputs, result.outputs, strict=True)):
+            counted = iter(own.metrics)
+            metrics = [
+                self._counts[number, m.name] if isinstance(m, FunctionMetric) else next(counted)
+                for m in objective.metrics
+            ]
+            outputs.append(own._replace(metrics=metrics))
+        return result._replace(outputs=outputs)
 
     def _rows(self, array: NDArray[Any]) -> NDArray[Any]:
         return array if self._indices is None else array[self._indices]
 
-    def _loss(self, loss: Loss, targets: NDArray[Any], outputs: NDArray[np.float64]) -> CustomLoss:
+    def _loss(
+        self, loss: Loss, targets: NDArray[Any], outputs: NDArray[np.float64], target: Target
+    ) -> CustomLoss:
         with calling(f"`call` of {loss.label}"):
             values = np.asarray(loss.call(targets, outputs), np.float64)
         batch = len(outputs)
@@ -78,8 +87,14 @@ class ObjectiveCalls:
             gradient = np.asarray(loss.gradient(targets, outputs), np.float64)
         wanted = f"an array of the shape of y_pred, {outputs.shape}"
         expect_shape(gradient, outputs.shape, f"{loss.label}.gradient", wanted)
-        weights = self._arrays.sample_weight
+        weights = target.sample_weight
         weights = np.ones(batch) if weights is None else self._rows(weights)
         losses = values.reshape(batch, -1).sum(axis=1) * weights
         scale = weights if loss.reduction == "sum" else weights / max(values.size, 1)
         return losses, float(values.size), gradient * scale.reshape(-1, *[1] * (outputs.ndim - 1))
+
+
+def _in_python(objective: Objective) -> bool:
+    """Whether a loss or a metric of an output is computed by the user's code."""
+    functions = any(isinstance(metric, FunctionMetric) for metric in objective.metrics)
+    return functions or (objective.loss is not None and objective.loss.in_python)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gridnn import _hints, _validation
 from gridnn._arrays import narrowed, not_finite
 from gridnn._batches import in_batch
-from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
+from gridnn._network import Shape, as_array, permutation, shape_text, shapes_agree
 from gridnn._reading import Batches
 from gridnn.errors import NonFiniteInputError, ShapeError
 from gridnn.losses import CategoricalCrossentropy, CategoricalFocalCrossentropy, Loss
@@ -31,41 +31,71 @@ _END = object()  # what no user can yield
 
 
 @dataclass(frozen=True, slots=True)
-class Arrays:
-    """A bound data set: canonical arrays of the same length, and the loss they are for."""
+class Target:
+    """What an output is compared with; without a loss nothing is."""
 
-    x: NDArray[Any]
-    y: NDArray[Any]
-    sample_weight: NDArray[np.float64] | None
-    loss: Loss
-    name: str = "`x`"
+    y: NDArray[Any] | None = None
+    sample_weight: NDArray[np.float64] | None = None
+    loss: Loss | None = None
+    channels: int | None = None
+    """Size of the output's last axis."""
+
+    def changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Target:
+        """The same with other rows."""
+        y = None if self.y is None else change(self.y)
+        weight = None if self.sample_weight is None else change(self.sample_weight)
+        return replace(self, y=y, sample_weight=weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """A bound data set: canonical arrays of the same length, an entry for each input and each output."""
+
+    x: tuple[NDArray[Any], ...]
+    targets: tuple[Target, ...]
+    names: tuple[str, ...] = ("`x`",)
     """What messages call the inputs."""
     first: int = 0
     """Number of the first row in what the user passed."""
-    channels: int | None = None
-    """Outputs of the model."""
+    place: str = ""
+    """Where in the user's data it is, for messages."""
 
     def __len__(self) -> int:
-        return int(self.x.shape[0])
+        return int(self.x[0].shape[0])
+
+    def engine_targets(self) -> list[tuple[NDArray[Any] | None, NDArray[np.float64] | None]]:
+        """The targets as the engine takes them."""
+        return [(target.y, target.sample_weight) for target in self.targets]
+
+    def _changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Arrays:
+        x = tuple(change(array) for array in self.x)
+        return replace(self, x=x, targets=tuple(target.changed(change) for target in self.targets))
 
     def rows(self, start: int, stop: int) -> Arrays:
         """Rows ``start:stop`` as views."""
-        weight = None if self.sample_weight is None else self.sample_weight[start:stop]
-        x, y = self.x[start:stop], self.y[start:stop]
-        return replace(self, x=x, y=y, sample_weight=weight, first=self.first + start)
+        return replace(self._changed(lambda array: array[start:stop]), first=self.first + start)
 
     def copied(self) -> Arrays:
         """The same in memory of its own, which the user cannot change."""
-        weight = None if self.sample_weight is None else self.sample_weight.copy()
-        return replace(self, x=self.x.copy(), y=self.y.copy(), sample_weight=weight)
+        return self._changed(lambda array: array.copy())
 
     def with_class_weight(self, class_weight: ClassWeight | None) -> Arrays:
-        """The same arrays with the weights of classes folded into those of samples."""
+        """The same arrays with the weights of classes folded into those of samples.
+
+        Raises:
+            ValueError: the weights do not fit the labels, or the model has several outputs.
+        """
         if class_weight is None:
             return self
-        factors = factors_of(class_weight, self.y, self.loss, self.channels)
-        weights = factors if self.sample_weight is None else self.sample_weight * factors
-        return replace(self, sample_weight=weights)
+        if len(self.targets) > 1 or self.targets[0].y is None or self.targets[0].loss is None:
+            raise ValueError(
+                "The `class_weight` argument is for models with one output. Use `sample_weight`, which takes "
+                "a list or a dict."
+            )
+        target = self.targets[0]
+        factors = factors_of(class_weight, self.targets[0].y, self.targets[0].loss, target.channels)
+        weights = factors if target.sample_weight is None else target.sample_weight * factors
+        return replace(self, targets=(replace(target, sample_weight=weights),))
 
     def check_inputs(self, indices: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> None:
         """Looks for the reason of a loss that is not finite among the inputs of rows `indices` (None: all).
@@ -73,17 +103,19 @@ class Arrays:
         Raises:
             NonFiniteInputError: one of them is not finite as `dtype`; the first such sample is named.
         """
-        found = not_finite(self.x, dtype, indices)
-        if found is None:
-            return
-        # The order of an epoch is no order that the user knows.
-        number, value = not_finite(self.x[: found[0]], dtype) or found
-        kind = "NaN" if math.isnan(value) else "infinity" if math.isinf(value) else f"{value:g}"
-        limit = f", which {dtype} cannot hold" if math.isfinite(value) else ""
-        raise NonFiniteInputError(
-            f"{self.name} holds {kind}{limit}: the first sample with it is number {self.first + number}, "
-            "counted from 0. Drop or fill such samples; the weights are unchanged."
-        )
+        for x, name in zip(self.x, self.names, strict=True):
+            found = not_finite(x, dtype, indices)
+            if found is None:
+                continue
+            # The order of an epoch is no order that the user knows.
+            number, value = not_finite(x[: found[0]], dtype) or found
+            kind = "NaN" if math.isnan(value) else "infinity" if math.isinf(value) else f"{value:g}"
+            limit = f", which {dtype} cannot hold" if math.isfinite(value) else ""
+            raise NonFiniteInputError(
+                f"{name}{self.place} holds {kind}{limit}: the first sample with it is number "
+                f"{self.first + number}, counted from 0. Drop or fill such samples; the weights are "
+                "unchanged."
+            )
 
 
 class Batch(NamedTuple):
@@ -94,39 +126,38 @@ class Batch(NamedTuple):
     size: int
 
 
-def check_lengths(**arrays: NDArray[Any]) -> None:
-    """Checks that arrays are not empty and of the same length.
+def check_lengths(arrays: Mapping[str, NDArray[Any]], *, allow_empty: bool = False) -> None:
+    """Checks that arrays are of the same length, and not empty unless that is allowed.
 
     Raises:
         ValueError: they are not.
     """
     sizes = {name: array.shape[0] for name, array in arrays.items()}
     for name, size in sizes.items():
-        if not size:
+        if not size and not allow_empty:
             raise ValueError(f"`{name}` holds no samples.")
     if len(set(sizes.values())) > 1:
         text = ", ".join(f"`{name}` has {size}" for name, size in sizes.items())
         raise ValueError(f"All arrays must contain the same number of samples; {text}.")
 
 
-def as_targets(y: NDArray[Any], loss: Loss, network: Network, argument: str = "y") -> NDArray[Any]:
-    """Returns `y` as the targets of `loss`: whole-number labels or values of the outputs' shape.
+def as_targets(
+    y: NDArray[Any], loss: Loss, output_shape: Shape, dtype: np.dtype[Any], argument: str = "y"
+) -> NDArray[Any]:
+    """Returns `y` as the targets of `loss`: whole-number labels or values of the shape of an output.
 
     Raises:
         ShapeError: the shape does not fit the model's output.
         ValueError: NaN, infinity, fractions or unknown classes among labels.
     """
     if loss.targets == "labels":
-        return _as_labels(y, network.output_shape, getattr(loss, "ignore_class", None), argument)
-    if (
-        isinstance(loss, CategoricalCrossentropy | CategoricalFocalCrossentropy)
-        and network.output_shape[-1] == 1
-    ):
+        return _as_labels(y, output_shape, getattr(loss, "ignore_class", None), argument)
+    if isinstance(loss, CategoricalCrossentropy | CategoricalFocalCrossentropy) and output_shape[-1] == 1:
         raise ValueError(
             f"{loss.label} compares an output for each class, and the model has one output, whose softmax is "
             "always 1. For two classes use 'binary_crossentropy'."
         )
-    values = _as_values(y, network, argument)
+    values = _as_values(y, output_shape, dtype, argument)
     check_range(values, loss, argument)
     return values
 
@@ -162,9 +193,8 @@ def _as_labels(y: NDArray[Any], output_shape: Shape, ignore_class: int | None, a
     return y
 
 
-def _as_values(y: NDArray[Any], network: Network, argument: str) -> NDArray[Any]:
+def _as_values(y: NDArray[Any], output_shape: Shape, dtype: np.dtype[Any], argument: str) -> NDArray[Any]:
     received = y.shape
-    output_shape = network.output_shape
     if y.ndim == len(output_shape) and output_shape[-1] == 1:
         y = y.reshape(*y.shape, 1)
     if not shapes_agree(output_shape, y.shape[1:]):
@@ -173,7 +203,7 @@ def _as_values(y: NDArray[Any], network: Network, argument: str) -> NDArray[Any]
             f"Received {received}.{_hints.for_targets(output_shape, received, argument, labels=False)}"
         )
     _check_finite(y, argument)
-    return narrowed(y, network.dtype, f"`{argument}`")
+    return narrowed(y, dtype, f"`{argument}`")
 
 
 def check_range(y: NDArray[Any], loss: Loss, argument: str) -> None:
@@ -216,20 +246,22 @@ def _check_finite(values: NDArray[Any], argument: str) -> None:
         raise ValueError(f"`{argument}` must be finite; it holds {kind}{where}.")
 
 
-def as_sample_weight(sample_weight: object, samples: int) -> NDArray[np.float64]:
+def as_sample_weight(
+    sample_weight: object, samples: int, argument: str = "sample_weight"
+) -> NDArray[np.float64]:
     """Returns `sample_weight` as one finite number per sample."""
-    array = as_array(sample_weight, "sample_weight")
+    array = as_array(sample_weight, argument)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape != (samples,):
         raise ValueError(
-            f"The `sample_weight` argument must have one number for each of the {samples} samples. Received "
+            f"The `{argument}` argument must have one number for each of the {samples} samples. Received "
             f"shape {array.shape}."
         )
-    _check_finite(array, "sample_weight")
+    _check_finite(array, argument)
     if array.size and array.min() < 0:
         raise ValueError(
-            "The `sample_weight` argument must not be negative: the loss would reward errors. Received "
+            f"The `{argument}` argument must not be negative: the loss would reward errors. Received "
             f"{array.min():g}."
         )
     return np.asarray(array, dtype=np.float64, order="C")
@@ -492,8 +524,7 @@ def _bound(
     """One batch of an iterable, made canonical."""
     with in_batch(argument, number):
         arrays = bind(*_unpack(item, argument))
-    place = f"batch {number} (counted from 0) of `{argument}`"
-    return replace(arrays, name=f"`x` of {place}")
+    return replace(arrays, place=f" of batch {number} (counted from 0) of `{argument}`")
 
 
 def _unpack(item: object, argument: str) -> tuple[object, object, object | None]:

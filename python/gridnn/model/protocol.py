@@ -65,6 +65,21 @@ class Model(Protocol):
         """Activation that the outputs went through."""
 
     @property
+    def output_activations(self) -> list[str | None]:
+        """The same for every output."""
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs."""
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs: of the layers that make them."""
+
+    def packed(self, outputs: Sequence[Any]) -> Any:
+        """Something about every output as the model returns it: alone, as a list or as a dict."""
+
+    @property
     def graph(self) -> Graph:
         """All layers, what they read, and their shapes."""
 
@@ -137,7 +152,7 @@ class Model(Protocol):
         batch_size: int | None = None,
         verbose: str | int = "auto",
         steps: int | None = None,
-    ) -> NDArray[Any]:
+    ) -> Any:
         """The outputs for a data set."""
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -16,19 +16,16 @@ from gridnn import _validation
 from gridnn._encoding import encode, plain
 
 if TYPE_CHECKING:
-    from gridnn._network import StepResult
+    from gridnn._network import OutputResult, StepResult
     from gridnn.callbacks.base import Callback, CallbackList, History, Logs
-    from gridnn.model.compilation import Objective
+    from gridnn.model.compilation import Objective, Objectives
     from gridnn.model.data import Source
 
 _TRACKED = ("on_epoch_begin", "on_epoch_end", "on_train_batch_end")
 
 
-class RunningMeans:
-    """Results over the batches so far: the mean loss, and what metrics have counted.
-
-    Batches are weighted by samples; with `ignore_class` their losses are by what counted, so that the mean
-    does not depend on the size of the batches.
+class _OutputMeans:
+    """Loss and metrics of one output over the batches so far.
 
     Args:
         objective: the loss and the metrics.
@@ -36,29 +33,25 @@ class RunningMeans:
     """
 
     def __init__(self, objective: Objective, state: Mapping[str, Any] | None = None) -> None:
-        self._objective = objective
-        self._loss_is_sum = objective.loss.reduction == "sum"
-        self._ignores = getattr(objective.loss, "ignore_class", None) is not None and not self._loss_is_sum
-        self._loss = self._penalty = self._weight = 0.0
-        self._samples = 0
+        self.objective = objective
+        loss = objective.loss
+        self._loss_is_sum = loss is not None and loss.reduction == "sum"
+        self._ignores = getattr(loss, "ignore_class", None) is not None and not self._loss_is_sum
+        self._loss = self._weight = 0.0
         self._counts: list[list[float]] = []
         if state is not None:
-            self._loss, self._samples = float(state["loss"]), int(state["samples"])
-            self._penalty, self._weight = float(state["penalty"]), float(state["weight"])
+            self._loss, self._weight = float(state["loss"]), float(state["weight"])
             self._counts = [[float(count) for count in counts] for counts in state["counts"]]
 
     def state(self) -> dict[str, Any]:
-        """The sums, with the names of what they are of."""
+        """The sums."""
         return {
             "loss": self._loss,
-            "samples": self._samples,
-            "penalty": self._penalty,
             "weight": self._weight,
             "counts": [list(counts) for counts in self._counts],
-            "names": self._objective.names,
         }
 
-    def add(self, result: StepResult, samples: int) -> None:
+    def add(self, result: OutputResult, samples: int) -> None:
         """Adds one batch."""
         loss = result.loss_sum
         if not self._loss_is_sum:
@@ -66,20 +59,74 @@ class RunningMeans:
         weight = result.loss_count if self._ignores else samples
         self._loss += loss * weight
         self._weight += weight
-        self._penalty += result.penalty * samples
-        self._samples += samples
         if not self._counts:
             self._counts = [list(counts) for counts in result.metrics]
             return
         for own, more in zip(self._counts, result.metrics, strict=True):
             own[:] = [a + b for a, b in zip(own, more, strict=True)]
 
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return self._loss / self._weight if self._weight else 0.0
+
+    def metrics(self) -> list[float]:
+        """The values of the metrics."""
+        pairs = zip(self.objective.metrics, self._counts, strict=True)
+        return [metric.result(counts) for metric, counts in pairs]
+
+
+class RunningMeans:
+    """Results over the batches so far: the mean losses, and what metrics have counted.
+
+    Batches are weighted by samples; with `ignore_class` their losses are by what counted, so that the mean
+    does not depend on the size of the batches.
+
+    Args:
+        objectives: the losses and the metrics.
+        state: what `state` has returned, to go on from there.
+    """
+
+    def __init__(self, objectives: Objectives, state: Mapping[str, Any] | None = None) -> None:
+        self._objectives = objectives
+        self._penalty = 0.0
+        self._samples = 0
+        states: list[Any] = [None] * len(objectives.outputs)
+        if state is not None:
+            self._samples, self._penalty = int(state["samples"]), float(state["penalty"])
+            states = [state, *state.get("more", ())]
+        pairs = zip(objectives.outputs, states, strict=True)
+        self._outputs = [_OutputMeans(objective, own) for objective, own in pairs]
+
+    def state(self) -> dict[str, Any]:
+        """The sums, with the names of what they are of."""
+        first, *more = [output.state() for output in self._outputs]
+        state = {
+            "loss": first["loss"],
+            "samples": self._samples,
+            "penalty": self._penalty,
+            "weight": first["weight"],
+            "counts": first["counts"],
+            "names": self._objectives.names,
+        }
+        return {**state, "more": more} if more else state
+
+    def add(self, result: StepResult, samples: int) -> None:
+        """Adds one batch."""
+        for own, more in zip(self._outputs, result.outputs, strict=True):
+            own.add(more, samples)
+        self._penalty += result.penalty * samples
+        self._samples += samples
+
     def logs(self) -> Logs:
         """Name -> value."""
-        loss = self._loss / self._weight if self._weight else 0.0
-        logs = {"loss": loss + self._penalty / self._samples if self._samples else 0.0}
-        for metric, counts in zip(self._objective.metrics, self._counts, strict=True):
-            logs[metric.name] = metric.result(counts)
+        losses = [output.loss * output.objective.weight for output in self._outputs]
+        logs = {"loss": sum(losses) + self._penalty / self._samples if self._samples else 0.0}
+        for name, output in zip(self._objectives.loss_names, self._outputs, strict=True):
+            if name is not None:
+                logs[name] = output.loss
+        for names, output in zip(self._objectives.metric_names, self._outputs, strict=True):
+            logs.update(zip(names, output.metrics(), strict=True))
         return logs
 
 

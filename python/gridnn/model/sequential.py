@@ -113,7 +113,8 @@ class Sequential(WindowMethods, LayerStack):
     @property
     def loss(self) -> Loss | AutomaticCrossentropy | None:
         """The loss given to `compile`."""
-        return compilation_of(self).loss
+        loss: Loss | AutomaticCrossentropy | None = compilation_of(self).loss
+        return loss
 
     @property
     def epoch(self) -> int:
@@ -133,7 +134,7 @@ class Sequential(WindowMethods, LayerStack):
     @property
     def metrics_names(self) -> list[str]:
         """Keys of logs, in the order of the lists that `evaluate` returns."""
-        return ["loss", *(metric.name for metric in compilation_of(self).metrics)]
+        return compilation_of(self).names
 
     def fit(
         self,
@@ -257,7 +258,7 @@ class Sequential(WindowMethods, LayerStack):
         batch_size: int | None = None,
         verbose: str | int = "auto",
         steps: int | None = None,
-    ) -> NDArray[Any]:
+    ) -> Any:
         """The outputs for a data set, in inference mode.
 
         The bytes of a sample's output do not depend on what else is in its batch.
@@ -297,7 +298,7 @@ class Sequential(WindowMethods, LayerStack):
         """The outputs for one batch, in inference mode."""
         array = as_array(x, "x")
         network = self.network_for(array)
-        return network.predict(network.as_input(array), max(len(array), 1))
+        return network.predict([network.as_input(array)], max(len(array), 1))[0]
 
     def __call__(self, x: Any, training: bool = False) -> NDArray[Any]:
         """The outputs for one batch.
@@ -314,7 +315,7 @@ class Sequential(WindowMethods, LayerStack):
         with self._lock:
             self._forward_calls += 1
             seed = derive_seed(derive_seed(self._seed, _FORWARD), self._forward_calls)
-        return network.forward(array, True, seed)
+        return network.forward([array], True, seed)[0]
 
     # Files and copies
 

@@ -111,6 +111,26 @@ class LayerStack(parts.Nestable):
         return None
 
     @property
+    def output_activations(self) -> list[str | None]:
+        """The same for every output."""
+        return [self.output_activation]
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs."""
+        return ["input" if self._input is None else self._input.name]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs: of the layers that make them."""
+        return [self._layers[-1].name] if self._layers else ["output"]
+
+    def packed(self, outputs: Sequence[Any]) -> Any:
+        """Something about every output as the model returns it: alone, as a list or as a dict."""
+        (output,) = outputs
+        return output
+
+    @property
     def graph(self) -> Graph:
         """All layers, what they read, and their shapes if the model is built."""
         with self._lock:

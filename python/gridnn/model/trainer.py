@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._batches import in_batch, inputs_of, is_batches
-from gridnn._network import Inspection, StepResult, as_array, derive_seed
+from gridnn._network import Inspection, StepResult, derive_seed
 from gridnn._seeding import next_seed
 from gridnn.callbacks import (
     BackupAndRestore,
@@ -219,7 +219,7 @@ class Trainer:
         result = self._train_step(arrays, None, rate, seed)
         means = RunningMeans(objective_of(model))
         means.add(result, len(arrays))
-        return _result(means.logs(), return_dict)
+        return self._result(means.logs(), return_dict)
 
     # Evaluation
 
@@ -239,7 +239,7 @@ class Trainer:
         source = self._binder.evaluation(x, y, sample_weight, batch_size, steps)
         with self._listening(callbacks, _params(verbose, source)) as listeners:
             logs = self._evaluate(source, listeners)
-        return _result(logs, return_dict)
+        return self._result(logs, return_dict)
 
     def test_on_batch(
         self, x: object, y: object, sample_weight: object = None, return_dict: bool = False
@@ -249,7 +249,7 @@ class Trainer:
         result = self._evaluate_step(arrays, None)
         means = RunningMeans(objective_of(self.model))
         means.add(result, len(arrays))
-        return _result(means.logs(), return_dict)
+        return self._result(means.logs(), return_dict)
 
     def inspect_on_batch(
         self, x: object, y: object, sample_weight: object = None
@@ -258,7 +258,7 @@ class Trainer:
         arrays = self._binder.arrays(x, y, sample_weight)
         network, objective = self.model.network, objective_of(self.model)
         custom = ObjectiveCalls.of(objective, arrays, None)
-        inspection, result = network.inspect_loss(arrays.x, arrays.y, arrays.sample_weight, custom)
+        inspection, result = network.inspect_loss(arrays.x, arrays.engine_targets(), custom)
         return inspection, result if custom is None else custom.complete(result)
 
     def _evaluate(self, source: Source, listeners: CallbackList) -> Logs:
@@ -284,59 +284,76 @@ class Trainer:
         verbose: str | int = "auto",
         steps: int | None = None,
         callbacks: Callbacks = None,
-    ) -> NDArray[Any]:
+    ) -> Any:
         """The outputs for a data set; see `Sequential.predict`."""
         steps = optional_count(steps, "steps")
         verbose = _verbosity(verbose)
         if verbose == "auto" and not has_live_display():
             verbose = 0  # a line per prediction would say nothing in a log
-        if is_batches(x):
+        names = self.model.input_names
+        if is_batches(x, inputs=len(names)):
             if batch_size is not None:
                 raise ValueError("`batch_size` cannot be given when `x` yields batches itself.")
-            parts = ((array, max(len(array), 1), 1) for array in self._batches_to_predict(x, steps))
+            parts = ((arrays, max(len(arrays[0]), 1), 1) for arrays in self._batches_to_predict(x, steps))
             params = {"verbose": verbose, "epochs": 1, "steps": steps, "samples": None, "batch_size": None}
             return self._predict_parts(parts, params, callbacks)
         size = batch_size_or_default(batch_size)
-        array = as_array(x, "x")
+        arrays = self._binder.inputs(x)
         if steps is not None:
-            array = array[: steps * size]
-        total = max(-(-len(array) // size), 1)
-        params = {"verbose": verbose, "epochs": 1, "steps": total, "samples": len(array), "batch_size": size}
+            arrays = tuple(array[: steps * size] for array in arrays)
+        samples = len(arrays[0])
+        total = max(-(-samples // size), 1)
+        params = {"verbose": verbose, "epochs": 1, "steps": total, "samples": samples, "batch_size": size}
         # In one call if nobody watches: the engine then spreads the whole range over its threads at once.
         stride = -(-total // _PREDICT_UPDATES) if verbose or callbacks else total
         parts = (
-            (array[first * size : (first + stride) * size], size, min(stride, total - first))
+            (
+                tuple(array[first * size : (first + stride) * size] for array in arrays),
+                size,
+                min(stride, total - first),
+            )
             for first in range(0, total, stride)
         )
         return self._predict_parts(parts, params, callbacks)
 
     def _predict_parts(
-        self, parts: Iterable[tuple[NDArray[Any], int, int]], params: dict[str, Any], callbacks: Callbacks
-    ) -> NDArray[Any]:
-        """Predicts ``(rows, batch size, number of batches)`` one after the other."""
-        outputs = []
+        self,
+        parts: Iterable[tuple[tuple[NDArray[Any], ...], int, int]],
+        params: dict[str, Any],
+        callbacks: Callbacks,
+    ) -> Any:
+        """Predicts ``(rows of the inputs, batch size, number of batches)`` one after the other."""
+        outputs: list[list[NDArray[Any]]] = []
         done = 0
         with self._listening(callbacks, params) as listeners:
             listeners.on_predict_begin({})
             for rows, batch_size, batches in parts:
                 listeners.on_predict_batch_begin(done, {})
-                network = self.model.network_for(rows)
-                outputs.append(network.predict(network.as_input(rows), batch_size))
+                outputs.append(self.model.network.predict(rows, batch_size))
                 done += batches
                 listeners.on_predict_batch_end(done - 1, {})
             listeners.on_predict_end({})
         if not outputs:
             raise ValueError("`x` gave no batch to predict.")
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        each = (
+            outputs[0]
+            if len(outputs) == 1
+            else [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+        )
+        return self.model.packed(each)
 
-    def _batches_to_predict(self, x: Any, steps: int | None) -> Iterator[NDArray[Any]]:
+    def _batches_to_predict(self, x: Any, steps: int | None) -> Iterator[tuple[NDArray[Any], ...]]:
         """The inputs of at most `steps` batches of an iterable."""
         for step, item in enumerate(_validation.iterated(x)):
             with in_batch("x", step):
-                known = self.model.network.input_shape if self.model.built else None
-                array = inputs_of(item, known)
-                array = self.model.network_for(array).as_input(array)
-            yield array
+                if len(self.model.input_names) > 1:
+                    # A tuple holds targets as well, or the inputs alone.
+                    alone = isinstance(item, tuple) and isinstance(item[0], (tuple, list, Mapping))
+                    arrays = self._binder.inputs(item[0] if alone else item)
+                else:
+                    known = self.model.network.input_shape if self.model.built else None
+                    arrays = self._binder.inputs(inputs_of(item, known))
+            yield arrays
             if steps is not None and step + 1 >= steps:
                 return
 
@@ -348,7 +365,7 @@ class Trainer:
         custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices)
         network = self.model.network
         try:
-            result = network.train_step(arrays.x, arrays.y, arrays.sample_weight, indices, rate, seed, custom)
+            result = network.train_step(arrays.x, arrays.engine_targets(), indices, rate, seed, custom)
         except NonFiniteError:
             arrays.check_inputs(indices, network.dtype)  # only now: good data cost nothing
             raise
@@ -357,10 +374,17 @@ class Trainer:
     def _evaluate_step(self, arrays: Arrays, indices: NDArray[np.int64] | None) -> StepResult:
         custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices)
         network = self.model.network
-        result = network.evaluate_step(arrays.x, arrays.y, arrays.sample_weight, indices, custom)
-        if not math.isfinite(result.loss_sum):
+        result = network.evaluate_step(arrays.x, arrays.engine_targets(), indices, custom)
+        if not all(math.isfinite(output.loss_sum) for output in result.outputs):
             arrays.check_inputs(indices, network.dtype)
         return result if custom is None else custom.complete(result)
+
+    def _result(self, logs: Logs, return_dict: bool) -> Any:
+        """Logs as Keras returns them: a dict on request, else the loss alone or a list."""
+        if return_dict:
+            return logs
+        values = list(logs.values())
+        return values[0] if len(values) == 1 else values
 
     def _seed_to_continue(self, initial_epoch: int) -> int:
         """The seed of the run that `initial_epoch` continues, or a new one."""
@@ -430,11 +454,3 @@ def _validation_rule(validation_freq: object) -> Callable[[int], bool]:
         return lambda epoch: epoch + 1 in chosen
     every = _validation.positive_integer(validation_freq, "validation_freq")
     return lambda epoch: (epoch + 1) % every == 0
-
-
-def _result(logs: Logs, return_dict: bool) -> Any:
-    """Logs as Keras returns them: a dict on request, else the loss alone or a list."""
-    if return_dict:
-        return logs
-    values = list(logs.values())
-    return values[0] if len(values) == 1 else values

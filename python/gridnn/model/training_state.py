@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gridnn.errors import NotReadyError
-from gridnn.metrics import FunctionMetric
-from gridnn.model.compilation import Compilation, Objective
+from gridnn.model.compilation import Compilation, Objectives
 
 if TYPE_CHECKING:
     from gridnn.model.protocol import Model
@@ -59,32 +58,26 @@ def compilation_of(model: Model) -> Compilation:
     return compilation
 
 
-def resolve(model: Model, target_shape: Sequence[int]) -> Objective:
-    """The objective for targets of this shape; `settle` makes it final."""
-    return compilation_of(model).resolve(target_shape, model.network.output_shape, model.output_activation)
+def resolve(model: Model, target_shapes: Sequence[Sequence[int] | None]) -> Objectives:
+    """The objectives for targets of these shapes; `settle` makes them final."""
+    return compilation_of(model).resolve(target_shapes, model.network.results, model.output_activations)
 
 
-def settle(model: Model, objective: Objective) -> None:
+def settle(model: Model, objective: Objectives) -> None:
     """Compiles the engine, the first time."""
     with model.locked():
         compilation = compilation_of(model)
         if compilation.objective is not objective or not compilation.in_engine:
             model.network.compile(
                 compilation.optimizer.engine_description(),
-                objective.loss.engine_description(),
-                objective.loss.reduction,
-                [
-                    metric.engine_description()
-                    for metric in objective.metrics
-                    if not isinstance(metric, FunctionMetric)
-                ],
+                [output.engine_description() for output in objective.outputs],
             )
             compilation.objective = objective
             compilation.in_engine = True
 
 
-def objective_of(model: Model) -> Objective:
-    """The objective that training works on."""
+def objective_of(model: Model) -> Objectives:
+    """The objectives that training works on."""
     objective = compilation_of(model).objective
     if objective is None:
         raise ValueError(f"Model '{model.name}' was compiled anew during training; start fit again.")

@@ -21,7 +21,7 @@ pub fn layer<T: Element>(spec: &LayerSpec, guests: &[Arc<dyn Guest<T>>]) -> Resu
     use LayerKind as Kind;
     Ok(match &spec.kind {
         Kind::Input { .. } => {
-            return Err(Error::value("", "one Input, the first of the layers", "another one"));
+            return Err(Error::value("", "an Input before all layers", "one behind them"));
         }
         Kind::Normalization { axis, mean, variance, invert } => {
             Box::new(normalization::Normalization::new(axis, mean, variance, *invert))
@@ -118,6 +118,16 @@ pub fn layer<T: Element>(spec: &LayerSpec, guests: &[Arc<dyn Guest<T>>]) -> Resu
         Kind::GaussianDropout { rate, seed } => Box::new(noise::Gaussian::dropout(*rate, *seed)),
         Kind::Residual { .. } | Kind::Parallel { .. } | Kind::Chain { .. } => {
             return Err(Error::value("", "a layer that holds no others", "a container"));
+        }
+        Kind::Add {}
+        | Kind::Subtract {}
+        | Kind::Multiply {}
+        | Kind::Average {}
+        | Kind::Maximum {}
+        | Kind::Minimum {}
+        | Kind::Concatenate { .. }
+        | Kind::Dot { .. } => {
+            return Err(Error::value("", "a layer of one input inside another layer", "one that merges"));
         }
         Kind::Guest { number } => {
             let guest =

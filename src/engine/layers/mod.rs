@@ -13,6 +13,7 @@ mod conv;
 mod conv_transpose;
 mod dense;
 mod depthwise;
+mod dot;
 mod dropout;
 mod factory;
 mod group_norm;

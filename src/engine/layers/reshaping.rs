@@ -124,30 +124,33 @@ impl<T: Element> Layer<T> for RepeatVector {
 
     fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let (len, tier) = (site.input.iter().product(), site.kernels.tier);
-        Ok(vec![Box::new(RepeatOp { times: self.0, len, tier })])
+        Ok(vec![Box::new(RepeatOp { times: self.0, inner: len, len: self.0 * len, tier })])
     }
 }
 
-struct RepeatOp {
-    times: usize,
-    len: usize,
-    tier: Tier,
+/// Rows of `inner` elements, each several times.
+pub(super) struct RepeatOp {
+    pub(super) times: usize,
+    pub(super) inner: usize,
+    /// Elements of an output sample.
+    pub(super) len: usize,
+    pub(super) tier: Tier,
 }
 
 impl<T: Element> Op<T> for RepeatOp {
     fn output_len(&self) -> usize {
-        self.times * self.len
+        self.len
     }
 
     fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
-        for (x, y) in x[0].chunks_exact(self.len).zip(y.chunks_exact_mut(self.times * self.len)) {
-            y.chunks_exact_mut(self.len).for_each(|y| y.copy_from_slice(x));
+        for (x, y) in x[0].chunks_exact(self.inner).zip(y.chunks_exact_mut(self.times * self.inner)) {
+            y.chunks_exact_mut(self.inner).for_each(|y| y.copy_from_slice(x));
         }
     }
 
     fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
         let Backward { dy, dx: [Some(dx)], .. } = tensors else { return };
-        for (dy, dx) in dy.chunks_exact(self.times * self.len).zip(dx.chunks_exact_mut(self.len)) {
+        for (dy, dx) in dy.chunks_exact(self.times * self.inner).zip(dx.chunks_exact_mut(self.inner)) {
             dx.fill(T::ZERO);
             add_column_sums(self.tier, dy, dx);
         }

@@ -6,6 +6,8 @@
 pub(super) mod overlap;
 mod pointwise;
 
+use std::ops::Range;
+
 use serde::Deserialize;
 
 use self::overlap::{Overlap, SUMS};
@@ -260,6 +262,14 @@ pub(super) fn scores_len(metrics: &[Metric], channels: usize, overlap: Option<&O
 }
 
 impl Scorer<'_> {
+    /// Where the last `count` metrics are among the numbers of a sample.
+    pub(super) fn weighted(&self, count: usize) -> Range<usize> {
+        let width =
+            |metrics: &[Metric]| metrics.iter().map(|metric| metric.width(self.channels)).sum::<usize>();
+        let (first, all) = (self.metrics.len().saturating_sub(count), 1 + width(self.metrics));
+        1 + width(&self.metrics[..first])..all
+    }
+
     /// Writes what a sample adds to `scores`, and its gradient to `dy` if asked. Overlaps have theirs in
     /// [`Scorer::slope`], once all sums are known.
     pub(super) fn score<T: Element>(

@@ -192,9 +192,10 @@ impl StepPlan {
         self.local_len = own.0;
     }
 
-    /// The last reader of a tensor writes its gradient, which is the first of the backward pass; the others add.
+    /// The last reader of a tensor writes its gradient, which is the first of the backward pass; the others add. To an
+    /// output, the loss is the last reader.
     fn order_flows(&mut self) {
-        let mut written = std::collections::BTreeSet::new();
+        let mut written: std::collections::BTreeSet<usize> = self.outputs.iter().copied().collect();
         for op in self.active.iter_mut().rev() {
             for (flow, t) in op.flows.iter_mut().zip(&op.inputs) {
                 if *flow == Flow::Write && !written.insert(*t) {
@@ -211,7 +212,7 @@ impl StepPlan {
         times: &Times<'_>,
     ) -> Vec<Option<RangeInclusive<usize>>> {
         let mut spans = vec![None; lowered.lens.len()];
-        reach(&mut spans[0], 0);
+        spans[..lowered.inputs].iter_mut().for_each(|span| reach(span, 0));
         for (i, op) in self.active.iter().enumerate() {
             let k = times.item[i];
             reach(&mut spans[op.output], k);
@@ -224,7 +225,7 @@ impl StepPlan {
                 reach(&mut spans[op.output], times.end());
             }
         }
-        reach(&mut spans[self.output], times.items.len());
+        self.outputs.iter().for_each(|&output| reach(&mut spans[output], times.items.len()));
         spans
     }
 
@@ -250,7 +251,7 @@ impl StepPlan {
                 // Its weight gradient runs in one of the phases behind.
                 reach(&mut spans[op.output], times.end());
             }
-            if op.output == self.output {
+            if self.outputs.contains(&op.output) {
                 reach(&mut spans[op.output], times.items.len());
             }
         }

@@ -22,12 +22,16 @@ const PARTIAL_BYTES: usize = 32 << 20;
 const REDUCE_COST: usize = 400;
 
 impl StepPlan {
-    /// Samples that some ops could work on together, or the gathering of the input if there are none: as many as fit,
+    /// Samples that some ops could work on together, or the gathering of the inputs if there are none: as many as fit,
     /// and as a task has at most.
     fn fitting<T: Element>(&self, lowered: &Lowered<T>, range: &Range<usize>, most: usize) -> usize {
         let tensors = |i: usize| self.active[i].inputs.iter().chain([&self.active[i].output]);
-        let largest =
-            range.clone().flat_map(tensors).map(|&t| lowered.lens[t]).max().unwrap_or(lowered.lens[0]);
+        let largest = range
+            .clone()
+            .flat_map(tensors)
+            .map(|&t| lowered.lens[t])
+            .max()
+            .unwrap_or_else(|| lowered.lens[..lowered.inputs].iter().copied().max().unwrap_or(1));
         (GROUP_BYTES / (2 * largest.max(1) * size_of::<T>())).clamp(1, MOST_GROUP).min(most.max(1))
     }
 

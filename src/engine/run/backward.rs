@@ -4,12 +4,14 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::super::layers::Backward;
-use super::super::lowering::BACKWARD;
+use super::super::lowering::{BACKWARD, Partial};
 use super::super::optim::{Within, bounds};
 use super::super::plan::{Flow, Split, flat_block};
 use super::{Add, AllFinite, FEW_INPUTS, StepProgram};
 use crate::conv::Scratch;
+use crate::error::Result;
 use crate::kernels::Element;
+use crate::memory;
 use crate::parallel::{Pulse, Writing, lock};
 
 impl<T: Element> StepProgram<'_, '_, T> {
@@ -30,7 +32,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut dy = self.write_grad(active.output, samples, worker);
         let packed = self.lowered.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
         let coefficients = self.coefficients(i);
-        let cx = self.context((params, &packed, &coefficients), samples, None);
+        let cx = self.context(i, (params, &packed, &coefficients), samples, None);
         let inputs = if keeps.input { &active.inputs[..] } else { &[] };
         self.with_values(inputs, samples, worker, |x| {
             let y = y.as_deref().unwrap_or(&[]);
@@ -143,25 +145,28 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Sums a block of the partial gradients over the chunks, in their order.
     pub(super) fn reduce(&self, part: usize, block: usize) {
-        let (from, to) = &self.lowered.partials[part];
-        let block = flat_block(from, block);
-        let target = to.start + block.start - from.start;
-        let mut grads = self.state.grads.write(target..target + block.len());
-        let owns = |i: &usize| self.planned(*i).partial.contains(&block.start);
-        let Some(owner) = (0..self.step_plan.active.len()).find(owns) else { return };
-        let own = &self.planned(owner).partial;
-        let block = block.start - own.start..block.end - own.start;
-        let sums = self.step_plan.active[owner].split.as_ref().map_or(1, Split::sums);
+        let Partial { parts, target, adds } = &self.lowered.partials[part];
+        let target = flat_block(target, block);
+        let mut grads = self.state.grads.write(target);
         let chunks = self.step_plan.batch.div_ceil(self.step_plan.chunk);
-        for (chunk, sum) in (0..chunks).flat_map(|chunk| (0..sums).map(move |sum| (chunk, sum))) {
-            let partial = self.memory.arena.read(self.split_partial(owner, chunk, sum, &block));
-            if (chunk, sum) == (0, 0) {
-                grads.copy_from_slice(&partial);
-            } else {
-                self.kernels.tier.vectorize(Add { from: &partial, to: &mut grads });
+        let mut first = !adds;
+        for from in parts {
+            let block = flat_block(from, block);
+            let owns = |i: &usize| self.planned(*i).partial.contains(&block.start);
+            let Some(owner) = (0..self.step_plan.active.len()).find(owns) else { continue };
+            let own = &self.planned(owner).partial;
+            let block = block.start - own.start..block.end - own.start;
+            let sums = self.step_plan.active[owner].split.as_ref().map_or(1, Split::sums);
+            for (chunk, sum) in (0..chunks).flat_map(|chunk| (0..sums).map(move |sum| (chunk, sum))) {
+                let partial = self.memory.arena.read(self.split_partial(owner, chunk, sum, &block));
+                if std::mem::take(&mut first) {
+                    grads.copy_from_slice(&partial);
+                } else {
+                    self.kernels.tier.vectorize(Add { from: &partial, to: &mut grads });
+                }
             }
+            self.check(&grads, self.planned(owner).layer);
         }
-        self.check(&grads, self.planned(owner).layer);
     }
 
     /// Remembers the layer if a gradient is not finite, and whether one is so large that the update may overflow.
@@ -177,9 +182,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     /// A task of the weight gradient of a batch op.
-    pub(super) fn batch_grad(&self, i: usize, task: usize, worker: usize) {
+    pub(super) fn batch_grad(&self, i: usize, task: usize, worker: usize) -> Result<()> {
         let planned = self.planned(i);
-        let Some(op) = planned.op.batch() else { return };
+        let Some(op) = planned.op.batch() else { return Ok(()) };
         let all = 0..self.step_plan.batch;
         let active = &self.step_plan.active[i];
         let x = self.read_value(active.inputs[0], &all, worker);
@@ -187,9 +192,17 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let dy = self.memory.arena.read(dy);
         for range in op.grad_ranges(task).into_iter().filter(|range| !range.is_empty()) {
             let mut grads = self.state.grads.write(range.clone());
-            op.grad(&x, &dy, range, &mut grads);
+            if planned.adds {
+                let mut own = lock(&self.memory.workers[worker]);
+                memory::resize(&mut own.grads, range.len(), T::ZERO)?;
+                op.grad(&x, &dy, range, &mut own.grads);
+                self.kernels.tier.vectorize(Add { from: &own.grads, to: &mut grads });
+            } else {
+                op.grad(&x, &dy, range, &mut grads);
+            }
             self.check(&grads, planned.layer);
         }
+        Ok(())
     }
 }
 

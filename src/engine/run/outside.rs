@@ -1,7 +1,7 @@
 //! Lowered that somebody outside the engine computes, between two parts of a program.
 
 use super::super::plan::Work;
-use super::{StepProgram, Worker};
+use super::{Add, StepProgram, Worker};
 use crate::error::Result;
 use crate::kernels::Element;
 use crate::memory;
@@ -46,8 +46,13 @@ impl<T: Element> StepProgram<'_, '_, T> {
                 let mut rest = &grads[..];
                 for range in weights {
                     let (own, behind) = rest.split_at(range.len());
-                    self.state.grads.write(range.clone()).copy_from_slice(own);
-                    self.check(own, planned.layer);
+                    let mut grads = self.state.grads.write(range.clone());
+                    if planned.adds {
+                        self.kernels.tier.vectorize(Add { from: own, to: &mut grads });
+                    } else {
+                        grads.copy_from_slice(own);
+                    }
+                    self.check(&grads, planned.layer);
                     rest = behind;
                 }
                 Ok(())

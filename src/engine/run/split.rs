@@ -40,7 +40,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let [y, _] = self.sample(active.output, sample, worker);
         let x = self.memory.arena.read(x);
         let mut y = self.memory.arena.write(inside(&y, &piece));
-        let cx = self.context((&params, &packed, &[]), &(sample..sample + 1), active.folded);
+        let cx = self.context(i, (&params, &packed, &[]), &(sample..sample + 1), active.folded);
         op.forward_piece(&cx, &x, (&mut y, piece.start), &mut own.scratch);
     }
 
@@ -75,7 +75,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let [_, dx] = self.sample(active.inputs[0], sample, worker);
         let dx = inside(&dx, &piece);
         let dy = self.memory.arena.read(dy);
-        let cx = self.context((&params, &packed, &[]), &(sample..sample + 1), None);
+        let cx = self.context(i, (&params, &packed, &[]), &(sample..sample + 1), None);
         let aside = match active.flows[0] {
             Flow::None => return,
             Flow::Write => None,

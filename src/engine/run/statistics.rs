@@ -6,9 +6,11 @@ use std::ops::Range;
 use super::super::layers::Statistics;
 use super::super::lowering::INFERENCE;
 use super::super::plan::Settled;
-use super::StepProgram;
+use super::{Add, StepProgram};
+use crate::error::Result;
 use crate::kernels::Element;
-use crate::parallel::{Reading, Writing};
+use crate::memory;
+use crate::parallel::{Reading, Writing, lock};
 
 impl<T: Element> StepProgram<'_, '_, T> {
     /// A statistics op and the places of what it computes with.
@@ -17,7 +19,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     fn frozen(&self, i: usize) -> bool {
-        self.state.frozen[self.planned(i).layer]
+        let planned = self.planned(i);
+        planned.inference || self.state.frozen[planned.layer]
     }
 
     /// What a statistics op computes with: of the batch in training, else what training has left.
@@ -73,17 +76,25 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     /// Coefficients of the gradient to the input, and the gradients of the weights.
-    pub(super) fn settle_gradients(&self, i: usize) {
-        let Some((statistics, settled)) = self.settled(i) else { return };
+    pub(super) fn settle_gradients(&self, i: usize, worker: usize) -> Result<()> {
+        let Some((statistics, settled)) = self.settled(i) else { return Ok(()) };
         let parts = self.memory.sums.read(settled.parts[1].clone());
         let mut coefficients = self.memory.arena.write(settled.coefficients.clone());
         statistics.settle_gradients(&parts, self.step_plan.batch, self.frozen(i), &mut coefficients);
         self.check(&coefficients, self.planned(i).layer);
         for range in self.planned(i).op.weights() {
             let mut grads = self.state.grads.write(range.clone());
-            statistics.weight_gradient(range, &parts, &coefficients, &mut grads);
+            if self.planned(i).adds {
+                let mut own = lock(&self.memory.workers[worker]);
+                memory::resize(&mut own.grads, range.len(), T::ZERO)?;
+                statistics.weight_gradient(range, &parts, &coefficients, &mut own.grads);
+                self.kernels.tier.vectorize(Add { from: &own.grads, to: &mut grads });
+            } else {
+                statistics.weight_gradient(range, &parts, &coefficients, &mut grads);
+            }
             self.check(&grads, self.planned(i).layer);
         }
+        Ok(())
     }
 
     /// Moves the moving statistics, together with the update of the weights.

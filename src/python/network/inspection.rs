@@ -39,7 +39,7 @@ impl Network {
     pub(super) fn inspection<'py>(
         &self,
         py: Python<'py>,
-        x: &Source<'_>,
+        x: &[Source<'_>],
         seed: Seed<'_>,
     ) -> PyResult<Inspected<'py>> {
         let found = self.run(py, |network, interrupt| {
