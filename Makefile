@@ -25,11 +25,13 @@ RUST_MIN := $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 RUST_SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
 # Stamps live in the environment, so that deleting it starts afresh; so does deleting the compiled module.
 TOOLS := $(VENV)/.tools
+ESTIMATORS := .venv-estimators
+ESTIMATOR_TESTS := tests/python/estimators/test_aeon.py
 EXTENSION := $(VENV)/.extension
 DOCS_TOOLS := $(VENV)/.docs
 MISSING := $(if $(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd),,missing)
 
-.PHONY: demo test test-full test-interchange campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
+.PHONY: demo test test-estimators test-full test-interchange campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
 demo: dev ## set up everything and train a small network on scans of digits
 	@$(PY) -m gridnn demo
@@ -75,6 +77,10 @@ test-rust: dev ## Rust tests on every SIMD tier of this CPU, and the examples of
 test-python: dev ## Python tests on every SIMD tier of this CPU
 	@set -e; tiers=$$($(PY) tools/check_tiers.py); \
 	for tier in $$tiers; do echo "== Python tests, tier $$tier"; GRIDNN_SIMD=$$tier $(PY) -m pytest -m "not slow"; done
+
+# aeon wants Python 3.11, brings numba and holds NumPy and scikit-learn to releases of its own; Dask starts processes.
+test-estimators: dev $(ESTIMATORS)/.tools ## estimators beside aeon and Dask, in an environment of their own
+	PYTHONPATH=python $(subst $(VENV),$(ESTIMATORS),$(PY)) -m pytest $(ESTIMATOR_TESTS)
 
 wheel: dev ## build the wheel into dist/ and check its size and contents
 	@rm -rf dist
@@ -158,6 +164,13 @@ $(EXTENSION): $(RUST_SOURCES) pyproject.toml $(TOOLS) $(MISSING) | rust
 
 $(DOCS_TOOLS): pyproject.toml $(EXTENSION)
 	$(PY) -m maturin develop --release --extras docs
+	@touch $@
+
+$(ESTIMATORS)/.tools: pyproject.toml | python
+	$(PYTHON) -m venv $(ESTIMATORS) || { \
+		$(PYTHON) -m venv --clear --without-pip $(ESTIMATORS) && \
+		$(PYTHON) -m pip --python $(subst $(VENV),$(ESTIMATORS),$(PY)) install --quiet pip; }
+	$(subst $(VENV),$(ESTIMATORS),$(PY)) -m pip install --quiet 'aeon>=1.6' 'pytest>=8.2,<10' 'pytest-timeout>=2.3'
 	@touch $@
 
 missing:

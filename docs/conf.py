@@ -34,6 +34,7 @@ nb_execution_show_tb = True
 nb_output_stderr = "error"
 nb_merge_streams = True
 
+autodoc_mock_imports = ["aeon"]  # the base class of gridnn.aeon, which needs other releases of NumPy
 autodoc_typehints = "none"  # the signature would repeat what the text says, at greater length
 autodoc_member_order = "bysource"
 default_role = "py:obj"  # `name` in a docstring links to the name if there is such a page

@@ -24,8 +24,11 @@ def public_names() -> set[str]:
                 continue  # another name of one that is listed
             found = {each for each in module.__all__ if not isinstance(getattr(module, each), GenericAlias)}
             names |= {f"gridnn.{name}.{each}" for each in found}
-    for optional in ("sklearn",):  # which `gridnn` does not list, since they need more than NumPy
-        module = importlib.import_module(f"gridnn.{optional}")
+    for optional in ("sklearn", "aeon"):  # which `gridnn` does not list, since they need more than NumPy
+        try:
+            module = importlib.import_module(f"gridnn.{optional}")
+        except ImportError:
+            continue
         names |= {f"gridnn.{optional}.{each}" for each in module.__all__}
     return names - {"gridnn.Input"}  # which is gridnn.layers.Input
 

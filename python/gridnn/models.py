@@ -17,10 +17,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from gridnn import _validation, layers
+from gridnn._series_models import fcn, inception_time, resnet1d
 from gridnn.layers.base import Layer
 from gridnn.model.sequential import Sequential
 
-__all__ = ["googlenet", "inception", "lenet5", "mobilenet", "resnet", "tcn", "unet", "vgg"]
+__all__ = [
+    "fcn",
+    "googlenet",
+    "inception",
+    "inception_time",
+    "lenet5",
+    "mobilenet",
+    "resnet",
+    "resnet1d",
+    "tcn",
+    "unet",
+    "vgg",
+]
 
 Shape = Sequence[int | None]
 

@@ -21,8 +21,9 @@ MODULES = [
 @pytest.mark.parametrize("name", ["gridnn", *MODULES])
 def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if name.startswith("gridnn.sklearn"):
-        pytest.importorskip("sklearn")
+    for optional in ("sklearn", "aeon"):
+        if name.startswith(f"gridnn.{optional}"):
+            pytest.importorskip(optional)
     names = {"gn": gn, "layers": layers, "np": np}
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     failed, _ = doctest.testmod(importlib.import_module(name), extraglobs=names, optionflags=options)

@@ -147,9 +147,10 @@ LEVELS = (
     ("_config", "constraints", "functional", "initializers", "regularizers", "schedules", "optimizers"),
     ("layers", "losses", "metrics"),
     ("_graph", "_fields", "_receptive_field", "_encoding", "callbacks", "model"),
-    ("data", "datasets", "filters", "inspect", "interop", "models"),
+    ("_series_models", "data", "datasets", "filters", "inspect", "interop", "models"),
     ("plot",),
     ("_report", "lab", "sklearn", "utils"),
+    ("aeon",),
     ("bench", "cli", "__main__"),
 )
 FORMER = {"kernels", "saving", "sequential", "trainer"}  # names of what lies elsewhere now

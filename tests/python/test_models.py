@@ -18,7 +18,8 @@ def multiply_adds(model):
 # LeNet-5: sum of its layers, as textbooks print it. VGG, GoogLeNet (Caffe's deployed network), ResNet:
 # weights that torchvision and Caffe publish. MobileNet: Keras' and the paper's 569 million multiply-adds.
 # U-Net with one output: as Keras prints it. TCN: 70 thousand in the paper for either task; weight
-# normalization is left out.
+# normalization is left out. FCN, ResNet and InceptionTime for series: those that the program of Ismail Fawaz
+# and others builds in Keras for one channel and two classes.
 PUBLISHED = {
     "lenet5": (models.lenet5, {}, 61_706, 61_706, 416_520),
     "googlenet": (models.googlenet, {}, 6_998_552, 6_998_552, None),
@@ -42,6 +43,9 @@ PUBLISHED = {
         69_985,
         None,
     ),
+    "fcn": (models.fcn, {}, 265_986, 264_962, None),
+    "resnet1d": (models.resnet1d, {}, 506_818, 504_258, None),
+    "inception_time": (models.inception_time, {}, 422_498, 420_450, None),
     "vgg16": (models.vgg, {"depth": 16}, 138_357_544, 138_357_544, 15_470_264_320),
 }
 
@@ -109,6 +113,9 @@ SMALL = {
         (16, 16, 2),
     ),
     "unet, volumes": (lambda: models.unet((8, 8, 8, 1), 2, width=2, depth=1), (8, 8, 8, 1), (8, 8, 8, 2)),
+    "fcn": (lambda: models.fcn((20, 2), 3, filters=(4, 8, 4)), (20, 2), (3,)),
+    "resnet1d": (lambda: models.resnet1d((20, 4), 3, width=4), (20, 4), (3,)),
+    "inception_time": (lambda: models.inception_time((20, 2), 3, filters=2, depth=4), (20, 2), (3,)),
     "tcn": (lambda: models.tcn((40, 2), 3, filters=4, kernel_size=3, levels=3, dropout=0.1), (40, 2), (3,)),
     "tcn, every step": (lambda: models.tcn((None, 2), 3, levels=2, every_step=True), (20, 2), (20, 3)),
 }
@@ -149,5 +156,9 @@ def test_wrong_arguments():
         models.resnet(19)
     with pytest.raises(ValueError, match="one to three spatial axes"):
         models.unet((3,))
+    with pytest.raises(ValueError, match=r"must be \(steps, channels\)"):
+        models.resnet1d((8, 8, 1))
+    with pytest.raises(ValueError, match="a number for every convolution"):
+        models.fcn((8, 1), filters=(4, 4))
     with pytest.raises(ValueError, match="every_step"):
         models.tcn((None, 1))

@@ -18,6 +18,9 @@ NETWORKS = {
     "unet of series": lambda: models.unet((16, 2), 3, width=2, depth=3),
     "unet": lambda: models.unet((16, 16, 1), 2, width=2, depth=2),
     "unet of volumes": lambda: models.unet((8, 8, 8, 1), 1, width=2, depth=2, normalize=True),
+    "fcn": lambda: models.fcn((24, 2), 3, filters=(2, 4, 2)),
+    "resnet1d": lambda: models.resnet1d((24, 1), 3, width=2),
+    "inception_time": lambda: models.inception_time((24, 2), 3, filters=2, depth=4),
     "tcn": lambda: models.tcn((24, 1), filters=4, levels=3),
     "tcn, every step": lambda: models.tcn((24, 2), filters=4, levels=3, every_step=True),
 }
