@@ -107,8 +107,10 @@ impl ConvGeometry {
         let spatial = |f: fn(&Axis) -> usize| self.axes.iter().try_fold(1usize, |n, a| n.checked_mul(f(a)));
         // What is read of the padded input, and there once at most: all of it, or the taps of every output.
         let read = self.axes.iter().try_fold(1usize, |n, a| n.checked_mul(a.read_len()))?;
+        // The input as a whole counts too: strides may pass over most of it.
         let sizes = [
             read.checked_mul(self.c_in)?,
+            spatial(|a| a.input)?.checked_mul(self.c_in)?,
             spatial(|a| a.output)?.checked_mul(self.c_out)?,
             spatial(|a| a.kernel)?.checked_mul(self.c_in / self.groups)?.checked_mul(self.c_out)?,
         ];
@@ -295,6 +297,20 @@ mod tests {
         assert_eq!(axis(10, 3, 2, 2, Padding::VALID).output, 3);
         let a = axis(10, 3, 2, 2, Padding::Rule(PaddingRule::Causal));
         assert_eq!((a.output, a.before, a.after), (5, 4, 0));
+    }
+
+    #[test]
+    fn an_input_beyond_memory_is_an_error_though_strides_pass_over_it() {
+        let far = 1 << 40;
+        let window = Window {
+            kernel: vec![1, 1],
+            stride: vec![far, far],
+            dilation: vec![1, 1],
+            padding: Padding::VALID,
+        };
+        let placed = ConvGeometry::new(&window, &[far, far], 1, 1, 1);
+        assert!(matches!(placed, Err(Error::Shape { .. })), "{placed:?}");
+        assert!(PoolGeometry::new(&window, &[far, far], 1).is_err());
     }
 
     #[test]

@@ -149,7 +149,8 @@ impl<A: Parts, B: Parts> Parts for (A, B) {
     }
 }
 
-/// Runs one task per part, `run(task, worker, part)`.
+/// Runs one task per part, `run(task, worker, part, stopped)`. A task of more than some milliseconds asks `stopped`
+/// now and then, and returns at once if it says so.
 ///
 /// # Errors
 /// As [`execute`].
@@ -157,10 +158,12 @@ pub fn for_each_part<P: Parts>(
     parts: P,
     workers: usize,
     interrupt: Interrupt<'_>,
-    run: &(dyn Fn(usize, usize, P::Part) + Sync),
+    run: &(dyn Fn(usize, usize, P::Part, Interrupt<'_>) + Sync),
 ) -> Result<()> {
-    // SAFETY: `for_each` runs every task number below the count once.
-    let task = |task, worker| run(task, worker, unsafe { parts.part(task) });
+    let task = |task, worker, pulse: &Pulse<'_>| {
+        // SAFETY: `for_each` runs every task number below the count once.
+        run(task, worker, unsafe { parts.part(task) }, &|| pulse.stopped());
+    };
     for_each(parts.count(), workers, interrupt, &task)
 }
 
@@ -342,7 +345,7 @@ mod tests {
                 let parts =
                     (Cut::new(&mut numbers, sample, piece), Cut::new(&mut bytes, sample * 2, piece * 2));
                 let pieces = sample.div_ceil(piece);
-                for_each_part(parts, workers, &|| false, &|task, _, (numbers, bytes)| {
+                for_each_part(parts, workers, &|| false, &|task, _, (numbers, bytes), _| {
                     assert_eq!(bytes.len(), 2 * numbers.len());
                     numbers.iter_mut().for_each(|n| *n += task + 1);
                     bytes.fill(1);

@@ -11,6 +11,10 @@ use std::ops::Range;
 use crate::geometry::{Axis, AxisMap, PoolGeometry};
 use crate::kernels::{CHAIN, Element, Job, Kernels, Pooling, Tap, Tier, WindowRun};
 use crate::memory;
+use crate::parallel::Interrupt;
+
+/// Elements that windows see between two looks at the keyboard: some milliseconds.
+const ELEMENTS: usize = 1 << 22;
 
 /// Rows (depth times height) of the input.
 fn input_rows(g: &PoolGeometry) -> usize {
@@ -41,18 +45,21 @@ fn touches(g: &PoolGeometry, row: usize, halo: &Range<usize>) -> bool {
 /// Calls `visit(run, outputs of the run, position of the first)` for all runs of some rows (depth times height).
 ///
 /// Outputs are counted from the first of the rows, in elements; what a tap reads, from the first row of `halo`. Taps
-/// outside of the halo are left out. `taps` is memory for them.
+/// outside of the halo are left out. `taps` is memory for them. A run of large windows is cut, so that `stopped` is
+/// asked every some milliseconds; nothing more is visited once it says so.
 fn for_runs(
     g: &PoolGeometry,
     rows: Range<usize>,
     halo: Range<usize>,
     taps: &mut Vec<Tap>,
+    stopped: Interrupt<'_>,
     mut visit: impl FnMut(&WindowRun<'_>, Range<usize>, [usize; 3]),
 ) {
     let [d, h, w] = &g.axes;
     let [planes, lines, columns] = g.axes.each_ref().map(AxisMap::forward);
     let whole = columns.whole();
     let mut position = [rows.start / h.output.max(1), rows.start % h.output.max(1)];
+    let mut unasked = 0;
     for i in 0..rows.len() {
         let [(d_taps, d_first), (h_taps, h_first)] =
             [planes.taps_inside(position[0]), lines.taps_inside(position[1])];
@@ -77,10 +84,26 @@ fn for_runs(
             }
             // A step to an output that is not there may be beyond all sizes.
             let step = g.channels * if count > 1 { w.stride } else { 1 };
-            let run = WindowRun { taps, count, step, channels: g.channels };
-            let first = (i * w.output + column) * g.channels;
-            visit(&run, first..first + count * g.channels, [position[0], position[1], column]);
-            column += count;
+            let window = (taps.len() * g.channels).max(1);
+            let end = column + count;
+            loop {
+                let count = (end - column).min((ELEMENTS / window).max(1));
+                unasked += count.saturating_mul(window);
+                if unasked > ELEMENTS {
+                    unasked = 0;
+                    if stopped() {
+                        return;
+                    }
+                }
+                let run = WindowRun { taps, count, step, channels: g.channels };
+                let first = (i * w.output + column) * g.channels;
+                visit(&run, first..first + count * g.channels, [position[0], position[1], column]);
+                column += count;
+                if column == end {
+                    break;
+                }
+                taps.iter_mut().for_each(|tap| tap.at += count * step);
+            }
         }
         position[1] += 1;
         if position[1] == h.output {
@@ -168,12 +191,19 @@ impl<T: Element> MaxPool<T> {
     ///
     /// # Panics
     /// Winners are asked for and the window has more than [`MaxPool::MOST_TAPS`] taps.
-    pub fn forward(&self, x: &[T], y: &mut [T], winners: &mut [u8], rows: Range<usize>, taps: &mut Vec<Tap>) {
+    pub fn forward(
+        &self,
+        x: &[T],
+        y: &mut [T],
+        winners: &mut [u8],
+        rows: Range<usize>,
+        (taps, stopped): (&mut Vec<Tap>, Interrupt<'_>),
+    ) {
         assert!(
             winners.is_empty() || self.geometry.window_len() <= Self::MOST_TAPS,
             "too many taps for a byte"
         );
-        for_runs(&self.geometry, rows, 0..input_rows(&self.geometry), taps, |run, out, _| {
+        for_runs(&self.geometry, rows, 0..input_rows(&self.geometry), taps, stopped, |run, out, _| {
             if run.taps.is_empty() {
                 return y[out].fill(T::from_f64(f64::NEG_INFINITY));
             }
@@ -190,13 +220,13 @@ impl<T: Element> MaxPool<T> {
         y: &mut [T],
         indices: &mut [i64],
         rows: Range<usize>,
-        notes: &mut Notes<T>,
+        (notes, stopped): (&mut Notes<T>, Interrupt<'_>),
     ) {
         let g = &self.geometry;
         let (c, small) = (g.channels, g.window_len() <= Self::MOST_TAPS);
         memory::demand(memory::resize(&mut notes.places, if small { g.window_len() } else { 0 }, 0));
         let Notes { winners, places, taps, .. } = notes;
-        for_runs(g, rows, 0..input_rows(g), taps, |run, out, _| {
+        for_runs(g, rows, 0..input_rows(g), taps, stopped, |run, out, _| {
             let (y, indices) = (&mut y[out.clone()], &mut indices[out]);
             if run.taps.is_empty() {
                 y.fill(T::from_f64(f64::NEG_INFINITY));
@@ -226,29 +256,50 @@ impl<T: Element> MaxPool<T> {
     /// gradient of a ReLU in front of the pool.
     pub fn backward(&self, dy: &[T], winners: &[u8], y: Option<&[T]>, dx: &mut [T], taps: &mut Vec<Tap>) {
         let store = prepare(&self.geometry, dx);
-        for_runs(&self.geometry, 0..self.rows(), 0..input_rows(&self.geometry), taps, |run, out, _| {
-            let y = y.map_or(&[][..], |y| &y[out.clone()]);
-            let (dy, winners) = (&dy[out.clone()], &winners[out]);
-            self.kernels.pool(run, Pooling::MaxGrad { dy, winners, y, dx, store });
-        });
+        for_runs(
+            &self.geometry,
+            0..self.rows(),
+            0..input_rows(&self.geometry),
+            taps,
+            &|| false,
+            |run, out, _| {
+                let y = y.map_or(&[][..], |y| &y[out.clone()]);
+                let (dy, winners) = (&dy[out.clone()], &winners[out]);
+                self.kernels.pool(run, Pooling::MaxGrad { dy, winners, y, dx, store });
+            },
+        );
     }
 
     /// The same without notes of the forward pass, for windows of any size: the winner is looked for again.
     pub fn backward_from(&self, x: &[T], dy: &[T], y: Option<&[T]>, dx: &mut [T], taps: &mut Vec<Tap>) {
         dx.fill(T::ZERO);
-        for_runs(&self.geometry, 0..self.rows(), 0..input_rows(&self.geometry), taps, |run, out, _| {
-            for (i, at) in out.enumerate() {
-                let passes = y.is_none_or(|y| y[at] > T::ZERO);
-                if let Some(winner) = winner(run, x, i).filter(|_| passes) {
-                    dx[winner] += dy[at];
+        for_runs(
+            &self.geometry,
+            0..self.rows(),
+            0..input_rows(&self.geometry),
+            taps,
+            &|| false,
+            |run, out, _| {
+                for (i, at) in out.enumerate() {
+                    let passes = y.is_none_or(|y| y[at] > T::ZERO);
+                    if let Some(winner) = winner(run, x, i).filter(|_| passes) {
+                        dx[winner] += dy[at];
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// The gradient to the rows `halo` of the input of one sample, from input and output gradient; `dx` holds exactly
     /// these rows. Windows that reach out of the halo are looked at by every halo they touch.
-    pub fn backward_halo(&self, x: &[T], dy: &[T], dx: &mut [T], halo: Range<usize>, notes: &mut Notes<T>) {
+    pub fn backward_halo(
+        &self,
+        x: &[T],
+        dy: &[T],
+        dx: &mut [T],
+        halo: Range<usize>,
+        (notes, stopped): (&mut Notes<T>, Interrupt<'_>),
+    ) {
         let g = &self.geometry;
         let len = g.axes[2].output * g.channels;
         let small = g.window_len() <= Self::MOST_TAPS;
@@ -260,15 +311,18 @@ impl<T: Element> MaxPool<T> {
         memory::demand(memory::resize(&mut notes.winners, len, 0));
         memory::demand(memory::resize(&mut notes.row, len, T::ZERO));
         for row in (0..self.rows()).filter(|&row| touches(g, row, &halo)) {
+            if stopped() {
+                return;
+            }
             let dy = &dy[row * len..(row + 1) * len];
             if small {
-                self.forward(x, &mut notes.row, &mut notes.winners, row..row + 1, &mut notes.taps);
-                for_runs(g, row..row + 1, halo.clone(), &mut notes.taps, |run, out, _| {
+                self.forward(x, &mut notes.row, &mut notes.winners, row..row + 1, (&mut notes.taps, stopped));
+                for_runs(g, row..row + 1, halo.clone(), &mut notes.taps, stopped, |run, out, _| {
                     let (dy, winners) = (&dy[out.clone()], &notes.winners[out]);
                     self.kernels.pool(run, Pooling::MaxGrad { dy, winners, y: &[], dx, store });
                 });
             } else {
-                for_runs(g, row..row + 1, 0..input_rows(g), &mut notes.taps, |run, out, _| {
+                for_runs(g, row..row + 1, 0..input_rows(g), &mut notes.taps, stopped, |run, out, _| {
                     for (i, at) in out.enumerate() {
                         if let Some(winner) = winner(run, x, i).filter(|at| own.contains(at)) {
                             dx[winner - own.start] += dy[at];
@@ -300,8 +354,14 @@ impl<T: Element> AveragePool<T> {
     }
 
     /// Computes `rows` of the output of one sample; `y` holds exactly these rows.
-    pub fn forward(&self, x: &[T], y: &mut [T], rows: Range<usize>, taps: &mut Vec<Tap>) {
-        for_runs(&self.geometry, rows, 0..input_rows(&self.geometry), taps, |run, out, position| {
+    pub fn forward(
+        &self,
+        x: &[T],
+        y: &mut [T],
+        rows: Range<usize>,
+        (taps, stopped): (&mut Vec<Tap>, Interrupt<'_>),
+    ) {
+        for_runs(&self.geometry, rows, 0..input_rows(&self.geometry), taps, stopped, |run, out, position| {
             let share = self.share(position);
             self.kernels.pool(run, Pooling::Average { x, y: &mut y[out], share });
         });
@@ -310,22 +370,37 @@ impl<T: Element> AveragePool<T> {
     /// The gradient to the input of one sample.
     pub fn backward(&self, dy: &[T], dx: &mut [T], taps: &mut Vec<Tap>) {
         if self.is_deep() {
-            return self.gather(dy, dx, 0..input_rows(&self.geometry));
+            return self.gather(dy, dx, 0..input_rows(&self.geometry), &|| false);
         }
         let store = prepare(&self.geometry, dx);
-        self.add_rows(dy, dx, [0..self.rows(), 0..input_rows(&self.geometry)], store, taps);
+        self.add_rows(dy, dx, [0..self.rows(), 0..input_rows(&self.geometry)], store, (taps, &|| false));
     }
 
     /// The gradient to the rows `halo` of the input of one sample; `dx` holds exactly these rows.
-    pub fn backward_halo(&self, dy: &[T], dx: &mut [T], halo: Range<usize>, taps: &mut Vec<Tap>) {
+    pub fn backward_halo(
+        &self,
+        dy: &[T],
+        dx: &mut [T],
+        halo: Range<usize>,
+        (taps, stopped): (&mut Vec<Tap>, Interrupt<'_>),
+    ) {
         if self.is_deep() {
-            return self.gather(dy, dx, halo);
+            return self.gather(dy, dx, halo, stopped);
         }
         let g = &self.geometry;
         let len = g.axes[2].output * g.channels;
         let store = prepare(g, dx);
         for row in (0..self.rows()).filter(|&row| touches(g, row, &halo)) {
-            self.add_rows(&dy[row * len..(row + 1) * len], dx, [row..row + 1, halo.clone()], store, taps);
+            if stopped() {
+                return;
+            }
+            self.add_rows(
+                &dy[row * len..(row + 1) * len],
+                dx,
+                [row..row + 1, halo.clone()],
+                store,
+                (&mut *taps, stopped),
+            );
         }
     }
 
@@ -335,9 +410,9 @@ impl<T: Element> AveragePool<T> {
         dx: &mut [T],
         [rows, halo]: [Range<usize>; 2],
         store: bool,
-        taps: &mut Vec<Tap>,
+        (taps, stopped): (&mut Vec<Tap>, Interrupt<'_>),
     ) {
-        for_runs(&self.geometry, rows, halo, taps, |run, out, position| {
+        for_runs(&self.geometry, rows, halo, taps, stopped, |run, out, position| {
             let share = self.share(position);
             self.kernels.pool(run, Pooling::AverageGrad { dy: &dy[out], dx, share, store });
         });
@@ -353,10 +428,13 @@ impl<T: Element> AveragePool<T> {
     }
 
     /// The gradient to the rows `halo` of the input, element by element: the windows of each in blocks.
-    fn gather(&self, dy: &[T], dx: &mut [T], halo: Range<usize>) {
+    fn gather(&self, dy: &[T], dx: &mut [T], halo: Range<usize>, stopped: Interrupt<'_>) {
         let g = &self.geometry;
         let [_, h, w] = &g.axes;
         for (at, dx) in dx.chunks_exact_mut(g.channels).enumerate() {
+            if stopped() {
+                return;
+            }
             let row = halo.start + at / w.input;
             let position = [row / h.input, row % h.input, at % w.input];
             for (i, dx) in dx.chunks_mut(COLUMNS).enumerate() {

@@ -159,7 +159,7 @@ fn the_second_call_allocates_nothing() {
     for count in [1, 2] {
         set_threads(count).unwrap();
         // A thread allocates while it starts; give it time to do so.
-        for_each(count, count, &|| false, &|_, _| ()).unwrap();
+        for_each(count, count, &|| false, &|_, _, _| ()).unwrap();
         sleep(Duration::from_millis(200));
         for (name, kind, case) in cases() {
             check_conv::<f32>(name, kind, &case);

@@ -249,14 +249,14 @@ fn check_pools<T: Element>(case: &PoolCase) -> Result<(), String> {
         let pool = MaxPool::new(g.clone(), Kernels::of(tier));
         let y = in_parts(rows, &case.cuts, edge, |rows, y| {
             let mut at = Fenced::new(&vec![-2; y.len()], edge);
-            pool.forward_indices(&x, y, &mut at, rows, &mut notes);
+            pool.forward_indices(&x, y, &mut at, rows, (&mut notes, &|| false));
         });
         exact("maxima", &y, &top)?;
         let mut dx = Fenced::nans(x.len(), edge);
         if g.window_len() <= MaxPool::<T>::MOST_TAPS {
             let mut winners = Fenced::new(&vec![0u8; dy.len()], edge);
             let mut y = Fenced::nans(dy.len(), edge);
-            pool.forward(&x, &mut y, &mut winners, 0..pool.rows(), &mut taps);
+            pool.forward(&x, &mut y, &mut winners, 0..pool.rows(), (&mut taps, &|| false));
             exact("maxima with winners", &y, &top)?;
             pool.backward(&dy, &winners, Some(&y), &mut dx, &mut taps);
             pool.backward(&dy, &winners, None, &mut dx, &mut taps);
@@ -264,14 +264,17 @@ fn check_pools<T: Element>(case: &PoolCase) -> Result<(), String> {
             pool.backward_from(&x, &dy, None, &mut dx, &mut taps);
         }
         exact("gradient of maxima", &dx, &top_dx)?;
-        let dx =
-            in_parts(bands, &case.cuts, edge, |band, dx| pool.backward_halo(&x, &dy, dx, band, &mut notes));
+        let dx = in_parts(bands, &case.cuts, edge, |band, dx| {
+            pool.backward_halo(&x, &dy, dx, band, (&mut notes, &|| false))
+        });
         exact("gradient of maxima in bands", &dx, &top_dx)?;
         for count in [false, true] {
             let pool = AveragePool::new(g.clone(), count, Kernels::of(tier));
-            let y = in_parts(rows, &case.cuts, edge, |rows, y| pool.forward(&x, y, rows, &mut taps));
-            let dx =
-                in_parts(bands, &case.cuts, edge, |band, dx| pool.backward_halo(&dy, dx, band, &mut taps));
+            let y =
+                in_parts(rows, &case.cuts, edge, |rows, y| pool.forward(&x, y, rows, (&mut taps, &|| false)));
+            let dx = in_parts(bands, &case.cuts, edge, |band, dx| {
+                pool.backward_halo(&dy, dx, band, (&mut taps, &|| false))
+            });
             let mut whole = Fenced::nans(x.len(), edge);
             pool.backward(&dy, &mut whole, &mut taps);
             if case.has_reference_means(count) {

@@ -30,8 +30,14 @@ fn check<T: Element>(case: &PoolCase) -> Result<(), String> {
         for part in partition(rows, &case.cuts) {
             let own = part.start * row..part.end * row;
             let notes = &mut Notes::default();
-            pool.forward_indices(&x, &mut y[own.clone()], &mut at[own.clone()], part.clone(), notes);
-            pool.forward(&x, &mut plain[own], &mut [], part, &mut taps);
+            pool.forward_indices(
+                &x,
+                &mut y[own.clone()],
+                &mut at[own.clone()],
+                part.clone(),
+                (notes, &|| false),
+            );
+            pool.forward(&x, &mut plain[own], &mut [], part, (&mut taps, &|| false));
         }
         let winners = expected.winners.iter().map(|i| i.map_or(-1, |i| (i / g.channels) as i64));
         if !(y.iter().map(|v| v.to_f64()).eq(expected.values.iter().copied()) && bits(&y) == bits(&plain)) {
@@ -41,7 +47,7 @@ fn check<T: Element>(case: &PoolCase) -> Result<(), String> {
             return Err(format!("{tier:?}: positions {at:?}, expected {:?}", expected.winners));
         }
         let mut bytes = vec![0; dy.len()];
-        pool.forward(&x, &mut y, &mut bytes, 0..rows, &mut taps);
+        pool.forward(&x, &mut y, &mut bytes, 0..rows, (&mut taps, &|| false));
         let (mut dx, mut again) = (vec![nan; x.len()], vec![nan; x.len()]);
         pool.backward(&dy, &bytes, None, &mut dx, &mut taps);
         for band in partition(bands, &case.cuts) {
@@ -58,11 +64,11 @@ fn check<T: Element>(case: &PoolCase) -> Result<(), String> {
             let pool = AveragePool::new(g.clone(), count, Kernels::of(tier));
             let (mut y, mut dx, mut whole) = (vec![nan; dy.len()], vec![nan; x.len()], vec![nan; x.len()]);
             for part in partition(rows, &case.cuts) {
-                pool.forward(&x, &mut y[part.start * row..part.end * row], part, &mut taps);
+                pool.forward(&x, &mut y[part.start * row..part.end * row], part, (&mut taps, &|| false));
             }
             for band in partition(bands, &case.cuts) {
                 let own = band.start * band_len..band.end * band_len;
-                pool.backward_halo(&dy, &mut dx[own], band, &mut taps);
+                pool.backward_halo(&dy, &mut dx[own], band, (&mut taps, &|| false));
             }
             pool.backward(&dy, &mut whole, &mut taps);
             if bits(&dx) != bits(&whole) {

@@ -4,22 +4,29 @@ use super::spec::{Distribution, FanMode, Filling, Initializer};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::memory;
+use crate::parallel::Interrupt;
 use crate::rng::{Purpose, Stream};
 
 /// Standard deviation of a standard normal cut at two: variances are divided by its square (Keras' constant).
 const TRUNCATED_STDDEV: f64 = 0.879_625_661_034_239_8;
 
-/// Fills weight number `index` of a network.
+/// Elements between two looks at the keyboard: some milliseconds.
+const ELEMENTS: usize = 1 << 22;
+
+/// Fills weight number `index` of a network with this seed.
 ///
 /// # Errors
-/// There is not enough memory to compute them.
+/// There is not enough memory to compute them, or an interrupt.
 pub fn fill<T: Element>(
     initializer: &Initializer,
     shape: &[usize],
-    seed: u64,
-    index: usize,
+    (seed, index): (u64, usize),
     out: &mut [T],
+    interrupt: Interrupt<'_>,
 ) -> Result<()> {
+    if out.len() > ELEMENTS && interrupt() {
+        return Err(Error::Interrupted);
+    }
     let stream = |own: Option<u64>| match own {
         Some(seed) => Stream::new(seed, Purpose::Weights, 0, 0),
         None => Stream::new(seed, Purpose::Weights, index as u64 + 1, 0),
@@ -34,7 +41,7 @@ pub fn fill<T: Element>(
         Initializer::RandomUniform { minval, maxval, seed } => uniform(&stream(seed), minval, maxval, out),
         Initializer::RandomNormal { mean, stddev, seed } => normal(&stream(seed), mean, stddev, out),
         Initializer::TruncatedNormal { mean, stddev, seed } => truncated(&stream(seed), mean, stddev, out),
-        Initializer::Orthogonal { gain, seed } => orthogonal(&stream(seed), gain, shape, out)?,
+        Initializer::Orthogonal { gain, seed } => orthogonal(&stream(seed), gain, shape, out, interrupt)?,
         Initializer::Identity { gain } => {
             out.fill(T::ZERO);
             let columns = shape[shape.len() - 1];
@@ -102,13 +109,31 @@ pub fn check(initializer: &Initializer, shape: &[usize]) -> Result<()> {
 
 /// A matrix of `rows` (all axes but the last) by `columns` with orthonormal columns, or rows if there are fewer of
 /// them: random directions, made orthogonal one after the other (Gram and Schmidt, twice for exactness).
-fn orthogonal<T: Element>(stream: &Stream, gain: f64, shape: &[usize], out: &mut [T]) -> Result<()> {
+///
+/// # Errors
+/// There is no memory for the vectors, or an interrupt.
+fn orthogonal<T: Element>(
+    stream: &Stream,
+    gain: f64,
+    shape: &[usize],
+    out: &mut [T],
+    interrupt: Interrupt<'_>,
+) -> Result<()> {
     let columns = shape[shape.len() - 1];
     let rows = out.len() / columns.max(1);
     let (count, len) = (columns.min(rows), columns.max(rows));
     let mut vectors = memory::filled(0.0f64, count * len)?;
     normal(stream, 0.0, 1.0, &mut vectors);
+    let mut unasked = 0;
     for i in 0..count {
+        // The cost of making the vectors so far orthogonal to one more.
+        unasked += i * len;
+        if unasked > ELEMENTS {
+            unasked = 0;
+            if interrupt() {
+                return Err(Error::Interrupted);
+            }
+        }
         let (done, rest) = vectors.split_at_mut(i * len);
         let own = &mut rest[..len];
         for _ in 0..2 {
@@ -186,7 +211,7 @@ mod tests {
         };
         let shape = [3, 3, 32, 64];
         let mut out = vec![0.0f64; shape.iter().product()];
-        fill(&glorot, &shape, 1, 0, &mut out).unwrap();
+        fill(&glorot, &shape, (1, 0), &mut out, &|| false).unwrap();
         let limit = (6.0f64 / (9.0 * 96.0)).sqrt();
         let largest = out.iter().fold(0.0f64, |a, x| a.max(x.abs()));
         assert!(largest <= limit && largest > 0.999 * limit);
@@ -201,11 +226,25 @@ mod tests {
             seed: Some(3),
         };
         let mut out = vec![0.0f64; 100 * 400];
-        fill(&he, &[100, 400], 1, 0, &mut out).unwrap();
+        fill(&he, &[100, 400], (1, 0), &mut out, &|| false).unwrap();
         let (mean, variance) = moments(&out);
         assert!(mean.abs() < 0.005, "{mean}");
         assert!((variance / 0.02 - 1.0).abs() < 0.03, "{variance}");
         assert!(out.iter().all(|x| x.abs() <= 2.0 * 0.02f64.sqrt() / TRUNCATED_STDDEV));
+    }
+
+    #[test]
+    fn an_interrupt_is_heard_between_vectors() {
+        let asked = std::cell::Cell::new(0);
+        let interrupt = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 2
+        };
+        let orthogonal = Initializer::Orthogonal { gain: 1.0, seed: None };
+        let mut out = vec![0.0f32; 1000 * 1000];
+        let drawn = fill(&orthogonal, &[1000, 1000], (1, 0), &mut out, &interrupt);
+        assert!(matches!(drawn, Err(Error::Interrupted)));
+        assert_eq!(asked.get(), 3);
     }
 
     #[test]
@@ -215,9 +254,9 @@ mod tests {
             fill(
                 &Initializer::RandomNormal { mean: 0.0, stddev: 1.0, seed: None },
                 &[8],
-                seed,
-                index,
+                (seed, index),
                 &mut out,
+                &|| false,
             )
             .unwrap();
             out

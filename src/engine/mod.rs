@@ -41,7 +41,7 @@ use structure::{Node, Operation};
 use crate::conv::Algorithm;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Kernels, Tier};
-use crate::parallel::{self, Shared};
+use crate::parallel::{self, Interrupt, Shared};
 
 /// Input shapes whose plans are kept, and batch sizes for each.
 const PLANS: usize = 8;
@@ -163,15 +163,20 @@ impl<T: Element> Network<T> {
     /// # Errors
     /// A layer does not fit its input; the message names it.
     pub fn new(spec: ModelSpec, seed: u64) -> Result<Self> {
-        Self::with_guests(spec, Vec::new(), seed)
+        Self::with_guests(spec, Vec::new(), seed, &|| false)
     }
 
-    /// The same with those who compute layers outside the engine.
+    /// The same with those who compute layers outside the engine; drawing large weights asks `interrupt`.
     ///
     /// # Errors
-    /// As [`Network::new`], and those of the guests.
-    pub fn with_guests(spec: ModelSpec, guests: Vec<Arc<dyn Guest<T>>>, seed: u64) -> Result<Self> {
-        Self::made(Structure::new(spec, guests)?, seed, Tier::current()?)
+    /// As [`Network::new`], those of the guests, and an interrupt.
+    pub fn with_guests(
+        spec: ModelSpec,
+        guests: Vec<Arc<dyn Guest<T>>>,
+        seed: u64,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Self> {
+        Self::made(Structure::new(spec, guests)?, seed, Tier::current()?, interrupt)
     }
 
     /// The same on a chosen tier.
@@ -179,10 +184,10 @@ impl<T: Element> Network<T> {
     /// # Errors
     /// As [`Network::new`].
     pub fn on_tier(spec: ModelSpec, seed: u64, tier: Tier) -> Result<Self> {
-        Self::made(Structure::new(spec, Vec::new())?, seed, tier)
+        Self::made(Structure::new(spec, Vec::new())?, seed, tier, &|| false)
     }
 
-    fn made(structure: Structure<T>, seed: u64, tier: Tier) -> Result<Self> {
+    fn made(structure: Structure<T>, seed: u64, tier: Tier, interrupt: Interrupt<'_>) -> Result<Self> {
         let output_shapes =
             (0..structure.outputs.len()).map(|output| structure.output_shape(output).to_vec()).collect();
         let Structure { nodes, outputs, inputs, layers, weights, initializers, len, .. } = structure;
@@ -210,7 +215,7 @@ impl<T: Element> Network<T> {
         };
         for (i, (weight, initializer)) in network.weights.iter().zip(&initializers).enumerate() {
             let out = &mut network.params.get_mut()[weight.range.clone()];
-            init::fill(initializer, &weight.shape, seed, i, out)?;
+            init::fill(initializer, &weight.shape, (seed, i), out, interrupt)?;
         }
         network.cut_blocks();
         Ok(network)

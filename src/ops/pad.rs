@@ -85,7 +85,7 @@ pub fn pad<T: Element>(
     let (piece, workers) = (task_rows(rows, row), workers(y.len()));
     let cut = Cut::new(y, rows * row, piece * row);
     let pieces = cut.pieces();
-    for_each_part(cut, workers, interrupt, &|task, _, y| {
+    for_each_part(cut, workers, interrupt, &|task, _, y, _| {
         let first = task % pieces * piece;
         let rows = first..first + y.len() / row;
         plan.forward(&x[task / pieces * x_len..][..x_len], y, rows);
@@ -117,7 +117,7 @@ pub fn pad_grad<T: Element>(
     let (piece, workers) = (task_rows(rows, y_len.div_ceil(rows)), workers(dy.len()));
     let cut = Cut::new(dx, rows * row, piece * row);
     let pieces = cut.pieces();
-    for_each_part(cut, workers, interrupt, &|task, _, dx| {
+    for_each_part(cut, workers, interrupt, &|task, _, dx, _| {
         let first = task % pieces * piece;
         let rows = first..first + dx.len() / row;
         plan.backward(&dy[task / pieces * y_len..][..y_len], dx, rows);

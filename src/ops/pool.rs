@@ -123,22 +123,22 @@ pub fn max_pool<T: Operand>(
     };
     batch.with_workers(|own| {
         let Some(mut indices) = indices else {
-            return for_each_part(cut, own.len(), interrupt, &|task, worker, y| {
+            return for_each_part(cut, own.len(), interrupt, &|task, worker, y, stopped| {
                 let (x, rows) = place(task, y.len());
-                pool.forward(x, y, &mut [], rows, lock(&own[worker]).scratch.taps());
+                pool.forward(x, y, &mut [], rows, (lock(&own[worker]).scratch.taps(), stopped));
             });
         };
         let indices = out_slice("indices", &mut indices, &batch.output)?;
         let cuts = (cut, Cut::new(indices, sample, piece * row));
-        for_each_part(cuts, own.len(), interrupt, &|task, worker, (y, indices)| {
+        for_each_part(cuts, own.len(), interrupt, &|task, worker, (y, indices), stopped| {
             let (x, rows) = place(task, y.len());
-            pool.forward_indices(x, y, indices, rows, &mut lock(&own[worker]).notes);
+            pool.forward_indices(x, y, indices, rows, (&mut lock(&own[worker]).notes, stopped));
         })
     })
 }
 
-/// What computes the gradient to some rows of a sample: `(sample, rows, gradient, memory)`.
-type HaloTask<'a, T> = &'a (dyn Fn(usize, Range<usize>, &mut [T], &mut Worker<T>) + Sync);
+/// What computes the gradient to some rows of a sample: `(sample, rows, gradient, (memory, whether to stop))`.
+type HaloTask<'a, T> = &'a (dyn Fn(usize, Range<usize>, &mut [T], (&mut Worker<T>, Interrupt<'_>)) + Sync);
 
 /// Runs a task for all halos of all samples.
 fn for_bands<T: Operand>(
@@ -156,9 +156,9 @@ fn for_bands<T: Operand>(
     let cut = Cut::new(dx, sample, piece * row);
     let pieces = cut.pieces();
     batch.with_workers(|own| {
-        for_each_part(cut, own.len(), interrupt, &|i, worker, dx| {
+        for_each_part(cut, own.len(), interrupt, &|i, worker, dx, stopped| {
             let first = i % pieces * piece;
-            task(i / pieces, first..first + dx.len() / row, dx, &mut lock(&own[worker]));
+            task(i / pieces, first..first + dx.len() / row, dx, (&mut lock(&own[worker]), stopped));
         })
     })
 }
@@ -183,9 +183,9 @@ pub fn max_pool_grad<T: Operand>(
     let (x, dy) = (in_order(x)?, in_order(dy)?);
     let (x_len, y_len) = (batch.geometry.input_len(), batch.geometry.output_len());
     let pool = MaxPool::new(batch.geometry.clone(), Kernels::of(Tier::current()?));
-    for_bands(&batch, dx, interrupt, &|sample, halo, dx, worker| {
+    for_bands(&batch, dx, interrupt, &|sample, halo, dx, (worker, stopped)| {
         let (x, dy) = (&x[sample * x_len..][..x_len], &dy[sample * y_len..][..y_len]);
-        pool.backward_halo(x, dy, dx, halo, &mut worker.notes);
+        pool.backward_halo(x, dy, dx, halo, (&mut worker.notes, stopped));
     })
 }
 
@@ -217,11 +217,11 @@ pub fn average_pool<T: Operand>(
     let cut = Cut::new(y, sample, piece * row);
     let pieces = cut.pieces();
     batch.with_workers(|own: &[Mutex<Worker<T>>]| {
-        for_each_part(cut, own.len(), interrupt, &|task, worker, y| {
+        for_each_part(cut, own.len(), interrupt, &|task, worker, y, stopped| {
             let first = task % pieces * piece;
             let rows = first..first + y.len() / row;
             let x = &x[task / pieces * x_len..][..x_len];
-            pool.forward(x, y, rows, lock(&own[worker]).scratch.taps());
+            pool.forward(x, y, rows, (lock(&own[worker]).scratch.taps(), stopped));
         })
     })
 }
@@ -246,8 +246,8 @@ pub fn average_pool_grad<T: Operand>(
     let dy = in_order(dy)?;
     let y_len = batch.geometry.output_len();
     let pool = AveragePool::new(batch.geometry.clone(), count_padding, Kernels::of(Tier::current()?));
-    for_bands(&batch, dx, interrupt, &|sample, halo, dx, worker| {
-        pool.backward_halo(&dy[sample * y_len..][..y_len], dx, halo, worker.scratch.taps());
+    for_bands(&batch, dx, interrupt, &|sample, halo, dx, (worker, stopped)| {
+        pool.backward_halo(&dy[sample * y_len..][..y_len], dx, halo, (worker.scratch.taps(), stopped));
     })
 }
 
@@ -307,7 +307,7 @@ pub fn global_pool<T: Operand>(
     let (tier, sample) = (Tier::current()?, positions * channels);
     let cut = Cut::new(y, channels, TASK_CHANNELS);
     let pieces = cut.pieces();
-    for_each_part(cut, workers(x.len()), interrupt, &|task, _, y| {
+    for_each_part(cut, workers(x.len()), interrupt, &|task, _, y, _| {
         let x = &x[task / pieces * sample..][..sample];
         let first = task % pieces * TASK_CHANNELS;
         match kind {
@@ -341,7 +341,7 @@ pub fn global_pool_grad<T: Operand>(
         let piece = task_rows(positions, channels);
         let cut = Cut::new(dx, sample, piece * channels);
         let pieces = cut.pieces();
-        return for_each_part(cut, workers, interrupt, &|task, _, dx| {
+        return for_each_part(cut, workers, interrupt, &|task, _, dx, _| {
             pool::global_average_grad(&dy[task / pieces * channels..][..channels], positions, dx);
         });
     };
@@ -349,7 +349,7 @@ pub fn global_pool_grad<T: Operand>(
     let x = in_order(x)?;
     let cut = Cut::new(dx, sample, sample);
     debug_assert_eq!(cut.count(), shape[0]);
-    for_each_part(cut, workers, interrupt, &|task, _, dx| {
+    for_each_part(cut, workers, interrupt, &|task, _, dx, _| {
         let (x, dy) = (&x[task * sample..][..sample], &dy[task * channels..][..channels]);
         pool::global_max_grad(tier, x, dy, dx);
     })

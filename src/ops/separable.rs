@@ -130,7 +130,7 @@ pub fn separable<T: Operand>(
             inner.reserve(&mut worker.scratch);
             room(&mut worker.rows, piece * middle_row.max(y_row));
         }
-        for_each_part(cut, threads, interrupt, &|task, worker, to| {
+        for_each_part(cut, threads, interrupt, &|task, worker, to, _| {
             let worker = &mut *lock(&own[worker]);
             let Worker { scratch, rows: buffer, .. } = worker;
             let (from, count) = (task % pieces * piece, to.len() / y_row);

@@ -69,7 +69,7 @@ pub(super) fn pack<T: Operand>(
     }
     let piece = (COPY_ELEMENTS / grain).max(1) * grain;
     let workers = if len < 2 * piece { 1 } else { workers };
-    for_each_part(Cut::new(packed, len, piece), workers, interrupt, &|task, _, part| {
+    for_each_part(Cut::new(packed, len, piece), workers, interrupt, &|task, _, part, _| {
         plan.pack_part(kernel, task * piece, part);
     })
 }
@@ -162,7 +162,7 @@ impl<T: Operand> Mapping<'_, T> {
             let together = least / units;
             let cut = Cut::new(to, to.len(), together * sample);
             self.reserve(workers, together * sample);
-            return for_each_part(cut, workers.len(), interrupt, &|task, worker, to| {
+            return for_each_part(cut, workers.len(), interrupt, &|task, worker, to, _| {
                 let from = &self.from[task * together * self.from_len..];
                 let from = &from[..to.len() / sample * self.from_len];
                 self.samples(from, to, &mut lock(&workers[worker]));
@@ -174,7 +174,7 @@ impl<T: Operand> Mapping<'_, T> {
         let cut = Cut::new(to, sample, piece);
         let pieces = cut.pieces();
         self.reserve(workers, unit.min(sample));
-        for_each_part(cut, workers.len(), interrupt, &|task, worker, to| {
+        for_each_part(cut, workers.len(), interrupt, &|task, worker, to, _| {
             let from = &self.from[task / pieces * self.from_len..][..self.from_len];
             self.part(from, to, task % pieces * piece, &mut lock(&workers[worker]));
         })
@@ -278,7 +278,7 @@ impl<T: Operand> Summing<'_, T> {
             scratch.non_temporal = non_temporal::<T>(self.x.len() + self.dy.len());
             self.plan.reserve(scratch);
         }
-        for_each_part(cut, workers.len(), interrupt, &|task, worker, sum| {
+        for_each_part(cut, workers.len(), interrupt, &|task, worker, sum, _| {
             let (chunk, part) = (task / parts, task % parts);
             let kernel = part * part_rows..part * part_rows + sum.len() / row_len;
             let units = chunk * units / chunks..(chunk + 1) * units / chunks;
@@ -291,7 +291,7 @@ impl<T: Operand> Summing<'_, T> {
         let partials = &*partials;
         let reduce = Cut::new(dkernel, len, COPY_ELEMENTS);
         let workers = workers.len().min(reduce.count());
-        for_each_part(reduce, workers, interrupt, &|task, _, to| {
+        for_each_part(reduce, workers, interrupt, &|task, _, to, _| {
             for (i, part) in partials.chunks_exact(sums_len).enumerate() {
                 let from = &part[task * COPY_ELEMENTS..][..to.len()];
                 if i == 0 {

@@ -78,9 +78,9 @@ pub fn for_each(
     tasks: usize,
     workers: usize,
     interrupt: Interrupt<'_>,
-    run: &(dyn Fn(usize, usize) + Sync),
+    run: &(dyn Fn(usize, usize, &Pulse<'_>) + Sync),
 ) -> Result<()> {
-    struct Single<'a>(usize, &'a (dyn Fn(usize, usize) + Sync));
+    struct Single<'a>(usize, &'a (dyn Fn(usize, usize, &Pulse<'_>) + Sync));
     impl Program for Single<'_> {
         fn phases(&self) -> usize {
             1
@@ -88,8 +88,8 @@ pub fn for_each(
         fn tasks(&self, _: usize) -> usize {
             self.0
         }
-        fn run(&self, _: usize, task: usize, worker: usize, _: &Pulse<'_>) -> Result<()> {
-            (self.1)(task, worker);
+        fn run(&self, _: usize, task: usize, worker: usize, pulse: &Pulse<'_>) -> Result<()> {
+            (self.1)(task, worker, pulse);
             Ok(())
         }
     }
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_stops_between_tasks() {
-        let slow = |_: usize, _: usize| std::thread::sleep(Duration::from_millis(20));
+        let slow = |_: usize, _: usize, _: &Pulse<'_>| std::thread::sleep(Duration::from_millis(20));
         let before = Instant::now();
         assert_eq!(for_each(1000, 2, &|| true, &slow), Err(Error::Interrupted));
         assert!(before.elapsed() < Duration::from_secs(5));

@@ -196,11 +196,17 @@ impl Network {
         let typed = match spec.dtype {
             Dtype::Float32 => {
                 let own = guests(&outside, &raised)?;
-                enter(py, |_| Ok(Typed::Float32(Box::new(engine::Network::with_guests(spec, own, seed)?))))
+                enter(py, |interrupt| {
+                    let network = engine::Network::with_guests(spec, own, seed, interrupt)?;
+                    Ok(Typed::Float32(Box::new(network)))
+                })
             }
             Dtype::Float64 => {
                 let own = guests(&outside, &raised)?;
-                enter(py, |_| Ok(Typed::Float64(Box::new(engine::Network::with_guests(spec, own, seed)?))))
+                enter(py, |interrupt| {
+                    let network = engine::Network::with_guests(spec, own, seed, interrupt)?;
+                    Ok(Typed::Float64(Box::new(network)))
+                })
             }
         };
         let inner = Gate::new(settle(typed, &raised)?);

@@ -164,6 +164,40 @@ def test_waiting_for_another_thread_hears_an_interrupt(call):
     shared.predict(X, verbose=0)
 
 
+# Minutes of work each, most of it within one row of one result.
+WINDOW = 10**6
+SERIES = np.zeros((1, 2 * WINDOW, 2), np.float32)
+LONG = {
+    "max_pool": lambda: F.max_pool1d(SERIES, WINDOW, strides=1),
+    "max_pool_indices": lambda: F.max_pool1d(SERIES, WINDOW, strides=1, return_indices=True),
+    "max_pool_grad": lambda: F.max_pool1d_grad(SERIES[:, WINDOW - 1 :], SERIES, WINDOW, strides=1),
+    "average_pool": lambda: F.average_pool1d(SERIES, WINDOW, strides=1),
+    "average_pool_grad": lambda: F.average_pool1d_grad(
+        SERIES[:, WINDOW - 1 :], SERIES.shape, WINDOW, strides=1
+    ),
+    "orthogonal": lambda: Sequential(
+        [layers.Input((6000,)), layers.Dense(6000, kernel_initializer="orthogonal")]
+    ),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("call", LONG)
+def test_long_calls_hear_an_interrupt(call):
+    # A shell starts its background jobs with Ctrl-C ignored, and Python leaves it at that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            LONG[call]()
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - start < 20
+
+
 FORK = """
 import os, threading, numpy as np
 from gridnn import Sequential, layers

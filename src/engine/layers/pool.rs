@@ -99,7 +99,7 @@ impl<T: Element> Op<T> for MaxOp<T> {
         let samples = x[0].chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.output_len));
         for (i, (x, y)) in samples.enumerate() {
             let own = if notes.is_empty() { 0..0 } else { i * self.output_len..(i + 1) * self.output_len };
-            self.pool.forward(x, y, &mut notes[own], 0..self.pool.rows(), scratch.taps());
+            self.pool.forward(x, y, &mut notes[own], 0..self.pool.rows(), (scratch.taps(), &|| false));
         }
     }
 
@@ -133,7 +133,7 @@ impl<T: Element> Op<T> for AverageOp<T> {
 
     fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], scratch: &mut Scratch<T>) {
         for (x, y) in x[0].chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.output_len)) {
-            self.pool.forward(x, y, 0..self.pool.rows(), scratch.taps());
+            self.pool.forward(x, y, 0..self.pool.rows(), (scratch.taps(), &|| false));
         }
     }
 
