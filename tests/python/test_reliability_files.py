@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -99,20 +98,40 @@ def test_garbage_is_not_read_whole(tmp_path):
     with (tmp_path / "a").open("wb") as file:
         file.write(b"\xff" * 64)
         file.truncate(1 << 36)
-    start = time.monotonic()
+    # No machine that runs this has memory for all of it.
     with pytest.raises(FileFormatError):
         gn.load_model(tmp_path / "a")
-    assert time.monotonic() - start < 5
 
 
-def test_three_thousand_layers_load_in_seconds(tmp_path):
-    start = time.monotonic()
-    model = gn.Sequential([gn.Input((2,)), *(layers.Dense(2) for _ in range(3000))], seed=0)
-    assert model.layers[-1].name == "dense_2999"
-    model.save(tmp_path / "a")
-    again = gn.load_model(tmp_path / "a")
-    assert time.monotonic() - start < 30
-    assert again.layers[7].name == "dense_7"
+def calls(function):
+    """Calls of functions, Python's and built-in ones, that a call makes."""
+    count = 0
+
+    def profile(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_the_work_for_a_file_grows_with_its_layers(tmp_path):
+    """Names were once looked for among all others: ten thousand layers took two minutes."""
+    counted = []
+    for count in (100, 400):
+        stack = [gn.Input((2,)), *(layers.Dense(2) for _ in range(count))]
+        models = []
+        built = calls(lambda stack=stack, models=models: models.append(gn.Sequential(stack, seed=0)))
+        saved = calls(lambda models=models: models[0].save(tmp_path / "a"))
+        loaded = calls(lambda models=models: models.append(gn.load_model(tmp_path / "a")))
+        assert models[1].layers[-1].name == f"dense_{count - 1}"
+        counted.append((built, saved, loaded))
+    for small, large in zip(*counted, strict=True):
+        assert large < 4.4 * small
 
 
 def test_names_after_a_layer_is_gone():
