@@ -60,10 +60,14 @@ __all__ = [
 
 __version__: str
 
-_Sizes = tuple[int, ...]
-_Pairs = tuple[tuple[int, int], ...]
-_Window = tuple[_Sizes, _Sizes, str | _Pairs, _Sizes, bool]
+# Arguments of the functional API as users write them: the engine reads the plain forms and asks
+# `gridnn.functional._options` and `._arrays` about the others. A `rank` of None is that of the first array.
+_Array = Any
+_Window = tuple[Any, Any, Any, Any, Any]
 """Pool size, strides, padding, dilation rate, ceil mode."""
+
+_ConvOptions = tuple[Any, Any, Any, Any, Any, Any, Any]
+"""Strides, padding, padding mode, dilation rate, groups, output padding, algorithm."""
 
 def simd_tier() -> str:
     """The instruction set in use, one of `available_tiers`."""
@@ -106,24 +110,23 @@ def permutation(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
 def derive_seed(seed: int, counter: int) -> int:
     """A new 64-bit seed from a seed and a counter."""
 
-def max_pool(
-    x: NDArray[Any], window: _Window, indices: bool, out: NDArray[Any] | None
-) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
-    """The maxima and, if asked for, their positions."""
+def max_pool(rank: int | None, x: _Array, window: _Window, indices: bool, out: NDArray[Any] | None) -> Any:
+    """The maxima; if asked for, a pair of them and their positions."""
 
 def max_pool_grad(
-    dy: NDArray[Any], x: NDArray[Any], window: _Window, out: NDArray[Any] | None
+    rank: int | None, dy: _Array, x: _Array, window: _Window, out: NDArray[Any] | None
 ) -> NDArray[Any]:
     """The gradient of `max_pool`."""
 
 def average_pool(
-    x: NDArray[Any], window: _Window, count_include_pad: bool, out: NDArray[Any] | None
+    rank: int | None, x: _Array, window: _Window, count_include_pad: bool, out: NDArray[Any] | None
 ) -> NDArray[Any]:
     """The means."""
 
 def average_pool_grad(
-    dy: NDArray[Any],
-    input_shape: tuple[int, ...],
+    rank: int | None,
+    dy: _Array,
+    input_shape: Sequence[int],
     window: _Window,
     count_include_pad: bool,
     out: NDArray[Any] | None,
@@ -133,25 +136,27 @@ def average_pool_grad(
 def pool_output_shape(input_shape: tuple[int, ...], window: _Window) -> tuple[int, ...]:
     """The output shape of a pool, batch and channels included."""
 
-def global_max_pool(x: NDArray[Any], keepdims: bool) -> NDArray[Any]:
+def global_max_pool(rank: int | None, x: _Array, keepdims: bool) -> NDArray[Any]:
     """The maximum of each channel over the whole grid."""
 
-def global_max_pool_grad(dy: NDArray[Any], x: NDArray[Any], keepdims: bool) -> NDArray[Any]:
+def global_max_pool_grad(rank: int | None, dy: _Array, x: _Array, keepdims: bool) -> NDArray[Any]:
     """The gradient of `global_max_pool`."""
 
-def global_average_pool(x: NDArray[Any], keepdims: bool) -> NDArray[Any]:
+def global_average_pool(rank: int | None, x: _Array, keepdims: bool) -> NDArray[Any]:
     """The mean of each channel over the whole grid."""
 
-def global_average_pool_grad(dy: NDArray[Any], input_shape: tuple[int, ...], keepdims: bool) -> NDArray[Any]:
+def global_average_pool_grad(
+    rank: int | None, dy: _Array, input_shape: Sequence[int], keepdims: bool
+) -> NDArray[Any]:
     """The gradient of `global_average_pool`."""
 
-def pad(x: NDArray[Any], padding: tuple[_Pairs, str]) -> NDArray[Any]:
-    """The array with its spatial axes extended."""
+def pad(rank: int | None, x: _Array, padding: tuple[Any, Any]) -> NDArray[Any]:
+    """The array with its spatial axes extended; `padding` is ``(paddings, mode)``."""
 
-def pad_grad(dy: NDArray[Any], padding: tuple[_Pairs, str]) -> NDArray[Any]:
+def pad_grad(rank: int | None, dy: _Array, padding: tuple[Any, Any]) -> NDArray[Any]:
     """The adjoint of `pad`."""
 
-def pad_output_shape(input_shape: tuple[int, ...], padding: tuple[_Pairs, str]) -> tuple[int, ...]:
+def pad_output_shape(input_shape: tuple[int, ...], padding: tuple[Any, Any]) -> tuple[int, ...]:
     """The output shape of `pad`, batch and channels included."""
 
 def place_window(
@@ -349,41 +354,23 @@ def output_shapes(description: str, outside: Sequence[object] = ...) -> list[tup
         ShapeError, ValueError: a layer does not fit its input; the message names it.
     """
 
-_ConvOptions = tuple[
-    Sequence[int],
-    str | Sequence[tuple[int, int]],
-    str,
-    Sequence[int],
-    int,
-    Sequence[int] | None,
-    str | None,
-]
-
 def convolution(
     kind: str,
-    x: NDArray[Any],
-    kernel: NDArray[Any],
-    bias: NDArray[Any] | None,
+    rank: int | None,
+    x: _Array,
+    kernel: _Array,
+    bias: _Array | None,
     options: _ConvOptions,
-    activation: str,
+    activation: str | None,
     out: NDArray[Any] | None,
 ) -> NDArray[Any]:
-    """A convolution.
-
-    Args:
-        kind: "plain", "transposed" or "depthwise".
-        x: input.
-        kernel: kernel.
-        bias: one number per output channel.
-        options: ``(strides, padding, padding_mode, dilation_rate, groups, output_padding, algorithm)``.
-        activation: its name.
-        out: array for the result.
-    """
+    """A convolution: `kind` is "plain", "transposed" or "depthwise"."""
 
 def convolution_input_grad(
     kind: str,
-    dy: NDArray[Any],
-    kernel: NDArray[Any],
+    rank: int | None,
+    dy: _Array,
+    kernel: _Array,
     input_shape: Sequence[int],
     options: _ConvOptions,
     out: NDArray[Any] | None,
@@ -392,8 +379,9 @@ def convolution_input_grad(
 
 def convolution_kernel_grad(
     kind: str,
-    x: NDArray[Any],
-    dy: NDArray[Any],
+    rank: int | None,
+    x: _Array,
+    dy: _Array,
     kernel_shape: Sequence[int],
     options: _ConvOptions,
     out: NDArray[Any] | None,
@@ -406,20 +394,22 @@ def convolution_shape(
     """The shape of a convolution's output."""
 
 def separable_convolution(
-    x: NDArray[Any],
-    depthwise_kernel: NDArray[Any],
-    pointwise_kernel: NDArray[Any],
-    bias: NDArray[Any] | None,
+    rank: int | None,
+    x: _Array,
+    depthwise_kernel: _Array,
+    pointwise_kernel: _Array,
+    bias: _Array | None,
     options: _ConvOptions,
-    activation: str,
+    activation: str | None,
     out: NDArray[Any] | None,
 ) -> NDArray[Any]:
     """A separable convolution."""
 
 def separable_convolution_input_grad(
-    dy: NDArray[Any],
-    depthwise_kernel: NDArray[Any],
-    pointwise_kernel: NDArray[Any],
+    rank: int | None,
+    dy: _Array,
+    depthwise_kernel: _Array,
+    pointwise_kernel: _Array,
     input_shape: Sequence[int],
     options: _ConvOptions,
     out: NDArray[Any] | None,
@@ -427,12 +417,13 @@ def separable_convolution_input_grad(
     """The gradient of a separable convolution to its input."""
 
 def separable_convolution_kernel_grad(
-    x: NDArray[Any],
-    dy: NDArray[Any],
-    depthwise_kernel: NDArray[Any],
-    pointwise_kernel: NDArray[Any],
+    rank: int | None,
+    x: _Array,
+    dy: _Array,
+    depthwise_kernel: _Array,
+    pointwise_kernel: _Array,
     options: _ConvOptions,
-    out: tuple[NDArray[Any] | None, NDArray[Any] | None] | None,
+    out: tuple[Any, Any] | None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The gradients of a separable convolution to its two kernels."""
 

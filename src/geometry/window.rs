@@ -30,6 +30,19 @@ pub enum PaddingRule {
 }
 
 impl PaddingRule {
+    const ALL: [Self; 3] = [Self::Valid, Self::Same, Self::Causal];
+
+    /// The rule of a name.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn named(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(|rule| format!("\"{}\"", rule.name())).join(", ");
+            Error::value("padding", format!("one of {names}"), format!("\"{name}\""))
+        })
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

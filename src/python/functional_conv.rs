@@ -3,36 +3,19 @@
 use std::ops::Range;
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
-use numpy::{
-    Element as NumpyElement, PyArrayDyn, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods,
-};
+use numpy::{Element as NumpyElement, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::arrays::{readable, result, writable};
 use super::errors::{enter, raise};
-use super::functional_pool::PaddingArgument;
+use super::functional_arguments::{ConvArgument, Object, Operands, activation, full_shape, typed};
 use super::overlap::extent;
 use crate::error::{Error, Result};
-use crate::geometry::PaddingMode;
 use crate::ops::Operand;
-use crate::ops::conv::{self, Algorithm, ConvBatch, ConvKind, ConvOptions, Finish};
+use crate::ops::conv::{self, ConvBatch, ConvKind, ConvOptions, Finish};
 use crate::ops::separable::{self, SeparableBatch};
 use crate::parallel::Interrupt;
-
-/// `(strides, padding, padding_mode, dilation_rate, groups, output_padding, algorithm)`.
-type ConvArgument =
-    (Vec<usize>, PaddingArgument, String, Vec<usize>, usize, Option<Vec<usize>>, Option<String>);
-
-fn conv_options(argument: ConvArgument) -> PyResult<ConvOptions> {
-    let (strides, padding, mode, dilation_rate, groups, output_padding, algorithm) = argument;
-    let parse = || {
-        let algorithm = algorithm.as_deref().map(Algorithm::named).transpose()?;
-        Ok((padding.padding()?, PaddingMode::named(&mode)?, algorithm))
-    };
-    let (padding, padding_mode, algorithm) = parse().map_err(raise)?;
-    Ok(ConvOptions { strides, padding, padding_mode, dilation_rate, groups, output_padding, algorithm })
-}
 
 fn named_kind(name: &str) -> PyResult<ConvKind> {
     match name {
@@ -42,19 +25,6 @@ fn named_kind(name: &str) -> PyResult<ConvKind> {
         _ => Err(raise(Error::value("kind", "\"plain\", \"transposed\" or \"depthwise\"", name))),
     }
 }
-
-/// Calls a function with the element type of an array, which Python has seen to be float32 or float64.
-macro_rules! typed {
-    ($array:expr, $function:ident($($argument:expr),* $(,)?)) => {
-        if $array.cast::<PyArrayDyn<f64>>().is_ok() {
-            $function::<f64>($($argument),*)
-        } else {
-            $function::<f32>($($argument),*)
-        }
-    };
-}
-
-type Object<'a, 'py> = &'a Bound<'py, PyAny>;
 
 /// A result as a view; unlike `as_array_mut` it knows that arrays without elements are harmless.
 fn elements<'a, T: Operand + NumpyElement>(
@@ -97,20 +67,43 @@ impl<'py, T: Operand + NumpyElement> Bias<'py, T> {
     }
 }
 
-/// A convolution: `kind` is "plain", "transposed" or "depthwise".
+/// A convolution: `kind` is "plain", "transposed" or "depthwise"; `rank` counts the spatial axes, None takes those of
+/// `x`; `options` are those of [`ConvArgument`].
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn convolution<'py>(
     py: Python<'py>,
     kind: &str,
+    rank: Option<usize>,
     x: &Bound<'py, PyAny>,
     kernel: &Bound<'py, PyAny>,
     bias: Option<&Bound<'py, PyAny>>,
-    options: ConvArgument,
-    activation: &str,
-    out: Option<&Bound<'py, PyAny>>,
+    options: &Bound<'py, PyTuple>,
+    activation: &Bound<'py, PyAny>,
+    out: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    typed!(x, forward(py, kind, [x, kernel], bias, options, activation, out))
+    let operands = with_bias(py, rank, &[("x", x), ("kernel", kernel)], bias)?;
+    let options = ConvArgument::read(py, options, operands.rank, kind == "transposed")?;
+    let (activation, out) = (self::activation(activation)?, operands.out(out, "out")?);
+    let (arrays, bias) = operands.arrays.split_at(2);
+    let operands_of = [&arrays[0], &arrays[1]];
+    typed!(operands, forward(py, kind, operands_of, bias.first(), &options, &activation, out.as_ref()))
+}
+
+/// Operands with batch and channels, and a bias after them if there is one.
+fn with_bias<'py>(
+    py: Python<'py>,
+    rank: Option<usize>,
+    operands: &[(&str, Object<'_, 'py>)],
+    bias: Option<Object<'_, 'py>>,
+) -> PyResult<Operands<'py>> {
+    match bias {
+        None => Operands::read(py, rank, operands, operands.len()),
+        Some(bias) => {
+            let all: Vec<_> = operands.iter().copied().chain([("bias", bias)]).collect();
+            Operands::read(py, rank, &all, operands.len())
+        }
+    }
 }
 
 fn forward<'py, T: Operand + NumpyElement>(
@@ -118,14 +111,13 @@ fn forward<'py, T: Operand + NumpyElement>(
     kind: &str,
     [x, kernel]: [Object<'_, 'py>; 2],
     bias: Option<Object<'_, 'py>>,
-    argument: ConvArgument,
+    options: &ConvOptions,
     activation: &str,
     out: Option<Object<'_, 'py>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (x, kernel) = (readable::<T>("x", x)?, readable::<T>("kernel", kernel)?);
     let bias = Bias::new(bias)?;
-    let batch = ConvBatch::new(named_kind(kind)?, x.shape(), kernel.shape(), &conv_options(argument)?)
-        .map_err(raise)?;
+    let batch = ConvBatch::new(named_kind(kind)?, x.shape(), kernel.shape(), options).map_err(raise)?;
     let (x, kernel, bias) = (x.as_array(), kernel.as_array(), bias.view());
     let addresses: Vec<_> = [&x, &kernel].into_iter().chain(&bias).map(extent).collect();
     into(py, out, &batch.y, &addresses, |y, interrupt| {
@@ -138,13 +130,19 @@ fn forward<'py, T: Operand + NumpyElement>(
 pub(super) fn convolution_input_grad<'py>(
     py: Python<'py>,
     kind: &str,
+    rank: Option<usize>,
     dy: &Bound<'py, PyAny>,
     kernel: &Bound<'py, PyAny>,
-    input_shape: Vec<usize>,
-    options: ConvArgument,
-    out: Option<&Bound<'py, PyAny>>,
+    input_shape: &Bound<'py, PyAny>,
+    options: &Bound<'py, PyTuple>,
+    out: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    typed!(dy, input_grad(py, kind, [dy, kernel], &input_shape, options, out))
+    let operands = Operands::read(py, rank, &[("dy", dy), ("kernel", kernel)], 2)?;
+    let options = ConvArgument::read(py, options, operands.rank, kind == "transposed")?;
+    let shape = full_shape(input_shape, operands.rank, "input_shape")?;
+    let out = operands.out(out, "out")?;
+    let arrays = [&operands.arrays[0], &operands.arrays[1]];
+    typed!(operands, input_grad(py, kind, arrays, &shape, &options, out.as_ref()))
 }
 
 fn input_grad<'py, T: Operand + NumpyElement>(
@@ -152,12 +150,11 @@ fn input_grad<'py, T: Operand + NumpyElement>(
     kind: &str,
     [dy, kernel]: [Object<'_, 'py>; 2],
     input_shape: &[usize],
-    argument: ConvArgument,
+    options: &ConvOptions,
     out: Option<Object<'_, 'py>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (dy, kernel) = (readable::<T>("dy", dy)?, readable::<T>("kernel", kernel)?);
-    let batch = ConvBatch::new(named_kind(kind)?, input_shape, kernel.shape(), &conv_options(argument)?)
-        .map_err(raise)?;
+    let batch = ConvBatch::new(named_kind(kind)?, input_shape, kernel.shape(), options).map_err(raise)?;
     let (dy, kernel) = (dy.as_array(), kernel.as_array());
     let addresses = [extent(&dy), extent(&kernel)];
     into(py, out, &batch.x, &addresses, |dx, interrupt| {
@@ -170,13 +167,19 @@ fn input_grad<'py, T: Operand + NumpyElement>(
 pub(super) fn convolution_kernel_grad<'py>(
     py: Python<'py>,
     kind: &str,
+    rank: Option<usize>,
     x: &Bound<'py, PyAny>,
     dy: &Bound<'py, PyAny>,
-    kernel_shape: Vec<usize>,
-    options: ConvArgument,
-    out: Option<&Bound<'py, PyAny>>,
+    kernel_shape: &Bound<'py, PyAny>,
+    options: &Bound<'py, PyTuple>,
+    out: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    typed!(x, kernel_grad(py, kind, [x, dy], &kernel_shape, options, out))
+    let operands = Operands::read(py, rank, &[("x", x), ("dy", dy)], 2)?;
+    let options = ConvArgument::read(py, options, operands.rank, kind == "transposed")?;
+    let shape = full_shape(kernel_shape, operands.rank, "kernel_shape")?;
+    let out = operands.out(out, "out")?;
+    let arrays = [&operands.arrays[0], &operands.arrays[1]];
+    typed!(operands, kernel_grad(py, kind, arrays, &shape, &options, out.as_ref()))
 }
 
 fn kernel_grad<'py, T: Operand + NumpyElement>(
@@ -184,12 +187,11 @@ fn kernel_grad<'py, T: Operand + NumpyElement>(
     kind: &str,
     [x, dy]: [Object<'_, 'py>; 2],
     kernel_shape: &[usize],
-    argument: ConvArgument,
+    options: &ConvOptions,
     out: Option<Object<'_, 'py>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (x, dy) = (readable::<T>("x", x)?, readable::<T>("dy", dy)?);
-    let batch = ConvBatch::new(named_kind(kind)?, x.shape(), kernel_shape, &conv_options(argument)?)
-        .map_err(raise)?;
+    let batch = ConvBatch::new(named_kind(kind)?, x.shape(), kernel_shape, options).map_err(raise)?;
     let (x, dy) = (x.as_array(), dy.as_array());
     let addresses = [extent(&x), extent(&dy)];
     into(py, out, &batch.kernel, &addresses, |dk, interrupt| {
@@ -202,30 +204,36 @@ fn kernel_grad<'py, T: Operand + NumpyElement>(
 #[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn separable_convolution<'py>(
     py: Python<'py>,
+    rank: Option<usize>,
     x: &Bound<'py, PyAny>,
     depthwise_kernel: &Bound<'py, PyAny>,
     pointwise_kernel: &Bound<'py, PyAny>,
     bias: Option<&Bound<'py, PyAny>>,
-    options: ConvArgument,
-    activation: &str,
-    out: Option<&Bound<'py, PyAny>>,
+    options: &Bound<'py, PyTuple>,
+    activation: &Bound<'py, PyAny>,
+    out: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    typed!(x, separable_forward(py, [x, depthwise_kernel, pointwise_kernel], bias, options, activation, out))
+    let given = [("x", x), ("depthwise_kernel", depthwise_kernel), ("pointwise_kernel", pointwise_kernel)];
+    let operands = with_bias(py, rank, &given, bias)?;
+    let options = ConvArgument::read(py, options, operands.rank, false)?;
+    let (activation, out) = (self::activation(activation)?, operands.out(out, "out")?);
+    let (arrays, bias) = operands.arrays.split_at(3);
+    let arrays = [&arrays[0], &arrays[1], &arrays[2]];
+    typed!(operands, separable_forward(py, arrays, bias.first(), &options, &activation, out.as_ref()))
 }
 
 fn separable_forward<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     [x, first, second]: [Object<'_, 'py>; 3],
     bias: Option<Object<'_, 'py>>,
-    argument: ConvArgument,
+    options: &ConvOptions,
     activation: &str,
     out: Option<Object<'_, 'py>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let x = readable::<T>("x", x)?;
     let (first, second) = (readable("depthwise_kernel", first)?, readable("pointwise_kernel", second)?);
     let bias = Bias::new(bias)?;
-    let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], &conv_options(argument)?)
-        .map_err(raise)?;
+    let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], options).map_err(raise)?;
     let (x, first, second, bias) = (x.as_array(), first.as_array(), second.as_array(), bias.view());
     let addresses: Vec<_> = [&x, &first, &second].into_iter().chain(&bias).map(extent).collect();
     into(py, out, &batch.pointwise.y, &addresses, |y, interrupt| {
@@ -238,27 +246,33 @@ fn separable_forward<'py, T: Operand + NumpyElement>(
 #[pyfunction]
 pub(super) fn separable_convolution_input_grad<'py>(
     py: Python<'py>,
+    rank: Option<usize>,
     dy: &Bound<'py, PyAny>,
     depthwise_kernel: &Bound<'py, PyAny>,
     pointwise_kernel: &Bound<'py, PyAny>,
-    input_shape: Vec<usize>,
-    options: ConvArgument,
-    out: Option<&Bound<'py, PyAny>>,
+    input_shape: &Bound<'py, PyAny>,
+    options: &Bound<'py, PyTuple>,
+    out: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    typed!(dy, separable_input_grad(py, [dy, depthwise_kernel, pointwise_kernel], &input_shape, options, out))
+    let given = [("dy", dy), ("depthwise_kernel", depthwise_kernel), ("pointwise_kernel", pointwise_kernel)];
+    let operands = Operands::read(py, rank, &given, 3)?;
+    let options = ConvArgument::read(py, options, operands.rank, false)?;
+    let shape = full_shape(input_shape, operands.rank, "input_shape")?;
+    let out = operands.out(out, "out")?;
+    let arrays = [&operands.arrays[0], &operands.arrays[1], &operands.arrays[2]];
+    typed!(operands, separable_input_grad(py, arrays, &shape, &options, out.as_ref()))
 }
 
 fn separable_input_grad<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     [dy, first, second]: [Object<'_, 'py>; 3],
     input_shape: &[usize],
-    argument: ConvArgument,
+    options: &ConvOptions,
     out: Option<Object<'_, 'py>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let dy = readable::<T>("dy", dy)?;
     let (first, second) = (readable("depthwise_kernel", first)?, readable("pointwise_kernel", second)?);
-    let batch = SeparableBatch::new(input_shape, [first.shape(), second.shape()], &conv_options(argument)?)
-        .map_err(raise)?;
+    let batch = SeparableBatch::new(input_shape, [first.shape(), second.shape()], options).map_err(raise)?;
     let (dy, first, second) = (dy.as_array(), first.as_array(), second.as_array());
     let addresses = [extent(&dy), extent(&first), extent(&second)];
     into(py, out, &batch.depthwise.x, &addresses, |dx, interrupt| {
@@ -270,26 +284,34 @@ fn separable_input_grad<'py, T: Operand + NumpyElement>(
 #[pyfunction]
 pub(super) fn separable_convolution_kernel_grad<'py>(
     py: Python<'py>,
+    rank: Option<usize>,
     x: &Bound<'py, PyAny>,
     dy: &Bound<'py, PyAny>,
     depthwise_kernel: &Bound<'py, PyAny>,
     pointwise_kernel: &Bound<'py, PyAny>,
-    options: ConvArgument,
+    options: &Bound<'py, PyTuple>,
     out: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    typed!(x, separable_kernel_grad(py, [x, dy, depthwise_kernel, pointwise_kernel], options, out))
+    let kernels = [("depthwise_kernel", depthwise_kernel), ("pointwise_kernel", pointwise_kernel)];
+    let operands = Operands::read(py, rank, &[("x", x), ("dy", dy), kernels[0], kernels[1]], 4)?;
+    let options = ConvArgument::read(py, options, operands.rank, false)?;
+    let out = match out {
+        None => None,
+        Some((a, b)) => operands.out(Some(a), "out[0]")?.zip(operands.out(Some(b), "out[1]")?),
+    };
+    let arrays = std::array::from_fn(|i| &operands.arrays[i]);
+    typed!(operands, separable_kernel_grad(py, arrays, &options, out))
 }
 
 fn separable_kernel_grad<'py, T: Operand + NumpyElement>(
     py: Python<'py>,
     [x, dy, first, second]: [Object<'_, 'py>; 4],
-    argument: ConvArgument,
+    options: &ConvOptions,
     out: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
 ) -> PyResult<Bound<'py, PyTuple>> {
     let (x, dy) = (readable::<T>("x", x)?, readable::<T>("dy", dy)?);
     let (first, second) = (readable("depthwise_kernel", first)?, readable("pointwise_kernel", second)?);
-    let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], &conv_options(argument)?)
-        .map_err(raise)?;
+    let batch = SeparableBatch::new(x.shape(), [first.shape(), second.shape()], options).map_err(raise)?;
     let (x, dy, first, second) = (x.as_array(), dy.as_array(), first.as_array(), second.as_array());
     let outs = out.as_ref().map(|(a, b)| (a, b)).unzip();
     let d_first = result::<T>(py, outs.0, &batch.depthwise.kernel)?;
@@ -319,9 +341,10 @@ pub(super) fn convolution_shape<'py>(
     input_shape: Vec<usize>,
     filters: usize,
     kernel_size: Vec<usize>,
-    options: ConvArgument,
+    options: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    let (kind, options) = (named_kind(kind)?, conv_options(options)?);
+    let kind = named_kind(kind)?;
+    let options = ConvArgument::read(py, options, kernel_size.len(), kind == ConvKind::Transposed)?;
     let shape = conv::conv_output_shape(kind, &input_shape, filters, &kernel_size, &options);
     PyTuple::new(py, shape.map_err(raise)?.iter())
 }

@@ -1,68 +1,19 @@
 //! Pools and padding of single arrays.
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
-use numpy::{Element as NumpyElement, PyArrayDyn, PyUntypedArrayMethods};
+use numpy::{Element as NumpyElement, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::arrays::{readable, result, writable};
 use super::errors::{enter, raise};
+use super::functional_arguments::{Object, Operands, WindowArgument, flag, full_shape, pad_options, typed};
 use super::overlap::extent;
-use crate::error::{Error, Result};
-use crate::geometry::{Padding, PaddingMode, PaddingRule, Window};
+use crate::error::Result;
 use crate::ops::pad::{self, PadOptions};
 use crate::ops::pool::{self, Global, PoolOptions};
 use crate::ops::{Operand, Shape, tensor_shape};
 use crate::parallel::Interrupt;
-
-/// What `padding` may be once Python has made it canonical.
-#[derive(FromPyObject)]
-pub(super) enum PaddingArgument {
-    Rule(String),
-    Pairs(Vec<(usize, usize)>),
-}
-
-impl PaddingArgument {
-    pub(super) fn padding(self) -> Result<Padding> {
-        Ok(match self {
-            Self::Pairs(pairs) => Padding::Explicit(pairs),
-            Self::Rule(name) => Padding::Rule(match name.as_str() {
-                "valid" => PaddingRule::Valid,
-                "same" => PaddingRule::Same,
-                "causal" => PaddingRule::Causal,
-                _ => return Err(Error::value("padding", "\"valid\", \"same\" or \"causal\"", name)),
-            }),
-        })
-    }
-}
-
-/// `(pool_size, strides, padding, dilation_rate, ceil_mode)`.
-type WindowArgument = (Vec<usize>, Vec<usize>, PaddingArgument, Vec<usize>, bool);
-
-fn options((kernel, stride, padding, dilation, ceil_mode): WindowArgument) -> PyResult<PoolOptions> {
-    let padding = padding.padding().map_err(raise)?;
-    Ok(PoolOptions { window: Window { kernel, stride, dilation, padding }, ceil_mode })
-}
-
-/// `(pairs, mode)`.
-type PadArgument = (Vec<(usize, usize)>, String);
-
-fn pad_options((pairs, mode): PadArgument) -> PyResult<PadOptions> {
-    Ok(PadOptions { pairs, mode: PaddingMode::named(&mode).map_err(raise)? })
-}
-
-/// Calls a function with the element type of an array, which Python has seen to be float32 or float64.
-macro_rules! typed {
-    ($array:expr, $function:ident($($argument:expr),*)) => {
-        if $array.cast::<PyArrayDyn<f64>>().is_ok() {
-            $function::<f64>($($argument),*)
-        } else {
-            $function::<f32>($($argument),*)
-        }
-    };
-}
-
-type Object<'a, 'py> = &'a Bound<'py, PyAny>;
 
 /// Runs an operation of some operands whose result has the shape that `shape` finds.
 fn apply<'py, T: Operand + NumpyElement, const N: usize>(
@@ -92,9 +43,10 @@ fn apply<'py, T: Operand + NumpyElement, const N: usize>(
 pub(super) fn pool_output_shape<'py>(
     py: Python<'py>,
     input_shape: Vec<usize>,
-    window: WindowArgument,
+    window: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    PyTuple::new(py, pool::pool_output_shape(&input_shape, &options(window)?).map_err(raise)?.iter())
+    let options = WindowArgument::read(py, window, input_shape.len().saturating_sub(2))?;
+    PyTuple::new(py, pool::pool_output_shape(&input_shape, &options).map_err(raise)?.iter())
 }
 
 fn max_pool_typed<'py, T: Operand + NumpyElement>(
@@ -124,16 +76,24 @@ fn max_pool_typed<'py, T: Operand + NumpyElement>(
 
 /// The maxima and, if asked for, their positions.
 #[pyfunction]
-#[pyo3(signature = (x, window, indices, out))]
+#[pyo3(signature = (rank, x, window, indices, out))]
 pub(super) fn max_pool<'py>(
     py: Python<'py>,
-    x: Bound<'py, PyAny>,
-    window: WindowArgument,
-    indices: bool,
+    rank: Option<usize>,
+    x: &Bound<'py, PyAny>,
+    window: &Bound<'py, PyTuple>,
+    indices: &Bound<'py, PyAny>,
     out: Option<Bound<'py, PyAny>>,
-) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
-    let options = options(window)?;
-    typed!(x, max_pool_typed(py, &x, &options, indices, out.as_ref()))
+) -> PyResult<Bound<'py, PyAny>> {
+    let operands = Operands::read(py, rank, &[("x", x)], 1)?;
+    let options = WindowArgument::read(py, window, operands.rank)?;
+    let (indices, out) = (flag(indices, "return_indices")?, operands.out(out, "out")?);
+    let x = &operands.arrays[0];
+    let (y, indices) = typed!(operands, max_pool_typed(py, x, &options, indices, out.as_ref()))?;
+    match indices {
+        None => Ok(y),
+        Some(indices) => Ok(PyTuple::new(py, [y, indices])?.into_any()),
+    }
 }
 
 fn max_pool_grad_typed<'py, T: Operand + NumpyElement>(
@@ -150,16 +110,20 @@ fn max_pool_grad_typed<'py, T: Operand + NumpyElement>(
 
 /// The gradient of `max_pool`.
 #[pyfunction]
-#[pyo3(signature = (dy, x, window, out))]
+#[pyo3(signature = (rank, dy, x, window, out))]
 pub(super) fn max_pool_grad<'py>(
     py: Python<'py>,
-    dy: Bound<'py, PyAny>,
-    x: Bound<'py, PyAny>,
-    window: WindowArgument,
+    rank: Option<usize>,
+    dy: &Bound<'py, PyAny>,
+    x: &Bound<'py, PyAny>,
+    window: &Bound<'py, PyTuple>,
     out: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let options = options(window)?;
-    typed!(x, max_pool_grad_typed(py, [("dy", &dy), ("x", &x)], &options, out.as_ref()))
+    let operands = Operands::read(py, rank, &[("dy", dy), ("x", x)], 2)?;
+    let options = WindowArgument::read(py, window, operands.rank)?;
+    let out = operands.out(out, "out")?;
+    let [dy, x] = [&operands.arrays[0], &operands.arrays[1]];
+    typed!(operands, max_pool_grad_typed(py, [("dy", dy), ("x", x)], &options, out.as_ref()))
 }
 
 fn average_pool_typed<'py, T: Operand + NumpyElement>(
@@ -176,16 +140,20 @@ fn average_pool_typed<'py, T: Operand + NumpyElement>(
 
 /// The means.
 #[pyfunction]
-#[pyo3(signature = (x, window, count_include_pad, out))]
+#[pyo3(signature = (rank, x, window, count_include_pad, out))]
 pub(super) fn average_pool<'py>(
     py: Python<'py>,
-    x: Bound<'py, PyAny>,
-    window: WindowArgument,
-    count_include_pad: bool,
+    rank: Option<usize>,
+    x: &Bound<'py, PyAny>,
+    window: &Bound<'py, PyTuple>,
+    count_include_pad: &Bound<'py, PyAny>,
     out: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let options = options(window)?;
-    typed!(x, average_pool_typed(py, &x, (&options, count_include_pad), out.as_ref()))
+    let operands = Operands::read(py, rank, &[("x", x)], 1)?;
+    let options = WindowArgument::read(py, window, operands.rank)?;
+    let (count, out) = (flag(count_include_pad, "count_include_pad")?, operands.out(out, "out")?);
+    let x = &operands.arrays[0];
+    typed!(operands, average_pool_typed(py, x, (&options, count), out.as_ref()))
 }
 
 fn average_pool_grad_typed<'py, T: Operand + NumpyElement>(
@@ -205,17 +173,22 @@ fn average_pool_grad_typed<'py, T: Operand + NumpyElement>(
 
 /// The gradient of `average_pool`.
 #[pyfunction]
-#[pyo3(signature = (dy, input_shape, window, count_include_pad, out))]
+#[pyo3(signature = (rank, dy, input_shape, window, count_include_pad, out))]
 pub(super) fn average_pool_grad<'py>(
     py: Python<'py>,
-    dy: Bound<'py, PyAny>,
-    input_shape: Vec<usize>,
-    window: WindowArgument,
-    count_include_pad: bool,
+    rank: Option<usize>,
+    dy: &Bound<'py, PyAny>,
+    input_shape: &Bound<'py, PyAny>,
+    window: &Bound<'py, PyTuple>,
+    count_include_pad: &Bound<'py, PyAny>,
     out: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let options = (&options(window)?, count_include_pad);
-    typed!(dy, average_pool_grad_typed(py, &dy, &input_shape, options, out.as_ref()))
+    let operands = Operands::read(py, rank, &[("dy", dy)], 1)?;
+    let options = WindowArgument::read(py, window, operands.rank)?;
+    let shape = full_shape(input_shape, operands.rank, "input_shape")?;
+    let (count, out) = (flag(count_include_pad, "count_include_pad")?, operands.out(out, "out")?);
+    let dy = &operands.arrays[0];
+    typed!(operands, average_pool_grad_typed(py, dy, &shape, (&options, count), out.as_ref()))
 }
 
 fn global_pool_typed<'py, T: Operand + NumpyElement>(
@@ -234,20 +207,26 @@ fn global_pool_typed<'py, T: Operand + NumpyElement>(
 #[pyfunction]
 pub(super) fn global_max_pool<'py>(
     py: Python<'py>,
-    x: Bound<'py, PyAny>,
-    keepdims: bool,
+    rank: Option<usize>,
+    x: &Bound<'py, PyAny>,
+    keepdims: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    typed!(x, global_pool_typed(py, Global::Max, &x, keepdims))
+    let operands = Operands::read(py, rank, &[("x", x)], 1)?;
+    let keepdims = flag(keepdims, "keepdims")?;
+    typed!(operands, global_pool_typed(py, Global::Max, &operands.arrays[0], keepdims))
 }
 
 /// The mean of each channel over the whole grid.
 #[pyfunction]
 pub(super) fn global_average_pool<'py>(
     py: Python<'py>,
-    x: Bound<'py, PyAny>,
-    keepdims: bool,
+    rank: Option<usize>,
+    x: &Bound<'py, PyAny>,
+    keepdims: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    typed!(x, global_pool_typed(py, Global::Average, &x, keepdims))
+    let operands = Operands::read(py, rank, &[("x", x)], 1)?;
+    let keepdims = flag(keepdims, "keepdims")?;
+    typed!(operands, global_pool_typed(py, Global::Average, &operands.arrays[0], keepdims))
 }
 
 fn global_max_grad_typed<'py, T: Operand + NumpyElement>(
@@ -265,11 +244,16 @@ fn global_max_grad_typed<'py, T: Operand + NumpyElement>(
 #[pyfunction]
 pub(super) fn global_max_pool_grad<'py>(
     py: Python<'py>,
-    dy: Bound<'py, PyAny>,
-    x: Bound<'py, PyAny>,
-    keepdims: bool,
+    rank: Option<usize>,
+    dy: &Bound<'py, PyAny>,
+    x: &Bound<'py, PyAny>,
+    keepdims: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    typed!(x, global_max_grad_typed(py, [("dy", &dy), ("x", &x)], keepdims))
+    // `dy` has another number of axes, and comes after what has the spatial ones.
+    let operands = Operands::read(py, rank, &[("x", x), ("dy", dy)], 1)?;
+    let keepdims = flag(keepdims, "keepdims")?;
+    let [x, dy] = [&operands.arrays[0], &operands.arrays[1]];
+    typed!(operands, global_max_grad_typed(py, [("dy", dy), ("x", x)], keepdims))
 }
 
 fn global_average_grad_typed<'py, T: Operand + NumpyElement>(
@@ -292,11 +276,19 @@ fn global_average_grad_typed<'py, T: Operand + NumpyElement>(
 #[pyfunction]
 pub(super) fn global_average_pool_grad<'py>(
     py: Python<'py>,
-    dy: Bound<'py, PyAny>,
-    input_shape: Vec<usize>,
-    keepdims: bool,
+    rank: Option<usize>,
+    dy: &Bound<'py, PyAny>,
+    input_shape: &Bound<'py, PyAny>,
+    keepdims: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    typed!(dy, global_average_grad_typed(py, &dy, &input_shape, keepdims))
+    let rank = match rank {
+        Some(rank) => rank,
+        None => super::functional_arguments::rank_of_shape(input_shape)?,
+    };
+    let operands = Operands::read(py, Some(rank), &[("dy", dy)], 0)?;
+    let shape = full_shape(input_shape, rank, "input_shape")?;
+    let keepdims = flag(keepdims, "keepdims")?;
+    typed!(operands, global_average_grad_typed(py, &operands.arrays[0], &shape, keepdims))
 }
 
 /// The output shape of `pad`, batch and channels included.
@@ -304,9 +296,10 @@ pub(super) fn global_average_pool_grad<'py>(
 pub(super) fn pad_output_shape<'py>(
     py: Python<'py>,
     input_shape: Vec<usize>,
-    padding: PadArgument,
+    padding: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    PyTuple::new(py, pad::pad_output_shape(&input_shape, &pad_options(padding)?).map_err(raise)?.iter())
+    let options = pad_options(py, padding, input_shape.len().saturating_sub(2))?;
+    PyTuple::new(py, pad::pad_output_shape(&input_shape, &options).map_err(raise)?.iter())
 }
 
 fn pad_typed<'py, T: Operand + NumpyElement>(
@@ -329,20 +322,24 @@ fn pad_typed<'py, T: Operand + NumpyElement>(
 #[pyfunction(name = "pad")]
 pub(super) fn pad_array<'py>(
     py: Python<'py>,
-    x: Bound<'py, PyAny>,
-    padding: PadArgument,
+    rank: Option<usize>,
+    x: &Bound<'py, PyAny>,
+    padding: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let options = pad_options(padding)?;
-    typed!(x, pad_typed(py, &x, &options, false))
+    let operands = Operands::read(py, rank, &[("x", x)], 1)?;
+    let options = pad_options(py, padding, operands.rank)?;
+    typed!(operands, pad_typed(py, &operands.arrays[0], &options, false))
 }
 
 /// The adjoint of `pad`.
 #[pyfunction]
 pub(super) fn pad_grad<'py>(
     py: Python<'py>,
-    dy: Bound<'py, PyAny>,
-    padding: PadArgument,
+    rank: Option<usize>,
+    dy: &Bound<'py, PyAny>,
+    padding: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let options = pad_options(padding)?;
-    typed!(dy, pad_typed(py, &dy, &options, true))
+    let operands = Operands::read(py, rank, &[("dy", dy)], 1)?;
+    let options = pad_options(py, padding, operands.rank)?;
+    typed!(operands, pad_typed(py, &operands.arrays[0], &options, true))
 }

@@ -3,8 +3,24 @@
 use pyo3::prelude::*;
 
 use super::errors::raise;
-use super::functional_pool::PaddingArgument;
-use crate::geometry::{AXES, Window};
+use crate::error::Result;
+use crate::geometry::{AXES, Padding, PaddingRule, Window};
+
+/// What `padding` is once Python has made it canonical.
+#[derive(FromPyObject)]
+pub(super) enum PaddingArgument {
+    Rule(String),
+    Pairs(Vec<(usize, usize)>),
+}
+
+impl PaddingArgument {
+    fn padding(self) -> Result<Padding> {
+        Ok(match self {
+            Self::Pairs(pairs) => Padding::Explicit(pairs),
+            Self::Rule(name) => Padding::Rule(PaddingRule::named(&name)?),
+        })
+    }
+}
 
 /// `(input, output, before, after)` of an axis.
 type Placed = (usize, usize, usize, usize);

@@ -5,6 +5,7 @@ mod caller;
 mod errors;
 mod files;
 mod fork;
+mod functional_arguments;
 mod functional_conv;
 mod functional_pool;
 mod gate;

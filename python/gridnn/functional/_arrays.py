@@ -1,7 +1,7 @@
 """Arrays made canonical: the types, layouts and `out` arguments of every function in `gridnn.functional`.
 
-The engine reads C-contiguous float32 and float64 arrays in place. Everything else is brought into that form
-here, with at most one copy an operand.
+The engine reads C-contiguous arrays of one type, float32 or float64, in place. It hands everything else to
+the functions here, which bring it into that form with at most one copy an operand, or raise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gridnn import _hints, _validation
 from gridnn._arrays import as_numbers, contiguous
 from gridnn.errors import ShapeError
 
-__all__ = ["ArrayLike", "as_floats", "check_out", "expect_rank", "full_shape"]
+__all__ = ["ArrayLike", "check_out", "expect_rank", "full_shape", "operands", "rank_of_shape"]
 
 ArrayLike = Any
 """What ``numpy.asarray`` makes an array of."""
@@ -25,29 +25,54 @@ _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 
 
-def as_floats(rank: int | None, **operands: ArrayLike) -> list[NDArray[Any]]:
-    """Returns the operands as C-contiguous arrays of one type, float32 or float64, in the order given.
+def operands(
+    rank: int | None, names: tuple[str, ...], values: tuple[ArrayLike, ...], ranked: int
+) -> tuple[list[NDArray[Any]], int, bool]:
+    """Returns operands as C-contiguous arrays of one type, their spatial axes, and whether it is float64.
 
     float32 and float64 are promoted as NumPy does; integers, bool and float16 count as float32, longer floats
-    as float64. Operands of another number of axes (a bias) go into the same call with `rank` None, and are
-    checked one by one with `expect_rank`.
+    as float64.
 
     Args:
-        rank: spatial axes that every operand must have besides batch and channels; None checks nothing.
-        **operands: what the user passed, by the name of the argument.
+        rank: spatial axes that an operand must have besides batch and channels; None takes the first one's.
+        names: names of the arguments, for messages.
+        values: what the user passed.
+        ranked: how many of the operands, from the first on, have these axes; the others may have any.
 
     Raises:
         TypeError: complex numbers, strings, dates, objects, ragged sequences, masked arrays.
         ShapeError: an operand does not have ``rank + 2`` axes.
     """
-    arrays = [as_numbers(value, name) for name, value in operands.items()]
-    if rank is not None:
-        for name, array in zip(operands, arrays, strict=True):
-            expect_rank(name, array.shape, rank)
+    arrays = [as_numbers(value, name) for name, value in zip(names, values, strict=True)]
+    if rank is None:
+        rank = _rank(names[0], arrays[0].shape)
+    for name, array in zip(names[:ranked], arrays, strict=False):
+        expect_rank(name, array.shape, rank)
     wide = any(array.dtype.kind == "f" and array.dtype.itemsize > 4 for array in arrays)
     dtype = _FLOAT64 if wide else _FLOAT32
     # Also swaps bytes where needed: NumPy regards an array of another byte order as a different type.
-    return [contiguous(array, dtype) for array in arrays]
+    return [contiguous(array, dtype) for array in arrays], rank, wide
+
+
+def _rank(name: str, shape: Sequence[int]) -> int:
+    if not 3 <= len(shape) <= 5:
+        raise ShapeError(
+            f"The `{name}` argument must have 3 to 5 axes: batch, one to three spatial axes, channels. "
+            f"Received shape {tuple(shape)}."
+        )
+    return len(shape) - 2
+
+
+def rank_of_shape(value: object) -> int:
+    """The spatial axes of a full shape.
+
+    Raises:
+        TypeError: not a sequence.
+        ShapeError: not 3 to 5 axes.
+    """
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence | np.ndarray):
+        raise TypeError(f"The `input_shape` argument must be a tuple of 3 to 5 sizes. Received {value!r}.")
+    return _rank("input_shape", tuple(value))
 
 
 def expect_rank(name: str, shape: Sequence[int], rank: int) -> None:

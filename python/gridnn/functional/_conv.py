@@ -7,10 +7,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gridnn.functional import _convolution
+from gridnn import _core
+from gridnn.functional import _options
 from gridnn.functional._arrays import ArrayLike
+from gridnn.functional._ranks import pinned, ranked
 
 __all__ = [
+    "conv",
     "conv1d",
     "conv1d_input_grad",
     "conv1d_kernel_grad",
@@ -20,6 +23,8 @@ __all__ = [
     "conv3d",
     "conv3d_input_grad",
     "conv3d_kernel_grad",
+    "conv_input_grad",
+    "conv_kernel_grad",
     "conv_output_shape",
 ]
 
@@ -27,7 +32,8 @@ Sizes = int | Sequence[int]
 Padding = str | int | Sequence[Sequence[int]]
 
 
-def conv1d(
+@ranked
+def conv(
     x: ArrayLike,
     kernel: ArrayLike,
     bias: ArrayLike | None = None,
@@ -40,75 +46,15 @@ def conv1d(
     activation: str | None = None,
     algorithm: str | None = None,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """Convolution of series; see `conv2d`."""
-    options = _convolution.options(
-        1, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
-    )
-    return _convolution.forward("plain", 1, x, kernel, bias, options, activation, out)
-
-
-def conv1d_input_grad(
-    dy: ArrayLike,
-    kernel: ArrayLike,
-    input_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `conv1d` to its input; see `conv2d_input_grad`."""
-    options = _convolution.options(
-        1, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
-    )
-    return _convolution.input_grad("plain", 1, dy, kernel, input_shape, options, out)
-
-
-def conv1d_kernel_grad(
-    x: ArrayLike,
-    dy: ArrayLike,
-    kernel_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `conv1d` to its kernel; see `conv2d_kernel_grad`."""
-    options = _convolution.options(
-        1, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
-    )
-    return _convolution.kernel_grad("plain", 1, x, dy, kernel_shape, options, out)
-
-
-def conv2d(
-    x: ArrayLike,
-    kernel: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Convolution of images, plus bias, through an activation.
+    """Convolution, plus bias, through an activation.
 
     Slides a kernel over the grid and sums products (cross-correlation: the kernel is not flipped).
     Memory: the output; the packed kernel and a band per thread (see `gridnn.functional`).
 
     Args:
-        x: ``(batch, height, width, channels)``.
+        x: ``(batch, [depth, [height,]] width, channels)``.
         kernel: ``(*kernel_size, channels / groups, filters)``.
         bias: one number per output channel, or None.
         strides: an int, or one per spatial axis.
@@ -126,7 +72,7 @@ def conv2d(
         out: array for the result.
 
     Returns:
-        ``(batch, new_height, new_width, filters)``.
+        ``(batch, [new_depth, [new_height,]] new_width, filters)``.
 
     Raises:
         ShapeError: shapes that do not fit each other; an output without spatial elements.
@@ -134,16 +80,15 @@ def conv2d(
         TypeError: an argument of the wrong kind; complex numbers.
 
     Example:
-        >>> conv2d(np.ones((2, 8, 8, 3)), np.ones((3, 3, 3, 5)), padding="same").shape
+        >>> conv(np.ones((2, 8, 8, 3)), np.ones((3, 3, 3, 5)), padding="same").shape
         (2, 8, 8, 5)
     """
-    options = _convolution.options(
-        2, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
-    )
-    return _convolution.forward("plain", 2, x, kernel, bias, options, activation, out)
+    options = (strides, padding, padding_mode, dilation_rate, groups, None, algorithm)
+    return _core.convolution("plain", _rank, x, kernel, bias, options, activation, out)
 
 
-def conv2d_input_grad(
+@ranked
+def conv_input_grad(
     dy: ArrayLike,
     kernel: ArrayLike,
     input_shape: Sequence[int],
@@ -155,15 +100,16 @@ def conv2d_input_grad(
     groups: int = 1,
     algorithm: str | None = None,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """The gradient of ``sum(dy * conv2d(x, kernel))`` to `x`.
+    """The gradient of ``sum(dy * conv(x, kernel))`` to `x`.
 
     Elements of `x` that a border repeats get the sum of their copies' gradients.
     Memory: the result; the packed kernel and a band per thread (see `gridnn.functional`).
 
     Args:
         dy: gradient of the output, in the output's shape.
-        kernel: see `conv2d`.
+        kernel: see `conv`.
         input_shape: shape of `x`, batch and channels included.
         strides: an int, or one per spatial axis.
         padding: "valid", "same" (an odd element goes to the end), "causal" (series only), an int for every
@@ -183,13 +129,12 @@ def conv2d_input_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    options = _convolution.options(
-        2, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
-    )
-    return _convolution.input_grad("plain", 2, dy, kernel, input_shape, options, out)
+    options = (strides, padding, padding_mode, dilation_rate, groups, None, algorithm)
+    return _core.convolution_input_grad("plain", _rank, dy, kernel, input_shape, options, out)
 
 
-def conv2d_kernel_grad(
+@ranked
+def conv_kernel_grad(
     x: ArrayLike,
     dy: ArrayLike,
     kernel_shape: Sequence[int],
@@ -201,14 +146,15 @@ def conv2d_kernel_grad(
     groups: int = 1,
     algorithm: str | None = None,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """The gradient of ``sum(dy * conv2d(x, kernel))`` to `kernel`.
+    """The gradient of ``sum(dy * conv(x, kernel))`` to `kernel`.
 
-    That to a bias is ``dy.sum((0, 1, 2))``.
+    That to a bias is the sum of `dy` over all axes but the last.
     Memory: the result; up to 16 partial sums of its size and a band per thread (see `gridnn.functional`).
 
     Args:
-        x: see `conv2d`.
+        x: see `conv`.
         dy: gradient of the output, in the output's shape.
         kernel_shape: shape of the kernel, channels included.
         strides: an int, or one per spatial axis.
@@ -229,71 +175,8 @@ def conv2d_kernel_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    options = _convolution.options(
-        2, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
-    )
-    return _convolution.kernel_grad("plain", 2, x, dy, kernel_shape, options, out)
-
-
-def conv3d(
-    x: ArrayLike,
-    kernel: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Convolution of volumes; see `conv2d`."""
-    options = _convolution.options(
-        3, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
-    )
-    return _convolution.forward("plain", 3, x, kernel, bias, options, activation, out)
-
-
-def conv3d_input_grad(
-    dy: ArrayLike,
-    kernel: ArrayLike,
-    input_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `conv3d` to its input; see `conv2d_input_grad`."""
-    options = _convolution.options(
-        3, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
-    )
-    return _convolution.input_grad("plain", 3, dy, kernel, input_shape, options, out)
-
-
-def conv3d_kernel_grad(
-    x: ArrayLike,
-    dy: ArrayLike,
-    kernel_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `conv3d` to its kernel; see `conv2d_kernel_grad`."""
-    options = _convolution.options(
-        3, strides, padding, padding_mode, dilation_rate, groups, algorithm=algorithm
-    )
-    return _convolution.kernel_grad("plain", 3, x, dy, kernel_shape, options, out)
+    options = (strides, padding, padding_mode, dilation_rate, groups, None, algorithm)
+    return _core.convolution_kernel_grad("plain", _rank, x, dy, kernel_shape, options, out)
 
 
 def conv_output_shape(
@@ -311,9 +194,9 @@ def conv_output_shape(
         input_shape: batch, one to three spatial axes, channels; the batch may be 0.
         filters: number of output channels.
         kernel_size: an int, or one per spatial axis.
-        strides: see `conv2d`.
-        padding: see `conv2d`.
-        dilation_rate: see `conv2d`.
+        strides: see `conv`.
+        padding: see `conv`.
+        dilation_rate: see `conv`.
 
     Raises:
         ShapeError: the kernel is larger than the padded input; not 3 to 5 axes.
@@ -324,6 +207,16 @@ def conv_output_shape(
         >>> conv_output_shape((8, 28, 28, 3), 16, 3, strides=2, padding="same")
         (8, 14, 14, 16)
     """
-    return _convolution.output_shape(
-        "plain", input_shape, filters, kernel_size, (strides, padding, "zeros", dilation_rate)
-    )
+    options = (strides, padding, "zeros", dilation_rate, 1, None, None)
+    return _options.output_shape("plain", input_shape, filters, kernel_size, options)
+
+
+conv1d = pinned(conv, 1)
+conv2d = pinned(conv, 2)
+conv3d = pinned(conv, 3)
+conv1d_input_grad = pinned(conv_input_grad, 1)
+conv2d_input_grad = pinned(conv_input_grad, 2)
+conv3d_input_grad = pinned(conv_input_grad, 3)
+conv1d_kernel_grad = pinned(conv_kernel_grad, 1)
+conv2d_kernel_grad = pinned(conv_kernel_grad, 2)
+conv3d_kernel_grad = pinned(conv_kernel_grad, 3)

@@ -7,8 +7,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gridnn.functional import _convolution
+from gridnn import _core
+from gridnn.functional import _options
 from gridnn.functional._arrays import ArrayLike
+from gridnn.functional._ranks import pinned, ranked
 
 __all__ = [
     "conv1d_transpose",
@@ -20,6 +22,9 @@ __all__ = [
     "conv3d_transpose",
     "conv3d_transpose_input_grad",
     "conv3d_transpose_kernel_grad",
+    "conv_transpose",
+    "conv_transpose_input_grad",
+    "conv_transpose_kernel_grad",
     "conv_transpose_output_shape",
 ]
 
@@ -27,7 +32,8 @@ Sizes = int | Sequence[int]
 Padding = str | int | Sequence[Sequence[int]]
 
 
-def conv1d_transpose(
+@ranked
+def conv_transpose(
     x: ArrayLike,
     kernel: ArrayLike,
     bias: ArrayLike | None = None,
@@ -39,66 +45,15 @@ def conv1d_transpose(
     groups: int = 1,
     activation: str | None = None,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """Transposed convolution of series; see `conv2d_transpose`."""
-    options = _convolution.options(1, strides, padding, None, dilation_rate, groups, output_padding)
-    return _convolution.forward("transposed", 1, x, kernel, bias, options, activation, out)
-
-
-def conv1d_transpose_input_grad(
-    dy: ArrayLike,
-    kernel: ArrayLike,
-    input_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    output_padding: Sizes | None = None,
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `conv1d_transpose` to its input; see `conv2d_transpose_input_grad`."""
-    options = _convolution.options(1, strides, padding, None, dilation_rate, groups, output_padding)
-    return _convolution.input_grad("transposed", 1, dy, kernel, input_shape, options, out)
-
-
-def conv1d_transpose_kernel_grad(
-    x: ArrayLike,
-    dy: ArrayLike,
-    kernel_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    output_padding: Sizes | None = None,
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `conv1d_transpose` to its kernel; see `conv2d_transpose_kernel_grad`."""
-    options = _convolution.options(1, strides, padding, None, dilation_rate, groups, output_padding)
-    return _convolution.kernel_grad("transposed", 1, x, dy, kernel_shape, options, out)
-
-
-def conv2d_transpose(
-    x: ArrayLike,
-    kernel: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    output_padding: Sizes | None = None,
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Transposed convolution of images, plus bias, through an activation.
+    """Transposed convolution, plus bias, through an activation.
 
     The gradient of a convolution to its input, used forward: every element is spread over a window.
     Memory: the output; the packed kernel and a band per thread (see `gridnn.functional`).
 
     Args:
-        x: ``(batch, height, width, channels)``.
+        x: ``(batch, [depth, [height,]] width, channels)``.
         kernel: ``(*kernel_size, filters / groups, channels)``.
         bias: one number per output channel, or None.
         strides: an int, or one per spatial axis.
@@ -110,7 +65,7 @@ def conv2d_transpose(
         out: array for the result.
 
     Returns:
-        ``(batch, new_height, new_width, filters)``.
+        ``(batch, [new_depth, [new_height,]] new_width, filters)``.
 
     Raises:
         ShapeError: shapes that do not fit each other; an output without spatial elements.
@@ -118,14 +73,15 @@ def conv2d_transpose(
         TypeError: an argument of the wrong kind; complex numbers.
 
     Example:
-        >>> conv2d_transpose(np.ones((2, 8, 8, 3)), np.ones((3, 3, 5, 3)), strides=2, padding="same").shape
+        >>> conv_transpose(np.ones((2, 8, 8, 3)), np.ones((3, 3, 5, 3)), strides=2, padding="same").shape
         (2, 16, 16, 5)
     """
-    options = _convolution.options(2, strides, padding, None, dilation_rate, groups, output_padding)
-    return _convolution.forward("transposed", 2, x, kernel, bias, options, activation, out)
+    options = (strides, padding, "zeros", dilation_rate, groups, output_padding, None)
+    return _core.convolution("transposed", _rank, x, kernel, bias, options, activation, out)
 
 
-def conv2d_transpose_input_grad(
+@ranked
+def conv_transpose_input_grad(
     dy: ArrayLike,
     kernel: ArrayLike,
     input_shape: Sequence[int],
@@ -136,14 +92,15 @@ def conv2d_transpose_input_grad(
     dilation_rate: Sizes = 1,
     groups: int = 1,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """The gradient of ``sum(dy * conv2d_transpose(x, kernel))`` to `x`.
+    """The gradient of ``sum(dy * conv_transpose(x, kernel))`` to `x`.
 
     Memory: the result; the packed kernel and a band per thread (see `gridnn.functional`).
 
     Args:
         dy: gradient of the output, in the output's shape.
-        kernel: see `conv2d_transpose`.
+        kernel: see `conv_transpose`.
         input_shape: shape of `x`, batch and channels included.
         strides: an int, or one per spatial axis.
         padding: "valid", "same", an int or one (before, after) pair per axis: what is cropped.
@@ -157,11 +114,12 @@ def conv2d_transpose_input_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    options = _convolution.options(2, strides, padding, None, dilation_rate, groups, output_padding)
-    return _convolution.input_grad("transposed", 2, dy, kernel, input_shape, options, out)
+    options = (strides, padding, "zeros", dilation_rate, groups, output_padding, None)
+    return _core.convolution_input_grad("transposed", _rank, dy, kernel, input_shape, options, out)
 
 
-def conv2d_transpose_kernel_grad(
+@ranked
+def conv_transpose_kernel_grad(
     x: ArrayLike,
     dy: ArrayLike,
     kernel_shape: Sequence[int],
@@ -172,14 +130,15 @@ def conv2d_transpose_kernel_grad(
     dilation_rate: Sizes = 1,
     groups: int = 1,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """The gradient of ``sum(dy * conv2d_transpose(x, kernel))`` to `kernel`.
+    """The gradient of ``sum(dy * conv_transpose(x, kernel))`` to `kernel`.
 
-    That to a bias is ``dy.sum((0, 1, 2))``.
+    That to a bias is the sum of `dy` over all axes but the last.
     Memory: the result; up to 16 partial sums of its size and a band per thread (see `gridnn.functional`).
 
     Args:
-        x: see `conv2d_transpose`.
+        x: see `conv_transpose`.
         dy: gradient of the output, in the output's shape.
         kernel_shape: shape of the kernel, channels included.
         strides: an int, or one per spatial axis.
@@ -194,60 +153,8 @@ def conv2d_transpose_kernel_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    options = _convolution.options(2, strides, padding, None, dilation_rate, groups, output_padding)
-    return _convolution.kernel_grad("transposed", 2, x, dy, kernel_shape, options, out)
-
-
-def conv3d_transpose(
-    x: ArrayLike,
-    kernel: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    output_padding: Sizes | None = None,
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Transposed convolution of volumes; see `conv2d_transpose`."""
-    options = _convolution.options(3, strides, padding, None, dilation_rate, groups, output_padding)
-    return _convolution.forward("transposed", 3, x, kernel, bias, options, activation, out)
-
-
-def conv3d_transpose_input_grad(
-    dy: ArrayLike,
-    kernel: ArrayLike,
-    input_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    output_padding: Sizes | None = None,
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `conv3d_transpose` to its input; see `conv2d_transpose_input_grad`."""
-    options = _convolution.options(3, strides, padding, None, dilation_rate, groups, output_padding)
-    return _convolution.input_grad("transposed", 3, dy, kernel, input_shape, options, out)
-
-
-def conv3d_transpose_kernel_grad(
-    x: ArrayLike,
-    dy: ArrayLike,
-    kernel_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    output_padding: Sizes | None = None,
-    dilation_rate: Sizes = 1,
-    groups: int = 1,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `conv3d_transpose` to its kernel; see `conv2d_transpose_kernel_grad`."""
-    options = _convolution.options(3, strides, padding, None, dilation_rate, groups, output_padding)
-    return _convolution.kernel_grad("transposed", 3, x, dy, kernel_shape, options, out)
+    options = (strides, padding, "zeros", dilation_rate, groups, output_padding, None)
+    return _core.convolution_kernel_grad("transposed", _rank, x, dy, kernel_shape, options, out)
 
 
 def conv_transpose_output_shape(
@@ -266,10 +173,10 @@ def conv_transpose_output_shape(
         input_shape: batch, one to three spatial axes, channels; the batch may be 0.
         filters: number of output channels.
         kernel_size: an int, or one per spatial axis.
-        strides: see `conv2d_transpose`.
-        padding: see `conv2d_transpose`.
-        output_padding: see `conv2d_transpose`.
-        dilation_rate: see `conv2d_transpose`.
+        strides: see `conv_transpose`.
+        padding: see `conv_transpose`.
+        output_padding: see `conv_transpose`.
+        dilation_rate: see `conv_transpose`.
 
     Raises:
         ShapeError: nothing is left after cropping; not 3 to 5 axes.
@@ -280,10 +187,16 @@ def conv_transpose_output_shape(
         >>> conv_transpose_output_shape((8, 14, 14, 3), 16, 3, strides=2, padding="same")
         (8, 28, 28, 16)
     """
-    return _convolution.output_shape(
-        "transposed",
-        input_shape,
-        filters,
-        kernel_size,
-        (strides, padding, None, dilation_rate, 1, output_padding),
-    )
+    options = (strides, padding, "zeros", dilation_rate, 1, output_padding, None)
+    return _options.output_shape("transposed", input_shape, filters, kernel_size, options)
+
+
+conv1d_transpose = pinned(conv_transpose, 1)
+conv2d_transpose = pinned(conv_transpose, 2)
+conv3d_transpose = pinned(conv_transpose, 3)
+conv1d_transpose_input_grad = pinned(conv_transpose_input_grad, 1)
+conv2d_transpose_input_grad = pinned(conv_transpose_input_grad, 2)
+conv3d_transpose_input_grad = pinned(conv_transpose_input_grad, 3)
+conv1d_transpose_kernel_grad = pinned(conv_transpose_kernel_grad, 1)
+conv2d_transpose_kernel_grad = pinned(conv_transpose_kernel_grad, 2)
+conv3d_transpose_kernel_grad = pinned(conv_transpose_kernel_grad, 3)

@@ -7,10 +7,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gridnn.functional import _convolution
+from gridnn import _core
 from gridnn.functional._arrays import ArrayLike
+from gridnn.functional._ranks import pinned, ranked
 
 __all__ = [
+    "depthwise_conv",
     "depthwise_conv1d",
     "depthwise_conv1d_input_grad",
     "depthwise_conv1d_kernel_grad",
@@ -20,13 +22,16 @@ __all__ = [
     "depthwise_conv3d",
     "depthwise_conv3d_input_grad",
     "depthwise_conv3d_kernel_grad",
+    "depthwise_conv_input_grad",
+    "depthwise_conv_kernel_grad",
 ]
 
 Sizes = int | Sequence[int]
 Padding = str | int | Sequence[Sequence[int]]
 
 
-def depthwise_conv1d(
+@ranked
+def depthwise_conv(
     x: ArrayLike,
     kernel: ArrayLike,
     bias: ArrayLike | None = None,
@@ -38,66 +43,15 @@ def depthwise_conv1d(
     activation: str | None = None,
     algorithm: str | None = None,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """Depthwise convolution of series; see `depthwise_conv2d`."""
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    return _convolution.forward("depthwise", 1, x, kernel, bias, options, activation, out)
-
-
-def depthwise_conv1d_input_grad(
-    dy: ArrayLike,
-    kernel: ArrayLike,
-    input_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `depthwise_conv1d` to its input; see `depthwise_conv2d_input_grad`."""
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    return _convolution.input_grad("depthwise", 1, dy, kernel, input_shape, options, out)
-
-
-def depthwise_conv1d_kernel_grad(
-    x: ArrayLike,
-    dy: ArrayLike,
-    kernel_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `depthwise_conv1d` to its kernel; see `depthwise_conv2d_kernel_grad`."""
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    return _convolution.kernel_grad("depthwise", 1, x, dy, kernel_shape, options, out)
-
-
-def depthwise_conv2d(
-    x: ArrayLike,
-    kernel: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    activation: str | None = None,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Depthwise convolution of images, plus bias, through an activation.
+    """Depthwise convolution, plus bias, through an activation.
 
     Convolves every channel with kernels of its own.
     Memory: the output; the packed kernel and a band per thread (see `gridnn.functional`).
 
     Args:
-        x: ``(batch, height, width, channels)``.
+        x: ``(batch, [depth, [height,]] width, channels)``.
         kernel: ``(*kernel_size, channels, multiplier)``.
         bias: one number per output channel, or None.
         strides: an int, or one per spatial axis.
@@ -111,7 +65,7 @@ def depthwise_conv2d(
         out: array for the result.
 
     Returns:
-        ``(batch, new_height, new_width, channels * multiplier)``; output channel
+        ``(batch, [new_depth, [new_height,]] new_width, channels * multiplier)``; output channel
         ``c * multiplier + j`` belongs to ``kernel[..., c, j]``.
 
     Raises:
@@ -120,14 +74,15 @@ def depthwise_conv2d(
         TypeError: an argument of the wrong kind; complex numbers.
 
     Example:
-        >>> depthwise_conv2d(np.ones((2, 8, 8, 3)), np.ones((3, 3, 3, 2)), padding="same").shape
+        >>> depthwise_conv(np.ones((2, 8, 8, 3)), np.ones((3, 3, 3, 2)), padding="same").shape
         (2, 8, 8, 6)
     """
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    return _convolution.forward("depthwise", 2, x, kernel, bias, options, activation, out)
+    options = (strides, padding, padding_mode, dilation_rate, 1, None, algorithm)
+    return _core.convolution("depthwise", _rank, x, kernel, bias, options, activation, out)
 
 
-def depthwise_conv2d_input_grad(
+@ranked
+def depthwise_conv_input_grad(
     dy: ArrayLike,
     kernel: ArrayLike,
     input_shape: Sequence[int],
@@ -138,15 +93,16 @@ def depthwise_conv2d_input_grad(
     dilation_rate: Sizes = 1,
     algorithm: str | None = None,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """The gradient of ``sum(dy * depthwise_conv2d(x, kernel))`` to `x`.
+    """The gradient of ``sum(dy * depthwise_conv(x, kernel))`` to `x`.
 
     Elements of `x` that a border repeats get the sum of their copies' gradients.
     Memory: the result; the packed kernel and a band per thread (see `gridnn.functional`).
 
     Args:
         dy: gradient of the output, in the output's shape.
-        kernel: see `depthwise_conv2d`.
+        kernel: see `depthwise_conv`.
         input_shape: shape of `x`, batch and channels included.
         strides: an int, or one per spatial axis.
         padding: "valid", "same" (an odd element goes to the end), "causal" (series only), an int for every
@@ -162,11 +118,12 @@ def depthwise_conv2d_input_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    return _convolution.input_grad("depthwise", 2, dy, kernel, input_shape, options, out)
+    options = (strides, padding, padding_mode, dilation_rate, 1, None, algorithm)
+    return _core.convolution_input_grad("depthwise", _rank, dy, kernel, input_shape, options, out)
 
 
-def depthwise_conv2d_kernel_grad(
+@ranked
+def depthwise_conv_kernel_grad(
     x: ArrayLike,
     dy: ArrayLike,
     kernel_shape: Sequence[int],
@@ -177,14 +134,15 @@ def depthwise_conv2d_kernel_grad(
     dilation_rate: Sizes = 1,
     algorithm: str | None = None,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """The gradient of ``sum(dy * depthwise_conv2d(x, kernel))`` to `kernel`.
+    """The gradient of ``sum(dy * depthwise_conv(x, kernel))`` to `kernel`.
 
-    That to a bias is ``dy.sum((0, 1, 2))``.
+    That to a bias is the sum of `dy` over all axes but the last.
     Memory: the result; up to 16 partial sums of its size and a band per thread (see `gridnn.functional`).
 
     Args:
-        x: see `depthwise_conv2d`.
+        x: see `depthwise_conv`.
         dy: gradient of the output, in the output's shape.
         kernel_shape: shape of the kernel, channels included.
         strides: an int, or one per spatial axis.
@@ -201,57 +159,16 @@ def depthwise_conv2d_kernel_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    return _convolution.kernel_grad("depthwise", 2, x, dy, kernel_shape, options, out)
+    options = (strides, padding, padding_mode, dilation_rate, 1, None, algorithm)
+    return _core.convolution_kernel_grad("depthwise", _rank, x, dy, kernel_shape, options, out)
 
 
-def depthwise_conv3d(
-    x: ArrayLike,
-    kernel: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    activation: str | None = None,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Depthwise convolution of volumes; see `depthwise_conv2d`."""
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    return _convolution.forward("depthwise", 3, x, kernel, bias, options, activation, out)
-
-
-def depthwise_conv3d_input_grad(
-    dy: ArrayLike,
-    kernel: ArrayLike,
-    input_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `depthwise_conv3d` to its input; see `depthwise_conv2d_input_grad`."""
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    return _convolution.input_grad("depthwise", 3, dy, kernel, input_shape, options, out)
-
-
-def depthwise_conv3d_kernel_grad(
-    x: ArrayLike,
-    dy: ArrayLike,
-    kernel_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `depthwise_conv3d` to its kernel; see `depthwise_conv2d_kernel_grad`."""
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    return _convolution.kernel_grad("depthwise", 3, x, dy, kernel_shape, options, out)
+depthwise_conv1d = pinned(depthwise_conv, 1)
+depthwise_conv2d = pinned(depthwise_conv, 2)
+depthwise_conv3d = pinned(depthwise_conv, 3)
+depthwise_conv1d_input_grad = pinned(depthwise_conv_input_grad, 1)
+depthwise_conv2d_input_grad = pinned(depthwise_conv_input_grad, 2)
+depthwise_conv3d_input_grad = pinned(depthwise_conv_input_grad, 3)
+depthwise_conv1d_kernel_grad = pinned(depthwise_conv_kernel_grad, 1)
+depthwise_conv2d_kernel_grad = pinned(depthwise_conv_kernel_grad, 2)
+depthwise_conv3d_kernel_grad = pinned(depthwise_conv_kernel_grad, 3)

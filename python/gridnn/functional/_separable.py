@@ -7,10 +7,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gridnn.functional import _convolution
+from gridnn import _core
+from gridnn.functional import _options
 from gridnn.functional._arrays import ArrayLike
+from gridnn.functional._ranks import pinned, ranked
 
 __all__ = [
+    "separable_conv",
     "separable_conv1d",
     "separable_conv1d_input_grad",
     "separable_conv1d_kernel_grad",
@@ -20,13 +23,16 @@ __all__ = [
     "separable_conv3d",
     "separable_conv3d_input_grad",
     "separable_conv3d_kernel_grad",
+    "separable_conv_input_grad",
+    "separable_conv_kernel_grad",
 ]
 
 Sizes = int | Sequence[int]
 Padding = str | int | Sequence[Sequence[int]]
 
 
-def separable_conv1d(
+@ranked
+def separable_conv(
     x: ArrayLike,
     depthwise_kernel: ArrayLike,
     pointwise_kernel: ArrayLike,
@@ -39,75 +45,18 @@ def separable_conv1d(
     activation: str | None = None,
     algorithm: str | None = None,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """Separable convolution of series; see `separable_conv2d`."""
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    kernels = (depthwise_kernel, pointwise_kernel)
-    return _convolution.separable(1, x, kernels, bias, options, activation, out)
-
-
-def separable_conv1d_input_grad(
-    dy: ArrayLike,
-    depthwise_kernel: ArrayLike,
-    pointwise_kernel: ArrayLike,
-    input_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `separable_conv1d` to its input; see `separable_conv2d_input_grad`."""
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    kernels = (depthwise_kernel, pointwise_kernel)
-    return _convolution.separable_input_grad(1, dy, kernels, input_shape, options, out)
-
-
-def separable_conv1d_kernel_grad(
-    x: ArrayLike,
-    dy: ArrayLike,
-    depthwise_kernel: ArrayLike,
-    pointwise_kernel: ArrayLike,
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    algorithm: str | None = None,
-    out: tuple[NDArray[Any], NDArray[Any]] | None = None,
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The gradients of `separable_conv1d` to its kernels; see `separable_conv2d_kernel_grad`."""
-    options = _convolution.options(1, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    kernels = (depthwise_kernel, pointwise_kernel)
-    return _convolution.separable_kernel_grad(1, x, dy, kernels, options, out)
-
-
-def separable_conv2d(
-    x: ArrayLike,
-    depthwise_kernel: ArrayLike,
-    pointwise_kernel: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    activation: str | None = None,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Depthwise convolution of images, then a pointwise one that mixes the channels.
+    """Depthwise convolution, then a pointwise one that mixes the channels.
 
     Both steps are done on a few rows at a time: the tensor between them never exists as a whole.
     Memory: the output; the packed kernels and, per thread, a band and some rows between the steps (see
     `gridnn.functional`).
 
     Args:
-        x: ``(batch, height, width, channels)``.
+        x: ``(batch, [depth, [height,]] width, channels)``.
         depthwise_kernel: ``(*kernel_size, channels, multiplier)``.
-        pointwise_kernel: ``(1, 1, channels * multiplier, filters)``.
+        pointwise_kernel: ``(1, .., channels * multiplier, filters)``, a 1 per spatial axis.
         bias: one number per filter, or None.
         strides: an int, or one per spatial axis.
         padding: "valid", "same" (an odd element goes to the end), "causal" (series only), an int for every
@@ -120,7 +69,7 @@ def separable_conv2d(
         out: array for the result.
 
     Returns:
-        ``(batch, new_height, new_width, filters)``.
+        ``(batch, [new_depth, [new_height,]] new_width, filters)``.
 
     Raises:
         ShapeError: shapes that do not fit each other; an output without spatial elements.
@@ -128,15 +77,17 @@ def separable_conv2d(
         TypeError: an argument of the wrong kind; complex numbers.
 
     Example:
-        >>> separable_conv2d(np.ones((2, 8, 8, 3)), np.ones((3, 3, 3, 1)), np.ones((1, 1, 3, 5))).shape
+        >>> separable_conv(np.ones((2, 8, 8, 3)), np.ones((3, 3, 3, 1)), np.ones((1, 1, 3, 5))).shape
         (2, 6, 6, 5)
     """
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    kernels = (depthwise_kernel, pointwise_kernel)
-    return _convolution.separable(2, x, kernels, bias, options, activation, out)
+    options = (strides, padding, padding_mode, dilation_rate, 1, None, algorithm)
+    return _core.separable_convolution(
+        _rank, x, depthwise_kernel, pointwise_kernel, bias, options, activation, out
+    )
 
 
-def separable_conv2d_input_grad(
+@ranked
+def separable_conv_input_grad(
     dy: ArrayLike,
     depthwise_kernel: ArrayLike,
     pointwise_kernel: ArrayLike,
@@ -148,8 +99,9 @@ def separable_conv2d_input_grad(
     dilation_rate: Sizes = 1,
     algorithm: str | None = None,
     out: NDArray[Any] | None = None,
+    _rank: int | None = None,
 ) -> NDArray[Any]:
-    """The gradient of ``sum(dy * separable_conv2d(x, ...))`` to `x`.
+    """The gradient of ``sum(dy * separable_conv(x, ...))`` to `x`.
 
     Memory: the result; the packed kernels, the gradient of the tensor between the two steps (``batch *
     new_height * new_width * channels * multiplier`` elements) and a band per thread (see
@@ -158,7 +110,7 @@ def separable_conv2d_input_grad(
     Args:
         dy: gradient of the output, in the output's shape.
         depthwise_kernel: ``(*kernel_size, channels, multiplier)``.
-        pointwise_kernel: ``(1, 1, channels * multiplier, filters)``.
+        pointwise_kernel: ``(1, .., channels * multiplier, filters)``, a 1 per spatial axis.
         input_shape: shape of `x`, batch and channels included.
         strides: an int, or one per spatial axis.
         padding: "valid", "same" (an odd element goes to the end), "causal" (series only), an int for every
@@ -174,12 +126,14 @@ def separable_conv2d_input_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    kernels = (depthwise_kernel, pointwise_kernel)
-    return _convolution.separable_input_grad(2, dy, kernels, input_shape, options, out)
+    options = (strides, padding, padding_mode, dilation_rate, 1, None, algorithm)
+    return _core.separable_convolution_input_grad(
+        _rank, dy, depthwise_kernel, pointwise_kernel, input_shape, options, out
+    )
 
 
-def separable_conv2d_kernel_grad(
+@ranked
+def separable_conv_kernel_grad(
     x: ArrayLike,
     dy: ArrayLike,
     depthwise_kernel: ArrayLike,
@@ -191,18 +145,19 @@ def separable_conv2d_kernel_grad(
     dilation_rate: Sizes = 1,
     algorithm: str | None = None,
     out: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    _rank: int | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The gradients of ``sum(dy * separable_conv2d(x, ...))`` to the two kernels.
+    """The gradients of ``sum(dy * separable_conv(x, ...))`` to the two kernels.
 
     Memory: the results; the packed kernels, the tensor between the two steps (``batch * new_height *
     new_width * channels * multiplier`` elements), up to 16 partial sums of the larger result and a band per
     thread (see `gridnn.functional`).
 
     Args:
-        x: see `separable_conv2d`.
+        x: see `separable_conv`.
         dy: gradient of the output, in the output's shape.
         depthwise_kernel: ``(*kernel_size, channels, multiplier)``.
-        pointwise_kernel: ``(1, 1, channels * multiplier, filters)``.
+        pointwise_kernel: ``(1, .., channels * multiplier, filters)``, a 1 per spatial axis.
         strides: an int, or one per spatial axis.
         padding: "valid", "same" (an odd element goes to the end), "causal" (series only), an int for every
             side, or one (before, after) pair per spatial axis.
@@ -220,64 +175,18 @@ def separable_conv2d_kernel_grad(
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
     """
-    options = _convolution.options(2, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    kernels = (depthwise_kernel, pointwise_kernel)
-    return _convolution.separable_kernel_grad(2, x, dy, kernels, options, out)
+    options = (strides, padding, padding_mode, dilation_rate, 1, None, algorithm)
+    return _core.separable_convolution_kernel_grad(
+        _rank, x, dy, depthwise_kernel, pointwise_kernel, options, _options.pair(out)
+    )
 
 
-def separable_conv3d(
-    x: ArrayLike,
-    depthwise_kernel: ArrayLike,
-    pointwise_kernel: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    activation: str | None = None,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Separable convolution of volumes; see `separable_conv2d`."""
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    kernels = (depthwise_kernel, pointwise_kernel)
-    return _convolution.separable(3, x, kernels, bias, options, activation, out)
-
-
-def separable_conv3d_input_grad(
-    dy: ArrayLike,
-    depthwise_kernel: ArrayLike,
-    pointwise_kernel: ArrayLike,
-    input_shape: Sequence[int],
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    algorithm: str | None = None,
-    out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """The gradient of `separable_conv3d` to its input; see `separable_conv2d_input_grad`."""
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    kernels = (depthwise_kernel, pointwise_kernel)
-    return _convolution.separable_input_grad(3, dy, kernels, input_shape, options, out)
-
-
-def separable_conv3d_kernel_grad(
-    x: ArrayLike,
-    dy: ArrayLike,
-    depthwise_kernel: ArrayLike,
-    pointwise_kernel: ArrayLike,
-    *,
-    strides: Sizes = 1,
-    padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation_rate: Sizes = 1,
-    algorithm: str | None = None,
-    out: tuple[NDArray[Any], NDArray[Any]] | None = None,
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The gradients of `separable_conv3d` to its kernels; see `separable_conv2d_kernel_grad`."""
-    options = _convolution.options(3, strides, padding, padding_mode, dilation_rate, algorithm=algorithm)
-    kernels = (depthwise_kernel, pointwise_kernel)
-    return _convolution.separable_kernel_grad(3, x, dy, kernels, options, out)
+separable_conv1d = pinned(separable_conv, 1)
+separable_conv2d = pinned(separable_conv, 2)
+separable_conv3d = pinned(separable_conv, 3)
+separable_conv1d_input_grad = pinned(separable_conv_input_grad, 1)
+separable_conv2d_input_grad = pinned(separable_conv_input_grad, 2)
+separable_conv3d_input_grad = pinned(separable_conv_input_grad, 3)
+separable_conv1d_kernel_grad = pinned(separable_conv_kernel_grad, 1)
+separable_conv2d_kernel_grad = pinned(separable_conv_kernel_grad, 2)
+separable_conv3d_kernel_grad = pinned(separable_conv_kernel_grad, 3)
