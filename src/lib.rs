@@ -26,5 +26,6 @@ pub mod reference;
 pub mod resize;
 pub mod rng;
 pub mod storage;
+pub mod tuning;
 
 pub use error::{Error, Result};

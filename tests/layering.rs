@@ -20,7 +20,8 @@ const fn rule(module: &'static str, uses: &'static [&'static str], crates: &'sta
 /// `module::Item` allows that item alone.
 const RULES: &[Rule] = &[
     rule("error", &[], &[]),
-    rule("kernels", &["error"], &["libc"]),
+    rule("tuning", &[], &[]),
+    rule("kernels", &["error", "tuning"], &["libc"]),
     rule("memory", &["error", "kernels"], &[]),
     rule("geometry", &["error", "memory"], &[]),
     rule("rng", &["error", "kernels", "memory"], &[]),
@@ -52,6 +53,7 @@ const RULES: &[Rule] = &[
             "pool",
             "resize",
             "rng",
+            "tuning",
         ],
         &["ndarray"],
     ),
@@ -73,6 +75,7 @@ const RULES: &[Rule] = &[
             "resize",
             "rng",
             "storage",
+            "tuning",
         ],
         &[],
     ),
@@ -89,6 +92,7 @@ const RULES: &[Rule] = &[
             "parallel",
             "rng",
             "storage",
+            "tuning",
         ],
         &["ndarray", "numpy", "pyo3"],
     ),

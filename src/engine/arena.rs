@@ -2,13 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-/// Alignment of tensors, in elements.
-const LINE: usize = 16;
+use crate::tuning::LINE_ELEMENTS;
 
 /// Elements that a tensor takes: tensors are staggered by a line, so that powers of two do not meet in the same sets of
 /// a cache.
 fn room(len: usize) -> usize {
-    len.next_multiple_of(LINE) + LINE
+    len.next_multiple_of(LINE_ELEMENTS) + LINE_ELEMENTS
 }
 
 /// A bump allocator: hands out offsets one after the other.

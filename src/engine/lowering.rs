@@ -12,12 +12,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{Element, Kernels};
 use crate::memory;
 use crate::parallel::Shared;
-
-/// Alignment of packed weights, in elements.
-const LINE: usize = 16;
-
-/// Elements of packed weights that a task writes, if they can be cut.
-const PACK_TASK: usize = 16 << 10;
+use crate::tuning::{COPY_TASK_ELEMENTS, LINE_ELEMENTS};
 
 /// Sets of packed weights.
 pub(super) const PASSES: usize = 3;
@@ -362,7 +357,7 @@ impl<T: Element> Lowered<T> {
             self.ops[i].packed = [0, 1, 2].map(|pass| total[pass]..total[pass] + lens[pass]);
             self.ops[i].partial = first.0..self.partial_len;
             self.ops[i].sums = first.1..sums;
-            total = [0, 1, 2].map(|pass| (total[pass] + lens[pass]).next_multiple_of(LINE));
+            total = [0, 1, 2].map(|pass| (total[pass] + lens[pass]).next_multiple_of(LINE_ELEMENTS));
         }
         for (packed, len) in self.packed.iter_mut().zip(total) {
             *packed = Shared::zeroed(len)?;
@@ -395,7 +390,7 @@ impl<T: Element> Lowered<T> {
         let planned = &self.ops[op];
         match pass {
             INFERENCE => planned.packed[pass].len(),
-            _ => PACK_TASK.next_multiple_of(planned.op.pack_grain(pass).max(1)),
+            _ => COPY_TASK_ELEMENTS.next_multiple_of(planned.op.pack_grain(pass).max(1)),
         }
     }
 

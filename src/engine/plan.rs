@@ -22,18 +22,14 @@ pub(super) use split::Split;
 use super::layers::{FoldedNorm, Op};
 use super::lowering::{BACKWARD, FORWARD, Lowered, PlannedOp};
 use crate::kernels::Element;
+use crate::tuning::{SERIAL_MACS_OF_PROGRAM, UPDATE_TASK_ELEMENTS};
 
-/// Weights that a task of the reduction or of the optimizer handles.
-const FLAT_TASK: usize = 8192;
 /// Samples of a task of the loss.
 const LOSS_SAMPLES: usize = 16;
 
-/// Multiply-adds below which a program stays on the calling thread: waking a helper costs some 20 microseconds.
-const SERIAL_MACS: usize = 2_000_000;
-
 /// Whether a program on a batch is worth waking other threads for; `backward` if it computes gradients.
 pub(super) fn shared<T: Element>(lowered: &Lowered<T>, batch: usize, backward: bool) -> bool {
-    lowered.macs().saturating_mul(batch * if backward { 3 } else { 1 }) >= SERIAL_MACS
+    lowered.macs().saturating_mul(batch * if backward { 3 } else { 1 }) >= SERIAL_MACS_OF_PROGRAM
 }
 
 /// What a plan is for.
@@ -416,7 +412,9 @@ impl StepPlan {
         }
         let reduce = lowered.partials.iter().enumerate();
         let mut last: Vec<(Work, usize)> = reduce
-            .map(|(part, partial)| (Work::Reduce { part }, partial.target.len().div_ceil(FLAT_TASK)))
+            .map(|(part, partial)| {
+                (Work::Reduce { part }, partial.target.len().div_ceil(UPDATE_TASK_ELEMENTS))
+            })
             .collect();
         last.extend(pending);
         phases.push(last);
@@ -476,11 +474,11 @@ fn active_ops<T: Element>(lowered: &Lowered<T>, purpose: Purpose) -> (Vec<Active
 
 /// Blocks of a flat buffer: `(block, of how many)` as a range inside `range`.
 pub(super) fn flat_block(range: &Range<usize>, block: usize) -> Range<usize> {
-    let start = range.start + block * FLAT_TASK;
-    start..(start + FLAT_TASK).min(range.end)
+    let start = range.start + block * UPDATE_TASK_ELEMENTS;
+    start..(start + UPDATE_TASK_ELEMENTS).min(range.end)
 }
 
 /// Blocks that a range of a flat buffer is cut into.
 pub(super) fn flat_blocks(range: &Range<usize>) -> usize {
-    range.len().div_ceil(FLAT_TASK)
+    range.len().div_ceil(UPDATE_TASK_ELEMENTS)
 }

@@ -17,9 +17,7 @@ use super::shape_text;
 use super::spec::{self, LayerKind, LayerSpec, Merge, ModelSpec, Size};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
-
-/// Elements between weights in the flat buffers: they start on a cache line.
-const ALIGN: usize = 16;
+use crate::tuning::LINE_ELEMENTS;
 
 /// Elements that a sample may have anywhere in a model: arithmetic on sizes stays far from its limits.
 const MOST_ELEMENTS: usize = isize::MAX as usize >> 15;
@@ -309,7 +307,7 @@ impl<T: Element> Structure<T> {
                 constraint,
             });
             self.initializers.push(weight.initializer);
-            self.len = end.next_multiple_of(ALIGN);
+            self.len = end.next_multiple_of(LINE_ELEMENTS);
         }
         let edge = self.node(Operation::Layer(layer), vec![input], number, output.clone())?;
         match spec.activity {

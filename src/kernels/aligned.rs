@@ -6,10 +6,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// A cache line: no vector load of an aligned panel crosses one.
-const LINE: usize = 64;
-/// A huge page: from this size on, page faults and TLB misses would show.
-const HUGE: usize = 2 << 20;
+use crate::tuning::{HUGE_PAGE_BYTES, LINE_BYTES};
 
 /// A zeroed buffer of plain numbers, aligned to a cache line, of a fixed length.
 pub struct Aligned<T> {
@@ -41,7 +38,7 @@ impl<T> Aligned<T> {
     /// None if the size overflows.
     fn layout(len: usize) -> Option<(Layout, usize)> {
         let bytes = len.checked_mul(size_of::<T>())?;
-        let align = if bytes >= HUGE { HUGE } else { LINE };
+        let align = if bytes >= HUGE_PAGE_BYTES { HUGE_PAGE_BYTES } else { LINE_BYTES };
         Some((Layout::from_size_align(bytes.checked_add(align)?, align_of::<T>()).ok()?, align))
     }
 }
@@ -58,7 +55,7 @@ impl<T: Plain> Aligned<T> {
         // SAFETY: the block has `align` bytes more than the buffer, so an aligned buffer lies inside of it.
         let start = unsafe { block.add(block.align_offset(align)) };
         #[cfg(target_os = "linux")]
-        if align == HUGE {
+        if align == HUGE_PAGE_BYTES {
             // SAFETY: the range lies inside the block; advice cannot make it invalid, and a refusal does not matter.
             unsafe { libc::madvise(start.as_ptr().cast(), len * size_of::<T>(), libc::MADV_HUGEPAGE) };
         }

@@ -4,8 +4,7 @@
 
 use super::lanes::{Element, Lanes};
 
-/// A cache line in bytes.
-const LINE: usize = 64;
+use crate::tuning::LINE_BYTES;
 
 /// Columns of a matrix that are to become rows: `to[i * row + j] = from[j * apart + i]`.
 #[derive(Debug)]
@@ -61,7 +60,7 @@ pub(super) unsafe fn transpose<L: Lanes>(t: &mut Transpose<'_, L::Elem>) {
 /// As [`transpose`]; `W` is the width of a vector.
 #[inline(always)]
 unsafe fn squares<L: Lanes, const W: usize>(t: &mut Transpose<'_, L::Elem>) {
-    let line = LINE / size_of::<L::Elem>();
+    let line = LINE_BYTES / size_of::<L::Elem>();
     for first in (0..t.rows).step_by(line) {
         for j in (0..t.columns).step_by(W) {
             let columns = W.min(t.columns - j);
@@ -100,7 +99,7 @@ unsafe fn square<L: Lanes, const W: usize, const WHOLE: bool>(
             let column = from.add(l * t.apart);
             lines[l] = if WHOLE { L::load(column) } else { L::load_masked(column, all_rows) };
             // The line behind the next: columns are too short, and too many, for the processor to see it coming.
-            L::prefetch_far(column.wrapping_add(2 * LINE / size_of::<L::Elem>()));
+            L::prefetch_far(column.wrapping_add(2 * LINE_BYTES / size_of::<L::Elem>()));
         }
         // Taking turns, two vectors rotate the bits of (vector, lane) by one: after all of a lane's they are exchanged.
         for _ in 0..W.ilog2() {
@@ -150,7 +149,7 @@ impl<T: Element> TransposePanels<'_, T> {
 /// order in which it can fetch ahead.
 #[inline(always)]
 pub(super) fn touch<T: Copy>(elements: &[T]) {
-    for element in elements.iter().step_by(LINE / size_of::<T>()) {
+    for element in elements.iter().step_by(LINE_BYTES / size_of::<T>()) {
         // SAFETY: a reference is valid to read.
         unsafe { std::ptr::read_volatile(element) };
     }

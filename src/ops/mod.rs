@@ -24,11 +24,7 @@ use crate::error::{Error, Result};
 use crate::geometry::AXES;
 use crate::memory;
 use crate::parallel;
-
-/// Elements that a task should touch at least: some ten microseconds of copying, an order above the cost of a ticket.
-const TASK_ELEMENTS: usize = 1 << 15;
-/// Elements below which no other thread is woken up; a wake-up costs some five microseconds.
-const SERIAL_ELEMENTS: usize = 1 << 15;
+use crate::tuning::{SERIAL_ELEMENTS, TASK_ELEMENTS};
 
 /// Threads for an operation that touches this many elements (or does the work of touching so many).
 pub fn workers(elements: usize) -> usize {

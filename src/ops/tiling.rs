@@ -14,9 +14,8 @@ use crate::conv::{Accumulation, Correlation, Epilogue, Portion, Scratch};
 use crate::error::Result;
 use crate::kernels::{Job, Tier};
 use crate::parallel::{self, Cut, Interrupt, Parts, for_each_part, lock};
+use crate::tuning::{CALL_PARTIAL_BYTES, COPY_TASK_ELEMENTS, LAST_LEVEL_BYTES, SERIAL_MACS_OF_CALL};
 
-/// Multiply-adds below which no other thread is woken up: some 10 microseconds of one.
-const SERIAL_MACS: usize = 1 << 20;
 /// Multiply-adds of a task, if there are enough: some 10 to 80 microseconds.
 const TASK_MACS: [usize; 2] = [1 << 20, 8 << 20];
 /// Tasks that there should be at least, if there is enough work: several for each of a few threads.
@@ -30,21 +29,14 @@ const FEWEST_AT_POINTS: usize = 96;
 const FEW_CHUNKS: usize = 4;
 /// Tasks of several units that there should be at least: two for each of two threads.
 const FEW_TASKS: usize = 4;
-/// Bytes of all partial sums together, at least one chunk's.
-const PARTIAL_BYTES: usize = 80 << 20;
 /// Bytes of a kernel that make a part of their own, and rows of a part: with fewer, every part gathers what it reads
 /// for too little arithmetic.
 const PART_BYTES: usize = 64 << 10;
 const PART_ROWS: [usize; 2] = [64, 16];
-/// Elements of a task that packs, or adds up partial sums.
-const COPY_ELEMENTS: usize = 1 << 14;
-
-/// Operand and result of a call from which on it is bound by memory beyond the caches: a share of the last level.
-const CACHE_BYTES: usize = 16 << 20;
 
 /// Threads for so much work.
 pub(super) fn workers(macs: usize) -> usize {
-    if macs < SERIAL_MACS { 1 } else { parallel::threads() }
+    if macs < SERIAL_MACS_OF_CALL { 1 } else { parallel::threads() }
 }
 
 /// Units (rows, strips) of a task, of `units` a sample that cost `macs` in all.
@@ -67,7 +59,7 @@ pub(super) fn pack<T: Operand>(
     if len == 0 {
         return Ok(());
     }
-    let piece = (COPY_ELEMENTS / grain).max(1) * grain;
+    let piece = (COPY_TASK_ELEMENTS / grain).max(1) * grain;
     let workers = if len < 2 * piece { 1 } else { workers };
     for_each_part(Cut::new(packed, len, piece), workers, interrupt, &|task, _, part, _| {
         plan.pack_part(kernel, task * piece, part);
@@ -89,7 +81,7 @@ pub(super) struct Mapping<'a, T: Operand> {
 
 /// Whether tensors of so many elements leave nothing of each other in the cache.
 pub(super) fn non_temporal<T>(elements: usize) -> bool {
-    elements * size_of::<T>() >= CACHE_BYTES
+    elements * size_of::<T>() >= LAST_LEVEL_BYTES
 }
 
 impl<T: Operand> Mapping<'_, T> {
@@ -217,7 +209,7 @@ impl<T: Operand> Summing<'_, T> {
         let [paying, fewest] = [CHUNK_POSITIONS[0], fewest].map(|n| n * sums_len / kernel_len.max(1));
         let positions = self.plan.rows() * self.plan.row_len() / self.channels * self.samples;
         let wanted = (positions / paying).next_power_of_two().max((positions / fewest).min(FEW_CHUNKS));
-        let fit = PARTIAL_BYTES / bytes.max(1);
+        let fit = CALL_PARTIAL_BYTES / bytes.max(1);
         let chunks = wanted.min(fit).min(TASKS.div_ceil(parts)).min(self.samples * self.units().1).max(1);
         let tasks = (self.macs / TASK_MACS[0]).clamp(1, TASKS);
         [chunks, parts.max(tasks.div_ceil(chunks).min(rows / PART_ROWS[1]))]
@@ -289,11 +281,11 @@ impl<T: Operand> Summing<'_, T> {
             return Ok(());
         }
         let partials = &*partials;
-        let reduce = Cut::new(dkernel, len, COPY_ELEMENTS);
+        let reduce = Cut::new(dkernel, len, COPY_TASK_ELEMENTS);
         let workers = workers.len().min(reduce.count());
         for_each_part(reduce, workers, interrupt, &|task, _, to, _| {
             for (i, part) in partials.chunks_exact(sums_len).enumerate() {
-                let from = &part[task * COPY_ELEMENTS..][..to.len()];
+                let from = &part[task * COPY_TASK_ELEMENTS..][..to.len()];
                 if i == 0 {
                     to.copy_from_slice(from);
                 } else {

@@ -17,6 +17,7 @@ use super::overlap::{extent, refuse_overlap, shared};
 use crate::engine::source::{Source, Values};
 use crate::kernels::Element;
 use crate::memory;
+use crate::tuning::LINE_BYTES;
 
 /// An array of any type that we read in place, borrowed for as long as this lives.
 pub(super) enum Borrowed<'py> {
@@ -132,8 +133,7 @@ pub(super) fn readable<'py, T: Element + NumpyElement>(
     array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
-/// A cache line in bytes, and bytes of a result from which on it starts on one.
-const LINE: usize = 64;
+/// Bytes of a result from which on it starts on a cache line.
 const ALIGNED_BYTES: usize = 32 << 10;
 
 /// The array that a result goes to: `out`, or a new one of the shape.
@@ -162,8 +162,8 @@ pub(super) fn result<'py, T: NumpyElement>(
         return Ok(empty.call1((shape, dtype))?.cast_into::<PyArrayDyn<T>>()?);
     };
     let block =
-        empty.call1((len.saturating_add(LINE / size_of::<T>()), dtype))?.cast_into::<PyArray1<T>>()?;
-    let start = block.data().align_offset(LINE) as isize;
+        empty.call1((len.saturating_add(LINE_BYTES / size_of::<T>()), dtype))?.cast_into::<PyArray1<T>>()?;
+    let start = block.data().align_offset(LINE_BYTES) as isize;
     let part = block.get_item(PySlice::new(py, start, start + len as isize, 1))?;
     Ok(part.call_method1("reshape", (shape,))?.cast_into::<PyArrayDyn<T>>()?)
 }

@@ -117,7 +117,8 @@ def test_names_look_like_functions_written_out(name):
     text = inspect.getdoc(function)
     if name[-1] != "v":
         assert "[depth" not in text
-        assert f"for {re.search(r'(\d)d', name)[1]} spatial ax" in text
+        rank = re.search(r"(\d)d", name)[1]
+        assert f"for {rank} spatial ax" in text
 
 
 PLAIN = {"strides": (2, 1), "padding": ((1, 0), (0, 2)), "dilation_rate": (1, 2), "groups": 2}

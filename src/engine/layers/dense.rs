@@ -11,9 +11,7 @@ use crate::engine::spec::DenseSpec;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Tier};
 use crate::norm::Affine;
-
-/// Rows of the weight matrix that a task of the weight gradient computes: four tiles of the largest tier.
-const GRAD_ROWS: usize = 56;
+use crate::tuning::FOUR_TILES_ROWS;
 
 /// The description.
 pub(super) struct DenseLayer {
@@ -179,12 +177,12 @@ impl<T: Element> Op<T> for DenseOp<T> {
 
 impl<T: Element> BatchOp<T> for DenseOp<T> {
     fn grad_tasks(&self) -> usize {
-        self.inputs.div_ceil(GRAD_ROWS)
+        self.inputs.div_ceil(FOUR_TILES_ROWS)
     }
 
     fn grad_ranges(&self, task: usize) -> [Range<usize>; 2] {
         let start = self.weights[0].start;
-        let rows = task * GRAD_ROWS..((task + 1) * GRAD_ROWS).min(self.inputs);
+        let rows = task * FOUR_TILES_ROWS..((task + 1) * FOUR_TILES_ROWS).min(self.inputs);
         let kernel = start + rows.start * self.units..start + rows.end * self.units;
         // The first task has the bias as well.
         let bias = self.weights.get(1).filter(|_| task == 0).cloned();

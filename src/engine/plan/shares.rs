@@ -7,17 +7,12 @@ use super::super::layers::Op;
 use super::super::lowering::Lowered;
 use super::{Purpose, StepPlan};
 use crate::kernels::Element;
+use crate::tuning::{L2_GROUP_BYTES, STEP_PARTIAL_BYTES, TWO_TILES_ROWS};
 
-/// Memory that a group of samples should fit, values and gradients of its largest layers: a share of L2.
-const GROUP_BYTES: usize = 256 << 10;
 /// Groups of a batch, if it is large enough.
 const GROUPS: usize = 16;
 /// Most samples of a group.
 const MOST_GROUP: usize = 8;
-/// Rows of a batch op's task: two tiles of the largest tier.
-const BATCH_ROWS: usize = 28;
-/// Memory for the partial weight gradients of all chunks together.
-const PARTIAL_BYTES: usize = 32 << 20;
 /// Cost of adding an element of a partial gradient, in multiply-adds.
 const REDUCE_COST: usize = 400;
 
@@ -32,7 +27,7 @@ impl StepPlan {
             .map(|&t| lowered.lens[t])
             .max()
             .unwrap_or_else(|| lowered.lens[..lowered.inputs].iter().copied().max().unwrap_or(1));
-        (GROUP_BYTES / (2 * largest.max(1) * size_of::<T>())).clamp(1, MOST_GROUP).min(most.max(1))
+        (L2_GROUP_BYTES / (2 * largest.max(1) * size_of::<T>())).clamp(1, MOST_GROUP).min(most.max(1))
     }
 
     /// Samples of a group of a stack, forward and backward.
@@ -68,7 +63,7 @@ impl StepPlan {
 
 /// Samples of a batch op's task: equal shares of a batch, and an even number of them.
 pub(in crate::engine) fn batch_samples<T: Element>(op: &dyn Op<T>, batch: usize) -> usize {
-    let tasks = batch.div_ceil(BATCH_ROWS.div_ceil(op.positions().max(1)));
+    let tasks = batch.div_ceil(TWO_TILES_ROWS.div_ceil(op.positions().max(1)));
     batch.div_ceil(if tasks > 1 { tasks.next_multiple_of(2) } else { 1 })
 }
 
@@ -85,7 +80,7 @@ pub(super) fn chunk_samples<T: Element>(lowered: &Lowered<T>, batch: usize) -> u
     }
     let cheap = (REDUCE_COST * sums).div_ceil(work.max(1));
     let chunk = cheap.clamp(batch.div_ceil(64).max(1), batch.div_ceil(8).max(1));
-    let most = (PARTIAL_BYTES / (lowered.partial_len * size_of::<T>()).max(1)).max(1);
+    let most = (STEP_PARTIAL_BYTES / (lowered.partial_len * size_of::<T>()).max(1)).max(1);
     let chunks = batch.div_ceil(chunk).min(most);
     // Equal shares for two threads and for four.
     batch.div_ceil(if chunks > 4 { chunks - chunks % 4 } else { chunks })

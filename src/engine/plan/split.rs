@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::super::layers::{Op, SplitOp};
 use crate::kernels::Element;
+use crate::tuning::FOUR_TILES_ROWS;
 
 /// Batches of fewer samples are cut inside a sample: from here on, whole samples are work for some threads.
 const FEW_SAMPLES: usize = 8;
@@ -17,8 +18,6 @@ const HEAVY_MACS: usize = 128 << 10;
 const PIECE_MACS: usize = 48 << 10;
 /// Pieces of all samples together that are enough.
 const PIECES: usize = 16;
-/// Rows of the kernel that are worth a piece of their own: four tiles of the largest tier.
-const KERNEL_ROWS: usize = 56;
 /// Elements of what the gradient is a sum over, for each of the kernel, that pay for adding up a buffer.
 const PAYING: usize = 24;
 
@@ -67,7 +66,7 @@ impl Split {
             return None;
         }
         let wanted = (macs / PIECE_MACS).clamp(1, PIECES.div_ceil(batch));
-        let rows = Pieces::new((own.kernel_rows(), 1), wanted.min(own.kernel_rows() / KERNEL_ROWS));
+        let rows = Pieces::new((own.kernel_rows(), 1), wanted.min(own.kernel_rows() / FOUR_TILES_ROWS));
         let sum = own.grad_unit();
         let paying = sum.0 / (PAYING * weights.max(1));
         let sums = Pieces::new(sum, wanted.div_ceil(rows.count()).min(paying));

@@ -5,12 +5,11 @@ use std::ops::Range;
 use super::{AHEAD, Block, LaneWork, ROW, load, repeated, store};
 use crate::kernels::lanes::Lanes;
 use crate::kernels::window::{Tap, WindowRun};
+use crate::tuning::LINE_BYTES;
 
 /// Columns of a tile of several rows. With three rows that is enough chains; fewer lines are touched at a time than by
 /// a longer tile, which in L1 would displace each other where rows lie a multiple of its size apart.
 const COLUMNS: usize = 3;
-/// A cache line in bytes.
-const LINE: usize = 64;
 
 /// A checked [`LaneWork::Map`].
 pub(super) struct Map<'a, L: Lanes, const K: usize> {
@@ -41,7 +40,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
         let steps = [*y_step, y_row].iter().all(|step| step.is_multiple_of(L::WIDTH));
         let aligned = (y.as_ptr() as usize).is_multiple_of(bytes) && steps;
         // And whole lines at once, of which a block with short vectors would write a half.
-        let whole = block.is_none() || bytes >= LINE;
+        let whole = block.is_none() || bytes >= LINE_BYTES;
         Self {
             run,
             x: x.as_ptr(),

@@ -11,9 +11,8 @@ use super::multi_row::{self, LENGTHS, RowGroups};
 use super::planar;
 use super::streamed::{self, Stage};
 use crate::kernels::lanes::{Element, Lanes};
+use crate::tuning::LINE_BYTES;
 
-/// A cache line in bytes.
-const LINE: usize = 64;
 /// Distance in bytes from which on neighbouring rows of A are fetched ahead.
 const SPARSE_ROWS: usize = 1024;
 /// Products per element from which on the place of the result is fetched while they are added up.
@@ -212,7 +211,7 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
             let mut b = ps_b.wrapping_add(offsets.b);
             let mut left = p.k;
             while left > 0 {
-                let stretch = if sparse || next { left.min(LINE / size_of::<L::Elem>()) } else { left };
+                let stretch = if sparse || next { left.min(LINE_BYTES / size_of::<L::Elem>()) } else { left };
                 left -= stretch;
                 if sparse {
                     for i in 0..MR {
