@@ -25,6 +25,7 @@ BACK = {
     ("gridnn.model.sequential", "gridnn._report"),
     ("gridnn.model.saving", "gridnn.interop"),
     ("gridnn.model.window_methods", "gridnn.model.windows"),
+    ("gridnn.model.loading", "gridnn.interop"),
 }
 
 

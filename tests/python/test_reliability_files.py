@@ -35,7 +35,7 @@ def test_files_of_version_0_1_0_load():
     np.testing.assert_allclose(model.predict(x, verbose=0), want, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.HDF5", "m.onnx", "m.pt", "m.pth", "m.tflite", "m.pb"])
+@pytest.mark.parametrize("name", ["m.h5", "m.HDF5", "m.onnx", "m.pt", "m.pth", "m.tflite", "m.pb"])
 def test_endings_of_others(tmp_path, name):
     for save in (small().save, small().save_weights, callbacks.ModelCheckpoint):
         with pytest.raises(ValueError, match=r"\.gridnn"):
@@ -46,7 +46,6 @@ def test_endings_of_others(tmp_path, name):
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
         (b"PK\x03\x04" + bytes(100), "zip"),
         (pickle.dumps({"a": 1}), "pickle"),
         (b"\x08\x08\x12\x07pytorch" + bytes(100), "ONNX"),

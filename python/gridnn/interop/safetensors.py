@@ -50,10 +50,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
         FileFormatError: the file is damaged, truncated or of another format.
         OSError: it cannot be read.
     """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe waits for who writes to it
+        raise FileFormatError(f"{os.fsdecode(path)}: not a regular file")
     with open(path, "rb") as file:
         found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise FileFormatError(f"{os.fsdecode(path)}: not a regular file")
         start = file.read(8)
         size = int.from_bytes(start, "little")
         if len(start) < 8 or not 2 <= size <= min(found.st_size - 8, _LONGEST_HEADER):

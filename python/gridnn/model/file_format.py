@@ -79,7 +79,8 @@ def check_ending(path: Path) -> None:
     if ending in _FOREIGN:
         raise ValueError(
             f"The file would be called {name!r}, as one of {_FOREIGN[ending]}, but gridnn writes a format of "
-            "its own (safetensors with a description). Use the ending .gridnn or .safetensors."
+            "its own (safetensors with a description). Use the ending .gridnn or .safetensors. For Keras, "
+            "model.save writes .keras files."
         )
 
 

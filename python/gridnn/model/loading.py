@@ -14,7 +14,12 @@ __all__ = ["load_model"]
 
 
 def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> Sequential:
-    """Reads a model that `Sequential.save` wrote; training can continue to the byte.
+    """Reads a model that `Sequential.save` wrote; training can continue to the byte. Or one of Keras.
+
+    Files of Keras (``.keras``, and ``.h5`` of whole models) are known by their contents, and need
+    `gridnn[keras]`. Such a model has layers, weights and what is frozen, and is not compiled. Functional
+    models are read where they are chains with branches that begin and end in common places: these become
+    `Residual` and `Parallel`. What gridnn lacks is refused, by the name of the layer.
 
     A file holds no code. For layers, losses and schedules that were written in Python it has the name of the
     class and the arguments of its constructor. The class is looked up in `custom_objects`, then among those
@@ -22,13 +27,20 @@ def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> 
 
     Args:
         path: the file.
-        custom_objects: name -> class, for classes written in Python.
+        custom_objects: name -> class, for classes written in Python; not for files of Keras.
 
     Raises:
         FileFormatError: the file is damaged, of another format, or written by a newer version.
         OSError: the file cannot be read.
         TypeError: `custom_objects` does not map names to classes.
+        ImportError: the file is of Keras, and h5py is not installed.
     """
+    from gridnn.interop.keras import reading  # only here: what reads files of others is built on models
+
+    if reading.is_keras(path):
+        from gridnn.interop.keras import loading
+
+        return loading.load_model(path)
     tensors, metadata = _network.load_tensors(path)
     with custom_classes(custom_objects), blaming(path):
         return unpack(tensors, metadata)

@@ -8,6 +8,7 @@ model is handed out only when everything in the file has fitted.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -65,6 +66,11 @@ def kind_of_model(cls: AnyModel) -> AnyModel:
 
 def save(model: Model, path: Path) -> None:
     """Writes model, weights, compile arguments, optimizer state and progress; see `Sequential.save`."""
+    if os.path.splitext(os.fsdecode(path))[1].lower() == ".keras":
+        from gridnn.interop.keras import writing  # only here: it is built on models
+
+        writing.save(model, path)
+        return
     check_ending(path)
     _network.save_tensors(path, *pack(model, within_fit=True))
 
@@ -79,14 +85,25 @@ def save_weights(model: Model, path: Path) -> None:
 def load_weights(
     model: Model,
     path: Path | Mapping[str, Any],
+    by_name: bool,
+    skip_mismatch: bool,
     source: str | None,
     mapping: Mapping[str, str | None] | None,
     prefix: str,
 ) -> None:
     """Sets the weights of a built model; see `Sequential.load_weights`."""
+    from gridnn.interop.keras import reading  # only here: what reads files of others is built on models
+
+    by_name = _validation.boolean(by_name, "by_name")
+    skip_mismatch = _validation.boolean(skip_mismatch, "skip_mismatch")
     if source is not None:
-        _validation.choice(source, "source", ("pytorch",))
-        from gridnn.interop import torch  # only here: it is built on models
+        _validation.choice(source, "source", ("keras", "pytorch"))
+    if source == "pytorch":
+        if by_name or skip_mismatch:
+            raise ValueError(
+                "`by_name` and `skip_mismatch` are for files of Keras; see `mapping` for PyTorch."
+            )
+        from gridnn.interop import torch
 
         torch.load_weights(model, path, mapping, prefix)
         return
@@ -94,6 +111,13 @@ def load_weights(
         raise TypeError('A dict of arrays is a state dict of PyTorch: say so with source="pytorch".')
     if mapping is not None or prefix:
         raise ValueError('`mapping` and `prefix` are for source="pytorch".')
+    if source == "keras" or reading.is_keras(path):
+        from gridnn.interop.keras import loading
+
+        loading.load_weights(model, path, by_name, skip_mismatch)
+        return
+    if by_name or skip_mismatch:
+        raise ValueError("`by_name` and `skip_mismatch` are for files of Keras.")
     network = model.network
     tensors, metadata = _network.load_tensors(path)
     with blaming(path):

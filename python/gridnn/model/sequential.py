@@ -325,6 +325,18 @@ class Sequential(WindowMethods, LayerStack):
         The history of training goes with it; and within `fit`, that is from a callback, the states of all
         callbacks and the place within the epoch. The file appears whole or not at all. `gridnn.load_model`
         reads it.
+
+        A name that ends in ``.keras`` makes a file for Keras, with layers and weights, which needs
+        `gridnn[keras]`. It has equal outputs there.
+
+        Args:
+            path: the file to write.
+
+        Raises:
+            ValueError: the name promises a file of another program; or Keras lacks something that the model
+                has, which the message names.
+            NotReadyError: the model is for Keras, and is not built.
+            ImportError: the file is for Keras, and h5py is not installed.
         """
         saving.save(self, path)
 
@@ -335,12 +347,17 @@ class Sequential(WindowMethods, LayerStack):
     def load_weights(
         self,
         path: str | os.PathLike[str] | Mapping[str, Any],
+        by_name: bool = False,
+        skip_mismatch: bool = False,
         *,
         source: str | None = None,
         mapping: Mapping[str, str | None] | None = None,
         prefix: str = "",
     ) -> None:
-        """Sets all weights: from a file of a model of the same layers, or those of a network of PyTorch.
+        """Sets all weights: from a file of a model of the same layers, of Keras, or of a network of PyTorch.
+
+        Files of Keras (``.weights.h5``, ``.h5``, ``.keras``) are known by their contents, and need
+        `gridnn[keras]`. Layers are matched in the order of Keras, or by their names.
 
         A state dict of PyTorch says nothing about layers. Its modules are matched with the layers that have
         weights by `mapping`; the others by equal names, if all have them, else by their order among those of
@@ -352,9 +369,11 @@ class Sequential(WindowMethods, LayerStack):
         ``<module>.eps`` and ``<module>.momentum``. ``module.`` and ``_orig_mod.`` before names do not count.
 
         Args:
-            path: a file that `save_weights` or `save` wrote. With ``source="pytorch"`` a safetensors file, or
-                a state dict: name -> array or tensor.
-            source: None, or "pytorch".
+            path: a file that `save_weights`, `save` or Keras wrote. With ``source="pytorch"`` a safetensors
+                file, or a state dict: name -> array or tensor.
+            by_name: take the layers whose names are in the file, and leave the others alone. Of Keras only.
+            skip_mismatch: warn of layers that do not fit, and leave them alone. Of Keras only.
+            source: None, "keras" or "pytorch".
             mapping: name of a module -> name of a layer, ``<layer>.depthwise`` and ``<layer>.pointwise`` for
                 the two of a separable convolution; None leaves the module out. Of PyTorch only.
             prefix: take the names that begin with it, and cut it off: "backbone.". Of PyTorch only.
@@ -363,6 +382,7 @@ class Sequential(WindowMethods, LayerStack):
             FileFormatError: the file is damaged, or holds other weights; the model is unchanged.
             ValueError, TypeError: a state dict does not fit; the model is unchanged.
             NotReadyError: the model is not built.
+            ImportError: the file is of Keras, and h5py is not installed.
 
         Example:
             >>> import numpy as np
@@ -371,7 +391,7 @@ class Sequential(WindowMethods, LayerStack):
             >>> state = {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2)}  # or net.state_dict()
             >>> model.load_weights(state, source="pytorch")
         """
-        saving.load_weights(self, path, source, mapping, prefix)
+        saving.load_weights(self, path, by_name, skip_mismatch, source, mapping, prefix)
 
     def report(
         self,

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import struct
 from pathlib import Path
 
@@ -394,7 +395,7 @@ def test_other_files(tmp_path, contents):
     path.write_bytes(contents)
     with pytest.raises(errors.FileFormatError, match="no safetensors file"):
         safetensors.read(path)
-    with pytest.raises(OSError):
+    with pytest.raises(errors.FileFormatError, match="not a regular file"):
         safetensors.read(tmp_path)
 
 
@@ -443,3 +444,15 @@ def test_mutated_files_are_read_or_refused():
         except errors.FileFormatError:
             pass
     assert 0 < read < 2000
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "from-pytorch.md"
+
+
+def test_the_cells_of_the_page():
+    cells = re.findall(r"```\{code-cell\}\n(?::tags:.*?\n)?(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert len(cells) == 4
+    names = {}
+    for cell in cells:
+        exec(compile(cell, str(PAGE), "exec"), names)  # noqa: S102
+    assert sorted(names["arrays"])[0] == "batch_normalization.bias"
