@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         utils,
     )
     from gridnn._seeding import set_random_seed
+    from gridnn.interop.onnx.reader import from_onnx
     from gridnn.layers import Input
     from gridnn.model.loading import load_model
     from gridnn.model.sequential import Sequential
@@ -67,6 +68,7 @@ __all__ = [
     "datasets",
     "errors",
     "filters",
+    "from_onnx",
     "functional",
     "get_num_threads",
     "initializers",
@@ -118,6 +120,7 @@ _HOMES = {
     "Input": "gridnn.layers",
     "Sequential": "gridnn.model.sequential",
     "Trainer": "gridnn.model.trainer",
+    "from_onnx": "gridnn.interop.onnx.reader",
     "load_model": "gridnn.model.loading",
     "set_random_seed": "gridnn._seeding",
 }

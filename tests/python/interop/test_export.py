@@ -80,6 +80,7 @@ def test_command_line(tmp_path, capsys):
     message = onnx.load(out)
     assert message.opset_import[0].version == 13
     assert {entry.key: entry.value for entry in message.metadata_props} == {
+        "layout": "channels_last",
         "output_activation": "softmax",
         "class_names": '["a", "b", "c"]',
     }

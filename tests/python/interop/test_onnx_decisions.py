@@ -61,13 +61,16 @@ def test_an_activation_behind_scores(activation, layout):
         expected = powers / powers.sum(-1, keepdims=True) if activation == "softmax" else 1 / (1 + np.exp(-y))
         first = layout == "channels_first"
         contents = to_bytes(model, activation=activation, layout=layout)
-        assert metadata(onnx.load_from_string(contents)) == {"output_activation": activation}
+        assert metadata(onnx.load_from_string(contents)) == {
+            "layout": layout,
+            "output_activation": activation,
+        }
         found = run(contents, np.ascontiguousarray(np.moveaxis(x, -1, 1)) if first else x)
         expect_close(found, np.moveaxis(expected, -1, 1) if first and y.ndim > 2 else expected)
 
 
 def test_the_activation_that_a_model_has_is_noted():
-    assert metadata(read(scores())) == {"output_activation": "linear"}
+    assert metadata(read(scores())) == {"layout": "channels_last", "output_activation": "linear"}
     assert (
         metadata(read(network(layers.Flatten(), layers.Dense(2, "softmax"))))["output_activation"]
         == "softmax"

@@ -1,5 +1,6 @@
-"""The page on ONNX export runs as it stands."""
+"""The pages on ONNX run as they stand."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,17 +8,36 @@ import pytest
 
 pytestmark = pytest.mark.one_tier
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "export-onnx.md"
+PAGES = Path(__file__).parents[3] / "docs" / "how-to"
 
 
-def test_the_cells_of_the_page(tmp_path, monkeypatch):
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    monkeypatch.chdir(tmp_path)
-    cells = re.findall(r"```\{code-cell\}\n((?!:tags:).*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert len(cells) == 3  # and a hidden one, which changes the folder
+def cells(page):
+    """The code of a page, run in a folder of its own; its names."""
+    text = (PAGES / page).read_text("utf-8")
+    found = re.findall(r"```\{code-cell\}\n(.*?)```", text, re.DOTALL)
+    assert len(found) > 2
     names = {}
-    for cell in cells:
-        exec(compile(cell, str(PAGE), "exec"), names)  # noqa: S102
+    for cell in found:
+        exec(compile(cell.removeprefix(":tags: [remove-cell]\n"), page, "exec"), names)  # noqa: S102
+    return names
+
+
+@pytest.fixture(autouse=True)
+def _folder_afterwards():
+    pytest.importorskip("onnx")
+    before = Path.cwd()
+    yield
+    os.chdir(before)  # a page goes to a folder of its own
+
+
+def test_export():
+    pytest.importorskip("onnxruntime")
+    names = cells("export-onnx.md")
     assert abs(names["scores"] - names["model"].predict(names["xt"], verbose=0)).max() < 1e-4
     assert (names["scores"].argmax(1) == names["yt"]).mean() > 0.7
+
+
+def test_import():
+    names = cells("from-onnx.md")
+    assert names["model"].input_shape == (None, 32, 32, 3)
+    assert names["history"].history["loss"][0] > 0

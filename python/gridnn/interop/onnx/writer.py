@@ -85,7 +85,7 @@ def to_bytes(
         if activation is not None:
             activation = _validation.choice(activation, "activation", ("softmax", "sigmoid"))
             _expect_scores(model, graph, activation)
-        metadata = _metadata(model, graph, activation, class_names)
+        metadata = _metadata(model, graph, layout, activation, class_names)
         protobuf = _Writer(graph, opset, symmetric=symmetric, order=order, batch=batch).written(
             model.name, activation
         )
@@ -114,10 +114,13 @@ def _expect_scores(model: Model, graph: Graph, activation: str) -> None:
 
 
 def _metadata(
-    model: Model, graph: Graph, activation: str | None, class_names: Sequence[str] | None
+    model: Model, graph: Graph, layout: str, activation: str | None, class_names: Sequence[str] | None
 ) -> dict[str, str]:
     """What a program that reads the file cannot see from its operators."""
-    properties = {"output_activation": activation or model.output_activation or "linear"}
+    properties = {
+        "layout": layout,
+        "output_activation": activation or model.output_activation or "linear",
+    }
     if class_names is not None:
         if isinstance(class_names, str):
             raise TypeError(f"`class_names` must be a list of names. Received {class_names!r}.")

@@ -1,0 +1,1 @@
+"""What `from_onnx` is made of: `files` opens, `steps` follows the graph, `structure` makes the model."""
