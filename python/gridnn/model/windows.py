@@ -235,8 +235,10 @@ def evaluate(work: Tiled, y: Any, return_dict: bool) -> Any:
             f"The `y` argument must have a label for each output, shape {work.shape[:-1]}, or its values, "
             f"shape {work.shape}. Received {shape or type(y).__name__}."
         )
-    objective = resolve(model, (1, *shape))
-    if _by_position(objective.loss, objective.metrics):
+    (objective,) = resolve(model, [(1, *shape)]).outputs
+    loss = objective.loss
+    assert loss is not None  # `resolve` has refused a model without one
+    if _by_position(loss, objective.metrics):
         # Each row is a sample: the mean over samples is that over positions.
         sample, batches = work.shape[1:], _rows(work, y)
     else:
@@ -244,7 +246,7 @@ def evaluate(work: Tiled, y: Any, return_dict: bool) -> Any:
         sample, batches = work.shape, iter([(whole[np.newaxis], np.asarray(y[:])[np.newaxis])])
     # A model that passes on what it is given, so that the engine's own losses and metrics judge it.
     judge = Sequential([Input(sample), Activation("linear")], dtype=model.dtype)
-    judge.compile("sgd", objective.loss, list(objective.metrics))
+    judge.compile("sgd", loss, list(objective.metrics))
     return judge.evaluate(batches, verbose=0, return_dict=return_dict)
 
 
