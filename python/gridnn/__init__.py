@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         schedules,
         utils,
     )
+    from gridnn._lr_finder import lr_finder
     from gridnn._seeding import set_random_seed
     from gridnn.interop.onnx.reader import from_onnx
     from gridnn.layers import Input
@@ -79,6 +80,7 @@ __all__ = [
     "layers",
     "load_model",
     "losses",
+    "lr_finder",
     "metrics",
     "models",
     "optimizers",
@@ -122,6 +124,7 @@ _HOMES = {
     "Trainer": "gridnn.model.trainer",
     "from_onnx": "gridnn.interop.onnx.reader",
     "load_model": "gridnn.model.loading",
+    "lr_finder": "gridnn._lr_finder",
     "set_random_seed": "gridnn._seeding",
 }
 

@@ -148,7 +148,7 @@ LEVELS = (
     ("_config", "constraints", "functional", "initializers", "regularizers", "schedules", "optimizers"),
     ("layers", "losses", "metrics"),
     ("_graph", "_fields", "_receptive_field", "_encoding", "callbacks", "model"),
-    ("_series_models", "data", "datasets", "filters", "inspect", "interop", "models"),
+    ("_lr_finder", "_series_models", "data", "datasets", "filters", "inspect", "interop", "models"),
     ("plot",),
     ("_report", "lab", "sklearn", "utils"),
     ("aeon",),

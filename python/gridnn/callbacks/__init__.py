@@ -15,6 +15,7 @@ from gridnn.callbacks.monitors import (
     TerminateOnNaN,
 )
 from gridnn.callbacks.progress import ProgbarLogger, has_live_display
+from gridnn.callbacks.pruning import OptunaPruning
 
 __all__ = [
     "BackupAndRestore",
@@ -27,6 +28,7 @@ __all__ = [
     "LearningRateScheduler",
     "Logs",
     "ModelCheckpoint",
+    "OptunaPruning",
     "ProgbarLogger",
     "ReduceLROnPlateau",
     "TensorBoard",

@@ -8,7 +8,7 @@ or ``matplotlib.pyplot.show()`` follows. Colours can be told apart by people of 
 from __future__ import annotations
 
 from gridnn.plot._arithmetic import conv_animation, conv_arithmetic
-from gridnn.plot._curves import confusion_matrix, history, signals
+from gridnn.plot._curves import confusion_matrix, history, lr_finder, signals
 from gridnn.plot._diagram import diagram
 from gridnn.plot._images import activations, filters, heat, images, slices
 from gridnn.plot._models import (
@@ -33,6 +33,7 @@ __all__ = [
     "heat",
     "history",
     "images",
+    "lr_finder",
     "receptive_field",
     "signals",
     "slices",

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridnn import _validation
+from gridnn._lr_finder import LearningRates
 from gridnn.callbacks import History
 from gridnn.plot import _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["confusion_matrix", "history", "signals"]
+__all__ = ["confusion_matrix", "history", "lr_finder", "signals"]
 
 
 def history(
@@ -53,6 +54,36 @@ def history(
     ax.xaxis.set_major_locator(_style.require("matplotlib.ticker").MaxNLocator(integer=True))
     if len(names) > 1:
         ax.legend(frameon=False)
+    _open(ax)
+    return ax
+
+
+def lr_finder(found: LearningRates, *, ax: Axes | None = None) -> Axes:
+    """The losses over the learning rate, as `gridnn.lr_finder` saw them, and what it suggests.
+
+    Args:
+        found: what it returned.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> rates = np.array([1e-4, 1e-3, 1e-2])
+        >>> losses = np.array([2.0, 1.5, 1.6])
+        >>> ax = gn.plot.lr_finder(LearningRates(rates, losses, losses, 1e-3))
+    """
+    ax = _style.axes(ax, (5.0, 3.2))
+    ax.plot(found.rates, found.losses, color=_style.MUTED, linewidth=0.8, label="batches")
+    ax.plot(found.rates, found.smoothed, color=_style.COLOURS[0], label="running mean")
+    ax.axvline(found.suggestion, color=_style.ACCENT, linestyle="--", label=f"{found.suggestion:.1e}")
+    ax.set_xscale("log")
+    # Where the run diverges, the rest would be flat.
+    low, high = float(found.smoothed.min()), float(found.smoothed[0])
+    ax.set_ylim(low - 0.1 * (high - low) - 1e-12, high + 0.5 * (high - low) + 1e-12)
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("loss")
+    ax.legend(frameon=False)
     _open(ax)
     return ax
 
