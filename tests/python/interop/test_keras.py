@@ -116,9 +116,38 @@ def test_names_do_not_matter(files, expected, name):
     config = known.get_config()
     source, *stack = config["layers"]
     model = gn.Sequential.from_config({**config, "layers": [source, *map(renamed, stack)]})
-    for kind in ("weights.h5", "keras", "h5"):
+    for kind in ("keras", "h5"):
         emptied(model).load_weights(files / f"{name}.{kind}")
         agree(model, name, expected)
+    emptied(model)
+    if name == "inception":  # whose branches could stand in another order
+        with pytest.raises(errors.FileFormatError, match=r"'own_.*are in branches side by side"):
+            model.load_weights(files / f"{name}.weights.h5")
+    else:
+        model.load_weights(files / f"{name}.weights.h5")
+        agree(model, name, expected)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_branches_in_another_order_are_noticed(tmp_path):
+    """A shortcut of ResNet-50 has the shapes of the layer beside it, and Keras has it first in the sum."""
+
+    def model(*names, swapped=False):
+        convs = [layers.Conv2D(3, 1, name=name) for name in names]
+        branches = [[convs[0]], [layers.ReLU(), convs[1]]]
+        return gn.Sequential([gn.Input((4, 4, 3)), layers.Parallel(branches[:: -1 if swapped else 1], "add")])
+
+    known = model("a", "b")
+    known.save(tmp_path / "m.keras")
+    same, swapped, named = model("c", "d"), model("c", "d", swapped=True), model("a", "b", swapped=True)
+    for own in (same, named):
+        own.load_weights(tmp_path / "m.keras")
+        x = np.random.default_rng(0).normal(size=(2, 4, 4, 3))
+        np.testing.assert_allclose(
+            own.predict(x, verbose=0), known.predict(x, verbose=0), rtol=1e-6, atol=1e-6
+        )
+    with pytest.raises(errors.FileFormatError, match=r"'d'.*'c'.*branches side by side"):
+        swapped.load_weights(tmp_path / "m.keras")
 
 
 def test_a_process_of_its_own_reads_files(files, expected, tmp_path):

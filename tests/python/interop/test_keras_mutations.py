@@ -3,6 +3,7 @@
 HDF5 may crash or loop over such files, which is why a child process reads them. Here one child reads many.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -82,8 +83,9 @@ class Reader:
     def close(self):
         process, self.process = self.process, None
         if process is not None:
-            process.stdin.close()
             process.kill()
+            with contextlib.suppress(BrokenPipeError):  # of what it has not read any more
+                process.stdin.close()
             process.stdout.close()
             process.wait()
 
@@ -199,6 +201,7 @@ def test_damaged_files_are_read_or_refused(reader, originals):
         made += tried(decoded, originals[name.partition(".")[0]][1])
     assert FILES / 20 < made <= read < FILES
     assert reader.deaths < FILES / 50, reader.deaths
+    print(f"{FILES} files: {read} read, {made} fit, {reader.deaths} ended the process")
 
 
 @pytest.mark.timeout(3000)

@@ -240,7 +240,8 @@ def keras_order(graph: Graph) -> list[Node]:
 
     The depth of a layer is the length of the longest way from it to the output.
     """
-    return _by_depth(_through(graph, graph.outputs[0]), lambda node: inputs_of(graph, node))
+    found = _by_depth(_through(graph, graph.outputs[0]), lambda node: inputs_of(graph, node))
+    return [node for node, _ in found]
 
 
 @dataclass(eq=False)
@@ -252,8 +253,11 @@ class Call:
     inputs: list[Call] = field(default_factory=list)
 
 
-def calls_of(stack: Sequence[Layer]) -> list[Call]:
-    """The layers of a model in the order of Keras, like `keras_order`, but without looking into chains."""
+def calls_of(stack: Sequence[Layer]) -> list[tuple[Call, int]]:
+    """The layers of a model in the order of Keras, like `keras_order`, but without looking into chains.
+
+    With each goes its depth. In which order layers of one depth are depends on the order of the branches.
+    """
     return _by_depth(_called(stack, Call(None)), lambda call: call.inputs)
 
 
@@ -267,7 +271,7 @@ def _called(stack: Sequence[Layer], source: Call) -> Call:
     return source
 
 
-def _by_depth(end: T, inputs_of: Callable[[T], Sequence[T]]) -> list[T]:
+def _by_depth(end: T, inputs_of: Callable[[T], Sequence[T]]) -> list[tuple[T, int]]:
     met: dict[T, int] = {}
     finished: list[T] = []
     stack: list[tuple[T, int]] = [(end, 0)]
@@ -285,7 +289,8 @@ def _by_depth(end: T, inputs_of: Callable[[T], Sequence[T]]) -> list[T]:
     for node in reversed(finished):
         for before in inputs_of(node):
             depth[before] = max(depth[before], depth[node] + 1)
-    return sorted(finished, key=lambda node: (-depth[node], met[node]))
+    order = sorted(finished, key=lambda node: (-depth[node], met[node]))
+    return [(node, depth[node]) for node in order]
 
 
 def inputs_of(graph: Graph, node: Node) -> Sequence[Node]:

@@ -186,6 +186,8 @@ class _Own:
     """Numbers of its weights in the network."""
     path: str
     """Where Keras would put them."""
+    level: tuple[int, int]
+    """Model within the model, and depth in it: layers of which both are the same are in several branches."""
 
 
 def set_weights(
@@ -196,8 +198,7 @@ def set_weights(
     Raises:
         ValueError: the file holds other weights.
     """
-    root = _tree_of(model.layers)
-    own = _own_layers(model, network, root)
+    own = _own_layers(model, network)
     stored = _file_layers(contents)
     _check_normalizations(own, stored)
     own = [layer for layer in own if not isinstance(layer.layer, layers.Normalization)]
@@ -209,8 +210,15 @@ def set_weights(
         pairs = _by_name(own, stored)  # whatever their order is
     elif contents.config is None and not contents.legacy:
         pairs = _by_path(own, stored, skip_mismatch)
+        _check_branches(network, own)
     else:
+        if contents.config is not None and _structure(twin := model_of(contents)) == _structure(model):
+            network.set_weights(
+                [network.as_weight(i, array, "file") for i, array in enumerate(twin.get_weights())]
+            )
+            return
         pairs = _in_order(own, stored, contents)
+        _check_branches(network, own)
     values: dict[int, NDArray[Any]] = {}
     for layer, item in pairs:
         wanted = [network.weights[index].shape for index in layer.indices]
@@ -228,36 +236,63 @@ def set_weights(
     network.set_weights([values[index] for index in range(len(values))])
 
 
-Tree = list[tuple[Item, Layer]]
-"""Layers of ours, each with what it is in Keras."""
-
-
-def _tree_of(stack: Sequence[Layer]) -> Tree:
-    """The layers of a model in the order of Keras, with the paths that Keras would give them."""
-    found: Tree = []
-
-    def items(stack: Sequence[Layer]) -> list[Item]:
-        return [item(call.layer) for call in calls_of(stack) if call.layer is not None]
-
-    def item(layer: Layer) -> Item:
-        if not isinstance(layer, Chain):
-            found.append((Item(type(layer).__name__, layer.name), layer))
-            return found[-1][0]
-        branched = any(len(call.inputs) > 1 for call in calls_of(layer.layers))
-        return Item("Functional" if branched else "Sequential", layer.name, items=items(layer.layers))
-
-    paths_of(items(stack))
-    return found
-
-
-def _own_layers(model: Model, network: Network, root: Tree) -> list[_Own]:
+def _own_layers(model: Model, network: Network) -> list[_Own]:
     """The layers with weights, and `Normalization`, in the order of Keras."""
     indices: dict[int, list[int]] = {}
     for index, info in enumerate(network.weights):
         indices.setdefault(info.layer, []).append(index)
     graph = model.graph
-    found = [_Own(layer, indices.get(graph.node(layer).position, []), item.path) for item, layer in root]
-    return [own for own in found if own.indices or isinstance(own.layer, layers.Normalization)]
+    found: list[tuple[Item, Layer, tuple[int, int]]] = []
+    models = iter(range(len(graph.nodes) + 1))
+
+    def items(stack: Sequence[Layer]) -> list[Item]:
+        number = next(models)
+        return [
+            item(call.layer, (number, depth)) for call, depth in calls_of(stack) if call.layer is not None
+        ]
+
+    def item(layer: Layer, level: tuple[int, int]) -> Item:
+        if not isinstance(layer, Chain):  # which is a model within the model
+            found.append((Item(type(layer).__name__, layer.name), layer, level))
+            return found[-1][0]
+        branched = any(len(call.inputs) > 1 for call, _ in calls_of(layer.layers))
+        return Item("Functional" if branched else "Sequential", layer.name, items=items(layer.layers))
+
+    paths_of(items(model.layers))
+    own = [
+        _Own(layer, indices.get(graph.node(layer).position, []), item.path, level)
+        for item, layer, level in found
+    ]
+    return [one for one in own if one.indices or isinstance(one.layer, layers.Normalization)]
+
+
+def _structure(model: Model) -> list[tuple[Any, ...]]:
+    """All of a model but names and options: equal ones have the same layers in the same places."""
+    return [
+        (node.merge or type(node.layer).__name__, node.inputs, node.output_shape)
+        for node in model.graph.nodes
+    ]
+
+
+def _check_branches(network: Network, own: Sequence[_Own]) -> None:
+    """Refuses what depends on the order of branches, which is not the same in all models that do the same.
+
+    ``Add()([x, shortcut])`` and ``Add()([shortcut, x])`` are one sum, but layers of the two branches change
+    places in files.
+
+    Raises:
+        ValueError: two layers may be exchanged without a shape saying so.
+    """
+    met: dict[tuple[Any, ...], _Own] = {}
+    for one in own:
+        shapes = tuple(network.weights[index].shape for index in one.indices)
+        other = met.setdefault((one.level, type(one.layer), shapes), one)
+        if other is not one:
+            raise ValueError(
+                f"{other.layer.label} and {one.layer.label} are in branches side by side, and which of them "
+                "comes first in the file depends on the order of the branches there. Give the layers "
+                "the names that they have there, or load the whole model with gridnn.load_model"
+            )
 
 
 def _file_layers(contents: Contents) -> list[Item]:
