@@ -1,9 +1,9 @@
 """What a file of a model says about itself, without the model being made.
 
 It is one safetensors file. Its metadata holds JSON: the format version, the model (layers and their
-configuration), the compile arguments, the progress of training and its history, and where a run of `fit` was
-within which it was written. Its tensors are ``model/<position>_<layer>/<weight>``, ``optimizer/<slot>`` and
-``run/<number>``, arrays that callbacks keep.
+configuration), the names of its classes, the compile arguments, the progress of training and its history, and
+where a run of `fit` was within which it was written. Its tensors are ``model/<position>_<layer>/<weight>``,
+``optimizer/<slot>`` and ``run/<number>``, arrays that callbacks keep.
 """
 
 from __future__ import annotations

@@ -177,6 +177,8 @@ def pack(model: Model, *, within_fit: bool = False) -> tuple[Tensors, Metadata]:
         metadata["progress"] = dumps(
             {"iterations": iterations, "epoch": progress.epoch, "seed": progress.seed}
         )
+        if training.class_names is not None:
+            metadata["class_names"] = dumps({"names": training.class_names})
         arrays: list[NDArray[Any]] = []
         if model.history is not None:
             metadata["history"] = dumps(encode(_history(model), arrays))
@@ -230,6 +232,11 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
             slots = {}
     if slots:
         raise ValueError("optimizer state without an optimizer")
+    if "class_names" in metadata:
+        names = loads(metadata["class_names"])["names"]
+        if not isinstance(names, list):
+            raise TypeError(f"expected a list of names of classes, received {names!r}")
+        model.class_names = names
     training.progress = Progress(*progress_of(progress))
     training.record = record_of(tensors, metadata)
     if "history" in metadata:

@@ -15,6 +15,7 @@ from gridnn._network import Shape, as_array, derive_seed
 from gridnn.callbacks import Callback, History
 from gridnn.layers import base, parts
 from gridnn.model import saving
+from gridnn.model.class_names import ClassNames
 from gridnn.model.class_weight import ClassWeight
 from gridnn.model.compilation import Compilation
 from gridnn.model.file_format import Metadata, Tensors
@@ -36,7 +37,7 @@ _FORWARD = 2
 
 
 @saving.kind_of_model
-class Sequential(WindowMethods, LayerStack):
+class Sequential(ClassNames, WindowMethods, LayerStack):
     """A stack of layers, trained and used as one.
 
     The model is built (weights exist, shapes are known) as soon as it has an `Input` and another layer, else
@@ -414,7 +415,7 @@ class Sequential(WindowMethods, LayerStack):
             y: their labels: a class per sample (or per voxel), one-hot rows, or numbers to predict.
             history: what `fit` returned; None takes that of the last fit of this model.
             title: title of the page.
-            classes: names of the classes.
+            classes: names of the classes; None takes `class_names`.
 
         Raises:
             ValueError: the model is not built, or only one of `x` and `y` is given, or they are empty.
@@ -423,7 +424,7 @@ class Sequential(WindowMethods, LayerStack):
         """
         from gridnn import _report  # only here: it needs the instruments and matplotlib
 
-        _report.write(self, path, x, y, history, title, classes)
+        _report.write(self, path, x, y, history, title, self.class_names if classes is None else classes)
 
     def export(
         self,
@@ -452,7 +453,7 @@ class Sequential(WindowMethods, LayerStack):
             activation: "softmax" or "sigmoid" to put behind the last layer, of a model whose outputs are
                 scores.
             class_names: names of the outputs, one each, kept in the file's metadata; two may name the classes
-                of a single output.
+                of a single output. None takes those of the model.
             batch: number of samples that the file takes at once; None for any, which is named ``N``.
             compat: "symmetric" for programs that cannot read padding which differs before and after: it
                 becomes an operator of its own.
@@ -475,7 +476,7 @@ class Sequential(WindowMethods, LayerStack):
             opset_version=opset_version,
             layout=layout,
             activation=activation,
-            class_names=class_names,
+            class_names=self.class_names if class_names is None else class_names,
             batch=batch,
             compat=compat,
             verify=verify,

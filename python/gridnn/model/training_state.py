@@ -37,6 +37,8 @@ class TrainingState:
     """That of `fit`, while it is at work."""
     record: Record | None = None
     """Of the run within which the file was written that the model comes from."""
+    class_names: tuple[str, ...] | None = None
+    """Names of the classes, in the order of the outputs."""
 
     def now(self) -> Progress:
         """How far training has come; within `fit`, in that run."""
