@@ -1,4 +1,6 @@
-"""The command line: ``python -m gridnn`` demo, train, export, bench and info; also installed as ``gridnn``.
+"""The command line, ``python -m gridnn``; also installed as ``gridnn``.
+
+Commands on one's own data and models are in `gridnn.commands`.
 
 Exit codes: 0 done, 2 wrong arguments, unreadable files or a missing library (one line on standard error says
 which), 130 stopped with Ctrl-C.
@@ -7,7 +9,6 @@ which), 130 stopped with Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 import gridnn as gn
 from gridnn import layers
+from gridnn.commands import evaluate, info, predict, report, train
+from gridnn.commands.common import CommandError, natural, positive
 from gridnn.errors import FileFormatError
 
 __all__ = ["main"]
@@ -43,17 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(arguments, "threads", None) is not None:
             gn.set_num_threads(arguments.threads)
         arguments.run(arguments)
-    except (OSError, FileFormatError, ImportError, LookupError, ArithmeticError, _NotExportedError) as error:
+    except (OSError, FileFormatError, ImportError, LookupError, ArithmeticError, CommandError) as error:
         print(f"gridnn {arguments.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     return 0
-
-
-class _NotExportedError(Exception):
-    """A model cannot be written as it was asked for."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,15 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_training_options(demo, epochs=40, batch_size=64)
     demo.set_defaults(run=_demo)
 
-    train = commands.add_parser("train", help="train on Fashion-MNIST and save the model")
-    train.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="the folder with the four IDX files"
-    )
-    train.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="where the trained model is written"
-    )
-    _add_training_options(train, epochs=8, batch_size=128)
-    train.set_defaults(run=_train)
+    for name, command, text in (
+        ("train", train, "train a classifier on your own data and save it"),
+        ("evaluate", evaluate, "loss and accuracy of a saved model, and what becomes of each class"),
+        ("predict", predict, "the classes of files, by a saved model"),
+        ("report", report, "a page about a saved model (needs gridnn[plot])"),
+        ("info", info, "versions, instruction set and threads in use; or what is in a saved model"),
+    ):
+        parser_of = commands.add_parser(name, help=text)
+        command.add_options(parser_of)
+        parser_of.set_defaults(run=command.run)
 
     export = commands.add_parser("export", help="write a saved model as an ONNX file (needs gridnn[onnx])")
     _add_export_options(export)
@@ -90,25 +90,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
     bench.add_argument("--plot", type=Path, metavar="FILE", help="draw a bar chart (needs gridnn[plot])")
-    bench.add_argument("--threads", type=_positive, metavar="N", help="threads (default: one a core)")
+    bench.add_argument("--threads", type=positive, metavar="N", help="threads (default: one a core)")
     bench.set_defaults(run=_bench)
 
-    info = commands.add_parser("info", help="print versions, instruction set and threads in use")
-    info.set_defaults(run=_info)
     return parser
 
 
 def _add_training_options(parser: argparse.ArgumentParser, *, epochs: int, batch_size: int) -> None:
     """Adds the options that the commands that train share, with their defaults."""
     parser.add_argument(
-        "--epochs", type=_positive, default=epochs, metavar="N", help="passes over the data (%(default)s)"
+        "--epochs", type=positive, default=epochs, metavar="N", help="passes over the data (%(default)s)"
     )
     parser.add_argument(
-        "--batch-size", type=_positive, default=batch_size, metavar="N", help="samples a step (%(default)s)"
+        "--batch-size", type=positive, default=batch_size, metavar="N", help="samples a step (%(default)s)"
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="threads (default: one a core)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads (default: one a core)")
     parser.add_argument(
-        "--seed", type=_natural, default=0, metavar="N", help="seed of every random draw (%(default)s)"
+        "--seed", type=natural, default=0, metavar="N", help="seed of every random draw (%(default)s)"
     )
 
 
@@ -117,7 +115,7 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="a file that `save` wrote")
     parser.add_argument("out", type=Path, metavar="FILE", help="the file to write: model.onnx")
     parser.add_argument(
-        "--opset", type=_positive, default=17, metavar="N", help="operator set, 13 to 21 (%(default)s)"
+        "--opset", type=positive, default=17, metavar="N", help="operator set, 13 to 21 (%(default)s)"
     )
     parser.add_argument(
         "--layout",
@@ -127,40 +125,15 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--activation", choices=("softmax", "sigmoid"), help="put behind the last layer")
     parser.add_argument("--class-names", nargs="+", metavar="NAME", help="of the outputs")
-    parser.add_argument("--batch", type=_positive, metavar="N", help="samples at once (default: any number)")
+    parser.add_argument("--batch", type=positive, metavar="N", help="samples at once (default: any number)")
     parser.add_argument("--compat", choices=("symmetric",), help="no padding that differs before and after")
     parser.add_argument("--no-verify", action="store_true", help="leave the checks of the file out")
-
-
-def _natural(text: str) -> int:
-    """An argument that is 0, 1, 2 and so on."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more; received {value}")
-    return value
-
-
-def _positive(text: str) -> int:
-    """An argument that is 1, 2 and so on."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more; received {value}")
-    return value
 
 
 def _threads() -> str:
     """The number of threads in words."""
     count = gn.get_num_threads()
     return "1 thread" if count == 1 else f"{count} threads"
-
-
-def _info(_: argparse.Namespace) -> None:
-    """Prints what a bug report should contain."""
-    print(f"gridnn   {gn.__version__}")
-    print(f"tier     {gn.simd_tier()}")
-    print(f"threads  {gn.get_num_threads()}")
-    print(f"numpy    {np.__version__}")
-    print(f"python   {platform.python_version()} on {platform.system()} {platform.machine()}")
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -178,7 +151,7 @@ def _export(arguments: argparse.Namespace) -> None:
             verify=not arguments.no_verify,
         )
     except (ValueError, RuntimeError) as error:
-        raise _NotExportedError(str(error)) from error
+        raise CommandError(str(error)) from error
     size = arguments.out.stat().st_size
     print(f"{arguments.out}: model '{model.name}', {model.count_params():,} weights, {size:,} bytes")
 
@@ -252,46 +225,3 @@ def _print_scans(
         truth = "" if guess == labels[row] else f", is {labels[row]}"
         captions.append(f"{guess} ({probabilities[row, guess]:.0%}){truth}".center(2 * shades.shape[2]))
     print("  ".join(captions).rstrip())
-
-
-def _train(arguments: argparse.Namespace) -> None:
-    """Trains the network of the README on Fashion-MNIST, prints its test accuracy and saves it."""
-    # Found out now rather than after the training.
-    if not arguments.out.absolute().parent.is_dir():
-        raise FileNotFoundError(
-            f"--out {arguments.out}: there is no folder {arguments.out.absolute().parent}"
-        )
-    if arguments.out.is_dir():
-        raise IsADirectoryError(f"--out {arguments.out}: expected a file, this is a folder")
-    (x, y), (xt, yt) = gn.datasets.fashion_mnist(arguments.data)
-    model = gn.Sequential(
-        [
-            gn.Input((28, 28, 1)),
-            layers.Rescaling(1 / 255),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Flatten(),
-            layers.Dense(128, activation="relu"),
-            layers.Dense(10),
-        ],
-        seed=arguments.seed,
-    )
-    model.summary()
-    model.compile(gn.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    start = time.perf_counter()
-    model.fit(
-        x,
-        y,
-        batch_size=arguments.batch_size,
-        epochs=arguments.epochs,
-        validation_split=0.1,
-        seed=arguments.seed,
-    )
-    seconds = (time.perf_counter() - start) / arguments.epochs
-    result = model.evaluate(xt, yt, verbose=0, return_dict=True)
-    model.save(arguments.out)
-    print(f"{seconds:.1f} s an epoch on {_threads()}, tier {gn.simd_tier()}")
-    print(f"test accuracy {result['accuracy']:.2%}, test loss {result['loss']:.4f}")
-    print(f"saved as {arguments.out}")

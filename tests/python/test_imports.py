@@ -148,11 +148,22 @@ LEVELS = (
     ("_config", "constraints", "functional", "initializers", "regularizers", "schedules", "optimizers"),
     ("layers", "losses", "metrics"),
     ("_graph", "_fields", "_receptive_field", "_encoding", "callbacks", "model"),
-    ("_lr_finder", "_series_models", "data", "datasets", "filters", "inspect", "interop", "models"),
+    (
+        "_auto",
+        "_lr_finder",
+        "_series_models",
+        "data",
+        "datasets",
+        "filters",
+        "inspect",
+        "interop",
+        "models",
+    ),
     ("plot",),
     ("_report", "lab", "sklearn", "utils"),
     ("aeon",),
-    ("bench", "cli", "__main__"),
+    ("bench", "commands"),
+    ("cli", "__main__"),
 )
 FORMER = {"kernels", "saving", "sequential", "trainer"}  # names of what lies elsewhere now
 

@@ -1,0 +1,115 @@
+"""What commands share: how they fail, and the options that several of them have."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import gridnn as gn
+from gridnn.model.sequential import Sequential
+
+__all__ = [
+    "CommandError",
+    "add_data_options",
+    "explained",
+    "loaded",
+    "natural",
+    "positive",
+    "share",
+    "sizes",
+    "writable",
+]
+
+
+class CommandError(Exception):
+    """What a user can put right; the message is the line that is printed."""
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Errors about data and arguments within are the user's to put right."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise CommandError(str(error)) from error
+
+
+def loaded(path: Path) -> Sequential:
+    """The model in a file."""
+    with explained():
+        return gn.load_model(path)
+
+
+def writable(path: Path, option: str) -> Path:
+    """A path that a file can be written to, found out before the work that it is for.
+
+    Raises:
+        OSError: it cannot.
+    """
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{option} {path}: there is no folder {path.absolute().parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{option} {path}: expected a file, this is a folder")
+    return path
+
+
+def natural(text: str) -> int:
+    """An argument that is 0, 1, 2 and so on."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more; received {value}")
+    return value
+
+
+def positive(text: str) -> int:
+    """An argument that is 1, 2 and so on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more; received {value}")
+    return value
+
+
+def share(text: str) -> float:
+    """An argument from 0 on and below 1."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected 0 or more and less than 1; received {value:g}")
+    return value
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """An argument of sizes: 64, 28,28 or 28x28x1."""
+    return tuple(positive(part) for part in text.replace("x", ",").split(","))
+
+
+def add_data_options(parser: argparse.ArgumentParser, *, shaped: bool) -> None:
+    """Adds the options that say what data is.
+
+    Args:
+        parser: the parser of a command.
+        shaped: whether there is no model yet that says what shape a sample has.
+    """
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a folder with a subfolder of images or sounds for each class, a .csv file with an image a "
+        "line, or an .npz file with arrays x and y",
+    )
+    if shaped:
+        parser.add_argument(
+            "--size", type=sizes, metavar="H,W", help="size that images are brought to; samples of a sound"
+        )
+        parser.add_argument(
+            "--color", choices=("rgb", "gray"), default="rgb", help="channels of images (%(default)s)"
+        )
+        parser.add_argument("--shape", type=sizes, metavar="H,W,C", help="of a sample in a .csv or .npz file")
+    parser.add_argument(
+        "--label-column", metavar="NAME", help='of a .csv file (default: "label", else the first)'
+    )
+    parser.add_argument(
+        "--seed", type=natural, default=0, metavar="N", help="seed of every random draw (%(default)s)"
+    )

@@ -1,0 +1,110 @@
+"""``gridnn predict``: what a saved model says of files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn.commands.common import CommandError, explained, loaded, positive
+from gridnn.commands.sources import Wanted
+from gridnn.data._audio import ENDINGS as SOUNDS
+from gridnn.data._audio import read_audio
+from gridnn.data._folders import files_below
+from gridnn.data._images import ENDINGS as IMAGES
+from gridnn.data._images import read_image
+from gridnn.model.sequential import Sequential
+
+__all__ = ["add_options", "probabilities", "run"]
+
+_BATCH = 32
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the command."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a file that train, or `save`, wrote")
+    parser.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="images, sounds, .npy files of one sample, or folders",
+    )
+    parser.add_argument("--top", type=positive, default=1, metavar="N", help="classes to print (%(default)s)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads (default: one a core)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prints a line for each file: its name, and classes with their probabilities, separated by tabs."""
+    model = loaded(arguments.model)
+    if len(model.output_shape) != 2:
+        raise CommandError(
+            f"{arguments.model}: not a classifier; its outputs have shape {model.output_shape}. In Python "
+            "`predict` and `predict_windows` take its inputs."
+        )
+    wanted = Wanted.by_model(model.input_shape[1:], model.class_names)
+    files = _all_files(arguments.files)
+    for first in range(0, len(files), _BATCH):
+        part = files[first : first + _BATCH]
+        with explained():
+            samples = [_sample(file, wanted, model) for file in part]
+            # Files of models that take any size are of several sizes.
+            alike = len({sample.shape for sample in samples}) == 1
+            groups = [np.stack(samples)] if alike else [sample[np.newaxis] for sample in samples]
+            outputs = np.concatenate([model.predict(group, verbose=0) for group in groups])
+        rows = probabilities(model, outputs)
+        names = model.class_names or [str(number) for number in range(rows.shape[1])]
+        for file, row in zip(part, rows, strict=True):
+            best = np.argsort(-row, kind="stable")[: arguments.top]
+            print("\t".join([str(file), *(f"{names[n]}\t{row[n]:.4f}" for n in best)]))
+
+
+def probabilities(model: Sequential, outputs: NDArray[Any]) -> NDArray[np.float64]:
+    """The probability of each class; of two where there is one output."""
+    scores = outputs.astype(np.float64)
+    if scores.shape[1] == 1:
+        if model.output_activation != "sigmoid":
+            scores = 1 / (1 + np.exp(-scores.clip(-700, 700)))
+        return np.concatenate([1 - scores, scores], axis=1)
+    if model.output_activation in ("softmax", "sigmoid"):
+        return scores
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    result: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+def _all_files(paths: list[Path]) -> list[Path]:
+    """The files named, and those in the folders named."""
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = files_below(path, IMAGES | SOUNDS | {".npy"})
+        if not found:
+            raise CommandError(f"{path}: there are no images, sounds or .npy files in this folder")
+        files += found
+    return files
+
+
+def _sample(file: Path, wanted: Wanted, model: Sequential) -> NDArray[Any]:
+    """The sample in a file, as the model takes it."""
+    ending = file.suffix.lower()
+    rank = len(model.input_shape) - 2
+    if ending == ".npy":
+        with file.open("rb") as stream:
+            array: NDArray[Any] = np.load(stream)
+        return array[..., np.newaxis] if array.ndim == rank else array
+    if ending in SOUNDS and rank == 1:
+        if wanted.size is None:
+            raise CommandError(f"{file}: the model takes sounds of any length; it is applied in Python")
+        return read_audio(file, None, wanted.size[0], mono=model.input_shape[-1] == 1)
+    if ending in IMAGES and rank == 2:
+        size = None if wanted.size is None else (wanted.size[0], wanted.size[1])
+        return read_image(file, size, wanted.color, "fit")
+    if not file.exists():
+        raise FileNotFoundError(f"{file}: there is no such file")
+    raise CommandError(f"{file}: not a file of samples for a model with inputs of shape {model.input_shape}")

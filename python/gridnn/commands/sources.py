@@ -1,0 +1,275 @@
+"""Data of several kinds, as what is trained on and what is held out."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import data, datasets
+from gridnn.commands.common import CommandError
+from gridnn.data import Batches, Samples
+from gridnn.data._audio import ENDINGS as SOUNDS
+from gridnn.data._folders import chosen, files_below, is_hidden
+from gridnn.data._images import ENDINGS as IMAGES
+from gridnn.errors import ShapeError
+
+__all__ = ["Part", "Source", "read_part", "read_source"]
+
+_HELD_OUT = ("test", "validation", "val", "valid")
+_MOST_BYTES = 1 << 30
+"""What is read at once; beyond that files are read as they are needed."""
+_KEYS = (("x", "y"), ("images", "labels"), ("data", "labels"))
+_TRAIN = (("x_train", "y_train"), ("train_images", "train_labels"))
+_TEST = (("x_test", "y_test"), ("test_images", "test_labels"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples with labels from 0 on."""
+
+    x: Any
+    """An array, or `Batches` of samples and labels."""
+    y: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `fit` and `evaluate` take."""
+        return {"x": self.x} if isinstance(self.x, Batches) else {"x": self.x, "y": self.y}
+
+    @property
+    def sample(self) -> NDArray[Any]:
+        """One of them."""
+        first = self.x[0]
+        return np.asarray(first[0][0] if isinstance(self.x, Batches) else first)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What `--data` names."""
+
+    train: Part
+    held_out: Part | None
+    class_names: list[str]
+    is_mnist: bool = False
+    """Whether it is the files of MNIST, which are trained on as the README shows."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How samples are to be read."""
+
+    size: tuple[int, ...] | None = None
+    color: str = "rgb"
+    shape: tuple[int, ...] | None = None
+    label_column: str | None = None
+    class_names: list[str] | None = None
+    batch_size: int = 32
+
+    @classmethod
+    def by_model(cls, input_shape: Sequence[int | None], class_names: list[str] | None) -> Wanted:
+        """As a model takes them, whose sample has this shape."""
+        known = tuple(size for size in input_shape if size is not None)
+        full = known if len(known) == len(input_shape) else None
+        channels = input_shape[-1]
+        if len(input_shape) == 3 and channels not in (1, 3):
+            color = "unchanged"
+        else:
+            color = "gray" if channels == 1 else "rgb"
+        return cls(None if full is None else full[:-1], color, full, None, class_names)
+
+
+def read_source(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
+    """The data to train on, and the data held out: of their own if there are such, else a share.
+
+    Raises:
+        OSError, FileFormatError: a file is missing or broken.
+        ValueError: the data is not usable.
+        CommandError: it is none of the kinds that are known.
+    """
+    if path.is_dir():
+        return _folder(path, wanted, share, seed)
+    if not path.exists():
+        raise FileNotFoundError(f"--data {path}: there is no such file or folder")
+    if path.suffix.lower() == ".npz":
+        return _archive(path, wanted, share, seed)
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return _parted(*_table(path, wanted), replace(wanted, shape=None), share, seed)
+    raise CommandError(f"--data {path}: expected a folder, a .csv or an .npz file")
+
+
+def read_part(path: Path, wanted: Wanted, share: float, seed: int) -> Part:
+    """The samples to evaluate on: those held out, or all of them if `share` is 0 and none are."""
+    source = read_source(path, wanted, share, seed)
+    return source.train if source.held_out is None else source.held_out
+
+
+def _folder(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
+    folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))
+    if not folders:
+        (x, y), (xt, yt) = datasets.mnist(path)
+        names = [str(number) for number in range(int(y.max()) + 1)]
+        return Source(
+            _numbered(x, y, names, wanted, path), _numbered(xt, yt, names, wanted, path), names, is_mnist=True
+        )
+    test = next((name for name in _HELD_OUT if name in folders), None)
+    if "train" in folders and test is not None and set(folders) <= {"train", *_HELD_OUT}:
+        train, names = _files(path / "train", wanted, None)
+        held_out, _ = _files(path / test, replace(wanted, class_names=names), None)
+        return Source(train, held_out, names)
+    if not share:
+        train, names = _files(path, wanted, None)
+        return Source(train, None, names)
+    train, names = _files(path, wanted, ("train", share, seed))
+    held_out, _ = _files(path, wanted, ("validation", share, seed))
+    return Source(train, held_out, names)
+
+
+def _files(path: Path, wanted: Wanted, split: tuple[str, float, int] | None) -> tuple[Part, list[str]]:
+    """Images or sounds, whichever there are."""
+    options: dict[str, Any] = {"split": split, "class_names": wanted.class_names}
+    batches = {"batch_size": wanted.batch_size}
+    found: Any
+    if files_below(path, IMAGES):
+        read: Any = data.image_folder
+        arguments: tuple[Any, ...] = (path, _image_size(wanted.size), wanted.color)
+    elif sounds := files_below(path, SOUNDS):
+        if wanted.size is None or len(wanted.size) != 1:
+            raise CommandError(
+                f"--data {path} holds sounds ({sounds[0].name}): give their length in samples, as --size 8000"
+            )
+        read, arguments = data.audio_folder, (path, None, wanted.size[0])
+    else:
+        raise CommandError(f"--data {path}: there are no images or sounds in its subfolders")
+    try:
+        found = read(*arguments, **options, **batches)
+        bytes_ = sum(part.nbytes / len(part) for part in found[0][:1]) * found.samples
+        if bytes_ <= _MOST_BYTES:
+            found = read(*arguments, **options)
+    except ShapeError as error:
+        hint = "" if wanted.size else " On the command line that is --size 64,64."
+        raise CommandError(f"{error}{hint}") from error
+    names = list(found.class_names or [])
+    return Part(found.x if isinstance(found, Samples) else found, np.asarray(found.y)), names
+
+
+def _image_size(size: tuple[int, ...] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    if len(size) not in (1, 2):
+        raise CommandError(f"--size {','.join(map(str, size))}: expected one number, or height and width")
+    return size[0], size[-1]
+
+
+def _archive(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
+    """Arrays in an .npz file, by the names that such files use."""
+    with np.load(path) as file:
+        pairs = {
+            kind: _found(file, names) for kind, names in (("all", _KEYS), ("train", _TRAIN), ("test", _TEST))
+        }
+        keys = ", ".join(file.files)
+    if pairs["train"] is not None and pairs["test"] is not None:
+        (x, y), (xt, yt) = pairs["train"], pairs["test"]
+        names = _names(y, wanted)
+        return Source(_numbered(x, y, names, wanted, path), _numbered(xt, yt, names, wanted, path), names)
+    pair = pairs["all"] or pairs["train"]
+    if pair is None:
+        raise CommandError(f"--data {path}: expected arrays x and y; the file has {keys or 'none'}")
+    return _parted(*pair, wanted, share, seed, path)
+
+
+def _found(file: Any, names: Sequence[tuple[str, str]]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    for x, y in names:
+        if x in file.files and y in file.files:
+            return file[x], file[y]
+    return None
+
+
+def _table(path: Path, wanted: Wanted) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Images of a .csv file."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open(encoding="utf-8-sig") as file:
+        head = file.readline().rstrip("\r\n").split(delimiter)
+    names = [name.strip().strip('"') for name in head]
+    column: str | int = 0
+    if wanted.label_column is not None:
+        column = (
+            int(wanted.label_column) if wanted.label_column.lstrip("-").isdigit() else wanted.label_column
+        )
+    elif "label" in names:
+        column = "label"
+    shape = wanted.shape or _guessed(len(names) - 1, path)
+    found = data.csv_images(path, shape, column, delimiter=delimiter)
+    assert isinstance(found, Samples)
+    labels = found.y if found.class_names is None else np.array(found.class_names)[found.y]
+    return found.x, labels
+
+
+def _guessed(values: int, path: Path) -> tuple[int, ...]:
+    """The shape of a square image of so many values."""
+    for channels in (1, 3):
+        side = math.isqrt(values // channels)
+        if side and side * side * channels == values:
+            return side, side, channels
+    raise CommandError(f"--data {path}: {values} values in a line are no square image: give --shape H,W,C")
+
+
+def _parted(
+    x: NDArray[Any], y: NDArray[Any], wanted: Wanted, share: float, seed: int, path: Path | None = None
+) -> Source:
+    """Arrays with a share of each class held out."""
+    names = _names(y, wanted)
+    part = _numbered(x, y, names, wanted, path)
+    if not share:
+        return Source(part, None, names)
+    rows = [
+        chosen([Path()] * len(part), part.y, (side, share, seed), None) for side in ("train", "validation")
+    ]
+    train, held_out = (Part(part.x[each], part.y[each]) for each in rows)
+    return Source(train, held_out, names)
+
+
+def _names(y: NDArray[Any], wanted: Wanted) -> list[str]:
+    """The classes by name, in the order of their numbers."""
+    if wanted.class_names is not None:
+        return wanted.class_names
+    return [str(label) for label in np.unique(_whole(y))]
+
+
+def _whole(y: NDArray[Any]) -> NDArray[Any]:
+    """Labels as integers where they are whole numbers of another type."""
+    if y.dtype.kind == "f" and np.array_equal(y, np.floor(y)):
+        return y.astype(np.int64)
+    return y
+
+
+def _numbered(
+    x: NDArray[Any], y: NDArray[Any], names: list[str], wanted: Wanted, path: os.PathLike[str] | None
+) -> Part:
+    """Samples with their axis of channels, and labels as numbers of the names."""
+    where = "" if path is None else f"--data {os.fspath(path)}: "
+    labels = _whole(y).reshape(len(y), -1)
+    if labels.shape[1] != 1 or len(x) != len(y):
+        raise CommandError(
+            f"{where}expected a label for each of the {len(x)} samples; received labels of shape {y.shape}"
+        )
+    if labels.dtype.kind not in "biuUS":
+        raise CommandError(f"{where}labels are classes, numbers or names; received {labels.flat[0]}")
+    numbers = {name: number for number, name in enumerate(names)}
+    found, inverse = np.unique(labels[:, 0], return_inverse=True)
+    if unknown := [str(label) for label in found if str(label) not in numbers]:
+        raise CommandError(f"{where}label {unknown[0]!r} is none of the classes {', '.join(names[:10])}")
+    if wanted.shape is not None and math.prod(x.shape[1:]) == math.prod(wanted.shape):
+        x = x.reshape(len(x), *wanted.shape)
+    elif x.ndim == 2 or (x.ndim in (3, 4) and x.dtype == np.uint8 and x.shape[-1] > 4):
+        x = x[..., np.newaxis]  # gray values of series, images and volumes
+    return Part(x, np.array([numbers[str(label)] for label in found], np.int64)[inverse])

@@ -1,0 +1,340 @@
+"""The command line on one's own data, from folders and files to predictions by name."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import gridnn as gn
+from gridnn import layers
+from gridnn.cli import main
+
+pytestmark = pytest.mark.one_tier
+
+RNG = np.random.default_rng(0)
+COLORS = {"blue": (40, 60, 220), "green": (40, 200, 60), "red": (220, 50, 40)}
+
+
+@pytest.fixture(autouse=True)
+def _same_threads_afterwards():
+    threads = gn.get_num_threads()
+    yield
+    gn.set_num_threads(threads)
+
+
+def picture(name, size=12):
+    noise = RNG.integers(-40, 40, (size, size, 3))
+    return (np.array(COLORS[name]) + noise).clip(0, 255).astype(np.uint8)
+
+
+def write_photos(folder, count=12, size=12, names=COLORS):
+    image_module = pytest.importorskip("PIL.Image")
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            image_module.fromarray(picture(name, size)).save(folder / name / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("data") / "photos")
+
+
+def run(capsys, *arguments):
+    """Standard output of a command that succeeds."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    return captured.out
+
+
+def fails(capsys, *arguments):
+    """The one line on standard error of a command that fails."""
+    assert main([str(argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    """A model that tells colours."""
+    out = tmp_path_factory.mktemp("model") / "m.gridnn"
+    arguments = ["--epochs", "6", "--batch-size", "8", "--learning-rate", "0.003"]
+    assert main(["train", "--data", str(photos), "--out", str(out), *arguments]) == 0
+    return out
+
+
+def test_a_folder_of_images_becomes_a_model_that_names_what_it_sees(capsys, photos, trained, tmp_path):
+    assert gn.load_model(trained).class_names == ["blue", "green", "red"]
+    output = run(capsys, "predict", trained, photos / "red" / "00.png", photos / "blue", "--top", 2)
+    lines = [line.split("\t") for line in output.splitlines()]
+    assert len(lines) == 13
+    assert lines[0][:2] == [str(photos / "red" / "00.png"), "red"]
+    assert all(line[1] == "blue" for line in lines[1:])
+    for line in lines:
+        assert 0.5 < float(line[2]) <= 1
+        assert float(line[2]) >= float(line[4])
+    image_module = pytest.importorskip("PIL.Image")
+    image_module.fromarray(picture("green", 50)).convert("RGBA").save(tmp_path / "large.png")
+    assert "\tgreen\t" in run(capsys, "predict", trained, tmp_path / "large.png")
+
+
+def test_train_says_what_it_found_and_reached(capsys, photos, tmp_path):
+    out = tmp_path / "m.gridnn"
+    output = run(
+        capsys, "train", "--data", photos, "--out", out, "--epochs", 1, "--model", "resnet20", "--augment"
+    )
+    assert "30 samples of shape (12, 12, 3), uint8; 6 more are held out" in output
+    assert "3 classes: blue, green, red" in output
+    assert re.search(r"test accuracy \d+\.\d\d%, test loss", output)
+    kinds = [type(layer).__name__ for layer in gn.load_model(out).layers]
+    assert kinds[:3] == ["Rescaling", "RandomFlip", "RandomTranslation"]
+
+
+def test_the_seed_decides_the_file(capsys, photos, tmp_path):
+    files = []
+    for number, (seed, threads) in enumerate([(1, 1), (1, 2), (2, 1)]):
+        out = tmp_path / f"{number}.gridnn"
+        arguments = ["--epochs", 1, "--seed", seed, "--threads", threads]
+        run(capsys, "train", "--data", photos, "--out", out, *arguments)
+        files.append(out.read_bytes())
+    assert files[0] == files[1] != files[2]
+
+
+def test_evaluate_shows_each_class(capsys, photos, trained):
+    output = run(capsys, "evaluate", trained, "--data", photos)
+    assert re.search(r"^36 samples: loss 0\.\d+, accuracy (0\.9|1\.0)", output)
+    assert re.search(r"^red +12 +(100\.0|9\d\.\d|91\.7)%", output, re.MULTILINE)
+    held_out = run(capsys, "evaluate", trained, "--data", photos, "--validation", 0.2)
+    assert held_out.startswith("6 samples: ")
+
+
+def test_evaluate_goes_by_the_names_of_the_model(capsys, photos, trained, tmp_path):
+    (tmp_path / "some").mkdir()
+    shutil.copytree(photos / "red", tmp_path / "some" / "red")  # the only class there is number 2
+    output = run(capsys, "evaluate", trained, "--data", tmp_path / "some")
+    assert re.search(r"^12 samples: .*accuracy (0\.9|1\.0)", output)
+    assert re.search(r"^blue +0 +-$", output, re.MULTILINE)
+    (tmp_path / "some" / "red").rename(tmp_path / "some" / "violet")
+    assert "has the folder 'violet', which is not in" in fails(
+        capsys, "evaluate", trained, "--data", tmp_path / "some"
+    )
+
+
+def test_info_describes_a_model(capsys, trained):
+    output = run(capsys, "info", trained)
+    assert re.search(r"^classes +blue, green, red$", output, re.MULTILINE)
+    assert re.search(r"^epochs +6$", output, re.MULTILINE)
+    assert "rescaling (Rescaling)" in output
+    assert "val_accuracy" in output
+
+
+def test_report_writes_a_page(capsys, photos, trained, tmp_path):
+    pytest.importorskip("matplotlib")
+    page = tmp_path / "m.html"
+    assert "36 samples" in run(
+        capsys, "report", trained, "--data", photos, "--out", page, "--title", "Colours"
+    )
+    assert "<title>Colours" in page.read_text("utf-8")
+
+
+def test_folders_for_training_and_test_are_taken_as_such(capsys, tmp_path):
+    write_photos(tmp_path / "train", 4)
+    write_photos(tmp_path / "test", 2)
+    output = run(capsys, "train", "--data", tmp_path, "--out", tmp_path / "m.gridnn", "--epochs", 1)
+    assert "12 samples of shape (12, 12, 3), uint8; 6 more are held out" in output
+    output = run(capsys, "evaluate", tmp_path / "m.gridnn", "--data", tmp_path)
+    assert output.startswith("6 samples")
+
+
+def test_images_of_several_sizes_need_one(capsys, tmp_path):
+    write_photos(tmp_path / "photos", 4)
+    write_photos(tmp_path / "more", 1, 20)
+    (tmp_path / "more" / "red" / "00.png").rename(tmp_path / "photos" / "red" / "99.png")
+    arguments = ["train", "--data", tmp_path / "photos", "--out", tmp_path / "m.gridnn", "--epochs", 1]
+    assert re.search(
+        r"99\.png has shape .* On the command line that is --size 64,64", fails(capsys, *arguments)
+    )
+    output = run(capsys, *arguments, "--size", "16,14", "--color", "gray")
+    assert "samples of shape (16, 14, 1), uint8" in output
+    assert "red" in run(capsys, "predict", tmp_path / "m.gridnn", tmp_path / "photos" / "red", "--top", 3)
+
+
+def test_large_folders_are_read_as_they_are_needed(capsys, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("gridnn.commands.sources._MOST_BYTES", 1000)
+    files = [tmp_path / "whole.gridnn", tmp_path / "parts.gridnn"]
+    arguments = ["--epochs", 2, "--batch-size", 8]
+    run(capsys, "train", "--data", photos, "--out", files[1], *arguments)
+    parts = run(capsys, "evaluate", files[1], "--data", photos)
+    pytest.importorskip("matplotlib")
+    run(capsys, "report", files[1], "--data", photos, "--out", tmp_path / "m.html")
+    monkeypatch.undo()
+    run(capsys, "train", "--data", photos, "--out", files[0], *arguments)
+    whole, read = (gn.load_model(file).get_weights() for file in files)
+    assert all(map(np.array_equal, whole, read))
+    assert run(capsys, "evaluate", files[1], "--data", photos) == parts
+
+
+def write_arrays(file, **arrays):
+    np.savez(file, **arrays)
+    return file
+
+
+def samples(count=40):
+    y = np.arange(count) % 3
+    return np.stack([picture(list(COLORS)[label]) for label in y]), y
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        lambda x, y: {"x": x, "y": y},
+        lambda x, y: {"images": x, "labels": np.array(list(COLORS))[y]},
+        lambda x, y: {"x_train": x[:30], "y_train": y[:30, None], "x_test": x[30:], "y_test": y[30:, None]},
+        lambda x, y: {"train_images": x / 255.0, "train_labels": y * 10.0},
+    ],
+    ids=["x", "names", "keras", "floats"],
+)
+def test_arrays_in_a_file(capsys, tmp_path, arrays):
+    file = write_arrays(tmp_path / "data.npz", **arrays(*samples()))
+    output = run(
+        capsys, "train", "--data", file, "--out", tmp_path / "m.gridnn", "--epochs", 3, "--batch-size", 8
+    )
+    assert "3 classes: " in output
+    assert re.search(r"samples: loss", run(capsys, "evaluate", tmp_path / "m.gridnn", "--data", file))
+
+
+def test_series_and_single_files_of_arrays(capsys, tmp_path):
+    y = np.arange(60) % 2
+    x = (np.sin(np.arange(40) * (0.2 + 0.6 * y[:, None])) + RNG.normal(0, 0.1, (60, 40))).astype(np.float32)
+    file = write_arrays(tmp_path / "data.npz", x=x, y=np.array(["slow", "fast"])[y])
+    run(capsys, "train", "--data", file, "--out", tmp_path / "m.gridnn", "--epochs", 8, "--batch-size", 8)
+    for number in (0, 1):
+        np.save(tmp_path / f"{number}.npy", x[number])
+    output = run(capsys, "predict", tmp_path / "m.gridnn", tmp_path / "0.npy", tmp_path / "1.npy")
+    assert re.findall(r"\t(\w+)\t", output) == ["slow", "fast"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "option", "expected"),
+    [
+        ((8, 8), None, "(8, 8, 1)"),
+        ((8, 8, 8), None, "(8, 8, 8, 1)"),
+        ((8, 8, 8), "8,8,8", "(8, 8, 8)"),
+        ((8, 8, 3), None, "(8, 8, 3)"),
+        ((64,), "8x8x1", "(8, 8, 1)"),
+    ],
+)
+def test_arrays_of_bytes_get_an_axis_of_channels(capsys, tmp_path, shape, option, expected):
+    x = RNG.integers(0, 256, (20, *shape), np.uint8)
+    file, out = write_arrays(tmp_path / "data.npz", x=x, y=np.arange(20) % 2), tmp_path / "m.gridnn"
+    options = [] if option is None else ["--shape", option]
+    output = run(capsys, "train", "--data", file, "--out", out, "--epochs", 1, *options)
+    assert f"samples of shape {expected}, uint8" in output
+    assert run(capsys, "evaluate", out, "--data", file).startswith("20 samples")
+
+
+def test_tables(capsys, tmp_path):
+    x, y = samples()
+    rows = [
+        ",".join(map(str, [list(COLORS)[label], *image[..., 0].reshape(-1)]))
+        for image, label in zip(x, y, strict=True)
+    ]
+    names = ",".join(["label", *(f"p{n}" for n in range(144))])
+    (tmp_path / "data.csv").write_text("\n".join([names, *rows]))
+    out = tmp_path / "m.gridnn"
+    output = run(capsys, "train", "--data", tmp_path / "data.csv", "--out", out, "--epochs", 1)
+    assert "samples of shape (12, 12, 1), uint8" in output
+    assert gn.load_model(out).class_names == ["blue", "green", "red"]
+    assert run(capsys, "evaluate", out, "--data", tmp_path / "data.csv").startswith("40 samples")
+    output = run(
+        capsys, "train", "--data", tmp_path / "data.csv", "--out", out, "--epochs", 1, "--shape", "16x9"
+    )
+    assert "samples of shape (16, 9, 1)" in output
+
+
+def test_sounds(capsys, tmp_path):
+    import wave
+
+    for name, pitch in (("high", 1200), ("low", 200)):
+        (tmp_path / "tones" / name).mkdir(parents=True)
+        for number in range(8):
+            tone = np.sin(2 * np.pi * pitch * (np.arange(800) + number) / 8000) * 20000
+            with wave.open(str(tmp_path / "tones" / name / f"{number}.wav"), "wb") as file:
+                file.setparams((1, 2, 8000, 0, "NONE", ""))
+                file.writeframes(tone.astype("<i2").tobytes())
+    arguments = ["train", "--data", tmp_path / "tones", "--out", tmp_path / "m.gridnn", "--epochs", 10]
+    assert "give their length in samples, as --size 8000" in fails(capsys, *arguments)
+    output = run(capsys, *arguments, "--size", 800, "--batch-size", 4)
+    assert "samples of shape (800, 1), float32" in output
+    output = run(capsys, "predict", tmp_path / "m.gridnn", tmp_path / "tones" / "low" / "0.wav")
+    assert output.split("\t")[1] == "low"
+
+
+def test_wrong_data_is_one_line(capsys, photos, trained, tmp_path):
+    out = tmp_path / "m.gridnn"
+
+    def train(data, *arguments):
+        return fails(capsys, "train", "--data", data, "--out", out, "--epochs", 1, *arguments)
+
+    assert "there is no such file or folder" in train(tmp_path / "nowhere")
+    (tmp_path / "x.txtx").write_text("")
+    assert "expected a folder, a .csv or an .npz file" in train(tmp_path / "x.txtx")
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    assert "no images or sounds in its subfolders" in train(tmp_path / "empty")
+    assert "expected arrays x and y; the file has z" in train(write_arrays(tmp_path / "z.npz", z=np.zeros(3)))
+    file = write_arrays(tmp_path / "d.npz", x=np.zeros((4, 8, 8, 1)), y=np.zeros(3))
+    assert "expected a label for each of the 4 samples" in train(file)
+    file = write_arrays(tmp_path / "d.npz", x=np.zeros((4, 8, 8, 1)), y=np.zeros(4) + 0.5)
+    assert "labels are classes, numbers or names; received 0.5" in train(file)
+    file = write_arrays(tmp_path / "d.npz", x=np.zeros((4, 8, 8, 1)), y=np.zeros(4))
+    assert "needs two classes or more" in train(file, "--validation", 0.25)
+    (tmp_path / "d.csv").write_text("1,2,3\n")
+    assert "2 values in a line are no square image: give --shape" in train(tmp_path / "d.csv")
+    assert "--model resnet: expected one of auto" in train(photos, "--model", "resnet")
+    assert "`depth` must be one of" in train(photos, "--model", "resnet21")
+    assert "--out" in fails(capsys, "train", "--data", photos, "--out", tmp_path / "no" / "m.gridnn")
+    series = write_arrays(tmp_path / "s.npz", x=np.zeros((8, 20)), y=np.arange(8) % 2)
+    assert "--model vgg11 is for images" in train(series, "--model", "vgg11", "--validation", 0)
+    assert "--augment is for images" in train(series, "--augment", "--validation", 0)
+
+
+def test_wrong_files_are_one_line(capsys, photos, trained, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"none")
+    assert "broken.png: cannot be read" in fails(capsys, "predict", trained, tmp_path / "broken.png")
+    assert "nowhere.png" in fails(capsys, "predict", trained, tmp_path / "nowhere.png")
+    assert "no such file" in fails(capsys, "predict", trained, tmp_path / "nowhere.dat")
+    assert "not a file of samples" in fails(capsys, "predict", trained, trained)
+    (tmp_path / "empty").mkdir()
+    assert "no images, sounds or .npy files" in fails(capsys, "predict", trained, tmp_path / "empty")
+    assert "broken.png" in fails(capsys, "info", tmp_path / "broken.png")
+    unet = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(2, 3)])
+    unet.save(tmp_path / "dense.gridnn")
+    assert "not a classifier" in fails(capsys, "predict", tmp_path / "dense.gridnn", photos)
+    assert "not a classifier" in fails(
+        capsys, "evaluate", tmp_path / "dense.gridnn", "--data", photos, "--validation", 0.2
+    )
+
+
+def test_models_of_one_output_and_of_probabilities(capsys, tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((4, 1), np.float32))
+    for outputs, activation, expected in (
+        (1, None, ["no\t0.5000\tyes\t0.5000"]),
+        (1, "sigmoid", ["no\t0.5000\tyes\t0.5000"]),
+        (2, "softmax", ["no\t0.5000\tyes\t0.5000"]),
+        (2, None, ["no\t0.5000\tyes\t0.5000"]),
+    ):
+        model = gn.Sequential(
+            [
+                gn.Input((4, 1)),
+                layers.Flatten(),
+                layers.Dense(outputs, activation, kernel_initializer="zeros"),
+            ]
+        )
+        model.class_names = ["no", "yes"]
+        model.save(tmp_path / "m.gridnn")
+        output = run(capsys, "predict", tmp_path / "m.gridnn", tmp_path / "x.npy", "--top", 2)
+        assert output.splitlines() == [f"{tmp_path / 'x.npy'}\t{line}" for line in expected]
