@@ -142,6 +142,8 @@ LEVELS = (
         "_network",
         "_reading",
         "_seeding",
+        "_sharing",
+        "_structures",
         "_validation",
         "errors",
     ),
