@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gridnn._arrays import as_numbers
 from gridnn._network import Network
-from gridnn.errors import ShapeError
+from gridnn.errors import FileFormatError, ShapeError
 from gridnn.interop import safetensors
 from gridnn.interop._torch_layers import Slot, slots_of
 from gridnn.model.file_format import blaming
@@ -72,9 +72,28 @@ def load_weights(
         state = {str(name): _as_array(value, str(name)) for name, value in source.items()}
         _load(model, state, mapping or {}, prefix)
         return
+    _refuse_pickles(source)
     state, _ = safetensors.read(source)
     with blaming(source):
         _load(model, state, mapping or {}, prefix)
+
+
+def _refuse_pickles(path: str | os.PathLike[str]) -> None:
+    """Names files that `torch.save` has written, which is what most people have.
+
+    Raises:
+        FileFormatError: it is one.
+    """
+    if not os.path.isfile(path):
+        return
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if start[:4] == b"PK\3\4" or (start[:1] == b"\x80" and start[8:] != b"{"):
+        raise FileFormatError(
+            f"{os.fsdecode(path)}: it looks like a file of torch.save, a pickle, which can "
+            "execute anything and is not opened. In PyTorch: "
+            'safetensors.torch.save_file(torch.load(path, weights_only=True), "net.safetensors")'
+        )
 
 
 def to_torch_state_dict(model: Model) -> dict[str, NDArray[Any]]:

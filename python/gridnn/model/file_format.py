@@ -151,7 +151,10 @@ def header() -> Metadata:
 def check_header(metadata: Metadata) -> None:
     """Raises FileFormatError if a file is none of ours, or of a version to come."""
     if metadata.get("format") != FORMAT:
-        raise FileFormatError("not a file of gridnn: its metadata does not say so")
+        raise FileFormatError(
+            "not a file of gridnn: its metadata does not say so. Weights of PyTorch are loaded with "
+            'load_weights(path, source="pytorch")'
+        )
     version = metadata.get("format_version", "")
     if not (version.isascii() and version.isdigit() and len(version) < 10):
         raise FileFormatError(f"format version {version!r} is not a number")

@@ -400,6 +400,16 @@ def test_other_files(tmp_path, contents):
         safetensors.read(tmp_path)
 
 
+@pytest.mark.parametrize("start", [b"PK\3\4", b"\x80\2}q"])
+def test_pickles_are_named(tmp_path, start):
+    path = tmp_path / "net.pt"
+    path.write_bytes(start + bytes(100))
+    refused(small(), path, r"net\.pt.*torch\.save.*save_file", errors.FileFormatError)
+    (tmp_path / "x").write_bytes((FILES / "convolutions.safetensors").read_bytes())
+    with pytest.raises(errors.FileFormatError, match='source="pytorch"'):
+        small().load_weights(tmp_path / "x")
+
+
 def test_half_precision_is_widened(tmp_path):
     values = np.array([1.0, -2.5, 3.140625], np.float32)
     upper = (values.view(np.uint32) >> 16).astype(np.uint16)
