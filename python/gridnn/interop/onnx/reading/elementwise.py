@@ -1,12 +1,7 @@
-"""Arithmetic and activations.
-
-Exporters write one activation as several operators, each in its own way. So functions of single elements are
-followed by their values at some points: whatever operators make the curve of a GELU are a GELU.
-"""
+"""Arithmetic and activations; `curves` recognises activations that come in parts."""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import layers
+from gridnn.interop.onnx.reading.curves import (
+    CURVES,
+    POINTS,
+    activation_step,
+    applied,
+    common,
+    curved,
+    curves_of,
+    elu_of,
+    erf,
+    named,
+    sigmoid,
+    softplus,
+)
 from gridnn.interop.onnx.reading.files import Node
 from gridnn.interop.onnx.reading.normalizations import scaled_norm, standardized
 from gridnn.interop.onnx.reading.steps import Graph, Step, View, handles, new_view, refuse
@@ -24,125 +33,16 @@ __all__: list[str] = []
 
 Array = NDArray[Any]
 
-POINTS: Array = np.concatenate([np.linspace(-8.0, 8.0, 97), [-1e4, -100.0, -20.0, 20.0, 100.0, 1e4]])
-"""Where curves are compared: around the bends, and far out, where a cap would show."""
-
-_erf = np.vectorize(math.erf, otypes=[float])
-
-
-def _sigmoid(x: Array) -> Array:
-    return np.asarray(1.0 / (1.0 + np.exp(-x)))
-
-
-def _softplus(x: Array) -> Array:
-    return np.asarray(np.logaddexp(x, 0.0))
-
-
-def _elu(x: Array, alpha: float = 1.0) -> Array:
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
-
-
-_CURVES: dict[str, Callable[[Array], Array]] = {
-    "relu": lambda x: np.maximum(x, 0.0),
-    "relu6": lambda x: np.clip(x, 0.0, 6.0),
-    "silu": lambda x: x * _sigmoid(x),
-    "gelu": lambda x: 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0))),
-    "gelu_tanh": lambda x: 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3))),
-    "mish": lambda x: x * np.tanh(_softplus(x)),
-    "hard_sigmoid": lambda x: np.clip(x / 6.0 + 0.5, 0.0, 1.0),
-    "elu": _elu,
-    "selu": lambda x: 1.0507009873554805 * _elu(x, 1.6732632423543772),
-    "sigmoid": _sigmoid,
-    "tanh": np.tanh,
-    "softplus": _softplus,
-    "softsign": lambda x: x / (1.0 + np.abs(x)),
-    "leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x),
-}
-
-
-Curve = Callable[[Array], Array]
-
-Curves = tuple[tuple[Step, Array], ...]
-
-_MOST_STARTS = 12
-"""Operators of one activation, one after the other, and some more."""
-
-
-def _curves(step: Step) -> Curves:
-    """The curves that lead to a step; from itself it is a straight line."""
-    return ((step, POINTS), *step.curves)[:_MOST_STARTS]
-
-
-def _applied(x: Step, function: Curve) -> Curves:
-    """The curves of a function of `x`."""
-    with np.errstate(all="ignore"):
-        return tuple((start, np.asarray(function(values))) for start, values in _curves(x))
-
-
-def _common(a: Step, b: Step, function: Callable[[Any, Any], Any]) -> Curves:
-    """The curves of a function of two steps, from where both start."""
-    others = {id(start): values for start, values in _curves(b)}
-    with np.errstate(all="ignore"):
-        return tuple(
-            (start, np.asarray(function(values, others[id(start)])))
-            for start, values in _curves(a)
-            if id(start) in others
-        )
-
-
-@functools.cache
-def _table() -> Array:
-    """The curves of all activations at the points."""
-    with np.errstate(all="ignore"):
-        return np.stack([curve(POINTS) for curve in _CURVES.values()])
-
-
-def _named(curves: Curves) -> tuple[Step, str] | None:
-    """The activation that one of the curves is, and what it starts from."""
-    starts = [(start, values) for start, values in curves if not start.partial]
-    if not starts:
-        return None
-    rows = np.stack([values for _, values in starts]).astype(np.float64)
-    with np.errstate(all="ignore"):
-        same: Array = np.isclose(rows[:, np.newaxis], _table(), rtol=1e-4, atol=2e-6)
-    same = np.all(same, axis=-1)
-    for (start, _), names in zip(starts, same, strict=True):
-        if names.any():
-            return start, list(_CURVES)[int(names.argmax())]
-    return None
-
-
-def _activation(graph: Graph, node: Node, source: Step, name: str) -> Step:
-    return graph.layer(node, source, lambda own: layers.Activation(name, name=own), op="Activation")
-
-
-def _curved(graph: Graph, node: Node, x: Step, curves: Curves, layer: Step | None = None) -> Step:
-    """A step that takes single elements of `x`, with these curves.
-
-    Args:
-        graph: the graph.
-        node: the operator.
-        x: what it reads.
-        curves: where they start, and their values.
-        layer: what it is in any case; None if no layer does it alone.
-    """
-    if layer is None:
-        found = _named(curves)
-        layer = Step(node.op, (x,), x.shape, node) if found is None else _activation(graph, node, *found)
-    layer.curves = curves
-    return layer
-
-
 # Operators that are a layer
 
 
 _ACTIVATIONS: dict[str, tuple[str, Callable[[Array], Array]]] = {
     "Exp": ("exponential", np.exp),
-    "Mish": ("mish", _CURVES["mish"]),
-    "Selu": ("selu", _CURVES["selu"]),
-    "Sigmoid": ("sigmoid", _sigmoid),
-    "Softplus": ("softplus", _softplus),
-    "Softsign": ("softsign", _CURVES["softsign"]),
+    "Mish": ("mish", CURVES["mish"]),
+    "Selu": ("selu", CURVES["selu"]),
+    "Sigmoid": ("sigmoid", sigmoid),
+    "Softplus": ("softplus", softplus),
+    "Softsign": ("softsign", CURVES["softsign"]),
     "Tanh": ("tanh", np.tanh),
 }
 
@@ -155,28 +55,28 @@ def activation(graph: Graph, node: Node, inputs: list[Any]) -> View:
         given = (node.attributes.get("alpha", 1.67326), node.attributes.get("gamma", 1.0507))
         if not np.allclose(given, (1.67326, 1.0507), rtol=1e-4):
             refuse(f"its alpha and gamma are {given}")
-    step = _activation(graph, node, view.step, name)
-    return view.behind(_curved(graph, node, view.step, _applied(view.step, curve), step))
+    step = activation_step(graph, node, view.step, name)
+    return view.behind(curved(graph, node, view.step, applied(view.step, curve), step))
 
 
 @handles("Gelu")
 def gelu(graph: Graph, node: Node, inputs: list[Any]) -> View:
     view = graph.tensor(inputs[0])
     name = "gelu_tanh" if node.attributes.get("approximate") == "tanh" else "gelu"
-    return view.behind(_activation(graph, node, view.step, name))
+    return view.behind(activation_step(graph, node, view.step, name))
 
 
 def _layered(
     graph: Graph, node: Node, view: View, make: Callable[[str | None], Any], curve: Callable[[Array], Array]
 ) -> View:
     step = graph.layer(node, view.step, make)
-    return view.behind(_curved(graph, node, view.step, _applied(view.step, curve), step))
+    return view.behind(curved(graph, node, view.step, applied(view.step, curve), step))
 
 
 @handles("Relu")
 def relu(graph: Graph, node: Node, inputs: list[Any]) -> View:
     view = graph.tensor(inputs[0])
-    return _layered(graph, node, view, lambda name: layers.ReLU(name=name), _CURVES["relu"])
+    return _layered(graph, node, view, lambda name: layers.ReLU(name=name), CURVES["relu"])
 
 
 @handles("LeakyRelu")
@@ -194,22 +94,22 @@ def leaky_relu(graph: Graph, node: Node, inputs: list[Any]) -> View:
 @handles("Elu")
 def elu(graph: Graph, node: Node, inputs: list[Any]) -> View:
     view, alpha = graph.tensor(inputs[0]), float(node.attributes.get("alpha", 1.0))
-    return _layered(graph, node, view, lambda name: layers.ELU(alpha, name=name), lambda x: _elu(x, alpha))
+    return _layered(graph, node, view, lambda name: layers.ELU(alpha, name=name), lambda x: elu_of(x, alpha))
 
 
 @handles("HardSigmoid")
 def hard_sigmoid(graph: Graph, node: Node, inputs: list[Any]) -> View:
     view = graph.tensor(inputs[0])
     alpha, beta = float(node.attributes.get("alpha", 0.2)), float(node.attributes.get("beta", 0.5))
-    values = _applied(view.step, lambda x: np.clip(alpha * x + beta, 0.0, 1.0))
-    return view.behind(_curved(graph, node, view.step, values))
+    values = applied(view.step, lambda x: np.clip(alpha * x + beta, 0.0, 1.0))
+    return view.behind(curved(graph, node, view.step, values))
 
 
 @handles("HardSwish")
 def hard_swish(graph: Graph, node: Node, inputs: list[Any]) -> View:
     """``x * hard_sigmoid(x)``, for which there is no layer: two branches that are multiplied."""
     view = graph.tensor(inputs[0])
-    share = view.behind(_activation(graph, node, view.step, "hard_sigmoid"))
+    share = view.behind(activation_step(graph, node, view.step, "hard_sigmoid"))
     return merge(graph, node, "multiply", [view, share])
 
 
@@ -224,11 +124,11 @@ def clip(graph: Graph, node: Node, inputs: list[Any]) -> View:
     low, high = (None if bound is not None and abs(bound) >= 3e38 else bound for bound in bounds)
     if low is None and high is None:
         return view
-    values = _applied(view.step, lambda x: np.clip(x, low, high))
+    values = applied(view.step, lambda x: np.clip(x, low, high))
     step = None
     if low == 0.0 and (high is None or high >= 0):
         step = graph.layer(node, view.step, lambda name: layers.ReLU(high, name=name))
-    return view.behind(_curved(graph, node, view.step, values, step))
+    return view.behind(curved(graph, node, view.step, values, step))
 
 
 @handles("PRelu")
@@ -263,7 +163,7 @@ def softmax(graph: Graph, node: Node, inputs: list[Any]) -> View:
     if node.op == "LogSoftmax":
         if own != view.step.rank - 1:
             refuse(f"it works along axis {axis}, which is not that of the channels")
-        return view.behind(_activation(graph, node, view.step, "log_softmax"))
+        return view.behind(activation_step(graph, node, view.step, "log_softmax"))
     return view.behind(graph.layer(node, view.step, lambda name: layers.Softmax(own + 1, name=name)))
 
 
@@ -287,7 +187,7 @@ def cast(graph: Graph, node: Node, inputs: list[Any]) -> View:
 
 _PARTS: dict[str, Callable[[Array], Array]] = {
     "Abs": np.abs,
-    "Erf": _erf,
+    "Erf": erf,
     "Neg": np.negative,
     "Reciprocal": np.reciprocal,
     "Sqrt": np.sqrt,
@@ -297,13 +197,13 @@ _PARTS: dict[str, Callable[[Array], Array]] = {
 @handles(*_PARTS)
 def part(graph: Graph, node: Node, inputs: list[Any]) -> View:
     view = graph.tensor(inputs[0])
-    return view.behind(_curved(graph, node, view.step, _applied(view.step, _PARTS[node.op])))
+    return view.behind(curved(graph, node, view.step, applied(view.step, _PARTS[node.op])))
 
 
 @handles("Pow")
 def power(graph: Graph, node: Node, inputs: list[Any]) -> View:
     view, exponent = graph.tensor(inputs[0]), graph.number(inputs[1], "exponent")
-    step = _curved(graph, node, view.step, _applied(view.step, lambda x: np.power(x, exponent)))
+    step = curved(graph, node, view.step, applied(view.step, lambda x: np.power(x, exponent)))
     if exponent == 2.0:
         step.op = "Square"
     return view.behind(step)
@@ -324,17 +224,17 @@ def where(graph: Graph, node: Node, inputs: list[Any]) -> View:
         refuse("it chooses between tensors")
     x, bound = chosen.inputs[0], chosen.details["bound"]
     compare = np.less if chosen.op == "Less" else np.greater
-    curves = _applied(x, lambda own: compare(own, bound))
+    curves = applied(x, lambda own: compare(own, bound))
     for other, pick in zip(inputs[1:], (_where_true, _where_false), strict=True):
         if isinstance(other, View):
-            values = {id(start): own for start, own in _curves(other.step)}
+            values = {id(start): own for start, own in curves_of(other.step)}
             curves = tuple((s, pick(own, values[id(s)])) for s, own in curves if id(s) in values)
         else:
             number = graph.number(other, "operand")
             curves = tuple((start, pick(own, number)) for start, own in curves)
-    found = _named(curves)
+    found = named(curves)
     if found is not None:
-        step: Step | None = _activation(graph, node, *found)
+        step: Step | None = activation_step(graph, node, *found)
     else:
         step = _rectifier(graph, node, chosen, inputs[1:])
     if step is None:
@@ -357,7 +257,7 @@ def _rectifier(graph: Graph, node: Node, chosen: Step, others: list[Any]) -> Ste
     x, bound = chosen.inputs[0], chosen.details["bound"]
     yes, no = (other.step if isinstance(other, View) else other for other in others)
     if chosen.op == "Less" and isinstance(yes, Step) and no is x:
-        values = {id(start): own for start, own in _curves(yes)}.get(id(x))
+        values = {id(start): own for start, own in curves_of(yes)}.get(id(x))
         near = bound > POINTS
         if values is not None and near.any():
             slopes = values[near] / (POINTS[near] - bound)
@@ -420,10 +320,10 @@ def _of_tensors(graph: Graph, node: Node, views: list[View]) -> View:
         if special is not None:
             return special
         if node.op in _ARITHMETIC and (a.perm, a.flat) == (b.perm, b.flat):
-            curves = _common(a.step, b.step, _ARITHMETIC[node.op])
-            found = _named(curves)
+            curves = common(a.step, b.step, _ARITHMETIC[node.op])
+            found = named(curves)
             if found is not None:
-                step = _activation(graph, node, *found)
+                step = activation_step(graph, node, *found)
                 step.curves = curves
                 return a.behind(step)
             if curves and any(view.step.partial for view in views):
@@ -503,23 +403,23 @@ def _curve_with_number(graph: Graph, node: Node, view: View, values: Array, *, r
     if values.size != 1:
         refuse("its operand is not a single number")
     number, function, x = float(values.ravel()[0]), _ARITHMETIC[node.op], view.step
-    curve = _applied(x, lambda own: function(number, own) if reverse else function(own, number))
+    curve = applied(x, lambda own: function(number, own) if reverse else function(own, number))
     step = None
     if node.op == "Min" and x.op == "LeakyReLU" and number >= 0:
         slope = float(getattr(x.make(None), "negative_slope", 0.0)) if x.make else 0.0
         step = graph.layer(node, x.inputs[0], lambda name: layers.ReLU(number, slope, name=name))
     if node.op == "Max" and number == 0.0:
         step = graph.layer(node, x, lambda name: layers.ReLU(name=name))
-    return view.behind(_curved(graph, node, x, curve, step))
+    return view.behind(curved(graph, node, x, curve, step))
 
 
 def _rescaled(graph: Graph, node: Node, x: Step, scale: float, offset: float) -> Step:
     """``x * scale + offset``, one layer with a multiplication before it."""
     if not (math.isfinite(scale) and math.isfinite(offset)):
         refuse("its operand is not a finite number")
-    curves = _applied(x, lambda own: own * scale + offset)
-    if x.partial and _named(curves) is not None:
-        return _curved(graph, node, x, curves)
+    curves = applied(x, lambda own: own * scale + offset)
+    if x.partial and named(curves) is not None:
+        return curved(graph, node, x, curves)
     source = x
     if scale == 1.0 and x.op == "Rescaling" and x.details.get("offset") == 0.0:
         source, scale = x.inputs[0], x.details["scale"]
@@ -530,7 +430,7 @@ def _rescaled(graph: Graph, node: Node, x: Step, scale: float, offset: float) ->
         scale=scale,
         offset=offset,
     )
-    return _curved(graph, node, x, curves, step)
+    return curved(graph, node, x, curves, step)
 
 
 def _by_channel(graph: Graph, node: Node, x: Step, op: str, values: Array) -> Step:
