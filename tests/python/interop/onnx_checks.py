@@ -18,6 +18,11 @@ SETTINGS = (
 )
 
 
+def layouts():
+    """Layouts to test: both, or the default."""
+    return LAYOUTS if THOROUGH else LAYOUTS[:1]
+
+
 def opsets(*more):
     """Operator sets to test: all that are given, or the one that is written by default."""
     return more if THOROUGH else (17,)

@@ -85,6 +85,16 @@ def test_names_come_back(back):
     assert [layer.name for layer in back(to_bytes(model)).layers] == ["edges", "bend", "flatten"]
 
 
+def test_names_of_classes_come_back(back):
+    model = gn.Sequential([gn.Input((3,)), layers.Dense(2)], seed=1)
+    assert back(to_bytes(model, class_names=["cat", "dög"])).class_names == ["cat", "dög"]
+    assert back(to_bytes(model)).class_names is None
+    for wrong in ("[", "3", '["a"]', '["a", 2]', "[" * 100_000):
+        message = onnx.load_from_string(to_bytes(model))
+        message.metadata_props.add(key="class_names", value=wrong)
+        assert back(message).class_names is None
+
+
 # Files of PyTorch
 
 

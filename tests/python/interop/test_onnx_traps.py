@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from onnx_checks import LAYOUTS, THOROUGH, expect_export, opsets, runtime
+from onnx_checks import LAYOUTS, THOROUGH, expect_export, layouts, opsets, runtime
 
 import gridnn as gn
 from gridnn import layers
@@ -59,7 +59,7 @@ BETWEEN = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", layouts())
 @pytest.mark.parametrize("opset", opsets(13, 17))
 @pytest.mark.parametrize("between", BETWEEN)
 def test_flatten(between, opset, layout):
@@ -67,7 +67,7 @@ def test_flatten(between, opset, layout):
     expect_export(model, opset, layout)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", layouts())
 @pytest.mark.parametrize(
     "more",
     [
@@ -184,7 +184,7 @@ def test_adaptive_pools(kind, rank):
 @pytest.mark.parametrize("opset", opsets(13, 17, 18, 21))
 def test_global_pools(kind, keepdims, opset):
     pool = getattr(layers, f"{kind}2D")
-    for layout in LAYOUTS:
+    for layout in layouts():
         more = [layers.Dense(4)] if keepdims else [layers.Dense(4), layers.Softmax()]
         expect_export(network(conv(), pool(keepdims=keepdims), *more), opset, layout)
         expect_export(network(pool(keepdims=keepdims)), opset, layout)
@@ -214,7 +214,7 @@ def test_up_sampling(size, interpolation, opset):
 
 
 @pytest.mark.parametrize("part", [{"height": 3, "width": 2}, {"height": 4, "width": 6}, {"height": 7}])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", layouts())
 def test_random_crops_take_the_middle(part, layout):
     contents = expect_export(network(layers.RandomCrop(**part), conv(padding="same")), layout=layout)
     assert kinds(contents).count("Slice") == (part != {"height": 7})
@@ -223,7 +223,7 @@ def test_random_crops_take_the_middle(part, layout):
 # Along axes
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", layouts())
 @pytest.mark.parametrize("axis", [-1, 1, 2, 3])
 @pytest.mark.parametrize("front", [True, False])
 @pytest.mark.parametrize("opset", opsets(13, 17))
@@ -246,7 +246,7 @@ def test_layers_with_an_axis(axis, front, layout, opset):
 def test_layers_with_several_axes(axes, opset):
     own = {key: DRAWN[key] for key in ("beta_initializer", "gamma_initializer")}
     count = int(np.prod([(7, 6, 3)[axis - 1] for axis in axes]))
-    for layout in LAYOUTS:
+    for layout in layouts():
         for make in (
             lambda: layers.LayerNormalization(axes, **own),
             lambda: layers.LayerNormalization(axes, center=False, scale=False),
@@ -269,14 +269,14 @@ def test_group_normalization(groups, shape, opset):
     expect_export(network(layers.GroupNormalization(groups, **own), shape=shape), opset)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", layouts())
 @pytest.mark.parametrize("dims", list(itertools.permutations((1, 2, 3))))
 def test_permutations(dims, layout):
     expect_export(network(layers.Permute(dims)), layout=layout)
     expect_export(network(conv(2), layers.Permute(dims), conv(2, padding="same")), layout=layout)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", layouts())
 @pytest.mark.parametrize("target", [(3, 6, 7), (14, -1), (126,), (7, 3, 2, 3), (1, 1, 126)])
 def test_reshapes_go_by_channels_last(target, layout):
     expect_export(network(layers.Reshape(target)), layout=layout)
@@ -332,7 +332,7 @@ def test_normalization_of_large_numbers_keeps_their_digits():
 
 @pytest.mark.parametrize("merge", ["concat", "add", "multiply", "average", "maximum"])
 @pytest.mark.parametrize("branches", [1, 2, 3])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", layouts())
 def test_merges(merge, branches, layout):
     ends = [[], [conv(3, padding="same")], [layers.Dense(3, "tanh")]][:branches]
     expect_export(network(layers.Parallel(ends, merge)), layout=layout)

@@ -75,7 +75,7 @@ def from_onnx(path: str | os.PathLike[str], *, layout: str = "channels_last") ->
     shift of channels that no other layer takes becomes a `BatchNormalization` that is not trained.
 
     Nothing in a file is executed, and it is checked before anything is made of it; weights in other files are
-    read if they lie in the same folder or below.
+    read if they lie in the same folder or below. Names of classes that a file of ours has are the model's.
 
     Args:
         path: the file.
@@ -129,6 +129,9 @@ def _model(source: Source, chain: Chain, shape: tuple[int | None, ...]) -> Seque
             setattr(layer, weight, values)
         if not step.trainable:
             layer.trainable = False
+    outputs = model.output_shape[-1]
+    if source.class_names is not None and len(source.class_names) == (2 if outputs == 1 else outputs):
+        model.class_names = source.class_names
     return model
 
 

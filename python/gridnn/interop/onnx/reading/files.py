@@ -6,6 +6,7 @@ where external data lies. Nothing of `onnx` but its message classes sees a file.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,6 +78,8 @@ class Source:
     outputs: tuple[str, ...]
     layout: str | None
     """Order of the axes of inputs and outputs, where the file says so, as ours do."""
+    class_names: list[str] | None
+    """Names of the outputs, where the file has them."""
     readers: Mapping[str, list[Node]] = field(repr=False)
     """Name of a tensor -> the operators that read it."""
 
@@ -123,9 +126,21 @@ def _source(message: Any, folder: Path, size: int) -> Source:
     nodes = tuple(_nodes(graph.node, opset, tensors))
     readers = _checked_names(nodes, constants, inputs)
     outputs = tuple(_text(value.name) for value in graph.output)
-    said = {_text(entry.key): _text(entry.value) for entry in message.metadata_props}.get("layout")
-    layout = said if said in ("channels_last", "channels_first") else None
-    return Source(_text(graph.name), nodes, constants, inputs, outputs, layout, readers)
+    said = {_text(entry.key): _text(entry.value) for entry in message.metadata_props}
+    layout = said.get("layout")
+    layout = layout if layout in ("channels_last", "channels_first") else None
+    classes = _class_names(said.get("class_names", ""))
+    return Source(_text(graph.name), nodes, constants, inputs, outputs, layout, classes, readers)
+
+
+def _class_names(text: str) -> list[str] | None:
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return names
+    return None
 
 
 def _nodes(messages: Sequence[Any], opset: int, tensors: _Tensors) -> Iterator[Node]:
