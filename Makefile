@@ -26,7 +26,7 @@ RUST_SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
 # Stamps live in the environment, so that deleting it starts afresh; so does deleting the compiled module.
 TOOLS := $(VENV)/.tools
 ESTIMATORS := .venv-estimators
-ESTIMATOR_TESTS := tests/python/estimators/test_aeon.py
+ESTIMATOR_TESTS := tests/python/estimators/test_aeon.py tests/python/estimators/test_dask.py
 EXTENSION := $(VENV)/.extension
 DOCS_TOOLS := $(VENV)/.docs
 # Keras and TensorFlow live beside, since what they ask for may not be what the tests are to run with.
@@ -84,7 +84,7 @@ test-python: dev ## Python tests on every SIMD tier of this CPU
 
 # aeon wants Python 3.11, brings numba and holds NumPy and scikit-learn to releases of its own; Dask starts processes.
 test-estimators: dev $(ESTIMATORS)/.tools ## estimators beside aeon and Dask, in an environment of their own
-	PYTHONPATH=python $(subst $(VENV),$(ESTIMATORS),$(PY)) -m pytest $(ESTIMATOR_TESTS)
+	PYTHONPATH=$(CURDIR)/python $(subst $(VENV),$(ESTIMATORS),$(PY)) -m pytest $(ESTIMATOR_TESTS)
 
 wheel: dev ## build the wheel into dist/ and check its size and contents
 	@rm -rf dist
@@ -180,7 +180,8 @@ $(ESTIMATORS)/.tools: pyproject.toml | python
 	$(PYTHON) -m venv $(ESTIMATORS) || { \
 		$(PYTHON) -m venv --clear --without-pip $(ESTIMATORS) && \
 		$(PYTHON) -m pip --python $(subst $(VENV),$(ESTIMATORS),$(PY)) install --quiet pip; }
-	$(subst $(VENV),$(ESTIMATORS),$(PY)) -m pip install --quiet 'aeon>=1.6' 'pytest>=8.2,<10' 'pytest-timeout>=2.3'
+	$(subst $(VENV),$(ESTIMATORS),$(PY)) -m pip install --quiet 'aeon>=1.6' 'dask[distributed]>=2024.1' \
+		'pytest>=8.2,<10' 'pytest-timeout>=2.3'
 	@touch $@
 
 missing:

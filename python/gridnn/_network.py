@@ -45,6 +45,7 @@ __all__ = [
     "available_tiers",
     "derive_seed",
     "get_num_threads",
+    "library",
     "load_tensors",
     "multiply_adds",
     "output_shapes",
@@ -63,6 +64,9 @@ __all__ = [
 ]
 
 version: str = _core.__version__
+
+library: str = _core.__file__
+"""The file of the compiled module."""
 
 _forks.around(_core.before_fork, _core.after_fork)
 

@@ -30,5 +30,8 @@ if not hasattr(sklearn, "__version__"):
 from gridnn.sklearn._classifier import CNNClassifier
 from gridnn.sklearn._features import FeatureExtractor
 from gridnn.sklearn._regressor import CNNRegressor
+from gridnn.sklearn._threads import register as _register
 
 __all__ = ["CNNClassifier", "CNNRegressor", "FeatureExtractor"]
+
+_register()  # once, since a module is executed once

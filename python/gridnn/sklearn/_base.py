@@ -24,6 +24,7 @@ from gridnn.schedules import LearningRateSchedule
 from gridnn.sklearn import _networks
 from gridnn.sklearn._grids import LAYOUTS, as_grids, checked
 from gridnn.sklearn._parameters import Parameters
+from gridnn.sklearn._threads import shared_processors
 
 __all__ = ["BaseCNN", "Samples", "keywords_apart"]
 
@@ -199,18 +200,19 @@ class BaseCNN(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             if isinstance(epochs, str):
                 steps = -(-len(samples.x) // batch)
                 epochs = max(_LEAST_EPOCHS[samples.x.ndim - 2], -(-_LEAST_STEPS // steps))
-        history = model.fit(
-            samples.x,
-            samples.y,
-            batch_size=batch,
-            epochs=model.epoch + epochs,
-            initial_epoch=model.epoch,
-            verbose=self.verbose,
-            callbacks=callbacks,
-            validation_data=validation,
-            sample_weight=samples.weight,
-            seed=self._seed,
-        )
+        with shared_processors():
+            history = model.fit(
+                samples.x,
+                samples.y,
+                batch_size=batch,
+                epochs=model.epoch + epochs,
+                initial_epoch=model.epoch,
+                verbose=self.verbose,
+                callbacks=callbacks,
+                validation_data=validation,
+                sample_weight=samples.weight,
+                seed=self._seed,
+            )
         for name, values in history.history.items():
             self.history_.setdefault(name, []).extend(values)
         self.loss_curve_ = self.history_["loss"]
@@ -259,7 +261,9 @@ class BaseCNN(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """What the network puts out, in float64."""
         check_is_fitted(self, "model_")
-        outputs = self.model_.predict(self._read(X, reset=False), verbose=0)
+        samples = self._read(X, reset=False)
+        with shared_processors():
+            outputs = self.model_.predict(samples, verbose=0)
         return np.asarray(outputs, np.float64)
 
 

@@ -21,6 +21,16 @@ def run(page):
     return names
 
 
+@pytest.mark.filterwarnings("default")  # of Dask's own
+@pytest.mark.timeout(300)
+def test_many_models():
+    for package in ("distributed", "optuna", "matplotlib"):
+        pytest.importorskip(package)
+    names = run("many-models.md")
+    assert names["one"].tobytes() == names["two"].tobytes()
+    assert len(names["study"].trials) == 10
+
+
 def test_scikit_learn():
     names = run("scikit-learn.md")
     assert names["classifier"].score(names["xt"], names["yt"]) > 0.97
