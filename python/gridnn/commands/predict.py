@@ -1,4 +1,4 @@
-"""``gridnn predict``: what a saved model says of files."""
+"""``gridnn predict``: what a saved model says of files; maps of them are in `dense`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn.commands.common import CommandError, explained, loaded, positive
+from gridnn.commands.common import CommandError, explained, loaded, positive, share, sizes
+from gridnn.commands.dense import ENDINGS, write_maps
 from gridnn.commands.sources import Wanted
 from gridnn.data._audio import ENDINGS as SOUNDS
 from gridnn.data._audio import read_audio
-from gridnn.data._folders import files_below
+from gridnn.data._folders import files_below, listed
 from gridnn.data._images import ENDINGS as IMAGES
 from gridnn.data._images import read_image
 from gridnn.model.sequential import Sequential
@@ -34,19 +35,34 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="images, sounds, .npy files of one sample, or folders",
     )
     parser.add_argument("--top", type=positive, default=1, metavar="N", help="classes to print (%(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where maps are written, by a model with an output at each position",
+    )
+    parser.add_argument(
+        "--window", type=sizes, metavar="N,N", help="of such a model (default: that of its inputs)"
+    )
+    parser.add_argument(
+        "--overlap",
+        type=share,
+        metavar="SHARE",
+        help="of neighbouring windows (default: as little as is exact)",
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads (default: one a core)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints a line for each file: its name, and classes with their probabilities, separated by tabs."""
     model = loaded(arguments.model)
+    if len(model.output_shape) == len(model.input_shape) > 2:
+        write_maps(model, _all_files(arguments.files, ENDINGS), arguments)
+        return
     if len(model.output_shape) != 2:
-        raise CommandError(
-            f"{arguments.model}: not a classifier; its outputs have shape {model.output_shape}. In Python "
-            "`predict` and `predict_windows` take its inputs."
-        )
+        raise CommandError(f"{arguments.model}: its outputs have shape {model.output_shape}, and no classes")
     wanted = Wanted.by_model(model.input_shape[1:], model.class_names)
-    files = _all_files(arguments.files)
+    files = _all_files(arguments.files, IMAGES | SOUNDS | {".npy"})
     for first in range(0, len(files), _BATCH):
         part = files[first : first + _BATCH]
         with explained():
@@ -76,16 +92,16 @@ def probabilities(model: Sequential, outputs: NDArray[Any]) -> NDArray[np.float6
     return result
 
 
-def _all_files(paths: list[Path]) -> list[Path]:
+def _all_files(paths: list[Path], endings: frozenset[str]) -> list[Path]:
     """The files named, and those in the folders named."""
     files: list[Path] = []
     for path in paths:
         if not path.is_dir():
             files.append(path)
             continue
-        found = files_below(path, IMAGES | SOUNDS | {".npy"})
+        found = files_below(path, endings)
         if not found:
-            raise CommandError(f"{path}: there are no images, sounds or .npy files in this folder")
+            raise CommandError(f"{path}: there are no files in this folder that are read: {listed(endings)}")
         files += found
     return files
 

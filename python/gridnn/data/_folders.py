@@ -72,7 +72,7 @@ def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
         found += [
             Path(parent, name)
             for name in names
-            if not is_hidden(name) and os.path.splitext(name)[1].lower() in endings
+            if not is_hidden(name) and name.lower().endswith(tuple(endings))
         ]
     return sorted(found, key=lambda file: tuple(map(natural_name, file.relative_to(folder).parts)))
 

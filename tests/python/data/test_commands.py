@@ -309,11 +309,14 @@ def test_wrong_files_are_one_line(capsys, photos, trained, tmp_path):
     assert "no such file" in fails(capsys, "predict", trained, tmp_path / "nowhere.dat")
     assert "not a file of samples" in fails(capsys, "predict", trained, trained)
     (tmp_path / "empty").mkdir()
-    assert "no images, sounds or .npy files" in fails(capsys, "predict", trained, tmp_path / "empty")
+    assert "no files in this folder that are read: .aif" in fails(
+        capsys, "predict", trained, tmp_path / "empty"
+    )
     assert "broken.png" in fails(capsys, "info", tmp_path / "broken.png")
     unet = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(2, 3)])
     unet.save(tmp_path / "dense.gridnn")
-    assert "not a classifier" in fails(capsys, "predict", tmp_path / "dense.gridnn", photos)
+    np.save(tmp_path / "x.npy", np.zeros((8, 8)))
+    assert "give --out FOLDER" in fails(capsys, "predict", tmp_path / "dense.gridnn", tmp_path / "x.npy")
     assert "not a classifier" in fails(
         capsys, "evaluate", tmp_path / "dense.gridnn", "--data", photos, "--validation", 0.2
     )
@@ -338,3 +341,75 @@ def test_models_of_one_output_and_of_probabilities(capsys, tmp_path):
         model.save(tmp_path / "m.gridnn")
         output = run(capsys, "predict", tmp_path / "m.gridnn", tmp_path / "x.npy", "--top", 2)
         assert output.splitlines() == [f"{tmp_path / 'x.npy'}\t{line}" for line in expected]
+
+
+def dense(folder, rank, channels, outputs=3):
+    conv = getattr(layers, f"Conv{rank}D")
+    model = gn.Sequential(
+        [gn.Input((*(None,) * rank, channels)), conv(4, 3, padding="same"), conv(outputs, 1)], seed=3
+    )
+    model.save(folder / "dense.gridnn")
+    return model
+
+
+def test_maps_of_images(capsys, tmp_path):
+    image_module = pytest.importorskip("PIL.Image")
+    model, x = dense(tmp_path, 2, 3), RNG.integers(0, 256, (70, 50, 3), np.uint8)
+    image_module.fromarray(x).save(tmp_path / "scene.png")
+    (tmp_path / "maps").mkdir()
+    arguments = ["predict", tmp_path / "dense.gridnn", tmp_path / "scene.png", "--out", tmp_path / "maps"]
+    output = run(capsys, *arguments, "--window", 32)
+    assert output == f"{tmp_path / 'scene.png'}\t{tmp_path / 'maps' / 'scene.png'}\n"
+    expected = model.predict(x[np.newaxis], verbose=0)[0].argmax(axis=-1)
+    assert np.mean(np.asarray(image_module.open(tmp_path / "maps" / "scene.png")) == expected) > 0.99
+    run(capsys, *arguments, "--window", "32,48", "--overlap", 0.5)
+    assert "no such folder" in fails(capsys, *arguments[:3], "--out", tmp_path / "nowhere")
+    np.save(tmp_path / "scene.npy", x)
+    assert "would be written to one file" in fails(
+        capsys, *arguments[:3], tmp_path / "scene.npy", *arguments[3:]
+    )
+
+
+def test_maps_of_volumes_and_series(capsys, tmp_path):
+    (tmp_path / "maps").mkdir()
+    x = RNG.normal(size=(20, 18, 16)).astype(np.float32)
+    np.save(tmp_path / "scan.npy", x)
+    model = dense(tmp_path, 3, 1, outputs=1)
+    run(capsys, "predict", tmp_path / "dense.gridnn", tmp_path / "scan.npy", "--out", tmp_path / "maps")
+    expected = model.predict(x[np.newaxis, ..., np.newaxis], verbose=0)[0, ..., 0]
+    assert np.allclose(np.load(tmp_path / "maps" / "scan.npy"), expected, atol=1e-5)
+    dense(tmp_path, 1, 1)
+    np.save(tmp_path / "series.npy", x.reshape(-1))
+    run(capsys, "predict", tmp_path / "dense.gridnn", tmp_path / "series.npy", "--out", tmp_path / "maps")
+    assert np.load(tmp_path / "maps" / "series.npy").shape == (20 * 18 * 16,)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+def test_maps_of_nifti_files_keep_their_place(capsys, tmp_path, ending):
+    nibabel = pytest.importorskip("nibabel")
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    x = RNG.normal(size=(20, 18, 16)).astype(np.float32)
+    nibabel.Nifti1Image(x, affine).to_filename(tmp_path / f"scan{ending}")
+    model = dense(tmp_path, 3, 1)
+    (tmp_path / "maps").mkdir()
+    file = tmp_path / f"scan{ending}"
+    (tmp_path / "scans").mkdir()
+    file.rename(tmp_path / "scans" / file.name)
+    folder = tmp_path / "scans"
+    run(capsys, "predict", tmp_path / "dense.gridnn", folder, "--out", tmp_path / "maps", "--window", 16)
+    result = nibabel.load(tmp_path / "maps" / "scan.nii.gz")
+    expected = model.predict(x[np.newaxis, ..., np.newaxis], verbose=0)[0].argmax(axis=-1)
+    assert np.array_equal(result.affine, affine)
+    assert np.mean(np.asarray(result.dataobj) == expected) > 0.99
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_maps_of_tiff_files(capsys, tmp_path, compression):
+    tifffile = pytest.importorskip("tifffile")
+    x = RNG.integers(0, 65536, (70, 50, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "scene.tif", x, photometric="rgb", compression=compression)
+    model = dense(tmp_path, 2, 3)
+    (tmp_path / "maps").mkdir()
+    run(capsys, "predict", tmp_path / "dense.gridnn", tmp_path / "scene.tif", "--out", tmp_path / "maps")
+    expected = model.predict(x[np.newaxis], verbose=0)[0].argmax(axis=-1)
+    assert np.mean(tifffile.imread(tmp_path / "maps" / "scene.tif") == expected) > 0.99
