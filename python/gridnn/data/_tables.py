@@ -81,9 +81,11 @@ def _read(
     if first is None:
         raise FileFormatError(f"{file}: empty")
     column: int | None = None
-    header = not all(
+    numbers = [
         _is_number(value) for n, value in enumerate(first) if not _may_be_label(n, label_column, first)
-    )
+    ]
+    # Numbers among texts are a sample with a damaged value, unless a name says that there are names.
+    header = not all(numbers) if isinstance(label_column, str) else not any(numbers)
     if label_column is not None:
         column = _column(label_column, first if header else None, len(first), file)
     blocks: list[NDArray[np.float32]] = []
@@ -109,9 +111,14 @@ def _read(
         return x
     if all(map(_is_whole, labels)):
         return Samples(x, np.array([int(float(label)) for label in labels], np.int64))
+    if len(labels) > 1 and not header and not _is_number(labels[0]) and all(map(_is_number, labels[1:])):
+        raise FileFormatError(
+            f"{file}: the label of the first line is {labels[0]!r}, and all others are numbers: if that line "
+            f"names the columns, pass label_column={labels[0]!r}."
+        )
     names = sorted(set(labels))
-    numbers = {name: n for n, name in enumerate(names)}
-    return Samples(x, np.array([numbers[label] for label in labels], np.int64), names)
+    number_of = {name: n for n, name in enumerate(names)}
+    return Samples(x, np.array([number_of[label] for label in labels], np.int64), names)
 
 
 def _take(

@@ -98,3 +98,17 @@ def test_what_is_no_text_is_named(table):
         gn.data.csv_images(table("é", "latin-1"), (1,), 0)
     with pytest.raises(FileNotFoundError):
         gn.data.csv_images("nowhere.csv", (1,))
+
+
+@pytest.mark.parametrize("first", ["7,,1,2,3", "7,0,NA,2,3", "7,0,1,2,?"])
+def test_a_damaged_first_line_is_not_taken_for_names(table, first):
+    with pytest.raises(FileFormatError, match=r"line 1: .* is not a number"):
+        gn.data.csv_images(table(first + "\n9,4,5,6,255\n"), (2, 2), 0)
+
+
+def test_names_of_columns_that_are_numbers_are_no_sample(table):
+    file = table("label,0,1,2,3\n7,0,1,2,3\n9,4,5,6,255\n")
+    with pytest.raises(FileFormatError, match="pass label_column='label'"):
+        gn.data.csv_images(file, (2, 2), 0)
+    x, y = gn.data.csv_images(file, (2, 2), "label")
+    assert (len(x), y.tolist()) == (2, [7, 9])
