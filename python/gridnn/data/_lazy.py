@@ -135,6 +135,8 @@ class LazyBatches(Batches):
         for first, last in spans:
             try:
                 part = np.asarray(source[first:last])
+                if len(part) != last - first:  # one row would be spread over all of them
+                    raise ValueError(f"the slice has {len(part)} samples instead of {last - first}")
                 if result is None:
                     result = np.empty((total, *part.shape[1:]), part.dtype)
                 result[filled : filled + last - first] = part

@@ -286,3 +286,14 @@ def test_a_large_set_takes_little_memory(tmp_path):
         [sys.executable, "-c", MEMORY, file], check=True, capture_output=True, text=True
     ).stdout
     assert float(done) < 110  # a buffer of 32 MB, read in pieces; batches; the model
+
+
+def test_a_slice_that_is_too_short_is_not_spread_over_the_batch():
+    class Short:
+        shape, dtype = (100, 4), np.dtype("f4")
+
+        def __getitem__(self, rows):
+            return np.zeros((1, 4), np.float32)
+
+    with pytest.raises(OSError, match="the slice has 1 samples instead of 16"):
+        gn.data.lazy(Short(), batch_size=16)[0]
