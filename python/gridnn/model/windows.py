@@ -203,6 +203,7 @@ def write_windows(work: Tiled, reduce: str | None, out: Any, verbose: str | int)
             f"The `out` argument must have shape {shape}. Received "
             f"{getattr(out, 'shape', type(out).__name__)}."
         )
+    _holds(np.dtype(getattr(out, "dtype", np.float64)), reduce is not None, work)
     if verbose == "auto" and not has_live_display():
         verbose = 0
     model: Any = work.model
@@ -218,6 +219,22 @@ def write_windows(work: Tiled, reduce: str | None, out: Any, verbose: str | int)
     finally:
         line.close()
     return out
+
+
+def _holds(dtype: np.dtype[Any], classes: bool, work: Tiled) -> None:
+    """Raises TypeError if an array of this type would change the results without a word."""
+    if classes:
+        last = work.shape[-1] - 1
+        if dtype.kind not in "iuf" or np.array(last).astype(dtype) != last:
+            raise TypeError(
+                f"The `out` argument must hold numbers of {last + 1} classes. Received type {dtype}; pass "
+                f"one of type {np.min_scalar_type(last)}."
+            )
+    elif dtype.kind != "f":
+        raise TypeError(
+            f"The `out` argument must hold outputs ({work.model.dtype}). Received type {dtype}, which "
+            "would cut off fractions; pass an array of floats, or `reduce`."
+        )
 
 
 def evaluate(work: Tiled, y: Any, return_dict: bool) -> Any:

@@ -336,3 +336,18 @@ def test_probabilities_are_not_taken_for_scores():
     assert model.evaluate_windows(x, y, 32) == pytest.approx(expected, rel=1e-5)
     with pytest.raises(ShapeError, match=r"`y` argument must have a label for each output, shape \(70, 50\)"):
         model.evaluate_windows(x, y[:-1], 32)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "dtype", "classes", "words"),
+    [
+        (None, np.int32, 3, "cut off fractions"),
+        (None, np.uint8, 3, "cut off"),
+        ("argmax", np.uint8, 300, "300 classes"),
+    ],
+)
+def test_an_array_that_cannot_hold_the_results_is_refused(reduce, dtype, classes, words):
+    model = gn.Sequential([gn.Input((None, 1)), layers.Conv1D(classes, 3, padding="same")])
+    out = np.zeros((64,) if reduce else (64, classes), dtype)
+    with pytest.raises(TypeError, match=words):
+        model.predict_windows(np.ones((64, 1), np.float32), 32, reduce=reduce, out=out)
