@@ -69,11 +69,13 @@ def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not is_hidden(name)]
-        found += [
+        candidates = [
             Path(parent, name)
             for name in names
             if not is_hidden(name) and name.lower().endswith(tuple(endings))
         ]
+        # Opening a pipe waits for a writer; a link to nothing stays, so that it is an error.
+        found += [path for path in candidates if path.is_file() or not path.exists()]
     return sorted(found, key=lambda file: tuple(map(natural_name, file.relative_to(folder).parts)))
 
 

@@ -506,3 +506,11 @@ def test_batches_of_masks_are_those_of_the_arrays(scene):
     read = list(batches)
     assert np.array_equal(np.concatenate([images for images, _ in read]), x)
     assert np.array_equal(np.concatenate([masks for _, masks in read]), y)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_pipes_among_the_images_are_passed_over(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a" / "1.png")
+    os.mkfifo(tmp_path / "a" / "2.png")
+    assert [file.name for file in gn.data.image_folder(tmp_path).files] == ["1.png"]
