@@ -215,6 +215,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):  # type: ignore[misc] # scikit-le
         self._train(
             Samples(x, targets, weight), len(self.classes_), loss, epochs=epochs, stratify=not multilabel
         )
+        if not multilabel:
+            self.model_.class_names = [str(label) for label in self.classes_]
         return self
 
     def _all_weights(self, weight: NDArray[np.float64] | None, y: NDArray[Any]) -> NDArray[np.float64] | None:

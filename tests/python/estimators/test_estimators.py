@@ -196,6 +196,7 @@ def test_labels_stay_what_they_are():
     fitted = CNNClassifier(**{**FAST, "epochs": 30}).fit(IMAGES, Y)
     assert list(fitted.classes_) == ["bar", "dot", "rest"]
     assert fitted.score(IMAGES, Y) > 0.9
+    assert fitted.model_.class_names == ["bar", "dot", "rest"]
     for labels in (np.array([-5, 3, 40])[np.searchsorted(fitted.classes_, Y)], Y == "dot"):
         again = CNNClassifier(**FAST).fit(IMAGES, labels)
         assert set(again.predict(IMAGES)) <= set(labels)
