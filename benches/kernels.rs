@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use gridnn::conv::{self, Algorithm, Correlation, Epilogue, Scratch};
+use gridnn::conv::{self, Algorithm, Epilogue, GradOperands, Map, Operands, Pass, Region, Scratch, Sums};
 use gridnn::geometry::{ConvGeometry, Padding, PaddingRule, Window};
 use gridnn::kernels::{Aligned, Element, Job, Kernels, Tier};
 
@@ -222,21 +222,22 @@ fn non_temporal<T>(elements: usize) -> bool {
     elements * size_of::<T>() >= 16 << 20
 }
 
-fn correlation<T: Element>(
-    plan: Box<dyn Correlation<T>>,
+fn map<T: Element>(
+    plan: Map<T>,
     from_len: usize,
     from: impl Fn(&Data<T>) -> &[T] + 'static,
     data: Rc<Data<T>>,
 ) -> Box<dyn FnMut()> {
-    let mut packed = Aligned::try_zeroed(plan.packed_len()).unwrap();
-    plan.pack(&data.kernel, &mut packed);
-    let to_len = plan.rows() * plan.row_len();
-    let mut to = Aligned::try_zeroed(from(&data).len() / from_len * to_len).unwrap();
-    let mut scratch = Scratch::default();
-    scratch.non_temporal = non_temporal::<T>(from(&data).len() + to.len());
+    let mut packed = Aligned::try_zeroed(plan.tiling().weights).unwrap();
+    plan.pack(&data.kernel, 0, &mut packed);
     let samples = from(&data).len() / from_len;
+    let mut to = Aligned::try_zeroed(samples * plan.tiling().len()).unwrap();
+    let mut scratch = Scratch::default();
+    let non_temporal = non_temporal::<T>(from(&data).len() + to.len());
     Box::new(move || {
-        plan.run_samples(from(&data), &packed, &mut to, samples, Epilogue::NONE, &mut scratch);
+        let operands =
+            Operands { from: from(&data), packed: &packed, epilogue: Epilogue::NONE, non_temporal };
+        plan.run(operands, &mut to, &Region::Samples(samples), &mut scratch);
         black_box(&mut to);
     })
 }
@@ -250,16 +251,20 @@ fn pass<T: Element>(
     let (g, kernels, data) = (&case.geometry, Kernels::of(tier), Rc::clone(data));
     let (x_len, y_len) = (g.input_len(), g.output_len());
     match pass {
-        0 => correlation(conv::forward(g, kernels, algorithm), x_len, |data| &data.x, data),
-        1 => correlation(conv::input_grad(g, kernels, algorithm), y_len, |data| &data.dy, data),
+        0 => map(conv::map(Pass::Forward, g, kernels, algorithm), x_len, |data| &data.x, data),
+        1 => map(conv::map(Pass::InputGrad, g, kernels, algorithm), y_len, |data| &data.dy, data),
         _ => {
             let plan = conv::kernel_grad(g, kernels, algorithm);
-            let mut sums = Aligned::try_zeroed(plan.sums_len(g.kernel_len())).unwrap();
+            let mut sums = Aligned::try_zeroed(plan.tiling().weights).unwrap();
             let mut scratch = Scratch::default();
-            scratch.non_temporal = non_temporal::<T>(data.x.len() + data.dy.len());
+            let non_temporal = non_temporal::<T>(data.x.len() + data.dy.len());
+            let samples = Region::Samples(data.x.len() / x_len);
             Box::new(move || {
                 sums.fill(T::ZERO);
-                plan.run_samples(&data.x, &data.dy, data.x.len() / x_len, &mut sums, &mut scratch);
+                let operands = GradOperands { x: &data.x, dy: &data.dy, non_temporal };
+                let units = 0..plan.tiling().weight_units();
+                let to = Sums { sums: &mut sums, units, from_zero: false };
+                plan.accumulate(operands, &samples, to, &mut scratch);
                 plan.finish(&mut sums);
                 black_box(&mut sums);
             })

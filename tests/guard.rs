@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use common::pools::{PoolCase, pool_cases};
 use common::{
-    ConvCase, PASSES, Problem, Runner, bits, check_close, conv_cases, integers, partition, uniform,
+    ConvCase, PASSES, Problem, Runner, bits, check_close, conv_cases, elements, integers, partition, uniform,
 };
-use gridnn::conv::{self, Algorithm, Correlation, Epilogue, Scratch};
+use gridnn::conv::{self, Algorithm, Epilogue, GradOperands, MapPlan, Operands, Pass, Region, Scratch, Sums};
 use gridnn::geometry::PaddingMode;
 use gridnn::kernels::Transpose;
 use gridnn::kernels::{Element, Gemm, Kernels, Offsets, RowGroups, Start, Tier, pack};
@@ -124,9 +124,9 @@ extern "C" fn last_words(signal: libc::c_int) {
     }
 }
 
-/// A correlation of fenced operands, cut into rows: each part of the result has fences of its own.
-fn correlate<T: Element>(
-    plan: &dyn Correlation<T>,
+/// A map of fenced operands, cut into rows: each part of the result has fences of its own.
+fn map<T: Element>(
+    plan: &dyn MapPlan<T>,
     from: &[T],
     kernel: &[T],
     bias: &[T],
@@ -135,13 +135,14 @@ fn correlate<T: Element>(
 ) -> Vec<T> {
     let from = Fenced::new(from, edge);
     let bias = Fenced::new(bias, edge);
-    let mut packed = Fenced::nans(plan.packed_len(), edge);
-    plan.pack(&Fenced::new(kernel, edge), &mut packed);
+    let mut packed = Fenced::nans(plan.tiling().weights, edge);
+    plan.pack(&Fenced::new(kernel, edge), 0, &mut packed);
     let mut whole = Vec::new();
-    for rows in partition(plan.rows(), cuts) {
-        let mut part = Fenced::nans(rows.len() * plan.row_len(), edge);
+    for rows in elements(plan.tiling(), plan.tiling().row_len(), cuts) {
+        let mut part = Fenced::nans(rows.len(), edge);
         let epilogue = Epilogue { bias: Some(&*bias), relu: false };
-        plan.run(&from, &packed, &mut part, rows, epilogue, &mut Scratch::default());
+        let operands = Operands { from: &from, packed: &packed, epilogue, non_temporal: false };
+        plan.run(operands, &mut part, &Region::Elements(rows), &mut Scratch::default());
         whole.extend_from_slice(&part);
     }
     whole
@@ -158,18 +159,21 @@ fn check<T: Element>(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
         let kernels = Kernels::of(tier);
         for edge in EDGES {
             announce(format!("{} on {tier:?}, {edge:?}, rows cut at {cuts:?}: {case:?}", T::NAME));
-            let plan = conv::forward(g, kernels, Algorithm::Direct);
-            let got = correlate(&*plan, &problem.x, &problem.kernel, &problem.bias, cuts, edge);
+            let plan = conv::map(Pass::Forward, g, kernels, Algorithm::Direct);
+            let got = map(&*plan, &problem.x, &problem.kernel, &problem.bias, cuts, edge);
             check_close(&got, &y, &y, 0.0).map_err(|what| format!("forward, {tier:?}: {what}"))?;
-            let plan = conv::input_grad(g, kernels, Algorithm::Direct);
-            let got = correlate(&*plan, &problem.dy, &problem.kernel, &in_bias, cuts, edge);
+            let plan = conv::map(Pass::InputGrad, g, kernels, Algorithm::Direct);
+            let got = map(&*plan, &problem.dy, &problem.kernel, &in_bias, cuts, edge);
             check_close(&got, &dx, &dx, 0.0).map_err(|what| format!("input gradient, {tier:?}: {what}"))?;
             let plan = conv::kernel_grad(g, kernels, Algorithm::Direct);
             let x = Fenced::new(&problem.x, edge);
             let mut got = Fenced::new(&vec![T::ZERO; g.kernel_len()], edge);
-            for rows in partition(plan.rows(), cuts) {
-                let part = &problem.dy[rows.start * plan.row_len()..rows.end * plan.row_len()];
-                plan.run(&x, &Fenced::new(part, edge), rows, &mut got, &mut Scratch::default());
+            let tiling = plan.tiling();
+            for rows in elements(tiling, tiling.row_len(), cuts) {
+                let dy = Fenced::new(&problem.dy[rows.clone()], edge);
+                let operands = GradOperands { x: &x, dy: &dy, non_temporal: false };
+                let sums = Sums { sums: &mut got, units: 0..tiling.weight_units(), from_zero: false };
+                plan.accumulate(operands, &Region::Elements(rows), sums, &mut Scratch::default());
             }
             check_close(&got, &dkernel, &dkernel, 0.0)
                 .map_err(|what| format!("kernel gradient, {tier:?}: {what}"))?;
@@ -193,14 +197,17 @@ fn check_winograd(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
         let dkernel = runner.kernel_grad(&problem);
         for edge in EDGES {
             announce(format!("Winograd on {tier:?}, {edge:?}, rows cut at {cuts:?}: {case:?}"));
-            let plan = conv::forward(g, kernels, Algorithm::Winograd);
-            let forward = correlate(&*plan, &problem.x, &problem.kernel, &problem.bias, cuts, edge);
-            let plan = conv::input_grad(g, kernels, Algorithm::Winograd);
-            let input_grad = correlate(&*plan, &problem.dy, &problem.kernel, &in_bias, cuts, edge);
+            let plan = conv::map(Pass::Forward, g, kernels, Algorithm::Winograd);
+            let forward = map(&*plan, &problem.x, &problem.kernel, &problem.bias, cuts, edge);
+            let plan = conv::map(Pass::InputGrad, g, kernels, Algorithm::Winograd);
+            let input_grad = map(&*plan, &problem.dy, &problem.kernel, &in_bias, cuts, edge);
             let plan = conv::kernel_grad(g, kernels, Algorithm::Winograd);
             let (x, dy) = (Fenced::new(&problem.x, edge), Fenced::new(&problem.dy, edge));
-            let mut sums = Fenced::new(&vec![0.0; plan.sums_len(g.kernel_len())], edge);
-            plan.run(&x, &dy, 0..plan.rows(), &mut sums, &mut Scratch::default());
+            let mut sums = Fenced::new(&vec![0.0; plan.tiling().weights], edge);
+            let operands = GradOperands { x: &x, dy: &dy, non_temporal: false };
+            let all = Region::Elements(0..plan.tiling().len());
+            let to = Sums { sums: &mut sums, units: 0..1, from_zero: false };
+            plan.accumulate(operands, &all, to, &mut Scratch::default());
             plan.finish(&mut sums);
             let got = [&forward, &input_grad, &sums[..g.kernel_len()]];
             for ((got, expected), pass) in got.into_iter().zip([&y, &dx, &dkernel]).zip(PASSES) {

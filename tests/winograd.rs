@@ -15,7 +15,7 @@
 mod common;
 
 use common::{ConvCase, PASSES, Problem, Runner, bits, check_close, uniform};
-use gridnn::conv::{self, Algorithm, Epilogue, Scratch};
+use gridnn::conv::{self, Algorithm, Epilogue, GradOperands, Operands, Pass, Region, Scratch, Sums};
 use gridnn::geometry::{Axis, ConvGeometry, PaddingMode};
 use gridnn::kernels::{Element, Kernels, Tier};
 use proptest::prelude::*;
@@ -355,21 +355,26 @@ fn check_bits(case: &ConvCase, cuts: &[usize]) -> Result<(), String> {
         let pieces = runner.passes(&problem).map(|pass| bits(&pass));
         let kernels = Kernels::of(tier);
         let mut scratch = Scratch::default();
-        let forward = conv::forward(g, kernels, Algorithm::Winograd);
-        let mut packed = vec![f32::NAN; forward.packed_len()];
-        forward.pack(&problem.kernel, &mut packed);
+        let all = Region::Samples(problem.samples);
+        let forward = conv::map(Pass::Forward, g, kernels, Algorithm::Winograd);
+        let mut packed = vec![f32::NAN; forward.tiling().weights];
+        forward.pack(&problem.kernel, 0, &mut packed);
         let mut y = vec![f32::NAN; problem.dy.len()];
-        forward.run_samples(&problem.x, &packed, &mut y, problem.samples, Epilogue::NONE, &mut scratch);
+        let epilogue = Epilogue::NONE;
+        let operands = Operands { from: &problem.x, packed: &packed, epilogue, non_temporal: false };
+        forward.run(operands, &mut y, &all, &mut scratch);
         let grad = conv::kernel_grad(g, kernels, Algorithm::Winograd);
-        let mut sums = vec![0.0; grad.sums_len(g.kernel_len())];
-        grad.run_samples(&problem.x, &problem.dy, problem.samples, &mut sums, &mut scratch);
-        grad.finish(&mut sums);
-        let together = [bits(&y), whole[1].clone(), bits(&sums[..g.kernel_len()])];
-        let mut started = vec![f32::NAN; sums.len()];
-        let all = grad.whole(problem.samples);
-        grad.start(&problem.x, &problem.dy, &all, &mut started, &mut scratch);
-        grad.finish(&mut started);
-        let started = [together[0].clone(), together[1].clone(), bits(&started[..g.kernel_len()])];
+        let operands = GradOperands { x: &problem.x, dy: &problem.dy, non_temporal: false };
+        let mut sum = |from_zero: bool, value: f32| {
+            let mut sums = vec![value; grad.tiling().weights];
+            let to = Sums { sums: &mut sums, units: 0..1, from_zero };
+            grad.accumulate(operands, &all, to, &mut scratch);
+            grad.finish(&mut sums);
+            bits(&sums[..g.kernel_len()])
+        };
+        let together = [bits(&y), whole[1].clone(), sum(false, 0.0)];
+        let started = sum(true, f32::NAN);
+        let started = [together[0].clone(), together[1].clone(), started];
         let others =
             [("the partition", pieces), ("samples in front", together), ("what the sums have held", started)];
         for (what, got) in others {

@@ -33,6 +33,10 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("src", "docs/architecture.md"),
         r"\b(enum|struct) Place\b|\bplaces\.rs",
     ),
+    "MapPlan, GradPlan, Tiling, Region": (
+        ("src", "docs/architecture.md", "docs/adding"),
+        r"\b(Correlation|Correlated|Accumulation|Accumulated|Portion|run_strip|run_piece)\b",
+    ),
     "StepPlan, LrSchedule, ops/tiling.rs": (("src",), r"\bSchedule\b|\bops/schedule\.rs"),
 }
 

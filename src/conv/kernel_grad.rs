@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::halo::{self, Block, Extent, View};
 use super::rows::join_pointwise;
-use super::{Portion, Scratch};
+use super::{GradOperands, GradPlan, Part, Pass, Problem, Region, Request, Scratch, Sums, Tiling};
 use crate::geometry::{AXES, AxisMap, ConvGeometry};
 use crate::kernels::gemm::multi_row::LENGTHS;
 use crate::kernels::{Element, Gemm, Kernels, Offsets, RowGroups, Start};
@@ -30,6 +30,7 @@ const PART_ROWS: usize = 56;
 #[derive(Debug)]
 pub struct KernelGrad<T: Element> {
     kernels: &'static Kernels<T>,
+    tiling: Tiling,
     geometry: ConvGeometry,
     /// What the axes of the output read of those of the input.
     axes: [AxisMap; AXES],
@@ -68,10 +69,9 @@ struct Visit<'a, T> {
 
 impl<T: Element> KernelGrad<T> {
     /// Plans the pass.
-    pub fn new(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let geometry = join_pointwise(geometry.clone());
-        let [planes, rows, columns] = geometry.axes.each_ref().map(|a| a.input);
-        let input = Extent { planes, rows, columns, channels: geometry.c_in };
+    pub(super) fn new(p: Problem<'_, T>) -> Self {
+        let (kernels, geometry) = (p.kernels, join_pointwise(p.geometry.clone()));
+        let [input, _] = Pass::KernelGrad.extents(&geometry);
         let axes = geometry.axes.each_ref().map(AxisMap::forward);
         let [depth, height, width] = geometry.axes;
         let far = halo::too_far(width.kernel, width.dilation, width.input);
@@ -94,125 +94,112 @@ impl<T: Element> KernelGrad<T> {
         let whole = depth.output == 1 && block_rows >= height.output && block_columns >= width.output;
         let map = height.output * width.output;
         let together = if whole { (positions / map.max(1)).clamp(1, MOST_TOGETHER) } else { 1 };
-        Self { kernels, geometry, axes, input, block_rows, block_columns, together, lines, clipped }
+        let tiling = Tiling::default();
+        let mut plan = Self {
+            kernels,
+            tiling,
+            geometry,
+            axes,
+            input,
+            block_rows,
+            block_columns,
+            together,
+            lines,
+            clipped,
+        };
+        plan.tiling = plan.plan_tiling();
+        plan
     }
 
-    /// Rows (depth times height) of the output.
-    pub fn rows(&self) -> usize {
-        self.geometry.axes[0].output * self.geometry.axes[1].output
-    }
-
-    /// Elements of one row of the output.
-    pub fn row_len(&self) -> usize {
-        self.geometry.axes[2].output * self.geometry.c_out
-    }
-
-    /// Elements of the copy of what a block of one sample reads.
-    fn halo_len(&self) -> usize {
-        let [depth, height, _] = &self.geometry.axes;
+    fn plan_tiling(&self) -> Tiling {
+        let g = &self.geometry;
+        let [depth, height, width] = &g.axes;
         let planes = depth.span().min(depth.input);
         let rows = ((self.block_rows - 1) * height.stride + height.span()).min(height.input);
         let columns = if self.clipped { 0 } else { reach_of(&self.axes[2], self.block_columns) };
-        halo::len(self.input, planes, rows, columns)
+        let scratch = Request {
+            halo: halo::len(self.input, planes, rows, columns) * self.together,
+            batch: self.block_rows * self.together,
+            ..Request::default()
+        };
+        let size = [depth.output * height.output, width.output, g.c_out];
+        let tiling = Tiling::new(size, [1, self.block_columns], g.kernel_len(), scratch);
+        // Rows of the kernel, (tap, channel of a group): each is a row of the tiles.
+        Tiling { weight_unit: g.c_out, ..tiling }
     }
 
-    /// Scratch that `run` needs.
-    pub fn scratch(&self) -> (usize, usize) {
-        (self.halo_len() * self.together, self.block_rows * self.together)
-    }
-
-    /// Rows of the kernel, (tap, channel of a group): each is a row of the tiles.
-    pub fn kernel_rows(&self) -> usize {
-        self.geometry.taps() * self.geometry.group_in()
-    }
-
-    /// Elements of the columns that are visited together.
-    pub fn strip(&self) -> usize {
-        self.block_columns * self.geometry.c_out
-    }
-
-    /// Adds what `rows` of the output of one sample contribute; `dy` holds exactly these rows.
-    pub fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        let portion = Portion { samples: 1, rows, strip: 0..self.row_len(), kernel: 0..self.kernel_rows() };
-        self.run_part(x, dy, &portion, dkernel, scratch);
-    }
-
-    /// Adds what some whole samples contribute. A large kernel is gone through in parts that stay in the cache.
-    pub fn run_samples(
+    /// Adds what a region contributes to some rows of the kernel.
+    fn part(
         &self,
-        x: &[T],
-        dy: &[T],
+        (x, dy): (&[T], &[T]),
+        region: &Region,
+        kernel: &Range<usize>,
+        dkernel: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
+        if let &Region::Samples(samples) = region
+            && samples > 1
+            && self.together > 1
+        {
+            return self.samples((x, dy), samples, kernel, dkernel, scratch);
+        }
+        for (x, dy, part) in self.tiling.grads(x, dy, region) {
+            self.sample((x, dy), &part, kernel, dkernel, scratch);
+        }
+    }
+
+    /// Adds what some samples contribute, several at a time where their maps are small: the kernel is not read and written
+    /// for every few positions.
+    fn samples(
+        &self,
+        (x, dy): (&[T], &[T]),
         samples: usize,
+        kernel: &Range<usize>,
         dkernel: &mut [T],
         scratch: &mut Scratch<T>,
     ) {
-        let all = self.kernel_rows();
-        let row = self.geometry.c_out;
-        let parts = (all * row * size_of::<T>()).div_ceil(PART_BYTES).min(all.div_ceil(PART_ROWS)).max(1);
-        for part in 0..parts {
-            let kernel = part * all / parts..(part + 1) * all / parts;
-            let dkernel = &mut dkernel[kernel.start * row..kernel.end * row];
-            let portion = Portion { samples, rows: 0..self.rows(), strip: 0..self.row_len(), kernel };
-            self.run_part(x, dy, &portion, dkernel, scratch);
-        }
-    }
-
-    /// Adds what a portion contributes.
-    pub fn run_part(
-        &self,
-        x: &[T],
-        dy: &[T],
-        portion: &Portion,
-        dkernel: &mut [T],
-        scratch: &mut Scratch<T>,
-    ) {
-        scratch.reserve(self.scratch());
-        let lens = [self.geometry.input_len(), self.geometry.output_len()];
-        if portion.samples == 1 || self.together == 1 {
-            let row = portion.strip.len() * portion.rows.len();
-            for (x, dy) in x.chunks_exact(lens[0]).zip(dy.chunks_exact(row.max(1))) {
-                self.sample(x, dy, portion, dkernel, scratch);
-            }
-            return;
-        }
-        // Several samples at a time where their maps are small: the kernel is not read and written for every few
-        // positions.
         let Scratch { halo, batch, .. } = scratch;
+        let lens = [self.geometry.input_len(), self.geometry.output_len()];
         let [_, height, width] = &self.geometry.axes;
         let block = self.block(0, &(0..height.output), &(0..width.output));
-        let visits = portion.samples.div_ceil(self.together);
+        let visits = samples.div_ceil(self.together);
         for visit in 0..visits {
-            let samples = visit * portion.samples / visits..(visit + 1) * portion.samples / visits;
-            let count = samples.len();
-            let x = &x[samples.start * lens[0]..samples.end * lens[0]];
+            let some = visit * samples / visits..(visit + 1) * samples / visits;
+            let count = some.len();
+            let x = &x[some.start * lens[0]..some.end * lens[0]];
             let (view, apart) = halo::view_samples(x, self.input, &block, count, halo);
             let visit = Visit {
                 view,
-                dy: &dy[samples.start * lens[1]..samples.end * lens[1]],
+                dy: &dy[some.start * lens[1]..some.end * lens[1]],
                 samples: count,
                 apart: [apart, lens[1]],
                 plane: 0,
                 rows: 0..height.output,
                 columns: 0..width.output,
-                row_len: self.row_len(),
-                kernel: portion.kernel.clone(),
+                row_len: self.tiling.row_len(),
+                kernel: kernel.clone(),
             };
             self.visit(&visit, batch, dkernel);
         }
     }
 
-    /// Adds what some rows of one sample contribute, or some columns of a single row.
-    fn sample(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
+    /// Adds what a part of one sample contributes.
+    fn sample(
+        &self,
+        (x, dy): (&[T], &[T]),
+        Part { rows, columns: strip }: &Part,
+        kernel: &Range<usize>,
+        dkernel: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
         let Scratch { halo, batch, .. } = scratch;
         let c_out = self.geometry.c_out;
-        let height = &self.geometry.axes[1];
-        let rows = &portion.rows;
-        let strip = portion.strip.start / c_out..portion.strip.end / c_out;
+        let (height, row_len) = (&self.geometry.axes[1], strip.len() * c_out);
         let mut row = rows.start;
         while row < rows.end {
             let (plane, first) = (row / height.output, row % height.output);
             let end = (first + self.block_rows).min(height.output).min(first + rows.end - row);
-            let dy = &dy[(row - rows.start) * portion.strip.len()..];
+            let dy = &dy[(row - rows.start) * row_len..];
             for column in strip.clone().step_by(self.block_columns) {
                 let columns = column..(column + self.block_columns).min(strip.end);
                 let block = self.block(plane, &(first..end), &columns);
@@ -224,8 +211,8 @@ impl<T: Element> KernelGrad<T> {
                     plane,
                     rows: first..end,
                     columns,
-                    row_len: portion.strip.len(),
-                    kernel: portion.kernel.clone(),
+                    row_len,
+                    kernel: kernel.clone(),
                 };
                 self.visit(&visit, batch, dkernel);
             }
@@ -245,7 +232,7 @@ impl<T: Element> KernelGrad<T> {
 
     /// Adds what the positions of a visit contribute.
     fn visit(&self, visit: &Visit<'_, T>, batch: &mut Vec<Offsets>, dkernel: &mut [T]) {
-        if self.lines && visit.kernel == (0..self.kernel_rows()) {
+        if self.lines && visit.kernel == (0..self.tiling.weight_units()) {
             self.lines(visit, batch, dkernel);
         } else {
             self.tap_by_tap(visit, batch, dkernel);
@@ -382,5 +369,34 @@ impl<T: Element> KernelGrad<T> {
             relu: false,
             non_temporal: false,
         });
+    }
+}
+
+impl<T: Element> GradPlan<T> for KernelGrad<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
+    }
+
+    fn accumulate(
+        &self,
+        GradOperands { x, dy, .. }: GradOperands<'_, T>,
+        region: &Region,
+        mut sums: Sums<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        scratch.reserve(&self.tiling.scratch);
+        sums.begin();
+        let Sums { sums, units, .. } = sums;
+        let (all, row) = (self.tiling.weight_units(), self.tiling.weight_unit);
+        if matches!(region, Region::Elements(_)) || units != (0..all) {
+            return self.part((x, dy), region, &units, sums, scratch);
+        }
+        // A large kernel is gone through in parts that stay in the cache.
+        let parts = (all * row * size_of::<T>()).div_ceil(PART_BYTES).min(all.div_ceil(PART_ROWS)).max(1);
+        for part in 0..parts {
+            let units = part * all / parts..(part + 1) * all / parts;
+            let sums = &mut sums[units.start * row..units.end * row];
+            self.part((x, dy), region, &units, sums, scratch);
+        }
     }
 }

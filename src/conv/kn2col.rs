@@ -14,8 +14,8 @@
 
 use std::ops::Range;
 
-use super::{Correlation, Epilogue, Scratch};
-use crate::geometry::{AXES, AxisMap, ConvGeometry, PaddingMode, Residues};
+use super::{Epilogue, MapPlan, Operands, Part, Pass, Plan, Problem, Region, Request, Scratch, Tiling};
+use crate::geometry::{AXES, AxisMap, ConvGeometry, PaddingMode};
 use crate::kernels::pack::{self, Matrix};
 use crate::kernels::{Aligned, Element, Gemm, Job, Kernels, Offsets, RowGroups, Start};
 
@@ -33,12 +33,12 @@ const LANES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Kn2col<T: Element> {
     kernels: &'static Kernels<T>,
+    tiling: Tiling,
     /// Of stride 1: an axis has one residue, with all taps.
     axes: [AxisMap; AXES],
     /// Channels of the source and of the result.
     channels: [usize; 2],
-    /// Whether the pass is the gradient to the input.
-    input_grad: bool,
+    pass: Pass,
 }
 
 /// The number that a tap of the kernel has along an axis of stride 1. Sums are in the order of the kernel, in all passes.
@@ -48,8 +48,14 @@ fn tap_of(axis: &AxisMap, tap: usize) -> usize {
     ((tap as isize - axis.kernel.0 as isize) * axis.kernel.1) as usize
 }
 
-/// Whether a pass with so many channels in the source and in the result gains.
-fn gains(g: &ConvGeometry, [from, to]: [usize; 2]) -> bool {
+/// A map, if it gains.
+pub(super) fn plan<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Plan<T>> {
+    (pass != Pass::KernelGrad && gains(p.geometry, pass)).then(|| Plan::of_map(Kn2col::new(p, pass)))
+}
+
+/// Whether a map with such channels gains.
+fn gains(g: &ConvGeometry, pass: Pass) -> bool {
+    let [from, to] = pass.channels(g);
     let plain = g.groups == 1 && g.mode == PaddingMode::Zeros && g.axes.iter().all(|a| a.stride == 1);
     let [depth, height, width] = &g.axes;
     let columns = width.kernel * to;
@@ -63,27 +69,22 @@ fn gains(g: &ConvGeometry, [from, to]: [usize; 2]) -> bool {
         && depth.kernel * height.kernel * from >= CHAIN
 }
 
-/// Whether the forward pass gains.
-pub(super) fn accepts_forward(g: &ConvGeometry) -> bool {
-    gains(g, [g.c_in, g.c_out])
-}
-
-/// Whether the gradient to the input does.
-pub(super) fn accepts_input_grad(g: &ConvGeometry) -> bool {
-    gains(g, [g.c_out, g.c_in])
-}
-
 impl<T: Element> Kn2col<T> {
-    /// The forward pass.
-    pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let axes = g.axes.each_ref().map(AxisMap::forward);
-        Self { kernels, axes, channels: [g.c_in, g.c_out], input_grad: false }
-    }
-
-    /// The gradient to the input.
-    pub(super) fn input_grad(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let axes = g.axes.each_ref().map(|axis| Residues::input_grad(axis)[0]);
-        Self { kernels, axes, channels: [g.c_out, g.c_in], input_grad: true }
+    /// Plans a map.
+    fn new(p: Problem<'_, T>, pass: Pass) -> Self {
+        let (g, kernels) = (p.geometry, p.kernels);
+        let axes = pass.axes(g).each_ref().map(|residues| residues[0]);
+        let mut plan = Self { kernels, tiling: Tiling::default(), axes, channels: pass.channels(g), pass };
+        let ([depth, height, width], [k, c]) = (axes, plan.channels);
+        let ((taps, n), block) = (plan.matrix(), plan.block());
+        let blocks = (0..width.count).step_by(block).map(|first| first..first + block);
+        let most = blocks.map(|block| width.inside(&width.reads(&block)).len()).max();
+        let scratch = Request { halo: most.unwrap_or(0) * n, batch: taps, ..Request::default() };
+        let weights = pack::panels_len(taps * k, n, kernels.panel());
+        let size = [depth.count * height.count, width.count, c];
+        let tiling = Tiling::new(size, [1, block], weights, scratch);
+        plan.tiling = Tiling { weight_unit: kernels.panel(), ..tiling };
+        plan
     }
 
     /// Taps of depth and height; taps of the width times channels of the result.
@@ -101,29 +102,25 @@ impl<T: Element> Kn2col<T> {
     /// Some columns of one row of the result, block by block; `line` holds exactly these.
     fn blocks(
         &self,
-        from: &[T],
-        packed: &[T],
+        operands: Operands<'_, T>,
         line: &mut [T],
         (row, columns): (usize, Range<usize>),
-        epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
         let Scratch { halo, batch, .. } = scratch;
         let block = self.block();
         for (first, part) in columns.clone().step_by(block).zip(line.chunks_mut(block * self.channels[1])) {
             let some = first..(first + block).min(columns.end);
-            self.line(from, packed, part, (row, some), epilogue, (halo, batch));
+            self.line(operands, part, (row, some), (halo, batch));
         }
     }
 
     /// A block of columns of one row of the result; `line` holds exactly these.
     fn line(
         &self,
-        from: &[T],
-        packed: &[T],
+        Operands { from, packed, epilogue, .. }: Operands<'_, T>,
         line: &mut [T],
         (row, columns): (usize, Range<usize>),
-        epilogue: Epilogue<'_, T>,
         (halo, batch): (&mut Aligned<T>, &mut Vec<Offsets>),
     ) {
         let [depth, height, width] = &self.axes;
@@ -220,26 +217,17 @@ impl<T: Element> ShiftAdd<'_, T> {
     }
 }
 
-impl<T: Element> Correlation<T> for Kn2col<T> {
-    fn packed_len(&self) -> usize {
-        let (taps, n) = self.matrix();
-        pack::panels_len(taps * self.channels[0], n, self.kernels.panel())
+impl<T: Element> MapPlan<T> for Kn2col<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
     }
 
-    fn pack(&self, kernel: &[T], packed: &mut [T]) {
-        self.pack_part(kernel, 0, packed);
-    }
-
-    fn pack_grain(&self) -> usize {
-        self.kernels.panel()
-    }
-
-    fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
+    fn pack(&self, kernel: &[T], first: usize, part: &mut [T]) {
         let [k, c] = self.channels;
         let (taps, n) = self.matrix();
         let panel = self.kernels.panel();
         // Kernel (k_d, k_h, k_w, c_in, c_out); rows of the matrix are channels of the source.
-        if self.input_grad {
+        if self.pass == Pass::InputGrad {
             let tap = |tap: usize| tap * n * k;
             Matrix { source: kernel, k, n, taps, apart: [1, k], tap: &tap }.panels(part, first, self.kernels);
             return;
@@ -256,54 +244,14 @@ impl<T: Element> Correlation<T> for Kn2col<T> {
         }
     }
 
-    fn rows(&self) -> usize {
-        self.axes[0].count * self.axes[1].count
-    }
-
-    fn row_len(&self) -> usize {
-        self.axes[2].count * self.channels[1]
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        let (taps, n) = self.matrix();
-        let width = &self.axes[2];
-        let most = (0..width.count.div_ceil(self.block()))
-            .map(|i| width.inside(&width.reads(&(i * self.block()..(i + 1) * self.block()))).len())
-            .max();
-        scratch.reserve((most.unwrap_or(0) * n, taps));
-    }
-
-    fn run(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        rows: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        self.reserve(scratch);
-        for (row, line) in rows.zip(to.chunks_exact_mut(self.row_len().max(1))) {
-            self.blocks(from, packed, line, (row, 0..self.axes[2].count), epilogue, scratch);
+    fn run(&self, operands: Operands<'_, T>, to: &mut [T], region: &Region, scratch: &mut Scratch<T>) {
+        scratch.reserve(&self.tiling.scratch);
+        for (from, to, Part { rows, columns }) in self.tiling.results(operands.from, to, region) {
+            let operands = Operands { from, ..operands };
+            let line_len = columns.len() * self.channels[1];
+            for (row, line) in rows.zip(to.chunks_exact_mut(line_len.max(1))) {
+                self.blocks(operands, line, (row, columns.clone()), scratch);
+            }
         }
-    }
-
-    fn strip(&self) -> usize {
-        self.block() * self.channels[1]
-    }
-
-    fn run_strip(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        elements: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        assert_eq!(self.rows(), 1, "strips are of one row");
-        self.reserve(scratch);
-        let columns = elements.start / self.channels[1]..elements.end / self.channels[1];
-        self.blocks(from, packed, to, (0, columns), epilogue, scratch);
     }
 }

@@ -16,8 +16,7 @@
 use std::ops::Range;
 
 use super::halo::Extent;
-use super::rows::extent;
-use super::{Correlation, Epilogue, Scratch};
+use super::{MapPlan, Operands, Part, Pass, Plan, Problem, Region, Request, Scratch, Tiling};
 use crate::geometry::{AXES, ConvGeometry, PaddingMode, Residues};
 use crate::kernels::{
     Element, Gemm, Kernels, MOST_CHANNELS, Offsets, RowGroups, ShiftAdd, Start, TransposePanels,
@@ -44,11 +43,12 @@ const LINE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Kn2row<T: Element> {
     kernels: &'static Kernels<T>,
+    tiling: Tiling,
     residues: [Residues; AXES],
     from: Extent,
     to: Extent,
     taps: [usize; AXES],
-    input_grad: bool,
+    pass: Pass,
     /// For every row of the result the rows of the source, counted through all planes, whose products it and later rows
     /// need, and up to which it and earlier ones do: both ends ascend.
     reads: Vec<Range<usize>>,
@@ -58,40 +58,32 @@ pub(super) struct Kn2row<T: Element> {
     chunk: usize,
     /// Rows of the source whose products are kept at a time, one after the other in a ring.
     ring: usize,
-    /// Rows of a piece of the result.
-    piece: usize,
 }
 
-/// Whether a pass from so many channels to so many may gain.
-fn gains(g: &ConvGeometry, [from, to]: [usize; 2]) -> bool {
+/// A map, if it gains.
+pub(super) fn plan<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Plan<T>> {
+    let whole = match pass {
+        Pass::Forward => p.geometry.axes.iter().all(|a| a.stride == 1),
+        Pass::InputGrad => true,
+        Pass::KernelGrad => false,
+    };
+    (whole && gains(p.geometry, pass)).then(|| Kn2row::new(p, pass)).flatten().map(Plan::of_map)
+}
+
+/// Whether a map with such channels may gain.
+fn gains(g: &ConvGeometry, pass: Pass) -> bool {
+    let [from, to] = pass.channels(g);
     let columns = to * g.axes.iter().map(|a| a.kernel).product::<usize>();
     let plain = g.groups == 1 && g.mode == PaddingMode::Zeros;
     plain && to <= MOST_CHANNELS && from >= LEAST_SOURCE && columns >= LEAST_ROWS
 }
 
 impl<T: Element> Kn2row<T> {
-    /// The forward pass, if it gains.
-    pub(super) fn forward(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Option<Self> {
-        let accepts = gains(g, [g.c_in, g.c_out]) && g.axes.iter().all(|a| a.stride == 1);
-        let residues = || g.axes.each_ref().map(Residues::forward);
-        let ends = [extent(g, |a| a.input, g.c_in), extent(g, |a| a.output, g.c_out)];
-        accepts.then(|| Self::plan(g, residues(), ends, false, kernels)).flatten()
-    }
-
-    /// The gradient to the input, if it gains.
-    pub(super) fn input_grad(g: &ConvGeometry, kernels: &'static Kernels<T>) -> Option<Self> {
-        let residues = || g.axes.each_ref().map(Residues::input_grad);
-        let ends = [extent(g, |a| a.output, g.c_out), extent(g, |a| a.input, g.c_in)];
-        gains(g, [g.c_out, g.c_in]).then(|| Self::plan(g, residues(), ends, true, kernels)).flatten()
-    }
-
-    fn plan(
-        g: &ConvGeometry,
-        residues: [Residues; AXES],
-        [from, to]: [Extent; 2],
-        input_grad: bool,
-        kernels: &'static Kernels<T>,
-    ) -> Option<Self> {
+    /// Plans a map; None if its products would not stay in L2.
+    fn new(p: Problem<'_, T>, pass: Pass) -> Option<Self> {
+        let (g, kernels) = (p.geometry, p.kernels);
+        let residues = pass.axes(g);
+        let [from, to] = pass.extents(g);
         let step = residues[2].out_step();
         let most = WINDOW.saturating_mul(step);
         // Windows of equal width.
@@ -99,16 +91,16 @@ impl<T: Element> Kn2row<T> {
         let chunk = TRANSPOSED_BYTES / (from.channels * size_of::<T>()) / PANEL * PANEL;
         let mut plan = Self {
             kernels,
+            tiling: Tiling::default(),
             residues,
             from,
             to,
             taps: g.axes.each_ref().map(|a| a.kernel),
-            input_grad,
+            pass,
             reads: Vec::new(),
             window: [window, 0],
             chunk: chunk.clamp(PANEL, WINDOW),
             ring: 0,
-            piece: 1,
         };
         let spans = (0..to.columns)
             .step_by(window)
@@ -119,7 +111,12 @@ impl<T: Element> Kn2row<T> {
         let ahead = plan.chunk.div_ceil(plan.window[1].max(1));
         plan.ring = (alive + ahead).min(from.planes * from.rows);
         let height = plan.residues[1].out_step();
-        plan.piece = (PIECE * alive.saturating_sub(1) * height).clamp(1, plan.rows().max(1));
+        let rows = to.planes * to.rows;
+        let piece = (PIECE * alive.saturating_sub(1) * height).clamp(1, rows.max(1));
+        let scratch =
+            Request { planes: plan.room(), batch: plan.taps[0] * plan.taps[1], ..Request::default() };
+        let weights = plan.columns() * from.channels;
+        plan.tiling = Tiling::new([rows, to.columns, to.channels], [piece, window], weights, scratch);
         (plan.columns() * plan.apart() * size_of::<T>() <= PRODUCT_BYTES).then_some(plan)
     }
 
@@ -140,7 +137,7 @@ impl<T: Element> Kn2row<T> {
 
     /// See [`Kn2row::reads`].
     fn all_reads(&self) -> Vec<Range<usize>> {
-        let mut reads: Vec<Range<usize>> = Vec::with_capacity(self.rows());
+        let mut reads: Vec<Range<usize>> = Vec::with_capacity(self.to.planes * self.to.rows);
         let mut end = 0;
         for plane in 0..self.to.planes {
             let planes = self.residues[0].links(plane).map(|(_, at)| at);
@@ -161,17 +158,16 @@ impl<T: Element> Kn2row<T> {
         reads
     }
 
-    /// Some rows of the result, some columns of them; `lines` holds these columns and maybe more, from `origin` on.
-    fn results(
+    /// A part of a result; `lines` holds exactly this.
+    fn result(
         &self,
-        from: &[T],
-        packed: &[T],
-        (lines, origin): (&mut [T], usize),
-        (rows, columns): (Range<usize>, Range<usize>),
-        epilogue: Epilogue<'_, T>,
+        operands: Operands<'_, T>,
+        lines: &mut [T],
+        Part { rows, columns }: Part,
         scratch: &mut Scratch<T>,
     ) {
-        let line_len = lines.len() / rows.len().max(1);
+        let Operands { from, packed, epilogue, .. } = operands;
+        let (line_len, origin) = (lines.len() / rows.len().max(1), columns.start);
         let channels = self.to.channels;
         let apart = self.apart();
         let ([products, transposed], batch) = scratch.planes(self.room());
@@ -265,13 +261,14 @@ impl<T: Element> Kn2row<T> {
     }
 }
 
-impl<T: Element> Correlation<T> for Kn2row<T> {
-    fn packed_len(&self) -> usize {
-        self.columns() * self.from.channels
+impl<T: Element> MapPlan<T> for Kn2row<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
     }
 
-    fn pack(&self, kernel: &[T], packed: &mut [T]) {
-        if self.input_grad {
+    /// In one part.
+    fn pack(&self, kernel: &[T], _: usize, packed: &mut [T]) {
+        if self.pass == Pass::InputGrad {
             // Kernel (tap, c_in, c_out): a row of the matrix already.
             packed.copy_from_slice(kernel);
             return;
@@ -286,55 +283,12 @@ impl<T: Element> Correlation<T> for Kn2row<T> {
         }
     }
 
-    fn rows(&self) -> usize {
-        self.to.planes * self.to.rows
-    }
-
-    fn row_len(&self) -> usize {
-        self.to.columns * self.to.channels
-    }
-
-    fn row_step(&self) -> usize {
-        self.piece
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        scratch.planes(self.room());
-        scratch.reserve((0, self.taps[0] * self.taps[1]));
-    }
-
-    fn run(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        rows: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        if rows.is_empty() {
-            return;
+    fn run(&self, operands: Operands<'_, T>, to: &mut [T], region: &Region, scratch: &mut Scratch<T>) {
+        scratch.reserve(&self.tiling.scratch);
+        for (from, to, part) in self.tiling.results(operands.from, to, region) {
+            if !part.rows.is_empty() {
+                self.result(Operands { from, ..operands }, to, part, scratch);
+            }
         }
-        self.reserve(scratch);
-        self.results(from, packed, (to, 0), (rows, 0..self.to.columns), epilogue, scratch);
-    }
-
-    fn strip(&self) -> usize {
-        self.window[0] * self.to.channels
-    }
-
-    fn run_strip(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        elements: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        assert_eq!(self.rows(), 1, "strips are of one row");
-        self.reserve(scratch);
-        let columns = elements.start / self.to.channels..elements.end / self.to.channels;
-        self.results(from, packed, (to, columns.start), (0..1, columns), epilogue, scratch);
     }
 }

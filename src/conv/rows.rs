@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::halo::{self, Block, Extent};
-use super::{Correlation, Epilogue, Scratch};
+use super::{MapPlan, Operands, Part, Pass, Problem, Region, Request, Scratch, Tiling};
 use crate::geometry::{AXES, Axis, AxisMap, ConvGeometry, PaddingMode, Residues};
 use crate::kernels::gemm::narrow;
 use crate::kernels::pack::{self, Matrix};
@@ -47,6 +47,7 @@ pub(super) fn join_pointwise(mut geometry: ConvGeometry) -> ConvGeometry {
 #[derive(Debug)]
 pub struct Rows<T: Element> {
     kernels: &'static Kernels<T>,
+    tiling: Tiling,
     residues: [Residues; AXES],
     /// Where the packed weights of each combination of residues start.
     offsets: Vec<usize>,
@@ -55,7 +56,7 @@ pub struct Rows<T: Element> {
     groups: usize,
     /// Taps of the kernel per axis, and whether its last two axes are exchanged when packing.
     kernel_taps: [usize; AXES],
-    input_grad: bool,
+    pass: Pass,
     /// Rows of the result, and columns of each of its residues, that are computed from one halo.
     block_rows: usize,
     block_columns: usize,
@@ -66,32 +67,11 @@ pub struct Rows<T: Element> {
 }
 
 impl<T: Element> Rows<T> {
-    /// The forward pass.
-    pub fn forward(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let geometry = join_pointwise(geometry.clone());
-        let residues = geometry.axes.each_ref().map(Residues::forward);
-        let [from, to] =
-            [extent(&geometry, |a| a.input, geometry.c_in), extent(&geometry, |a| a.output, geometry.c_out)];
-        Self::plan(&geometry, residues, from, to, false, kernels)
-    }
-
-    /// The gradient to the input.
-    pub fn input_grad(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        let geometry = join_pointwise(geometry.clone());
-        let residues = geometry.axes.each_ref().map(Residues::input_grad);
-        let [from, to] =
-            [extent(&geometry, |a| a.output, geometry.c_out), extent(&geometry, |a| a.input, geometry.c_in)];
-        Self::plan(&geometry, residues, from, to, true, kernels)
-    }
-
-    fn plan(
-        geometry: &ConvGeometry,
-        residues: [Residues; AXES],
-        from: Extent,
-        to: Extent,
-        input_grad: bool,
-        kernels: &'static Kernels<T>,
-    ) -> Self {
+    /// Plans a map.
+    pub(super) fn new(p: Problem<'_, T>, pass: Pass) -> Self {
+        let (kernels, geometry) = (p.kernels, &join_pointwise(p.geometry.clone()));
+        let residues = pass.axes(geometry);
+        let [from, to] = pass.extents(geometry);
         let kernel_taps = geometry.axes.each_ref().map(|a| a.kernel);
         let groups = geometry.groups;
         let longest = residues[2].iter().map(|p| p.count).max().unwrap_or(1);
@@ -102,13 +82,14 @@ impl<T: Element> Rows<T> {
         let narrow = groups == 1 && to.channels <= narrow::MOST_COLUMNS && run >= NARROW_RUN;
         let mut rows = Self {
             kernels,
+            tiling: Tiling::default(),
             residues,
             offsets: Vec::new(),
             from,
             to,
             groups,
             kernel_taps,
-            input_grad,
+            pass,
             block_rows: 1,
             block_columns,
             narrow,
@@ -123,13 +104,21 @@ impl<T: Element> Rows<T> {
         let rows_per_row = rows.residues[1].iter().map(|p| p.step).max().unwrap_or(1);
         rows.block_rows =
             halo::block_rows::<T>(from, planes, columns, rows_per_row, MOST_ROWS.min(to.rows.max(1)));
+        rows.tiling = rows.plan_tiling();
         rows
     }
 
-    /// Scratch that `run` needs.
-    fn scratch(&self) -> (usize, usize) {
+    fn plan_tiling(&self) -> Tiling {
         let [planes, rows, columns] = self.reach(self.block_rows);
-        (halo::len(self.from, planes, rows, columns), self.kernel_taps.iter().product())
+        let scratch = Request {
+            halo: halo::len(self.from, planes, rows, columns),
+            batch: self.kernel_taps.iter().product(),
+            ..Request::default()
+        };
+        let size = [self.to.planes * self.to.rows, self.to.columns, self.to.channels];
+        let weights = self.for_each_residue(|_, _| {});
+        let weight_unit = if self.narrow { weights } else { self.kernels.panel() };
+        Tiling { weight_unit, ..Tiling::new(size, [1, self.window()], weights, scratch) }
     }
 
     /// Upper bounds of the planes, rows and columns of the source that a block of `rows` rows reads.
@@ -182,47 +171,33 @@ impl<T: Element> Rows<T> {
     /// Some rows of a plane, some columns of them; `lines` holds exactly these.
     fn blocks(
         &self,
-        from: &[T],
-        packed: &[T],
+        operands: Operands<'_, T>,
         lines: &mut [T],
         outputs: &Outputs,
-        epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
         let Range { start, end } = outputs.columns;
         for column in (start..end).step_by(self.window()) {
             let columns = column..(column + self.window()).min(end);
             let block = Outputs { rows: outputs.rows.clone(), columns, ..*outputs };
-            self.block(from, packed, lines, &block, epilogue, scratch);
+            self.block(operands, lines, &block, scratch);
         }
     }
 }
 
-pub(super) fn extent(geometry: &ConvGeometry, size: fn(&Axis) -> usize, channels: usize) -> Extent {
-    let [planes, rows, columns] = geometry.axes.each_ref().map(size);
-    Extent { planes, rows, columns, channels }
-}
-
-impl<T: Element> Correlation<T> for Rows<T> {
-    fn packed_len(&self) -> usize {
-        self.for_each_residue(|_, _| {})
+impl<T: Element> MapPlan<T> for Rows<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
     }
 
-    fn pack(&self, kernel: &[T], packed: &mut [T]) {
-        self.pack_part(kernel, 0, packed);
-    }
-
-    fn pack_grain(&self) -> usize {
-        if self.narrow { self.packed_len() } else { self.kernels.panel() }
-    }
-
-    fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
+    fn pack(&self, kernel: &[T], first: usize, part: &mut [T]) {
         let (k, n) = self.group_channels();
         let wanted = first..first + part.len();
         let [_, kh, kw] = self.kernel_taps;
         // Kernel (tap, c_in / groups, c_out): forward, k walks over the second axis and n over the third.
-        let (k_all, n_all) = if self.input_grad { (n, k * self.groups) } else { (k, n * self.groups) };
-        let columns = if self.input_grad { [1, n_all] } else { [n_all, 1] };
+        let input_grad = self.pass == Pass::InputGrad;
+        let (k_all, n_all) = if input_grad { (n, k * self.groups) } else { (k, n * self.groups) };
+        let columns = if input_grad { [1, n_all] } else { [n_all, 1] };
         self.for_each_residue(|[d, h, w], offset| {
             let rows = d.taps * h.taps * w.taps * k;
             let len = self.weights_len(rows);
@@ -237,7 +212,7 @@ impl<T: Element> Correlation<T> for Rows<T> {
                 let tap = |tap: usize| {
                     let (tw, th, td) = (tap % w.taps, tap / w.taps % h.taps, tap / w.taps / h.taps);
                     let tap = (d.kernel_tap(td) * kh + h.kernel_tap(th)) * kw + w.kernel_tap(tw);
-                    tap * k_all * n_all + g * if self.input_grad { k } else { n }
+                    tap * k_all * n_all + g * if input_grad { k } else { n }
                 };
                 let matrix = Matrix { source: kernel, k, n, taps: rows / k, apart: columns, tap: &tap };
                 if self.narrow {
@@ -249,64 +224,32 @@ impl<T: Element> Correlation<T> for Rows<T> {
         });
     }
 
-    fn rows(&self) -> usize {
-        self.to.planes * self.to.rows
+    fn run(&self, operands: Operands<'_, T>, to: &mut [T], region: &Region, scratch: &mut Scratch<T>) {
+        scratch.reserve(&self.tiling.scratch);
+        for (from, to, part) in self.tiling.results(operands.from, to, region) {
+            self.result(Operands { from, ..operands }, to, &part, scratch);
+        }
+        if operands.non_temporal {
+            kernels::fence();
+        }
     }
+}
 
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        scratch.reserve(self.scratch());
-    }
-
-    fn row_len(&self) -> usize {
-        self.to.columns * self.to.channels
-    }
-
-    fn run(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        rows: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        scratch.reserve(self.scratch());
-        let row_len = self.row_len();
+impl<T: Element> Rows<T> {
+    /// A part of one result.
+    fn result(&self, operands: Operands<'_, T>, to: &mut [T], part: &Part, scratch: &mut Scratch<T>) {
+        let Part { rows, columns } = part;
+        let line_len = columns.len() * self.to.channels;
         let mut row = rows.start;
         while row < rows.end {
             let (plane, first) = (row / self.to.rows, row % self.to.rows);
             let end = (first + self.block_rows).min(self.to.rows).min(first + rows.end - row);
-            let start = (row - rows.start) * row_len;
-            let lines = &mut to[start..start + (end - first) * row_len];
-            let outputs = Outputs { plane, rows: first..end, columns: 0..self.to.columns, origin: 0 };
-            self.blocks(from, packed, lines, &outputs, epilogue, scratch);
+            let start = (row - rows.start) * line_len;
+            let lines = &mut to[start..start + (end - first) * line_len];
+            let outputs =
+                Outputs { plane, rows: first..end, columns: columns.clone(), origin: columns.start };
+            self.blocks(operands, lines, &outputs, scratch);
             row += end - first;
-        }
-        if scratch.non_temporal {
-            kernels::fence();
-        }
-    }
-
-    fn strip(&self) -> usize {
-        self.window() * self.to.channels
-    }
-
-    fn run_strip(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        elements: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        assert_eq!(self.rows(), 1, "strips are of one row");
-        scratch.reserve(self.scratch());
-        let columns = elements.start / self.to.channels..elements.end / self.to.channels;
-        let outputs = Outputs { plane: 0, rows: 0..1, origin: columns.start, columns };
-        self.blocks(from, packed, to, &outputs, epilogue, scratch);
-        if scratch.non_temporal {
-            kernels::fence();
         }
     }
 }
@@ -335,16 +278,8 @@ struct Taps<'a, T> {
 
 impl<T: Element> Rows<T> {
     /// One block of outputs; `lines` holds its rows, from column `origin` on.
-    fn block(
-        &self,
-        from: &[T],
-        packed: &[T],
-        lines: &mut [T],
-        outputs: &Outputs,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        let &mut Scratch { ref mut halo, ref mut batch, non_temporal, .. } = scratch;
+    fn block(&self, operands: Operands<'_, T>, lines: &mut [T], outputs: &Outputs, scratch: &mut Scratch<T>) {
+        let Scratch { halo, batch, .. } = scratch;
         let (d_phase, d) = self.residues[0].place(outputs.plane);
         let (d_taps, d_first) = self.residues[0][d_phase].taps_inside(d);
         let d_step = self.residues[0][d_phase].tap_step;
@@ -358,7 +293,7 @@ impl<T: Element> Rows<T> {
             self.residues[2].reads(&outputs.columns)
         };
         let block = Block { planes, rows: self.residues[1].met(&outputs.rows), columns: columns.clone() };
-        let view = halo::view(from, self.from, &block, halo);
+        let view = halo::view(operands.from, self.from, &block, halo);
         let line_len = lines.len() / outputs.rows.len();
         for (h_phase, h_axis) in self.residues[1].of(&outputs.rows) {
             for alike in h_axis.alike(h_axis.among(&outputs.rows)) {
@@ -385,14 +320,14 @@ impl<T: Element> Rows<T> {
                             (0..w_axis.taps, lead.max(0) as usize)
                         };
                         let taps = Taps {
-                            weights: &packed[self.weights_of([d_phase, h_phase, w_phase])..],
+                            weights: &operands.packed[self.weights_of([d_phase, h_phase, w_phase])..],
                             counts: [self.residues[0][d_phase].taps, h_axis.taps, w_axis.taps],
                             d: (d_taps.clone(), d_first, d_step),
                             h: (h_taps.clone(), h_first, h_axis.tap_step),
                             w,
                             rows,
                         };
-                        self.lines(&view, &taps, (w_axis, some, lead), line, epilogue, (batch, non_temporal));
+                        self.lines(&view, &taps, (w_axis, some, lead), line, operands, batch);
                     }
                 }
             }
@@ -413,9 +348,10 @@ impl<T: Element> Rows<T> {
         taps: &Taps<'_, T>,
         (w, outputs, lead): (&AxisMap, Range<usize>, usize),
         line: &mut [T],
-        epilogue: Epilogue<'_, T>,
-        (batch, non_temporal): (&mut Vec<Offsets>, bool),
+        operands: Operands<'_, T>,
+        batch: &mut Vec<Offsets>,
     ) {
+        let Operands { epilogue, non_temporal, .. } = operands;
         let (k, n) = self.group_channels();
         let [d_taps, h_taps, w_taps] = taps.counts;
         let all_rows = d_taps * h_taps * w_taps * k;

@@ -15,6 +15,7 @@ pub(super) use outliers::{Limits, Outlier, Pixels};
 pub(super) use side::covered;
 use side::{Cover, Side, apart};
 
+use super::{Part, Pass, Region, Request, Tiling};
 use crate::geometry::{AXES, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS, NOWHERE, Note, POINTS};
 use crate::kernels::{Element, Kernels, Offsets, Stage, Transform};
@@ -53,6 +54,13 @@ pub(super) struct Area {
     pub rows: Range<usize>,
     /// Columns of them.
     pub columns: Range<usize>,
+}
+
+impl Area {
+    pub(super) fn of(tiling: &Tiling, region: &Region) -> Self {
+        let (samples, Part { rows, columns }) = tiling.parts(region);
+        Self { samples, rows, columns }
+    }
 }
 
 /// Tiles that are worked on together.
@@ -161,9 +169,13 @@ pub(super) struct Grid<T: 'static> {
 }
 
 impl<T: Element> Grid<T> {
-    pub(super) fn forward(g: &ConvGeometry, form: Form, kernels: &'static Kernels<T>) -> Self {
-        let cover = cover(g, form, g.axes.each_ref().map(|a| a.output));
-        let side = |i: usize| Side::forward(&g.axes[i], cover[i], g.mode);
+    pub(super) fn new(g: &ConvGeometry, form: Form, kernels: &'static Kernels<T>, pass: Pass) -> Self {
+        let [from, to] = pass.extents(g);
+        let cover = cover(g, form, [to.planes, to.rows, to.columns]);
+        let side = |i: usize| match pass {
+            Pass::Forward | Pass::KernelGrad => Side::forward(&g.axes[i], cover[i], g.mode),
+            Pass::InputGrad => Side::input_grad(&g.axes[i], cover[i]),
+        };
         Self {
             kernels,
             form,
@@ -171,49 +183,24 @@ impl<T: Element> Grid<T> {
             height: side(1),
             width: side(2),
             taps: [g.axes[0].kernel, g.axes[2].kernel / form.taps()],
-            source_rows: g.axes[1].input,
-            source_columns: g.axes[2].input,
-            source_len: g.input_len(),
-            from_channels: g.c_in,
-            to_channels: g.c_out,
+            source_rows: from.rows,
+            source_columns: from.columns,
+            source_len: pass.sample_lens(g)[0],
+            from_channels: from.channels,
+            to_channels: to.channels,
         }
     }
 
-    pub(super) fn input_grad(g: &ConvGeometry, form: Form, kernels: &'static Kernels<T>) -> Self {
-        let cover = cover(g, form, g.axes.each_ref().map(|a| a.input));
-        let side = |i: usize| Side::input_grad(&g.axes[i], cover[i]);
-        Self {
-            kernels,
-            form,
-            depth: side(0),
-            height: side(1),
-            width: side(2),
-            taps: [g.axes[0].kernel, g.axes[2].kernel / form.taps()],
-            source_rows: g.axes[1].output,
-            source_columns: g.axes[2].output,
-            source_len: g.output_len(),
-            from_channels: g.c_out,
-            to_channels: g.c_in,
-        }
-    }
-
-    /// Rows (depth times height) of the result.
-    pub(super) fn rows(&self) -> usize {
-        self.depth.size * self.height.size
-    }
-
-    pub(super) fn row_len(&self) -> usize {
-        self.width.size * self.to_channels
+    /// How results are cut: between tiles.
+    pub(super) fn tiling(&self, weights: usize, scratch: Request) -> Tiling {
+        let Self { depth, height, width, .. } = self;
+        let size = [depth.size * height.size, width.size, self.to_channels];
+        Tiling::new(size, [self.row_step(), width.unit.min(width.size)], weights, scratch)
     }
 
     /// Rows at whose multiples no tile is cut.
     pub(super) fn row_step(&self) -> usize {
         if self.depth.size == 1 { self.height.unit } else { self.depth.unit * self.height.size }
-    }
-
-    /// Elements of a result of one row at whose multiples no tile is cut.
-    pub(super) fn strip(&self) -> usize {
-        self.width.unit.min(self.width.size) * self.to_channels
     }
 
     /// Tiles of the rows or columns at whose multiples a result may be cut, those of several planes counted singly.
@@ -224,17 +211,6 @@ impl<T: Element> Grid<T> {
             (1, _) => height.unit_tiles() * width.count(),
             _ => depth.unit * height.count() * width.count(),
         }
-    }
-
-    /// The area of some elements of a result of one row, or of its rows.
-    pub(super) fn strip_area(&self, elements: &Range<usize>) -> Area {
-        let columns = elements.start / self.to_channels..elements.end / self.to_channels;
-        Area { samples: 1, rows: 0..1, columns }
-    }
-
-    /// Some rows of some results.
-    pub(super) fn area(&self, samples: usize, rows: Range<usize>) -> Area {
-        Area { samples, rows, columns: 0..self.width.size }
     }
 
     /// Taps that are summed up directly.

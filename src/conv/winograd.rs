@@ -26,14 +26,27 @@ use std::ops::Range;
 use direct::Add;
 use pack::{MOST_TAPS, Packing};
 
+use super::scratch::Room;
 use super::tiles::{Area, Grid, Layout, MOST_OUTPUTS, covered};
-use super::{Accumulation, Algorithm, Correlation, Epilogue, Pass, Portion, Problem, Room, Scratch, padding};
+use super::{
+    Algorithm, GradOperands, GradPlan, MapPlan, Operands, Pass, Plan, Problem, Region, Request, Scratch,
+    Sums, Tiling, padding,
+};
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{Element, Gemm, Offsets, RowGroups, Stage, Start, Transform};
 
 /// Weights are read for every item, and sums read and written: these shares of them an item should have.
 const SHARES: [usize; 2] = [16, 2];
+
+/// A plan for every pass.
+pub(super) fn plan<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Plan<T>> {
+    let form = chosen(p, pass)?;
+    Some(match pass {
+        Pass::Forward | Pass::InputGrad => Plan::of_map(Winograd::new(p, form, pass)),
+        Pass::KernelGrad => Plan::of_grad(WinogradKernelGrad::new(p, form)),
+    })
+}
 
 /// The form of the tiles, if the algorithm computes this pass.
 fn chosen<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Form> {
@@ -127,28 +140,33 @@ pub(super) fn form(geometry: &ConvGeometry) -> Option<Form> {
 /// The forward pass, or the gradient to the input.
 #[derive(Debug)]
 pub(super) struct Winograd<T: 'static> {
+    tiling: Tiling,
     grid: Grid<T>,
     packing: Packing<T>,
 }
 
 impl<T: Element> Winograd<T> {
-    /// The forward pass.
-    pub(super) fn forward(p: Problem<'_, T>) -> Option<Self> {
-        let form = chosen(p, Pass::Forward)?;
-        Some(Self::new(Grid::forward(p.geometry, form, p.kernels), false))
-    }
-
-    /// The gradient to the input, borders of zeros.
-    pub(super) fn input_grad(p: Problem<'_, T>) -> Option<Self> {
-        let form = chosen(p, Pass::InputGrad)?;
-        Some(Self::new(Grid::input_grad(p.geometry, form, p.kernels), true))
-    }
-
-    /// `input_grad`: whether taps are reversed and channels exchanged.
-    fn new(grid: Grid<T>, input_grad: bool) -> Self {
+    fn new(p: Problem<'_, T>, form: Form, pass: Pass) -> Self {
+        let grid = Grid::new(p.geometry, form, p.kernels, pass);
         let Grid { kernels, form, from_channels: k, to_channels: n, .. } = grid;
-        let packing = Packing { kernels, form, direct_taps: grid.direct_taps(), k, n, input_grad };
-        Self { grid, packing }
+        let packing = Packing { kernels, form, direct_taps: grid.direct_taps(), k, n, pass };
+        let mut plan = Self { tiling: Tiling::default(), grid, packing };
+        let (grid, tiles) = (&plan.grid, plan.most_tiles());
+        let layouts = grid.layouts((tiles, grid.depth.outputs), [k, kernels.panel()]);
+        let scratch = Request {
+            batch: grid.direct_taps(),
+            planes: layouts.map(Layout::len),
+            notes: [tiles * grid.reads(grid.depth.outputs), 0],
+            direct_taps: grid.direct_taps(),
+            ..Request::default()
+        };
+        let near = grid.kernel_bytes() <= NEAR_BYTES;
+        plan.tiling = Tiling {
+            least_units: if near { 1 } else { HIDING_TILES.div_ceil(grid.unit_tiles()) },
+            weight_unit: plan.packing.panel_len(),
+            ..grid.tiling(plan.packing.len(), scratch)
+        };
+        plan
     }
 
     /// Tiles of an item at most.
@@ -159,11 +177,9 @@ impl<T: Element> Winograd<T> {
     /// Computes an area.
     fn area(
         &self,
-        from: &[T],
-        packed: &[T],
+        Operands { from, packed, epilogue, .. }: Operands<'_, T>,
         to: &mut [T],
         area: &Area,
-        epilogue: Epilogue<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
         let grid = &self.grid;
@@ -222,102 +238,43 @@ impl<T: Element> Winograd<T> {
     }
 }
 
-impl<T: Element> Correlation<T> for Winograd<T> {
-    fn packed_len(&self) -> usize {
-        self.packing.len()
+impl<T: Element> MapPlan<T> for Winograd<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
     }
 
-    fn pack(&self, kernel: &[T], packed: &mut [T]) {
-        self.pack_part(kernel, 0, packed);
-    }
-
-    fn pack_grain(&self) -> usize {
-        self.packing.panel_len()
-    }
-
-    fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
+    fn pack(&self, kernel: &[T], first: usize, part: &mut [T]) {
         self.packing.part(kernel, first, part);
     }
 
-    fn rows(&self) -> usize {
-        self.grid.rows()
-    }
-
-    fn row_len(&self) -> usize {
-        self.grid.row_len()
-    }
-
-    fn row_step(&self) -> usize {
-        self.grid.row_step()
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        let grid = &self.grid;
-        let tiles = self.most_tiles();
-        let channels = [grid.from_channels, grid.kernels.panel()];
-        let layouts = grid.layouts((tiles, grid.depth.outputs), channels);
-        scratch.reserve((0, grid.direct_taps()));
-        scratch.room(layouts.map(Layout::len), [tiles * grid.reads(grid.depth.outputs), 0]);
-        scratch.odd.pixels.reserve(grid.direct_taps());
-    }
-
-    fn run(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        rows: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        self.area(from, packed, to, &self.grid.area(1, rows), epilogue, scratch);
-    }
-
-    fn run_samples(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        samples: usize,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        self.area(from, packed, to, &self.grid.area(samples, 0..self.rows()), epilogue, scratch);
-    }
-
-    fn least_units(&self) -> usize {
-        if self.grid.kernel_bytes() <= NEAR_BYTES { 1 } else { HIDING_TILES.div_ceil(self.grid.unit_tiles()) }
-    }
-
-    fn strip(&self) -> usize {
-        self.grid.strip()
-    }
-
-    fn run_strip(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        elements: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        assert_eq!(self.rows(), 1, "strips are of one row");
-        self.area(from, packed, to, &self.grid.strip_area(&elements), epilogue, scratch);
+    fn run(&self, operands: Operands<'_, T>, to: &mut [T], region: &Region, scratch: &mut Scratch<T>) {
+        self.area(operands, to, &Area::of(&self.tiling, region), scratch);
     }
 }
 
 /// The gradient to the kernel.
 #[derive(Debug)]
 pub(super) struct WinogradKernelGrad<T: 'static> {
+    tiling: Tiling,
     grid: Grid<T>,
 }
 
 impl<T: Element> WinogradKernelGrad<T> {
-    /// Plans the pass.
-    pub(super) fn new(p: Problem<'_, T>) -> Option<Self> {
-        let form = chosen(p, Pass::KernelGrad)?;
-        Some(Self { grid: Grid::forward(p.geometry, form, p.kernels) })
+    fn new(p: Problem<'_, T>, form: Form) -> Self {
+        let grid = Grid::new(p.geometry, form, p.kernels, Pass::KernelGrad);
+        let mut plan = Self { tiling: Tiling::default(), grid };
+        let grid = &plan.grid;
+        let (tiles, depths) = (plan.most_tiles(), grid.depth.outputs);
+        let layouts = grid.layouts((tiles, depths), [grid.from_channels, grid.to_channels]);
+        let scratch = Request {
+            batch: tiles.max(MOST_OUTPUTS),
+            planes: layouts.map(Layout::len),
+            notes: [tiles * grid.reads(depths), tiles * depths],
+            direct_taps: grid.direct_taps(),
+            ..Request::default()
+        };
+        plan.tiling = grid.tiling(plan.points_len() + p.geometry.kernel_len(), scratch);
+        plan
     }
 
     /// Elements of the sums at a point, of a direct tap.
@@ -339,16 +296,6 @@ impl<T: Element> WinogradKernelGrad<T> {
     fn most_tiles(&self) -> usize {
         let grid = &self.grid;
         grid.most_tiles(grid.from_channels.max(grid.to_channels), grid.kernel_bytes() / SHARES[1])
-    }
-
-    /// The area of a portion.
-    fn area_of(&self, portion: &Portion) -> Area {
-        assert_eq!(portion.kernel, 0..1, "the kernel is not cut");
-        if portion.strip == (0..self.row_len()) {
-            self.grid.area(portion.samples, portion.rows.clone())
-        } else {
-            self.grid.strip_area(&portion.strip)
-        }
     }
 
     /// Adds what an area contributes, to `start` in its first item.
@@ -426,51 +373,21 @@ impl<T: Element> WinogradKernelGrad<T> {
     }
 }
 
-impl<T: Element> Accumulation<T> for WinogradKernelGrad<T> {
-    fn rows(&self) -> usize {
-        self.grid.rows()
+impl<T: Element> GradPlan<T> for WinogradKernelGrad<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
     }
 
-    fn row_len(&self) -> usize {
-        self.grid.row_len()
-    }
-
-    fn row_step(&self) -> usize {
-        self.grid.row_step()
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        let grid = &self.grid;
-        let (tiles, depths) = (self.most_tiles(), grid.depth.outputs);
-        let layouts = grid.layouts((tiles, depths), [grid.from_channels, grid.to_channels]);
-        scratch.reserve((0, tiles.max(MOST_OUTPUTS)));
-        scratch.room(layouts.map(Layout::len), [tiles * grid.reads(depths), tiles * depths]);
-        scratch.odd.pixels.reserve(grid.direct_taps());
-    }
-
-    fn sums_len(&self, kernel_len: usize) -> usize {
-        self.points_len() + kernel_len
-    }
-
-    fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, sums: &mut [T], scratch: &mut Scratch<T>) {
-        self.area((x, dy), &self.grid.area(1, rows), (sums, Start::Result), scratch);
-    }
-
-    fn run_samples(&self, x: &[T], dy: &[T], samples: usize, sums: &mut [T], scratch: &mut Scratch<T>) {
-        self.area((x, dy), &self.area_of(&self.whole(samples)), (sums, Start::Result), scratch);
-    }
-
-    fn strip(&self) -> usize {
-        self.grid.strip()
-    }
-
-    fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, sums: &mut [T], scratch: &mut Scratch<T>) {
-        self.area((x, dy), &self.area_of(portion), (sums, Start::Result), scratch);
-    }
-
-    /// The sums are large: what stands in them is not even read.
-    fn start(&self, x: &[T], dy: &[T], portion: &Portion, sums: &mut [T], scratch: &mut Scratch<T>) {
-        self.area((x, dy), &self.area_of(portion), (sums, Start::Zero), scratch);
+    /// The sums are large: what stands in them is not even read if they start from zero.
+    fn accumulate(
+        &self,
+        GradOperands { x, dy, .. }: GradOperands<'_, T>,
+        region: &Region,
+        Sums { sums, from_zero, .. }: Sums<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let start = if from_zero { Start::Zero } else { Start::Result };
+        self.area((x, dy), &Area::of(&self.tiling, region), (sums, start), scratch);
     }
 
     fn finish(&self, sums: &mut [T]) {

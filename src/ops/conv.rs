@@ -11,8 +11,8 @@ use super::tiling::{self, Mapping, Summing, workers};
 use super::workspace::{self, Operand, Workspace, room};
 use super::{Shape, join_shape, operand, out_slice, split_shape};
 use crate::activation::Activation;
-use crate::conv;
 pub use crate::conv::Algorithm;
+use crate::conv::{self, Pass};
 use crate::error::{Error, Result};
 use crate::geometry::{AXES, Axis, ConvGeometry, Padding, PaddingMode, Window};
 use crate::kernels::{Kernels, Tier};
@@ -142,6 +142,11 @@ impl ConvBatch {
         self.kind == ConvKind::Transposed
     }
 
+    /// What a pass of the batch is of its geometry.
+    fn pass(&self, pass: Pass) -> Pass {
+        if self.transposed() { pass.transposed() } else { pass }
+    }
+
     /// Refuses an algorithm that does not apply.
     fn check_algorithm<T: Operand>(&self) -> Result<()> {
         if conv::applies::<T>(&self.geometry, self.algorithm) {
@@ -188,13 +193,6 @@ fn in_rows(geometry: &ConvGeometry) -> ConvGeometry {
     ConvGeometry { axes, mode: PaddingMode::Edge, ..geometry.clone() }
 }
 
-/// Which map of a geometry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
-    Forward,
-    InputGrad,
-}
-
 /// Maps a batch with one plan; the activation is the last thing that happens to an output.
 pub(super) struct Call<'a, T> {
     geometry: &'a ConvGeometry,
@@ -236,10 +234,7 @@ impl<'a, T: Operand> Call<'a, T> {
         }
         let tier = Tier::current()?;
         let kernels = Kernels::of(tier);
-        let channels = match self.pass {
-            Pass::Forward => self.geometry.c_out,
-            Pass::InputGrad => self.geometry.c_in,
-        };
+        let [_, channels] = self.pass.channels(self.geometry);
         if self.from.is_empty() {
             // Padding only: every sum is empty.
             let sums = self.bias.map_or_else(|| memory::filled(T::ZERO, channels), memory::copied)?;
@@ -250,12 +245,9 @@ impl<'a, T: Operand> Call<'a, T> {
         }
         self.geometry.check_tables()?;
         let problem = (in_rows(self.geometry), self.algorithm);
-        let plan = match self.pass {
-            Pass::Forward => workspace::forward(&problem, kernels),
-            Pass::InputGrad => workspace::input_grad(&problem, kernels),
-        };
+        let plan = workspace::map(self.pass, &problem, kernels);
         let Workspace { packed, workers: own, .. } = workspace;
-        let packed = room(&mut packed[slot], plan.packed_len());
+        let packed = room(&mut packed[slot], plan.tiling().weights);
         let macs = self.geometry.macs().saturating_mul(self.samples);
         let own = &own[..workers(macs).min(own.len())];
         tiling::pack(&**plan, self.kernel, packed, own.len(), interrupt)?;
@@ -292,7 +284,7 @@ pub(super) fn sum_kernel<T: Operand>(
     let (samples, macs) = (*samples, batch.macs());
     let plan = workspace::kernel_grad(&(in_rows(geometry), batch.algorithm), Kernels::of(tier));
     let x_len = x.len() / samples;
-    let summing = Summing { plan: &**plan, x, dy, x_len, samples, channels: geometry.c_out, macs, tier };
+    let summing = Summing { plan: &**plan, x, dy, x_len, samples, macs, tier };
     let Workspace { partials, workers: own, .. } = workspace;
     let partials = room(partials, summing.partials_len(dkernel.len()));
     let threads = workers(macs).min(own.len());
@@ -335,7 +327,7 @@ pub fn conv<T: Operand>(
     let call = Call {
         geometry: &batch.geometry,
         algorithm: batch.algorithm,
-        pass: if batch.transposed() { Pass::InputGrad } else { Pass::Forward },
+        pass: batch.pass(Pass::Forward),
         samples: batch.samples,
         from: &x,
         kernel: &kernel,
@@ -359,8 +351,7 @@ pub fn conv_input_grad<T: Operand>(
 ) -> Result<()> {
     batch.check_algorithm::<T>()?;
     let (dy, kernel) = (operand("dy", dy, &batch.y)?, operand("kernel", kernel, &batch.kernel)?);
-    let pass = if batch.transposed() { Pass::Forward } else { Pass::InputGrad };
-    let call = Call::linear(batch, pass, &dy, &kernel);
+    let call = Call::linear(batch, batch.pass(Pass::InputGrad), &dy, &kernel);
     let dx = out_slice("out", &mut dx, &batch.x)?;
     workspace::with(workers(batch.macs()), |workspace| call.run(dx, 0, workspace, interrupt))
 }

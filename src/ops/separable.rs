@@ -5,12 +5,12 @@
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::conv::{Call, ConvBatch, ConvKind, ConvOptions, Finish, Pass, sum_kernel};
+use super::conv::{Call, ConvBatch, ConvKind, ConvOptions, Finish, sum_kernel};
 use super::tiling::{self, task_units, workers};
 use super::workspace::{self, Operand, Worker, Workspace, room};
 use super::{operand, out_slice};
 use crate::activation::Activation;
-use crate::conv::Epilogue;
+use crate::conv::{Epilogue, Operands, Pass, Region};
 use crate::error::{Error, Result};
 use crate::geometry::{Axis, ConvGeometry, Padding, PaddingMode};
 use crate::kernels::{Kernels, Tier};
@@ -100,21 +100,21 @@ pub fn separable<T: Operand>(
     }
     let tier = Tier::current()?;
     let g = &depthwise.geometry;
-    let outer = workspace::forward(&(g.clone(), depthwise.algorithm), Kernels::of(tier));
+    let outer = workspace::map(Pass::Forward, &(g.clone(), depthwise.algorithm), Kernels::of(tier));
     // Rows as the plan of the first step sees them: with one channel and a kernel of one tap, axes are joined there.
-    let (rows, columns) = (outer.rows(), outer.row_len() / g.c_out);
+    let (rows, columns) = (outer.tiling().rows, outer.tiling().columns);
     let piece = task_units(rows, depthwise.samples, batch.macs());
     // The second step on the rows of a task; a border mode, without a border, keeps them apart.
     let axis = |n: usize| Axis { input: n, output: n, ..Axis::UNIT };
     let axes = [Axis::UNIT, axis(piece), axis(columns)];
     let inner = ConvGeometry { axes, mode: PaddingMode::Edge, ..pointwise.geometry.clone() };
-    let inner = workspace::forward(&(inner, pointwise.algorithm), Kernels::of(tier));
+    let inner = workspace::map(Pass::Forward, &(inner, pointwise.algorithm), Kernels::of(tier));
     workspace::with(batch.threads(), |workspace| {
         let Workspace { packed: [packed, mixed], workers: own, .. } = workspace;
         let threads = batch.threads().min(own.len());
-        let packed = room(packed, outer.packed_len());
+        let packed = room(packed, outer.tiling().weights);
         tiling::pack(&**outer, &first, packed, threads, interrupt)?;
-        let mixed = room(mixed, inner.packed_len());
+        let mixed = room(mixed, inner.tiling().weights);
         tiling::pack(&**inner, &second, mixed, threads, interrupt)?;
         let (packed, mixed) = (&*packed, &*mixed);
         let relu = activation == Activation::Relu;
@@ -125,9 +125,8 @@ pub fn separable<T: Operand>(
         let pieces = cut.pieces();
         for worker in &own[..threads] {
             let mut worker = lock(worker);
-            worker.scratch.non_temporal = false;
-            outer.reserve(&mut worker.scratch);
-            inner.reserve(&mut worker.scratch);
+            worker.scratch.reserve(&outer.tiling().scratch);
+            worker.scratch.reserve(&inner.tiling().scratch);
             room(&mut worker.rows, piece * middle_row.max(y_row));
         }
         for_each_part(cut, threads, interrupt, &|task, worker, to, _| {
@@ -137,8 +136,11 @@ pub fn separable<T: Operand>(
             let buffer = room(buffer, piece * middle_row.max(y_row));
             let x = &x[task / pieces * x_len..][..x_len];
             let middle = &mut buffer[..count * middle_row];
-            outer.run(x, packed, middle, from..from + count, Epilogue::NONE, scratch);
-            inner.run(buffer, mixed, to, 0..count, epilogue, scratch);
+            let operands = Operands { from: x, packed, epilogue: Epilogue::NONE, non_temporal: false };
+            let rows = Region::Elements(from * middle_row..(from + count) * middle_row);
+            outer.run(operands, middle, &rows, scratch);
+            let operands = Operands { from: buffer, packed: mixed, epilogue, non_temporal: false };
+            inner.run(operands, to, &Region::Elements(0..to.len()), scratch);
             if !relu && activation != Activation::Linear {
                 let sums = &mut buffer[..to.len()];
                 sums.copy_from_slice(to);

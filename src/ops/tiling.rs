@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use super::workspace::{Operand, Worker, room};
 use crate::activation::Activation;
-use crate::conv::{Accumulation, Correlation, Epilogue, Portion, Scratch};
+use crate::conv::{Epilogue, GradOperands, GradPlan, MapPlan, Operands, Region, Sums};
 use crate::error::Result;
 use crate::kernels::{Job, Tier};
 use crate::parallel::{self, Cut, Interrupt, Parts, for_each_part, lock};
@@ -49,26 +49,26 @@ pub(super) fn task_units(units: usize, samples: usize, macs: usize) -> usize {
 
 /// Packs weights on so many threads.
 pub(super) fn pack<T: Operand>(
-    plan: &dyn Correlation<T>,
+    plan: &dyn MapPlan<T>,
     kernel: &[T],
     packed: &mut [T],
     workers: usize,
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
-    let (len, grain) = (packed.len(), plan.pack_grain().max(1));
+    let (len, grain) = (packed.len(), plan.tiling().weight_unit.max(1));
     if len == 0 {
         return Ok(());
     }
     let piece = (COPY_TASK_ELEMENTS / grain).max(1) * grain;
     let workers = if len < 2 * piece { 1 } else { workers };
     for_each_part(Cut::new(packed, len, piece), workers, interrupt, &|task, _, part, _| {
-        plan.pack_part(kernel, task * piece, part);
+        plan.pack(kernel, task * piece, part);
     })
 }
 
 /// A map of tensors about to run on a batch.
 pub(super) struct Mapping<'a, T: Operand> {
-    pub plan: &'a dyn Correlation<T>,
+    pub plan: &'a dyn MapPlan<T>,
     pub packed: &'a [T],
     pub from: &'a [T],
     pub from_len: usize,
@@ -85,43 +85,43 @@ pub(super) fn non_temporal<T>(elements: usize) -> bool {
 }
 
 impl<T: Operand> Mapping<'_, T> {
-    /// Computes elements by `run(elements, first, epilogue, scratch)`: all at once if the plan can apply the activation,
-    /// else `piece` at a time, so that the sums stay in the cache.
+    /// Computes a region by the plan: all at once if the plan can apply the activation, else `piece` elements at a time, so
+    /// that the sums stay in the cache; `region(elements)` is what a piece of `to` is.
     fn activated(
         &self,
-        to: &mut [T],
+        (from, to): (&[T], &mut [T]),
         piece: usize,
         worker: &mut Worker<T>,
-        run: impl Fn(&mut [T], usize, Epilogue<'_, T>, &mut Scratch<T>),
+        region: impl Fn(Range<usize>) -> Region,
     ) {
         let relu = self.activation == Activation::Relu;
         let epilogue = Epilogue { bias: self.bias, relu };
         let Worker { scratch, rows: buffer, .. } = worker;
         let direct = relu || self.activation == Activation::Linear;
-        scratch.non_temporal = direct && self.non_temporal;
+        let non_temporal = direct && self.non_temporal;
+        let operands = Operands { from, packed: self.packed, epilogue, non_temporal };
         if direct {
-            return run(to, 0, epilogue, scratch);
+            let all = region(0..to.len());
+            return self.plan.run(operands, to, &all, scratch);
         }
         for (to, first) in to.chunks_mut(piece).zip((0..).step_by(piece)) {
             let sums = room(buffer, to.len());
-            run(sums, first, epilogue, scratch);
+            self.plan.run(operands, sums, &region(first..first + to.len()), scratch);
             self.activation.forward(self.tier, sums, to);
         }
     }
 
     /// Some elements of one result, from element `first` on: whole rows, or columns of a single row.
     fn part(&self, from: &[T], to: &mut [T], first: usize, worker: &mut Worker<T>) {
-        self.activated(to, self.plan.unit(), worker, |to, at, epilogue, scratch| {
-            self.plan.run_piece(from, self.packed, (to, first + at), epilogue, scratch);
+        self.activated((from, to), self.plan.tiling().unit, worker, |some| {
+            Region::Elements(first + some.start..first + some.end)
         });
     }
 
     /// Some whole results.
     fn samples(&self, from: &[T], to: &mut [T], worker: &mut Worker<T>) {
-        self.activated(to, to.len(), worker, |to, _, epilogue, scratch| {
-            let samples = to.len() / self.sample_len();
-            self.plan.run_samples(from, self.packed, to, samples, epilogue, scratch);
-        });
+        let (all, sample) = (to.len(), self.plan.tiling().len());
+        self.activated((from, to), all, worker, |_| Region::Samples(all / sample));
     }
 
     /// Makes room for all workers beforehand: which of them draws which task is a matter of chance. If an activation
@@ -130,14 +130,9 @@ impl<T: Operand> Mapping<'_, T> {
         let whole = matches!(self.activation, Activation::Relu | Activation::Linear);
         for worker in workers {
             let mut worker = lock(worker);
-            self.plan.reserve(&mut worker.scratch);
+            worker.scratch.reserve(&self.plan.tiling().scratch);
             room(&mut worker.rows, if whole { 0 } else { elements });
         }
-    }
-
-    /// Elements of a result.
-    fn sample_len(&self) -> usize {
-        self.plan.rows() * self.plan.row_len()
     }
 
     /// All of it.
@@ -147,9 +142,10 @@ impl<T: Operand> Mapping<'_, T> {
         workers: &[Mutex<Worker<T>>],
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
-        let (sample, unit) = (self.sample_len(), self.plan.unit());
-        let (samples, units) = (to.len() / sample, sample.div_ceil(unit));
-        let least = self.plan.least_units().min((units * samples).div_ceil(FEW_TASKS));
+        let tiling = self.plan.tiling();
+        let (sample, unit, units) = (tiling.len(), tiling.unit, tiling.units());
+        let samples = to.len() / sample;
+        let least = tiling.least_units.min((units * samples).div_ceil(FEW_TASKS));
         if least > units {
             let together = least / units;
             let cut = Cut::new(to, to.len(), together * sample);
@@ -175,29 +171,22 @@ impl<T: Operand> Mapping<'_, T> {
 
 /// A kernel gradient about to run on a batch.
 pub(super) struct Summing<'a, T: Operand> {
-    pub plan: &'a dyn Accumulation<T>,
+    pub plan: &'a dyn GradPlan<T>,
     pub x: &'a [T],
     pub dy: &'a [T],
     pub x_len: usize,
     pub samples: usize,
-    /// Channels of the output.
-    pub channels: usize,
     pub macs: usize,
     pub tier: Tier,
 }
 
 impl<T: Operand> Summing<'_, T> {
-    /// Elements of a unit of the output, and units of a sample.
-    fn units(&self) -> (usize, usize) {
-        let unit = self.plan.unit();
-        (unit, (self.plan.rows() * self.plan.row_len()).div_ceil(unit))
-    }
-
     /// In how many chunks the units of all samples and in how many parts the rows of the kernel are cut: a matter of
     /// the shapes only.
     fn cuts(&self, kernel_len: usize) -> [usize; 2] {
-        let rows = self.plan.kernel_rows();
-        let sums_len = match self.plan.sums_len(kernel_len) {
+        let tiling = self.plan.tiling();
+        let rows = tiling.weight_units();
+        let sums_len = match tiling.weights {
             // At the points of a transform. Those beside them, as many as the kernel has, are hardly ever touched.
             len if len > kernel_len => len - kernel_len,
             len => len,
@@ -207,10 +196,10 @@ impl<T: Operand> Summing<'_, T> {
         // Sums at the points of a transform are longer than the kernel, and reading and writing them costs the more.
         let fewest = if sums_len > kernel_len { FEWEST_AT_POINTS } else { CHUNK_POSITIONS[1] };
         let [paying, fewest] = [CHUNK_POSITIONS[0], fewest].map(|n| n * sums_len / kernel_len.max(1));
-        let positions = self.plan.rows() * self.plan.row_len() / self.channels * self.samples;
+        let positions = tiling.rows * tiling.columns * self.samples;
         let wanted = (positions / paying).next_power_of_two().max((positions / fewest).min(FEW_CHUNKS));
         let fit = CALL_PARTIAL_BYTES / bytes.max(1);
-        let chunks = wanted.min(fit).min(TASKS.div_ceil(parts)).min(self.samples * self.units().1).max(1);
+        let chunks = wanted.min(fit).min(TASKS.div_ceil(parts)).min(self.samples * tiling.units()).max(1);
         let tasks = (self.macs / TASK_MACS[0]).clamp(1, TASKS);
         [chunks, parts.max(tasks.div_ceil(chunks).min(rows / PART_ROWS[1]))]
     }
@@ -218,14 +207,15 @@ impl<T: Operand> Summing<'_, T> {
     /// Elements of the buffers that are added up.
     pub(super) fn partials_len(&self, kernel_len: usize) -> usize {
         let [chunks, _] = self.cuts(kernel_len);
-        let sums_len = self.plan.sums_len(kernel_len);
+        let sums_len = self.plan.tiling().weights;
         if chunks == 1 && sums_len == kernel_len { 0 } else { chunks * sums_len }
     }
 
     /// Adds up the units `units` of all samples, counted through, for some rows of the kernel.
     fn chunk(&self, units: Range<usize>, kernel: &Range<usize>, sum: &mut [T], worker: &mut Worker<T>) {
-        let (unit, per_sample) = self.units();
-        let sample_len = self.plan.rows() * self.plan.row_len();
+        let tiling = self.plan.tiling();
+        let (unit, per_sample, sample_len) = (tiling.unit, tiling.units(), tiling.len());
+        let non_temporal = non_temporal::<T>(self.x.len() + self.dy.len());
         if units.is_empty() {
             sum.fill(T::ZERO);
         }
@@ -235,16 +225,16 @@ impl<T: Operand> Summing<'_, T> {
             let whole = if first == 0 { (units.end - at) / per_sample } else { 0 };
             let end = if whole > 0 { per_sample } else { per_sample.min(first + units.end - at) };
             let elements = first * unit..(end * unit).min(sample_len);
-            let piece = self.plan.piece(elements.clone(), kernel.clone());
-            let portion = Portion { samples: whole.max(1), ..piece };
-            let x = &self.x[sample * self.x_len..][..portion.samples * self.x_len];
+            let samples = whole.max(1);
             let start = sample * sample_len + elements.start;
-            let dy = &self.dy[start..start + portion.samples.max(1) * elements.len()];
-            if at == units.start {
-                self.plan.start(x, dy, &portion, sum, &mut worker.scratch);
-            } else {
-                self.plan.run_part(x, dy, &portion, sum, &mut worker.scratch);
-            }
+            let operands = GradOperands {
+                x: &self.x[sample * self.x_len..][..samples * self.x_len],
+                dy: &self.dy[start..start + samples * elements.len()],
+                non_temporal,
+            };
+            let region = if whole > 0 { Region::Samples(whole) } else { Region::Elements(elements) };
+            let sums = Sums { sums: &mut *sum, units: kernel.clone(), from_zero: at == units.start };
+            self.plan.accumulate(operands, &region, sums, &mut worker.scratch);
             at += if whole > 0 { whole * per_sample } else { end - first };
         }
     }
@@ -256,19 +246,17 @@ impl<T: Operand> Summing<'_, T> {
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
         let len = dkernel.len();
-        let units = self.samples * self.units().1;
+        let tiling = self.plan.tiling();
+        let units = self.samples * tiling.units();
         let [chunks, parts] = self.cuts(len);
-        let rows = self.plan.kernel_rows();
-        let sums_len = self.plan.sums_len(len);
+        let (rows, sums_len) = (tiling.weight_units(), tiling.weights);
         let (part_rows, row_len) = (rows.div_ceil(parts), sums_len / rows);
         let at_once = partials.is_empty();
         let sums = if at_once { &mut *dkernel } else { &mut *partials };
         let cut = Cut::new(sums, sums_len, part_rows * row_len);
         let parts = cut.pieces();
         for worker in workers {
-            let scratch = &mut lock(worker).scratch;
-            scratch.non_temporal = non_temporal::<T>(self.x.len() + self.dy.len());
-            self.plan.reserve(scratch);
+            lock(worker).scratch.reserve(&tiling.scratch);
         }
         for_each_part(cut, workers.len(), interrupt, &|task, worker, sum, _| {
             let (chunk, part) = (task / parts, task % parts);

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::conv::{self, Accumulated, Algorithm, Correlated, Scratch};
+use crate::conv::{self, Algorithm, Grad, Map, Pass, Scratch};
 use crate::geometry::ConvGeometry;
 use crate::kernels::{Aligned, Element, Kernels};
 use crate::memory;
@@ -94,9 +94,9 @@ pub(super) type Problem = (ConvGeometry, Algorithm);
 /// What is kept between calls for one element type.
 pub struct Shelf<T> {
     workspaces: Vec<Workspace<T>>,
-    forward: Memo<Problem, Arc<Correlated<T>>>,
-    input_grad: Memo<Problem, Arc<Correlated<T>>>,
-    kernel_grad: Memo<Problem, Arc<Accumulated<T>>>,
+    forward: Memo<Problem, Arc<Map<T>>>,
+    input_grad: Memo<Problem, Arc<Map<T>>>,
+    kernel_grad: Memo<Problem, Arc<Grad<T>>>,
 }
 
 impl<T> std::fmt::Debug for Shelf<T> {
@@ -158,17 +158,14 @@ pub(super) fn with<T: Operand, R>(workers: usize, call: impl FnOnce(&mut Workspa
     result
 }
 
-/// The plan of the forward pass.
-pub(super) fn forward<T: Operand>(p: &Problem, kernels: &'static Kernels<T>) -> Arc<Correlated<T>> {
-    lock(T::shelf()).forward.get(p, || Arc::new(conv::forward(&p.0, kernels, p.1)))
-}
-
-/// The plan of the gradient to the input.
-pub(super) fn input_grad<T: Operand>(p: &Problem, kernels: &'static Kernels<T>) -> Arc<Correlated<T>> {
-    lock(T::shelf()).input_grad.get(p, || Arc::new(conv::input_grad(&p.0, kernels, p.1)))
+/// The plan of a map.
+pub(super) fn map<T: Operand>(pass: Pass, p: &Problem, kernels: &'static Kernels<T>) -> Arc<Map<T>> {
+    let mut shelf = lock(T::shelf());
+    let plans = if pass == Pass::InputGrad { &mut shelf.input_grad } else { &mut shelf.forward };
+    plans.get(p, || Arc::new(conv::map(pass, &p.0, kernels, p.1)))
 }
 
 /// The plan of the gradient to the kernel.
-pub(super) fn kernel_grad<T: Operand>(p: &Problem, kernels: &'static Kernels<T>) -> Arc<Accumulated<T>> {
+pub(super) fn kernel_grad<T: Operand>(p: &Problem, kernels: &'static Kernels<T>) -> Arc<Grad<T>> {
     lock(T::shelf()).kernel_grad.get(p, || Arc::new(conv::kernel_grad(&p.0, kernels, p.1)))
 }

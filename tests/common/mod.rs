@@ -7,7 +7,9 @@ pub mod pools;
 
 use std::ops::Range;
 
-use gridnn::conv::{self, Accumulation, Algorithm, Correlation, Epilogue, Portion, Scratch};
+use gridnn::conv::{
+    self, Algorithm, Epilogue, GradOperands, GradPlan, MapPlan, Operands, Pass, Region, Scratch, Sums, Tiling,
+};
 use gridnn::geometry::{Axis, ConvGeometry, Padding, PaddingMode, PaddingRule, Window};
 use gridnn::kernels::{Element, Kernels, Tier};
 use gridnn::reference;
@@ -300,17 +302,22 @@ pub fn partition(rows: usize, cuts: &[usize]) -> Vec<Range<usize>> {
     cuts.windows(2).map(|pair| pair[0]..pair[1]).filter(|range| !range.is_empty()).collect()
 }
 
-/// Rows of an output, cut where the plan allows it.
-fn row_partition<T: Element>(plan: &dyn Accumulation<T>, cuts: &[usize]) -> Vec<Range<usize>> {
-    let step = plan.row_step();
-    let rows = |units: Range<usize>| units.start * step..(units.end * step).min(plan.rows());
-    partition(plan.rows().div_ceil(step), cuts).into_iter().map(rows).collect()
+/// Elements of a result that are cut in multiples of `unit`.
+pub fn elements(tiling: &Tiling, unit: usize, cuts: &[usize]) -> Vec<Range<usize>> {
+    let whole = |some: Range<usize>| some.start * unit..(some.end * unit).min(tiling.len());
+    partition(tiling.len().div_ceil(unit), cuts).into_iter().map(whole).collect()
+}
+
+/// Where a map may be cut: between any rows, or any columns of a single row, unless a plan takes such a row as a whole.
+fn map_unit(tiling: &Tiling) -> usize {
+    let series = tiling.rows == 1 && tiling.unit < tiling.row_len();
+    if series { tiling.channels } else { tiling.row_len() }
 }
 
 /// Adds a gradient to `dkernel`, given what adds up its sums. Where these are the gradient itself, their chains go on
 /// from what is there.
-fn add_sums<T: Element>(plan: &dyn Accumulation<T>, dkernel: &mut [T], add: impl FnOnce(&mut [T])) {
-    let mut sums = vec![T::ZERO; plan.sums_len(dkernel.len())];
+fn add_sums<T: Element>(plan: &dyn GradPlan<T>, dkernel: &mut [T], add: impl FnOnce(&mut [T])) {
+    let mut sums = vec![T::ZERO; plan.tiling().weights];
     let in_place = sums.len() == dkernel.len();
     if in_place {
         sums.copy_from_slice(dkernel);
@@ -350,37 +357,30 @@ impl<T: Element> Runner<T> {
         plans.swap_remove(i)
     }
 
-    fn correlate(
+    fn map(
         &mut self,
-        plan: &dyn Correlation<T>,
+        plan: &dyn MapPlan<T>,
         from: &[&[T]],
-        (kernel, channels): (&[T], usize),
+        kernel: &[T],
         epilogue: Epilogue<'_, T>,
     ) -> Vec<T> {
         // Stores past the cache write the same bytes.
-        self.scratch.non_temporal = !self.cuts.is_empty();
+        let non_temporal = !self.cuts.is_empty();
         let nan = T::from_f64(f64::NAN);
-        let mut packed = vec![nan; plan.packed_len()];
-        let grain = plan.pack_grain().max(1);
-        for pieces in partition(plan.packed_len().div_ceil(grain), &self.cuts) {
+        let tiling = plan.tiling();
+        let mut packed = vec![nan; tiling.weights];
+        let grain = tiling.weight_unit.max(1);
+        for pieces in partition(tiling.weights.div_ceil(grain), &self.cuts) {
             let part = pieces.start * grain..(pieces.end * grain).min(packed.len());
-            plan.pack_part(kernel, part.start, &mut packed[part]);
+            plan.pack(kernel, part.start, &mut packed[part]);
         }
         let mut all = Vec::new();
         for from in from {
-            let mut to = vec![nan; plan.rows() * plan.row_len()];
-            if plan.rows() == 1 && plan.strip() < plan.row_len() {
-                for columns in partition(plan.row_len() / channels, &self.cuts) {
-                    let some = columns.start * channels..columns.end * channels;
-                    let part = &mut to[some.clone()];
-                    plan.run_strip(from, &packed, part, some, epilogue, &mut self.scratch);
-                }
-                all.extend(to);
-                continue;
-            }
-            for rows in partition(plan.rows(), &self.cuts) {
-                let part = &mut to[rows.start * plan.row_len()..rows.end * plan.row_len()];
-                plan.run(from, &packed, part, rows, epilogue, &mut self.scratch);
+            let mut to = vec![nan; tiling.len()];
+            for some in elements(tiling, map_unit(tiling), &self.cuts) {
+                let operands = Operands { from, packed: &packed, epilogue, non_temporal };
+                let part = &mut to[some.clone()];
+                plan.run(operands, part, &Region::Elements(some), &mut self.scratch);
             }
             all.extend(to);
         }
@@ -388,15 +388,17 @@ impl<T: Element> Runner<T> {
     }
 
     pub fn forward(&mut self, p: &Problem<T>, epilogue: Epilogue<'_, T>) -> Vec<T> {
-        let plan = self.pick(conv::forward_plans(&p.geometry, Kernels::of(self.tier), self.algorithm));
-        let samples: Vec<&[T]> = p.x.chunks_exact(p.geometry.input_len()).collect();
-        self.correlate(&*plan, &samples, (&p.kernel, p.geometry.c_out), epilogue)
+        let (g, kernels) = (&p.geometry, Kernels::of(self.tier));
+        let plan = self.pick(conv::map_plans(Pass::Forward, g, kernels, self.algorithm));
+        let samples: Vec<&[T]> = p.x.chunks_exact(g.input_len()).collect();
+        self.map(&*plan, &samples, &p.kernel, epilogue)
     }
 
     pub fn input_grad(&mut self, p: &Problem<T>, epilogue: Epilogue<'_, T>) -> Vec<T> {
-        let plan = self.pick(conv::input_grad_plans(&p.geometry, Kernels::of(self.tier), self.algorithm));
-        let samples: Vec<&[T]> = p.dy.chunks_exact(p.geometry.output_len()).collect();
-        self.correlate(&*plan, &samples, (&p.kernel, p.geometry.c_in), epilogue)
+        let (g, kernels) = (&p.geometry, Kernels::of(self.tier));
+        let plan = self.pick(conv::map_plans(Pass::InputGrad, g, kernels, self.algorithm));
+        let samples: Vec<&[T]> = p.dy.chunks_exact(g.output_len()).collect();
+        self.map(&*plan, &samples, &p.kernel, epilogue)
     }
 
     /// The gradient to the kernel, added to zeros.
@@ -410,45 +412,49 @@ impl<T: Element> Runner<T> {
         let plan = self.pick(conv::kernel_grad_plans(&p.geometry, Kernels::of(self.tier), self.algorithm));
         add_sums(&*plan, dkernel, |sums| {
             if self.cuts.is_empty() {
-                plan.run_samples(&p.x, &p.dy, p.samples, sums, &mut self.scratch);
+                let operands = GradOperands { x: &p.x, dy: &p.dy, non_temporal: false };
+                let units = 0..plan.tiling().weight_units();
+                let sums = Sums { sums, units, from_zero: false };
+                plan.accumulate(operands, &Region::Samples(p.samples), sums, &mut self.scratch);
             } else {
-                self.add_portions(&*plan, p, sums);
+                self.add_regions(&*plan, p, sums);
             }
         });
     }
 
-    /// Parts of the kernel, all samples at once; then sample by sample in portions.
-    fn add_portions(&mut self, plan: &dyn Accumulation<T>, p: &Problem<T>, sums: &mut [T]) {
-        let (x_len, y_len) = (p.geometry.input_len(), p.geometry.output_len());
-        self.scratch.non_temporal = true;
-        let (rows, row_len, c_out) = (plan.rows(), plan.row_len(), p.geometry.c_out);
-        let kernel_row = sums.len() / plan.kernel_rows();
-        let mut parts = partition(plan.kernel_rows(), &self.cuts);
-        let kernel = parts.pop().unwrap();
-        for kernel in parts {
-            let sums = &mut sums[kernel.start * kernel_row..kernel.end * kernel_row];
-            let portion = Portion { samples: p.samples, rows: 0..rows, strip: 0..row_len, kernel };
-            plan.run_part(&p.x, &p.dy, &portion, sums, &mut self.scratch);
+    /// Parts of the kernel, all samples at once; then sample by sample in regions.
+    fn add_regions(&mut self, plan: &dyn GradPlan<T>, p: &Problem<T>, sums: &mut [T]) {
+        let tiling = plan.tiling();
+        let mut parts = partition(tiling.weight_units(), &self.cuts);
+        let last = parts.pop().unwrap();
+        let unit = tiling.weight_unit;
+        for units in parts {
+            let operands = GradOperands { x: &p.x, dy: &p.dy, non_temporal: true };
+            let sums = &mut sums[units.start * unit..units.end * unit];
+            let sums = Sums { sums, units, from_zero: false };
+            plan.accumulate(operands, &Region::Samples(p.samples), sums, &mut self.scratch);
         }
-        let sums = &mut sums[kernel.start * kernel_row..];
-        let strips = rows == 1 && plan.strip() < row_len;
+        let sums = &mut sums[last.start * unit..];
+        // Tiles are cut nowhere else.
+        let series = tiling.rows == 1 && tiling.unit < tiling.row_len();
+        let anywhere = series && self.algorithm != Algorithm::Winograd;
+        self.add_elements(plan, p, if anywhere { tiling.channels } else { tiling.unit }, (last, sums));
+    }
+
+    /// Sample by sample, in regions of whole units.
+    fn add_elements(
+        &mut self,
+        plan: &dyn GradPlan<T>,
+        p: &Problem<T>,
+        unit: usize,
+        (units, sums): (Range<usize>, &mut [T]),
+    ) {
+        let (x_len, y_len) = (p.geometry.input_len(), p.geometry.output_len());
         for (x, dy) in p.x.chunks_exact(x_len).zip(p.dy.chunks_exact(y_len)) {
-            // Tiles are cut nowhere else.
-            let step = if self.algorithm == Algorithm::Winograd { plan.strip() / c_out } else { 1 };
-            let columns = row_len / c_out;
-            let pieces = if strips {
-                let whole = |some: Range<usize>| some.start * step..(some.end * step).min(columns);
-                partition(columns.div_ceil(step), &self.cuts).into_iter().map(whole).collect()
-            } else {
-                row_partition(plan, &self.cuts)
-            };
-            for some in pieces {
-                let unit = if strips { c_out } else { row_len };
-                let part = &dy[some.start * unit..some.end * unit];
-                let (rows, strip) =
-                    if strips { (0..1, some.start * c_out..some.end * c_out) } else { (some, 0..row_len) };
-                let portion = Portion { samples: 1, rows, strip, kernel: kernel.clone() };
-                plan.run_part(x, part, &portion, sums, &mut self.scratch);
+            for some in elements(plan.tiling(), unit, &self.cuts) {
+                let operands = GradOperands { x, dy: &dy[some.clone()], non_temporal: true };
+                let sums = Sums { sums: &mut *sums, units: units.clone(), from_zero: false };
+                plan.accumulate(operands, &Region::Elements(some), sums, &mut self.scratch);
             }
         }
     }
@@ -456,15 +462,10 @@ impl<T: Element> Runner<T> {
     /// As the training step does: sample by sample, rows in order, the whole kernel.
     pub fn add_rows(&mut self, p: &Problem<T>, dkernel: &mut [T]) {
         let plan = self.pick(conv::kernel_grad_plans(&p.geometry, Kernels::of(self.tier), self.algorithm));
-        let (x_len, y_len) = (p.geometry.input_len(), p.geometry.output_len());
-        add_sums(&*plan, dkernel, |sums| {
-            for (x, dy) in p.x.chunks_exact(x_len).zip(p.dy.chunks_exact(y_len)) {
-                for rows in row_partition(&*plan, &self.cuts) {
-                    let part = &dy[rows.start * plan.row_len()..rows.end * plan.row_len()];
-                    plan.run(x, part, rows, sums, &mut self.scratch);
-                }
-            }
-        });
+        let tiling = plan.tiling();
+        let unit = if tiling.rows == 1 { tiling.len() } else { tiling.unit };
+        let units = 0..tiling.weight_units();
+        add_sums(&*plan, dkernel, |sums| self.add_elements(&*plan, p, unit, (units, sums)));
     }
 
     /// All passes, in the order of [`Problem::expected`].

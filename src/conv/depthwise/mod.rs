@@ -11,11 +11,12 @@
 
 mod sweep;
 
-use std::ops::Range;
-
 use sweep::{Sweep, Visit};
 
-use super::{Accumulation, Correlation, Epilogue, Portion, Scratch};
+use super::{
+    Epilogue, GradOperands, GradPlan, MapPlan, Operands, Part, Pass, Plan, Problem, Region, Scratch, Sums,
+    Tiling,
+};
 use crate::geometry::ConvGeometry;
 use crate::kernels::{self, Element, Kernels, LaneWork};
 
@@ -34,33 +35,65 @@ pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
     geometry.groups > 1 && k * n <= MOST_PRODUCTS && (mixes || near())
 }
 
+/// A plan for every pass.
+pub(super) fn plan<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Plan<T>> {
+    accepts(p.geometry).then(|| match pass {
+        Pass::Forward | Pass::InputGrad => Plan::of_map(Depthwise::new(p, pass)),
+        Pass::KernelGrad => Plan::of_grad(DepthwiseKernelGrad::new(p, Sweep::new(p, pass))),
+    })
+}
+
+/// The gradient to the kernel, with rows that may be cut anywhere.
+pub(super) fn row_by_row<T: Element>(p: Problem<'_, T>) -> Option<Plan<T>> {
+    let sweep = || Sweep::new(p, Pass::KernelGrad).row_by_row();
+    accepts(p.geometry).then(|| Plan::of_grad(DepthwiseKernelGrad::new(p, sweep())))
+}
+
 /// Forward, or to the input.
 #[derive(Debug)]
-pub(super) struct Depthwise<T: Element> {
+struct Depthwise<T: Element> {
+    tiling: Tiling,
     sweep: Sweep,
     kernels: &'static Kernels<T>,
-    input_grad: bool,
+    pass: Pass,
 }
 
 impl<T: Element> Depthwise<T> {
-    /// Plans the forward pass.
-    pub(super) fn forward(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::forward::<T>(geometry, kernels.width), kernels, input_grad: false }
+    fn new(p: Problem<'_, T>, pass: Pass) -> Self {
+        let sweep = Sweep::new(p, pass);
+        let weights = sweep.kernel.iter().product::<usize>() * sweep.spread_len();
+        Self { tiling: sweep.tiling(weights), sweep, kernels: p.kernels, pass }
     }
 
-    /// Plans the gradient to the input.
-    pub(super) fn input_grad(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::input_grad::<T>(geometry, kernels.width), kernels, input_grad: true }
+    /// A part of one result.
+    fn result(&self, operands: Operands<'_, T>, to: &mut [T], part: Part, scratch: &mut Scratch<T>) {
+        let Operands { from, packed, epilogue: Epilogue { bias, relu }, non_temporal } = operands;
+        let (channels, k, first) = (self.sweep.channels(), self.sweep.mix(), part.columns.start);
+        let row_len = part.columns.len() * channels;
+        self.sweep.run(
+            from,
+            part,
+            self.kernels,
+            scratch,
+            |Visit { x, run, block, row, column, distance }| {
+                let rows = block.as_ref().map_or(1, |block| block.rows);
+                let y = &mut to[row * row_len..(row + rows) * row_len][(column - first) * channels..];
+                let y_step = distance * channels;
+                let work = LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, non_temporal, block };
+                self.kernels.lane_work(&run, work);
+            },
+        );
     }
 }
 
-impl<T: Element> Correlation<T> for Depthwise<T> {
-    fn packed_len(&self) -> usize {
-        self.sweep.kernel.iter().product::<usize>() * self.sweep.spread_len()
+impl<T: Element> MapPlan<T> for Depthwise<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
     }
 
-    fn pack(&self, kernel: &[T], packed: &mut [T]) {
-        if !self.input_grad {
+    /// In one part.
+    fn pack(&self, kernel: &[T], _: usize, packed: &mut [T]) {
+        if self.pass == Pass::Forward {
             packed.copy_from_slice(kernel);
             return;
         }
@@ -76,79 +109,12 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
         }
     }
 
-    fn rows(&self) -> usize {
-        self.sweep.to[0] * self.sweep.to[1]
-    }
-
-    fn row_len(&self) -> usize {
-        self.sweep.to[2] * self.sweep.channels()
-    }
-
-    fn row_step(&self) -> usize {
-        self.sweep.together
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        self.sweep.reserve(scratch);
-    }
-
-    fn run(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        rows: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        let (row_len, channels) = (self.row_len(), self.sweep.channels());
-        let Epilogue { bias, relu } = epilogue;
-        let (k, non_temporal) = (self.sweep.mix(), scratch.non_temporal);
-        let all = (rows, 0..self.sweep.to[2]);
-        self.sweep.run(from, all, self.kernels, scratch, |Visit { x, run, block, row, column, distance }| {
-            let rows = block.as_ref().map_or(1, |block| block.rows);
-            let y = &mut to[row * row_len..(row + rows) * row_len][column * channels..];
-            let y_step = distance * channels;
-            let work = LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, non_temporal, block };
-            self.kernels.lane_work(&run, work);
-        });
-        if non_temporal {
-            kernels::fence();
+    fn run(&self, operands: Operands<'_, T>, to: &mut [T], region: &Region, scratch: &mut Scratch<T>) {
+        scratch.reserve(&self.tiling.scratch);
+        for (from, to, part) in self.tiling.results(operands.from, to, region) {
+            self.result(Operands { from, ..operands }, to, part, scratch);
         }
-    }
-
-    fn strip(&self) -> usize {
-        self.sweep.strip()
-    }
-
-    fn run_strip(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        elements: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        let channels = self.sweep.channels();
-        let Epilogue { bias, relu } = epilogue;
-        let (k, non_temporal) = (self.sweep.mix(), scratch.non_temporal);
-        let columns = elements.start / channels..elements.end / channels;
-        let first = columns.start;
-        let all = (0..1, columns);
-        self.sweep.run(
-            from,
-            all,
-            self.kernels,
-            scratch,
-            |Visit { x, run, block, column, distance, .. }| {
-                let y = &mut to[(column - first) * channels..];
-                let y_step = distance * channels;
-                let work = LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, non_temporal, block };
-                self.kernels.lane_work(&run, work);
-            },
-        );
-        if non_temporal {
+        if operands.non_temporal {
             kernels::fence();
         }
     }
@@ -156,71 +122,40 @@ impl<T: Element> Correlation<T> for Depthwise<T> {
 
 /// To the kernel.
 #[derive(Debug)]
-pub(super) struct DepthwiseKernelGrad<T: Element> {
+struct DepthwiseKernelGrad<T: Element> {
+    tiling: Tiling,
     sweep: Sweep,
     kernels: &'static Kernels<T>,
 }
 
 impl<T: Element> DepthwiseKernelGrad<T> {
-    /// Plans the pass.
-    pub(super) fn new(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::forward::<T>(geometry, kernels.width), kernels }
-    }
-
-    /// The same with rows that may be cut anywhere.
-    pub(super) fn row_by_row(geometry: &ConvGeometry, kernels: &'static Kernels<T>) -> Self {
-        Self { sweep: Sweep::forward::<T>(geometry, kernels.width).row_by_row(), kernels }
+    fn new(p: Problem<'_, T>, sweep: Sweep) -> Self {
+        Self { tiling: sweep.tiling(p.geometry.kernel_len()), sweep, kernels: p.kernels }
     }
 }
 
-impl<T: Element> Accumulation<T> for DepthwiseKernelGrad<T> {
-    fn rows(&self) -> usize {
-        self.sweep.to[0] * self.sweep.to[1]
+impl<T: Element> GradPlan<T> for DepthwiseKernelGrad<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
     }
 
-    fn row_len(&self) -> usize {
-        self.sweep.to[2] * self.sweep.channels()
-    }
-
-    fn row_step(&self) -> usize {
-        self.sweep.together
-    }
-
-    fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        let (row_len, channels) = (self.row_len(), self.sweep.channels());
-        let (k, non_temporal) = (self.sweep.mix(), scratch.non_temporal);
-        let all = (rows, 0..self.sweep.to[2]);
-        self.sweep.run(x, all, self.kernels, scratch, |Visit { x, run, block, row, column, .. }| {
-            let dy = &dy[row * row_len..][column * channels..];
-            self.kernels.lane_work(&run, LaneWork::Sum { x, dy, dw: dkernel, k, non_temporal, block });
-        });
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        self.sweep.reserve(scratch);
-    }
-
-    fn strip(&self) -> usize {
-        self.sweep.strip()
-    }
-
-    fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        if portion.strip.len() == self.row_len() {
-            let samples = x.chunks_exact(x.len() / portion.samples);
-            let part = portion.rows.len() * self.row_len();
-            for (x, dy) in samples.zip(dy.chunks_exact(part)) {
-                self.run(x, dy, portion.rows.clone(), dkernel, scratch);
-            }
-            return;
+    fn accumulate(
+        &self,
+        GradOperands { x, dy, non_temporal }: GradOperands<'_, T>,
+        region: &Region,
+        mut sums: Sums<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        scratch.reserve(&self.tiling.scratch);
+        sums.begin();
+        let (channels, k) = (self.sweep.channels(), self.sweep.mix());
+        for (x, dy, part) in self.tiling.grads(x, dy, region) {
+            let (row_len, first) = (part.columns.len() * channels, part.columns.start);
+            self.sweep.run(x, part, self.kernels, scratch, |Visit { x, run, block, row, column, .. }| {
+                let dy = &dy[row * row_len..][(column - first) * channels..];
+                let work = LaneWork::Sum { x, dy, dw: &mut *sums.sums, k, non_temporal, block };
+                self.kernels.lane_work(&run, work);
+            });
         }
-        let channels = self.sweep.channels();
-        let columns = portion.strip.start / channels..portion.strip.end / channels;
-        let first = columns.start;
-        let (k, non_temporal) = (self.sweep.mix(), scratch.non_temporal);
-        let all = (0..1, columns);
-        self.sweep.run(x, all, self.kernels, scratch, |Visit { x, run, block, column, .. }| {
-            let dy = &dy[(column - first) * channels..];
-            self.kernels.lane_work(&run, LaneWork::Sum { x, dy, dw: dkernel, k, non_temporal, block });
-        });
     }
 }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::Scratch;
-use crate::geometry::{AXES, Axis, ConvGeometry, Residues};
+use super::{Part, Pass, Problem, Scratch, Tiling};
+use crate::conv::Request;
+use crate::geometry::{AXES, Axis, Residues};
 use crate::kernels::{Block, Element, Job, Kernels, Tap, WindowRun};
 use crate::memory;
 
@@ -72,14 +73,14 @@ pub(super) struct Sweep {
     columns: Vec<Columns>,
     pub(super) kernel: [usize; AXES],
     from: [usize; AXES],
-    pub(super) to: [usize; AXES],
+    to: [usize; AXES],
     pub(super) groups: usize,
     pub(super) k: usize,
     pub(super) n: usize,
     /// Whether the kernels mix the channels of a group: no spread rows.
     mixes: bool,
     /// Rows of a visit, from multiples of it on.
-    pub(super) together: usize,
+    together: usize,
     /// Whether a row's sources ascend with the taps, and rows of the source in front of what row 0 reads.
     ascends: bool,
     lead: isize,
@@ -90,25 +91,11 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub(super) fn forward<T>(g: &ConvGeometry, lanes: usize) -> Self {
-        let sizes = [g.axes.each_ref().map(|a| a.input), g.axes.each_ref().map(|a| a.output)];
-        let axes = g.axes.each_ref().map(Residues::forward);
-        Self::plan::<T>(g, sizes, (g.group_in(), g.group_out()), &axes, lanes)
-    }
-
-    pub(super) fn input_grad<T>(g: &ConvGeometry, lanes: usize) -> Self {
-        let sizes = [g.axes.each_ref().map(|a| a.output), g.axes.each_ref().map(|a| a.input)];
-        let axes = g.axes.each_ref().map(Residues::input_grad);
-        Self::plan::<T>(g, sizes, (g.group_out(), g.group_in()), &axes, lanes)
-    }
-
-    fn plan<T>(
-        g: &ConvGeometry,
-        [from, to]: [[usize; AXES]; 2],
-        (k, n): (usize, usize),
-        axes: &[Residues; AXES],
-        width: usize,
-    ) -> Self {
+    pub(super) fn new<T>(p: Problem<'_, T>, pass: Pass) -> Self {
+        let (g, width) = (p.geometry, p.kernels.width);
+        let [from, to] = pass.extents(g).map(|extent| [extent.planes, extent.rows, extent.columns]);
+        let [k, n] = pass.group_channels(g);
+        let axes = pass.axes(g);
         let mixes = k == n && matches!(k, 1 | 2 | 4 | 8) && width.is_multiple_of(k);
         let near = |axis: &Axis| axis.kernel == Block::KERNEL && axis.stride == 1 && axis.dilation == 1;
         let shares = mixes && k == 1 && g.axes[1..].iter().all(near);
@@ -166,14 +153,12 @@ impl Sweep {
         self.groups * self.n
     }
 
-    pub(super) fn reserve<T: Element>(&self, scratch: &mut Scratch<T>) {
-        scratch.reserve((self.halo_len, 0));
-        scratch.reserve_taps(self.kernel.iter().product::<usize>() * self.k);
-    }
-
-    /// Elements of a piece of a row.
-    pub(super) fn strip(&self) -> usize {
-        self.window.min(STRIP) * self.channels()
+    /// How results are cut, with so many weights.
+    pub(super) fn tiling(&self, weights: usize) -> Tiling {
+        let taps = self.kernel.iter().product::<usize>() * self.k;
+        let scratch = Request { halo: self.halo_len, taps, ..Request::default() };
+        let size = [self.to[0] * self.to[1], self.to[2], self.channels()];
+        Tiling::new(size, [self.together, self.window.min(STRIP)], weights, scratch)
     }
 
     /// Elements of a position of the spread rows.
@@ -224,12 +209,11 @@ impl Sweep {
     pub(super) fn run<T: Element>(
         &self,
         from: &[T],
-        (rows, columns): (Range<usize>, Range<usize>),
+        Part { rows, columns }: Part,
         kernels: &Kernels<T>,
         scratch: &mut Scratch<T>,
         mut visit: impl FnMut(Visit<'_, T>),
     ) {
-        self.reserve(scratch);
         let Scratch { halo, taps, .. } = scratch;
         let mut row = rows.start;
         while row < rows.end {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::conv::{Part, Request, Tiling};
 use crate::geometry::{AXES, Axis, BorderMap, ConvGeometry};
 use crate::kernels::Element;
 
@@ -67,49 +68,39 @@ impl Halos {
         planes * rows * columns * self.geometry.c_in
     }
 
-    pub fn row_len(&self) -> usize {
-        self.geometry.axes[2].output * self.geometry.c_out
+    /// How the outputs are cut, with the weights and the memory of the plan inside.
+    pub fn tiling(&self, inner: &Tiling) -> Tiling {
+        let [depth, height, width] = &self.geometry.axes;
+        let size = [depth.output * height.output, width.output, self.geometry.c_out];
+        let scratch = Request { outer: self.len(), ..inner.scratch };
+        let tiling = Tiling::new(size, [1, self.columns], inner.weights, scratch);
+        Tiling { weight_unit: inner.weight_unit, ..tiling }
     }
 
-    /// Elements of the columns of a block.
-    pub fn strip(&self) -> usize {
-        self.columns * self.geometry.c_out
-    }
-
-    /// Cuts rows of the output into blocks: `visit(rows of the block)` after its halo is filled.
+    /// Cuts a part of the output into blocks: `visit(halo, elements of the part)` after the halo of the block is
+    /// filled.
     pub fn for_each_block<T: Element>(
         &self,
         x: &[T],
-        rows: Range<usize>,
+        Part { rows, columns }: Part,
         halo: &mut [T],
         mut visit: impl FnMut(&[T], Range<usize>),
     ) {
-        let height = self.geometry.axes[1].output;
+        let (height, c) = (self.geometry.axes[1].output, self.geometry.c_out);
+        let row_len = columns.len() * c;
         let mut row = rows.start;
         while row < rows.end {
             let (plane, first) = (row / height, row % height);
             let end = (first + self.rows).min(height).min(first + rows.end - row);
-            self.fill(x, plane, &(first..end), &(0..self.columns), halo);
-            visit(halo, row - rows.start..row - rows.start + end - first);
+            let lines = (row - rows.start) * row_len;
+            for column in columns.clone().step_by(self.columns) {
+                let some = column..(column + self.columns).min(columns.end);
+                let len = (end - first) * some.len() * c;
+                let start = lines + (column - columns.start) * c;
+                self.fill(x, plane, &(first..end), &some, halo);
+                visit(halo, start..start + len);
+            }
             row += end - first;
-        }
-    }
-
-    /// Cuts some elements of a series into blocks: `visit(elements of the block)`, counted from the first, after its
-    /// halo is filled.
-    pub fn for_each_strip<T: Element>(
-        &self,
-        x: &[T],
-        elements: &Range<usize>,
-        halo: &mut [T],
-        mut visit: impl FnMut(&[T], Range<usize>),
-    ) {
-        let c = self.geometry.c_out;
-        let columns = elements.start / c..elements.end / c;
-        for column in columns.clone().step_by(self.columns) {
-            let end = (column + self.columns).min(columns.end);
-            self.fill(x, 0, &(0..1), &(column..end), halo);
-            visit(halo, (column - columns.start) * c..(end - columns.start) * c);
         }
     }
 

@@ -14,9 +14,9 @@ use std::ops::Range;
 
 use halos::{HALO_BYTES, Halos, LEAST_COLUMNS, MOST_ROWS};
 
-use super::depthwise::{self, DepthwiseKernelGrad};
 use super::{
-    Accumulated, Accumulation, Algorithm, Correlated, Correlation, Epilogue, Portion, Problem, Scratch,
+    Algorithm, Epilogue, Grad, GradOperands, GradPlan, Map, MapPlan, Operands, Pass, Plan, Problem, Region,
+    Request, Scratch, Sums, Tiling, depthwise, zero_border,
 };
 use crate::geometry::{AXES, Axis, BorderMap, ConvGeometry, PaddingMode};
 use crate::kernels::{Element, Job, Tier};
@@ -26,208 +26,139 @@ pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
     geometry.mode != PaddingMode::Zeros && geometry.axes.iter().any(|a| a.before + a.after > 0)
 }
 
+/// A plan for every pass, if there is such a border.
+pub(super) fn plan<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Plan<T>> {
+    accepts(p.geometry)
+        .then(|| match pass {
+            Pass::Forward => Padded::new(p).map(Plan::of_map),
+            Pass::InputGrad => PaddedInputGrad::new(p).map(Plan::of_map),
+            Pass::KernelGrad => PaddedKernelGrad::new(p).map(Plan::of_grad),
+        })
+        .flatten()
+}
+
+/// The plan of a block, whose borders are in its halo: not by tiles, since blocks start wherever a part of the rows does.
+fn inside<T: Element>(p: Problem<'_, T>, block: &ConvGeometry, pass: Pass) -> Option<Plan<T>> {
+    let p = Problem { geometry: block, algorithm: Algorithm::Direct, ..p };
+    // Rows that are visited together would have to be so in every halo.
+    let alone = if pass == Pass::KernelGrad { depthwise::row_by_row(p) } else { None };
+    alone.or_else(|| zero_border().into_iter().find_map(|entry| entry(p, pass)))
+}
+
 /// The forward pass.
-pub(super) struct Padded<T: Element> {
+struct Padded<T: Element> {
+    tiling: Tiling,
     halos: Halos,
-    inner: Correlated<T>,
+    inner: Map<T>,
 }
 
 impl<T: Element> Padded<T> {
-    /// Plans the pass.
-    pub(super) fn new(p: Problem<'_, T>) -> Self {
+    fn new(p: Problem<'_, T>) -> Option<Self> {
         let halos = Halos::new(p.geometry, size_of::<T>());
-        // Not by tiles: blocks start wherever a part of the rows does.
-        let inner = super::forward(&halos.block(), p.kernels, Algorithm::Direct);
-        Self { halos, inner }
+        let inner = inside(p, &halos.block(), Pass::Forward)?.map()?;
+        Some(Self { tiling: halos.tiling(inner.tiling()), halos, inner })
     }
 }
 
-impl<T: Element> Padded<T> {
-    fn outer_len(&self) -> usize {
-        self.halos.len()
-    }
-}
-
-impl<T: Element> Correlation<T> for Padded<T> {
-    fn packed_len(&self) -> usize {
-        self.inner.packed_len()
+impl<T: Element> MapPlan<T> for Padded<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
     }
 
-    fn pack(&self, kernel: &[T], packed: &mut [T]) {
-        self.inner.pack(kernel, packed);
+    fn pack(&self, kernel: &[T], first: usize, part: &mut [T]) {
+        self.inner.pack(kernel, first, part);
     }
 
-    fn pack_grain(&self) -> usize {
-        self.inner.pack_grain()
-    }
-
-    fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
-        self.inner.pack_part(kernel, first, part);
-    }
-
-    fn rows(&self) -> usize {
-        let [depth, height, _] = &self.halos.geometry.axes;
-        depth.output * height.output
-    }
-
-    fn row_len(&self) -> usize {
-        self.halos.row_len()
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        scratch.reserve_outer_halo(self.outer_len());
-        self.inner.reserve(scratch);
-    }
-
-    fn run(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        rows: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
-        if self.rows() == 1 {
-            return self.run_strip(from, packed, to, 0..self.row_len(), epilogue, scratch);
-        }
-        let row_len = self.row_len();
-        let mut outer = scratch.take_outer_halo(self.outer_len());
-        self.halos.for_each_block(from, rows, &mut outer, |halo, rows| {
-            let part = &mut to[rows.start * row_len..rows.end * row_len];
-            self.inner.run(halo, packed, part, 0..rows.len(), epilogue, scratch);
-        });
-        scratch.outer = outer;
-    }
-
-    fn strip(&self) -> usize {
-        self.halos.strip()
-    }
-
-    fn run_strip(
-        &self,
-        from: &[T],
-        packed: &[T],
-        to: &mut [T],
-        elements: Range<usize>,
-        epilogue: Epilogue<'_, T>,
-        scratch: &mut Scratch<T>,
-    ) {
+    fn run(&self, operands: Operands<'_, T>, to: &mut [T], region: &Region, scratch: &mut Scratch<T>) {
+        scratch.reserve(&self.tiling.scratch);
         let mut outer = scratch.take_outer_halo(self.halos.len());
-        self.halos.for_each_strip(from, &elements, &mut outer, |halo, some| {
-            let part = 0..some.len();
-            self.inner.run_strip(halo, packed, &mut to[some], part, epilogue, scratch);
-        });
+        for (from, to, part) in self.tiling.results(operands.from, to, region) {
+            self.halos.for_each_block(from, part, &mut outer, |halo, some| {
+                let operands = Operands { from: halo, ..operands };
+                let block = Region::Elements(0..some.len());
+                self.inner.run(operands, &mut to[some], &block, scratch);
+            });
+        }
         scratch.outer = outer;
     }
 }
 
 /// The gradient to the kernel.
-pub(super) struct PaddedKernelGrad<T: Element> {
+struct PaddedKernelGrad<T: Element> {
+    tiling: Tiling,
     halos: Halos,
-    inner: Accumulated<T>,
+    inner: Grad<T>,
 }
 
 impl<T: Element> PaddedKernelGrad<T> {
-    /// Plans the pass.
-    pub(super) fn new(p: Problem<'_, T>) -> Self {
+    fn new(p: Problem<'_, T>) -> Option<Self> {
         let halos = Halos::new(p.geometry, size_of::<T>());
-        let block = halos.block();
-        // Rows that are visited together would have to be so in every halo.
-        let inner: Accumulated<T> = if depthwise::accepts(&block) {
-            Box::new(DepthwiseKernelGrad::row_by_row(&block, p.kernels))
-        } else {
-            super::kernel_grad(&block, p.kernels, Algorithm::Direct)
-        };
-        Self { halos, inner }
+        let inner = inside(p, &halos.block(), Pass::KernelGrad)?.grad()?;
+        Some(Self { tiling: halos.tiling(inner.tiling()), halos, inner })
     }
 }
 
-impl<T: Element> Accumulation<T> for PaddedKernelGrad<T> {
-    fn rows(&self) -> usize {
-        let [depth, height, _] = &self.halos.geometry.axes;
-        depth.output * height.output
+impl<T: Element> GradPlan<T> for PaddedKernelGrad<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
     }
 
-    fn row_len(&self) -> usize {
-        self.halos.row_len()
-    }
-
-    fn run(&self, x: &[T], dy: &[T], rows: Range<usize>, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        let (strip, kernel) = (0..self.row_len(), 0..self.kernel_rows());
-        self.run_part(x, dy, &Portion { samples: 1, rows, strip, kernel }, dkernel, scratch);
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        scratch.reserve_outer_halo(self.halos.len());
-        self.inner.reserve(scratch);
-    }
-
-    fn kernel_rows(&self) -> usize {
-        self.inner.kernel_rows()
-    }
-
-    fn strip(&self) -> usize {
-        self.halos.strip()
-    }
-
-    fn run_part(&self, x: &[T], dy: &[T], portion: &Portion, dkernel: &mut [T], scratch: &mut Scratch<T>) {
-        let row_len = self.row_len();
-        let part_len = portion.rows.len() * portion.strip.len();
+    fn accumulate(
+        &self,
+        operands: GradOperands<'_, T>,
+        region: &Region,
+        mut sums: Sums<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        scratch.reserve(&self.tiling.scratch);
+        sums.begin();
         let mut outer = scratch.take_outer_halo(self.halos.len());
-        let samples = x.chunks_exact(x.len() / portion.samples);
-        for (x, dy) in samples.zip(dy.chunks_exact(part_len.max(1))) {
-            let mut add = |halo: &[T], dy: &[T], rows: Range<usize>, strip: Range<usize>| {
-                let portion = Portion { samples: 1, rows, strip, kernel: portion.kernel.clone() };
-                self.inner.run_part(halo, dy, &portion, dkernel, scratch);
-            };
-            if self.rows() == 1 {
-                self.halos.for_each_strip(x, &portion.strip, &mut outer, |halo, some| {
-                    add(halo, &dy[some.clone()], 0..1, 0..some.len());
-                });
-            } else {
-                self.halos.for_each_block(x, portion.rows.clone(), &mut outer, |halo, rows| {
-                    add(halo, &dy[rows.start * row_len..rows.end * row_len], 0..rows.len(), 0..row_len);
-                });
-            }
+        for (x, dy, part) in self.tiling.grads(operands.x, operands.dy, region) {
+            self.halos.for_each_block(x, part, &mut outer, |halo, some| {
+                let block = Region::Elements(0..some.len());
+                let operands = GradOperands { x: halo, dy: &dy[some], ..operands };
+                let sums = Sums { sums: &mut *sums.sums, units: sums.units.clone(), from_zero: false };
+                self.inner.accumulate(operands, &block, sums, scratch);
+            });
         }
         scratch.outer = outer;
     }
 }
 
 /// The gradient to the input.
-pub(super) struct PaddedInputGrad<T: Element> {
+struct PaddedInputGrad<T: Element> {
+    tiling: Tiling,
     maps: [BorderMap; AXES],
     channels: usize,
     /// Rows of the padded gradient that are computed at a time, and columns of a series.
     rows: usize,
     columns: usize,
-    inner: Correlated<T>,
+    inner: Map<T>,
     tier: Tier,
 }
 
 impl<T: Element> PaddedInputGrad<T> {
-    /// Plans the pass.
-    pub(super) fn new(p: Problem<'_, T>) -> Self {
-        let geometry = p.geometry;
-        let maps = geometry.axes.each_ref().map(|axis| BorderMap::new(axis, geometry.mode));
-        let inner = ConvGeometry { axes: geometry.axes.each_ref().map(Axis::padded), ..geometry.clone() };
-        let row = maps[2].len() * geometry.c_in * size_of::<T>();
+    fn new(p: Problem<'_, T>) -> Option<Self> {
+        let (g, c) = (p.geometry, p.geometry.c_in);
+        let maps = g.axes.each_ref().map(|axis| BorderMap::new(axis, g.mode));
+        let inner = ConvGeometry { axes: g.axes.each_ref().map(Axis::padded), ..g.clone() };
+        let inner = super::plans(Problem { geometry: &inner, ..p }, Pass::InputGrad).next()?.map()?;
+        let row = maps[2].len() * c * size_of::<T>();
         let rows = (HALO_BYTES / row.max(1)).clamp(1, MOST_ROWS.min(maps[1].input.max(1)));
-        let columns = (HALO_BYTES / (geometry.c_in * size_of::<T>())).max(LEAST_COLUMNS).min(maps[2].input);
+        let columns = (HALO_BYTES / (c * size_of::<T>())).max(LEAST_COLUMNS).min(maps[2].input);
         let columns = columns.max(1);
-        Self {
-            maps,
-            channels: geometry.c_in,
-            rows,
-            columns,
-            inner: super::input_grad(&inner, p.kernels, p.algorithm),
-            tier: p.kernels.tier,
-        }
+        let tier = p.kernels.tier;
+        let mut plan = Self { tiling: Tiling::default(), maps, channels: c, rows, columns, inner, tier };
+        let ([planes, lines, width], inner) = (&plan.maps, plan.inner.tiling());
+        // Of a row that is not a series, other rows of the padded gradient are added to all columns.
+        let unit = if plan.series() { columns } else { width.input };
+        let size = [planes.input * lines.input, width.input, c];
+        let scratch = Request { outer: plan.outer_len(), ..inner.scratch };
+        let tiling = Tiling::new(size, [1, unit], inner.weights, scratch);
+        plan.tiling = Tiling { weight_unit: inner.weight_unit, ..tiling };
+        Some(plan)
     }
-}
 
-impl<T: Element> PaddedInputGrad<T> {
     fn outer_len(&self) -> usize {
         if self.series() {
             self.columns * self.channels
@@ -260,53 +191,46 @@ impl<T: Element> PaddedInputGrad<T> {
     }
 }
 
-impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
-    fn packed_len(&self) -> usize {
-        self.inner.packed_len()
+impl<T: Element> MapPlan<T> for PaddedInputGrad<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
     }
 
-    fn pack(&self, kernel: &[T], packed: &mut [T]) {
-        self.inner.pack(kernel, packed);
+    fn pack(&self, kernel: &[T], first: usize, part: &mut [T]) {
+        self.inner.pack(kernel, first, part);
     }
 
-    fn pack_grain(&self) -> usize {
-        self.inner.pack_grain()
+    fn run(&self, operands: Operands<'_, T>, to: &mut [T], region: &Region, scratch: &mut Scratch<T>) {
+        scratch.reserve(&self.tiling.scratch);
+        let mut outer = scratch.take_outer_halo(self.outer_len());
+        for (from, to, part) in self.tiling.results(operands.from, to, region) {
+            let inside = Operands { from, epilogue: Epilogue::NONE, ..operands };
+            self.start(to, operands.epilogue);
+            if self.series() {
+                self.add_columns(inside, to, part.columns, &mut outer, scratch);
+            } else {
+                assert_eq!(part.columns, 0..self.tiling.columns, "a row that cannot be cut");
+                self.add_rows(inside, to, part.rows, &mut outer, scratch);
+            }
+            Self::end(to, operands.epilogue);
+        }
+        scratch.outer = outer;
     }
+}
 
-    fn pack_part(&self, kernel: &[T], first: usize, part: &mut [T]) {
-        self.inner.pack_part(kernel, first, part);
-    }
-
-    fn rows(&self) -> usize {
-        self.maps[0].input * self.maps[1].input
-    }
-
-    fn row_len(&self) -> usize {
-        self.maps[2].input * self.channels
-    }
-
-    fn reserve(&self, scratch: &mut Scratch<T>) {
-        scratch.reserve_outer_halo(self.outer_len());
-        self.inner.reserve(scratch);
-    }
-
-    fn run(
+impl<T: Element> PaddedInputGrad<T> {
+    /// Adds all that was copied from some rows.
+    fn add_rows(
         &self,
-        from: &[T],
-        packed: &[T],
+        operands: Operands<'_, T>,
         to: &mut [T],
         rows: Range<usize>,
-        epilogue: Epilogue<'_, T>,
+        outer: &mut [T],
         scratch: &mut Scratch<T>,
     ) {
         let [planes, lines, columns] = &self.maps;
-        let (c, row_len) = (self.channels, self.row_len());
-        if self.series() {
-            return self.run_strip(from, packed, to, 0..row_len, epilogue, scratch);
-        }
-        self.start(to, epilogue);
+        let (c, row_len) = (self.channels, self.tiling.row_len());
         let padded_len = columns.len() * c;
-        let mut halo = scratch.take_outer_halo(self.outer_len());
         let mut row = rows.start;
         while row < rows.end {
             let (plane, first) = (row / lines.input, row % lines.input);
@@ -316,9 +240,9 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
                 let mut next = 0;
                 while let Some(run) = neighbours(&lines.sources, next, first..end, self.rows) {
                     next = run.end;
-                    let halo = &mut halo[..run.len() * padded_len];
-                    let at = p * lines.len();
-                    self.inner.run(from, packed, halo, at + run.start..at + run.end, Epilogue::NONE, scratch);
+                    let halo = &mut outer[..run.len() * padded_len];
+                    let [from, to] = [run.start, run.end].map(|r| (p * lines.len() + r) * padded_len);
+                    self.inner.run(operands, halo, &Region::Elements(from..to), scratch);
                     for (line, r) in halo.chunks_exact(padded_len).zip(run) {
                         let start = (lines.sources[r] - first) * row_len;
                         let to = &mut target[start..start + row_len];
@@ -329,40 +253,25 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
             }
             row += end - first;
         }
-        scratch.outer = halo;
-        Self::end(to, epilogue);
     }
 
-    fn strip(&self) -> usize {
-        // Other rows of the padded gradient would be added to this one.
-        if self.series() { self.columns * self.channels } else { self.row_len() }
-    }
-
-    fn run_strip(
+    /// Adds all that was copied from some columns of a series.
+    fn add_columns(
         &self,
-        from: &[T],
-        packed: &[T],
+        operands: Operands<'_, T>,
         to: &mut [T],
-        elements: Range<usize>,
-        epilogue: Epilogue<'_, T>,
+        wanted: Range<usize>,
+        outer: &mut [T],
         scratch: &mut Scratch<T>,
     ) {
-        let c = self.channels;
-        let columns = &self.maps[2];
-        if !self.series() {
-            assert_eq!(elements, 0..self.row_len(), "a row that cannot be cut");
-            return self.run(from, packed, to, 0..1, epilogue, scratch);
-        }
-        self.start(to, epilogue);
-        let mut outer = scratch.take_outer_halo(self.outer_len());
-        let wanted = elements.start / c..elements.end / c;
+        let (c, columns) = (self.channels, &self.maps[2]);
         for first in wanted.clone().step_by(self.columns) {
             let end = (first + self.columns).min(wanted.end);
             let target = &mut to[(first - wanted.start) * c..(end - wanted.start) * c];
             let mut add = |positions: Range<usize>| {
                 let halo = &mut outer[..positions.len() * c];
-                let part = positions.start * c..positions.end * c;
-                self.inner.run_strip(from, packed, halo, part, Epilogue::NONE, scratch);
+                let part = Region::Elements(positions.start * c..positions.end * c);
+                self.inner.run(operands, halo, &part, scratch);
                 self.tier.vectorize(AddBorders {
                     columns,
                     c,
@@ -382,15 +291,13 @@ impl<T: Element> Correlation<T> for PaddedInputGrad<T> {
                     add(margin.start + run.start..margin.start + run.end);
                 }
             };
-            let [front, behind] = margins;
-            margin(front, &mut add);
+            let [before, after] = margins;
+            margin(before, &mut add);
             if !plain.is_empty() {
                 add(plain.start + first..plain.start + end);
             }
-            margin(behind, &mut add);
+            margin(after, &mut add);
         }
-        scratch.outer = outer;
-        Self::end(to, epilogue);
     }
 }
 

@@ -5,8 +5,9 @@
 //! sums of their own, tap by tap.
 
 use super::{Winograd, WinogradKernelGrad};
+use crate::conv::Epilogue;
+use crate::conv::scratch::Odd;
 use crate::conv::tiles::{Area, Grid, Item, Layout, Limits, Outlier, Pixels};
-use crate::conv::{Epilogue, Odd};
 use crate::kernels::winograd::{NOWHERE, Note};
 use crate::kernels::{Aligned, Element, Gemm, Job, Offsets, RowGroups, Start};
 use crate::memory;

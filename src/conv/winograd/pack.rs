@@ -4,6 +4,7 @@
 //! other in every cache. Some rows at a time are brought to the points in a room of their own, and the planes written from
 //! there one after the other.
 
+use crate::conv::Pass;
 use crate::kernels::pack::{panels_len, stream_copy};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{Element, Kernels, Stage, Transform, Transpose, fence};
@@ -45,8 +46,8 @@ pub(super) struct Packing<T: 'static> {
     /// Rows of a tap's matrix, and its columns.
     pub k: usize,
     pub n: usize,
-    /// Whether taps are reversed and the columns of the kernel are those of the matrix's transpose.
-    pub input_grad: bool,
+    /// To the input, taps are reversed and the columns of the kernel are those of the matrix's transpose.
+    pub pass: Pass,
 }
 
 impl<T: Element> Packing<T> {
@@ -132,7 +133,7 @@ impl<T: Element> Packing<T> {
         let (rows, columns) = (ROWS.min(k - row), panel.min(n - first));
         let mut at: [usize; MOST_TAPS] = std::array::from_fn(|i| ((tap * taps + i) * k + row) * n + first);
         let (mut from, mut from_step) = (kernel, n);
-        if self.input_grad {
+        if self.pass == Pass::InputGrad {
             let last = self.direct_taps * taps - 1;
             for (i, to) in room.taps.chunks_exact_mut(ROWS_LEN).take(taps).enumerate() {
                 let start = ((last - tap * taps - i) * n + first) * k + row;

@@ -8,7 +8,9 @@ use super::{
     window_shape,
 };
 use crate::activation::mask_by_sign;
-use crate::conv::{self, Accumulated, Correlated, Epilogue, Scratch, add_column_sums};
+use crate::conv::{
+    self, Epilogue, Grad, GradOperands, Map, Operands, Pass, Region, Scratch, Sums, add_column_sums,
+};
 use crate::engine::spec::ConvSpec;
 use crate::error::{Error, Result};
 use crate::geometry::{ConvGeometry, Window};
@@ -84,15 +86,7 @@ pub(super) fn known_channels(channels: Size) -> Result<usize> {
     })
 }
 
-/// Which pass of a geometry is the forward pass of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
-    Forward,
-    /// The gradient to the input: a transposed convolution.
-    InputGrad,
-}
-
-/// A convolution with kernel and, if there are two weights, bias; then an activation on outputs of a shape.
+/// A convolution whose forward pass is `pass` of a geometry, with kernel and, if there are two weights, bias; then an activation on outputs of a shape.
 pub(super) fn conv_ops<T: Element>(
     geometry: ConvGeometry,
     pass: Pass,
@@ -102,12 +96,8 @@ pub(super) fn conv_ops<T: Element>(
 ) -> Result<Vec<Box<dyn Op<T>>>> {
     let &Site { kernels, algorithm, .. } = site;
     geometry.check_tables()?;
-    let plans =
-        [conv::forward(&geometry, kernels, algorithm), conv::input_grad(&geometry, kernels, algorithm)];
-    let [forward, input_grad] = match (pass, plans) {
-        (Pass::Forward, plans) => plans,
-        (Pass::InputGrad, [there, back]) => [back, there],
-    };
+    let map = |pass: Pass| conv::map(pass, &geometry, kernels, algorithm);
+    let (forward, input_grad) = (map(pass), map(pass.transposed()));
     let conv = ConvOp {
         pass,
         forward,
@@ -129,9 +119,9 @@ pub(super) fn conv_ops<T: Element>(
 struct ConvOp<T: Element> {
     geometry: ConvGeometry,
     pass: Pass,
-    forward: Correlated<T>,
-    input_grad: Correlated<T>,
-    kernel_grad: Accumulated<T>,
+    forward: Map<T>,
+    input_grad: Map<T>,
+    kernel_grad: Grad<T>,
     /// Kernel and, if there is one, bias.
     weights: Vec<Range<usize>>,
     relu: bool,
@@ -153,7 +143,7 @@ impl<T: Element> ConvOp<T> {
                 (cx.packed, Epilogue { bias, relu: self.relu })
             }
             Some(FoldedNorm { relu }) => {
-                let (packed, bias) = cx.packed.split_at(self.forward.packed_len());
+                let (packed, bias) = cx.packed.split_at(self.forward.tiling().weights);
                 (packed, Epilogue { bias: Some(bias), relu })
             }
         }
@@ -161,19 +151,36 @@ impl<T: Element> ConvOp<T> {
 
     /// Input and output gradient, or the other way round, as the sum over positions takes them.
     fn summed<'a>(&self, x: &'a [T], dy: &'a [T]) -> (&'a [T], &'a [T]) {
-        match self.pass {
-            Pass::Forward => (x, dy),
-            Pass::InputGrad => (dy, x),
-        }
+        if self.pass == Pass::InputGrad { (dy, x) } else { (x, dy) }
+    }
+
+    /// Runs a map of the step.
+    fn run(
+        plan: &Map<T>,
+        (from, packed, epilogue): (&[T], &[T], Epilogue<'_, T>),
+        to: &mut [T],
+        region: &Region,
+        scratch: &mut Scratch<T>,
+    ) {
+        plan.run(Operands { from, packed, epilogue, non_temporal: false }, to, region, scratch);
+    }
+
+    /// Adds a part of the gradient to the kernel.
+    fn add(
+        &self,
+        (x, dy): (&[T], &[T]),
+        region: &Region,
+        (units, sums): (Range<usize>, &mut [T]),
+        scratch: &mut Scratch<T>,
+    ) {
+        let operands = GradOperands { x, dy, non_temporal: false };
+        self.kernel_grad.accumulate(operands, region, Sums { sums, units, from_zero: false }, scratch);
     }
 }
 
 impl<T: Element> Op<T> for ConvOp<T> {
     fn output_len(&self) -> usize {
-        match self.pass {
-            Pass::Forward => self.geometry.output_len(),
-            Pass::InputGrad => self.geometry.input_len(),
-        }
+        self.pass.sample_lens(&self.geometry)[1]
     }
 
     fn keeps(&self) -> Keeps {
@@ -185,21 +192,21 @@ impl<T: Element> Op<T> for ConvOp<T> {
     }
 
     fn packed_len(&self) -> [usize; 2] {
-        [self.forward.packed_len(), self.input_grad.packed_len()]
+        [&self.forward, &self.input_grad].map(|plan| plan.tiling().weights)
     }
 
     fn pack_grain(&self, pass: usize) -> usize {
-        [&self.forward, &self.input_grad][pass].pack_grain()
+        [&self.forward, &self.input_grad][pass].tiling().weight_unit
     }
 
     fn pack(&self, pass: usize, params: &[T], first: usize, part: &mut [T]) {
         let plan = [&self.forward, &self.input_grad][pass];
-        plan.pack_part(&params[self.weights[0].clone()], first, part);
+        plan.pack(&params[self.weights[0].clone()], first, part);
     }
 
     fn sums_len(&self, weight: usize) -> usize {
         let len = self.weights[weight].len();
-        if weight == 0 { self.kernel_grad.sums_len(len) } else { len }
+        if weight == 0 { self.kernel_grad.tiling().weights } else { len }
     }
 
     fn finish(&self, sums: &mut [T]) {
@@ -220,10 +227,10 @@ impl<T: Element> Op<T> for ConvOp<T> {
     }
 
     fn fold_batch_norm(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
-        let (packed, bias) = packed.split_at_mut(self.forward.packed_len());
+        let (packed, bias) = packed.split_at_mut(self.forward.tiling().weights);
         let mut kernel = memory::demand(memory::copied(&params[self.weights[0].clone()]));
         match self.pass {
-            Pass::Forward => map.scale_rows(&mut kernel),
+            Pass::Forward | Pass::KernelGrad => map.scale_rows(&mut kernel),
             // The kernel is (.., c_out / groups, c_in): a row belongs to one output channel of every group.
             Pass::InputGrad => {
                 let (inputs, groups) = (self.geometry.c_out, self.geometry.groups);
@@ -236,7 +243,7 @@ impl<T: Element> Op<T> for ConvOp<T> {
                 }
             }
         }
-        self.forward.pack(&kernel, packed);
+        self.forward.pack(&kernel, 0, packed);
         map.bias(self.weights.get(1).map(|range| &params[range.clone()]), bias);
     }
 
@@ -250,7 +257,7 @@ impl<T: Element> Op<T> for ConvOp<T> {
 
     fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], scratch: &mut Scratch<T>) {
         let (packed, epilogue) = self.operands(cx);
-        self.forward.run_samples(x[0], packed, y, cx.samples, epilogue, scratch);
+        Self::run(&self.forward, (x[0], packed, epilogue), y, &Region::Samples(cx.samples), scratch);
     }
 
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, scratch: &mut Scratch<T>) {
@@ -259,11 +266,11 @@ impl<T: Element> Op<T> for ConvOp<T> {
             mask_by_sign(self.tier, y, dy);
         }
         let (dkernel, dbias) = grads.split_at_mut(self.sums_len(0));
-        let (from, to) = self.summed(x[0], dy);
-        self.kernel_grad.run_samples(from, to, cx.samples, dkernel, scratch);
+        let (all, samples) = (0..self.kernel_grad.tiling().weight_units(), Region::Samples(cx.samples));
+        self.add(self.summed(x[0], dy), &samples, (all, dkernel), scratch);
         add_column_sums(self.tier, dy, dbias);
         let [Some(dx)] = dx else { return };
-        self.input_grad.run_samples(dy, cx.packed, dx, cx.samples, Epilogue::NONE, scratch);
+        Self::run(&self.input_grad, (dy, cx.packed, Epilogue::NONE), dx, &samples, scratch);
     }
 
     fn split(&self) -> Option<&dyn SplitOp<T>> {
@@ -277,20 +284,22 @@ impl<T: Element> SplitOp<T> for ConvOp<T> {
     }
 
     fn units(&self) -> [(usize, usize); 2] {
-        [&self.forward, &self.input_grad].map(|plan| (plan.rows() * plan.row_len(), plan.unit()))
+        [&self.forward, &self.input_grad].map(|plan| (plan.tiling().len(), plan.tiling().unit))
     }
 
     fn grad_unit(&self) -> (usize, usize) {
-        (self.geometry.output_len(), self.kernel_grad.unit())
+        (self.geometry.output_len(), self.kernel_grad.tiling().unit)
     }
 
     fn kernel_rows(&self) -> usize {
-        self.kernel_grad.kernel_rows()
+        self.kernel_grad.tiling().weight_units()
     }
 
     fn forward_piece(&self, cx: &Context<'_, T>, x: &[T], y: (&mut [T], usize), scratch: &mut Scratch<T>) {
         let (packed, epilogue) = self.operands(cx);
-        self.forward.run_piece(x, packed, y, epilogue, scratch);
+        let (to, first) = y;
+        let piece = Region::Elements(first..first + to.len());
+        Self::run(&self.forward, (x, packed, epilogue), to, &piece, scratch);
     }
 
     fn mask(&self, y: &[T], dy: &mut [T]) {
@@ -301,10 +310,11 @@ impl<T: Element> SplitOp<T> for ConvOp<T> {
         &self,
         cx: &Context<'_, T>,
         dy: &[T],
-        dx: (&mut [T], usize),
+        (dx, first): (&mut [T], usize),
         scratch: &mut Scratch<T>,
     ) {
-        self.input_grad.run_piece(dy, cx.packed, dx, Epilogue::NONE, scratch);
+        let piece = Region::Elements(first..first + dx.len());
+        Self::run(&self.input_grad, (dy, cx.packed, Epilogue::NONE), dx, &piece, scratch);
     }
 
     fn kernel_grad_piece(
@@ -316,8 +326,8 @@ impl<T: Element> SplitOp<T> for ConvOp<T> {
         scratch: &mut Scratch<T>,
     ) {
         let (from, to) = self.summed(x, dy);
-        let portion = self.kernel_grad.piece(elements.clone(), kernel);
-        self.kernel_grad.run_part(from, &to[elements], &portion, dkernel, scratch);
+        let to = &to[elements.clone()];
+        self.add((from, to), &Region::Elements(elements), (kernel, dkernel), scratch);
     }
 
     fn finish_piece(&self, sums: &mut [T]) {

@@ -1,8 +1,9 @@
 //! Transposed convolutions of every rank: the gradient of a convolution to its input, used forward.
 
 use super::activation::Named;
-use super::conv::{Pass, conv_ops, known_channels};
+use super::conv::{conv_ops, known_channels};
 use super::{Layer, Op, Site, Size, WeightSpec, known, spatial, window_shape};
+use crate::conv::Pass;
 use crate::engine::spec::TransposedSpec;
 use crate::error::{Error, Result};
 use crate::geometry::{AXES, ConvGeometry, Window};

@@ -1,8 +1,9 @@
 //! Depthwise convolutions, and separable ones: a depthwise op and a pointwise one behind it.
 
 use super::activation::Named;
-use super::conv::{Pass, conv_ops, known_channels};
+use super::conv::{conv_ops, known_channels};
 use super::{Layer, Op, Site, Size, WeightSpec, spatial, window_shape};
+use crate::conv::Pass;
 use crate::engine::spec::{DepthwiseSpec, Initializer, SeparableSpec};
 use crate::error::{Error, Result};
 use crate::geometry::{AXES, ConvGeometry, Padding, Window};
