@@ -1,6 +1,6 @@
 //! The halo: the part of the input that a block of outputs reads, copied once with zeros where it leaves the input.
 //!
-//! Rows above, below, in front of and behind the input are never copied: the taps that would meet them are left out.
+//! Rows above and below the input, and planes before and after it, are never copied: the taps that would meet them are left out.
 //! Columns are: a block that reads left or right of the input gets a copy with zeros there, all others read in place.
 //! A halo is a few rows high, stays in cache, and costs one or two percent of a convolution.
 
@@ -102,7 +102,7 @@ pub(super) fn view_samples<'a, T: Element>(
     let row = width(&block.columns) * c;
     let clip = |column: isize| column.clamp(0, extent.columns as isize) as usize;
     let copied = clip(block.columns.start)..clip(block.columns.end);
-    // A block may lie behind the last column altogether.
+    // A block may lie after the last column altogether.
     let left = usize::try_from(copied.start as isize - block.columns.start).map_or(row, |n| (n * c).min(row));
     let filled = left + copied.len() * c;
     let plane = block.rows.len() * row;

@@ -187,25 +187,25 @@ impl<T: Element> KernelGrad<T> {
     fn sample(
         &self,
         (x, dy): (&[T], &[T]),
-        Part { rows, columns: strip }: &Part,
+        Part { rows, columns: all }: &Part,
         kernel: &Range<usize>,
         dkernel: &mut [T],
         scratch: &mut Scratch<T>,
     ) {
         let Scratch { halo, batch, .. } = scratch;
         let c_out = self.geometry.c_out;
-        let (height, row_len) = (&self.geometry.axes[1], strip.len() * c_out);
+        let (height, row_len) = (&self.geometry.axes[1], all.len() * c_out);
         let mut row = rows.start;
         while row < rows.end {
             let (plane, first) = (row / height.output, row % height.output);
             let end = (first + self.block_rows).min(height.output).min(first + rows.end - row);
             let dy = &dy[(row - rows.start) * row_len..];
-            for column in strip.clone().step_by(self.block_columns) {
-                let columns = column..(column + self.block_columns).min(strip.end);
+            for column in all.clone().step_by(self.block_columns) {
+                let columns = column..(column + self.block_columns).min(all.end);
                 let block = self.block(plane, &(first..end), &columns);
                 let visit = Visit {
                     view: halo::view(x, self.input, &block, halo),
-                    dy: &dy[(columns.start - strip.start) * c_out..],
+                    dy: &dy[(columns.start - all.start) * c_out..],
                     samples: 1,
                     apart: [0, 0],
                     plane,

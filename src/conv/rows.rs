@@ -30,7 +30,7 @@ pub(super) fn join_pointwise(mut geometry: ConvGeometry) -> ConvGeometry {
     if geometry.mode != PaddingMode::Zeros {
         return geometry;
     }
-    // With an output padding a transposed convolution has inputs behind the last that an output reads.
+    // With an output padding a transposed convolution has inputs after the last that an output reads.
     let trivial =
         |a: &Axis| a.kernel == 1 && a.stride == 1 && a.input == a.output && a.before == 0 && a.after == 0;
     for _ in 1..AXES {
@@ -127,7 +127,7 @@ impl<T: Element> Rows<T> {
         let step = self.residues[1].out_step();
         // Rows that follow each other are at most so many, and one more, of each residue.
         let of_phase = rows.div_ceil(step) + usize::from(step > 1);
-        // Blocks of a strip may start with any residue of the columns.
+        // Blocks of a single row may start with any residue of the columns.
         let of_columns = self.block_columns + usize::from(self.residues[2].len() > 1);
         let [planes, rows] = [span(0, 1).min(self.from.planes), span(1, of_phase).min(self.from.rows)];
         [planes, rows, if self.clipped { 0 } else { span(2, of_columns) }]
@@ -308,7 +308,7 @@ impl<T: Element> Rows<T> {
                 };
                 for (w_phase, w_axis) in self.residues[2].of(&outputs.columns) {
                     for some in self.parts(w_axis, w_axis.among(&outputs.columns)) {
-                        // A residue that starts behind the first column of the block.
+                        // A residue that starts after the first column of the block.
                         let line = &mut line[(w_axis.first + some.start * w_axis.out_step
                             - outputs.origin)
                             * self.to.channels..];

@@ -39,10 +39,10 @@ fn cover(g: &ConvGeometry, form: Form, sizes: [usize; AXES]) -> [Cover; AXES] {
     let apart = g.axes.each_ref().map(apart);
     let planes = depth.div_ceil(depth.div_ceil(MOST_DEPTH.max(apart[0])).max(1)).div_ceil(apart[0]);
     let outputs = [planes.max(1), if form.is_square() { along } else { 1 }, along];
-    // A series may be cut into strips: longer ones where neighbours are further apart, which are visited in turn.
+    // A series may be cut between some tiles: longer ones where neighbours are further apart, which are visited in turn.
     let tiles = if apart[2] == 1 { MOST_TILES / 4 } else { MOST_TILES };
-    let strip = (depth * height == 1).then_some((tiles / apart[2]).max(1));
-    let blocks = [Some(1), Some(1), strip];
+    let series = (depth * height == 1).then_some((tiles / apart[2]).max(1));
+    let blocks = [Some(1), Some(1), series];
     [0, 1, 2].map(|i| Cover { size: sizes[i], outputs: outputs[i], blocks: blocks[i] })
 }
 

@@ -103,7 +103,7 @@ fn wins(g: &ConvGeometry, form: Form, pass: Pass) -> bool {
     let direct_taps = depth.kernel * width.kernel / form.taps();
     let apart = width.dilation;
     let size = |a: &Axis| if pass == Pass::InputGrad { a.input } else { a.output };
-    // At least half of the outputs of an average tile: those behind the end of a ragged map are computed in vain.
+    // At least half of the outputs of an average tile: those after the end of a ragged map are computed in vain.
     let filled = |a: &Axis| (size(a), covered(a, size(a), form.outputs()));
     let (height, width) = (if form.is_square() { filled(height) } else { (1, 1) }, filled(width));
     let positions: usize = g.axes.iter().map(size).product();
@@ -282,7 +282,7 @@ impl<T: Element> WinogradKernelGrad<T> {
         self.grid.from_channels * self.grid.to_channels
     }
 
-    /// Elements of the sums at all points, behind which those of tiles stand that are computed directly, tap by tap.
+    /// Elements of the sums at all points; after them come those of tiles that are computed directly, tap by tap.
     fn points_len(&self) -> usize {
         self.grid.direct_taps() * self.tap_len()
     }
@@ -309,7 +309,7 @@ impl<T: Element> WinogradKernelGrad<T> {
         let grid = &self.grid;
         let (m, n) = (grid.from_channels, grid.to_channels);
         debug_assert!(area.rows.start.is_multiple_of(grid.row_step()), "rows are cut between tiles");
-        debug_assert!(area.columns.start.is_multiple_of(grid.width.unit), "strips are cut between tiles");
+        debug_assert!(area.columns.start.is_multiple_of(grid.width.unit), "columns are cut between tiles");
         let (sums, direct) = all.split_at_mut(self.points_len());
         if start == Start::Zero {
             direct.fill(T::ZERO);
@@ -393,7 +393,7 @@ impl<T: Element> GradPlan<T> for WinogradKernelGrad<T> {
     fn finish(&self, sums: &mut [T]) {
         let Grid { kernels, form, .. } = self.grid;
         let (len, taps) = (self.plane_len(), form.area(form.taps()));
-        // A tap's points lie behind all that was written before they are read.
+        // A tap's points lie after all that was written before they are read.
         for direct in 0..self.grid.direct_taps() {
             let at: [usize; MOST_POINTS] = std::array::from_fn(|p| direct * self.tap_len() + p * len);
             let places: [usize; MOST_TAPS] = std::array::from_fn(|tap| (direct * taps + tap) * len);

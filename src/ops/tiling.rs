@@ -39,7 +39,7 @@ pub(super) fn workers(macs: usize) -> usize {
     if macs < SERIAL_MACS_OF_CALL { 1 } else { parallel::threads() }
 }
 
-/// Units (rows, strips) of a task, of `units` a sample that cost `macs` in all.
+/// Units of a task, of `units` a sample that cost `macs` in all.
 pub(super) fn task_units(units: usize, samples: usize, macs: usize) -> usize {
     let wanted = (macs / TASKS).clamp(TASK_MACS[0], TASK_MACS[1]);
     let unit = (macs / (units * samples).max(1)).max(1);

@@ -81,7 +81,7 @@ pub(super) struct Sweep {
     mixes: bool,
     /// Rows of a visit, from multiples of it on.
     together: usize,
-    /// Whether a row's sources ascend with the taps, and rows of the source in front of what row 0 reads.
+    /// Whether a row's sources ascend with the taps, and rows of padding that row 0 reads first.
     ascends: bool,
     lead: isize,
     /// Rows of results and columns of a row whose sources are spread at a time.
@@ -173,7 +173,7 @@ impl Sweep {
         let rows = starts(self.to[1], 1)
             .map(|first| self.source_rows(&(first..(first + self.block).min(self.to[1]))).len())
             .max();
-        // A strip may start between two windows.
+        // Columns of a single row may start between two windows.
         let columns = starts(self.to[2], 1)
             .map(|first| self.source_columns(&(first..(first + self.window).min(self.to[2]))).len())
             .max();

@@ -120,7 +120,7 @@ impl Halos {
         let plane_len = self.halo_rows(self.rows) * line_len;
         let wanted = self.halo_columns(outputs);
         let inner = wanted.start.max(columns.plain.start)..wanted.end.min(columns.plain.end);
-        // Without one inside: all in front, or all behind.
+        // Without one inside: all before it, or all after it.
         let inner = if inner.is_empty() { wanted.end..wanted.end } else { inner };
         for (tap, target) in halo.chunks_exact_mut(plane_len).take(depth.kernel).enumerate() {
             let p = planes.sources[plane * depth.stride + tap * depth.dilation];

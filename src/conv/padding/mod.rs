@@ -3,7 +3,7 @@
 //! Forward and to the kernel, the rows that a block of output rows reads are copied into a halo, through one index map
 //! per axis; the halo is the whole input of another plan that knows nothing of borders. To the input, that other plan
 //! computes the gradient of the padded input some rows at a time, and every row is added back: what was copied from
-//! an element in front is added to it. A padded copy of the tensor never exists.
+//! another element is added to it. A padded copy of the tensor never exists.
 //!
 //! An element of the input adds up its copies in the order of the padded tensor (plane, row, column), so neither
 //! blocks nor partitions change a bit.

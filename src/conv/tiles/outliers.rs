@@ -29,7 +29,7 @@ pub(in crate::conv) struct Limits {
 
 impl Limits {
     /// Of the passes that map tensors.
-    pub fn correlation<T: Element>() -> Self {
+    pub fn map<T: Element>() -> Self {
         Self { ratio: 64.0, most: if T::NAME == f32::NAME { 2f64.powi(64) } else { 2f64.powi(512) } }
     }
 

@@ -24,7 +24,7 @@ pub(in crate::conv) struct Side {
     /// What every tile reads, `reads` elements each.
     sources: Vec<usize>,
     reads: usize,
-    /// How much further the tile behind this one reads, if it reads alike.
+    /// How much further the next tile reads, if it reads alike.
     pub steps: Vec<Option<usize>>,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn apart(axis: &Axis) -> usize {
     if axis.kernel == 1 { 1 } else { axis.dilation }
 }
 
-/// Positions of the tiles that cover `size`, those behind the end included.
+/// Positions of the tiles that cover `size`, those after the end included.
 pub(in crate::conv) fn covered(axis: &Axis, size: usize, outputs: usize) -> usize {
     let residues = apart(axis).min(size);
     let block = (residues * outputs).max(1);
@@ -123,17 +123,17 @@ impl Side {
         positions.start / self.unit * tiles..end.min(self.starts.len())
     }
 
-    /// Position `i` of a tile; one behind the end may be any such.
+    /// Position `i` of a tile; one after the end may be any such.
     pub fn position(&self, tile: usize, i: usize) -> usize {
         self.starts[tile].saturating_add(i.saturating_mul(self.apart))
     }
 
-    /// What a tap of the first position of a tile reads, or the same tap of the next position for the tap behind.
+    /// What a tap of the first position of a tile reads, or the same of the next position for the next tap.
     pub fn source(&self, tile: usize, tap: usize) -> usize {
         self.sources[tile * self.reads + tap]
     }
 
-    /// How much further on the tile behind this one writes, if just as many of its positions are among these.
+    /// How much further on the next tile writes, if just as many of its positions are among these.
     pub fn written_alike(&self, tile: usize, positions: &Range<usize>) -> Option<usize> {
         let step = self.starts.get(tile + 1)?.checked_sub(self.starts[tile])?;
         let inside = |tile: usize, i: usize| positions.contains(&self.position(tile, i));

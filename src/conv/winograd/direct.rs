@@ -45,7 +45,7 @@ impl<T: Element> Winograd<T> {
         epilogue: Epilogue<'_, T>,
         odd: &mut Odd<T>,
     ) {
-        let (grid, limits) = (&self.grid, Limits::correlation::<T>());
+        let (grid, limits) = (&self.grid, Limits::map::<T>());
         let mut waiting: Vec<(Outlier, [usize; 2])> = Vec::new();
         grid.suspects(item, limits, (notes, &[]), |tile| {
             let (at, of) = ((item, area, tile), (limits, notes));
