@@ -5,9 +5,11 @@ mod common;
 use common::{
     ConvCase, PASSES, Problem, Runner, bits, check_close, conv_cases, integers, relative_tolerance, uniform,
 };
-use gridnn::conv::{Algorithm, Epilogue};
+use gridnn::conv::{
+    Algorithm, Epilogue, GradOperands, Operands, Part, Pass, Region, Scratch, Sums, kernel_grad, map,
+};
 use gridnn::geometry::{ConvGeometry, Padding, PaddingMode, PaddingRule};
-use gridnn::kernels::{Element, Tier};
+use gridnn::kernels::{Element, Kernels, Tier};
 use gridnn::ops::Operand;
 use gridnn::ops::conv::{self, ConvBatch, ConvKind, Finish};
 use gridnn::ops::separable::{self, SeparableBatch};
@@ -483,5 +485,56 @@ proptest! {
     #[test]
     fn passes_are_adjoint(case in conv_cases()) {
         check_adjoint(&case).map_err(TestCaseError::fail)?;
+    }
+}
+
+/// A result is cut between rows, or between the columns of a single row; weights are cut between rows of the kernel.
+#[test]
+fn tilings_count_what_results_have() {
+    let kernels = Kernels::<f32>::of(Tier::available()[0]);
+    let image = Problem::<f32>::new(&ConvCase::new(&[6, 9], 3, 4, 16), integers).geometry;
+    let plan = map(Pass::Forward, &image, kernels, Algorithm::Direct);
+    let tiling = plan.tiling();
+    assert_eq!((tiling.rows, tiling.columns, tiling.channels, tiling.len()), (4, 7, 16, image.output_len()));
+    let row = tiling.row_len();
+    assert_eq!(tiling.part(&(row..3 * row)), Part { rows: 1..3, columns: 0..7 });
+    let grad = kernel_grad(&image, kernels, Algorithm::Direct);
+    assert_eq!((grad.tiling().weights, grad.tiling().weight_units()), (image.kernel_len(), 9 * 4));
+
+    let series = Problem::<f32>::new(&ConvCase::new(&[40], 3, 4, 16), integers).geometry;
+    let plan = map(Pass::InputGrad, &series, kernels, Algorithm::Direct);
+    assert_eq!(plan.tiling().part(&(8..28)), Part { rows: 0..1, columns: 2..7 });
+    assert_eq!(plan.tiling().whole(), Part { rows: 0..1, columns: 0..40 });
+    for pass in [Pass::Forward, Pass::InputGrad, Pass::KernelGrad] {
+        assert_eq!(pass.transposed().transposed(), pass);
+    }
+}
+
+/// All samples in one run have the bytes of one after the other, and sums that start from zero are not read.
+#[test]
+fn samples_together_equal_samples_alone() {
+    for (name, case) in named() {
+        let problem = Problem::<f32>::new(&case, uniform);
+        let (g, samples) = (&problem.geometry, Region::Samples(problem.samples));
+        let tier = *Tier::available().last().unwrap();
+        let (mut runner, kernels, mut scratch) = (Runner::new(tier), Kernels::of(tier), Scratch::default());
+        let alone = runner.passes(&problem).map(|pass| bits(&pass));
+        for (number, pass) in [Pass::Forward, Pass::InputGrad].into_iter().enumerate() {
+            let plan = map(pass, g, kernels, Algorithm::Direct);
+            let mut packed = vec![f32::NAN; plan.tiling().weights];
+            plan.pack(&problem.kernel, 0, &mut packed);
+            let from = [&problem.x, &problem.dy][number];
+            let mut to = vec![f32::NAN; problem.samples * plan.tiling().len()];
+            let operands = Operands { from, packed: &packed, epilogue: Epilogue::NONE, non_temporal: false };
+            plan.run(operands, &mut to, &samples, &mut scratch);
+            assert!(bits(&to) == alone[number], "{name}, {}", PASSES[number]);
+        }
+        let plan = kernel_grad(g, kernels, Algorithm::Direct);
+        let mut sums = vec![f32::NAN; plan.tiling().weights];
+        let operands = GradOperands { x: &problem.x, dy: &problem.dy, non_temporal: false };
+        let to = Sums { sums: &mut sums, units: 0..plan.tiling().weight_units(), from_zero: true };
+        plan.accumulate(operands, &samples, to, &mut scratch);
+        plan.finish(&mut sums);
+        assert!(bits(&sums) == alone[2], "{name}, {}", PASSES[2]);
     }
 }
