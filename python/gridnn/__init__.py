@@ -54,12 +54,14 @@ if TYPE_CHECKING:
     from gridnn._seeding import set_random_seed
     from gridnn.interop.onnx.reader import from_onnx
     from gridnn.layers import Input
+    from gridnn.model.functional import Model
     from gridnn.model.loading import load_model
     from gridnn.model.sequential import Sequential
     from gridnn.model.trainer import Trainer
 
 __all__ = [
     "Input",
+    "Model",
     "Sequential",
     "Trainer",
     "__version__",
@@ -120,6 +122,7 @@ _SUBMODULES = (
 
 _HOMES = {
     "Input": "gridnn.layers",
+    "Model": "gridnn.model.functional",
     "Sequential": "gridnn.model.sequential",
     "Trainer": "gridnn.model.trainer",
     "from_onnx": "gridnn.interop.onnx.reader",

@@ -7,15 +7,28 @@ the engine has for a layer, and that inspections and files go by, is its `positi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gridnn._network import Network, Shape
 from gridnn.layers.base import Layer
 from gridnn.layers.branches import Container, branches_of, merge_of
 
-__all__ = ["Graph", "Node", "graph_of"]
+if TYPE_CHECKING:
+    from gridnn.model.tracing import Entry
+
+__all__ = ["Graph", "Node", "graph_of", "graph_of_entries"]
+
+_MERGES = {
+    "Add": "add",
+    "Average": "average",
+    "Concatenate": "concat",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+    "Multiply": "multiply",
+    "Subtract": "subtract",
+}
 
 Kind = Literal["input", "layer", "merge", "alias"]
 
@@ -29,8 +42,8 @@ class Node:
     position: int
     """Number in the engine: inputs come first, a container comes before what it holds."""
     kind: Kind
-    """An "input"; a "layer" that computes; a "merge", which is a container, where its branches meet; or an
-    "alias", which is a container that passes on what its last layer has made."""
+    """An "input"; a "layer" that computes; a "merge", where tensors meet, which is a merging layer or a
+    container with branches; or an "alias", a container that passes on what its last layer has made."""
     name: str
     layer: Layer | None
     """None for the input of a model that has no `Input` layer and is not built."""
@@ -45,7 +58,8 @@ class Node:
     size: int = 1
     """How many layers it is: itself, and all that it holds."""
     merge: str | None = None
-    """How a merge puts its inputs together: "add", "concat", "multiply", "average" or "maximum"."""
+    """How a merge puts its inputs together: "add", "subtract", "concat" (of the channels), "multiply",
+    "average", "maximum" or "minimum"."""
     fork: int | None = None
     """Number of the node that all branches of a merge come from; None if they have no common one."""
 
@@ -123,6 +137,22 @@ def graph_of(source: Layer | None, layers: Iterable[Layer], network: Network | N
     return Graph(tuple(builder.nodes), (first,), (last,))
 
 
+def graph_of_entries(entries: Sequence[Entry], outputs: Sequence[int], network: Network | None) -> Graph:
+    """The graph of a model of any structure.
+
+    Args:
+        entries: inputs, layers and further calls of layers, as the engine is told of them.
+        outputs: numbers of the entries that are the outputs.
+        network: what the engine has made of them; None if the model is not built.
+    """
+    builder = _Builder(network)
+    made: list[int] = []
+    for entry in entries:
+        made.append(builder.entry(entry, [made[number] for number in entry.inputs]))
+    sources = tuple(number for entry, number in zip(entries, made, strict=True) if not entry.inputs)
+    return Graph(tuple(builder.nodes), sources, tuple(made[number] for number in outputs))
+
+
 class _Builder:
     """Makes nodes, and returns their numbers."""
 
@@ -135,21 +165,35 @@ class _Builder:
         """An input."""
         return self._add("input", self._next(), layer, ())
 
+    def entry(self, entry: Entry, inputs: Sequence[int]) -> int:
+        """An input, a layer or a further call of one."""
+        layer = entry.layer
+        if not inputs or layer is None:
+            return self._add("input", self._next(), layer, (), name=entry.name)
+        if layer.merges:
+            merge = _MERGES.get(type(layer).__name__)
+            if merge == "concat" and getattr(layer, "axis", -1) != -1:
+                merge = None
+            kind: Kind = "layer" if merge is None or len(inputs) == 1 else "merge"
+            merge = merge if kind == "merge" else None
+            return self._add(kind, self._next(), layer, tuple(inputs), name=entry.name, merge=merge)
+        return self._layer(layer, inputs[0], 0, entry.name)
+
     def chain(self, layers: Iterable[Layer], source: int, depth: int) -> int:
         """Layers one after the other; the last one, or the source if there is none."""
         for layer in layers:
             source = self._layer(layer, source, depth)
         return source
 
-    def _layer(self, layer: Layer, source: int, depth: int) -> int:
+    def _layer(self, layer: Layer, source: int, depth: int, name: str | None = None) -> int:
         position = self._next()
         if not isinstance(layer, Container):
-            return self._add("layer", position, layer, (source,), depth)
+            return self._add("layer", position, layer, (source,), depth, name=name)
         ends = tuple(self.chain(branch, source, depth + 1) for branch in branches_of(layer))
         merge = merge_of(layer)
         if merge is None:
-            return self._add("alias", position, layer, ends, depth)
-        return self._add("merge", position, layer, ends, depth, merge=merge, fork=source)
+            return self._add("alias", position, layer, ends, depth, name=name)
+        return self._add("merge", position, layer, ends, depth, name=name, merge=merge, fork=source)
 
     def _next(self) -> int:
         self._positions += 1
@@ -162,6 +206,8 @@ class _Builder:
         layer: Layer | None,
         inputs: tuple[int, ...],
         depth: int = 0,
+        *,
+        name: str | None = None,
         merge: str | None = None,
         fork: int | None = None,
     ) -> int:
@@ -171,7 +217,7 @@ class _Builder:
                 number=len(self.nodes),
                 position=position,
                 kind=kind,
-                name="input" if layer is None else layer.name,
+                name=name or ("input" if layer is None else layer.name),
                 layer=layer,
                 inputs=inputs,
                 output_shape=None if network is None else network.output_shapes[position],

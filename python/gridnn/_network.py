@@ -183,10 +183,9 @@ class StepResult(NamedTuple):
     """What the weights add to the loss."""
 
     @property
-    def loss(self) -> float:
-        """The loss of the only output: the mean over its elements, or their sum, as its reduction says."""
-        (output,) = self.outputs
-        return output.loss_sum / max(output.loss_count, 1.0)
+    def losses(self) -> list[float]:
+        """The mean loss of every output."""
+        return [output.loss_sum / max(output.loss_count, 1.0) for output in self.outputs]
 
     @classmethod
     def of(cls, scores: tuple[list[tuple[float, float, list[list[float]]]], float]) -> StepResult:

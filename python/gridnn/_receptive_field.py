@@ -104,6 +104,9 @@ def _state(node: Node, inputs: Sequence[State], input_sizes: tuple[int, ...]) ->
     if node.kind == "input":
         return State(Grid((Field.of_input(),) * len(input_sizes)), input_sizes)
     first = inputs[0]
+    if node.layer is not None and node.layer.merges and (node.kind == "layer" or _stretches(inputs)):
+        seen = union([state.tensor for state in inputs], first.sizes)
+        return State(Whole(hull(seen, first.sizes)), first.sizes)
     if node.kind == "merge":
         return State(union([state.tensor for state in inputs], first.sizes), first.sizes)
     if node.kind == "alias" or node.layer is None or isinstance(first.tensor, Whole):
@@ -112,6 +115,11 @@ def _state(node: Node, inputs: Sequence[State], input_sizes: tuple[int, ...]) ->
     if node.layer.in_python:
         rule = _everything
     return first if rule is None else rule(node.layer, first.tensor.fields, first.sizes)
+
+
+def _stretches(inputs: Sequence[State]) -> bool:
+    """Whether grids of several sizes meet, one of which is stretched."""
+    return len({state.sizes for state in inputs if isinstance(state.tensor, Grid)}) > 1
 
 
 def _found(name: str, state: State, input_sizes: tuple[int, ...]) -> ReceptiveField:

@@ -82,6 +82,11 @@ def write(
     if (x is None) != (y is None):
         raise ValueError("Pass `x` and `y`, or neither.")
     model.count_params()  # an error if the model is not built
+    if len(model.input_names) > 1 or len(model.output_names) > 1:
+        raise ValueError(
+            f"Reports are about models of one input and one output. Model '{model.name}' has "
+            f"{len(model.input_names)} and {len(model.output_names)}; gn.plot.diagram and summary() take it."
+        )
     source: Any = history if history is not None else model.history
     logs = getattr(source, "history", source) or {}
     # Callbacks may have logged anything; what is drawn and printed here is numbers.

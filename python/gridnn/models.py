@@ -17,16 +17,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from gridnn import _validation, layers
+from gridnn._seeding import next_seed
 from gridnn._series_models import fcn, inception_time, resnet1d
 from gridnn.layers.base import Layer
+from gridnn.model.functional import Model
+from gridnn.model.loading import load_model
 from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel, made_anew
 
 __all__ = [
+    "Model",
+    "Sequential",
+    "clone_model",
     "fcn",
     "googlenet",
     "inception",
     "inception_time",
     "lenet5",
+    "load_model",
     "mobilenet",
     "resnet",
     "resnet1d",
@@ -36,6 +44,39 @@ __all__ = [
 ]
 
 Shape = Sequence[int | None]
+
+
+def clone_model(model: TrainableModel) -> TrainableModel:
+    """A model of the same layers with initial weights of its own; it is not compiled.
+
+    `copy.deepcopy` copies weights, and everything else, as well.
+
+    Args:
+        model: a `Sequential`, or a model of any other structure.
+
+    Raises:
+        TypeError: not a model.
+
+    Example:
+        >>> import gridnn as gn
+        >>> model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(3)])
+        >>> twin = gn.models.clone_model(model)
+        >>> (twin.get_weights()[0] == model.get_weights()[0]).any()
+        np.False_
+    """
+    if not isinstance(model, TrainableModel):
+        raise TypeError(f"`model` must be a model. Received {model!r:.200}.")
+    return made_anew(model, _reseeded(model.get_config()))
+
+
+def _reseeded(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a model with other seeds, those of models inside included."""
+    inside = []
+    for layer in config["layers"]:
+        own = layer["config"]
+        nested = "layers" in own and "seed" in own
+        inside.append({**layer, "config": _reseeded(own)} if nested else layer)
+    return {**config, "layers": inside, "seed": next_seed()}
 
 
 def _ranked(kind: str, rank: int) -> Any:

@@ -22,7 +22,7 @@ def sources():
 # call what knows models, and so is loading of what others wrote. Anything else belongs into a module of its
 # own.
 BACK = {
-    ("gridnn.model.sequential", "gridnn._report"),
+    ("gridnn.model.trainable", "gridnn._report"),
     ("gridnn.model.saving", "gridnn.interop"),
     ("gridnn.model.window_methods", "gridnn.model.windows"),
     ("gridnn.model.loading", "gridnn.interop"),
@@ -212,7 +212,14 @@ def foreign_privates(text):
 
 
 # A model tells its layers which names and weights are theirs; nobody else asks them for more than users may.
-FRIENDS = ("gridnn.layers.", "gridnn.model.stack", "gridnn.functional.", "gridnn.bench.")
+FRIENDS = (
+    "gridnn.layers.",
+    "gridnn.model.base",
+    "gridnn.model.functional",
+    "gridnn.model.stack",
+    "gridnn.functional.",
+    "gridnn.bench.",
+)
 ALLOWED = {"gridnn._forks": {"_lock"}}  # which it renews, as it says
 
 

@@ -169,9 +169,10 @@ def test_the_middle_of_a_random_crop_of_another_rank(crop, sizes, start):
 
 # A new layer either stands here or has a rule of its own.
 BY_POSITION = """
-Activation ActivityRegularization BatchNormalization Chain Dense Dropout ELU GaussianDropout GaussianNoise
-Input LeakyReLU Normalization Parallel PReLU RandomFlip RandomNoise RandomRotation RandomTranslation
-RandomZoom ReLU Rescaling Residual SpatialDropout1D SpatialDropout2D SpatialDropout3D
+Activation ActivityRegularization Add Average BatchNormalization Chain Concatenate Dense Dot Dropout ELU
+GaussianDropout GaussianNoise Input LeakyReLU Maximum Minimum Multiply Normalization Parallel
+PReLU RandomFlip RandomNoise RandomRotation RandomTranslation
+RandomZoom ReLU Rescaling Residual SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract
 """
 
 

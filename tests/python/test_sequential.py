@@ -118,13 +118,14 @@ def test_changed_structure_trains_afresh():
     assert model.network.iterations == 1
 
 
-def test_one_layer_one_model():
+def test_a_layer_stands_once_in_a_model():
     layer = layers.Dense(3)
-    gn.Sequential([layer])
-    with pytest.raises(ValueError, match="already belongs to a model"):
-        gn.Sequential([layer])
-    with pytest.raises(ValueError, match="already belongs"):
-        gn.Sequential().add(layer)
+    first = gn.Sequential([gn.Input((2,)), layer])
+    with pytest.raises(ValueError, match="already belongs to this model"):
+        first.add(layer)
+    second = gn.Sequential([gn.Input((2,)), layers.Rescaling(1.0), layer])  # which shares its weights
+    second.set_weights([np.ones((2, 3)), np.zeros(3)])
+    assert (first.get_weights()[0] == 1).all()
     twice = layers.Dense(2)
     with pytest.raises(ValueError, match="already belongs"):
         gn.Sequential([twice, twice])

@@ -15,7 +15,7 @@ import numpy as np
 from gridnn._encoding import plain
 
 if TYPE_CHECKING:
-    from gridnn.model.sequential import Sequential
+    from gridnn.model.trainable import TrainableModel
 
 Logs = dict[str, float]
 
@@ -52,7 +52,7 @@ class Callback:
             data does not tell.
     """
 
-    model: Sequential
+    model: TrainableModel
     _comes_last: ClassVar[bool] = False
     """Whether it is called after all others at the end of batches, epochs and training."""
 
@@ -85,7 +85,7 @@ class Callback:
         """Receives `params` before anything else is called."""
         self.params = params
 
-    def set_model(self, model: Sequential) -> None:
+    def set_model(self, model: TrainableModel) -> None:
         """Receives the model before anything else is called."""
         self.model = model
 
@@ -152,7 +152,7 @@ class CallbackList(Callback):
     def __init__(
         self,
         callbacks: Callback | Iterable[Callback] | None,
-        model: Sequential,
+        model: TrainableModel,
         params: dict[str, Any],
     ) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ class CallbackList(Callback):
         for callback in self.callbacks:
             callback.set_params(params)
 
-    def set_model(self, model: Sequential) -> None:
+    def set_model(self, model: TrainableModel) -> None:
         """Hands the model to all."""
         super().set_model(model)
         for callback in self.callbacks:

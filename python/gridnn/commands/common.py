@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import gridnn as gn
-from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 
 __all__ = [
     "CommandError",
@@ -36,7 +36,7 @@ def explained() -> Iterator[None]:
         raise CommandError(str(error)) from error
 
 
-def loaded(path: Path) -> Sequential:
+def loaded(path: Path) -> TrainableModel:
     """The model in a file."""
     with explained():
         return gn.load_model(path)

@@ -14,7 +14,7 @@ from gridnn.commands.common import CommandError, explained
 from gridnn.commands.sources import Wanted
 from gridnn.data._images import ENDINGS as IMAGES
 from gridnn.data._images import pillow, read_image
-from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 
 __all__ = ["ENDINGS", "write_maps"]
 
@@ -26,7 +26,7 @@ _WINDOWS = {1: 4096, 2: 256, 3: 64}  # where neither the model nor the user says
 Writer = Callable[[NDArray[Any], Path], Path]
 
 
-def write_maps(model: Sequential, files: list[Path], arguments: argparse.Namespace) -> None:
+def write_maps(model: TrainableModel, files: list[Path], arguments: argparse.Namespace) -> None:
     """Writes the outputs for each file into a folder: classes, if there are several, else the outputs."""
     folder: Path | None = arguments.out
     if folder is None:
@@ -64,7 +64,7 @@ def _stem(file: Path) -> str:
     return name[:-7] if name.lower().endswith(".nii.gz") else file.stem
 
 
-def _opened(file: Path, model: Sequential) -> tuple[Any, Writer]:
+def _opened(file: Path, model: TrainableModel) -> tuple[Any, Writer]:
     """The sample in a file, with an axis of channels, and what writes a map of its kind."""
     shape = model.input_shape[1:]
     rank = len(shape) - 1

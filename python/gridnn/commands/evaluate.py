@@ -11,7 +11,7 @@ import numpy as np
 from gridnn.commands.common import CommandError, add_data_options, explained, loaded, positive, share
 from gridnn.commands.predict import probabilities
 from gridnn.commands.sources import Part, Wanted, read_part
-from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 
 __all__ = ["add_options", "part_for", "run"]
 
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"{name:<{width}}  {len(own):7}  {right}  {taken}".rstrip())
 
 
-def part_for(model: Sequential, arguments: argparse.Namespace) -> Part:
+def part_for(model: TrainableModel, arguments: argparse.Namespace) -> Part:
     """The samples of `--data`, read as the model takes them."""
     shape = model.input_shape[1:]
     wanted = replace(Wanted.by_model(shape, model.class_names), label_column=arguments.label_column)

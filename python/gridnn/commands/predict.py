@@ -17,7 +17,7 @@ from gridnn.data._audio import read_audio
 from gridnn.data._folders import files_below, listed
 from gridnn.data._images import ENDINGS as IMAGES
 from gridnn.data._images import read_image
-from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 
 __all__ = ["add_options", "probabilities", "run"]
 
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
             print("\t".join([str(file), *(f"{names[n]}\t{row[n]:.4f}" for n in best)]))
 
 
-def probabilities(model: Sequential, outputs: NDArray[Any]) -> NDArray[np.float64]:
+def probabilities(model: TrainableModel, outputs: NDArray[Any]) -> NDArray[np.float64]:
     """The probability of each class; of two where there is one output."""
     scores = outputs.astype(np.float64)
     if scores.shape[1] == 1:
@@ -106,7 +106,7 @@ def _all_files(paths: list[Path], endings: frozenset[str]) -> list[Path]:
     return files
 
 
-def _sample(file: Path, wanted: Wanted, model: Sequential) -> NDArray[Any]:
+def _sample(file: Path, wanted: Wanted, model: TrainableModel) -> NDArray[Any]:
     """The sample in a file, as the model takes it."""
     ending = file.suffix.lower()
     rank = len(model.input_shape) - 2

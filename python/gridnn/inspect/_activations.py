@@ -15,20 +15,21 @@ from gridnn.inspect._receptive_field import receptive_field
 from gridnn.inspect._run import Run, expect_grid, filter_number, present
 from gridnn.layers.base import Layer
 from gridnn.model.protocol import Model
-from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 from gridnn.model.trainer import Trainer
+from gridnn.model.training_state import objective_of
 
 __all__ = ["Gradients", "Patch", "activations", "gradients", "maximize", "top_patches"]
 
 
 def activations(
-    model: Model, x: ArrayLike, layers: Sequence[Layer | str | int] | None = None
+    model: Model, x: Any, layers: Sequence[Layer | str | int] | None = None
 ) -> dict[str, NDArray[Any]]:
     """The outputs of layers for a batch, in inference mode.
 
     Args:
         model: a model.
-        x: a batch ``(batch, ...)``.
+        x: a batch ``(batch, ...)``; for several inputs a list, or a dict by name.
         layers: layers, their names or indices; None for all, nested ones included.
 
     Returns:
@@ -44,9 +45,12 @@ def activations(
         >>> {name: y.shape for name, y in gn.inspect.activations(model, np.ones((2, 6, 6, 1))).items()}
         {'conv2d': (2, 4, 4, 4), 'flatten': (2, 64)}
     """
-    run = Run(model, x)
-    chosen = [run.layer(layer) for layer in (run.layers if layers is None else layers)]
-    values = run.network.inspect([run.x]).values
+    run = Run(model, x, several=True)
+    chosen = [run.layer(layer) for layer in layers or ()]
+    values = run.network.inspect(run.inputs).values
+    if layers is None:
+        nodes = [node for node in model.graph.by_position if node.kind != "input"]
+        return {node.name: present(values[node.position]) for node in nodes}
     return {layer.name: present(values[run.position(layer)]) for layer in chosen}
 
 
@@ -66,7 +70,7 @@ class Gradients:
 
 
 def gradients(
-    model: Sequential, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    model: TrainableModel, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> Gradients:
     """The gradients of the compiled loss to weights, input and activations; nothing is updated.
 
@@ -84,13 +88,14 @@ def gradients(
     """
     run = Run(model, x)
     found, result = Trainer(model).inspect_on_batch(run.x, y, sample_weight)
+    objectives = objective_of(model).outputs
     names = {node.position: node.name for node in model.graph.nodes if node.kind != "input"}
     weights: dict[str, list[NDArray[Any]]] = {}
     for info, gradient in zip(run.network.weights, found.weights, strict=True):
         weights.setdefault(names[info.layer], []).append(gradient)
     slopes = [present(gradient) for gradient in found.gradients]
     return Gradients(
-        result.loss,
+        sum(objective.weight * loss for objective, loss in zip(objectives, result.losses, strict=True)),
         weights,
         slopes[0],
         {name: slopes[position] for position, name in names.items()},

@@ -12,7 +12,7 @@ import numpy as np
 from gridnn import _validation
 from gridnn._network import Network, Shape, get_num_threads, multiply_adds
 from gridnn.model.protocol import Model
-from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 
 __all__ = ["Cost", "costs"]
 
@@ -75,8 +75,8 @@ def costs(
         >>> first.multiply_adds, first.bytes, round(first.intensity, 2)
         (194688, 90944, 4.28)
     """
-    if not isinstance(model, Sequential):
-        raise TypeError(f"`model` must be a Sequential. Received {model!r}.")
+    if not isinstance(model, TrainableModel):
+        raise TypeError(f"`model` must be a Sequential or another model. Received {model!r}.")
     batch_size = _validation.positive_integer(batch_size, "batch_size")
     network = _network_of(model, input_shape)
     flops = _peak() if flops is None else _validation.real(flops, "flops", low=1.0)

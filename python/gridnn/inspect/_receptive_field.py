@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from gridnn import _validation
 from gridnn._receptive_field import ReceptiveField, receptive_fields
 from gridnn.model.protocol import Model
-from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 
 __all__ = ["ReceptiveField", "receptive_field"]
 
@@ -46,8 +46,13 @@ def receptive_field(model: Model, input_shape: Sequence[int] | None = None) -> l
         max_pooling2d (4, 4) (2, 2) (-1, -1)
         conv2d_1 (8, 8) (2, 2) (-1, -1)
     """
-    if not isinstance(model, Sequential):
-        raise TypeError(f"`model` must be a Sequential. Received {model!r}.")
+    if not isinstance(model, TrainableModel):
+        raise TypeError(f"`model` must be a Sequential or another model. Received {model!r}.")
+    if len(model.input_names) > 1:
+        raise ValueError(
+            f"Receptive fields are parts of one input. Model '{model.name}' has {len(model.input_names)}: "
+            f"{', '.join(model.input_names)}."
+        )
     shape = model.input_shape[1:] if input_shape is None else tuple(input_shape)
     sizes = tuple(_validation.positive_integer(n, "input_shape") for n in shape if n is not None)
     if len(sizes) < len(shape):

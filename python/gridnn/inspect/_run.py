@@ -5,28 +5,40 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._network import Inspection, Network, as_array
+from gridnn._network import Inspection, Network
 from gridnn.errors import ShapeError
 from gridnn.layers.base import Layer
+from gridnn.model.binding import Binder
 from gridnn.model.protocol import Model
-from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 
 __all__ = ["Run", "expect_grid", "filter_number", "present"]
 
 
 class Run:
-    """A built model and a batch for it; layers are known by their position in the network."""
+    """A built model and a batch for it; layers are known by their position in the network.
 
-    def __init__(self, model: Model, x: ArrayLike) -> None:
-        if not isinstance(model, Sequential):
-            raise TypeError(f"`model` must be a Sequential. Received {model!r}.")
+    Args:
+        model: the model.
+        x: the batch.
+        several: whether models of several inputs are taken.
+    """
+
+    def __init__(self, model: Model, x: Any, *, several: bool = False) -> None:
+        if not isinstance(model, TrainableModel):
+            raise TypeError(f"`model` must be a Sequential or another model. Received {model!r}.")
         self.model = model
-        array = as_array(x, "x")
-        self.network: Network = model.network_for(array)
-        self.x: NDArray[Any] = self.network.as_input(array)
+        if len(model.input_names) > 1 and not several:
+            raise ValueError(
+                f"This is for models of one input. Model '{model.name}' has {len(model.input_names)}: "
+                f"{', '.join(model.input_names)}."
+            )
+        self.inputs = Binder(model).inputs(x)
+        self.network: Network = model.network
+        self.x: NDArray[Any] = self.inputs[0]
 
     @property
     def layers(self) -> list[Layer]:
@@ -39,13 +51,17 @@ class Run:
         Raises:
             ValueError: it is not a layer of the model.
         """
+        found: Any = layer
         if not isinstance(layer, Layer):
-            layer = (
-                self.model.get_layer(layer) if isinstance(layer, str) else self.model.get_layer(index=layer)
+            given: Any = layer
+            found = self.model.get_layer(**{"name" if isinstance(layer, str) else "index": given})
+        if not isinstance(found, Layer):
+            raise ValueError(
+                f"'{found.name}' is a model inside '{self.model.name}': look at one of its layers."
             )
-        if layer not in self.layers:
-            raise ValueError(f"{layer.label} is not a layer of model '{self.model.name}'.")
-        return layer
+        if not any(found is own for own in self.layers):
+            raise ValueError(f"{found.label} is not a layer of model '{self.model.name}'.")
+        return found
 
     def position(self, layer: Layer | str | int) -> int:
         """Position of such a layer in the network."""

@@ -6,11 +6,13 @@ is built it also gives access to the weights, which live in the model's network.
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +22,10 @@ from gridnn._arrays import contiguous
 from gridnn._config import Configurable, Registry, custom_classes_of, snake_case
 from gridnn._custom import custom_classes
 from gridnn._network import Network, Shape, as_array
+from gridnn._sharing import share
 from gridnn.errors import NotReadyError, ShapeError
 from gridnn.layers.custom import CallContext, LayerCalls, WantedWeight
+from gridnn.layers.symbolic import Call, Tensor, apply, input_description, is_symbolic
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Layer"]
 
 AnyLayer = TypeVar("AnyLayer", bound="Layer")
+
+_serials = itertools.count()  # in which order layers are made: names without a number go to the first
 
 
 @dataclass(slots=True)
@@ -61,11 +67,19 @@ class Weight:
 
 
 class Names(set[str]):
-    """The names of the layers of a model. Removing one takes a new set."""
+    """The names of the layers of a model. Removing one takes a new set.
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
+    Args:
+        names: those that are taken.
+        owner: the model.
+        layers: the layers that have them.
+    """
+
+    def __init__(self, names: Iterable[str] = (), owner: object = None, layers: Iterable[Layer] = ()) -> None:
         super().__init__(names)
         self._next: dict[str, int] = {}
+        self.owner = None if owner is None else weakref.ref(owner)
+        self.layers = {id(layer) for layer in layers}
 
     def free(self, name: str) -> str:
         """`name`, or the first of ``<name>_1``, ``<name>_2``, ... that nobody has."""
@@ -81,9 +95,11 @@ class Names(set[str]):
 class Layer(Configurable):
     """Base of all layers, and of those that you write in Python.
 
-    The arguments of a layer are kept in attributes of the same names and never change. An instance belongs to
-    one model; to use the same configuration twice make a copy with
-    ``type(layer).from_config(layer.get_config())`` or ``copy.deepcopy(layer)``.
+    The arguments of a layer are kept in attributes of the same names and never change. Called on a symbolic
+    tensor, as `gridnn.Input` makes one, a layer returns a symbolic tensor, of which a `gridnn.Model` is made;
+    if it is called again, or is part of several models, all share its weights. To use the same configuration
+    with other weights make a copy with ``type(layer).from_config(layer.get_config())`` or
+    ``copy.deepcopy(layer)``.
 
     Args:
         name: unique within the model; None takes the class name in snake case, numbered where needed.
@@ -120,12 +136,19 @@ class Layer(Configurable):
 
     _custom_method = "call"
 
+    merges: ClassVar[bool] = False
+    """Whether it is called on a list of tensors."""
+
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
         self._name = _validation.object_name(name)
         self._assigned: str | None = None  # the name in a model
         self._trainable = _validation.boolean(trainable, "trainable")
         self._place: _Place | None = None
-        self._claimed = False
+        self._claims = 0  # models that have it
+        self._owner: weakref.ref[Any] | None = None  # a model that calls it in its own order
+        self._calls: list[Call] = []  # on symbolic tensors
+        self._others: list[tuple[weakref.ref[Network], int]] = []  # further networks, and positions in them
+        self._serial = next(_serials)
         self._initial: list[NDArray[Any]] | None = None  # weights to begin with, instead of drawn ones
         self._wanted: list[WantedWeight] = []  # by `build`, of a layer written in Python
         self._attributes: dict[str, WantedWeight] = {}  # that stand for them
@@ -334,15 +357,15 @@ class Layer(Configurable):
         """Makes the layer part of a model whose layers have the names `taken`, and adds its own to them.
 
         Raises:
-            ValueError: the layer already belongs to a model, or its name is taken.
+            ValueError: the layer stands in the model already, or its name is taken.
         """
-        if self._claimed:
+        if id(self) in taken.layers:
             raise ValueError(
-                f"{self.label} already belongs to a model, and a layer instance belongs to one model only. "
-                "Make another with the same configuration: copy.deepcopy(layer)."
+                f"{self.label} already belongs to this model. To use its weights twice call it twice in a "
+                "gn.Model; another one with the same configuration is copy.deepcopy(layer)."
             )
         name = self.name
-        if self._name is None:
+        if self._name is None and self._assigned is None:
             name = taken.free(name)
         elif name in taken:
             raise ValueError(
@@ -350,17 +373,39 @@ class Layer(Configurable):
                 f"Name '{name}' is already the name of a layer in this model."
             )
         taken.add(name)
+        taken.layers.add(id(self))
         self._assigned = name
-        self._claimed = True
+        self._claims += 1
+        self._owner = taken.owner
 
     def _release(self) -> None:
-        """Makes the layer free for another model; its weights stay behind."""
-        self._place = self._initial = None
-        self._assigned = None
-        self._claimed = False
+        """Takes the layer out of a model. One that is in no other is free; its weights stay behind."""
+        self._claims = max(self._claims - 1, 0)
+        self._owner = None
+        if self._claims == 0:
+            self._place = self._initial = None
+            self._assigned = None
 
-    def _attach(self, network: Network, position: int, weights: dict[str, int]) -> None:
-        """Tells the layer where its weights are: their numbers in the network, by name."""
+    def _attach(
+        self, network: Network, position: int, weights: dict[str, int], replaced: Network | None = None
+    ) -> None:
+        """Tells the layer where its weights are: their numbers in the network, by name.
+
+        Networks of other models that have the layer share them from now on.
+
+        Args:
+            network: a network that has the newest values.
+            position: of the layer in it.
+            weights: numbers by name.
+            replaced: the network whose place this one takes.
+        """
+        old = self._place
+        if old is not None and (old.network is not replaced or old.network.group is not None):
+            if weights:
+                share(old.network, list(old.weights.values()), network, list(weights.values()))
+            if old.network is not replaced:
+                self._others.append((weakref.ref(old.network), old.position))
+        self._others = [(ref, at) for ref, at in self._others if ref() is not None]
         self._place = _Place(network, position, weights)
         self._initial = None
         if not self._trainable:
@@ -395,6 +440,10 @@ class Layer(Configurable):
         self._trainable = _validation.boolean(value, "trainable")
         if self._place is not None:
             self._place.network.set_trainable(self._place.position, self._trainable)
+        for ref, position in self._others:
+            network = ref()
+            if network is not None:
+                network.set_trainable(position, self._trainable)
 
     @property
     def input_shape(self) -> Shape:
@@ -440,16 +489,57 @@ class Layer(Configurable):
         for index, array in zip(indices, arrays, strict=True):
             place.network.set_weight(index, array)
 
-    def __call__(self, x: object) -> NDArray[Any]:
-        """The outputs of this layer alone for a batch `x`, in inference mode.
+    @property
+    def output(self) -> Tensor:
+        """The symbolic tensor that the layer makes, in the model that it is part of.
+
+        Raises:
+            NotReadyError: it was not called on a symbolic tensor, and stands in no built `Sequential`.
+            ValueError: it was called several times.
+        """
+        return self._only_call().outputs[0]
+
+    @property
+    def input(self) -> Any:
+        """The symbolic tensor that the layer reads, or a list of them; see `output`."""
+        inputs = self._only_call().inputs
+        return inputs[0] if len(inputs) == 1 else list(inputs)
+
+    def _only_call(self) -> Call:
+        """The call that made the layer part of a graph."""
+        model = None if self._owner is None else self._owner()
+        if not self._calls and model is not None:
+            model.trace()  # which calls its layers
+        if not self._calls:
+            raise NotReadyError(
+                f"{self.label} has no symbolic output: call it on one, gn.Input for instance. A Sequential "
+                "has one for each of its layers once it is built, but not for those inside other layers."
+            )
+        if len(self._calls) > 1:
+            raise ValueError(
+                f"{self.label} was called {len(self._calls)} times on symbolic tensors: use what the calls "
+                "have returned."
+            )
+        return self._calls[0]
+
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """What the layer makes: of symbolic tensors a symbolic tensor, of a batch its outputs.
 
         Args:
-            x: array ``(batch, ...)`` with the channels this layer was built for; other axes are free.
+            x: a symbolic tensor; or an array ``(batch, ...)`` with the channels this layer was built for,
+                whose other axes are free. Layers that merge take a list.
+            training: in a graph, False has the layer always act as at inference. Arrays are computed in
+                inference mode.
 
         Raises:
             ShapeError: `x` does not fit.
             ValueError: the layer is not built yet.
         """
+        training = None if training is None else _validation.boolean(training, "training")
+        if is_symbolic(x):
+            return apply(self, x, training)
+        if self.merges:
+            return self._merged(x)
         place = self._built()
         array = as_array(x, "x")
         shape = array.shape[1:]
@@ -465,6 +555,16 @@ class Layer(Configurable):
         if weights:
             network.set_weights(weights)
         return network.forward([array], False, 0)[0]
+
+    def _merged(self, x: Any) -> NDArray[Any]:
+        """The result of a layer that merges, for a list of arrays."""
+        if not isinstance(x, (list, tuple)) or not x:
+            raise TypeError(f"{self.label} takes a list of arrays. Received {type(x).__name__}.")
+        arrays = [as_array(array, f"x[{number}]") for number, array in enumerate(x)]
+        dtype = "float64" if any(array.dtype == np.float64 for array in arrays) else "float32"
+        inputs = [input_description(array.shape[1:]) for array in arrays]
+        description = {**self._twin().engine_description(), "inputs": list(range(len(inputs)))}
+        return Network([*inputs, description], dtype, 0).forward(arrays, False, 0)[0]
 
     def _standalone(self, place: _Place, shape: tuple[int, ...]) -> Network:
         """A network of an Input of this shape and the layer; rules on shapes stay in the engine that way."""

@@ -6,9 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gridnn import _validation
 from gridnn._config import serialize
+from gridnn._network import Shape
 from gridnn.layers.base import REGISTRY, Layer
+from gridnn.layers.symbolic import Tensor
 
 __all__ = ["Input"]
 
@@ -46,14 +50,16 @@ def restore(description: Mapping[str, Any]) -> Layer:
 
 
 @REGISTRY.register()
-class Input(Layer):
-    """The shape of what goes in, as first layer of a model.
+class Input(Layer, Tensor):
+    """What goes into a model: a symbolic tensor to call layers on, or the first layer of a `Sequential`.
 
-    With it a model is built at once; without it by its first data.
+    A `Sequential` with it is built at once; without it by its first data.
 
     Args:
         shape: shape of one sample, without the batch axis, channels last. An axis whose size differs from
             call to call is None; the channel axis must be known.
+        batch_size: noted, and not needed: models take batches of any size.
+        dtype: noted; arrays of any real type are taken.
         name: see `Layer`.
 
     Output shape:
@@ -63,11 +69,46 @@ class Input(Layer):
         >>> Input((28, 28, 1))
         Input(shape=(28, 28, 1))
         >>> Input((None, None, 3)).shape
-        (None, None, 3)
+        (None, None, None, 3)
     """
 
-    config_fields = ("shape",)
-
-    def __init__(self, shape: Sequence[int | None], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        *,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name)
-        self.shape = _validation.sample_shape(shape, "shape")
+        if shape is None:
+            raise ValueError("`shape` must be the shape of one sample, as in gn.Input((28, 28, 1)).")
+        self.sample_shape = _validation.sample_shape(shape, "shape")
+        self.batch_size = (
+            None if batch_size is None else _validation.positive_integer(batch_size, "batch_size")
+        )
+        self._type = None if dtype is None else np.dtype(dtype).name
+
+    @property
+    def shape(self) -> Shape:
+        """Shape with the batch axis, which is None if `batch_size` is."""
+        return (self.batch_size, *self.sample_shape)
+
+    @property
+    def dtype(self) -> str:
+        """Type of what goes in, as far as it is known."""
+        return self._type or "float32"
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain JSON values."""
+        config: dict[str, Any] = {"name": self._assigned or self._name, "shape": list(self.sample_shape)}
+        noted = {"batch_size": self.batch_size, "dtype": self._type}
+        return {**config, **{name: value for name, value in noted.items() if value is not None}}
+
+    def engine_config(self) -> dict[str, Any]:
+        """What the engine needs of it."""
+        return {"shape": list(self.sample_shape)}
+
+    def __repr__(self) -> str:
+        name = f", name={self.name!r}" if self._assigned or self._name else ""
+        return f"Input(shape={self.sample_shape}{name})"

@@ -92,7 +92,7 @@ class Normalization(Layer):
             ValueError: no samples; the layer is part of a model already; `data` lacks an axis, or batches
                 differ in a size along `axis`.
         """
-        if self._claimed:
+        if self._claims:
             raise ValueError(f"{self.label}: adapt the layer before it becomes part of a model.")
         count, mean, squares = 0, np.zeros(()), np.zeros(())
         for batch in _batches(data):

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 
 from gridnn import _network
 from gridnn._custom import custom_classes
+from gridnn.model import sequential  # noqa: F401 - files may hold one
 from gridnn.model.file_format import Path, blaming
 from gridnn.model.saving import unpack
-from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 
 __all__ = ["load_model"]
 
 
-def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> Sequential:
+def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> TrainableModel:
     """Reads a model that `Sequential.save` wrote; training can continue to the byte. Or one of Keras.
 
     Files of Keras (``.keras``, and ``.h5`` of whole models) are known by their contents, and need

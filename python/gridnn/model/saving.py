@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ from gridnn import _network, _validation
 from gridnn._encoding import decode, encode
 from gridnn.callbacks.base import History
 from gridnn.initializers import undrawn
-from gridnn.layers import base, parts
+from gridnn.layers import parts
 from gridnn.model.compilation import Compilation
 from gridnn.model.file_format import (
     RUN,
@@ -42,26 +44,56 @@ from gridnn.model.training_state import Progress, compilation_of, settle
 if TYPE_CHECKING:
     from gridnn._network import Network
     from gridnn.model.protocol import Model
-    from gridnn.model.sequential import Sequential
+    from gridnn.model.trainable import TrainableModel
 
 __all__ = ["load_weights", "save", "save_weights"]
 
-AnyModel = TypeVar("AnyModel", bound="type[Sequential]")
+AnyModel = TypeVar("AnyModel", bound="type[TrainableModel]")
 
 Place = tuple[int, str]
 """Position of a layer in the description, and the name of one of its weights."""
 
 
+Shapes = Mapping[Place, tuple[int, ...]]
+"""The shapes of weights."""
+
 _MOST_BYTES = 2**46
 """Bytes of one sample at the output of a layer, beyond which a description is not believed."""
 
-_KINDS: dict[str, type[Sequential]] = {}
+_KINDS: dict[str, type[TrainableModel]] = {}
+
+_builds: ContextVar[bool] = ContextVar("builds", default=True)
 
 
 def kind_of_model(cls: AnyModel) -> AnyModel:
     """Class decorator: files name models of this class, and are read as such."""
     _KINDS[cls.__name__] = cls
     return cls
+
+
+def builds() -> bool:
+    """Whether models are built at once when they are made; not so within `unbuilt`."""
+    return _builds.get()
+
+
+@contextmanager
+def unbuilt() -> Iterator[None]:
+    """Models of graphs that are made within take no memory for weights before somebody asks for them."""
+    token = _builds.set(False)
+    try:
+        yield
+    finally:
+        _builds.reset(token)
+
+
+def restored(description: Mapping[str, Any]) -> Any:
+    """A layer, or a model, that stands in the configuration of a model.
+
+    Raises:
+        ValueError, TypeError: it is no description of one.
+    """
+    kind = _KINDS.get(str(description["class_name"]))
+    return parts.restore(description) if kind is None else kind.from_config(description["config"])
 
 
 def save(model: Model, path: Path) -> None:
@@ -192,7 +224,7 @@ def pack(model: Model, *, within_fit: bool = False) -> tuple[Tensors, Metadata]:
         return tensors, metadata
 
 
-def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
+def unpack(tensors: Tensors, metadata: Metadata) -> TrainableModel:
     """The model that `pack` was given; whatever does not fit raises ValueError, TypeError or KeyError."""
     check_header(metadata)
     description = loads(metadata["model"])
@@ -208,9 +240,8 @@ def unpack(tensors: Tensors, metadata: Metadata) -> Sequential:
     arrays = run_arrays(tensors)
     if len(weights) + len(slots) + len(arrays) != len(tensors):
         raise ValueError("tensors of unknown purpose, or twice the same")
-    _check_shapes(_expected_shapes(description["config"]), weights)
-    with undrawn():  # every weight follows
-        model = kind.from_config(description["config"])
+    with undrawn(), unbuilt():  # every weight follows
+        model = kind.made_for(description["config"], lambda expected: _check_shapes(expected, weights))
     if model.built:
         network = model.network
         for position, shape in enumerate(network.output_shapes):
@@ -260,7 +291,7 @@ def _history(model: Model) -> dict[str, Any]:
 def _weights(model: Model) -> Tensors:
     """Every weight under its name in files."""
     network = model.network
-    names = ["input", *(layer.name for layer in model.graph.layers)]
+    names = [node.name.replace("/", ".") for node in model.graph.by_position]
     keys = [f"model/{info.layer}_{names[info.layer]}/{info.name}" for info in network.weights]
     return dict(zip(keys, network.get_weights(), strict=True))
 
@@ -272,16 +303,6 @@ def _place(key: str) -> Place:
     if not (position.isascii() and position.isdigit() and len(position) < 10):
         raise ValueError(f"tensor {key!r} is not named model/<position>_<layer>/<weight>")
     return int(position), parts[2]
-
-
-def _expected_shapes(config: Mapping[str, Any]) -> dict[Place, tuple[int, ...]]:
-    """The weights that a model of this configuration is going to have; none while its input is not known."""
-    stack = [base.REGISTRY.deserialize(layer) for layer in config["layers"]]
-    if not stack or not isinstance(stack[0], parts.Input):
-        if config["build_input_shape"] is None:
-            return {}
-        stack.insert(0, parts.Input(config["build_input_shape"]))
-    return _network.weight_shapes([layer.engine_description() for layer in stack], config["dtype"])
 
 
 def _check_shapes(expected: Mapping[Place, tuple[int, ...]], tensors: Mapping[Place, NDArray[Any]]) -> None:

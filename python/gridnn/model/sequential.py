@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
-from gridnn import _validation
-from gridnn._config import custom_classes_of
-from gridnn._custom import custom_classes
-from gridnn._network import Shape, as_array, derive_seed
-from gridnn.callbacks import Callback, History
+from gridnn import _network
+from gridnn._network import Shape
 from gridnn.layers import base, parts
 from gridnn.model import saving
-from gridnn.model.class_names import ClassNames
-from gridnn.model.class_weight import ClassWeight
-from gridnn.model.compilation import Compilation
-from gridnn.model.file_format import Metadata, Tensors
+from gridnn.model.base import BaseModel
+from gridnn.model.functional import Model
 from gridnn.model.stack import LayerStack
-from gridnn.model.trainer import Trainer
-from gridnn.model.training_state import TrainingState, compilation_of
-from gridnn.model.window_methods import WindowMethods
+from gridnn.model.trainable import TrainableModel, copied
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from gridnn.losses import AutomaticCrossentropy, Loss
-    from gridnn.optimizers import Optimizer
-
-__all__ = ["Sequential"]
-
-# Stream of the model's seed for dropout in `model(x, training=True)`; see trainer.py for the others.
-_FORWARD = 2
+__all__ = ["Sequential", "copied"]
 
 
 @saving.kind_of_model
-class Sequential(ClassNames, WindowMethods, LayerStack):
+class Sequential(LayerStack, Model):
     """A stack of layers, trained and used as one.
 
     The model is built (weights exist, shapes are known) as soon as it has an `Input` and another layer, else
@@ -65,422 +49,14 @@ class Sequential(ClassNames, WindowMethods, LayerStack):
 
     def __init__(
         self,
-        layers: Iterable[base.Layer | LayerStack] | None = None,
+        layers: Iterable[base.Layer | BaseModel] | None = None,
         *,
         name: str | None = None,
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
-        self._training_state = TrainingState()
-        self._forward_calls = 0
-        self.history: History | None = None
-        self.stop_training = False
-        """Set by callbacks to end `fit` after the current batch."""
-        super().__init__(layers, name=name, dtype=dtype, seed=seed)
-
-    # Training and use
-
-    def compile(
-        self,
-        optimizer: str | Optimizer | Mapping[str, Any] = "adam",
-        loss: str | Loss | Mapping[str, Any] | None = None,
-        metrics: Sequence[Any] | None = None,
-    ) -> None:
-        """Sets what training does; the optimizer starts afresh.
-
-        Args:
-            optimizer: string id ("adam", "sgd") or an instance of `gridnn.optimizers`.
-            loss: string id ("sparse_categorical_crossentropy", "mse", ...) or an instance of `gridnn.losses`.
-            metrics: string ids ("accuracy", ...) or instances of `gridnn.metrics`.
-
-        Raises:
-            ValueError: an unknown id.
-            TypeError: an object that the engine does not know.
-        """
-        compilation = Compilation(optimizer, loss, metrics)
-        with self._lock:
-            self._training_state.compilation = compilation
-
-    @property
-    def compiled(self) -> bool:
-        """Whether `compile` was called."""
-        return self._training_state.compilation is not None
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer; its `learning_rate` may be set at any time."""
-        return compilation_of(self).optimizer
-
-    @property
-    def loss(self) -> Loss | AutomaticCrossentropy | None:
-        """The loss given to `compile`."""
-        loss: Loss | AutomaticCrossentropy | None = compilation_of(self).loss
-        return loss
-
-    @property
-    def epoch(self) -> int:
-        """Epochs completed in the last `fit`, earlier ones that it continued included; files keep it."""
-        return self._training_state.now().epoch
-
-    @property
-    def iterations(self) -> int:
-        """Steps that the optimizer has taken; 0 before the model is built."""
-        return 0 if self._network is None else self._network.iterations
-
-    @property
-    def training_state(self) -> TrainingState:
-        """What `compile` and `fit` have left beside the weights."""
-        return self._training_state
-
-    @property
-    def metrics_names(self) -> list[str]:
-        """Keys of logs, in the order of the lists that `evaluate` returns."""
-        return compilation_of(self).names
-
-    def fit(
-        self,
-        x: Any,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        verbose: str | int = "auto",
-        callbacks: Callback | Iterable[Callback] | None = None,
-        validation_split: float = 0.0,
-        validation_data: Any = None,
-        shuffle: bool = True,
-        class_weight: ClassWeight | None = None,
-        sample_weight: Any = None,
-        initial_epoch: int = 0,
-        steps_per_epoch: int | None = None,
-        validation_steps: int | None = None,
-        validation_batch_size: int | None = None,
-        validation_freq: int | Sequence[int] = 1,
-        *,
-        seed: int | None = None,
-    ) -> History:
-        """Trains the model.
-
-        Training can be interrupted and continued to the byte: save, load, then ``fit(...,
-        initial_epoch=model.epoch)``. If the file was written within `fit`, by a callback, callbacks go on as
-        well, those of the same class in the same order, and so does an epoch that was not complete.
-
-        Args:
-            x: inputs ``(samples, ...)``, of any real type; or an iterable (a generator, too) of batches ``(x,
-                y)`` or ``(x, y, sample_weight)``.
-            y: targets, as the loss wants them.
-            batch_size: samples per step; 32 if None.
-            epochs: number of the epoch to end after, counted from 1.
-            verbose: 0 prints nothing, 1 a progress line, 2 one line an epoch; "auto" is 1 on a terminal or in
-                a notebook, else 2.
-            callbacks: see `gridnn.callbacks`.
-            validation_split: share of the samples, the last ones before shuffling, to evaluate on after each
-                epoch instead of training on them.
-            validation_data: ``(x, y)``, ``(x, y, sample_weight)`` or an iterable of such batches; beats the
-                split.
-            shuffle: whether arrays are read in a new order each epoch.
-            class_weight: class -> weight of its samples in the training loss, 1 for classes not listed; an
-                array of one weight per class; or "balanced" for scikit-learn's weights, by which all classes
-                count alike.
-            sample_weight: weight of each sample in the training loss.
-            initial_epoch: epoch to begin with, counted from 0.
-            steps_per_epoch: batches per epoch; None for one pass through the data. The next epoch continues
-                in the data where this one stopped.
-            validation_steps: evaluate at most this many batches, the first ones, after each epoch.
-            validation_batch_size: samples per batch of the validation; None for `batch_size`.
-            validation_freq: validate every so many epochs, or after the epochs listed (counted from 1).
-            seed: seed of shuffling and dropout. None continues the last fit's if `initial_epoch` is where
-                that ended, and else draws one from the sequence that `gridnn.set_random_seed` fixes.
-
-        Returns:
-            The history: ``history.history["loss"]`` is the list of the epochs' losses.
-
-        Raises:
-            ValueError: data that does not fit the model or is not usable (empty, NaN among labels, unknown
-                classes, ...).
-            TypeError: data of the wrong kind.
-            NonFiniteError: the loss or a gradient became NaN or infinite; weights are as before that step. It
-                is a NonFiniteInputError, which is a ValueError too, if a sample of `x` is not finite.
-            KeyboardInterrupt: Ctrl-C; weights are as before the step in progress.
-        """
-        return Trainer(self).fit(
-            x,
-            y,
-            batch_size,
-            epochs,
-            verbose,
-            callbacks,
-            validation_split,
-            validation_data,
-            shuffle,
-            class_weight,
-            sample_weight,
-            initial_epoch,
-            steps_per_epoch,
-            validation_steps,
-            validation_batch_size,
-            validation_freq,
-            seed=seed,
-        )
-
-    def evaluate(
-        self,
-        x: Any,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: str | int = "auto",
-        sample_weight: Any = None,
-        steps: int | None = None,
-        callbacks: Callback | Iterable[Callback] | None = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """Loss and metrics on a data set, in inference mode.
-
-        Args:
-            x: as in `fit`.
-            y: as in `fit`.
-            batch_size: samples per step; 32 if None.
-            verbose: as in `fit`.
-            sample_weight: weight of each sample in the loss.
-            steps: evaluate at most this many batches; each is evaluated once.
-            callbacks: see `gridnn.callbacks`.
-            return_dict: return name -> value.
-
-        Returns:
-            The loss; with metrics, a list of the loss and them.
-
-        Raises:
-            ValueError, TypeError: as in `fit`.
-        """
-        return Trainer(self).evaluate(x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict)
-
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: str | int = "auto",
-        steps: int | None = None,
-    ) -> Any:
-        """The outputs for a data set, in inference mode.
-
-        The bytes of a sample's output do not depend on what else is in its batch.
-
-        Args:
-            x: inputs, or an iterable of batches of inputs. Batches may be tuples or lists like those that
-                `fit` takes: the first of them counts.
-            batch_size: samples at once; 32 if None.
-            verbose: 0 or 2 for a line at the end, 1 for a progress line; "auto" is 1 on a terminal or in a
-                notebook, else 0.
-            steps: predict at most this many batches.
-
-        Returns:
-            Array ``(samples, ...)``.
-
-        Raises:
-            ValueError, TypeError: `x` does not fit.
-        """
-        return Trainer(self).predict(x, batch_size, verbose, steps)
-
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any = None,
-        class_weight: ClassWeight | None = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """One optimizer step on one batch; returns its loss and metrics like `evaluate`."""
-        return Trainer(self).train_on_batch(x, y, sample_weight, class_weight, return_dict)
-
-    def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """Loss and metrics of one batch, in inference mode, like `evaluate`."""
-        return Trainer(self).test_on_batch(x, y, sample_weight, return_dict)
-
-    def predict_on_batch(self, x: Any) -> NDArray[Any]:
-        """The outputs for one batch, in inference mode."""
-        array = as_array(x, "x")
-        network = self.network_for(array)
-        return network.predict([network.as_input(array)], max(len(array), 1))[0]
-
-    def __call__(self, x: Any, training: bool = False) -> NDArray[Any]:
-        """The outputs for one batch.
-
-        Args:
-            x: inputs ``(batch, ...)``.
-            training: whether layers such as Dropout act as in training.
-        """
-        if not _validation.boolean(training, "training"):
-            return self.predict_on_batch(x)
-        array = as_array(x, "x")
-        network = self.network_for(array)
-        array = network.as_input(array)
-        with self._lock:
-            self._forward_calls += 1
-            seed = derive_seed(derive_seed(self._seed, _FORWARD), self._forward_calls)
-        return network.forward([array], True, seed)[0]
-
-    # Files and copies
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes everything to one file: model, weights, compile arguments, optimizer state, progress.
-
-        The history of training goes with it; and within `fit`, that is from a callback, the states of all
-        callbacks and the place within the epoch. The file appears whole or not at all. `gridnn.load_model`
-        reads it.
-
-        A name that ends in ``.keras`` makes a file for Keras, with layers and weights, which needs
-        `gridnn[keras]`. It has equal outputs there.
-
-        Args:
-            path: the file to write.
-
-        Raises:
-            ValueError: the name promises a file of another program; or Keras lacks something that the model
-                has, which the message names.
-            NotReadyError: the model is for Keras, and is not built.
-            ImportError: the file is for Keras, and h5py is not installed.
-        """
-        saving.save(self, path)
-
-    def save_weights(self, path: str | os.PathLike[str]) -> None:
-        """Writes the weights to one file."""
-        saving.save_weights(self, path)
-
-    def load_weights(
-        self,
-        path: str | os.PathLike[str] | Mapping[str, Any],
-        by_name: bool = False,
-        skip_mismatch: bool = False,
-        *,
-        source: str | None = None,
-        mapping: Mapping[str, str | None] | None = None,
-        prefix: str = "",
-    ) -> None:
-        """Sets all weights: from a file of a model of the same layers, of Keras, or of a network of PyTorch.
-
-        Files of Keras (``.weights.h5``, ``.h5``, ``.keras``) are known by their contents, and need
-        `gridnn[keras]`. Layers are matched in the order of Keras, or by their names.
-
-        A state dict of PyTorch says nothing about layers. Its modules are matched with the layers that have
-        weights by `mapping`; the others by equal names, if all have them, else by their order among those of
-        their kind (convolutions of a rank, linear, batch normalization, other normalization, PReLU). A
-        safetensors file has names in alphabetical order: then numbers in names say which module comes first,
-        and where modules of equal shapes differ in more than numbers it is an error that asks for a
-        `mapping`. Weights that read a flattened grid are permuted. ``eps`` (1e-5) and ``momentum`` (0.1, here
-        0.9) of PyTorch's normalization must be those of the layers; a state dict may hold others under
-        ``<module>.eps`` and ``<module>.momentum``. ``module.`` and ``_orig_mod.`` before names do not count.
-
-        Args:
-            path: a file that `save_weights`, `save` or Keras wrote. With ``source="pytorch"`` a safetensors
-                file, or a state dict: name -> array or tensor.
-            by_name: take the layers whose names are in the file, and leave the others alone. Of Keras only.
-            skip_mismatch: warn of layers that do not fit, and leave them alone. Of Keras only.
-            source: None, "keras" or "pytorch".
-            mapping: name of a module -> name of a layer, ``<layer>.depthwise`` and ``<layer>.pointwise`` for
-                the two of a separable convolution; None leaves the module out. Of PyTorch only.
-            prefix: take the names that begin with it, and cut it off: "backbone.". Of PyTorch only.
-
-        Raises:
-            FileFormatError: the file is damaged, or holds other weights; the model is unchanged.
-            ValueError, TypeError: a state dict does not fit; the model is unchanged.
-            NotReadyError: the model is not built.
-            ImportError: the file is of Keras, and h5py is not installed.
-
-        Example:
-            >>> import numpy as np
-            >>> import gridnn as gn
-            >>> model = gn.Sequential([gn.Input((3,)), gn.layers.Dense(2)])
-            >>> state = {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2)}  # or net.state_dict()
-            >>> model.load_weights(state, source="pytorch")
-        """
-        saving.load_weights(self, path, by_name, skip_mismatch, source, mapping, prefix)
-
-    def report(
-        self,
-        path: str | os.PathLike[str],
-        x: Any = None,
-        y: Any = None,
-        *,
-        history: History | Mapping[str, Sequence[float]] | None = None,
-        title: str | None = None,
-        classes: Sequence[object] | None = None,
-    ) -> None:
-        """Writes one HTML page about the model and its training; needs `gridnn[plot]`.
-
-        It shows curves, confusion matrix, worst mistakes, filters, activation maps, receptive fields, costs
-        and settings, as far as there are any. The page is complete: it loads nothing, and holds no scripts.
-
-        Args:
-            path: the file to write.
-            x: samples that were not trained on, ``(n, ..., channels)``.
-            y: their labels: a class per sample (or per voxel), one-hot rows, or numbers to predict.
-            history: what `fit` returned; None takes that of the last fit of this model.
-            title: title of the page.
-            classes: names of the classes; None takes `class_names`.
-
-        Raises:
-            ValueError: the model is not built, or only one of `x` and `y` is given, or they are empty.
-            ShapeError: `x` does not fit the model, or `x` and `y` have different lengths.
-            ImportError: matplotlib is not installed.
-        """
-        from gridnn import _report  # only here: it needs the instruments and matplotlib
-
-        _report.write(self, path, x, y, history, title, self.class_names if classes is None else classes)
-
-    def export(
-        self,
-        path: str | os.PathLike[str],
-        format: str | None = None,  # noqa: A002
-        *,
-        opset_version: int = 17,
-        layout: str = "channels_last",
-        activation: str | None = None,
-        class_names: Sequence[str] | None = None,
-        batch: int | None = None,
-        compat: str | None = None,
-        verify: bool = True,
-    ) -> None:
-        """Writes the model for other programs: an ONNX file, with `gridnn[onnx]`.
-
-        The outputs of the file are those of `predict`, in float32. The same model is the same file, to the
-        byte; it appears whole or not at all. Layers that act in training only are left out.
-
-        Args:
-            path: the file to write.
-            format: "onnx"; None goes by the ending of `path`, ".onnx".
-            opset_version: version of ONNX' operator set, 13 to 21.
-            layout: "channels_last" for inputs and outputs as here; "channels_first" for ``(batch, channels,
-                ...)``, the order that ONNX computes in.
-            activation: "softmax" or "sigmoid" to put behind the last layer, of a model whose outputs are
-                scores.
-            class_names: names of the outputs, one each, kept in the file's metadata; two may name the classes
-                of a single output. None takes those of the model.
-            batch: number of samples that the file takes at once; None for any, which is named ``N``.
-            compat: "symmetric" for programs that cannot read padding which differs before and after: it
-                becomes an operator of its own.
-            verify: check the file and, where onnxruntime is installed, run one sample through it and through
-                the model.
-
-        Raises:
-            ValueError: a layer cannot be written, or depends on a size that the model leaves open; the
-                message names it. Also: the model is not built, or an argument is not one of those above.
-            ImportError: the package onnx is not installed.
-            RuntimeError: onnxruntime computes something else; nothing is written.
-            OSError: the file cannot be written.
-        """
-        from gridnn.interop import export  # only here: models need no exporters
-
-        export.export(
-            self,
-            path,
-            format,
-            opset_version=opset_version,
-            layout=layout,
-            activation=activation,
-            class_names=self.class_names if class_names is None else class_names,
-            batch=batch,
-            compat=compat,
-            verify=verify,
-        )
+        TrainableModel.__init__(self, name, dtype, seed)
+        self._stack_up(layers)
 
     def get_config(self) -> dict[str, Any]:
         """The model without weights as plain JSON values."""
@@ -501,17 +77,16 @@ class Sequential(ClassNames, WindowMethods, LayerStack):
             model.build((None, *config["build_input_shape"]))
         return model
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return copied, (*saving.pack(self), self._custom_classes())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
-        return copied(*saving.pack(self), self._custom_classes())
-
-    def _custom_classes(self) -> dict[str, type]:
-        """The custom classes that the model needs."""
-        compilation = self._training_state.compilation
-        parts = () if compilation is None else (compilation.loss, compilation.optimizer.learning_rate)
-        return custom_classes_of(*self._family(), *parts)
+    @classmethod
+    def made_for(cls, config: Mapping[str, Any], check: Callable[[saving.Shapes], None]) -> Self:
+        """The model that has this `get_config`, once `check` has seen the shapes of its weights."""
+        stack = [base.REGISTRY.deserialize(layer) for layer in config["layers"]]
+        if not (stack and isinstance(stack[0], parts.Input)) and config["build_input_shape"] is not None:
+            stack.insert(0, parts.Input(config["build_input_shape"]))
+        known = bool(stack) and isinstance(stack[0], parts.Input)
+        descriptions = [layer.engine_description() for layer in stack]
+        check(_network.weight_shapes(descriptions, config["dtype"]) if known else {})
+        return cls.from_config(config)
 
     def __repr__(self) -> str:
         state = "built" if self.built else "not built"
@@ -520,12 +95,4 @@ class Sequential(ClassNames, WindowMethods, LayerStack):
     def _build(self, shape: Shape) -> None:
         """Makes the network; what was compiled is to be compiled into the new one."""
         super()._build(shape)
-        state = self._training_state
-        if state.compilation is not None:
-            state.compilation = state.compilation.afresh()
-
-
-def copied(tensors: Tensors, metadata: Metadata, classes: Mapping[str, type]) -> Sequential:
-    """The model that `pack` was given, with the user's classes at hand: what pickle and deepcopy call."""
-    with custom_classes(classes):
-        return saving.unpack(tensors, metadata)
+        self._compile_afresh()

@@ -3,94 +3,54 @@
 from __future__ import annotations
 
 import copy
-import math
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _forks, _hints, _validation
+from gridnn import _hints, _validation
 from gridnn._graph import Graph, graph_of
 from gridnn._network import Network, Shape
-from gridnn._seeding import next_seed
-from gridnn.errors import NotReadyError, ShapeError
+from gridnn.errors import ShapeError
 from gridnn.layers import base, branches, parts
-from gridnn.model import summary
+from gridnn.layers.symbolic import Call, Tensor, input_description
+from gridnn.model.base import BaseModel
+from gridnn.model.tracing import Trace
 
 
-class LayerStack(parts.Nestable):
-    """What a `Sequential` is before it is trained: its structure and its weights.
+class LayerStack(BaseModel):
+    """The structure of a `Sequential`: its layers, and how the engine is told of them."""
 
-    Args:
-        layers: the layers, first to last.
-        name: name of the model.
-        dtype: "float32" or "float64".
-        seed: seed of the initial weights; None draws one.
-    """
+    default_name = "sequential"
 
-    def __init__(
-        self,
-        layers: Iterable[base.Layer | LayerStack] | None = None,
-        *,
-        name: str | None = None,
-        dtype: str = "float32",
-        seed: int | None = None,
-    ) -> None:
-        self._asked = _validation.object_name(name)
-        self.name = self._asked or "sequential"
-        self._dtype = _validation.choice(np.dtype(dtype).name, "dtype", ("float32", "float64"))
-        seed = _validation.seed(seed)
-        self._seed = next_seed() if seed is None else seed
-        self._lock = threading.RLock()  # structure and compile state; the engine has its own for steps
-        _forks.renew(self)
-        self._input: parts.Input | None = None
-        self._layers: list[base.Layer] = []
-        self._names = base.Names()
-        self._network: Network | None = None
-        self._graph: Graph | None = None  # until the structure changes
+    _names: base.Names
+    _layers: list[base.Layer]
+    _input: parts.Input | None
+    _traced: Trace | None
+
+    def _stack_up(self, layers: Iterable[base.Layer | BaseModel] | None) -> None:
+        """Begins with some layers."""
+        self._input = self._traced = None
+        self._layers = []
+        self._names = base.Names(owner=self)
         try:
             for layer in layers or ():
                 self._append(layer)
             self._build_if_complete()
         except BaseException:
-            for layer in self._stack():
-                layer._release()
+            for own in self._stack():
+                own._release()
             raise
 
-    # Structure
+    # Structure; a graph of any other kind has these otherwise
+
+    network = BaseModel.network
+    name_of = BaseModel.name_of
 
     @property
     def layers(self) -> list[base.Layer]:
         """The layers, without the `Input`."""
         return list(self._layers)
-
-    @property
-    def dtype(self) -> str:
-        """Type of weights and outputs."""
-        return self._dtype
-
-    @property
-    def seed(self) -> int:
-        """Seed of the initial weights."""
-        return self._seed
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes any layer; to set it sets that of all layers, from the next step on."""
-        return any(layer.trainable for layer in self._family())
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for layer in self._layers:
-            layer.trainable = value
-
-    @property
-    def built(self) -> bool:
-        """Whether shapes are known and weights exist."""
-        return self._network is not None
 
     @property
     def input_shape(self) -> Shape:
@@ -141,7 +101,7 @@ class LayerStack(parts.Nestable):
                 self._graph = graph_of(source, self._layers, self._network)
             return self._graph
 
-    def add(self, layer: base.Layer | LayerStack) -> None:
+    def add(self, layer: base.Layer | BaseModel) -> None:
         """Puts a layer on top. Weights of the other layers stay; the optimizer starts afresh.
 
         Args:
@@ -195,7 +155,7 @@ class LayerStack(parts.Nestable):
         names = ", ".join(layer.name for layer in self._family())
         raise ValueError(f"No such layer: {name}. Existing layers are: {names}.")
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
+    def build(self, input_shape: Any) -> None:
         """Builds the model for inputs of this shape, whose first axis is the batch (usually None).
 
         Raises:
@@ -213,20 +173,25 @@ class LayerStack(parts.Nestable):
                     f"Received input_shape={tuple(input_shape)}."
                 )
 
-    def _append(self, layer: base.Layer | LayerStack) -> None:
-        self._graph = None
-        if isinstance(layer, LayerStack):
+    def _append(self, layer: base.Layer | BaseModel) -> None:
+        self._forget_structure()
+        if isinstance(layer, BaseModel):
             shape = layer._known_input()
             nested = layer._as_layer()
             if shape is not None and not self._stack():
                 self._append(parts.Input(shape))
             layer = nested
+        if getattr(layer, "merges", False):
+            raise ValueError(
+                f"{layer.label} puts several tensors together, and layers of a Sequential have one input: "
+                "call it in a gn.Model."
+            )
         if not parts.usable(layer):
             raise TypeError(f"A Sequential model holds instances of gridnn.layers. Received {layer!r}.")
         if isinstance(layer, parts.Input):
             if self._layers or self._input is not None:
                 raise ValueError(f"{layer.label} must be the first layer, and the only Input, of a model.")
-            self._names = base.Names()
+            self._names = base.Names(owner=self)
             layer._claim(self._names)
             self._input = layer
             return
@@ -238,8 +203,8 @@ class LayerStack(parts.Nestable):
         self._layers.append(layer)
 
     def _names_now(self) -> base.Names:
-        inputs = [] if self._input is None else [self._input.name]
-        return base.Names([*inputs, *(layer.name for layer in self._family())])
+        layers = [*([] if self._input is None else [self._input]), *self._family()]
+        return base.Names((layer.name for layer in layers), self, layers)
 
     def _stack(self) -> list[base.Layer]:
         """The layers, with the `Input` if there is one."""
@@ -255,7 +220,7 @@ class LayerStack(parts.Nestable):
         """Shape of a sample, as far as it is known."""
         if self._network is not None:
             return self._network.input_shape
-        return None if self._input is None else self._input.shape
+        return None if self._input is None else self._input.sample_shape
 
     def _as_layer(self) -> base.Layer:
         with self._lock:
@@ -265,7 +230,7 @@ class LayerStack(parts.Nestable):
             return chain
 
     def _remove_last(self, layer: base.Layer) -> None:
-        self._graph = None
+        self._forget_structure()
         if layer is self._input:
             self._input = None
         else:
@@ -275,7 +240,7 @@ class LayerStack(parts.Nestable):
 
     def _build_if_complete(self) -> None:
         if self._input is not None and self._layers:
-            self._build(self._input.shape)
+            self._build(self._input.sample_shape)
 
     def _rebuild(self) -> None:
         """Builds again after a change of the layers, if the input shape is known."""
@@ -287,8 +252,40 @@ class LayerStack(parts.Nestable):
         else:
             self._network = self._graph = None
 
+    def _forget_structure(self) -> None:
+        """Drops what was derived from the layers."""
+        self._graph = None
+        if self._traced is not None:
+            for call in self._traced.calls:
+                call.owner._calls.remove(call)
+            self._traced = None
+
+    def trace(self) -> Trace:
+        """The model as calls of its layers, one after the other.
+
+        Raises:
+            NotReadyError: the model is not built.
+        """
+        with self._lock:
+            if self._traced is None:
+                network, source = self.network, self._input
+                if source is None:
+                    source = parts.Input(network.input_shape)
+                last: Tensor = source
+                calls = []
+                for layer in self._layers:
+                    shape = (None, *network.output_shapes[self.graph.node(layer).position])
+                    call = Call(layer, [last], None, [shape])
+                    layer._calls.append(call)
+                    calls.append(call)
+                    last = call.outputs[0]
+                self._traced = Trace((source,), (last,), tuple(calls), (source, *self._layers))
+            return self._traced
+
     def _build(self, shape: Shape) -> None:
         """Makes the network; layers that had weights keep them."""
+        old = self._network
+        self._check_sharing(self._family(), old)
         inputs = self._input or parts.Input(shape)
         stack = [inputs, *self._layers]
         network = Network([layer.engine_description() for layer in stack], self._dtype, self._seed)
@@ -304,113 +301,8 @@ class LayerStack(parts.Nestable):
                     values[i] = network.as_weight(i, value, family[position].label)
             network.set_weights(values)
         for position, layer in enumerate(family):
-            layer._attach(network, position, places[position])
+            layer._attach(network, position, places[position], old)
         self._network, self._graph = network, None
-
-    # Weights
-
-    def get_weights(self) -> list[NDArray[Any]]:
-        """Copies of all weights: layer by layer, in Keras' order and shapes."""
-        return self.network.get_weights()
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Sets all weights, or none.
-
-        Raises:
-            ValueError: their number or a shape is another.
-            TypeError: not numbers.
-        """
-        network = self.network
-        if len(weights) != len(network.weights):
-            raise ValueError(
-                f"Model '{self.name}' has {len(network.weights)} weights. Received {len(weights)} arrays."
-            )
-        labels = ["", *(layer.label for layer in self._family())]  # position 0 is the Input
-        owners = [labels[info.layer] for info in network.weights]
-        network.set_weights([network.as_weight(i, value, owners[i]) for i, value in enumerate(weights)])
-
-    def count_params(self) -> int:
-        """Number of weights, counting every element."""
-        return sum(math.prod(info.shape) for info in self.network.weights)
-
-    def memory(self, batch_size: int, *, training: bool = True) -> int:
-        """Bytes that the model takes for steps on `batch_size` samples, known before the first one.
-
-        That is weights, gradients and the state of the optimizer, the packed copies of weights, and whatever
-        the layers keep or hand on, for the number of threads in use. The data, what Python itself takes and
-        buffers of a few hundred kilobytes per thread are not counted; steps on other batch sizes use the same
-        memory again.
-
-        Args:
-            batch_size: samples of a step.
-            training: False for `predict` and `evaluate`.
-
-        Raises:
-            ValueError: the model is not built, or a size of its input is not known.
-
-        Example:
-            >>> import gridnn as gn
-            >>> from gridnn import layers
-            >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(4, 3)])
-            >>> model.memory(1, training=False) < model.memory(32)
-            True
-        """
-        network = self.network
-        if None in network.input_shape:
-            raise ValueError(
-                f"Model '{self.name}' has an input of unknown size, {self.input_shape}: what it takes is not "
-                "known before data comes."
-            )
-        batch_size = _validation.positive_integer(batch_size, "batch_size")
-        return network.memory(batch_size, _validation.boolean(training, "training"))
-
-    def release_memory(self) -> None:
-        """Gives back the memory that the model keeps to be faster: all but weights and optimizer state.
-
-        A model keeps what its largest step has worked in, so that the next one need not ask for it. After a
-        very large picture that may be much; where a later step needs less than an eighth of it, it is given
-        back without asking. The next step takes what it needs again; results are the same.
-
-        Example:
-            >>> import numpy as np
-            >>> import gridnn as gn
-            >>> from gridnn import layers
-            >>> model = gn.Sequential([gn.Input((None, None, 1)), layers.Conv2D(4, 3)])
-            >>> y = model.predict(np.zeros((1, 500, 500, 1)), verbose=0)
-            >>> model.release_memory()
-        """
-        if self._network is not None:
-            self._network.release_memory()
-
-    def summary(self, *, print_fn: Callable[[str], object] | None = None) -> None:
-        """Prints a table of the layers: output shape, number of weights, multiply-adds of one sample.
-
-        Args:
-            print_fn: receives the text instead of standard output.
-        """
-        text = summary.table(self.name, self.graph, self._network)
-        (print if print_fn is None else print_fn)(text)
-
-    # The engine; see `protocol.Model`
-
-    def locked(self) -> AbstractContextManager[object]:
-        """While it lasts, nobody else changes the structure or what was compiled."""
-        return self._lock
-
-    @property
-    def network(self) -> Network:
-        """The engine's part of the model.
-
-        Raises:
-            NotReadyError: the model is not built.
-        """
-        network = self._network
-        if network is None:
-            raise NotReadyError(
-                f"Model '{self.name}' is not built yet: give it an Input as first layer, call "
-                "build(input_shape), or pass data to fit or predict first."
-            )
-        return network
 
     def network_for(self, x: NDArray[Any], argument: str = "x") -> Network:
         """The network; the model is built for the shape of `x` if it was not."""
@@ -434,6 +326,5 @@ class LayerStack(parts.Nestable):
 
     def network_like(self, input_shape: Sequence[int]) -> Network:
         """A network of the same layers for inputs of another shape, with weights of its own."""
-        inputs = {"class_name": "Input", "name": "input", "config": {"shape": list(input_shape)}}
         layers = [layer._twin().engine_description() for layer in self._layers]
-        return Network([inputs, *layers], self._dtype, 0)
+        return Network([input_description(tuple(input_shape)), *layers], self._dtype, 0)

@@ -56,11 +56,11 @@ def table(name: str, graph: Graph, network: Network | None) -> str:
         return "\n".join(lines)
     total = sum(math.prod(info.shape) for info in network.weights)
     trainable = sum(math.prod(info.shape) for info in network.weights if info.trainable)
-    lines.append(f"Input shape: {(None, *network.input_shape)}")
+    lines.append(f"Input shape: {', '.join(str((None, *shape)) for shape in network.sources)}")
     lines.append(
         f"Parameters: {total:,} ({total * network.dtype.itemsize / 1024:,.1f} KiB), trainable: {trainable:,}"
     )
-    if None not in network.input_shape:
+    if not any(None in shape for shape in network.sources):
         size = network.memory(_BATCH, True) / 2**20
         lines.append(f"Memory for training on {_BATCH} samples at a time: {size:,.1f} MiB")
     if None not in network.macs:
@@ -70,6 +70,8 @@ def table(name: str, graph: Graph, network: Network | None) -> str:
 
 def _fields(network: Network | None, graph: Graph) -> dict[str, tuple[int, ...]]:
     """Sizes of the layers' receptive fields, by name; none where sizes are open or there is no grid."""
+    if network is not None and len(network.sources) > 1:
+        return {}  # there is no such thing as the input
     sizes = () if network is None else network.input_shape[:-1]
     known = tuple(size for size in sizes if size is not None)
     if not known or len(known) < len(sizes):

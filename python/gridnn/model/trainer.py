@@ -35,7 +35,7 @@ from gridnn.model.start import Start
 from gridnn.model.training_state import Progress, objective_of
 
 if TYPE_CHECKING:
-    from gridnn.model.sequential import Sequential
+    from gridnn.model.trainable import TrainableModel
 
 __all__ = ["Trainer"]
 
@@ -65,7 +65,7 @@ class Trainer:
         [0.0, 0.0]
     """
 
-    def __init__(self, model: Sequential) -> None:
+    def __init__(self, model: TrainableModel) -> None:
         self.model = model
         self._binder = Binder(model)
 

@@ -27,7 +27,15 @@ _FAMILIES = (  # part of a class name -> colour of the box
     ("Pool", "#CDEBDD"),
     ("Normalization", "#F3DCEA"),
 )
-_MERGES = {"concat": "concatenate", "add": "+", "multiply": "×", "average": "mean", "maximum": "max"}
+_MERGES = {
+    "add": "+",
+    "average": "mean",
+    "concat": "concatenate",
+    "maximum": "max",
+    "minimum": "min",
+    "multiply": "×",
+    "subtract": "−",
+}
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,8 @@ def diagram(model: Model, *, ax: Axes | None = None) -> Axes:
         >>> ax = gn.plot.diagram(model)
     """
     graph = model.graph
+    if any(node.kind != "input" and _leaves_chain(node) for node in graph.nodes) or len(graph.inputs) > 1:
+        return _draw_graph(graph, ax)
     (source,), (end,) = graph.inputs, graph.outputs
     chain = (_Block("input", _shape(graph.nodes[source])), *_blocks(graph, source, end))
     width, height = _chain_width(chain) + 0.2, _chain_height(chain) + 0.2
@@ -86,6 +96,50 @@ def diagram(model: Model, *, ax: Axes | None = None) -> Axes:
     ax.set_aspect("equal")
     ax.axis("off")
     _draw_chain(ax, chain, 0.0, 0.0)
+    return ax
+
+
+def _leaves_chain(node: Node) -> bool:
+    """Whether a node makes more of a model than layers and containers one after the other."""
+    return len(node.inputs) > 1 and node.fork is None
+
+
+def _draw_graph(graph: Graph, ax: Axes | None) -> Axes:
+    """The layers of any graph in rows: each below all that it reads."""
+    rows: dict[int, int] = {}
+    stands_for: dict[int, int] = {}
+    levels: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        if node.kind == "alias":
+            stands_for[node.number] = stands_for[node.inputs[0]]
+            continue
+        stands_for[node.number] = node.number
+        read = [stands_for[number] for number in node.inputs]
+        rows[node.number] = 1 + max((rows[number] for number in read), default=-1)
+        levels.setdefault(rows[node.number], []).append(node)
+    step = _HEIGHT + 2 * _GAP
+    width = max(len(level) for level in levels.values()) * (_WIDTH + _SIDE) + 0.2
+    height = len(levels) * step + 0.2
+    scale = min(1.0, 14.0 / height)
+    ax = _style.axes(ax, (max(width, 2.4) * max(scale, 0.6), height * max(scale, 0.6)))
+    ax.set_xlim(-width / 2, width / 2)
+    ax.set_ylim(-height + 0.1, 0.1)
+    ax.set_aspect("equal")
+    ax.axis("off")
+    places: dict[int, tuple[float, float]] = {}
+    for row, level in levels.items():
+        for column, node in enumerate(level):
+            x, y = (column - (len(level) - 1) / 2) * (_WIDTH + _SIDE), -row * step
+            places[node.number] = (x, y)
+            for number in {stands_for[number] for number in node.inputs}:
+                above, top = places[number]
+                _line(ax, [(above, top - _HEIGHT), (x, y)], arrow=True)
+            text = (
+                node.name if node.kind == "input" else _MERGES.get(node.merge or "") or _caption(node.layer)
+            )
+            kind = type(node.layer).__name__
+            colour = next((colour for part, colour in _FAMILIES if part in kind), _style.PAPER)
+            _draw_box(ax, _Block(text, _shape(node), colour), x, y)
     return ax
 
 

@@ -1,0 +1,158 @@
+"""Symbolic tensors: what layers make of each other before there are data, from which a `Model` is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gridnn import _network
+from gridnn._network import Shape
+
+if TYPE_CHECKING:
+    from gridnn.layers.base import Layer
+
+__all__ = ["Call", "Tensor", "apply", "is_symbolic", "tensors_of"]
+
+
+class Tensor:
+    """What a layer will make of its inputs: a shape and a type, and where it comes from.
+
+    It is an input, unless it has an `origin`.
+    """
+
+    origin: Call | None = None
+    """What it comes from; None for an input."""
+
+    @property
+    def shape(self) -> Shape:
+        """Shape with the batch axis, which is None, as other sizes are that nobody knows."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> str:
+        """Its type."""
+        return "float32"
+
+    @property
+    def name(self) -> str:
+        """Name of what makes it."""
+        raise NotImplementedError
+
+
+class Result(Tensor):
+    """A symbolic tensor that a call makes.
+
+    Args:
+        call: the call.
+        shape: its shape, with the batch axis.
+    """
+
+    def __init__(self, call: Call, shape: Shape) -> None:
+        self.origin: Call = call
+        self._shape = shape
+
+    @property
+    def shape(self) -> Shape:
+        """Shape with the batch axis."""
+        return self._shape
+
+    @property
+    def name(self) -> str:
+        """Name of the layer or model that makes it."""
+        return str(self.origin.owner.name)
+
+    def __repr__(self) -> str:
+        return f"<symbolic tensor of '{self.name}', shape={self.shape}, dtype={self.dtype}>"
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise TypeError(
+            f"{self!r} has no values: it stands for what a layer will make. Use layers of gridnn.layers on "
+            "it, or make a gn.Model and call predict."
+        )
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self!r} has no values, so it is neither true nor false.")
+
+
+class Call:
+    """A layer, or a model, applied to symbolic tensors.
+
+    Args:
+        owner: the layer or model.
+        inputs: what it reads.
+        training: False if it always acts as at inference.
+        shapes: shapes of what it makes, with the batch axis.
+    """
+
+    def __init__(
+        self, owner: Any, inputs: Sequence[Tensor], training: bool | None, shapes: Sequence[Shape]
+    ) -> None:
+        self.owner = owner
+        self.inputs = tuple(inputs)
+        self.training = training
+        self.outputs = tuple(Result(self, shape) for shape in shapes)
+
+
+def is_symbolic(value: object) -> bool:
+    """Whether `value` is a symbolic tensor, or a list or dict with one."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return any(isinstance(item, Tensor) for item in value)
+    return isinstance(value, Tensor)
+
+
+def tensors_of(value: object, label: str) -> list[Tensor]:
+    """The symbolic tensors of one, a list or a tuple.
+
+    Raises:
+        TypeError: there are others.
+    """
+    items = list(value) if isinstance(value, (list, tuple)) else [value]
+    tensors = []
+    for item in items:
+        if not isinstance(item, Tensor):
+            raise TypeError(
+                f"{label}: expected symbolic tensors, as gn.Input and calls of layers return them. Received "
+                f"{type(item).__name__}."
+            )
+        tensors.append(item)
+    return tensors
+
+
+def apply(layer: Layer, value: object, training: bool | None) -> Tensor:
+    """What a layer makes of symbolic tensors.
+
+    Raises:
+        ShapeError, ValueError: they do not fit the layer.
+        TypeError: they are no symbolic tensors.
+    """
+    tensors = tensors_of(value, layer.label)
+    if len(tensors) != 1 and not layer.merges:
+        raise ValueError(
+            f"{layer.label} takes one tensor. Received {len(tensors)}; put them together first, with "
+            "layers.Concatenate for instance."
+        )
+    if layer.merges and not isinstance(value, (list, tuple)):
+        raise ValueError(f"{layer.label} takes a list of tensors. Received one.")
+    if layer.in_python and layer._calls:
+        raise ValueError(
+            f"{layer.label} is written in Python, and may be called once only: its `backward` follows the "
+            "last `call`. Make another with the same configuration: copy.deepcopy(layer)."
+        )
+    shape = result_shape(layer, [tensor.shape for tensor in tensors])
+    call = Call(layer, tensors, training, [shape])
+    layer._calls.append(call)
+    return call.outputs[0]
+
+
+def result_shape(layer: Layer, shapes: Sequence[Shape]) -> Shape:
+    """Shape of what a layer makes of inputs of these shapes, all with the batch axis."""
+    inputs = [input_description(shape[1:]) for shape in shapes]
+    description = {**layer._twin().engine_description(), "inputs": list(range(len(inputs)))}
+    return (None, *_network.output_shapes([*inputs, description])[len(inputs)])
+
+
+def input_description(shape: Shape, name: str = "input") -> dict[str, Any]:
+    """What the engine is told about an input of samples of this shape."""
+    return {"class_name": "Input", "name": name, "config": {"shape": list(shape)}}

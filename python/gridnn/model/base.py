@@ -1,0 +1,297 @@
+"""`BaseModel`: what all models have in common: a network in the engine, and layers that know it."""
+
+from __future__ import annotations
+
+import math
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _forks, _validation
+from gridnn._graph import Graph
+from gridnn._network import Network, Shape
+from gridnn._seeding import next_seed
+from gridnn.errors import NotReadyError
+from gridnn.layers import base, parts
+from gridnn.layers.symbolic import Tensor
+from gridnn.model import summary
+from gridnn.model.tracing import Trace
+
+
+class BaseModel(parts.Nestable):
+    """Weights, structure and network of a model, whatever its layers are arranged like.
+
+    Args:
+        name: name of the model; None takes `default_name`.
+        dtype: "float32" or "float64".
+        seed: seed of the initial weights; None draws one.
+    """
+
+    default_name = "model"
+
+    def __init__(self, name: str | None, dtype: str, seed: int | None) -> None:
+        self._asked = _validation.object_name(name)
+        self.name = self._asked or self.default_name
+        self._dtype = _validation.choice(np.dtype(dtype).name, "dtype", ("float32", "float64"))
+        seed = _validation.seed(seed)
+        self._seed = next_seed() if seed is None else seed
+        self._lock = threading.RLock()  # structure and compile state; the engine has its own for steps
+        _forks.renew(self)
+        self._network: Network | None = None
+        self._graph: Graph | None = None  # until the structure changes
+
+    @property
+    def dtype(self) -> str:
+        """Type of weights and outputs."""
+        return self._dtype
+
+    @property
+    def seed(self) -> int:
+        """Seed of the initial weights."""
+        return self._seed
+
+    @property
+    def built(self) -> bool:
+        """Whether shapes are known and weights exist."""
+        return self._network is not None
+
+    @property
+    @abstractmethod
+    def layers(self) -> list[Any]:
+        """The layers, without those that others hold."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> Any:
+        """Shape of the input, batch axis (None) included; of several inputs a list."""
+
+    @property
+    @abstractmethod
+    def output_shape(self) -> Any:
+        """Shape of the output, batch axis (None) included; of several outputs a list."""
+
+    @property
+    @abstractmethod
+    def output_activation(self) -> str | None:
+        """Name of the activation that the outputs went through; None if no layer says so."""
+
+    @property
+    @abstractmethod
+    def output_activations(self) -> list[str | None]:
+        """The same for every output."""
+
+    @property
+    @abstractmethod
+    def input_names(self) -> list[str]:
+        """Names of the inputs."""
+
+    @property
+    @abstractmethod
+    def output_names(self) -> list[str]:
+        """Names of the outputs."""
+
+    @abstractmethod
+    def packed(self, outputs: Sequence[Any]) -> Any:
+        """Something about every output as the model returns it: alone, as a list or as a dict."""
+
+    @abstractmethod
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """A layer by its name, or by its index in `layers`."""
+
+    @abstractmethod
+    def get_config(self) -> dict[str, Any]:
+        """The model without weights as plain JSON values."""
+
+    @abstractmethod
+    def network_for(self, x: NDArray[Any], argument: str = "x") -> Network:
+        """The network; the model is built for the shape of `x` if it was not."""
+
+    @abstractmethod
+    def network_like(self, input_shape: Sequence[int]) -> Network:
+        """A network of the same layers for other inputs, with weights of its own."""
+
+    def _known_input(self) -> Shape | None:
+        """Shape of a sample of the only input, as far as it is known."""
+        return None
+
+    @property
+    @abstractmethod
+    def graph(self) -> Graph:
+        """All layers, what they read, and their shapes if the model is built."""
+
+    @abstractmethod
+    def _family(self) -> Iterator[base.Layer]:
+        """All layers but inputs, each once, containers before what they hold, in the order of positions."""
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes any layer; to set it sets that of all layers, from the next step on."""
+        return any(layer.trainable for layer in self._family())
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self._family():
+            layer.trainable = value
+
+    @abstractmethod
+    def trace(self) -> Trace:
+        """The model as calls of its layers."""
+
+    def name_of(self, owner: Any) -> str:
+        """The name that an input, a layer or a model has in this one."""
+        return str(owner.name)
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The symbolic tensors that go in.
+
+        Raises:
+            NotReadyError: the model is not built.
+        """
+        return list(self.trace().inputs)
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The symbolic tensors that come out; see `inputs`."""
+        return list(self.trace().outputs)
+
+    @property
+    def input(self) -> Any:
+        """The only one of `inputs`, or all of them."""
+        inputs = self.inputs
+        return inputs[0] if len(inputs) == 1 else inputs
+
+    @property
+    def output(self) -> Any:
+        """The only one of `outputs`, or all of them."""
+        outputs = self.outputs
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _check_sharing(self, layers: Iterable[base.Layer], replaced: Network | None) -> None:
+        """Raises ValueError if a layer is part of a model of another type."""
+        for layer in layers:
+            place = layer._place
+            if (
+                place is not None
+                and place.network is not replaced
+                and place.network.dtype.name != self._dtype
+            ):
+                raise ValueError(
+                    f"{layer.label} belongs to a model in {place.network.dtype}, and models that share "
+                    f"weights compute in one type. Model '{self.name}' has dtype='{self._dtype}'."
+                )
+
+    def _owner_labels(self) -> Mapping[int, str]:
+        """How messages call the layers that have weights, by position."""
+        return {node.position: node.layer.label for node in self.graph.nodes if node.layer is not None}
+
+    # Weights
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Copies of all weights: layer by layer, in Keras' order and shapes."""
+        return self.network.get_weights()
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets all weights, or none.
+
+        Raises:
+            ValueError: their number or a shape is another.
+            TypeError: not numbers.
+        """
+        network = self.network
+        if len(weights) != len(network.weights):
+            raise ValueError(
+                f"Model '{self.name}' has {len(network.weights)} weights. Received {len(weights)} arrays."
+            )
+        labels = self._owner_labels()
+        owners = [labels[info.layer] for info in network.weights]
+        network.set_weights([network.as_weight(i, value, owners[i]) for i, value in enumerate(weights)])
+
+    def count_params(self) -> int:
+        """Number of weights, counting every element."""
+        return sum(math.prod(info.shape) for info in self.network.weights)
+
+    def memory(self, batch_size: int, *, training: bool = True) -> int:
+        """Bytes that the model takes for steps on `batch_size` samples, known before the first one.
+
+        That is weights, gradients and the state of the optimizer, the packed copies of weights, and whatever
+        the layers keep or hand on, for the number of threads in use. The data, what Python itself takes and
+        buffers of a few hundred kilobytes per thread are not counted; steps on other batch sizes use the same
+        memory again.
+
+        Args:
+            batch_size: samples of a step.
+            training: False for `predict` and `evaluate`.
+
+        Raises:
+            ValueError: the model is not built, or a size of its input is not known.
+
+        Example:
+            >>> import gridnn as gn
+            >>> from gridnn import layers
+            >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(4, 3)])
+            >>> model.memory(1, training=False) < model.memory(32)
+            True
+        """
+        network = self.network
+        for shape in network.sources:
+            if None in shape:
+                raise ValueError(
+                    f"Model '{self.name}' has an input of unknown size, {(None, *shape)}: what it takes is "
+                    "not known before data comes."
+                )
+        batch_size = _validation.positive_integer(batch_size, "batch_size")
+        return network.memory(batch_size, _validation.boolean(training, "training"))
+
+    def release_memory(self) -> None:
+        """Gives back the memory that the model keeps to be faster: all but weights and optimizer state.
+
+        A model keeps what its largest step has worked in, so that the next one need not ask for it. After a
+        very large picture that may be much; where a later step needs less than an eighth of it, it is given
+        back without asking. The next step takes what it needs again; results are the same.
+
+        Example:
+            >>> import numpy as np
+            >>> import gridnn as gn
+            >>> from gridnn import layers
+            >>> model = gn.Sequential([gn.Input((None, None, 1)), layers.Conv2D(4, 3)])
+            >>> y = model.predict(np.zeros((1, 500, 500, 1)), verbose=0)
+            >>> model.release_memory()
+        """
+        if self._network is not None:
+            self._network.release_memory()
+
+    def summary(self, *, print_fn: Callable[[str], object] | None = None) -> None:
+        """Prints a table of the layers: output shape, number of weights, multiply-adds of one sample.
+
+        Args:
+            print_fn: receives the text instead of standard output.
+        """
+        text = summary.table(self.name, self.graph, self._network)
+        (print if print_fn is None else print_fn)(text)
+
+    # The engine; see `protocol.Model`
+
+    def locked(self) -> AbstractContextManager[object]:
+        """While it lasts, nobody else changes the structure or what was compiled."""
+        return self._lock
+
+    @property
+    def network(self) -> Network:
+        """The engine's part of the model.
+
+        Raises:
+            NotReadyError: the model is not built.
+        """
+        network = self._network
+        if network is None:
+            raise NotReadyError(
+                f"Model '{self.name}' is not built yet: give it an Input as first layer, call "
+                "build(input_shape), or pass data to fit or predict first."
+            )
+        return network
