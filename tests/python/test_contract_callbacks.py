@@ -28,6 +28,16 @@ def nothing(*_):
     """A hook of no effect, which pickle finds."""
 
 
+class Trial:
+    """A trial of Optuna, as far as the callback asks it; against a study it is tried in estimators."""
+
+    def report(self, value, step):
+        """Nobody keeps it."""
+
+    def should_prune(self):
+        return False
+
+
 CALLBACKS = {
     callbacks.BackupAndRestore: lambda folder: callbacks.BackupAndRestore(folder / "backup"),
     callbacks.CSVLogger: lambda folder: callbacks.CSVLogger(folder / "log.csv"),
@@ -40,6 +50,7 @@ CALLBACKS = {
     callbacks.ModelCheckpoint: lambda folder: callbacks.ModelCheckpoint(
         folder / "best.gridnn", monitor="loss", save_best_only=True
     ),
+    callbacks.OptunaPruning: lambda _: callbacks.OptunaPruning(Trial()),
     callbacks.ProgbarLogger: lambda _: callbacks.ProgbarLogger(),
     callbacks.ReduceLROnPlateau: lambda _: callbacks.ReduceLROnPlateau("loss", min_delta=1e6, patience=1),
     callbacks.TensorBoard: lambda folder: callbacks.TensorBoard(folder / "logs"),
@@ -52,6 +63,8 @@ each_callback = pytest.mark.parametrize("cls", CALLBACKS, ids=lambda cls: cls.__
 def make(cls, folder):
     if cls is callbacks.TensorBoard:
         pytest.importorskip("tensorboardX")
+    if cls is callbacks.OptunaPruning:
+        pytest.importorskip("optuna")
     return CALLBACKS[cls](folder)
 
 

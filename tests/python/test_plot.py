@@ -9,6 +9,7 @@ import pytest
 
 import gridnn as gn
 from gridnn import layers
+from gridnn._lr_finder import LearningRates
 
 pytestmark = pytest.mark.one_tier
 
@@ -326,6 +327,7 @@ def test_every_picture_draws_where_it_is_told(model):
     calls = {
         gn.plot.history: ({"loss": [1.0, 2.0]},),
         gn.plot.confusion_matrix: ([[1, 0], [0, 1]],),
+        gn.plot.lr_finder: (LearningRates(*np.ones((3, 4)), 1.0),),
         gn.plot.images: (np.zeros((2, 4, 4)),),
         gn.plot.filters: (np.zeros((3, 3, 1, 2)),),
         gn.plot.activations: (np.zeros((4, 4, 2)),),
