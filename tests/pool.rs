@@ -52,7 +52,7 @@ fn check<T: Element>(case: &PoolCase) -> Result<(), String> {
         pool.backward(&dy, &bytes, None, &mut dx, &mut taps);
         for band in partition(bands, &case.cuts) {
             let own = band.start * band_len..band.end * band_len;
-            pool.backward_halo(&x, &dy, &mut again[own], band, &mut Notes::default());
+            pool.backward_halo(&x, &dy, &mut again[own], band, (&mut Notes::default(), &|| false));
         }
         for dx in [&dx, &again] {
             if !dx.iter().map(|v| v.to_f64()).eq(expected_dx.iter().copied()) {
@@ -228,7 +228,7 @@ fn means_of_large_windows_are_exact() {
         for tier in Tier::available() {
             let pool = AveragePool::new(case.geometry().unwrap(), false, Kernels::of(tier));
             let (mut y, mut global) = (vec![0.0; channels], vec![0.0; channels]);
-            pool.forward(&x, &mut y, 0..1, &mut Vec::new());
+            pool.forward(&x, &mut y, 0..1, (&mut Vec::new(), &|| false));
             pool::global_average(tier, &x, channels, 0, &mut global);
             for y in y.iter().chain(&global) {
                 assert!((y / 0.1 - 1.0).abs() < 2e-6, "{size} on {tier:?}: {y}");
@@ -253,7 +253,7 @@ fn the_first_nan_wins_on_every_tier() {
     for tier in Tier::available() {
         let pool = MaxPool::new(case.geometry().unwrap(), Kernels::of(tier));
         let (mut y, mut at) = ([0.0], [0]);
-        pool.forward_indices(&x, &mut y, &mut at, 0..1, &mut Notes::default());
+        pool.forward_indices(&x, &mut y, &mut at, 0..1, (&mut Notes::default(), &|| false));
         assert!(y[0].is_nan() && at == [1], "{tier:?}");
     }
 }
