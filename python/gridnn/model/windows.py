@@ -374,6 +374,11 @@ def _read(x: Any, window: Window, axes: tuple[Axis, ...], padding: str) -> NDArr
     real = rows[rows >= 0]
     low, high = int(real.min()), int(real.max()) + 1
     slab = np.asarray(x[low:high])
+    if slab.shape != (high - low, *x.shape[1:]):  # NumPy would spread a single row over the window
+        raise ShapeError(
+            f"The `x` argument has shape {tuple(x.shape)}, but its rows {low} to {high - 1} came with shape "
+            f"{slab.shape}: a source gives what its shape promises."
+        )
     slab = slab.view(np.uint8) if slab.dtype == np.bool_ else slab
     if high - low != window.size:
         slab = _taken(slab, np.where(rows < 0, -1, rows - low), 0)

@@ -351,3 +351,15 @@ def test_an_array_that_cannot_hold_the_results_is_refused(reduce, dtype, classes
     out = np.zeros((64,) if reduce else (64, classes), dtype)
     with pytest.raises(TypeError, match=words):
         model.predict_windows(np.ones((64, 1), np.float32), 32, reduce=reduce, out=out)
+
+
+def test_a_source_that_gives_fewer_rows_than_its_shape_promises_is_an_error():
+    class Short:
+        shape, dtype, ndim = (64, 1), np.dtype("f4"), 2
+
+        def __getitem__(self, rows):
+            return np.ones((1, 1), np.float32)
+
+    model = gn.Sequential([gn.Input((None, 1)), layers.Conv1D(3, 3, padding="same")])
+    with pytest.raises(ShapeError, match=r"came with shape \(1, 1\)"):
+        model.predict_windows(Short(), 32)
