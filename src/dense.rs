@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use crate::conv::Epilogue;
-use crate::kernels::{Element, Gemm, Job, Kernels, Offsets, RowGroups, Start, pack};
+use crate::kernels::{B, Element, Gemm, Job, Kernels, Offsets, RowGroups, Start, Store, pack};
 
 /// Elements of a sum between two visits to the result: the packed block of one panel stays in L1 or L2.
 const BLOCK: usize = 512;
@@ -137,24 +137,16 @@ impl<T: Element> Dense<T> {
                     Some(bias) => Start::Bias(&bias[column..column + columns]),
                     None => Start::Zero,
                 };
-                self.kernels.gemm(&mut Gemm {
+                self.kernels.gemm(Gemm {
                     a,
-                    rs_a: k,
-                    cs_a: 1,
-                    row_groups: RowGroups::ONE,
-                    b: &packed[column * k..],
-                    rs_b: panel,
-                    ps_b: k * panel,
-                    b_packed: true,
+                    b: B::Packed { b: &packed[column * k..], ps_b: k * panel, rs_a: k },
                     batch: &[Offsets { a: from, b: from * panel }],
                     k: k_len,
                     c: &mut c[column..],
                     rs_c: n,
                     m,
                     n: columns,
-                    start,
-                    relu: epilogue.relu && from + k_len == k,
-                    non_temporal: false,
+                    store: Store { start, relu: epilogue.relu && from + k_len == k, non_temporal: false },
                 });
                 from += k_len;
             }
@@ -178,24 +170,20 @@ impl<T: Element> Dense<T> {
                 let bias = epilogue.bias.map(|bias| &bias[column..column + columns]);
                 self.long((m, columns, k), bias, |elements, part| {
                     for from in elements.clone().step_by(BLOCK) {
-                        self.kernels.gemm(&mut Gemm {
+                        self.kernels.gemm(Gemm {
                             a,
-                            rs_a: k,
-                            cs_a: 1,
-                            row_groups: RowGroups::ONE,
-                            b: weights,
-                            rs_b: panel,
-                            ps_b: k * panel,
-                            b_packed: true,
+                            b: B::Packed { b: weights, ps_b: k * panel, rs_a: k },
                             batch: &[Offsets { a: from, b: from * panel }],
                             k: BLOCK.min(elements.end - from),
                             c: part,
                             rs_c: columns,
                             m,
                             n: columns,
-                            start: if from == elements.start { Start::Zero } else { Start::Result },
-                            relu: false,
-                            non_temporal: false,
+                            store: Store::from(if from == elements.start {
+                                Start::Zero
+                            } else {
+                                Start::Result
+                            }),
                         });
                     }
                 })
@@ -235,24 +223,16 @@ impl<T: Element> Dense<T> {
         if batch > LONGEST_CHAIN {
             return self.kernel_grad_long(x, dy, inputs, dweights);
         }
-        self.kernels.gemm(&mut Gemm {
+        self.kernels.gemm(Gemm {
             a: &x[inputs.start..],
-            rs_a: 1,
-            cs_a: self.inputs,
-            row_groups: RowGroups::ONE,
-            b: dy,
-            rs_b: self.outputs,
-            ps_b: self.kernels.panel(),
-            b_packed: false,
+            b: B::InPlace { b: dy, rs_b: self.outputs, cs_a: self.inputs, row_groups: RowGroups::ONE },
             batch: &[Offsets { a: 0, b: 0 }],
             k: batch,
             c: dweights,
             rs_c: self.outputs,
             m: inputs.len(),
             n: self.outputs,
-            start: Start::Zero,
-            relu: false,
-            non_temporal: false,
+            store: Store::PLAIN,
         });
     }
 
@@ -264,24 +244,21 @@ impl<T: Element> Dense<T> {
             for column in (0..n).step_by(panel) {
                 let columns = panel.min(n - column);
                 self.long((m, columns, batch), None, |samples, part| {
-                    self.kernels.gemm(&mut Gemm {
+                    self.kernels.gemm(Gemm {
                         a: &x[samples.start * self.inputs + row..],
-                        rs_a: 1,
-                        cs_a: self.inputs,
-                        row_groups: RowGroups::ONE,
-                        b: &dy[samples.start * n + column..],
-                        rs_b: n,
-                        ps_b: panel,
-                        b_packed: false,
+                        b: B::InPlace {
+                            b: &dy[samples.start * n + column..],
+                            rs_b: n,
+                            cs_a: self.inputs,
+                            row_groups: RowGroups::ONE,
+                        },
                         batch: &[Offsets { a: 0, b: 0 }],
                         k: samples.len(),
                         c: part,
                         rs_c: columns,
                         m,
                         n: columns,
-                        start: Start::Zero,
-                        relu: false,
-                        non_temporal: false,
+                        store: Store::PLAIN,
                     });
                 })
                 .store(&mut dweights[column..], (m, columns, n), false);

@@ -18,7 +18,7 @@ use common::{
 use gridnn::conv::{self, Algorithm, Epilogue, GradOperands, MapPlan, Operands, Pass, Region, Scratch, Sums};
 use gridnn::geometry::PaddingMode;
 use gridnn::kernels::Transpose;
-use gridnn::kernels::{Element, Gemm, Kernels, Offsets, RowGroups, Start, Tier, pack};
+use gridnn::kernels::{B, Element, Gemm, Kernels, Offsets, RowGroups, Start, Store, Tier, pack};
 use gridnn::pool::{self, AveragePool, MaxPool, Notes};
 use gridnn::reference;
 use proptest::prelude::*;
@@ -345,24 +345,21 @@ fn check_products<T: Element>() {
                         let bias = Fenced::new(&integers::<T>(n, 4), edge);
                         for start in [Start::Result, Start::Bias(&bias), Start::Zero] {
                             let mut c = Fenced::new(&before, edge);
-                            kernels.gemm(&mut Gemm {
+                            let non_temporal = packed && !matches!(start, Start::Zero);
+                            kernels.gemm(Gemm {
                                 a: &a,
-                                rs_a,
-                                cs_a,
-                                row_groups: RowGroups::ONE,
-                                b: &b,
-                                rs_b,
-                                ps_b,
-                                b_packed: packed,
+                                b: if packed {
+                                    B::Packed { b: &b, ps_b, rs_a }
+                                } else {
+                                    B::InPlace { b: &b, rs_b, cs_a, row_groups: RowGroups::ONE }
+                                },
                                 batch: &[Offsets { a: 0, b: 0 }],
                                 k,
                                 c: &mut c,
                                 rs_c,
                                 m,
                                 n,
-                                start,
-                                relu: false,
-                                non_temporal: !matches!(start, Start::Zero),
+                                store: Store { start, relu: false, non_temporal },
                             });
                             for (i, got) in c.iter().enumerate() {
                                 let (row, column) = (i / rs_c, i % rs_c);

@@ -12,7 +12,7 @@ use super::rows::join_pointwise;
 use super::{GradOperands, GradPlan, Part, Pass, Problem, Region, Request, Scratch, Sums, Tiling};
 use crate::geometry::{AXES, AxisMap, ConvGeometry};
 use crate::kernels::gemm::multi_row::LENGTHS;
-use crate::kernels::{Element, Gemm, Kernels, Offsets, RowGroups, Start};
+use crate::kernels::{B, Element, Gemm, Kernels, Offsets, RowGroups, Store};
 
 /// Positions between two visits to the accumulators in memory: enough to hide them, few enough that `dy` stays in L1.
 const POSITIONS: usize = 256;
@@ -349,25 +349,22 @@ impl<T: Element> KernelGrad<T> {
     ) {
         let g = &self.geometry;
         let target = (rows.start - visit.kernel.start) * g.c_out + group * g.group_out();
-        self.kernels.gemm(&mut Gemm {
+        self.kernels.gemm(Gemm {
             a: &visit.view.data[at..],
-            rs_a: 1,
-            // A step to a position that is not there may be beyond all sizes.
-            cs_a: g.c_in * if columns.len() > 1 { g.axes[2].stride } else { 1 },
-            row_groups: lines,
-            b: &visit.dy[columns.start * g.c_out + group * g.group_out()..],
-            rs_b: g.c_out,
-            ps_b: self.kernels.panel(),
-            b_packed: false,
+            b: B::InPlace {
+                b: &visit.dy[columns.start * g.c_out + group * g.group_out()..],
+                rs_b: g.c_out,
+                // A step to a position that is not there may be beyond all sizes.
+                cs_a: g.c_in * if columns.len() > 1 { g.axes[2].stride } else { 1 },
+                row_groups: lines,
+            },
             batch,
             k: columns.len(),
             c: &mut dkernel[target..],
             rs_c: g.c_out,
             m: rows.len(),
             n: g.group_out(),
-            start: Start::Result,
-            relu: false,
-            non_temporal: false,
+            store: Store::ADD,
         });
     }
 }

@@ -17,7 +17,7 @@ use std::ops::Range;
 use super::{Epilogue, MapPlan, Operands, Part, Pass, Plan, Problem, Region, Request, Scratch, Tiling};
 use crate::geometry::{AXES, AxisMap, ConvGeometry, PaddingMode};
 use crate::kernels::pack::{self, Matrix};
-use crate::kernels::{Aligned, Element, Gemm, Job, Kernels, Offsets, RowGroups, Start};
+use crate::kernels::{Aligned, B, Element, Gemm, Job, Kernels, Offsets, Store};
 
 /// Channels of the result: with fewer, sums go into the lanes ([`crate::kernels::gemm::narrow`]); with more, a tile has work for
 /// its lanes. Shift-add is written for each of these numbers.
@@ -141,24 +141,16 @@ impl<T: Element> Kn2col<T> {
         }
         let products = &mut halo[..source.len() * n];
         if !products.is_empty() {
-            self.kernels.gemm(&mut Gemm {
+            self.kernels.gemm(Gemm {
                 a: from,
-                rs_a: k,
-                cs_a: 1,
-                row_groups: RowGroups::ONE,
-                b: packed,
-                rs_b: panel,
-                ps_b: taps * k * panel,
-                b_packed: true,
+                b: B::Packed { b: packed, ps_b: taps * k * panel, rs_a: k },
                 batch,
                 k,
                 c: products,
                 rs_c: n,
                 m: source.len(),
                 n,
-                start: Start::Zero,
-                relu: false,
-                non_temporal: false,
+                store: Store::PLAIN,
             });
         }
         self.kernels.tier.vectorize(ShiftAdd { width, products, n, source, columns, epilogue, line });

@@ -18,9 +18,7 @@ use std::ops::Range;
 use super::halo::Extent;
 use super::{MapPlan, Operands, Part, Pass, Plan, Problem, Region, Request, Scratch, Tiling};
 use crate::geometry::{AXES, ConvGeometry, PaddingMode, Residues};
-use crate::kernels::{
-    Element, Gemm, Kernels, MOST_CHANNELS, Offsets, RowGroups, ShiftAdd, Start, TransposePanels,
-};
+use crate::kernels::{B, Element, Gemm, Kernels, MOST_CHANNELS, Offsets, ShiftAdd, Store, TransposePanels};
 
 /// Channels of the source from which on transposing and shift-add are a small part of the work.
 const LEAST_SOURCE: usize = 4;
@@ -236,24 +234,16 @@ impl<T: Element> Kn2row<T> {
             let at = (done / width * self.from.columns + span.start + done % width) * k;
             self.kernels.transpose_panels(TransposePanels { from: &from[at..], count: n, k, to: transposed });
             let panel = self.kernels.panel();
-            self.kernels.gemm(&mut Gemm {
+            self.kernels.gemm(Gemm {
                 a: packed,
-                rs_a: k,
-                cs_a: 1,
-                row_groups: RowGroups::ONE,
-                b: transposed,
-                rs_b: panel,
-                ps_b: k * panel,
-                b_packed: true,
+                b: B::Packed { b: transposed, ps_b: k * panel, rs_a: k },
                 batch: &[Offsets { a: 0, b: 0 }],
                 k,
                 c: &mut products[done % ring..],
                 rs_c: self.apart(),
                 m: self.columns(),
                 n,
-                start: Start::Zero,
-                relu: false,
-                non_temporal: false,
+                store: Store::PLAIN,
             });
             done += n;
         }

@@ -13,7 +13,7 @@ use super::{MapPlan, Operands, Part, Pass, Problem, Region, Request, Scratch, Ti
 use crate::geometry::{AXES, Axis, AxisMap, ConvGeometry, PaddingMode, Residues};
 use crate::kernels::gemm::narrow;
 use crate::kernels::pack::{self, Matrix};
-use crate::kernels::{self, Element, Gemm, Kernels, NarrowGemm, Offsets, RowGroups, Start, StridedBatch};
+use crate::kernels::{self, B, Element, Gemm, Kernels, NarrowGemm, Offsets, Start, Store, StridedBatch};
 
 /// Output rows of a block at most: more would save no copying worth the cache.
 const MOST_ROWS: usize = 16;
@@ -405,26 +405,18 @@ impl<T: Element> Rows<T> {
                     });
                 }
             } else {
-                let mut first = Gemm {
+                let first = Gemm {
                     a: view.data,
-                    rs_a,
-                    cs_a: 1,
-                    row_groups: RowGroups::ONE,
-                    b,
-                    rs_b,
-                    ps_b: all_rows * rs_b,
-                    b_packed: true,
+                    b: B::Packed { b, ps_b: all_rows * rs_b, rs_a },
                     batch,
                     k: k_len,
                     c,
                     rs_c,
                     m,
                     n,
-                    start,
-                    relu,
-                    non_temporal,
+                    store: Store { start, relu, non_temporal },
                 };
-                self.kernels.gemm_strided_batched(&mut first, taps.rows);
+                self.kernels.gemm_strided_batched(first, taps.rows);
             }
         }
     }

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
-use crate::kernels::{Element, Gemm, Offsets, RowGroups, Stage, Start, Transform};
+use crate::kernels::{B, Element, Gemm, Offsets, RowGroups, Stage, Start, Store, Transform};
 
 /// Weights are read for every item, and sums read and written: these shares of them an item should have.
 const SHARES: [usize; 2] = [16, 2];
@@ -195,24 +195,16 @@ impl<T: Element> Winograd<T> {
             for (first, weights) in (0..n).step_by(panel).zip(packed.chunks_exact(self.packing.panel_len())) {
                 let channels = panel.min(n - first);
                 for (plane, weights) in weights.chunks_exact(self.packing.plane_len()).enumerate() {
-                    grid.kernels.gemm(&mut Gemm {
+                    grid.kernels.gemm(Gemm {
                         a: &points[plane * inputs.plane..],
-                        rs_a: inputs.row,
-                        cs_a: 1,
-                        row_groups: RowGroups::ONE,
-                        b: weights,
-                        rs_b: panel,
-                        ps_b: panel,
-                        b_packed: true,
+                        b: B::Packed { b: weights, ps_b: panel, rs_a: inputs.row },
                         batch,
                         k,
                         c: &mut products[plane * sums.plane..],
                         rs_c: sums.row,
                         m: item.tiles() * item.depths(),
                         n: channels,
-                        start: Start::Zero,
-                        relu: false,
-                        non_temporal: false,
+                        store: Store::PLAIN,
                     });
                 }
                 grid.results(&item, area, |written| {
@@ -347,24 +339,21 @@ impl<T: Element> WinogradKernelGrad<T> {
             for (tap, sums) in sums.chunks_exact_mut(self.tap_len()).enumerate() {
                 let first = grid.tap_start(tap, &item, inputs);
                 for (plane, sums) in sums.chunks_exact_mut(self.plane_len()).enumerate() {
-                    grid.kernels.gemm(&mut Gemm {
+                    grid.kernels.gemm(Gemm {
                         a: &points[plane * inputs.plane + first..],
-                        rs_a: 1,
-                        cs_a: step * inputs.row,
-                        row_groups: RowGroups::ONE,
-                        b: &grads[plane * outputs.plane..],
-                        rs_b: step * outputs.row,
-                        ps_b: grid.kernels.panel(),
-                        b_packed: false,
+                        b: B::InPlace {
+                            b: &grads[plane * outputs.plane..],
+                            rs_b: step * outputs.row,
+                            cs_a: step * inputs.row,
+                            row_groups: RowGroups::ONE,
+                        },
                         batch,
                         k: len,
                         c: sums,
                         rs_c: n,
                         m,
                         n,
-                        start,
-                        relu: false,
-                        non_temporal: false,
+                        store: Store::from(start),
                     });
                 }
             }

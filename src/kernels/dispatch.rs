@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use super::depthwise::{self, LaneWork};
 use super::gemm::{
     narrow::{self, NarrowGemm},
-    tile::{self, Gemm, StridedBatch},
+    tile::{self, Gemm, Strided, StridedBatch},
 };
 use super::lanes::Element;
 use super::peak;
@@ -141,7 +141,7 @@ pub struct Kernels<T: 'static> {
     pub tier: Tier,
     /// Elements in a vector.
     pub width: usize,
-    gemm: unsafe fn(&mut Gemm<'_, T>),
+    gemm: unsafe fn(&mut Strided<'_, T>),
     multiply_adds: unsafe fn(usize, T, T) -> T,
     pool: unsafe fn(&WindowRun<'_>, &mut Pooling<'_, T>),
     lane_work: unsafe fn(&WindowRun<'_>, &mut LaneWork<'_, T>),
@@ -174,7 +174,7 @@ impl<T: Element> Kernels<T> {
     /// # Panics
     /// The product reaches outside of its slices: a bug of the caller.
     #[inline]
-    pub fn gemm(&self, p: &mut Gemm<'_, T>) {
+    pub fn gemm(&self, p: Gemm<'_, T>) {
         self.gemm_strided_batched(p, StridedBatch::ONE);
     }
 
@@ -183,14 +183,15 @@ impl<T: Element> Kernels<T> {
     /// # Panics
     /// One of them reaches outside of its slices: a bug of the caller.
     #[inline]
-    pub fn gemm_strided_batched(&self, p: &mut Gemm<'_, T>, batch: StridedBatch) {
+    pub fn gemm_strided_batched(&self, p: Gemm<'_, T>, batch: StridedBatch) {
+        let mut p = p.strided(self.panel());
         p.check(self.panel(), batch);
         for row in 0..batch.count {
             if row > 0 {
                 p.advance(batch);
             }
             // SAFETY: the table exists only for detected tiers, and the bounds have just been checked.
-            unsafe { (self.gemm)(p) }
+            unsafe { (self.gemm)(&mut p) }
         }
     }
 
@@ -296,7 +297,7 @@ macro_rules! entries {
             /// # Safety
             /// The CPU has the features; the product was checked.
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn gemm_f32(p: &mut Gemm<'_, f32>) {
+            pub(super) unsafe fn gemm_f32(p: &mut Strided<'_, f32>) {
                 // SAFETY: as the caller's.
                 unsafe { tile::$gemm::<$f32, $($half32,)? tile::$heights>(p) }
             }
@@ -304,7 +305,7 @@ macro_rules! entries {
             /// # Safety
             /// The CPU has the features; the product was checked.
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn gemm_f64(p: &mut Gemm<'_, f64>) {
+            pub(super) unsafe fn gemm_f64(p: &mut Strided<'_, f64>) {
                 // SAFETY: as the caller's.
                 unsafe { tile::$gemm::<$f64, $($half64,)? tile::$heights>(p) }
             }
@@ -465,7 +466,7 @@ entries!(avx2_entries, "avx2,fma", avx2::F32, avx2::F64, gemm, pool, UpTo6, 2, 2
 
 /// # Safety
 /// The product was checked.
-unsafe fn gemm_portable<T: Element, const W: usize>(p: &mut Gemm<'_, T>) {
+unsafe fn gemm_portable<T: Element, const W: usize>(p: &mut Strided<'_, T>) {
     // SAFETY: the portable tier needs no feature; the rest is the caller's.
     unsafe { tile::gemm::<Portable<T, W>, tile::UpTo4>(p) }
 }

@@ -26,7 +26,7 @@ mod x86_64;
 pub use aligned::{Aligned, Plain};
 pub use depthwise::{Block, LaneWork, fence};
 pub use dispatch::{Job, Kernels, Tables, Tier};
-pub use gemm::{Gemm, NarrowGemm, Offsets, RowGroups, Start, StridedBatch};
+pub use gemm::{B, Gemm, NarrowGemm, Offsets, RowGroups, Start, Store, StridedBatch};
 pub use lanes::Element;
 pub use shift_add::{MOST_CHANNELS, ShiftAdd};
 pub use transpose::{Transpose, TransposePanels};

@@ -55,24 +55,25 @@ fn run<T: Element>(case: &Case, tier: Tier, start_from_result: bool, relu: bool)
     }
     let mut c = before;
     let list: Vec<Offsets> = (0..count).map(|r| Offsets { a: r * a_len, b: r * b_run }).collect();
-    kernels.gemm(&mut Gemm {
+    let row_groups = RowGroups::ONE;
+    kernels.gemm(Gemm {
         a: &a,
-        rs_a,
-        cs_a,
-        row_groups: RowGroups::ONE,
-        b: &b,
-        rs_b,
-        ps_b,
-        b_packed: k_contiguous,
+        b: if k_contiguous {
+            B::Packed { b: &b, ps_b, rs_a }
+        } else {
+            B::InPlace { b: &b, rs_b, cs_a, row_groups }
+        },
         batch: &list,
         k,
         c: &mut c,
         rs_c,
         m,
         n,
-        start: if start_from_result { Start::Result } else { Start::Bias(&bias) },
-        relu,
-        non_temporal: false,
+        store: Store {
+            start: if start_from_result { Start::Result } else { Start::Bias(&bias) },
+            relu,
+            non_temporal: false,
+        },
     });
     (c, expected)
 }
@@ -118,26 +119,18 @@ fn repeats_battery<T: Element>() {
             let bias: Vec<T> = integers(n, 3);
             let list: Vec<Offsets> = (0..runs).map(|r| Offsets { a: 9 * r, b: r * k * panel }).collect();
             let product = |first: usize, repeats: StridedBatch, c: &mut [T]| {
-                let mut rows = Gemm {
+                let rows = Gemm {
                     a: a.get(first * 5..).unwrap_or_default(),
-                    rs_a: 1,
-                    cs_a: 1,
-                    row_groups: RowGroups::ONE,
-                    b: &b,
-                    rs_b: panel,
-                    ps_b: k * runs.max(1) * panel,
-                    b_packed: true,
+                    b: B::Packed { b: &b, ps_b: k * runs.max(1) * panel, rs_a: 1 },
                     batch: &list,
                     k,
                     c,
                     rs_c: n,
                     m,
                     n,
-                    start: Start::Bias(&bias),
-                    relu: false,
-                    non_temporal: false,
+                    store: Store::from(Start::Bias(&bias)),
                 };
-                kernels.gemm_strided_batched(&mut rows, repeats);
+                kernels.gemm_strided_batched(rows, repeats);
             };
             let [mut at_once, mut alone] = [(); 2].map(|()| vec![T::ONE; 3 * repeats.c + m * n]);
             product(0, repeats, &mut at_once);
@@ -170,27 +163,18 @@ fn staged_battery<T: Element>() {
                     let bias: Vec<T> = integers(n, 3);
                     let [plain, past] = [false, true].map(|non_temporal| {
                         let mut c = Aligned::try_zeroed(offset + 2 * m * rs_c).unwrap();
-                        let mut first = Gemm {
+                        let first = Gemm {
                             a: &a,
-                            rs_a: 1,
-                            cs_a: 1,
-                            row_groups: RowGroups::ONE,
-                            b: &b,
-                            rs_b: panel,
-                            ps_b: k * panel,
-                            b_packed: true,
+                            b: B::Packed { b: &b, ps_b: k * panel, rs_a: 1 },
                             batch: &[Offsets { a: 0, b: 0 }],
                             k,
                             c: &mut c[offset..],
                             rs_c,
                             m,
                             n,
-                            start: Start::Bias(&bias),
-                            relu,
-                            non_temporal,
+                            store: Store { start: Start::Bias(&bias), relu, non_temporal },
                         };
-                        kernels
-                            .gemm_strided_batched(&mut first, StridedBatch { count: 2, a: 1, c: m * rs_c });
+                        kernels.gemm_strided_batched(first, StridedBatch { count: 2, a: 1, c: m * rs_c });
                         fence();
                         c.to_vec()
                     });
@@ -222,29 +206,17 @@ fn lines_battery<T: Element>() {
                 let (a, b): (Vec<T>, Vec<T>) = (integers(3 * reach, 1), integers(3 * k * n, 2));
                 let before: Vec<T> = integers((count * rows - 1) * rs_c + n, 3);
                 let add = |at: usize, lines: RowGroups, m: usize, c: &mut [T]| {
-                    let ps_b = kernels.panel();
-                    let (a, start) = (&a[at..], Start::Result);
-                    let (b, k_len, relu, b_packed) = (&b, k, false, false);
-                    let p = Gemm {
-                        a,
-                        rs_a: 1,
-                        cs_a,
-                        row_groups: lines,
-                        b,
-                        rs_b: n,
-                        ps_b,
-                        b_packed,
+                    kernels.gemm(Gemm {
+                        a: &a[at..],
+                        b: B::InPlace { b: &b, rs_b: n, cs_a, row_groups: lines },
                         batch: &batch,
-                        k: k_len,
+                        k,
                         c,
                         rs_c,
                         m,
                         n,
-                        start,
-                        relu,
-                        non_temporal: false,
-                    };
-                    kernels.gemm(&mut { p });
+                        store: Store::ADD,
+                    });
                 };
                 let (mut expected, mut got) = (before.clone(), before);
                 for line in 0..count {
@@ -280,24 +252,16 @@ fn nan_survives_relu() {
         let kernels = Kernels::of(tier);
         let packed = vec![1.0f32; kernels.panel()];
         let mut c = [0.0f32];
-        kernels.gemm(&mut Gemm {
+        kernels.gemm(Gemm {
             a: &[f32::NAN],
-            rs_a: 1,
-            cs_a: 1,
-            row_groups: RowGroups::ONE,
-            b: &packed,
-            rs_b: 1,
-            ps_b: 1,
-            b_packed: true,
+            b: B::Packed { b: &packed, ps_b: 1, rs_a: 1 },
             batch: &[Offsets { a: 0, b: 0 }],
             k: 1,
             c: &mut c,
             rs_c: 1,
             m: 1,
             n: 1,
-            start: Start::Zero,
-            relu: true,
-            non_temporal: false,
+            store: Store { start: Start::Zero, relu: true, non_temporal: false },
         });
         assert!(c[0].is_nan(), "{tier:?}");
     }

@@ -9,7 +9,7 @@ use crate::conv::Epilogue;
 use crate::conv::scratch::Odd;
 use crate::conv::tiles::{Area, Grid, Item, Layout, Limits, Outlier, Pixels};
 use crate::kernels::winograd::{NOWHERE, Note};
-use crate::kernels::{Aligned, Element, Gemm, Job, Offsets, RowGroups, Start};
+use crate::kernels::{Aligned, B, Element, Gemm, Job, Offsets, RowGroups, Store};
 use crate::memory;
 
 /// Results that are computed together.
@@ -96,25 +96,18 @@ impl<T: Element> Winograd<T> {
         let results = grown(&mut odd.results, some.len() * panel);
         for (first, packed) in (0..n).step_by(panel).zip(packed.chunks_exact(self.packing.panel_len())) {
             let channels = panel.min(n - first);
+            let bias = epilogue.bias.map(|bias| &bias[first..first + channels]);
             self.packing.taps(packed, matrix);
-            kernels.gemm(&mut Gemm {
+            kernels.gemm(Gemm {
                 a: rows,
-                rs_a: taps * k,
-                cs_a: 1,
-                row_groups: RowGroups::ONE,
-                b: matrix,
-                rs_b: panel,
-                ps_b: panel,
-                b_packed: true,
+                b: B::Packed { b: matrix, ps_b: panel, rs_a: taps * k },
                 batch: &[Offsets { a: 0, b: 0 }],
                 k: taps * k,
                 c: results,
                 rs_c: panel,
                 m: some.len(),
                 n: channels,
-                start: epilogue.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[first..first + channels])),
-                relu: epilogue.relu,
-                non_temporal: false,
+                store: Store::with(bias, epilogue.relu),
             });
             for (result, (tile, output)) in results.chunks_exact(panel).zip(some) {
                 let place = self.grid.output_place(area, *tile, *output) + first;
@@ -155,24 +148,16 @@ impl<T: Element> WinogradKernelGrad<T> {
                 }
             }
             grid.products((x, dy), (area, tile), pixels, |tap, batch| {
-                grid.kernels.gemm(&mut Gemm {
+                grid.kernels.gemm(Gemm {
                     a: x,
-                    rs_a: 1,
-                    cs_a: 1,
-                    row_groups: RowGroups::ONE,
-                    b: dy,
-                    rs_b: n,
-                    ps_b: grid.kernels.panel(),
-                    b_packed: false,
+                    b: B::InPlace { b: dy, rs_b: n, cs_a: 1, row_groups: RowGroups::ONE },
                     batch,
                     k: 1,
                     c: &mut direct[tap * m * n..(tap + 1) * m * n],
                     rs_c: n,
                     m,
                     n,
-                    start: Start::Result,
-                    relu: false,
-                    non_temporal: false,
+                    store: Store::ADD,
                 });
             });
         });

@@ -14,4 +14,4 @@ pub mod tile;
 
 pub use multi_row::RowGroups;
 pub use narrow::NarrowGemm;
-pub use tile::{Gemm, Offsets, Start, StridedBatch};
+pub use tile::{B, Gemm, Offsets, Start, Store, StridedBatch};

@@ -5,7 +5,7 @@
 //! an address of its own; the rows of a line are neighbours, at constant offsets from it, or addresses would not fit into
 //! the registers. Every element is the chain of [`super::tile`], to the bit.
 
-use super::tile::{Gemm, Heights, row_tiles};
+use super::tile::{Heights, Strided, row_tiles};
 use crate::kernels::lanes::Lanes;
 
 /// Positions of B that are asked for ahead: it often comes from beyond the cache, and a page ends after a few of them.
@@ -49,10 +49,10 @@ impl RowGroups {
 /// `G` lines of `W` rows, at most `NV` vectors of columns.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Gemm::check`], has lines of `W` rows, and the tile lies inside.
+/// As [`Lanes`]; `p` passed [`Strided::check`], has lines of `W` rows, and the tile lies inside.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
-    p: &mut Gemm<'_, L::Elem>,
+    p: &mut Strided<'_, L::Elem>,
     first: usize,
     column: usize,
     columns: usize,
@@ -120,7 +120,7 @@ unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
 /// As [`tile`]; at most `NV` vectors of columns.
 #[inline(always)]
 unsafe fn lines<L: Lanes, H: Heights, const W: usize, const NV: usize>(
-    p: &mut Gemm<'_, L::Elem>,
+    p: &mut Strided<'_, L::Elem>,
     column: usize,
     columns: usize,
 ) {
@@ -147,7 +147,7 @@ unsafe fn lines<L: Lanes, H: Heights, const W: usize, const NV: usize>(
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn columns<L: Lanes, H: Heights, const W: usize>(p: &mut Gemm<'_, L::Elem>) {
+unsafe fn columns<L: Lanes, H: Heights, const W: usize>(p: &mut Strided<'_, L::Elem>) {
     let vectors = const { if W <= H::MOST { 2 } else { 1 } };
     for column in (0..p.n).step_by(vectors * L::WIDTH) {
         let columns = (p.n - column).min(vectors * L::WIDTH);
@@ -165,9 +165,9 @@ unsafe fn columns<L: Lanes, H: Heights, const W: usize>(p: &mut Gemm<'_, L::Elem
 /// The whole product.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Gemm::check`] and has several lines.
+/// As [`Lanes`]; `p` passed [`Strided::check`] and has several lines.
 #[inline(always)]
-pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Gemm<'_, L::Elem>) {
+pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Strided<'_, L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
         match p.m / p.row_groups.count() {

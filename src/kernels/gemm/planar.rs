@@ -5,14 +5,14 @@
 //! of its own. Every element is the chain of [`super::tile`], to the bit; at the end columns take turns in the lanes,
 //! so that whole vectors are stored.
 
-use super::tile::{Gemm, Heights, Start};
+use super::tile::{Heights, Start, Strided};
 use crate::kernels::lanes::Lanes;
 
 /// Most columns.
 const MOST_COLUMNS: usize = 8;
 
 /// Whether a product of vectors of `width` is one of these.
-pub(in crate::kernels) fn fits<T: crate::kernels::Element>(p: &Gemm<'_, T>, width: usize) -> bool {
+pub(in crate::kernels) fn fits<T: crate::kernels::Element>(p: &Strided<'_, T>, width: usize) -> bool {
     p.b_packed
         && p.rs_a == 1
         && p.rs_c == p.n
@@ -25,9 +25,13 @@ pub(in crate::kernels) fn fits<T: crate::kernels::Element>(p: &Gemm<'_, T>, widt
 /// `V` vectors of rows and all `N` columns; the last vector may be shorter.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Gemm::check`] and [`fits`], it has `N` columns, and the rows lie inside.
+/// As [`Lanes`]; `p` passed [`Strided::check`] and [`fits`], it has `N` columns, and the rows lie inside.
 #[inline(always)]
-unsafe fn tile<L: Lanes, const N: usize, const V: usize>(p: &mut Gemm<'_, L::Elem>, row: usize, rows: usize) {
+unsafe fn tile<L: Lanes, const N: usize, const V: usize>(
+    p: &mut Strided<'_, L::Elem>,
+    row: usize,
+    rows: usize,
+) {
     // SAFETY: the caller passed the bounds check of the whole product; lanes behind the last row are masked.
     unsafe {
         let last = L::mask(rows - (V - 1) * L::WIDTH);
@@ -106,7 +110,7 @@ unsafe fn store<L: Lanes, const N: usize>(c: *mut L::Elem, mut columns: [L::V; N
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn rows<L: Lanes, H: Heights, const N: usize>(p: &mut Gemm<'_, L::Elem>) {
+unsafe fn rows<L: Lanes, H: Heights, const N: usize>(p: &mut Strided<'_, L::Elem>) {
     // Accumulators that a tile of one vector of columns has.
     let most = 2 * H::MOST / N;
     let mut row = 0;
@@ -136,9 +140,9 @@ unsafe fn rows<L: Lanes, H: Heights, const N: usize>(p: &mut Gemm<'_, L::Elem>) 
 /// The whole product.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Gemm::check`] and [`fits`].
+/// As [`Lanes`]; `p` passed [`Strided::check`] and [`fits`].
 #[inline(always)]
-pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Gemm<'_, L::Elem>) {
+pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Strided<'_, L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
         match p.n {

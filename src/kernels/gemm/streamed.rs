@@ -8,7 +8,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::tile::{Gemm, Start};
+use super::tile::{Start, Strided};
 use crate::kernels::lanes::{Element, Lanes};
 
 /// Elements of the largest tile of any tier: 14 rows of two registers of 16.
@@ -22,7 +22,7 @@ pub(in crate::kernels) struct Stage<T>(MaybeUninit<[T; LARGEST]>);
 
 /// Whether a product's result is asked past the cache, and can be stored so: whole registers at their own alignment.
 #[inline(always)]
-pub(in crate::kernels) fn fits<T: Element>(p: &Gemm<'_, T>, width: usize) -> bool {
+pub(in crate::kernels) fn fits<T: Element>(p: &Strided<'_, T>, width: usize) -> bool {
     p.non_temporal
         && p.k * p.batch.len() < MOST_PRODUCTS
         && !matches!(p.start, Start::Result)

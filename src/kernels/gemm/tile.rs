@@ -54,9 +54,120 @@ impl StridedBatch {
     pub const ONE: Self = Self { count: 1, a: 0, c: 0 };
 }
 
+/// How the right operand lies in memory, and with it the left one: a kernel reads one of them along `k`, and the other
+/// across.
+#[derive(Debug, Clone, Copy)]
+pub enum B<'a, T> {
+    /// Panels of `Kernels::panel` columns, padded to full width, the rows of a panel one after the other. `k` is contiguous
+    /// in A.
+    Packed {
+        /// The panels.
+        b: &'a [T],
+        /// Stride of the panels.
+        ps_b: usize,
+        /// Stride of rows in A.
+        rs_a: usize,
+    },
+    /// Rows as they are. Rows of A are neighbours, or such in several groups.
+    InPlace {
+        /// The rows.
+        b: &'a [T],
+        /// Stride of rows, which are `k`.
+        rs_b: usize,
+        /// Stride of `k` in A.
+        cs_a: usize,
+        /// How the rows of A are grouped: one group, or several of [`LENGTHS`] rows each if the chains go on from the
+        /// result and are stored as they are.
+        row_groups: RowGroups,
+    },
+}
+
+/// What an element starts from, and what happens to it at the store.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Store<'a, T> {
+    /// What the chains start from.
+    pub start: Start<'a, T>,
+    /// Whether negative results become zero.
+    pub relu: bool,
+    /// Whether the result is not to stay in the cache; before another thread reads it, [`crate::kernels::fence`] is called.
+    /// Of packed operands only.
+    pub non_temporal: bool,
+}
+
+impl<'a, T> Store<'a, T> {
+    /// Sums of products and nothing else.
+    pub const PLAIN: Self = Self::from(Start::Zero);
+    /// Sums that go on from the result.
+    pub const ADD: Self = Self::from(Start::Result);
+
+    /// Sums that start so, stored as they are.
+    pub const fn from(start: Start<'a, T>) -> Self {
+        Self { start, relu: false, non_temporal: false }
+    }
+
+    /// Sums that start from a bias, or zero, and go through a ReLU or not.
+    pub fn with(bias: Option<&'a [T]>, relu: bool) -> Self {
+        Self { start: bias.map_or(Start::Zero, Start::Bias), relu, non_temporal: false }
+    }
+}
+
 /// `C[m, n] = start + sum over batch and k of A[m, k] * B[k, n]`, as a whole problem.
 #[derive(Debug)]
 pub struct Gemm<'a, T> {
+    /// Left operand.
+    pub a: &'a [T],
+    /// Right operand, and the strides of both.
+    pub b: B<'a, T>,
+    /// The operands of the batch, in summation order.
+    pub batch: &'a [Offsets],
+    /// Length of the sum of each.
+    pub k: usize,
+    /// Result.
+    pub c: &'a mut [T],
+    /// Stride of rows in C.
+    pub rs_c: usize,
+    /// Rows.
+    pub m: usize,
+    /// Columns.
+    pub n: usize,
+    /// Start and end of every element.
+    pub store: Store<'a, T>,
+}
+
+impl<'a, T> Gemm<'a, T> {
+    /// The same for the kernels of a tier with panels of `panel` columns.
+    #[inline(always)]
+    pub(in crate::kernels) fn strided(self, panel: usize) -> Strided<'a, T> {
+        let Self { a, b, batch, k, c, rs_c, m, n, store: Store { start, relu, non_temporal } } = self;
+        let (b_packed, b, rs_b, ps_b, rs_a, cs_a, row_groups) = match b {
+            B::Packed { b, ps_b, rs_a } => (true, b, panel, ps_b, rs_a, 1, RowGroups::ONE),
+            B::InPlace { b, rs_b, cs_a, row_groups } => (false, b, rs_b, panel, 1, cs_a, row_groups),
+        };
+        Strided {
+            a,
+            rs_a,
+            cs_a,
+            row_groups,
+            b,
+            rs_b,
+            ps_b,
+            b_packed,
+            batch,
+            k,
+            c,
+            rs_c,
+            m,
+            n,
+            start,
+            relu,
+            non_temporal,
+        }
+    }
+}
+
+/// A [`Gemm`] with all of its strides, as kernels read it.
+#[derive(Debug)]
+pub(in crate::kernels) struct Strided<'a, T> {
     /// Left operand.
     pub a: &'a [T],
     /// Stride of rows in A.
@@ -94,17 +205,16 @@ pub struct Gemm<'a, T> {
     pub non_temporal: bool,
 }
 
-impl<T: Element> Gemm<'_, T> {
+impl<T: Element> Strided<'_, T> {
     /// Panics unless every element that a tier with panels of `panel` columns will touch lies inside its slice.
     pub(in crate::kernels) fn check(&self, panel: usize, maps: StridedBatch) {
         let last =
             |n: usize, stride: usize| n.saturating_sub(1).checked_mul(stride).expect("stride overflow");
-        assert!(if self.b_packed { self.cs_a == 1 } else { self.rs_a == 1 }, "stride of A");
         assert!(self.m > 0 && self.n > 0 && self.k > 0, "empty product");
         let lines = self.row_groups.count();
         if lines != 1 {
-            let plain = !self.b_packed && !self.relu && matches!(self.start, Start::Result);
-            assert!(plain && self.ps_b == panel, "lines of A");
+            let plain = !self.relu && matches!(self.start, Start::Result);
+            assert!(plain, "groups of rows are stored as they are");
             assert!(LENGTHS.iter().any(|rows| rows * lines == self.m), "rows of a line");
         }
         let panels = self.n.div_ceil(panel);
@@ -150,10 +260,10 @@ fn balanced(m: usize, most: usize) -> (usize, usize, usize) {
 /// One tile of at most two vectors of columns.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Gemm::check`], the tile lies inside the product.
+/// As [`Lanes`]; `p` passed [`Strided::check`], the tile lies inside the product.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: bool>(
-    p: &Gemm<L::Elem>,
+    p: &Strided<L::Elem>,
     c: *mut L::Elem,
     row: usize,
     panel: usize,
@@ -265,7 +375,7 @@ pub(in crate::kernels) trait Heights {
     /// # Safety
     /// As [`tile`]; `rows` is at most `MOST`.
     unsafe fn tile<L: Lanes, const NV: usize, const K_CONTIGUOUS: bool>(
-        p: &Gemm<L::Elem>,
+        p: &Strided<L::Elem>,
         c: *mut L::Elem,
         rows: Range<usize>,
         panel: usize,
@@ -283,7 +393,7 @@ macro_rules! heights {
 
             #[inline(always)]
             unsafe fn tile<L: Lanes, const NV: usize, const K_CONTIGUOUS: bool>(
-                p: &Gemm<L::Elem>,
+                p: &Strided<L::Elem>,
                 c: *mut L::Elem,
                 rows: Range<usize>,
                 panel: usize,
@@ -328,9 +438,9 @@ pub(in crate::kernels) fn row_tiles(m: usize, most: usize) -> impl Iterator<Item
 /// The whole product in tiles of two vectors.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Gemm::check`]; B is packed exactly if `K_CONTIGUOUS`.
+/// As [`Lanes`]; `p` passed [`Strided::check`]; B is packed exactly if `K_CONTIGUOUS`.
 #[inline(always)]
-unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Gemm<L::Elem>) {
+unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Strided<L::Elem>) {
     const { assert!(H::MOST * 2 * L::WIDTH <= streamed::LARGEST, "a tile has room on the stage") };
     let (c, rs_c, width) = (p.c.as_mut_ptr(), p.rs_c, 2 * L::WIDTH);
     let mut stage = Stage::new();
@@ -363,7 +473,7 @@ unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Gemm<L::
 /// # Safety
 /// As [`tiles`].
 #[inline(always)]
-unsafe fn strip<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Gemm<L::Elem>) {
+unsafe fn strip<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Strided<L::Elem>) {
     let c = p.c.as_mut_ptr();
     for rows in row_tiles(p.m, H::MOST) {
         // SAFETY: as the caller's; rows stay inside m, and n is at most a vector.
@@ -374,9 +484,9 @@ unsafe fn strip<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Gemm<L::
 /// The body that every tier's entry calls.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Gemm::check`].
+/// As [`Lanes`]; `p` passed [`Strided::check`].
 #[inline(always)]
-pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Gemm<L::Elem>) {
+pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Strided<L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
         if p.row_groups.count() > 1 {
@@ -397,7 +507,7 @@ pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Gemm<L::Elem
 /// # Safety
 /// As [`gemm`], for both kinds of vectors.
 #[inline(always)]
-pub(in crate::kernels) unsafe fn gemm_or_half<L, Half, H>(p: &mut Gemm<L::Elem>)
+pub(in crate::kernels) unsafe fn gemm_or_half<L, Half, H>(p: &mut Strided<L::Elem>)
 where
     L: Lanes,
     Half: Lanes<Elem = L::Elem>,
