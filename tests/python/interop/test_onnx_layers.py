@@ -24,7 +24,8 @@ def test_row(case, opset, layout):
 
 def test_every_layer_has_a_converter():
     for cls in REGISTRY.classes():
-        if cls is not gn.layers.Input and not issubclass(cls, Container):
+        # Tensors that meet are the writer's own business.
+        if cls is not gn.layers.Input and not issubclass(cls, Container) and not cls.merges:
             assert any(base in CONVERTERS for base in cls.__mro__), cls
 
 
