@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -309,3 +311,12 @@ def test_layers_of_other_types_are_not_shared():
         gn.Model(a, x, dtype="float64")
     with pytest.raises(ShapeError):
         layers.Dense(2)(gn.Input((None,)))
+
+
+def test_the_page_runs(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "graph-models.md").read_text("utf-8")
+    cells = re.findall(r"```\{code-cell\}\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(compile("\n".join(cells), "graph-models.md", "exec"), names)  # noqa: S102 - our own page
+    assert names["head"].output_shape == (None, 3)
+    assert "kind (Dense)" in capsys.readouterr().out
