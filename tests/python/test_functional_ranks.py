@@ -88,6 +88,39 @@ def test_the_rank_comes_from_the_first_array(name, rank):
         assert equal(getattr(F, name)(*wide), getattr(F, pinned(name, rank))(*wide))
 
 
+@pytest.mark.parametrize(
+    ("name", "shapes", "message"),
+    [
+        ("conv", [(10, 10, 3), (3, 3, 3, 4)], r"`x` .* 4 axes .*Pass x\[numpy\.newaxis\]\.$"),
+        ("conv", [(10, 3), (3, 3, 4)], r"`x` .*\(batch, steps, channels\).*Pass x\[numpy\.newaxis\]\.$"),
+        ("conv", [(2, 9, 9, 3), (3, 3, 3)], r"`kernel` .*\(height, width, .*filters.*of size 1\.$"),
+        ("conv2d", [(2, 9, 9, 3), (3, 3, 4)], r"`kernel` .*\(height, width, .*filters.*of size 1\.$"),
+        ("conv_transpose", [(9, 9, 3), (3, 3, 4, 3)], r"`x` .*Pass x\[numpy\.newaxis\]\.$"),
+        ("depthwise_conv", [(9, 9, 3), (3, 3, 3, 1)], r"`x` .*Pass x\[numpy\.newaxis\]\.$"),
+        ("separable_conv", [(9, 9, 3), (3, 3, 3, 1), (1, 1, 3, 2)], r"`x` .*Pass x\[numpy\.newaxis\]\.$"),
+        (
+            "separable_conv",
+            [(1, 9, 9, 3), (3, 3, 3), (1, 1, 3, 2)],
+            r"\(height, width, channels, multiplier\)",
+        ),
+        ("separable_conv", [(1, 9, 9, 3), (3, 3, 3, 1), (3, 2)], r"multiplier, filters\)"),
+        ("conv_kernel_grad", [(9, 9, 3), (1, 7, 7, 4), None], r"`x` .*Pass x\[numpy\.newaxis\]\.$"),
+        ("max_pool_grad", [(8, 8, 4), (1, 8, 8, 4)], r"`dy` .*Pass dy\[numpy\.newaxis\]\.$"),
+    ],
+)
+def test_the_operand_without_its_batch_axis_is_named(name, shapes, message):
+    with pytest.raises(ShapeError, match=message):
+        getattr(F, name)(*[(3, 3, 3, 4) if shape is None else np.ones(shape) for shape in shapes])
+
+
+def test_shapes_of_one_sample_are_named():
+    dy, kernel = np.ones((1, 8, 8, 4)), np.ones((3, 3, 3, 4))
+    with pytest.raises(ShapeError, match=r"\(1, \*input_shape\)"):
+        F.conv_input_grad(dy, kernel, (10, 10, 3))
+    with pytest.raises(ShapeError, match=r"`kernel_shape` .*\(steps, .*filters.*x\[numpy\.newaxis\]"):
+        F.conv_kernel_grad(np.ones((10, 10, 3)), dy[0], (3, 3, 3, 4))
+
+
 @pytest.mark.parametrize("name", RANK_FREE)
 def test_another_rank_is_refused(name):
     operands = arguments(name, 2)

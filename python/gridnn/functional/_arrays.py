@@ -45,6 +45,7 @@ def operands(
     """
     arrays = [as_numbers(value, name) for name, value in zip(names, values, strict=True)]
     if rank is None:
+        _expect_batch(names[:ranked], [array.shape for array in arrays[:ranked]])
         rank = _rank(names[0], arrays[0].shape)
     for name, array in zip(names[:ranked], arrays, strict=False):
         expect_rank(name, array.shape, rank)
@@ -52,6 +53,47 @@ def operands(
     dtype = _FLOAT64 if wide else _FLOAT32
     # Also swaps bytes where needed: NumPy regards an array of another byte order as a different type.
     return [contiguous(array, dtype) for array in arrays], rank, wide
+
+
+def _expect_batch(names: Sequence[str], shapes: Sequence[Sequence[int]]) -> None:
+    """Refuses a first operand, which the others are measured by, that is one sample without a batch axis.
+
+    Raises:
+        ShapeError: all others have one axis more.
+    """
+    axes = len(shapes[0]) + 1
+    if len(shapes) > 1 and 3 <= axes <= 5 and all(len(shape) == axes for shape in shapes[1:]):
+        raise ShapeError(
+            f"The `{names[0]}` argument must have {axes} axes ({_axes(names[0], axes - 2)}), as `{names[1]}` "
+            f"of shape {tuple(shapes[1])} has. Received shape {tuple(shapes[0])}. One sample? Pass "
+            f"{names[0]}[numpy.newaxis]."
+        )
+
+
+def _axes(name: str, rank: int) -> str:
+    """The axes of an argument in words."""
+    spatial = ", ".join(("depth", "height", "width")[3 - rank :]) if rank > 1 else "steps"
+    if "kernel" not in name:
+        return f"batch, {spatial}, channels"
+    last = {
+        "depthwise_kernel": "channels, multiplier",
+        "pointwise_kernel": "channels * multiplier, filters",
+    }
+    # Their order is not the same for plain and transposed convolutions.
+    return f"{spatial}, {last.get(name, 'then channels and filters as the function takes them')}"
+
+
+def _hint(name: str, shape: Sequence[int], axes: int) -> str:
+    """What an argument of one axis too few or too many may be."""
+    if not name.endswith("_shape") and "kernel" not in name:
+        return _hints.for_rank(shape, axes, name)
+    if len(shape) == axes + 1:
+        return " Arrays of one sample? They need a batch axis as well: x[numpy.newaxis]."
+    if len(shape) != axes - 1:
+        return ""
+    if "kernel" in name:
+        return " One channel, or one filter? Its axis must be there, of size 1."
+    return f" The shape of one sample? Pass (1, *{name})."
 
 
 def _rank(name: str, shape: Sequence[int]) -> int:
@@ -76,16 +118,15 @@ def rank_of_shape(value: object) -> int:
 
 
 def expect_rank(name: str, shape: Sequence[int], rank: int) -> None:
-    """Checks that a shape has batch, `rank` spatial axes and channels.
+    """Checks that a shape has batch, `rank` spatial axes and channels, or that of a kernel these and filters.
 
     Raises:
         ShapeError: it has not.
     """
     if len(shape) != rank + 2:
-        axes = ", ".join([*("depth", "height", "width")[3 - rank :]] if rank > 1 else ["steps"])
         raise ShapeError(
-            f"The `{name}` argument must have {rank + 2} axes (batch, {axes}, channels). Received shape "
-            f"{tuple(shape)}.{_hints.for_rank(shape, rank + 2, name)}"
+            f"The `{name}` argument must have {rank + 2} axes ({_axes(name, rank)}). Received shape "
+            f"{tuple(shape)}.{_hint(name, shape, rank + 2)}"
         )
 
 
