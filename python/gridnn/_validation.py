@@ -138,14 +138,21 @@ def _are_counts(numbers: Sequence[int]) -> bool:
     return min(numbers) >= 0 and max(numbers) < _SIZE_LIMIT
 
 
-def axis_integers(value: object, rank: int, name: str) -> tuple[int, ...]:
+def axis_integers(value: object, rank: int, name: str, *, alone: bool = False) -> tuple[int, ...]:
     """Returns one positive int per spatial axis; a single int stands for all of them.
+
+    Args:
+        value: what was given.
+        rank: number of spatial axes.
+        name: of the argument.
+        alone: whether messages say that one integer will do; those of Keras' arguments are its own.
 
     Raises:
         TypeError: an element is not an integer.
         ValueError: the number of elements is not `rank`, or one is below 1.
     """
-    message = f"The `{name}` argument must be a tuple of {rank} integers. Received {name}={value}"
+    kind = f"an integer or a tuple of {rank}" if alone else f"a tuple of {rank} integers"
+    message = f"The `{name}` argument must be {kind}. Received {name}={value}"
     elements = _elements(value)
     if elements is None:
         elements = (value,) * rank

@@ -86,6 +86,7 @@ def audio_folder(
         FileFormatError: a file cannot be read; the message names it.
         ValueError: a file has another rate, or an argument is none of those above.
         ShapeError: "unchanged", and files differ in their channels.
+        MemoryError: the result does not fit into memory.
         ImportError: a file is none of WAV, and soundfile is not installed.
 
     Example:
@@ -114,7 +115,13 @@ def read_audio(path: Path, rate: int | None, length: int, mono: bool) -> NDArray
         )
     if mono:
         sound = sound.mean(axis=1, keepdims=True, dtype=np.float32)
-    result = np.zeros((length, sound.shape[1]), np.float32)
+    try:
+        result = np.zeros((length, sound.shape[1]), np.float32)
+    except (MemoryError, ValueError) as error:  # ValueError: more than there are addresses
+        raise MemoryError(
+            f"A sound of `length`={length} takes {length * sound.shape[1] / 2**28:.3g} GiB, more than can be "
+            "had: give a smaller `length`, in samples."
+        ) from error
     result[: len(sound)] = sound[:length]
     return result
 

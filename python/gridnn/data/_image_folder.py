@@ -101,6 +101,7 @@ def image_folder(
         ShapeError: images are of several sizes and `size` is None, or of several numbers of channels.
         ValueError: an argument is none of those above, there are no images, or gray images of 8 and of 16
             bits are mixed.
+        MemoryError: the result does not fit into memory.
         ImportError: Pillow is not installed.
 
     Warns:

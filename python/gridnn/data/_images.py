@@ -24,6 +24,8 @@ ENDINGS = frozenset(
 )
 """Endings of the files that are taken for images."""
 Box = tuple[float, float, float, float]
+_MOST_PIXELS = 1 << 28
+"""What an image may be brought to: Pillow takes a GB for it, and has it before any array is made."""
 COLORS = ("rgb", "gray", "unchanged")
 RESIZES = ("fit", "crop", "pad")
 
@@ -52,11 +54,24 @@ def pillow() -> Any:
     return Image, ImageOps
 
 
-def image_size(size: object) -> tuple[int, int] | None:
-    """``(height, width)`` of what users pass as `size`; an int is both, None keeps the files' own."""
+def image_size(size: object, name: str = "size") -> tuple[int, int] | None:
+    """``(height, width)`` of what users pass as `size`; an int is both, None keeps the files' own.
+
+    Args:
+        size: what they pass.
+        name: the argument, for messages.
+
+    Raises:
+        TypeError, ValueError: it is none, or an image of that size is too large to be made.
+    """
     if size is None:
         return None
-    height, width = _validation.axis_integers(size, 2, "size")
+    height, width = _validation.axis_integers(size, 2, name, alone=True)
+    if height * width > _MOST_PIXELS:
+        raise ValueError(
+            f"The `{name}` argument is {height} x {width} pixels, more than the {_MOST_PIXELS} that an image "
+            f"is resized to. Give a smaller `{name}`."
+        )
     return height, width
 
 

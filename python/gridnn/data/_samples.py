@@ -103,6 +103,7 @@ class FileBatches(Batches):
         self._y, self._reader, self._target_reader = y, reader, target_reader
         # What all others have to be like.
         self._first = reader(self.files[0])
+        room(min(self.batch_size, self.samples), self._first, self.files[0])
 
     @property
     def y(self) -> NDArray[Any] | Sequence[Path] | None:
@@ -111,7 +112,7 @@ class FileBatches(Batches):
 
     def read(self, rows: NDArray[np.int64]) -> Any:
         """The batch of these samples."""
-        x = np.empty((len(rows), *self._first.shape), self._first.dtype)
+        x = room(len(rows), self._first, self.files[0])
         for place, row in enumerate(rows):
             x[place] = alike(self._reader(self.files[row]), self.files[row], self._first, self.files[0])
         if self._y is None:
@@ -124,7 +125,7 @@ class FileBatches(Batches):
 def read_files(files: Sequence[Path], reader: Reader) -> NDArray[Any]:
     """One array of what is in all files, which must be alike; read on several threads, to the same bytes."""
     first = reader(files[0])
-    result = np.empty((len(files), *first.shape), first.dtype)
+    result = room(len(files), first, files[0])
     result[0] = first
 
     def read(number: int) -> None:
@@ -138,6 +139,22 @@ def read_files(files: Sequence[Path], reader: Reader) -> NDArray[Any]:
             pool.shutdown(cancel_futures=True)
             raise
     return result
+
+
+def room(count: int, first: NDArray[Any], file: Path) -> NDArray[Any]:
+    """An array for so many samples like the first one, which comes from this file.
+
+    Raises:
+        MemoryError: there is not enough memory; the message says what to make smaller.
+    """
+    try:
+        return np.empty((count, *first.shape), first.dtype)
+    except (MemoryError, ValueError) as error:  # ValueError: more than there are addresses
+        raise MemoryError(
+            f"{count} samples like {file}, of shape {first.shape} and type {first.dtype}, take "
+            f"{count * first.nbytes / 2**30:.3g} GiB, more than can be had. Give a smaller `size` (images) "
+            "or `length` (sounds), or read them in batches, with a smaller `batch_size`."
+        ) from error
 
 
 def alike(array: NDArray[Any], file: Path, first: NDArray[Any], first_file: Path) -> NDArray[Any]:

@@ -155,7 +155,7 @@ def tiled(
             "need a model whose outputs have the spatial axes of its inputs."
         )
     sizes = _spatial(x, rank, network.input_shape[-1])
-    asked = _validation.axis_integers(window, rank, "window")
+    asked = _validation.axis_integers(window, rank, "window", alone=True)
     for fixed, size in zip(network.input_shape, asked, strict=False):
         if fixed is not None and fixed != size:
             raise ValueError(

@@ -50,7 +50,9 @@ def load_img(
     """
     color = _COLORS[_validation.choice(color_mode, "color_mode", tuple(_COLORS))]
     crop = _validation.boolean(keep_aspect_ratio, "keep_aspect_ratio")
-    return load(Path(path), image_size(target_size), color, "crop" if crop else "fit", interpolation)
+    return load(
+        Path(path), image_size(target_size, "target_size"), color, "crop" if crop else "fit", interpolation
+    )
 
 
 def img_to_array(img: Any, data_format: str | None = None, dtype: DTypeLike | None = None) -> NDArray[Any]:
@@ -175,7 +177,7 @@ def channels_last(data_format: str | None) -> None:
 
 
 def _size(value: int | Sequence[int]) -> tuple[int, int]:
-    size = image_size(value)
+    size = image_size(value, "image_size")
     if size is None:
         raise ValueError("The `image_size` argument must be (height, width). Received None.")
     return size

@@ -176,3 +176,11 @@ def test_batches_and_splits_are_those_of_images(tmp_path):
     assert np.array_equal(np.concatenate([sounds for sounds, _ in batches]), x)
     with pytest.raises(ValueError, match="`channels` argument must be one of 'mono', 'unchanged'"):
         gn.data.audio_folder(tmp_path, 8000, 6, channels="left")
+
+
+@pytest.mark.parametrize("length", [2**45, 2**62])
+def test_a_length_that_does_not_fit_into_memory_is_named(tmp_path, length):
+    write_wav(tmp_path / "a" / "1.wav", SOUND)
+    for options in ({}, {"batch_size": 1}):
+        with pytest.raises(MemoryError, match=f"`length`={length} takes"):
+            gn.data.audio_folder(tmp_path, 8000, length, **options)

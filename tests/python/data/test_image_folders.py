@@ -305,7 +305,7 @@ def test_shrinking_averages(tmp_path):
     [
         ({"color": "cmyk"}, "`color` argument must be one of 'rgb', 'gray', 'unchanged'"),
         ({"resize": "squeeze"}, "`resize` argument must be one of 'fit', 'crop', 'pad'"),
-        ({"size": (3, 4, 5)}, "`size` argument must be a tuple of 2 integers"),
+        ({"size": (3, 4, 5)}, "`size` argument must be an integer or a tuple of 2"),
         ({"size": 0}, "`size`"),
         ({"split": ("test", 0.2, 0)}, "`split` argument must be one of 'train', 'validation'"),
         ({"split": ("train", 0.2)}, "`split` argument must be None or"),
@@ -514,3 +514,24 @@ def test_pipes_among_the_images_are_passed_over(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "a" / "1.png")
     os.mkfifo(tmp_path / "a" / "2.png")
     assert [file.name for file in gn.data.image_folder(tmp_path).files] == ["1.png"]
+
+
+@pytest.mark.parametrize("size", [10**6, (1, 2**40), (2**62, 2)])
+def test_a_size_that_no_image_can_have_is_refused_before_any_is_made(photos, size):
+    for options in ({}, {"batch_size": 1}):
+        with pytest.raises(ValueError, match=r"`size` argument is \d+ x \d+ pixels, more than"):
+            gn.data.image_folder(photos, size, **options)
+    with pytest.raises(ValueError, match="`target_size` argument is"):
+        gn.utils.load_img(photos / "cat" / "0.png", target_size=size)
+    with pytest.raises(ValueError, match="`image_size` argument is"):
+        gn.utils.image_dataset_from_directory(photos, image_size=size)
+
+
+def test_what_takes_more_memory_than_there_is_says_what_to_make_smaller(photos, monkeypatch):
+    def full(shape, dtype=float):
+        raise MemoryError
+
+    monkeypatch.setattr("gridnn.data._samples.np.empty", full)
+    for options in ({}, {"batch_size": 4}):
+        with pytest.raises(MemoryError, match=r"[46] samples like .*0\.png, .*smaller `size`.*`batch_size`"):
+            gn.data.image_folder(photos, **options)

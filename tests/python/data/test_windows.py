@@ -265,7 +265,7 @@ def normalized():
             (64, 64, 2),
             {"window": (3, 4, 5)},
             ValueError,
-            "`window` argument must be a tuple of 2",
+            "`window` argument must be an integer or a tuple of 2",
         ),
         (lambda: same(2), (64, 64, 2), {"overlap": 32}, ValueError, "must be below the size of a window, 32"),
         (lambda: same(2), (64, 64, 2), {"overlap": 2.5}, ValueError, "whole numbers, or shares below 1"),
