@@ -81,6 +81,13 @@ class Pattern:
         """The output of the axis that is output 0 of a window which begins here."""
         return start // self.step * self.period
 
+    def extent(self, size: int) -> tuple[int, int]:
+        """Elements of an axis of this size with padding, and outputs without those of padding alone."""
+        padded = max(size, self.size)
+        padded += -(padded - self.size) % self.step
+        total = self.output_at(padded - self.size) + self.outputs
+        return padded, total - _surplus(self, padded - size)
+
     @property
     def reach(self) -> int:
         """Inputs from one window to the next, at most, if every output is to be valid in one of them."""
@@ -112,7 +119,7 @@ def exact_axis(pattern: Pattern, size: int, *, ragged: bool) -> Axis | None:
         return None
     alignment = pattern.alignment if pattern.alignment <= advance else pattern.step
     advance -= advance % alignment
-    padded = size + -(size - pattern.size) % pattern.step
+    padded, outputs = pattern.extent(size)
     last = padded - pattern.size
     if ragged:
         last += -last % alignment
@@ -125,7 +132,7 @@ def exact_axis(pattern: Pattern, size: int, *, ragged: bool) -> Axis | None:
         end = total if start == last else first + pattern.valid[1]
         windows.append(Window(start, min(pattern.size, padded - start), first, (done - first, end - first)))
         done = end
-    return Axis(padded, total - _surplus(pattern, padded - size), tuple(windows))
+    return Axis(padded, outputs, tuple(windows))
 
 
 def blended_axis(pattern: Pattern, size: int, overlap: int) -> Axis:
@@ -133,14 +140,13 @@ def blended_axis(pattern: Pattern, size: int, overlap: int) -> Axis:
     if size <= pattern.size:
         return _single(pattern, size)
     advance = max((pattern.size - overlap) // pattern.step, 1) * pattern.step
-    padded = size + -(size - pattern.size) % pattern.step
+    padded, outputs = pattern.extent(size)
     last = padded - pattern.size
     windows = tuple(
         Window(start, pattern.size, pattern.output_at(start), (0, pattern.outputs))
         for start in [*range(0, last, advance), last]
     )
-    total = windows[-1].written[1]
-    return Axis(padded, total - _surplus(pattern, padded - size), windows)
+    return Axis(padded, outputs, windows)
 
 
 def gaussian(count: int) -> NDArray[np.float64]:
@@ -152,7 +158,7 @@ def gaussian(count: int) -> NDArray[np.float64]:
 
 def _single(pattern: Pattern, size: int) -> Axis:
     window = Window(0, pattern.size, 0, (0, pattern.outputs))
-    return Axis(pattern.size, pattern.outputs - _surplus(pattern, pattern.size - size), (window,))
+    return Axis(*pattern.extent(size), (window,))
 
 
 def _surplus(pattern: Pattern, padding: int) -> int:

@@ -44,8 +44,8 @@ class WindowMethods:
                 Zarr, `numpy.memmap`), of which a slab is read at a time.
             window: size of a window, one number for all axes or one for each. The axes of the model's Input
                 that have a size are of that size. Windows of open axes may be a little smaller.
-            overlap: None; or by how much windows overlap, elements or a share below 1, for all axes or for
-                each.
+            overlap: None; or by how much windows overlap, elements (integers) or a share below 1, for all
+                axes or for each.
             blend: "gaussian" weighs the centre of a window most, "constant" all of it alike; acts with
                 `overlap`.
             batch_size: windows at once.
@@ -62,6 +62,7 @@ class WindowMethods:
             ValueError: a window sees less than an output does and there is no `overlap`; the model's outputs
                 have no spatial axes, or all see the whole input; or an argument is wrong.
             ShapeError: `x` or `out` has another shape.
+            MemoryError: the result does not fit into memory, and there is no `out`.
             NotReadyError: the model is not built.
 
         Example:
@@ -74,7 +75,8 @@ class WindowMethods:
         """
         from gridnn.model import windows  # only here: it knows models
 
-        work = windows.tiled(self, x, window, overlap, blend, batch_size, padding)
+        held = windows.result_bytes(self, reduce) if out is None else 0
+        work = windows.tiled(self, x, window, overlap, blend, batch_size, padding, held)
         return windows.write_windows(work, reduce, out, verbose)
 
     def evaluate_windows(

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce as fold
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tiled", "evaluate", "tiled", "write_windows"]
 
+_FAR = 2880  # elements; a multiple of the steps that models have: 64, 9, 5
 _OF_SETS = ("Dice", "Tversky")  # one number of all positions, not a mean over them
 
 
@@ -135,10 +136,22 @@ def tiled(
     blend: str,
     batch_size: int,
     padding: str,
+    result_bytes: int = 0,
 ) -> Tiled:
     """The arguments of `predict_windows`, checked, and where the windows lie.
 
+    Args:
+        model: see `predict_windows`, as for all others but the last.
+        x: the sample.
+        window: size of a window.
+        overlap: how far windows overlap.
+        blend: how they are put together.
+        batch_size: windows at once.
+        padding: what stands beyond the end.
+        result_bytes: that the result takes at each position; 0 if it is not held.
+
     Raises:
+        MemoryError: the result does not fit into memory.
         ValueError: the model is none for windows, they are too small, or an argument is wrong.
         ShapeError: `x` does not fit.
     """
@@ -164,6 +177,10 @@ def tiled(
             )
     free = tuple(size is None for size in network.input_shape[:-1])
     patterns, fits = _patterns(model, sizes, asked, free)
+    # Asked for before windows are listed, of which such a result has more than can be listed.
+    if result_bytes:
+        extents = [pattern.extent(size)[1] for pattern, size in zip(patterns, sizes, strict=True)]
+        room((*extents, result_bytes), np.dtype(np.uint8))
     if overlap is None:
         axes = []
         for number, (pattern, size) in enumerate(zip(patterns, sizes, strict=True)):
@@ -178,6 +195,14 @@ def tiled(
     elements = [_overlap(share, pattern.size) for share, pattern in zip(shares, patterns, strict=True)]
     axes = [blended_axis(*each) for each in zip(patterns, sizes, elements, strict=True)]
     return Tiled(model, x, tuple(axes), blend, batch_size, padding)
+
+
+def result_bytes(model: Model, reduce: str | None) -> int:
+    """What the result takes at each position."""
+    channels = model.network.output_shape[-1] or 1
+    if reduce is None:
+        return channels * np.dtype(model.dtype).itemsize
+    return np.min_scalar_type(channels - 1).itemsize
 
 
 def write_windows(work: Tiled, reduce: str | None, out: Any, verbose: str | int) -> Any:
@@ -197,7 +222,7 @@ def write_windows(work: Tiled, reduce: str | None, out: Any, verbose: str | int)
     shape = work.shape if reduce is None else work.shape[:-1]
     if out is None:
         classes = np.min_scalar_type(work.shape[-1] - 1)
-        out = np.empty(shape, work.model.dtype if reduce is None else classes)
+        out = room(shape, np.dtype(work.model.dtype) if reduce is None else classes)
     elif tuple(getattr(out, "shape", ())) != shape:
         raise ShapeError(
             f"The `out` argument must have shape {shape}. Received "
@@ -219,6 +244,21 @@ def write_windows(work: Tiled, reduce: str | None, out: Any, verbose: str | int)
     finally:
         line.close()
     return out
+
+
+def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array of this shape.
+
+    Raises:
+        MemoryError: there is not enough memory; the message says what to do.
+    """
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError) as error:  # ValueError: more than there are addresses
+        raise MemoryError(
+            f"The result takes {math.prod(shape) * dtype.itemsize / 2**30:.3g} GiB, more than can be had: "
+            "pass a file as `out` (numpy.memmap, HDF5, Zarr), or take `reduce='argmax'`."
+        ) from error
 
 
 def _holds(dtype: np.dtype[Any], classes: bool, work: Tiled) -> None:
@@ -290,12 +330,18 @@ def _patterns(
     With steps above 1, the padding of "same" depends on what sizes leave as a remainder: windows have that of
     the whole, if the model takes such sizes. Returns also whether it does.
     """
+    # Windows far larger than the sample are its size and padding; what remainders say of them is kept.
+    asked = tuple(
+        window - max((window - size) // _FAR - 1, 0) * _FAR if may else window
+        for size, window, may in zip(sizes, asked, free, strict=True)
+    )
     fields, output = output_field(model.graph, asked)
     if not output.outputs or not all(output.jump):
         raise ValueError(
             f"Model '{model.name}': every output sees the whole input (through "
             f"{next((field.name for field in fields if not all(field.jump)), output.name)}), so that no "
-            "window gives what the whole would."
+            "window gives what the whole would. Use `predict` on the whole, or train a model without such "
+            "layers (BatchNormalization in place of GroupNormalization)."
         )
     first = [Pattern.of(fields, output, axis, size) for axis, size in enumerate(asked)]
     even = tuple(
@@ -335,7 +381,12 @@ def _too_small(model: Model, pattern: Pattern, axis: int, rank: int) -> str:
 def _overlap(share: object, size: int) -> int:
     """Elements by which windows of this size overlap: what is below 1 is a share."""
     number = _validation.real(share, "overlap", low=0.0)
-    elements = round(number * size) if isinstance(share, float) and number < 1 else int(number)
+    if number == 1 and not isinstance(share, SupportsIndex):
+        raise ValueError(
+            f"`overlap`={share!r} would be a window's whole size as a share: give a share below 1, or the "
+            "integer 1 for one element."
+        )
+    elements = round(number * size) if number < 1 else int(number)
     if elements != number and number >= 1:
         raise ValueError(
             f"The `overlap` argument must be whole numbers, or shares below 1. Received {share!r}."

@@ -248,7 +248,7 @@ def normalized():
     ("make", "shape", "arguments", "error", "message"),
     [
         (classifier, (64, 64, 2), {}, ValueError, "need a model whose outputs have the spatial axes"),
-        (normalized, (64, 64, 2), {}, ValueError, r"every output sees the whole input \(through group_norm"),
+        (normalized, (64, 64, 2), {}, ValueError, r"sees the whole input \(through group_norm.*`predict`"),
         (
             lambda: same(2),
             (64, 64),
@@ -269,6 +269,7 @@ def normalized():
         ),
         (lambda: same(2), (64, 64, 2), {"overlap": 32}, ValueError, "must be below the size of a window, 32"),
         (lambda: same(2), (64, 64, 2), {"overlap": 2.5}, ValueError, "whole numbers, or shares below 1"),
+        (lambda: same(2), (64, 64, 2), {"overlap": 1.0}, ValueError, "`overlap`=1.0 .* or the integer 1"),
         (lambda: same(2), (64, 64, 2), {"overlap": (1, 2, 3)}, ValueError, "must have 2 elements"),
         (lambda: same(2), (64, 64, 2), {"blend": "mean"}, ValueError, "`blend` argument must be one of"),
         (lambda: same(2), (64, 64, 2), {"padding": "same"}, ValueError, "`padding` argument must be one of"),
@@ -363,3 +364,27 @@ def test_a_source_that_gives_fewer_rows_than_its_shape_promises_is_an_error():
     model = gn.Sequential([gn.Input((None, 1)), layers.Conv1D(3, 3, padding="same")])
     with pytest.raises(ShapeError, match=r"came with shape \(1, 1\)"):
         model.predict_windows(Short(), 32)
+
+
+@pytest.mark.one_tier
+@pytest.mark.parametrize("overlap", [None, 0.5])
+@pytest.mark.parametrize("reduce", [None, "argmax"])
+def test_a_result_that_does_not_fit_into_memory_is_an_error_at_once(overlap, reduce):
+    class Volume:
+        shape = (10**9, 10**9, 10**9, 2)
+
+    with pytest.raises(MemoryError, match="more than can be had: pass a file as `out`"):
+        same(3).predict_windows(Volume(), 32, overlap=overlap, reduce=reduce)
+
+
+def test_windows_far_beyond_the_sample_are_those_of_its_size():
+    model, x = same(2), sample(40, 50, 2)
+    assert np.array_equal(model.predict_windows(x, 10**12), model.predict_windows(x, 64))
+    assert unet().predict_windows(x[:, :48], 2880 * 10**9).shape == (40, 48, 3)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_a_share_is_one_in_any_type_of_float(kind):
+    model, x = same(2), sample(70, 50, 2)
+    expected = model.predict_windows(x, 32, overlap=0.5)
+    assert np.array_equal(model.predict_windows(x, 32, overlap=kind(0.5)), expected)
