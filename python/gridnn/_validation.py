@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, SupportsFloat, SupportsIndex
@@ -84,6 +85,13 @@ def string(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"The `{name}` argument must be a string. Received {name}={value!r}.")
     return str(value)
+
+
+def path(value: object, name: str) -> str | os.PathLike[str]:
+    """Returns `value` if it is a path; numbers would be those of files that are open already."""
+    if isinstance(value, (str, os.PathLike)):
+        return value
+    raise TypeError(f"The `{name}` argument must be a path. Received {name}={value!r}.")
 
 
 def choice(value: object, name: str, allowed: Sequence[str]) -> str:

@@ -144,6 +144,7 @@ LEVELS = (
         "_seeding",
         "_sharing",
         "_structures",
+        "_texts",
         "_validation",
         "errors",
     ),

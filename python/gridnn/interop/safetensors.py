@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridnn._texts import printable, quoted
 from gridnn.errors import FileFormatError
 
 __all__ = ["parse", "read"]
@@ -82,7 +83,9 @@ def parse(contents: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     end = 0
     for entry in sorted(entries.values(), key=lambda entry: entry.offsets):
         if entry.offsets[0] != end:
-            raise FileFormatError(f"tensor {entry.name!r} overlaps another one, or leaves a gap before it")
+            raise FileFormatError(
+                f"tensor {quoted(entry.name)} overlaps another one, or leaves a gap before it"
+            )
         end = entry.offsets[1]
     if end != len(data):
         raise FileFormatError(f"{len(data)} bytes of tensors instead of {end}: truncated or damaged")
@@ -101,7 +104,7 @@ def _header(text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, FileFormatError):
             raise
-        raise FileFormatError(f"the header is damaged: {error}") from error
+        raise FileFormatError(f"the header is damaged: {printable(str(error))}") from error
     if not isinstance(header, dict):
         raise FileFormatError("the header is no JSON object")
     return header
@@ -121,22 +124,25 @@ class _Entry:
     def __init__(self, name: str, entry: object) -> None:
         self.name = name
         if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-            raise FileFormatError(f"the header's entry of tensor {name!r} is damaged")
+            raise FileFormatError(f"the header's entry of tensor {quoted(name)} is damaged")
         self.kind, self.shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not _are_counts(self.shape) or not _are_counts(offsets) or len(offsets) != 2:
-            raise FileFormatError(f"tensor {name!r}: shape and offsets are no counts")
+            raise FileFormatError(f"tensor {quoted(name)}: shape and offsets are no counts")
         if len(self.shape) > _MOST_AXES:
             raise FileFormatError(
-                f"tensor {name!r} has {len(self.shape)} axes; at most {_MOST_AXES} are read"
+                f"tensor {quoted(name)} has {len(self.shape)} axes; at most {_MOST_AXES} are read"
             )
         if not isinstance(self.kind, str) or self.kind not in _STORED:
-            raise FileFormatError(f"tensor {name!r} is of type {self.kind!r}; known are {', '.join(_STORED)}")
+            raise FileFormatError(
+                f"tensor {quoted(name)} is of type {quoted(self.kind)}; known are {', '.join(_STORED)}"
+            )
         self.dtype = np.dtype(_STORED[self.kind])
         self.offsets: tuple[int, int] = (offsets[0], offsets[1])
         size = math.prod(self.shape) * self.dtype.itemsize
         if offsets[1] - offsets[0] != size:
             raise FileFormatError(
-                f"tensor {name!r} takes {offsets[1] - offsets[0]} bytes; shape {tuple(self.shape)} and type "
+                f"tensor {quoted(name)} takes {offsets[1] - offsets[0]} bytes; shape "
+                f"{tuple(self.shape)} and type "
                 f"{self.kind} make {size}"
             )
 
@@ -150,5 +156,7 @@ class _Entry:
         try:
             array = array.reshape(self.shape)
         except ValueError as error:  # an axis of 0 beside one that NumPy cannot count
-            raise FileFormatError(f"tensor {self.name!r} has shape {tuple(self.shape)}: {error}") from error
+            raise FileFormatError(
+                f"tensor {quoted(self.name)} has shape {tuple(self.shape)}: {error}"
+            ) from error
         return array

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridnn import _validation
 from gridnn._arrays import as_numbers
 from gridnn._network import Network
+from gridnn._texts import listed, quoted, side_by_side
 from gridnn.errors import FileFormatError, ShapeError
 from gridnn.interop import safetensors
 from gridnn.interop._torch_layers import Slot, slots_of
+from gridnn.interop._values import check_values
 from gridnn.model.file_format import blaming
 from gridnn.model.protocol import Model
 
@@ -68,14 +71,49 @@ def load_weights(
     prefix: str = "",
 ) -> None:
     """Sets all weights of a built model from PyTorch's; see `Sequential.load_weights`."""
+    if mapping is not None and not isinstance(mapping, Mapping):
+        raise TypeError(
+            "The `mapping` argument must be a dict, name of a module -> name of a layer or None. Received "
+            f"{type(mapping).__name__}."
+        )
+    prefix = _validation.string(prefix, "prefix")
     if isinstance(source, Mapping):
-        state = {str(name): _as_array(value, str(name)) for name, value in source.items()}
-        _load(model, state, mapping or {}, prefix)
+        _load(model, _arrays_of(source), mapping or {}, prefix)
         return
+    if not isinstance(source, (str, os.PathLike)):
+        more = ": net.state_dict()" if hasattr(source, "state_dict") else ""
+        raise TypeError(
+            "The `path` argument must be a path of a safetensors file, or a state dict, name -> array"
+            f"{more}. Received {type(source).__name__}."
+        )
     _refuse_pickles(source)
     state, _ = safetensors.read(source)
     with blaming(source):
         _load(model, state, mapping or {}, prefix)
+
+
+def _arrays_of(source: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """A state dict as arrays.
+
+    Raises:
+        TypeError: it is none.
+    """
+    for name, value in source.items():
+        if isinstance(value, Mapping) and any(hasattr(below, "shape") for below in value.values()):
+            raise TypeError(
+                "This is a checkpoint that holds a state dict among other things: pass its "
+                f"entry {quoted(name)}, "
+                f"checkpoint[{quoted(name)}]."
+            )
+    state = {}
+    for name, value in source.items():
+        if not isinstance(name, str):
+            raise TypeError(
+                f"Names of a state dict are strings. Received {quoted(name)[1:-1]} of type "
+                f"{type(name).__name__}."
+            )
+        state[name] = _as_array(value, name)
+    return state
 
 
 def _refuse_pickles(path: str | os.PathLike[str]) -> None:
@@ -145,7 +183,7 @@ def _as_array(value: Any, name: str) -> NDArray[Any]:
             value = value.float()  # NumPy has no such type
     if hasattr(value, "numpy"):
         value = value.numpy()
-    return as_numbers(value, f"state dict: {name}")
+    return as_numbers(value, f"state dict: {quoted(name)[1:-1]}")
 
 
 def _load(
@@ -168,14 +206,13 @@ def _set(network: Network, pairs: Sequence[tuple[Slot, _Module]]) -> None:
             if tensor.index is None and tensor.name not in module.tensors:
                 continue
             array = tensor.from_torch(module.tensors[tensor.name])
+            which = quoted(f"{module.name}.{tensor.name}")
+            check_values(array, which, variance=tensor.name == "running_var")
             if tensor.index is not None:
                 values[tensor.index] = network.as_weight(tensor.index, array, slot.layer.label)
             elif np.any(array != tensor.filling):
                 missing = "scale=True" if tensor.name == "weight" else "center=True"
-                raise ValueError(
-                    f"{slot.layer.label} is without what '{module.name}.{tensor.name}' holds: make it with "
-                    f"{missing}."
-                )
+                raise ValueError(f"{slot.layer.label} is without what {which} holds: make it with {missing}.")
     network.set_weights([values[index] for index in range(len(network.weights))])
 
 
@@ -198,7 +235,7 @@ def _modules(state: Mapping[str, NDArray[Any]], prefix: str) -> list[_Module]:
             continue
         module = modules.setdefault(owner, _Module(owner))
         if part in module.tensors or part in module.constants:
-            raise ValueError(f"the state dict holds '{name}' twice, once of them as '{key}'")
+            raise ValueError(f"the state dict holds {quoted(name)} twice, once of them as {quoted(key)}")
         if part in ("eps", "momentum") and array.size == 1:
             module.constants[part] = float(array.reshape(()))
         else:
@@ -209,7 +246,7 @@ def _modules(state: Mapping[str, NDArray[Any]], prefix: str) -> list[_Module]:
         ):  # constants that say nothing about weights: normalization without scale and shift
             del modules[owner]
     if not modules:
-        known = ", ".join(list(state)[:5]) or "none at all"
+        known = listed(list(state))
         raise ValueError(f"no tensor has a name that begins with prefix={prefix!r}; names are {known}")
     return list(modules.values())
 
@@ -227,7 +264,7 @@ def _is_sorted(state: Mapping[str, NDArray[Any]]) -> bool:
     """
     by_type: dict[str, list[str]] = {}
     for name, array in state.items():
-        by_type.setdefault(array.dtype.name, []).append(name)
+        by_type.setdefault(array.dtype.str, []).append(name)
     return all(names == sorted(names) for names in by_type.values())
 
 
@@ -270,8 +307,10 @@ def _matched(
     rest = list(by_name.values())
     if not ordered:
         rest.sort(key=lambda module: _numbered(module.name))
-    for kind in dict.fromkeys([slot.kind for slot in wanted.values()] + [module.kind for module in rest]):
-        theirs_of = [module for module in rest if module.kind == kind]
+    by_kind: dict[str, list[_Module]] = {slot.kind: [] for slot in wanted.values()}
+    for module in rest:
+        by_kind.setdefault(module.kind, []).append(module)
+    for kind, theirs_of in by_kind.items():
         ours_of = [slot for slot in wanted.values() if slot.kind == kind]
         if len(theirs_of) != len(ours_of):
             raise ValueError(
@@ -292,10 +331,10 @@ def _check_order(kind: list[_Module], modules: list[_Module], slots: list[Slot])
         first = by_shape.setdefault(tuple(sorted(module.shapes.items())), module)
         if first.pattern != module.pattern:
             raise ValueError(
-                f"the modules '{first.name}' and '{module.name}' have the same shapes, and safetensors files "
-                "do not keep the order of modules. Give a `mapping` from names of modules to names of "
-                "layers, call the layers as the modules are called, or pass the state dict itself.\n"
-                + _side_by_side(modules, slots)
+                f"the modules {quoted(first.name)} and {quoted(module.name)} have the same shapes, and "
+                "safetensors files do not keep the order of modules. Give a `mapping` from names of modules "
+                "to names of layers, call the layers as the modules are called, or pass the "
+                "state dict itself.\n" + _side_by_side(modules, slots)
             )
 
 
@@ -307,11 +346,7 @@ def _side_by_side(modules: Sequence[_Module], slots: Sequence[Slot]) -> str:
 
     theirs = [f"{module.name or '(no name)'}: {shown(module.shapes)}" for module in modules]
     ours = [f"{slot.name}: {shown(slot.shapes)}" for slot in slots]
-    rows = max(len(theirs), len(ours))
-    left = ["state dict", *theirs, *[""] * (rows - len(theirs))]
-    right = ["model, as PyTorch has it", *ours, *[""] * (rows - len(ours))]
-    width = max(map(len, left))
-    return "\n".join(f"  {one:<{width}}  |  {other}".rstrip() for one, other in zip(left, right, strict=True))
+    return side_by_side(("state dict", theirs), ("model, as PyTorch has it", ours))
 
 
 # Checks
@@ -329,14 +364,14 @@ def _check(slot: Slot, module: _Module) -> None:
     for name in sorted((expected.keys() - optional) ^ found.keys()):
         has, lacks = ("the layer", "the module") if name in expected else ("the module", "the layer")
         raise ValueError(
-            f"{slot.layer.label} and module '{module.name}': {has} has '{name}', {lacks} has "
+            f"{slot.layer.label} and module {quoted(module.name)}: {has} has {quoted(name)}, {lacks} has "
             f"not{_cure(name)}."
         )
     for name, shape in expected.items():
         if name in found and found[name] != shape:
             raise ShapeError(
-                f"{slot.layer.label} and module '{module.name}': '{name}' has shape {found[name]}, and the "
-                f"layer takes {shape}."
+                f"{slot.layer.label} and module {quoted(module.name)}: {quoted(name)} has shape "
+                f"{found[name]}, and the layer takes {shape}."
             )
     for name, (own, default) in slot.constants.items():
         value = module.constants.get(name, default)
@@ -344,10 +379,10 @@ def _check(slot: Slot, module: _Module) -> None:
             ours = f"epsilon={value:g}" if name == "eps" else f"momentum={1 - value:g}"
             given = f"was made with {name}={value:g}"
             if name not in module.constants:
-                given = f"has {name}={value:g} unless the state dict holds '{module.name}.{name}'"
+                given = f"has {name}={value:g} unless the state dict holds {quoted(f'{module.name}.{name}')}"
             raise ValueError(
-                f"{slot.layer.label} is made with another {name} than module '{module.name}', which {given}: "
-                f"make the layer with {ours}."
+                f"{slot.layer.label} is made with another {name} than module {quoted(module.name)}, which "
+                f"{given}: make the layer with {ours}."
             )
 
 

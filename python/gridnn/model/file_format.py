@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gridnn import _network, _validation
 from gridnn._encoding import decode
+from gridnn._texts import printable
 from gridnn.errors import FileFormatError
 from gridnn.model.resuming import Record
 
@@ -188,4 +189,4 @@ def blaming(path: Path) -> Iterator[None]:
         yield
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) and error.args else str(error)
-        raise FileFormatError(f"{os.fsdecode(path)}: {reason}") from error
+        raise FileFormatError(f"{os.fsdecode(path)}: {printable(reason)}") from error

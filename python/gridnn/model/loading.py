@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gridnn import _network
+from gridnn import _network, _validation
 from gridnn._custom import custom_classes
 from gridnn.model import sequential  # noqa: F401 - files may hold one
 from gridnn.model.file_format import Path, blaming
@@ -38,6 +38,7 @@ def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> 
     """
     from gridnn.interop.keras import reading  # only here: what reads files of others is built on models
 
+    path = _validation.path(path, "path")
     if reading.is_keras(path):
         from gridnn.interop.keras import loading
 

@@ -148,6 +148,7 @@ def load_weights(
         raise TypeError('A dict of arrays is a state dict of PyTorch: say so with source="pytorch".')
     if mapping is not None or prefix:
         raise ValueError('`mapping` and `prefix` are for source="pytorch".')
+    path = _validation.path(path, "path")
     if source == "keras" or reading.is_keras(path):
         from gridnn.interop.keras import loading
 

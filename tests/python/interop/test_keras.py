@@ -62,6 +62,12 @@ def agree(model, name, expected):
     np.testing.assert_allclose(y, expected[f"{name}.y"], rtol=1e-5, atol=1e-5)
 
 
+def empty_hdf5():
+    buffer = io.BytesIO()
+    h5py.File(buffer, "w").close()
+    return buffer.getvalue()
+
+
 # In
 
 
@@ -580,6 +586,41 @@ def test_archives(files, tmp_path):
         (tmp_path / "m.keras").write_bytes(contents)
         with pytest.raises(errors.FileFormatError):
             gn.load_model(tmp_path / "m.keras")
+
+
+@pytest.mark.usefixtures("in_process")
+def test_names_cannot_do_anything_to_a_terminal(tmp_path):
+    names = ["\x1b[2J", "two\nlines", "\udc80", "x" * 10_000]
+    for name in names:
+        for model in (
+            described({**INPUT, "class_name": name}),
+            described(entry("Dense", units=2), name=name),
+        ):
+            path = packed(
+                tmp_path / "m.keras",
+                {"config.json": json.dumps(model), "metadata.json": "{}", "model.weights.h5": empty_hdf5()},
+            )
+            try:
+                gn.load_model(path)
+            except errors.FileFormatError as error:
+                shown = str(error).removeprefix(str(tmp_path))
+                assert shown.isprintable(), name
+                assert len(shown) < 1000
+
+
+@pytest.mark.usefixtures("in_process")
+def test_variances_below_zero_are_refused(tmp_path):
+    model = gn.Sequential([gn.Input((4,)), layers.BatchNormalization(name="norm")])
+    model.save(tmp_path / "good.keras")
+    with zipfile.ZipFile(tmp_path / "good.keras") as archive:
+        good = {name: archive.read(name) for name in archive.namelist()}
+    buffer = io.BytesIO(good["model.weights.h5"])
+    with h5py.File(buffer, "r+") as file:
+        file["layers/batch_normalization/vars/3"][...] = [1, -2, 1, 1]
+    path = packed(tmp_path / "m.keras", {**good, "model.weights.h5": buffer.getvalue()})
+    for load in (gn.load_model, model.load_weights):
+        with pytest.raises(errors.FileFormatError, match=r"moving_variance of layer 'norm'.*is -2"):
+            load(path)
 
 
 def test_a_process_that_dies_or_hangs_is_an_error(files, monkeypatch, tmp_path):

@@ -225,6 +225,68 @@ def test_what_does_not_fit_is_shown_side_by_side():
     refused(small(), state(**{"0.bias": ["a"]}), "state dict: 0.bias", TypeError)
 
 
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        (None, {}, "`path` argument must be a path .* or a state dict.*NoneType"),
+        (3, {}, "`path` argument must be a path"),
+        ([("0.weight", 1)], {}, "`path` argument must be a path"),
+        ({}, {"mapping": 3}, "`mapping` argument must be a dict"),
+        ({}, {"mapping": [("0", "conv2d")]}, "`mapping` argument must be a dict"),
+        ({}, {"prefix": 3}, "`prefix` argument must be a string"),
+        ({}, {"prefix": None}, "`prefix` argument must be a string"),
+        ({1: np.ones(3)}, {}, "Received 1 of type int"),
+        ({"epoch": "x", "net": state()}, {}, r"checkpoint\['net'\]"),
+    ],
+)
+def test_arguments_of_wrong_types_say_what_is_taken(given, options, message):
+    refused(small(), given, message, TypeError, **options)
+
+
+@pytest.mark.parametrize("read", [gn.load_model, small().load_weights, gn.from_onnx])
+@pytest.mark.parametrize("path", [3, None, 1.5, ["x"]])
+def test_numbers_of_open_files_are_no_paths(read, path):
+    with pytest.raises(TypeError, match="`path` argument must be a path"):
+        read(path)
+
+
+def test_names_cannot_do_anything_to_a_terminal():
+    names = ["\x1b[2J.weight", "two\nlines.weight", "\udc80.weight", "x" * 10_000 + ".weight"]
+    text = refused(small(), state(**dict.fromkeys(names, np.ones((2, 2)))), "kind 'linear'")
+    assert text.encode()
+    assert not set(text) & {"\x1b", "\udc80"}
+    assert max(map(len, text.splitlines())) < 250
+    for name in names:
+        shown = refused(small(), {name: np.ones((2, 2))}, "begins with prefix", prefix="net.")
+        assert shown.isprintable()
+        assert len(shown) < 400
+        shown = refused(small(), {name: ["a"]}, "state dict: ", TypeError)
+        assert shown.isprintable()
+        assert len(shown) < 400
+
+
+def test_tables_of_many_modules_are_cut():
+    many = {f"layers.{n}.weight": np.ones((2, 2), np.float32) for n in range(100_000)}
+    text = refused(small(), many, "has 0, the model 1")
+    assert len(text.splitlines()) == 23
+    assert "... and 99980 more" in text
+
+
+def test_numbers_that_make_every_output_nan():
+    model = gn.Sequential([gn.Input((4,)), layers.BatchNormalization(**NORM)])
+    arrays = {name: np.ones(4, np.float32) for name in ("weight", "bias", "running_mean", "running_var")}
+    given = {f"norm.{name}": array for name, array in arrays.items()}
+    given["norm.running_var"][1] = -0.5
+    refused(model, given, r"'norm\.running_var' is a variance, and its lowest value is -0\.5")
+    given["norm.running_var"][1] = np.nan
+    with pytest.warns(RuntimeWarning, match=r"'norm\.running_var' holds NaN"):
+        model.load_weights(given, source="pytorch")
+    given = state()
+    given["0.weight"][0, 0, 0, 0] = np.inf
+    with pytest.warns(RuntimeWarning, match=r"'0\.weight' holds NaN or infinite"):
+        small().load_weights(given, source="pytorch")
+
+
 def test_mappings_name_modules_and_layers():
     model = small()
     model.load_weights(state(), source="pytorch", mapping={"0": "conv2d", "2": "dense"})

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from gridnn import layers
 from gridnn._graph import Graph, Node
+from gridnn._texts import quoted
 from gridnn.interop.keras.items import Item
 from gridnn.interop.keras.layers_in import IDENTITIES, input_shape_of, plain_name
 from gridnn.layers.base import Layer
@@ -63,13 +64,15 @@ def chain_of(model: Item, made: Callable[[Item], Layer]) -> list[Layer]:
     """
     calls = {item.name: _call(item) for item in model.items or ()}
     if len(calls) != len(model.items or ()):
-        raise ValueError(f"model '{model.name}' has two layers of one name")
+        raise ValueError(f"model {quoted(model.name)} has two layers of one name")
     source, end = _only(model, "input_layers"), _only(model, "output_layers")
     builder = _Builder(model, calls, source, made)
     chain = builder.chain(source, end)
     unused = [name for name in calls if name not in builder.used and name != source]
     if unused:
-        raise builder.refused(f"what comes out of '{unused[0]}' leads nowhere, or is read in another order")
+        raise builder.refused(
+            f"what comes out of {quoted(unused[0])} leads nowhere, or is read in another order"
+        )
     return chain
 
 
@@ -83,7 +86,9 @@ def _only(model: Item, key: str) -> str:
     if isinstance(found, list) and len(found) == 3 and isinstance(found[0], str):
         return found[0]
     kind = key.partition("_")[0]
-    raise ValueError(f"model '{model.name}' has several {kind}s, or none: models of one {kind} are read")
+    raise ValueError(
+        f"model {quoted(model.name)} has several {kind}s, or none: models of one {kind} are read"
+    )
 
 
 def _call(item: Item) -> _Call:
@@ -118,7 +123,7 @@ def _collect(item: Item, node: Any, inputs: list[tuple[str, int | None]]) -> Non
 
 def _plain(item: Item, name: Any, number: Any, index: Any) -> str:
     if not isinstance(name, str) or index != 0:
-        raise ValueError(f"{item.label} reads one of several outputs of {name!r}")
+        raise ValueError(f"{item.label} reads one of several outputs of {quoted(name)}")
     return name
 
 
@@ -145,7 +150,8 @@ class _Builder:
 
     def refused(self, reason: str) -> ValueError:
         return ValueError(
-            f"model '{self._model.name}' is a graph that layers, Residual and Parallel in a row do not make: "
+            f"model {quoted(self._model.name)} is a graph that layers, Residual and Parallel in "
+            "a row do not make: "
             f"{reason}"
         )
 
@@ -190,14 +196,14 @@ class _Builder:
                     ready.append(name)
                     del waiting[name]
         if waiting:
-            raise self.refused(f"'{next(iter(waiting))}' does not come from its input")
+            raise self.refused(f"{quoted(next(iter(waiting)))} does not come from its input")
         return order
 
     def chain(self, start: str, end: str) -> list[Layer]:
         found: list[Layer] = []
         while end != start:
             if end in self.used or end not in self._fork:
-                raise self.refused(f"'{end}' is part of two branches")
+                raise self.refused(f"{quoted(end)} is part of two branches")
             self.used.add(end)
             call = self._calls[end]
             if _is_merge(call.item):
@@ -209,7 +215,7 @@ class _Builder:
                     found.append(self._made(call.item))
                 end = call.inputs[0]
             else:
-                raise self.refused(f"'{end}' ({call.item.kind}) reads {len(call.inputs)} layers")
+                raise self.refused(f"{quoted(end)} ({call.item.kind}) reads {len(call.inputs)} layers")
         return found[::-1]
 
     def _merge(self, call: _Call, branches: list[list[Layer]]) -> Layer:

@@ -14,6 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from gridnn._texts import listed, quoted
 from gridnn.interop.keras.reading import Contents
 
 __all__ = ["Item", "items_of", "leaves", "legacy_items", "paths_of", "snake_case", "with_arrays"]
@@ -44,7 +45,8 @@ class Item:
     @property
     def label(self) -> str:
         """How messages call it."""
-        return f"layer '{self.name}' ({self.kind})" if self.kind else f"layer '{self.name}'"
+        kind = f" ({quoted(self.kind)[1:-1]})" if self.kind else ""
+        return f"layer {quoted(self.name)}{kind}"
 
 
 def items_of(entry: object) -> Item:
@@ -68,7 +70,7 @@ def items_of(entry: object) -> Item:
         return Item(kind, name, entry)
     below = config.get("layers")
     if not isinstance(below, list):
-        raise ValueError(f"model '{name}' has no list of `layers`")
+        raise ValueError(f"model {quoted(name)} has no list of `layers`")
     return Item("Sequential" if kind == "Sequential" else "Functional", name, entry, [*map(items_of, below)])
 
 
@@ -131,7 +133,7 @@ def legacy_items(contents: Contents) -> list[Item]:
         for weight in _names(contents.attributes.get(group, {}), "weight_names"):
             array = contents.tensors.get(f"{group}/{weight}")
             if array is None:
-                raise ValueError(f"weight '{weight}' of layer '{name}' is missing")
+                raise ValueError(f"weight {quoted(weight)} of layer {quoted(name)} is missing")
             # The layer that a weight belongs to is the part of its path before the last.
             owner, _, last = weight.rpartition("/")
             part = parts.setdefault(owner, Item("", owner.rpartition("/")[2] or name))
@@ -173,12 +175,12 @@ def _take_legacy(item: Item, unit: Item | None) -> None:
     for leaf in leaves(item.items):
         matching = by_name.pop(leaf.name, [])
         if len(matching) > 1:
-            raise ValueError(f"several layers of model '{item.name}' are called '{leaf.name}'")
+            raise ValueError(f"several layers of model {quoted(item.name)} are called {quoted(leaf.name)}")
         if matching:
             leaf.arrays = matching[0].arrays
     left = [name for name, parts in by_name.items() if any(part.arrays for part in parts)]
     if left:
-        raise ValueError(f"model '{item.name}' has no layers called {', '.join(left)}, which have weights")
+        raise ValueError(f"model {quoted(item.name)} has no layers called {listed(left)}, which have weights")
 
 
 def snake_case(name: str) -> str:

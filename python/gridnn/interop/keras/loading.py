@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from gridnn import _network, layers
 from gridnn._graph import Graph, graph_of
 from gridnn._network import Network
+from gridnn._texts import listed, quoted, side_by_side
 from gridnn.errors import ShapeError
 from gridnn.initializers import undrawn
+from gridnn.interop._values import check_values
 from gridnn.interop.keras import reading
 from gridnn.interop.keras.graphs import calls_of, chain_of, source_of
 from gridnn.interop.keras.items import Item, items_of, leaves, legacy_items, paths_of, with_arrays
@@ -86,8 +88,15 @@ def model_of(contents: Contents) -> Sequential:
         size = math.prod(axis or 1 for axis in sizes) * network.dtype.itemsize
         if size > _MOST_BYTES:
             raise ValueError(f"layer {position} makes {size} bytes of one sample: no machine has them")
-    network.set_weights([network.as_weight(i, array, owner) for i, (array, owner) in enumerate(arrays)])
+    network.set_weights([_checked(network, i, array, owner) for i, (array, owner) in enumerate(arrays)])
     return model
+
+
+def _checked(network: Network, index: int, array: NDArray[Any], owner: str) -> NDArray[Any]:
+    """An array as weight number `index` of a network."""
+    name = network.weights[index].name
+    check_values(array, f"{name} of {owner}", variance=name == "moving_variance")
+    return network.as_weight(index, array, owner)
 
 
 class _Maker:
@@ -229,7 +238,7 @@ def set_weights(
             warnings.warn(f"skipped: {problem} in {layer.layer.label}", stacklevel=5)
             continue
         for index, array in zip(layer.indices, item.arrays, strict=True):
-            values[index] = network.as_weight(index, array, layer.layer.label)
+            values[index] = _checked(network, index, array, layer.layer.label)
     if len(values) < len(network.weights):
         kept = network.get_weights()
         values = {index: values.get(index, array) for index, array in enumerate(kept)}
@@ -327,8 +336,7 @@ def _by_name(own: Sequence[_Own], stored: Sequence[Item]) -> Pairs:
         items.setdefault(plain_name(item.name), item)
     found = [(layer, items[layer.layer.name]) for layer in own if layer.layer.name in items]
     if not found and own:
-        names = ", ".join(sorted(items)[:10]) or "none at all"
-        raise ValueError(f"no layer of the model has a name of the file's: {names}")
+        raise ValueError(f"no layer of the model has a name of the file's: {listed(sorted(items), 10)}")
     return found
 
 
@@ -365,7 +373,7 @@ def _by_path(own: Sequence[_Own], stored: Sequence[Item], skip_mismatch: bool) -
             )
     if by_path and not skip_mismatch:
         left = next(iter(by_path))
-        raise ValueError(f"no layer of the model takes '{left}'.\n{_side_by_side(own, stored)}")
+        raise ValueError(f"no layer of the model takes {quoted(left)}.\n{_side_by_side(own, stored)}")
     return found
 
 
@@ -375,11 +383,8 @@ def _side_by_side(own: Sequence[_Own], stored: Sequence[Item]) -> str:
 
     theirs = [shown(item.path or item.name, item.kind, len(item.arrays)) for item in stored]
     ours = [shown(layer.layer.name, type(layer.layer).__name__, len(layer.indices)) for layer in own]
-    rows = max(len(theirs), len(ours))
-    left = [f"{len(theirs)} layers with weights in the file", *theirs, *[""] * (rows - len(theirs))]
-    right = [f"{len(ours)} in the model", *ours, *[""] * (rows - len(ours))]
-    width = max(map(len, left))
-    return "\n".join(f"  {one:<{width}}  |  {other}".rstrip() for one, other in zip(left, right, strict=True))
+    title = f"{len(theirs)} layers with weights in the file"
+    return side_by_side((title, theirs), (f"{len(ours)} in the model", ours))
 
 
 def _check_normalizations(own: Sequence[_Own], stored: Sequence[Item]) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from gridnn._texts import printable
 from gridnn.errors import FileFormatError
 from gridnn.interop import safetensors
 
@@ -122,16 +123,17 @@ def read(path: str | os.PathLike[str]) -> Contents:
         raise FileFormatError(f"{name}: reading it does not end; it is damaged") from error
     if done.returncode == _REFUSED:
         reason = done.stderr.decode("utf-8", "replace").strip()
-        raise FileFormatError(f"{name}: {reason[-2000:]}")
+        raise FileFormatError(f"{name}: {printable(reason[-2000:])}")
     if done.returncode:
         reason = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise FileFormatError(
-            f"{name}: reading it ended with status {done.returncode}, as if it were damaged. {reason}"
+            f"{name}: reading it ended with status {done.returncode}, as if it were damaged. "
+            f"{printable(reason)}"
         )
     try:
         return decoded(done.stdout)
     except FileFormatError as error:
-        raise FileFormatError(f"{name}: {error}") from error
+        raise FileFormatError(f"{name}: {printable(str(error))}") from error
 
 
 def decoded(result: bytes) -> Contents:

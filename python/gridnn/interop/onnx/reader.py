@@ -6,7 +6,9 @@ import os
 from typing import Any
 
 from gridnn import _validation, layers
+from gridnn._texts import printable, quoted
 from gridnn.initializers import undrawn
+from gridnn.interop._values import check_values
 from gridnn.interop.onnx.reading import elementwise, normalizations, shapes, windows
 from gridnn.interop.onnx.reading.files import Node, Source, read
 from gridnn.interop.onnx.reading.folding import FOLDS, folded
@@ -96,7 +98,7 @@ def from_onnx(path: str | os.PathLike[str], *, layout: str = "channels_last") ->
         >>> model = gn.from_onnx("net.onnx")  # doctest: +SKIP
     """
     layout = _validation.choice(layout, "layout", ("channels_last", "channels_first"))
-    source = read(path)
+    source = read(_validation.path(path, "path"))
     place = os.fsdecode(path)
     if len(source.inputs) != 1 or len(source.outputs) != 1:
         counts = f"{len(source.inputs)} inputs and {len(source.outputs)} outputs"
@@ -104,7 +106,7 @@ def from_onnx(path: str | os.PathLike[str], *, layout: str = "channels_last") ->
     with undrawn():
         end, problems = _followed(source, layout)
         if problems:
-            lines = "\n  ".join(problems[:50])
+            lines = printable("\n  ".join(problems[:50]))
             more = f"\n  and {len(problems) - 50} more" if len(problems) > 50 else ""
             raise ValueError(f"{place} has operators for which there are no layers:\n  {lines}{more}")
         assert end is not None
@@ -112,7 +114,7 @@ def from_onnx(path: str | os.PathLike[str], *, layout: str = "channels_last") ->
             chain = chain_of(end)
             return _model(source, chain, _input_shape(end))
         except (ValueError, TypeError, MemoryError) as error:
-            raise ValueError(f"{place}: {error}") from error
+            raise ValueError(f"{place}: {printable(str(error))}") from error
 
 
 def _input_shape(end: Step) -> tuple[int | None, ...]:
@@ -126,6 +128,7 @@ def _model(source: Source, chain: Chain, shape: tuple[int | None, ...]) -> Seque
     model = Sequential([layers.Input(shape), *chain.layers], name=name or None)
     for layer, step in chain.weights:
         for weight, values in step.weights.items():
+            check_values(values, f"{weight} of {layer.label}", variance=weight == "moving_variance")
             setattr(layer, weight, values)
         if not step.trainable:
             layer.trainable = False
@@ -140,7 +143,9 @@ def _followed(source: Source, layout: str) -> tuple[Step | None, list[str]]:
     graph = Graph(source)
     ((name, sizes),) = source.inputs.items()
     if len(sizes) < 2:
-        return None, [f"input '{name}' has {len(sizes)} axes: a batch and at least another one are needed"]
+        return None, [
+            f"input {quoted(name)} has {len(sizes)} axes: a batch and at least another one are needed"
+        ]
     problems: list[str] = []
     try:
         values: dict[str, Any] = {
@@ -149,7 +154,7 @@ def _followed(source: Source, layout: str) -> tuple[Step | None, list[str]]:
             name: _input(graph, source, sizes[1:], layout),
         }
     except Unreadable as error:
-        return None, [f"input '{name}': {error}"]
+        return None, [f"input {quoted(name)}: {error}"]
     for node in source.nodes:
         inputs = [values[key] for key in node.inputs]
         if any(values[key] is None for key in node.inputs if key):
@@ -165,11 +170,11 @@ def _followed(source: Source, layout: str) -> tuple[Step | None, list[str]]:
             values[node.outputs[0]] = results
     end = values.get(source.outputs[0])
     if problems or not isinstance(end, View):
-        return None, problems or [f"output '{source.outputs[0]}': it does not come from the input"]
+        return None, problems or [f"output {quoted(source.outputs[0])}: it does not come from the input"]
     try:
         step = _output(graph, end, layout)
     except Unreadable as error:
-        return None, [f"output '{source.outputs[0]}': {error}"]
+        return None, [f"output {quoted(source.outputs[0])}: {error}"]
     return step, unreadable(live(step))
 
 

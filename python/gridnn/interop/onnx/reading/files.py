@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridnn._texts import printable, quoted
 from gridnn.errors import FileFormatError
 from gridnn.interop.onnx.package import require
 
@@ -63,7 +64,7 @@ class Node:
     @property
     def label(self) -> str:
         """How messages call it."""
-        return f"'{self.name or ', '.join(self.outputs)}' ({self.op})"
+        return f"{quoted(self.name or ', '.join(self.outputs))} ({quoted(self.op)[1:-1]})"
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def read(path: str | os.PathLike[str]) -> Source:
     try:
         return _source(message, place.absolute().parent, len(contents))
     except (ValueError, TypeError, LookupError, OverflowError, OSError) as error:
-        raise FileFormatError(f"{place}: {error}") from error
+        raise FileFormatError(f"{place}: {printable(str(error))}") from error
 
 
 def _source(message: Any, folder: Path, size: int) -> Source:
@@ -170,14 +171,14 @@ def _text(value: Any) -> Any:
 
 def _sizes(value: Any) -> tuple[int | None, ...]:
     if not value.type.HasField("tensor_type"):
-        raise ValueError(f"input '{value.name}' is no tensor")
+        raise ValueError(f"input {quoted(value.name)} is no tensor")
     if value.type.tensor_type.elem_type not in _TYPES:
-        raise ValueError(f"input '{value.name}' does not hold numbers")
+        raise ValueError(f"input {quoted(value.name)} does not hold numbers")
     sizes = []
     for size in value.type.tensor_type.shape.dim:
         known = size.HasField("dim_value")
         if known and size.dim_value < 0:
-            raise ValueError(f"input '{value.name}' has a size of {size.dim_value}")
+            raise ValueError(f"input {quoted(value.name)} has a size of {size.dim_value}")
         sizes.append(size.dim_value if known and size.dim_value else None)
     return tuple(sizes)
 
@@ -191,11 +192,11 @@ def _checked_names(
     for node in nodes:
         for name in filter(None, node.inputs):
             if name not in known:
-                raise ValueError(f"operator {node.label} reads '{name}', which is not made before it")
+                raise ValueError(f"operator {node.label} reads {quoted(name)}, which is not made before it")
             readers.setdefault(name, []).append(node)
         for name in filter(None, node.outputs):
             if name in known:
-                raise ValueError(f"operator {node.label} makes '{name}', which is there already")
+                raise ValueError(f"operator {node.label} makes {quoted(name)}, which is there already")
             known.add(name)
     return readers
 
@@ -216,19 +217,23 @@ class _Tensors:
     def array(self, tensor: Any) -> NDArray[Any]:
         """The array; floating-point numbers are float32 or float64 in the end."""
         if tensor.data_type not in _TYPES:
-            raise ValueError(f"tensor '{tensor.name}' is of type {tensor.data_type}, which cannot be read")
+            raise ValueError(
+                f"tensor {quoted(tensor.name)} is of type {tensor.data_type}, which cannot be read"
+            )
         dtype = np.dtype(_TYPES[tensor.data_type])
         dims = list(tensor.dims)
         if any(size < 0 for size in dims) or len(dims) > 32:
-            raise ValueError(f"tensor '{tensor.name}' cannot have the shape {dims[:32]}")
+            raise ValueError(f"tensor {quoted(tensor.name)} cannot have the shape {dims[:32]}")
         count = math.prod(dims)
         if count == 0 and max(dims) > _MOST_NODES:
-            raise ValueError(f"tensor '{tensor.name}' of shape {dims} has no elements")
+            raise ValueError(f"tensor {quoted(tensor.name)} of shape {dims} has no elements")
         if tensor.data_location == 1:
             values = self._external(tensor, count, dtype)
         elif tensor.HasField("raw_data"):
             if len(tensor.raw_data) != count * dtype.itemsize:
-                raise ValueError(f"tensor '{tensor.name}' of shape {dims} holds {len(tensor.raw_data)} bytes")
+                raise ValueError(
+                    f"tensor {quoted(tensor.name)} of shape {dims} holds {len(tensor.raw_data)} bytes"
+                )
             values = np.frombuffer(tensor.raw_data, dtype)
         else:
             values = self._typed(tensor, count, dtype)
@@ -241,7 +246,7 @@ class _Tensors:
     def _typed(self, tensor: Any, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         elements = getattr(tensor, _FIELDS.get(tensor.data_type, "int32_data"))
         if len(elements) != count:
-            raise ValueError(f"tensor '{tensor.name}' has {len(elements)} elements instead of {count}")
+            raise ValueError(f"tensor {quoted(tensor.name)} has {len(elements)} elements instead of {count}")
         if dtype.kind == "f" and dtype.itemsize == 2:  # as the numbers that their bits are
             return np.array(elements, np.uint16).view(np.float16)
         return np.array(elements, dtype)
@@ -252,15 +257,19 @@ class _Tensors:
         location = entries.get("location", "")
         place = (self._folder / location).resolve()
         if not location or Path(location).is_absolute() or self._folder not in place.parents:
-            raise ValueError(f"tensor '{tensor.name}' lies outside the folder of the file: {location!r}")
+            raise ValueError(
+                f"tensor {quoted(tensor.name)} lies outside the folder of the file: {quoted(location)}"
+            )
         if not place.is_file():
-            raise ValueError(f"tensor '{tensor.name}' lies in {location!r}, which is no file here")
+            raise ValueError(
+                f"tensor {quoted(tensor.name)} lies in {quoted(location)}, which is no file here"
+            )
         if place not in self._files:
             self._files[place] = place.stat().st_size
             self._room += self._files[place]
         offset, length = int(entries.get("offset", 0)), count * dtype.itemsize
         if int(entries.get("length", length)) != length or not 0 <= offset <= self._files[place] - length:
-            raise ValueError(f"tensor '{tensor.name}' is not all in {location!r}")
+            raise ValueError(f"tensor {quoted(tensor.name)} is not all in {quoted(location)}")
         self._room -= length
         if self._room < 0:
             raise ValueError("tensors share their external data: together they are larger than it")
