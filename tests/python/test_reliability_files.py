@@ -1,6 +1,7 @@
 """Files are whole or not at all, hold what was saved, and are read in bounded time and memory."""
 
 import gzip
+import io
 import os
 import pickle
 import stat
@@ -8,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,6 @@ def test_endings_of_others(tmp_path, name):
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (b"PK\x03\x04" + bytes(100), "zip"),
         (pickle.dumps({"a": 1}), "pickle"),
         (b"\x08\x08\x12\x07pytorch" + bytes(100), "ONNX"),
         (b"\x1c\0\0\0TFL3" + bytes(100), "TensorFlow Lite"),
@@ -58,6 +59,34 @@ def test_files_of_others(tmp_path, start, said):
     path.write_bytes(start)
     for load in (gn.load_model, small().load_weights):
         with pytest.raises(FileFormatError, match=f"{said}.*set_weights"):
+            load(path)
+
+
+def archive_of(*names):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x" * 1000)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        (b"PK\x03\x04" + bytes(100), "zip archive that is truncated or damaged.*once more"),
+        (archive_of("metadata.json", "config.json", "model.weights.h5")[:-1], "truncated or damaged"),
+        (archive_of("metadata.json", "config.json", "model.weights.h5")[:1500], "truncated or damaged"),
+        (archive_of("net/data.pkl", "net/version"), r"torch\.save.*save_file.*source=\"pytorch\""),
+        (archive_of("arr_0.npy", "arr_1.npy"), r"NumPy \(\.npz\).*set_weights"),
+        (archive_of("a.txt", "\x1b[2J"), r"has a config\.json in it. It holds 'a\.txt', '\\x1b"),
+        (archive_of(), "has a config.json in it. It holds none at all"),
+    ],
+)
+def test_zip_archives_say_what_they_are(tmp_path, contents, said):
+    path = tmp_path / "x.keras"
+    path.write_bytes(contents)
+    for load in (gn.load_model, small().load_weights):
+        with pytest.raises(FileFormatError, match=rf"x\.keras: .*{said}"):
             load(path)
 
 

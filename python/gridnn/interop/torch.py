@@ -66,7 +66,7 @@ class _Module:
 
 def load_weights(
     model: Model,
-    source: str | os.PathLike[str] | Mapping[str, Any],
+    source: object,
     mapping: Mapping[str, str | None] | None = None,
     prefix: str = "",
 ) -> None:

@@ -16,14 +16,14 @@ import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from gridnn._texts import printable
+from gridnn._texts import listed, printable
 from gridnn.errors import FileFormatError
 from gridnn.interop import safetensors
 
@@ -76,18 +76,49 @@ class Contents:
 
 
 def is_keras(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is of a kind that Keras writes: HDF5, or a zip archive with a description of a model."""
+    """Whether a file is of a kind that Keras writes: HDF5, or a zip archive with a description of a model.
+
+    Raises:
+        FileFormatError: it is another zip archive, or what is left of one; the message says what to do.
+    """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe waits for who writes to it
             return False
         with open(path, "rb") as file:
             start = file.read(8)
-            if start[:4] != b"PK\3\4":
+            if start[:4] not in (b"PK\3\4", b"PK\5\6"):
                 return start == b"\x89HDF\r\n\x1a\n"
             with zipfile.ZipFile(file) as archive:
-                return "config.json" in archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+                names = archive.namelist()
+    except (OSError, ValueError):
         return False
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        # Its table is at its end, so nobody can say what was in it.
+        raise FileFormatError(
+            f"{os.fsdecode(path)}: a zip archive that is truncated or damaged "
+            f"({printable(str(error))}). Files of "
+            "Keras (.keras) and PyTorch and .npz are such archives: copy or save it once more"
+        ) from error
+    if "config.json" not in names:
+        raise FileFormatError(f"{os.fsdecode(path)}: {_other_archive(names)}")
+    return True
+
+
+def _other_archive(names: Sequence[str]) -> str:
+    """What a zip archive is that is none of Keras, and what to do."""
+    if any(name.endswith("data.pkl") for name in names):
+        return (
+            "a file of torch.save, which can execute anything and is not opened. In PyTorch: "
+            'safetensors.torch.save_file(net.state_dict(), "net.safetensors"), and here '
+            'load_weights("net.safetensors", source="pytorch")'
+        )
+    if names and all(name.endswith(".npy") for name in names):
+        return (
+            "arrays of NumPy (.npz), which say nothing about layers: make the model, and give "
+            "it the arrays of "
+            "numpy.load with set_weights"
+        )
+    return f"a zip archive that is no file of Keras, which has a config.json in it. It holds {listed(names)}"
 
 
 def read(path: str | os.PathLike[str]) -> Contents:
