@@ -13,6 +13,7 @@ import operator
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex
 
 Padding = str | tuple[tuple[int, int], ...]
@@ -87,11 +88,13 @@ def string(value: object, name: str) -> str:
     return str(value)
 
 
-def path(value: object, name: str) -> str | os.PathLike[str]:
-    """Returns `value` if it is a path; numbers would be those of files that are open already."""
-    if isinstance(value, (str, os.PathLike)):
-        return value
-    raise TypeError(f"The `{name}` argument must be a path. Received {name}={value!r}.")
+def path(value: object, name: str) -> Path:
+    """Returns `value` as a path; numbers would be those of open files, an empty text the current folder."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise TypeError(f"The `{name}` argument must be a path. Received {name}={value!r}.")
+    if not os.fspath(value):
+        raise ValueError(f"The `{name}` argument must be a path. Received an empty text; '.' is this folder.")
+    return Path(value)
 
 
 def choice(value: object, name: str, allowed: Sequence[str]) -> str:

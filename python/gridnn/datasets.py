@@ -18,6 +18,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gridnn import _validation
 from gridnn.errors import FileFormatError
 
 __all__ = ["digits", "fashion_mnist", "mnist"]
@@ -77,7 +78,7 @@ def mnist(path: str | os.PathLike[str]) -> Split:
         FileNotFoundError: The folder or one of the files is missing.
         FileFormatError: A file is damaged, truncated, too long, or not what its name says.
     """
-    folder = Path(path)
+    folder = _validation.path(path, "path")
     return _read_pair(folder, "train"), _read_pair(folder, "t10k")
 
 

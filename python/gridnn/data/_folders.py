@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 import warnings
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -57,7 +57,7 @@ def is_hidden(name: str) -> bool:
 
 def folder_at(path: str | os.PathLike[str], argument: str) -> Path:
     """The folder, which must exist."""
-    folder = Path(path)
+    folder = _validation.path(path, argument)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise NotADirectoryError(f"The `{argument}` argument must be a folder; {folder} {what}.")
@@ -95,6 +95,7 @@ def class_folders(
         ValueError: it has no subfolders or no files, a file lies beside the subfolders, or these are not
             those of `class_names`.
     """
+    wanted = None if class_names is None else _names(class_names)
     root = folder_at(path, "path")
     inside = sorted(root.iterdir(), key=lambda entry: natural_name(entry.name))
     folders = {
@@ -111,15 +112,12 @@ def class_folders(
                 f"{entry} lies beside the folders of the classes {', '.join(list(folders)[:5])}, and belongs "
                 "to none of them: move it into one, or out."
             )
-    names = list(folders) if class_names is None else [natural_name(name) for name in class_names]
-    if class_names is not None:
-        if len(set(names)) < len(names):
-            raise ValueError(f"`class_names` names a class twice: {list(class_names)}.")
-        if unknown := [name for name in folders if name not in names]:
-            raise ValueError(
-                f"{root} has the folder {unknown[0]!r}, which is not in `class_names`: "
-                f"{', '.join(map(repr, names[:8]))}."
-            )
+    names = list(folders) if wanted is None else wanted
+    if wanted is not None and (unknown := [name for name in folders if name not in names]):
+        raise ValueError(
+            f"{root} has the folder {unknown[0]!r}, which is not in `class_names`: "
+            f"{', '.join(map(repr, names[:8]))}."
+        )
     files: list[Path] = []
     labels: list[int] = []
     empty = []
@@ -133,13 +131,23 @@ def class_folders(
         raise ValueError(
             f"{root}: no {kind} in its subfolders {', '.join(names[:5])}; looked for {listed(endings)}."
         )
-    if empty and class_names is None:
+    if empty and wanted is None:
         warnings.warn(
             f"{root}: no {kind} of the class{'es' if len(empty) > 1 else ''} "
             f"{', '.join(map(repr, empty[:5]))}; the numbers of the other classes stay as they are.",
             stacklevel=3,
         )
     return Listing(files, np.array(labels, np.int64), names)
+
+
+def _names(class_names: object) -> list[str]:
+    """The names of classes that users pass."""
+    if isinstance(class_names, (str, bytes)) or not isinstance(class_names, Iterable):
+        raise TypeError(f"The `class_names` argument must be a list of names. Received {class_names!r}.")
+    names = [natural_name(_validation.string(name, "class_names")) for name in class_names]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`class_names` names a class twice: {names}.")
+    return names
 
 
 def listed(endings: Collection[str]) -> str:
@@ -160,7 +168,10 @@ def chosen(
 
     Raises:
         ValueError: the split is none, or one side of it has no file.
+        TypeError: `groups` is no function, or returns what cannot be compared by its hash.
     """
+    if groups is not None and not callable(groups):
+        raise TypeError(f"The `groups` argument must be None or a function of the path. Received {groups!r}.")
     if split is None:
         if groups is not None:
             raise ValueError("`groups` says what a split keeps together: give `split` as well.")
@@ -173,7 +184,7 @@ def chosen(
     else:
         members: dict[Hashable, list[int]] = {}
         for number, file in enumerate(files):
-            members.setdefault(groups(file), []).append(number)
+            members.setdefault(_group(groups, file), []).append(number)
         units = [[np.array(numbers) for numbers in members.values()]]
     held_out = np.zeros(len(files), bool)
     for stream, family in enumerate(units):
@@ -195,6 +206,18 @@ def chosen(
             "share."
         )
     return np.flatnonzero(held_out if part == "validation" else ~held_out)
+
+
+def _group(groups: Groups, file: Path) -> Hashable:
+    group = groups(file)
+    try:
+        hash(group)
+    except TypeError as error:
+        raise TypeError(
+            f"The `groups` function must return a text, a number or a tuple of them. Received {group!r} for "
+            f"{file}."
+        ) from error
+    return group
 
 
 def _checked(split: object) -> Split:

@@ -63,7 +63,7 @@ def csv_images(
         raise ValueError(f"The `shape` argument must hold sizes only. Received shape={tuple(shape)}.")
     full = tuple(int(size) for size in sizes if size is not None)
     full = (*full, 1) if len(full) == 2 else full
-    file = Path(path)
+    file = _validation.path(path, "path")
     with file.open(newline="", encoding="utf-8-sig") as text:  # spreadsheets put a mark in front
         lines = csv.reader(text, delimiter=delimiter)
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -51,7 +50,11 @@ def load_img(
     color = _COLORS[_validation.choice(color_mode, "color_mode", tuple(_COLORS))]
     crop = _validation.boolean(keep_aspect_ratio, "keep_aspect_ratio")
     return load(
-        Path(path), image_size(target_size, "target_size"), color, "crop" if crop else "fit", interpolation
+        _validation.path(path, "path"),
+        image_size(target_size, "target_size"),
+        color,
+        "crop" if crop else "fit",
+        interpolation,
     )
 
 

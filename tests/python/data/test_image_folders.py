@@ -535,3 +535,45 @@ def test_what_takes_more_memory_than_there_is_says_what_to_make_smaller(photos, 
     for options in ({}, {"batch_size": 4}):
         with pytest.raises(MemoryError, match=r"[46] samples like .*0\.png, .*smaller `size`.*`batch_size`"):
             gn.data.image_folder(photos, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"path": ""}, ValueError, "`path` argument must be a path. Received an empty text"),
+        ({"path": None}, TypeError, "`path` argument must be a path. Received path=None"),
+        ({"path": b"photos"}, TypeError, "`path` argument must be a path. Received"),
+        ({"class_names": "cat"}, TypeError, "`class_names` argument must be a list of names. Received 'cat'"),
+        ({"class_names": 3}, TypeError, "`class_names` argument must be a list of names. Received 3"),
+        (
+            {"class_names": [1, 2]},
+            TypeError,
+            "`class_names` argument must be a string. Received class_names=1",
+        ),
+        ({"groups": 3}, TypeError, "`groups` argument must be None or a function of the path. Received 3"),
+        (
+            {"groups": lambda path: [path.name]},
+            TypeError,
+            r"`groups` function must return .* Received \['0.png'\] for .*0\.png",
+        ),
+    ],
+)
+def test_arguments_of_wrong_types_are_explained(photos, arguments, error, message):
+    with pytest.raises(error, match=message):
+        gn.data.image_folder(**{"path": photos, "split": ("train", 0.5, 0), **arguments})
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_paths_that_are_none_are_refused_by_every_reader(photos, path):
+    readers = [
+        ("path", gn.utils.load_img),
+        ("path", gn.datasets.mnist),
+        ("path", lambda none: gn.data.csv_images(none, (1,))),
+        ("path", lambda none: gn.data.audio_folder(none, None, 1)),
+        ("masks", lambda none: gn.data.image_mask_folder(photos, none)),
+        ("images", lambda none: gn.data.image_mask_folder(none, photos)),
+        ("directory", lambda none: gn.utils.image_dataset_from_directory(none, labels=None)),
+    ]
+    for name, reader in readers:
+        with pytest.raises((TypeError, ValueError), match=f"`{name}` argument must be a path"):
+            reader(path)
