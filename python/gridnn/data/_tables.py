@@ -38,7 +38,7 @@ def csv_images(
         shape: shape of a sample, ``(height, width, channels)``; ``(height, width)`` gets one channel.
         label_column: name or number (from 0, or from the end if negative) of the column of labels, which may
             be numbers or names; None if there is none.
-        delimiter: what stands between values.
+        delimiter: the character between values.
 
     Returns:
         `Samples`: ``x`` with an axis of lines in front of `shape`, uint8 where all values are whole and from
@@ -46,10 +46,11 @@ def csv_images(
         which are numbered in the order of Unicode. Without labels ``x`` alone.
 
     Raises:
-        FileFormatError: a line has too few or too many values, or one that is not a number; the message names
-            file and line.
+        FileFormatError: a line has too few or too many values, or one that is not a number or too large for
+            float32, or its label is missing, a fraction, or no number of 64 bits among others that are
+            numbers; the message names file and line.
         OSError: the file cannot be read.
-        ValueError: there is no such column.
+        ValueError: there is no such column, or `delimiter` is not one character.
 
     Example:
         >>> from pathlib import Path
@@ -63,6 +64,12 @@ def csv_images(
         raise ValueError(f"The `shape` argument must hold sizes only. Received shape={tuple(shape)}.")
     full = tuple(int(size) for size in sizes if size is not None)
     full = (*full, 1) if len(full) == 2 else full
+    delimiter = _validation.string(delimiter, "delimiter")
+    if len(delimiter) != 1 or delimiter in '\r\n"':
+        raise ValueError(
+            "The `delimiter` argument must be one character, and none of quotes and ends of lines. Received "
+            f"delimiter={delimiter!r}."
+        )
     file = _validation.path(path, "path")
     with file.open(newline="", encoding="utf-8-sig") as text:  # spreadsheets put a mark in front
         lines = csv.reader(text, delimiter=delimiter)
@@ -75,8 +82,6 @@ def csv_images(
 def _read(
     lines: Any, file: Path, shape: tuple[int, ...], label_column: str | int | None
 ) -> Samples | NDArray[Any]:
-    size = math.prod(shape)
-    width = size + (label_column is not None)
     first = next((line for line in lines if line), None)
     if first is None:
         raise FileFormatError(f"{file}: empty")
@@ -88,29 +93,18 @@ def _read(
     header = not all(numbers) if isinstance(label_column, str) else not any(numbers)
     if label_column is not None:
         column = _column(label_column, first if header else None, len(first), file)
-    blocks: list[NDArray[np.float32]] = []
-    rows: list[list[float]] = []
-    labels: list[str] = []
-    for line in [] if header else [first]:
-        _take(line, file, lines.line_num, width, column, rows, labels, shape)
+    table = _Table(file, shape, column)
+    if not header:
+        table.take(first, lines.line_num)
     for line in lines:
-        if not line:
-            continue
-        _take(line, file, lines.line_num, width, column, rows, labels, shape)
-        if len(rows) * size >= 1 << 20:  # numbers of Python take eight times the memory
-            blocks.append(np.array(rows, np.float32))
-            rows = []
-    if rows:
-        blocks.append(np.array(rows, np.float32))
-    if not blocks:
-        raise FileFormatError(f"{file}: no lines but the names of columns")
-    x: NDArray[Any] = np.concatenate(blocks).reshape(-1, *shape)
-    if x.min() >= 0 and x.max() <= _BYTE and np.array_equal(x, np.floor(x)):
-        x = x.astype(np.uint8)
+        if line:
+            table.take(line, lines.line_num)
+    x = table.samples()
     if column is None:
         return x
-    if all(map(_is_whole, labels)):
-        return Samples(x, np.array([int(float(label)) for label in labels], np.int64))
+    labels = table.labels
+    if all(map(_is_number, labels)):
+        return Samples(x, table.classes())
     if len(labels) > 1 and not header and not _is_number(labels[0]) and all(map(_is_number, labels[1:])):
         raise FileFormatError(
             f"{file}: the label of the first line is {labels[0]!r}, and all others are numbers: if that line "
@@ -121,30 +115,81 @@ def _read(
     return Samples(x, np.array([number_of[label] for label in labels], np.int64), names)
 
 
-def _take(
-    line: list[str],
-    file: Path,
-    number: int,
-    width: int,
-    column: int | None,
-    rows: list[list[float]],
-    labels: list[str],
-    shape: tuple[int, ...],
-) -> None:
-    """Adds one line to rows and labels."""
-    if len(line) != width:
-        also = "" if column is None else " and a label"
-        raise FileFormatError(
-            f"{file}, line {number}: {len(line)} values; expected {math.prod(shape)} for shape {shape}{also}"
-        )
-    values = line if column is None else [*line[:column], *line[column + 1 :]]
-    try:
-        rows.append([float(value) for value in values])
-    except ValueError:
-        wrong = next(value for value in values if not _is_number(value))
-        raise FileFormatError(f"{file}, line {number}: {wrong!r} is not a number") from None
-    if column is not None:
-        labels.append(line[column].strip())
+class _Table:
+    """Samples and labels of the lines taken so far."""
+
+    def __init__(self, file: Path, shape: tuple[int, ...], column: int | None) -> None:
+        self._file, self._shape, self._column = file, shape, column
+        self._size = math.prod(shape)
+        self._blocks: list[NDArray[np.float32]] = []
+        self._rows: list[list[float]] = []
+        self.labels: list[str] = []
+        self._places: list[int] = []
+        """The line of each sample."""
+
+    def take(self, line: list[str], number: int) -> None:
+        """Adds one line."""
+        column, size = self._column, self._size
+        if len(line) != size + (column is not None):
+            also = "" if column is None else " and a label"
+            raise self._error(number, f"{len(line)} values; expected {size} for shape {self._shape}{also}")
+        values = line if column is None else [*line[:column], *line[column + 1 :]]
+        try:
+            self._rows.append([float(value) for value in values])
+        except ValueError:
+            wrong = next(value for value in values if not _is_number(value))
+            raise self._error(number, f"{wrong!r} is not a number") from None
+        self._places.append(number)
+        if column is not None:
+            self.labels.append(line[column].strip())
+            if not self.labels[-1]:
+                raise self._error(number, "there is no label")
+        if len(self._rows) * size >= 1 << 20:  # numbers of Python take eight times the memory
+            self._store()
+
+    def samples(self) -> NDArray[Any]:
+        """All samples, as bytes if they are."""
+        self._store()
+        if not self._blocks:
+            raise FileFormatError(f"{self._file}: no lines but the names of columns")
+        x = np.concatenate(self._blocks).reshape(-1, *self._shape)
+        if x.min() >= 0 and x.max() <= _BYTE and np.array_equal(x, np.floor(x)):
+            return x.astype(np.uint8)
+        return x
+
+    def classes(self) -> NDArray[np.int64]:
+        """Labels that are numbers."""
+        result = np.empty(len(self.labels), np.int64)
+        for row, label in enumerate(self.labels):
+            number = _whole(label)
+            if number is None or not -(2**63) <= number < 2**63:
+                raise self._error(
+                    self._places[row],
+                    f"the label {label} is no class: expected whole numbers of 64 bits, or names. For other "
+                    "targets read the columns with NumPy",
+                )
+            result[row] = number
+        return result
+
+    def _store(self) -> None:
+        """Makes an array of the rows."""
+        if not self._rows:
+            return
+        with np.errstate(over="ignore"):
+            block = np.array(self._rows, np.float32)
+        if np.isinf(block).any():
+            first = len(self._places) - len(self._rows)
+            for row, values in enumerate(self._rows):
+                for value, single in zip(values, block[row], strict=True):
+                    if np.isinf(single) and not math.isinf(value):
+                        raise self._error(
+                            self._places[first + row], f"{value:g} is too large for float32; scale the values"
+                        )
+        self._blocks.append(block)
+        self._rows = []
+
+    def _error(self, line: int, what: str) -> FileFormatError:
+        return FileFormatError(f"{self._file}, line {line}: {what}")
 
 
 def _may_be_label(number: int, label_column: str | int | None, line: list[str]) -> bool:
@@ -183,5 +228,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _is_whole(text: str) -> bool:
-    return _is_number(text) and float(text).is_integer()
+def _whole(text: str) -> int | None:
+    """The whole number that a text is, to its last digit; None if it is none."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        return int(number) if number.is_integer() else None

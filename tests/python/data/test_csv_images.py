@@ -112,3 +112,34 @@ def test_names_of_columns_that_are_numbers_are_no_sample(table):
         gn.data.csv_images(file, (2, 2), 0)
     x, y = gn.data.csv_images(file, (2, 2), "label")
     assert (len(x), y.tolist()) == (2, [7, 9])
+
+
+@pytest.mark.parametrize("label", [2**53 + 1, 2**63 - 1, -(2**63)])
+def test_labels_are_read_to_the_last_digit(table, label):
+    assert gn.data.csv_images(table(f"{label},1\n0,2\n"), (1,)).y.tolist() == [label, 0]
+
+
+@pytest.mark.parametrize("label", ["9223372036854775808", "1e30", "nan", "inf", "1.5"])
+def test_numbers_that_are_no_class_are_named(table, label):
+    with pytest.raises(FileFormatError, match=rf"images\.csv, line 3: the label {label} is no class"):
+        gn.data.csv_images(table(f"1,1\n\n{label},2\n"), (1,))
+
+
+def test_a_missing_label_is_no_class(table):
+    for text in ("cat,1\n ,2\n", "1,1\n,2\n"):
+        with pytest.raises(FileFormatError, match="line 2: there is no label"):
+            gn.data.csv_images(table(text), (1,))
+
+
+def test_values_beyond_float32_are_named(table):
+    with pytest.raises(FileFormatError, match=r"line 2: -1e\+39 is too large for float32"):
+        gn.data.csv_images(table("0,1,inf\n0,2,-1e39\n"), (2,))
+    assert np.isinf(gn.data.csv_images(table("0,1,inf\n"), (2,)).x).any()
+
+
+@pytest.mark.parametrize("delimiter", ["", ", ", "\n", '"'])
+def test_a_delimiter_is_one_character(table, delimiter):
+    with pytest.raises(ValueError, match="`delimiter` argument must be one character"):
+        gn.data.csv_images(table("0,1\n"), (1,), delimiter=delimiter)
+    with pytest.raises(TypeError, match="`delimiter` argument must be a string"):
+        gn.data.csv_images(table("0,1\n"), (1,), delimiter=None)
