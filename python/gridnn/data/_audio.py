@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -22,6 +23,7 @@ __all__ = ["audio_folder", "read_audio"]
 _WAV = frozenset({".wav", ".wave"})
 ENDINGS = _WAV | {".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64"}
 
+_LOUDEST = 100.0  # 40 dB above full scale: floats may pass 1 a little, and numbers of 16 bits are no floats
 PathLike = str | os.PathLike[str]
 
 
@@ -63,8 +65,8 @@ def audio_folder(
     """Reads a folder that has a subfolder of sounds for each class.
 
     WAV files (integers of 8, 16, 24 and 32 bits, floats) are read with NumPy alone, to the same values on
-    every system; FLAC, Ogg, MP3, AIFF and others with soundfile. Classes, hidden files, `split`, `groups` and
-    `class_names` are as in `image_folder`.
+    every system; FLAC, Ogg, MP3, AIFF and others with soundfile. Floats stay as they are. Classes,
+    hidden files, `split`, `groups` and `class_names` are as in `image_folder`.
 
     Args:
         path: the folder.
@@ -78,12 +80,14 @@ def audio_folder(
         batch_size: see `image_folder`.
 
     Returns:
-        `Samples`: ``x`` of shape (samples, length, channels), float32 from -1 to 1, ``y`` with the number of
+        `Samples`: ``x`` of shape (samples, length, channels), float32 from -1 to 1 (floats
+            may be a little beyond), ``y`` with the number of
         the class of each, and `class_names` and `files`; with `batch_size`, `Batches` of them.
 
     Raises:
         NotADirectoryError: there is no such folder.
-        FileFormatError: a file cannot be read; the message names it.
+        FileFormatError: a file cannot be read, has no samples, or holds floats that are not finite or beyond
+            100; the message names it.
         ValueError: a file has another rate, or an argument is none of those above.
         ShapeError: "unchanged", and files differ in their channels.
         MemoryError: the result does not fit into memory.
@@ -113,6 +117,15 @@ def read_audio(path: Path, rate: int | None, length: int, mono: bool) -> NDArray
             f"{path}: {found} samples per second, expected rate={rate}. Convert the files to one rate first, "
             "or read them apart."
         )
+    if not len(sound):
+        raise FileFormatError(f"{path}: a file of sound without samples")
+    sound = sound[:length]
+    loudest = float(np.abs(sound).max())
+    if not loudest <= _LOUDEST:  # NaN is not
+        what = f"values up to {loudest:g}" if math.isfinite(loudest) else "values that are not finite"
+        raise FileFormatError(
+            f"{path}: {what}; sounds of floats are from -1 to 1. Scale the file's values, or write it anew."
+        )
     if mono:
         sound = sound.mean(axis=1, keepdims=True, dtype=np.float32)
     try:
@@ -122,7 +135,7 @@ def read_audio(path: Path, rate: int | None, length: int, mono: bool) -> NDArray
             f"A sound of `length`={length} takes {length * sound.shape[1] / 2**28:.3g} GiB, more than can be "
             "had: give a smaller `length`, in samples."
         ) from error
-    result[: len(sound)] = sound[:length]
+    result[: len(sound)] = sound
     return result
 
 

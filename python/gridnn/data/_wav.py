@@ -14,7 +14,8 @@ from gridnn.errors import FileFormatError
 __all__ = ["read_wav"]
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_UNKNOWN = 0xFFFFFFFF  # the length that programs write which do not know it yet
+# Lengths that programs write into pipes, not knowing it yet: ffmpeg, arecord, SoX.
+_UNKNOWN = frozenset({0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000})
 
 
 def read_wav(path: Path) -> tuple[NDArray[np.float32], int]:
@@ -44,13 +45,25 @@ def read_wav(path: Path) -> tuple[NDArray[np.float32], int]:
         elif name == b"data":
             if layout is None:
                 raise FileFormatError(f"{path}: its samples come before what says how they are stored")
-            if len(body) < size and size != _UNKNOWN:
+            if size == 0 and not _are_chunks(contents, place + 8):  # GStreamer's word for unknown
+                body = contents[place + 8 :]
+            if len(body) < size and size not in _UNKNOWN:
                 raise FileFormatError(
                     f"{path}: truncated; expected {size} bytes of samples, received {len(body)}"
                 )
             return _samples(body, layout), layout[2]
         place += 8 + size + size % 2  # chunks begin at even places
     raise FileFormatError(f"{path}: a WAV file without samples")
+
+
+def _are_chunks(contents: memoryview, place: int) -> bool:
+    """Whether nothing but whole chunks follows, as it does after samples that there are none of."""
+    while place + 8 <= len(contents):
+        name, size = struct.unpack_from("<4sI", contents, place)
+        if not all(32 <= letter < 127 for letter in name):
+            return False
+        place += 8 + size + size % 2
+    return place >= len(contents) and place - len(contents) < 2
 
 
 def _layout(body: memoryview, path: Path) -> tuple[int, int, int, int]:
@@ -89,5 +102,6 @@ def _samples(body: memoryview, layout: tuple[int, int, int, int]) -> NDArray[np.
         values = wide.reshape(-1).view("<i4") / 2.0**31
     else:
         values = np.frombuffer(body, f"<i{bits // 8}") / 2.0 ** (bits - 1)
-    sound: NDArray[np.float32] = values.astype(np.float32).reshape(-1, channels)
+    with np.errstate(over="ignore"):
+        sound: NDArray[np.float32] = values.astype(np.float32).reshape(-1, channels)
     return sound

@@ -184,3 +184,60 @@ def test_a_length_that_does_not_fit_into_memory_is_named(tmp_path, length):
     for options in ({}, {"batch_size": 1}):
         with pytest.raises(MemoryError, match=f"`length`={length} takes"):
             gn.data.audio_folder(tmp_path, 8000, length, **options)
+
+
+FORMATS = {
+    np.dtype("<f4"): struct.pack("<HHIIHH", 3, 1, 8000, 32000, 4, 32),
+    np.dtype("<f8"): struct.pack("<HHIIHH", 3, 1, 8000, 64000, 8, 64),
+    np.dtype("<i2"): struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16),
+}
+
+
+def write_raw(folder, values, dtype, **options):
+    dtype = np.dtype(dtype)
+    (folder / "a").mkdir(exist_ok=True)
+    data = np.asarray(values).astype(dtype).tobytes()
+    file = folder / "a" / "1.wav"
+    file.write_bytes(riff(FORMATS[dtype], data, **options))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (np.nan, "<f4", "values that are not finite"),
+        (-np.inf, "<f8", "values that are not finite"),
+        (1e300, "<f8", "values that are not finite"),
+        (1e30, "<f4", r"values up to 1e\+30"),
+        (-32768, "<f8", "values up to 32768"),
+    ],
+)
+def test_floats_that_are_no_sound_are_named(tmp_path, value, dtype, message):
+    write_raw(tmp_path, [0, value], dtype)
+    for channels in ("mono", "unchanged"):
+        with pytest.raises(FileFormatError, match=rf"1\.wav: {message}; sounds of floats are from -1 to 1"):
+            gn.data.audio_folder(tmp_path, 8000, 6, channels=channels)
+
+
+def test_floats_that_pass_1_are_kept(tmp_path):
+    write_raw(tmp_path, [0.5, -1.5], "<f4")
+    assert gn.data.audio_folder(tmp_path, 8000, 2).x.ravel().tolist() == [0.5, -1.5]
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000])
+@pytest.mark.parametrize("values", [[256, -256, 8192, 0, 77], [0] * 20, [0x4141] * 9])
+def test_lengths_that_were_not_known_mean_the_rest_of_the_file(tmp_path, size, values):
+    write_raw(tmp_path, values, "<i2", size=size)
+    x = gn.data.audio_folder(tmp_path, 8000, len(values)).x
+    assert x.ravel().tolist() == [value / 2**15 for value in values]
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+def test_files_without_samples_are_named(tmp_path, size):
+    file = write_raw(tmp_path, [], "<i2", size=size)
+    with pytest.raises(FileFormatError, match=r"1\.wav: a file of sound without samples"):
+        gn.data.audio_folder(tmp_path, 8000, 6)
+    if size == 0:  # what comes after it is no sound
+        file.write_bytes(file.read_bytes() + b"LIST\x03\0\0\0abc\0")
+        with pytest.raises(FileFormatError, match="without samples"):
+            gn.data.audio_folder(tmp_path, 8000, 6)
