@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gridnn.interop.onnx import activations, borders, convolutions, normalizations, pools, reshaping
+from gridnn.interop.onnx import activations, borders, convolutions, merging, normalizations, pools, reshaping
 from gridnn.interop.onnx.builder import Site
 from gridnn.interop.onnx.tensors import Tensor
 from gridnn.layers import (
@@ -21,6 +21,7 @@ from gridnn.layers import (
     preprocessing,
     regularization,
 )
+from gridnn.layers import merging as merged
 from gridnn.layers import reshaping as reshaped
 from gridnn.layers.base import Layer
 
@@ -48,6 +49,14 @@ CONVERTERS: dict[type[Layer], Converter] = {
     dense.Dense: convolutions.dense,
     depthwise.DepthwiseConvolution: convolutions.depthwise,
     depthwise.SeparableConvolution: convolutions.separable,
+    merged.Add: merging.merging("add"),
+    merged.Average: merging.merging("average"),
+    merged.Concatenate: merging.merging("concat"),
+    merged.Dot: merging.dot,
+    merged.Maximum: merging.merging("maximum"),
+    merged.Minimum: merging.merging("minimum"),
+    merged.Multiply: merging.merging("multiply"),
+    merged.Subtract: merging.merging("subtract"),
     normalization.BatchNormalization: normalizations.batch_normalization,
     normalization.GroupNormalization: normalizations.group_normalization,
     normalization.LayerNormalization: normalizations.layer_normalization,

@@ -11,8 +11,8 @@ import gridnn
 from gridnn import _validation
 from gridnn._network import Shape, write_file
 from gridnn.interop.onnx.builder import Builder, Site
+from gridnn.interop.onnx.merging import merged
 from gridnn.interop.onnx.package import require
-from gridnn.interop.onnx.reshaping import merged
 from gridnn.interop.onnx.table import converter_of
 from gridnn.interop.onnx.tensors import Order, Tensor, made
 from gridnn.interop.onnx.verification import verify_outputs
@@ -86,9 +86,9 @@ def to_bytes(
             activation = _validation.choice(activation, "activation", ("softmax", "sigmoid"))
             _expect_scores(model, graph, activation)
         metadata = _metadata(model, graph, layout, activation, class_names)
-        protobuf = _Writer(graph, opset, symmetric=symmetric, order=order, batch=batch).written(
-            model.name, activation
-        )
+        names = model.input_names, model.output_names
+        writer = _Writer(graph, names, opset, symmetric=symmetric, order=order, batch=batch)
+        protobuf = writer.written(model.name, activation)
     message = helper.make_model(
         protobuf,
         opset_imports=[helper.make_opsetid("", opset)],
@@ -141,18 +141,28 @@ class _Writer:
 
     Args:
         graph: the model's.
+        names: what the model calls its inputs and its outputs.
         opset: version of the operator set.
         symmetric: see `Builder`.
         order: where inputs and outputs have their channels.
         batch: size of the batch; None leaves it open.
     """
 
-    def __init__(self, graph: Graph, opset: int, *, symmetric: bool, order: Order, batch: int | None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        names: tuple[Sequence[str], Sequence[str]],
+        opset: int,
+        *,
+        symmetric: bool,
+        order: Order,
+        batch: int | None,
+    ) -> None:
         self._graph = graph
         self._order = order
         self._batch: int | str = "N" if batch is None else batch
-        self._inputs = _names([graph.nodes[number] for number in graph.inputs], "input", set())
-        self._outputs = _names([graph.nodes[number] for number in graph.outputs], "output", set(self._inputs))
+        self._inputs = _names(names[0], "input", set())
+        self._outputs = _names(names[1], "output", set(self._inputs))
         self._builder = Builder(opset, symmetric=symmetric, reserved=[*self._inputs, *self._outputs])
 
     def written(self, name: str, activation: str | None) -> Any:
@@ -231,16 +241,16 @@ class _Writer:
         return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [self._batch, *sizes])
 
 
-def _names(nodes: Sequence[Node], single: str, taken: set[str]) -> list[str]:
-    """Names of inputs or outputs: `single`, or those of the layers if there are several."""
-    if len(nodes) == 1:
+def _names(wanted: Sequence[str], single: str, taken: set[str]) -> list[str]:
+    """Names of inputs or outputs: `single`, or those of the model if there are several."""
+    if len(wanted) == 1:
         return [single]
     names = []
-    for node in nodes:
-        number, name = 0, node.name
+    for own in wanted:
+        number, name = 0, own
         while name in taken:
             number += 1
-            name = f"{node.name}_{number}"
+            name = f"{own}_{number}"
         taken.add(name)
         names.append(name)
     return names
