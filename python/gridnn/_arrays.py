@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from gridnn._validation import not_masked
 
-__all__ = ["READ_IN_PLACE", "as_array", "as_numbers", "contiguous", "is_sparse", "narrowed", "not_finite"]
+__all__ = [
+    "READ_IN_PLACE",
+    "as_array",
+    "as_numbers",
+    "contiguous",
+    "is_sparse",
+    "narrowed",
+    "not_finite",
+    "shape_of",
+]
 
 READ_IN_PLACE = frozenset(np.dtype(kind + size) for kind in "iu" for size in "1248") | {
     np.dtype(np.float32),
@@ -93,6 +102,20 @@ def as_numbers(value: object, argument: str) -> NDArray[Any]:
         f"The `{argument}` argument must hold real numbers. Received an array of type {array.dtype} and "
         f"shape {array.shape}.{_advice(array, argument)}"
     )
+
+
+def shape_of(source: object, argument: str) -> Any:
+    """What a source, which may be a file's, says that its shape is; None if it has none.
+
+    Raises:
+        ValueError: its file is closed.
+    """
+    try:
+        return getattr(source, "shape", None)
+    except Exception as error:  # each library has another one for that
+        raise ValueError(
+            f"The `{argument}` argument cannot be read ({error}): a file that it comes from must be open."
+        ) from error
 
 
 def is_sparse(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
+from gridnn._arrays import is_sparse, shape_of
 from gridnn._network import permutation
 from gridnn._reading import Batches
 from gridnn.errors import ShapeError
@@ -50,7 +52,8 @@ def lazy(
         `Batches`, for `fit`, `evaluate` and `predict`. Keep the file open meanwhile.
 
     Raises:
-        TypeError: `x` or `y` has no shape or gives no slices.
+        TypeError: `x` or `y` has no shape, gives no slices, or does not hold real numbers.
+        ValueError: there are no samples, or the file is closed.
         ShapeError: their lengths differ.
 
     Example:
@@ -66,6 +69,8 @@ class LazyBatches(Batches):
 
     def __init__(self, x: Any, y: Any = None, batch_size: int = 32, buffer: int | None = None) -> None:
         shape = _shape(x, "x")
+        for source, name in ((x, "x"), (y, "y")):
+            _check_numbers(source, name)
         super().__init__(shape[0], batch_size)
         if y is not None and _shape(y, "y")[0] != shape[0]:
             raise ShapeError(
@@ -137,6 +142,7 @@ class LazyBatches(Batches):
                 part = np.asarray(source[first:last])
                 if len(part) != last - first:  # one row would be spread over all of them
                     raise ValueError(f"the slice has {len(part)} samples instead of {last - first}")
+                _check_numbers(part, name)
                 if result is None:
                     result = np.empty((total, *part.shape[1:]), part.dtype)
                 result[filled : filled + last - first] = part
@@ -196,7 +202,7 @@ def _runs(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _shape(source: Any, name: str) -> tuple[int, ...]:
-    shape = getattr(source, "shape", None)
+    shape = shape_of(source, name)
     if not isinstance(shape, tuple) or not hasattr(source, "__getitem__"):
         raise TypeError(
             f"The `{name}` argument must have a shape and give slices, as arrays, h5py datasets and zarr "
@@ -208,8 +214,33 @@ def _shape(source: Any, name: str) -> tuple[int, ...]:
 
 
 def _row_bytes(source: Any) -> int:
-    size = int(np.prod(_shape(source, "x")[1:], dtype=np.int64))
-    return size * np.dtype(getattr(source, "dtype", np.float32)).itemsize
+    dtype = _dtype(source)
+    return math.prod(_shape(source, "x")[1:]) * (4 if dtype is None else dtype.itemsize)
+
+
+def _dtype(source: Any) -> np.dtype[Any] | None:
+    """The type of a source, if it has one that is NumPy's."""
+    try:
+        dtype = getattr(source, "dtype", None)
+        return None if dtype is None else np.dtype(dtype)
+    except TypeError:  # tensors of PyTorch have types of their own, and give arrays
+        return None
+
+
+def _check_numbers(source: Any, name: str) -> None:
+    """Raises TypeError if a source says that it does not hold real numbers."""
+    _validation.not_masked(source, name)
+    if is_sparse(source):
+        raise TypeError(
+            f"The `{name}` argument is a sparse matrix, which gives no arrays. Pass {name}.toarray(), or an "
+            "iterable of batches that are converted one by one."
+        )
+    dtype = _dtype(source)
+    if dtype is not None and dtype.kind not in "biuf" and dtype.type.__module__ != "ml_dtypes":
+        raise TypeError(
+            f"The `{name}` argument must hold real numbers. Received {type(source).__name__} of type "
+            f"{dtype}; write the data as numbers first, names of classes as theirs."
+        )
 
 
 def _chunk(source: Any) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
+from gridnn._arrays import shape_of
 from gridnn.callbacks import CallbackList, ProgbarLogger, has_live_display
 from gridnn.errors import ShapeError
 from gridnn.layers import Activation, Input
@@ -223,7 +224,7 @@ def write_windows(work: Tiled, reduce: str | None, out: Any, verbose: str | int)
     if out is None:
         classes = np.min_scalar_type(work.shape[-1] - 1)
         out = room(shape, np.dtype(work.model.dtype) if reduce is None else classes)
-    elif tuple(getattr(out, "shape", ())) != shape:
+    elif tuple(shape_of(out, "out") or ()) != shape:
         raise ShapeError(
             f"The `out` argument must have shape {shape}. Received "
             f"{getattr(out, 'shape', type(out).__name__)}."
@@ -286,7 +287,7 @@ def evaluate(work: Tiled, y: Any, return_dict: bool) -> Any:
     """
     _validation.boolean(return_dict, "return_dict")
     model = work.model
-    shape = tuple(getattr(y, "shape", ()))
+    shape = tuple(shape_of(y, "y") or ())
     if shape not in (work.shape[:-1], work.shape, (*work.shape[:-1], 1)):
         raise ShapeError(
             f"The `y` argument must have a label for each output, shape {work.shape[:-1]}, or its values, "
@@ -400,7 +401,7 @@ def _overlap(share: object, size: int) -> int:
 
 def _spatial(x: Any, rank: int, channels: int | None) -> tuple[int, ...]:
     """Spatial sizes of a sample that fits the model."""
-    shape = getattr(x, "shape", None)
+    shape = shape_of(x, "x")
     if not isinstance(shape, tuple):
         raise TypeError(f"The `x` argument must be an array. Received {type(x).__name__}.")
     if len(shape) != rank + 1 or shape[-1] != channels or 0 in shape:

@@ -297,3 +297,69 @@ def test_a_slice_that_is_too_short_is_not_spread_over_the_batch():
 
     with pytest.raises(OSError, match="the slice has 1 samples instead of 16"):
         gn.data.lazy(Short(), batch_size=16)[0]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array(["cat", "dog"]), "hold real numbers. Received ndarray of type <U3"),
+        (np.array([{}, []], object), "hold real numbers. Received ndarray of type object"),
+        (np.zeros(2, complex), "hold real numbers. Received ndarray of type complex128"),
+        (np.zeros(2, [("a", "f4")]), "hold real numbers"),
+        (np.zeros(2, "M8[s]"), "hold real numbers"),
+        (np.ma.masked_array([1.0, 2.0], [True, False]), "is a masked array"),
+    ],
+)
+def test_sources_that_hold_no_numbers_are_refused_at_once(array, message):
+    for name, pair in (("x", (array,)), ("y", (np.zeros(2), array))):
+        with pytest.raises(TypeError, match=f"`{name}` argument .*{message}|`{name}` argument {message}"):
+            gn.data.lazy(*pair)
+
+
+def test_a_source_without_a_type_is_looked_at_when_it_is_read():
+    class Untyped:
+        def __init__(self, array):
+            self.array, self.shape = array, array.shape
+
+        def __getitem__(self, rows):
+            return self.array[rows]
+
+    assert gn.data.lazy(Untyped(X), batch_size=4)[0].shape == (4, 6, 2)
+    with pytest.raises(OSError, match=r"samples 0 to 1 of `x` cannot be read: .* must hold real numbers"):
+        gn.data.lazy(Untyped(np.array(["cat", "dog"])))[0]
+
+
+def test_types_of_other_libraries_are_no_hindrance():
+    class Tensor(Recorder):
+        def __init__(self, array):
+            super().__init__(array)
+            self.dtype = type("float32", (), {"__repr__": lambda self: "torch.float32"})()
+
+    assert gn.data.lazy(Tensor(X), batch_size=4)[0].shape == (4, 6, 2)
+
+
+def test_a_closed_file_is_said_to_be_closed():
+    class Closed:
+        def __getitem__(self, rows):
+            raise AssertionError
+
+        @property
+        def shape(self):
+            raise KeyError("Invalid dataset identifier")
+
+    model = gn.Sequential([gn.Input((None, 2)), layers.Conv1D(2, 3, padding="same")], seed=0)
+    for call in (
+        lambda: gn.data.lazy(Closed()),
+        lambda: gn.data.lazy(X, Closed()),
+        lambda: model.predict_windows(Closed(), 32),
+        lambda: model.predict_windows(X[0], 32, out=Closed()),
+    ):
+        with pytest.raises(ValueError, match=r"argument cannot be read \(.*must be open"):
+            call()
+
+
+def test_a_dataset_of_a_closed_file_is_said_to_be_closed(tmp_path):
+    dataset = hdf5(tmp_path)
+    dataset.file.close()
+    with pytest.raises(ValueError, match=r"`x` argument cannot be read \(.*must be open"):
+        gn.data.lazy(dataset)
