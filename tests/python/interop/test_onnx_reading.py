@@ -296,18 +296,107 @@ def test_what_no_layer_does(nodes, reason, back):
         back(file_of(nodes, (4,), constants={"w": MATRIX, "two": np.array([2, -1, 3])}))
 
 
+# Graphs that are no chain
+
+
+def agrees(back, message, shapes, **options):
+    """Reads a file as a gn.Model that computes what others do, and returns it."""
+    contents = message if isinstance(message, bytes) else message.SerializeToString()
+    model = back(contents, **options)
+    xs = {name: sample(shape) for name, shape in shapes.items()}
+    expected = (runtime if installed("onnxruntime") else reference)(contents)(xs)
+    found = model.predict(list(xs.values()) if len(xs) > 1 else next(iter(xs.values())), verbose=0)
+    found = found if isinstance(found, list) else [found]
+    assert len(found) == len(expected)
+    for y, theirs in zip(found, expected, strict=True):
+        expect_close(y, theirs)
+    assert type(model) is gn.Model
+    return model
+
+
+def with_inputs(message, **shapes):
+    for name, shape in shapes.items():
+        message.graph.input.append(onnx.helper.make_tensor_value_info(name, 1, ["N", *shape]))
+    return message
+
+
 def test_branches_that_no_sequential_has(back):
     nodes = [op("Relu", "x", "a"), op("Tanh", "a", "b"), op("Exp", "a", "c"), op("Add", "b c", "d"),
              op("Mul", "b d")]  # fmt: skip
-    with pytest.raises(ValueError, match="branches that leave and join others halfway"):
-        back(file_of(nodes, (4,)))
+    model = agrees(back, file_of(nodes, (4,)), {"x": (4,)})
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds == ["Input", "ReLU", "Activation", "Activation", "Add", "Multiply"]
+    assert model.layers[0].name == "x"
 
 
-def test_several_inputs(back):
-    message = file_of([op("Add", "x z")], (4,))
-    message.graph.input.append(onnx.helper.make_tensor_value_info("z", 1, ["N", 4]))
-    with pytest.raises(ValueError, match="has 2 inputs and 1 outputs"):
+@pytest.mark.parametrize("kind", ["Add", "Sub", "Mul", "Min", "Max"])
+def test_several_inputs(kind, back):
+    model = agrees(back, with_inputs(file_of([op(kind, "x z")], (4,)), z=(4,)), {"x": (4,), "z": (4,)})
+    assert model.input_names == ["x", "z"]
+    wide = with_inputs(file_of([op(kind, "x z")], (4, 5, 3)), z=(4, 1, 1))
+    model = agrees(back, wide, {"x": (4, 5, 3), "z": (4, 1, 1)})
+
+
+def test_several_outputs(back):
+    nodes = [op("Relu", "x", "a"), op("Tanh", "a"), op("Identity", "a", "again"), op("Identity", "x", "same")]
+    message = file_of(nodes, (4,))
+    for name in ("again", "same"):
+        message.graph.output.append(onnx.helper.make_tensor_value_info(name, 1, ["N", 4]))
+    model = agrees(back, message, {"x": (4,)})
+    assert model.output_names == ["y", "again", "same"]
+
+
+def test_axes_and_products_of_tensors(back):
+    nodes = [op("Concat", "x z", "c", axis=1), op("Transpose", "z", "t", perm=[0, 2, 1]), op("MatMul", "c t")]
+    agrees(back, with_inputs(file_of(nodes, (3, 5)), z=(2, 5)), {"x": (3, 5), "z": (2, 5)})
+    with pytest.raises(ValueError, match="it works along the batch"):
+        back(file_of([op("Concat", "x x", axis=0)], (3, 5)))
+
+
+def test_squeeze_and_excitation(back):
+    nodes = [
+        op("Conv", "x w b", "c"),
+        op("GlobalAveragePool", "c", "g"),
+        op("Sigmoid", "g", "s"),
+        op("Mul", "c s"),
+    ]
+    contents = file_of(nodes, (3, 5, 6), constants=CONV)
+    model = agrees(back, contents, {"x": (3, 5, 6)}, layout="channels_first")
+    model.compile("sgd", "mse")
+    assert np.isfinite(
+        model.fit(sample((3, 5, 6)), sample(model.output_shape[1:]), verbose=0).history["loss"][0]
+    )
+
+
+def test_inputs_that_lead_nowhere(back):
+    with pytest.raises(ValueError, match="input 'z' leads to none of the outputs"):
+        back(with_inputs(file_of([op("Relu", "x")], (4,)), z=(4,)))
+    message = file_of([op("Identity", "w")], (4,), constants={"w": MATRIX})
+    with pytest.raises(ValueError, match="does not come from the input"):
         back(message)
+    del message.graph.input[:]
+    with pytest.raises(ValueError, match="has no inputs"):
+        back(message)
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_models_of_ours_come_back(layout, back):
+    image, age = gn.Input((6, 5, 2), name="image"), gn.Input((3,), name="age")
+    conv = layers.Conv2D(4, 3, activation="relu")(image)
+    apart = layers.subtract([conv, layers.Conv2D(4, 1, name="look")(conv)])
+    rows = layers.Reshape((6, 8))(layers.Flatten()(apart))
+    both = layers.concatenate([layers.Flatten()(conv), layers.Dense(4)(age)])
+    outputs = [layers.Dense(2, name="kind")(both), layers.dot([rows, rows], 2), layers.minimum([apart, conv])]
+    model = gn.Model([image, age], outputs)
+    again = back(to_bytes(model, layout=layout))
+    assert (again.input_names, again.output_names) == (model.input_names, model.output_names)
+    xs = [sample((6, 5, 2)), sample((3,))]
+    for y, theirs in zip(model.predict(xs, verbose=0), again.predict(xs, verbose=0), strict=True):
+        expect_close(theirs, y)
+    again.compile("sgd", "mse")
+    before = again.get_layer("look").kernel.copy()
+    again.fit(xs, [np.zeros_like(y) for y in model.predict(xs, verbose=0)], verbose=0)
+    assert not np.array_equal(before, again.get_layer("look").kernel)
 
 
 # Hostile files

@@ -21,8 +21,17 @@ from gridnn.interop.onnx.reading.steps import (
     first,
     new_view,
 )
-from gridnn.interop.onnx.reading.structure import Chain, chain_of, live, unreadable
+from gridnn.interop.onnx.reading.structure import (
+    Chain,
+    NoChainError,
+    chain_of,
+    graph_of,
+    live,
+    unreadable,
+)
+from gridnn.model.functional import Model
 from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 
 __all__ = ["from_onnx"]
 
@@ -68,13 +77,15 @@ _CHANNELS_FIRST = frozenset(
 """Operators that take channels behind the batch."""
 
 
-def from_onnx(path: str | os.PathLike[str], *, layout: str = "channels_last") -> Sequential:
+def from_onnx(path: str | os.PathLike[str], *, layout: str = "channels_last") -> TrainableModel:
     """Reads the model in an ONNX file of any exporter, operator sets 9 to 21.
 
-    It has one input and one output, and branches such as `Residual` and `Parallel` have. Weights become those
-    of layers, so that training can go on: compile the model first. Many exporters fold batch normalizations
-    into the convolutions before them. These are gone then, and training goes on without them. A scale or a
-    shift of channels that no other layer takes becomes a `BatchNormalization` that is not trained.
+    With one input and one output, and branches such as `Residual` and `Parallel` have, it is a `Sequential`;
+    else a `Model`, with inputs and outputs in the order of the file and of the same names. Weights become
+    those of layers, so that training can go on: compile the model first. Many exporters fold batch
+    normalizations into the convolutions before them. These are gone then, and training goes on without them.
+    A scale or a shift of channels that no other layer takes becomes a `BatchNormalization` that is not
+    trained.
 
     Nothing in a file is executed, and it is checked before anything is made of it; weights in other files are
     read if they lie in the same folder or below. Names of classes that a file of ours has are the model's.
@@ -100,82 +111,113 @@ def from_onnx(path: str | os.PathLike[str], *, layout: str = "channels_last") ->
     layout = _validation.choice(layout, "layout", ("channels_last", "channels_first"))
     source = read(_validation.path(path, "path"))
     place = os.fsdecode(path)
-    if len(source.inputs) != 1 or len(source.outputs) != 1:
-        counts = f"{len(source.inputs)} inputs and {len(source.outputs)} outputs"
-        raise ValueError(f"{place} has {counts}. A Sequential has one of each.")
+    if not source.inputs:
+        raise ValueError(f"{place} has no inputs: its outputs are always the same.")
     with undrawn():
-        end, problems = _followed(source, layout)
+        found, problems = _followed(source, layout)
         if problems:
             lines = printable("\n  ".join(problems[:50]))
             more = f"\n  and {len(problems) - 50} more" if len(problems) > 50 else ""
             raise ValueError(f"{place} has operators for which there are no layers:\n  {lines}{more}")
-        assert end is not None
+        assert found is not None
         try:
-            chain = chain_of(end)
-            return _model(source, chain, _input_shape(end))
+            return _model(source, *found)
         except (ValueError, TypeError, MemoryError) as error:
             raise ValueError(f"{place}: {printable(str(error))}") from error
 
 
-def _input_shape(end: Step) -> tuple[int | None, ...]:
-    return next(step.shape for step in live(end) if step.op == "input")
+Steps = dict[str, Step]
+"""Name of an input or output -> its step."""
 
 
-def _model(source: Source, chain: Chain, shape: tuple[int | None, ...]) -> Sequential:
-    if not chain.layers:
-        chain.layers.append(layers.Activation("linear"))
+def _model(source: Source, inputs: Steps, ends: Steps) -> TrainableModel:
     name = source.name if source.name.isprintable() and "/" not in source.name else None
-    model = Sequential([layers.Input(shape), *chain.layers], name=name or None)
+    model: TrainableModel
+    chain = _chain(inputs, ends)
+    if chain is not None:
+        (first_input,) = inputs.values()
+        if not chain.layers:
+            chain.layers.append(layers.Activation("linear"))
+        model = Sequential([layers.Input(first_input.shape), *chain.layers], name=name or None)
+    else:
+        graph = graph_of(inputs, ends)
+        several = len(ends) > 1
+        model = Model(
+            graph.inputs if len(inputs) > 1 else graph.inputs[0],
+            graph.outputs if several else graph.outputs[0],
+            name=name or None,
+        )
+        chain = graph.chain
     for layer, step in chain.weights:
         for weight, values in step.weights.items():
             check_values(values, f"{weight} of {layer.label}", variance=weight == "moving_variance")
             setattr(layer, weight, values)
         if not step.trainable:
             layer.trainable = False
-    outputs = model.output_shape[-1]
-    if source.class_names is not None and len(source.class_names) == (2 if outputs == 1 else outputs):
-        model.class_names = source.class_names
+    if source.class_names is not None and len(ends) == 1:
+        outputs = model.output_shape[-1]
+        if len(source.class_names) == (2 if outputs == 1 else outputs):
+            model.class_names = source.class_names
     return model
 
 
-def _followed(source: Source, layout: str) -> tuple[Step | None, list[str]]:
-    """The step that makes the output, or what cannot be read."""
-    graph = Graph(source)
-    ((name, sizes),) = source.inputs.items()
-    if len(sizes) < 2:
-        return None, [
-            f"input {quoted(name)} has {len(sizes)} axes: a batch and at least another one are needed"
-        ]
-    problems: list[str] = []
+def _chain(inputs: Steps, ends: Steps) -> Chain | None:
+    """The layers one after the other, if that is what they are."""
+    if len(inputs) > 1 or len(ends) > 1:
+        return None
+    (end,) = ends.values()
     try:
-        values: dict[str, Any] = {
-            "": None,
-            **source.constants,
-            name: _input(graph, source, sizes[1:], layout),
-        }
-    except Unreadable as error:
-        return None, [f"input {quoted(name)}: {error}"]
+        return chain_of(end)
+    except NoChainError:
+        return None
+
+
+def _followed(source: Source, layout: str) -> tuple[tuple[Steps, Steps] | None, list[str]]:
+    """The steps of inputs and outputs, or what cannot be read."""
+    graph = Graph(source)
+    problems: list[str] = []
+    values: dict[str, Any] = {"": None, **source.constants}
+    inputs: Steps = {}
+    for name, sizes in source.inputs.items():
+        if len(sizes) < 2:
+            problems.append(
+                f"input {quoted(name)} has {len(sizes)} axes: a batch and at least another one are needed"
+            )
+            continue
+        try:
+            inputs[name], values[name] = _input(graph, source, name, layout)
+        except Unreadable as error:
+            problems.append(f"input {quoted(name)}: {error}")
+    if problems:
+        return None, problems
     for node in source.nodes:
-        inputs = [values[key] for key in node.inputs]
+        given = [values[key] for key in node.inputs]
         if any(values[key] is None for key in node.inputs if key):
             results: Any = None  # behind one that cannot be read
         else:
             try:
-                results = _computed(graph, node, inputs)
+                results = _computed(graph, node, given)
             except Unreadable as error:
                 problems.append(f"{node.label}: {error}")
                 results = None
         values.update(dict.fromkeys(node.outputs))
         if node.outputs:
             values[node.outputs[0]] = results
-    end = values.get(source.outputs[0])
-    if problems or not isinstance(end, View):
-        return None, problems or [f"output {quoted(source.outputs[0])}: it does not come from the input"]
-    try:
-        step = _output(graph, end, layout)
-    except Unreadable as error:
-        return None, [f"output {quoted(source.outputs[0])}: {error}"]
-    return step, unreadable(live(step))
+    if problems:
+        return None, problems
+    ends: Steps = {}
+    for name in source.outputs:
+        end = values.get(name)
+        if not isinstance(end, View):
+            problems.append(f"output {quoted(name)}: it does not come from the input")
+            continue
+        try:
+            ends[name] = _output(graph, end, layout)
+        except Unreadable as error:
+            problems.append(f"output {quoted(name)}: {error}")
+    if problems:
+        return None, problems
+    return (inputs, ends), unreadable(live(*ends.values()))
 
 
 def _computed(graph: Graph, node: Node, inputs: list[Any]) -> Any:
@@ -192,23 +234,25 @@ def _computed(graph: Graph, node: Node, inputs: list[Any]) -> Any:
     return folded(node, inputs)
 
 
-def _input(graph: Graph, source: Source, sizes: tuple[int | None, ...], layout: str) -> View:
+def _input(graph: Graph, source: Source, name: str, layout: str) -> tuple[Step, View]:
+    """What an input is outside, and what the operators see of it."""
+    sizes = source.inputs[name][1:]
     rank = len(sizes)
-    turned = rank > 1 and _has_channels_first(source)
+    turned = rank > 1 and _has_channels_first(source, name)
     own = (*sizes[1:], sizes[0]) if turned else sizes
     if layout == "channels_first" and rank > 1:
         outside = Step("input", (), (own[-1], *own[:-1]))
         step = graph.permuted(None, outside, (*range(1, rank), 0))
     else:
-        step = Step("input", (), own)
-    return new_view(step, channels_first=turned)
+        outside = step = Step("input", (), own)
+    return outside, new_view(step, channels_first=turned)
 
 
-def _has_channels_first(source: Source) -> bool:
-    """Whether the input has channels behind the batch, going by the first operators that care."""
+def _has_channels_first(source: Source, first_name: str) -> bool:
+    """Whether an input has channels behind the batch, going by the first operators that care."""
     if source.layout is not None:
         return source.layout == "channels_first"
-    ((first_name, sizes),) = source.inputs.items()
+    sizes = source.inputs[first_name]
     to_last = [0, *range(2, len(sizes)), 1]
     names, seen = [first_name], {first_name}
     while names:

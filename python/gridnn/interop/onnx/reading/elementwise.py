@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import layers
+from gridnn._network import Shape
 from gridnn.interop.onnx.reading.curves import (
     CURVES,
     POINTS,
@@ -296,7 +297,15 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "Max": np.maximum,
     "Sum": np.add,
 }
-_MERGES = {"Add": "add", "Sum": "add", "Mul": "multiply", "Mean": "average", "Max": "maximum"}
+_MERGES = {
+    "Add": "add",
+    "Max": "maximum",
+    "Mean": "average",
+    "Min": "minimum",
+    "Mul": "multiply",
+    "Sub": "subtract",
+    "Sum": "add",
+}
 
 
 @handles("Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Mean")
@@ -333,8 +342,16 @@ def _of_tensors(graph: Graph, node: Node, views: list[View]) -> View:
     return merge(graph, node, _MERGES[node.op], views)
 
 
-def merge(graph: Graph, node: Node, kind: str, views: list[View]) -> View:
-    """Branches that meet, in the order of axes of the first one."""
+def merge(graph: Graph, node: Node, kind: str, views: list[View], axis: int = -1) -> View:
+    """Branches that meet, in the order of axes of the first one.
+
+    Args:
+        graph: the graph.
+        node: the operator.
+        kind: "concat", or how elements are put together.
+        views: what it reads.
+        axis: of the samples that they see, along which "concat" joins.
+    """
     seen, (perm, flat) = views[0].shape, (views[0].perm, views[0].flat)
     if any((view.perm, view.flat) != (perm, flat) for view in views):
         views = [new_view(graph.plain(node, view)) for view in views]
@@ -343,14 +360,29 @@ def merge(graph: Graph, node: Node, kind: str, views: list[View]) -> View:
         views = [new_view(graph.plain(node, view)) for view in views]
         perm, flat = views[0].perm, False
     shapes = [view.step.shape for view in views]
-    places = slice(None, -1) if kind == "concat" else slice(None)
-    if len({shape[places] for shape in shapes}) > 1:
+    own = perm[axis] if kind == "concat" else None
+    shape = _merged_shape(shapes, own)
+    if shape is None:
         refuse(f"it puts shapes {[view.shape for view in views]} together, {seen} first")
-    shape = shapes[0]
-    if kind == "concat":
-        shape = (*shape[:-1], sum(own[-1] or 0 for own in shapes))
-    step = Step("merge", tuple(view.step for view in views), shape, node, details={"merge": kind})
+    details = {"merge": kind, "axis": own, "alike": len(set(shapes)) == 1}
+    step = Step("merge", tuple(view.step for view in views), shape, node, details=details)
     return View(step, perm, flat)
+
+
+def _merged_shape(shapes: Sequence[Shape], joined: int | None) -> Shape | None:
+    """The shape of what is made of several: the sum along axis `joined`; else sizes of 1 are repeated."""
+    if len({len(shape) for shape in shapes}) > 1:
+        return None
+    sizes: list[int | None] = []
+    for axis, along in enumerate(zip(*shapes, strict=True)):
+        longer = {size for size in along if size != 1} or {1}
+        if axis == joined:
+            sizes.append(None if None in along else sum(size or 0 for size in along))
+        elif len(set(along) if joined is not None else longer) > 1:
+            return None
+        else:
+            sizes.append(longer.pop())
+    return tuple(sizes)
 
 
 def own_order(view: View, values: Array) -> Array:

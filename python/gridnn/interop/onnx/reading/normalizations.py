@@ -74,12 +74,24 @@ def gemm(graph: Graph, node: Node, inputs: list[Any]) -> View:
 def matmul(graph: Graph, node: Node, inputs: list[Any]) -> View:
     if isinstance(inputs[0], np.ndarray):
         return _along_axis(graph, node, graph.tensor(inputs[1]), inputs[0].T, -2)
+    if all(isinstance(x, View) and not x.flat and x.step.rank == 2 for x in inputs):
+        return _of_matrices(node, *inputs)
     view, kernel = graph.tensor(inputs[0]), graph.constant(inputs[1], "matrix")
     if kernel.ndim != 2:
         refuse(f"its matrix has shape {kernel.shape}")
     if not view.flat and view.perm[-1] != view.step.rank - 1:
         return _along_axis(graph, node, view, kernel, -1)
     return _dense(graph, node, view, kernel, None)
+
+
+def _of_matrices(node: Node, a: View, b: View) -> View:
+    """A product of two tensors: Dot along the last axis of one and the first of the other."""
+    axes = a.perm[1], b.perm[0]
+    if a.shape[1] != b.shape[0]:
+        refuse(f"it multiplies matrices of shapes {a.shape} and {b.shape}")
+    shape = (a.shape[0], b.shape[1])
+    details = {"merge": "dot", "axes": tuple(axis + 1 for axis in axes), "alike": False}
+    return new_view(Step("merge", (a.step, b.step), shape, node, details=details))
 
 
 def _along_axis(graph: Graph, node: Node, view: View, kernel: Array, axis: int) -> View:

@@ -266,6 +266,6 @@ def concat(graph: Graph, node: Node, inputs: list[Any]) -> View:
     axis = node.attributes["axis"] % (seen + 1)
     if any(view.flat for view in views):
         views = [new_view(graph.plain(node, view)) if view.flat else view for view in views]
-    if axis == 0 or any(view.perm[axis - 1] != view.step.rank - 1 for view in views):
-        refuse(f"it works along axis {axis}, which is not that of the channels")
-    return merge(graph, node, "concat", views)
+    if axis == 0:
+        refuse("it works along the batch")
+    return merge(graph, node, "concat", views, axis - 1)
