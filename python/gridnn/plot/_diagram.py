@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gridnn._graph import Graph, Node
+from gridnn.model.trainable import TrainableModel
 from gridnn.plot import _style
 
 if TYPE_CHECKING:
@@ -77,12 +78,15 @@ def diagram(model: Model, *, ax: Axes | None = None) -> Axes:
         ax: axes to draw on; None makes a figure.
 
     Raises:
+        TypeError: not a model.
         ImportError: matplotlib is not installed.
 
     Example:
         >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.Flatten()])
         >>> ax = gn.plot.diagram(model)
     """
+    if not isinstance(model, TrainableModel):
+        raise TypeError(f"`model` must be a Sequential or another model. Received {model!r:.200}.")
     graph = model.graph
     if any(node.kind != "input" and _leaves_chain(node) for node in graph.nodes) or len(graph.inputs) > 1:
         return _draw_graph(graph, ax)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,42 @@ from numpy.typing import DTypeLike, NDArray
 from gridnn import _validation
 from gridnn._arrays import as_numbers
 
-__all__ = ["normalize", "pad_sequences", "to_categorical"]
+__all__ = ["as_type", "normalize", "pad_sequences", "to_categorical"]
+
+_MOST_CLASSES = 2**62
+
+
+def as_type(array: NDArray[Any], dtype: np.dtype[Any], owner: str) -> NDArray[Any]:
+    """Numbers in another type, which rounds but does not make others of them.
+
+    Raises:
+        ValueError: one is beyond the type.
+    """
+    if dtype.kind not in "iuf" or array.dtype.kind not in "iuf" or not array.size:
+        return array.astype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = array.astype(dtype)
+    if dtype.kind == "f":
+        wrong = np.isinf(result) & np.isfinite(array)
+    else:
+        limits = np.iinfo(dtype)
+        if array.dtype.kind == "f":
+            whole = np.trunc(array)
+            wrong = ~((whole >= float(limits.min)) & (whole < float(limits.max + 1)))  # powers of two: exact
+        else:
+            wrong = (result != array) | ((result < 0) != (array < 0))  # 2**64 - 1 and -1 are of equal bits
+    if wrong.any():
+        raise ValueError(
+            f"{owner} holds {array[wrong].flat[0]:g}, which {dtype} cannot hold. Give another `dtype`, or "
+            "scale the numbers."
+        )
+    return result
+
+
+def _number(value: object) -> Any:
+    """A number of Python or NumPy, as it is."""
+    _validation.real(0.0 if isinstance(value, float) else value, "value")  # a float may be NaN
+    return value
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64]:
@@ -34,17 +69,28 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64
         [[0.0, 1.0], [1.0, 0.0]]
     """
     values = as_numbers(x, "x")
+    wrong = values[
+        ~((values >= 0) & (values < _MOST_CLASSES) & (values == np.floor(values)))
+    ]  # NaN is neither
+    if wrong.size:
+        raise ValueError(
+            f"The `x` argument must hold class labels 0, 1, 2 and so on. It holds {wrong.flat[0]:g}."
+        )
     labels = values.astype(np.int64)
     if values.ndim > 1 and values.shape[-1] == 1:
         labels = labels[..., 0]
-    if values.size and (values.min() < 0 or not np.array_equal(values.reshape(-1), labels.reshape(-1))):
-        wrong = values[(values < 0) | (values != np.floor(values))].flat[0]
-        raise ValueError(f"The `x` argument must hold class labels 0, 1, 2 and so on. It holds {wrong:g}.")
     most = int(labels.max()) if labels.size else -1
     count = most + 1 if num_classes is None else _validation.positive_integer(num_classes, "num_classes")
     if most >= count:
         raise ValueError(f"The `x` argument holds label {most}, but there are {count} classes, from 0 on.")
-    result = np.zeros((*labels.shape, count))
+    try:
+        result = np.zeros((*labels.shape, count))
+    except (MemoryError, ValueError) as error:  # ValueError: more than there are addresses
+        raise MemoryError(
+            f"{labels.size} rows of {count} classes take {labels.size * count / 2**27:.3g} GiB, more than "
+            "can be had. Labels are to be 0, 1, 2 and so on; the loss sparse_categorical_crossentropy takes "
+            "them as they are."
+        ) from error
     np.put_along_axis(result, labels[..., np.newaxis], 1.0, axis=-1)
     return result
 
@@ -62,9 +108,14 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
         [[0.6, 0.8]]
     """
     values = as_numbers(x, "x")
-    lengths = np.linalg.norm(values, _validation.positive_integer(order, "order"), axis, keepdims=True)
+    values = values if values.dtype.kind == "f" else values.astype(np.float64)
+    axis = _validation.integer(axis, "axis")
+    # By powers of two, which are exact: the squares of 1e200 and of 1e-200 are no numbers.
+    largest = np.abs(values).max(axis=axis, keepdims=True, initial=0)
+    scaled = np.ldexp(values, -np.frexp(largest)[1])
+    lengths = np.linalg.norm(scaled, _validation.positive_integer(order, "order"), axis, keepdims=True)
     lengths[lengths == 0] = 1
-    return np.asarray(values / lengths)
+    return np.asarray(scaled / lengths)
 
 
 def pad_sequences(
@@ -89,7 +140,9 @@ def pad_sequences(
         Array ``(sequences, maxlen, ...)``.
 
     Raises:
-        ValueError: an element is no sequence, or its further axes differ from those of the first.
+        ValueError: an element is no sequence, its further axes differ from those of the first, or it holds
+            a number that `dtype` does not: NaN and 3e9 in int32.
+        TypeError: an element does not hold numbers, and `dtype` is one of numbers.
 
     Example:
         >>> pad_sequences([[1], [2, 3, 4]], maxlen=2).tolist()
@@ -97,7 +150,17 @@ def pad_sequences(
     """
     padding = _validation.choice(padding, "padding", ("pre", "post"))
     truncating = _validation.choice(truncating, "truncating", ("pre", "post"))
-    arrays = [np.asarray(sequence) for sequence in sequences]
+    if not isinstance(sequences, Iterable):
+        raise TypeError(f"The `sequences` argument must be a list of sequences. Received {sequences!r}.")
+    kind = np.dtype(dtype)
+    of_numbers = kind.kind in "biuf"
+    arrays = [
+        as_numbers(sequence, "sequences") if of_numbers else np.asarray(sequence) for sequence in sequences
+    ]
+    if of_numbers:
+        filling = as_type(np.asarray(_number(value)), kind, "The `value` argument")
+    else:
+        filling = np.asarray(value)
     for number, array in enumerate(arrays):
         if not array.ndim:
             raise ValueError(f"The `sequences` argument must hold sequences; number {number} is {array}.")
@@ -105,7 +168,7 @@ def pad_sequences(
     length = max((len(array) for array in arrays), default=0)
     if maxlen is not None:
         length = _validation.positive_integer(maxlen, "maxlen")
-    result = np.full((len(arrays), length, *rest), value, dtype)
+    result = np.full((len(arrays), length, *rest), filling, kind)
     for number, array in enumerate(arrays):
         if not len(array):
             continue
@@ -116,5 +179,5 @@ def pad_sequences(
             )
         part = array[-length:] if truncating == "pre" else array[:length]
         place = slice(length - len(part), None) if padding == "pre" else slice(None, len(part))
-        result[number, place] = part
+        result[number, place] = as_type(part, kind, f"Number {number} of the `sequences` argument")
     return result

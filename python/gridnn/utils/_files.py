@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gridnn import _validation
+from gridnn._arrays import as_numbers
 from gridnn.data._folders import Listing, chosen, class_folders, files_below, folder_at, listed
 from gridnn.data._images import ENDINGS, image_size, load, read_image
 from gridnn.data._samples import FileBatches
-from gridnn.utils._arrays import to_categorical
+from gridnn.utils._arrays import as_type, to_categorical
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,10 +68,12 @@ def img_to_array(img: Any, data_format: str | None = None, dtype: DTypeLike | No
         dtype: type of the array; None for float32. Values stay as they are.
 
     Raises:
-        ValueError: `img` has other axes.
+        TypeError: `img` is no image, and no array of numbers.
+        ValueError: `img` has other axes, or holds numbers that `dtype` does not.
     """
     channels_last(data_format)
-    array = np.asarray(img, dtype=np.float32 if dtype is None else dtype)
+    kind = np.dtype(np.float32 if dtype is None else dtype)
+    array = as_type(as_numbers(img, "img"), kind, "The `img` argument")
     if array.ndim not in (2, 3):
         raise ValueError(
             f"The `img` argument must be an image, with two or three axes. Received shape {array.shape}."

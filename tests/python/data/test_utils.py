@@ -1,5 +1,7 @@
 """`gridnn.utils`: results are those of Keras' functions of the same names."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -229,3 +231,95 @@ def test_plot_model_writes_a_picture(tmp_path):
     axes = utils.plot_model(model, tmp_path / "model.png", show_shapes=True, dpi=50)
     assert (tmp_path / "model.png").read_bytes().startswith(b"\x89PNG")
     pyplot.close(axes.figure)
+
+
+@pytest.mark.parametrize("label", [1e300, np.nan, np.inf, -np.inf, 2.0**63])
+def test_numbers_that_are_no_labels_are_named(label):
+    with pytest.raises(ValueError, match=re.escape(f"2 and so on. It holds {label:g}.")):
+        utils.to_categorical([0, label])
+    with pytest.raises(ValueError, match=r"It holds 1\.84467e"):
+        utils.to_categorical(np.array([2**64 - 1], np.uint64))
+
+
+def test_more_classes_than_fit_into_memory():
+    with pytest.raises(MemoryError, match="2 rows of 1000000000000001 classes take"):
+        utils.to_categorical([0, 10**15])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("scale", [1e300, 1e-300, 5e-324])
+def test_normalize_scales_what_has_no_squares(order, scale):
+    x = np.array([[1.0, -1.0], [0.0, 1.0]])
+    assert np.allclose(utils.normalize(x * scale, order=order), utils.normalize(x, order=order), rtol=1e-15)
+    assert (
+        utils.normalize(np.float16([[300, 400]])).tolist() == utils.normalize(np.float16([[3, 4]])).tolist()
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_normalize_is_the_plain_formula_to_the_byte(dtype):
+    x = (100 * RNG.normal(size=(50, 7))).astype(dtype)
+    for axis in (0, 1):
+        assert np.array_equal(utils.normalize(x, axis), x / np.linalg.norm(x, axis=axis, keepdims=True))
+    assert utils.normalize(np.zeros((0, 3)), 0).shape == (0, 3)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (np.nan, "int32"),
+        (np.inf, "int8"),
+        (1e10, "int32"),
+        (300, "int8"),
+        (-1, "uint8"),
+        (-1, "uint64"),
+        (2.0**63, "int64"),
+        (np.uint64(2**64 - 1), "int64"),
+        (1e300, "float32"),
+        (70000, "float16"),
+    ],
+)
+def test_numbers_that_a_type_cannot_hold_are_refused(value, dtype):
+    with pytest.raises(
+        ValueError, match=f"Number 1 of the `sequences` argument holds .* {dtype} cannot hold"
+    ):
+        utils.pad_sequences([[1], np.array([1, value]) if isinstance(value, int) else [value]], dtype=dtype)
+    with pytest.raises(ValueError, match=f"`value` argument holds .* {dtype} cannot hold"):
+        utils.pad_sequences([[1], [2, 3]], dtype=dtype, value=value)
+    with pytest.raises(ValueError, match=f"`img` argument holds .* {dtype} cannot hold"):
+        utils.img_to_array(np.full((2, 2), value), dtype=dtype)
+
+
+def test_numbers_at_the_limits_of_a_type_are_kept():
+    assert utils.pad_sequences([[127.9, -128.9, 0.5]], dtype="int8").tolist() == [[127, -128, 0]]
+    assert utils.pad_sequences([[-(2**63), 2**63 - 1]], dtype="int64").tolist() == [[-(2**63), 2**63 - 1]]
+    assert np.isnan(utils.pad_sequences([[1.0], [np.nan, np.inf]], dtype="float32", value=np.nan)).sum() == 2
+    assert utils.pad_sequences([["a"], ["b", "c"]], dtype=object, value="-").tolist() == [
+        ["-", "a"],
+        ["b", "c"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: utils.pad_sequences(3), "`sequences` argument must be a list of sequences. Received 3"),
+        (lambda: utils.pad_sequences([["a"]]), "`sequences` argument must hold real numbers"),
+        (lambda: utils.pad_sequences([[1]], value="x"), "`value` argument must be a number"),
+        (lambda: utils.img_to_array("a.png"), "`img` argument .* A text is no data: if it names a file"),
+        (lambda: utils.img_to_array(None), "`img` argument must be an array. Received NoneType"),
+        (lambda: utils.normalize([1.0], axis="x"), "`axis` argument must be an integer"),
+    ],
+)
+def test_what_is_no_number_is_explained(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_what_is_no_model_is_not_drawn():
+    pytest.importorskip("matplotlib")
+    for draw in (utils.plot_model, gn.plot.diagram):
+        with pytest.raises(TypeError, match=r"`model` must be a Sequential or another model. Received 3"):
+            draw(3)
