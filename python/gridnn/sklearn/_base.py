@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from gridnn import losses, optimizers
 from gridnn.callbacks import Callback, EarlyStopping
-from gridnn.layers import Normalization
+from gridnn.layers import Normalization, Rescaling
 from gridnn.layers.base import Layer
 from gridnn.model.sequential import Sequential
 from gridnn.optimizers import Optimizer
@@ -31,6 +31,7 @@ __all__ = ["BaseCNN", "Samples", "keywords_apart"]
 # What epochs="auto" takes at least; volumes of 28^3 begin to be learned by heart after ten epochs.
 _LEAST_EPOCHS = {1: 20, 2: 20, 3: 10}
 _LEAST_STEPS = 300
+_SMALL = 1e-5  # a standard deviation from which layers of normalization tell it from rounding
 _MODEL = "model__"
 
 
@@ -223,9 +224,7 @@ class BaseCNN(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         front = list(_several(self.augment))
         if self.normalize:
-            scaling = Normalization()
-            scaling.adapt(samples.x)
-            front.append(scaling)
+            front += _scaling(samples.x)
         keywords = {name.removeprefix(_MODEL): v for name, v in vars(self).items() if name.startswith(_MODEL)}
         shape = samples.x.shape[1:]
         model = _networks.build(self.model, shape, outputs, len(samples.x), keywords, front, seed)
@@ -265,6 +264,25 @@ class BaseCNN(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         with shared_processors():
             outputs = self.model_.predict(samples, verbose=0)
         return np.asarray(outputs, np.float64)
+
+
+def _scaling(x: NDArray[Any]) -> list[Layer]:
+    """Layers that bring every channel to mean 0 and variance 1.
+
+    `Normalization` divides by 1e-7 at least: what is smaller, as fields in tesla are, is made larger first,
+    by a power of two, which changes no digit.
+    """
+    scaling = Normalization()
+    scaling.adapt(x)
+    assert scaling.mean is not None
+    assert scaling.variance is not None
+    mean, variance = np.array(scaling.mean), np.array(scaling.variance)
+    varied = variance > 0
+    if not varied.any() or variance[varied].min() > _SMALL**2:
+        return [scaling]
+    room = 120 - np.frexp(float(np.abs(x).max()))[1]  # of float32's exponents, 127 at most
+    factor = 2.0 ** int(min(-np.frexp(np.sqrt(variance[varied].min()))[1], room))
+    return [Rescaling(factor), Normalization(mean=mean * factor, variance=variance * factor**2)]
 
 
 def _several(value: Any) -> list[Any]:

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import assert_all_finite
 
 from gridnn import losses
 from gridnn.sklearn._base import BaseCNN, Samples, keywords_apart
 
 __all__ = ["CNNRegressor"]
 
+_SQUARES = 400  # of float64's exponents, 1022 at most
 _ABSOLUTE = (losses.MeanAbsolutePercentageError, losses.MeanSquaredLogarithmicError, losses.Poisson)
 
 
@@ -167,7 +169,9 @@ class CNNRegressor(RegressorMixin, BaseCNN):  # type: ignore[misc] # scikit-lear
             self._fit_scale(columns if weight is None else columns[weight != 0], loss)
         elif y.shape[1:] != self._target_shape:
             raise ValueError(f"y has shape {y.shape}, which is not that of the targets fitted first.")
-        targets = ((columns - self.y_mean_) / self.y_scale_).astype(np.float32)
+        with np.errstate(over="ignore"):
+            targets = ((columns - self.y_mean_) / self.y_scale_).astype(np.float32)
+        assert_all_finite(targets, input_name="y")
         epochs = 1 if partial else None
         self._train(Samples(x, targets, weight), columns.shape[1], loss, epochs=epochs, stratify=False)
         return self
@@ -177,8 +181,13 @@ class CNNRegressor(RegressorMixin, BaseCNN):  # type: ignore[misc] # scikit-lear
         self.y_mean_ = np.zeros(columns.shape[1])
         self.y_scale_ = np.ones(columns.shape[1])
         if not isinstance(loss, _ABSOLUTE) and getattr(loss, "target_range", None) is None:
-            scaler = StandardScaler().fit(columns)
-            self.y_mean_, self.y_scale_ = scaler.mean_, scaler.scale_
+            # Beyond these exponents a variance is no number; steps by powers of two change no digit.
+            exponents = np.frexp(np.abs(columns).max(axis=0))[1]
+            exponents[np.abs(exponents) < _SQUARES] = 0
+            scaler = StandardScaler().fit(np.ldexp(columns, -exponents))
+            constant = (columns == columns[0]).all(axis=0)  # whose scale is 1, here too
+            self.y_mean_ = np.where(constant, columns[0], np.ldexp(scaler.mean_, exponents))
+            self.y_scale_ = np.where(constant, scaler.scale_, np.ldexp(scaler.scale_, exponents))
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """The numbers of every sample, in the unit of `y` and the shape that it had.

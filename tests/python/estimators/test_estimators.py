@@ -409,3 +409,37 @@ def test_data_frames():
     assert list(fitted.feature_names_in_) == list(frame.columns)
     with pytest.raises(ValueError, match="feature names should match"):
         fitted.predict(frame[frame.columns[::-1]])
+
+
+# Magnitudes
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_targets_whose_variance_is_no_number(scale):
+    y = RNG.normal(size=60)
+    expected = CNNRegressor(**FAST).fit(SERIES, y).predict(SERIES)
+    found = CNNRegressor(**FAST).fit(SERIES, y * scale).predict(SERIES)
+    np.testing.assert_allclose(found / scale, expected, rtol=1e-4, atol=1e-6)
+    constant = CNNRegressor(**FAST).fit(SERIES, np.full(60, scale))
+    assert constant.y_scale_ == 1
+
+
+def test_targets_beyond_float32_that_no_scale_brings_down():
+    with pytest.raises(
+        ValueError, match=r"Input y contains infinity or a value too large for dtype\('float32'\)"
+    ):
+        CNNRegressor(loss="poisson", **FAST).fit(SERIES, np.full(60, 1e300))
+
+
+@pytest.mark.parametrize("scale", [1e-10, 1e-30])
+def test_samples_smaller_than_normalization_divides_by(scale):
+    small = (SERIES * scale).astype(np.float32)
+    model = CNNRegressor(**FAST).fit(small, np.arange(60.0)).model_
+    front = gn.Sequential([gn.Input(SERIES.shape[1:]), *map(twin, model.layers[:2])])
+    normal = front.predict(small, verbose=0)
+    np.testing.assert_allclose(normal.mean(axis=(0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(normal.std(axis=(0, 1)), 1, rtol=1e-5)
+
+
+def twin(layer):
+    return type(layer).from_config(layer.get_config())
