@@ -106,6 +106,15 @@ def choice(value: object, name: str, allowed: Sequence[str]) -> str:
     return text
 
 
+def verbosity(value: object) -> str | int:
+    """Returns the argument `verbose` as "auto", 0, 1 or 2."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, (str, int)) and value in ("auto", 0, 1, 2):
+        return value
+    raise ValueError(f'The `verbose` argument must be "auto", 0, 1 or 2. Received verbose={value!r}.')
+
+
 def seed(value: object, name: str = "seed") -> int | None:
     """Returns a seed in ``[0, 2**64)``, or None."""
     if value is None:

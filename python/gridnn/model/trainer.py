@@ -95,7 +95,7 @@ class Trainer:
         """Trains the model; see `Sequential.fit`."""
         epochs = _validation.non_negative_integer(epochs, "epochs")
         initial_epoch = _validation.non_negative_integer(initial_epoch, "initial_epoch")
-        verbose = _verbosity(verbose)
+        verbose = _validation.verbosity(verbose)
         is_validated = _validation_rule(validation_freq)
         shuffle = _validation.boolean(shuffle, "shuffle")
         seed = _validation.seed(seed)
@@ -235,7 +235,7 @@ class Trainer:
         return_dict: bool = False,
     ) -> Any:
         """Loss and metrics on a data set; see `Sequential.evaluate`."""
-        verbose = _verbosity(verbose)
+        verbose = _validation.verbosity(verbose)
         source = self._binder.evaluation(x, y, sample_weight, batch_size, steps)
         with self._listening(callbacks, _params(verbose, source)) as listeners:
             logs = self._evaluate(source, listeners)
@@ -287,7 +287,7 @@ class Trainer:
     ) -> Any:
         """The outputs for a data set; see `Sequential.predict`."""
         steps = optional_count(steps, "steps")
-        verbose = _verbosity(verbose)
+        verbose = _validation.verbosity(verbose)
         if verbose == "auto" and not has_live_display():
             verbose = 0  # a line per prediction would say nothing in a log
         names = self.model.input_names
@@ -436,15 +436,6 @@ def _params(verbose: str | int, source: Source) -> dict[str, Any]:
         "samples": source.samples,
         "batch_size": source.batch_size,
     }
-
-
-def _verbosity(verbose: object) -> str | int:
-    """The `verbose` argument as "auto", 0, 1 or 2."""
-    if isinstance(verbose, bool):
-        return int(verbose)
-    if verbose == "auto" or (isinstance(verbose, int) and verbose in (0, 1, 2)):
-        return verbose
-    raise ValueError(f'The `verbose` argument must be "auto", 0, 1 or 2. Received verbose={verbose!r}.')
 
 
 def _validation_rule(validation_freq: object) -> Callable[[int], bool]:

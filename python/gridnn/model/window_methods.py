@@ -52,7 +52,8 @@ class WindowMethods:
             padding: what stands beyond the end where the axis is padded: "reflect", "zeros", "edge", "wrap"
                 or "symmetric", as in `numpy.pad`.
             reduce: "argmax" for the class of each position instead of an output for each class.
-            out: array that gets the result, of any type that takes slices; None makes one.
+            out: array that gets the result, of any type that takes slices, with no memory in common with `x`;
+                None makes one.
             verbose: as in `predict`, counted in windows.
 
         Returns:

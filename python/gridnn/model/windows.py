@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce as fold
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -190,7 +191,8 @@ def tiled(
                 raise ValueError(_too_small(model, pattern, number, rank))
             axes.append(axis)
         return Tiled(model, x, tuple(axes), None, batch_size, padding)
-    shares = overlap if isinstance(overlap, Sequence) else (overlap,) * rank
+    several = isinstance(overlap, Iterable) and not isinstance(overlap, (str, bytes))
+    shares = tuple(overlap) if several else (overlap,) * rank
     if len(shares) != rank:
         raise ValueError(f"The `overlap` argument must have {rank} elements. Received overlap={overlap!r}.")
     elements = [_overlap(share, pattern.size) for share, pattern in zip(shares, patterns, strict=True)]
@@ -230,7 +232,14 @@ def write_windows(work: Tiled, reduce: str | None, out: Any, verbose: str | int)
             f"{getattr(out, 'shape', type(out).__name__)}."
         )
     _holds(np.dtype(getattr(out, "dtype", np.float64)), reduce is not None, work)
-    if verbose == "auto" and not has_live_display():
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise ValueError("The `out` argument is an array that is read-only.")
+    if _same_memory(work.x, out):
+        raise ValueError(
+            "The `out` argument shares memory with `x`, of which rows are read again after results for them "
+            "are written: pass another array."
+        )
+    if _validation.verbosity(verbose) == "auto" and not has_live_display():
         verbose = 0
     model: Any = work.model
     params = {"verbose": verbose, "epochs": 1, "steps": work.count, "samples": work.count, "batch_size": 1}
@@ -260,6 +269,31 @@ def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
             f"The result takes {math.prod(shape) * dtype.itemsize / 2**30:.3g} GiB, more than can be had: "
             "pass a file as `out` (numpy.memmap, HDF5, Zarr), or take `reduce='argmax'`."
         ) from error
+
+
+def _same_memory(x: Any, out: Any) -> bool:
+    """Whether what is written into `out` may change `x`."""
+    if x is out:
+        return True
+    if not (isinstance(x, np.ndarray) and isinstance(out, np.ndarray)):
+        return type(x) is type(out) and (x == out) is True  # datasets of files know each other
+    try:
+        if np.shares_memory(x, out, max_work=10_000):
+            return True
+    except RuntimeError:  # it may, and to know would take long
+        return True
+    one, other = _mapped(x), _mapped(out)
+    if one is None or other is None or one is other:
+        return False
+    same = os.path.realpath(one.filename or "") == os.path.realpath(other.filename or "")
+    return same and one.offset < other.offset + other.nbytes and other.offset < one.offset + one.nbytes
+
+
+def _mapped(array: NDArray[Any]) -> np.memmap[Any, Any] | None:
+    """The map of a file that an array is a part of, if there is one."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array if isinstance(array, np.memmap) and array.filename is not None else None
 
 
 def _holds(dtype: np.dtype[Any], classes: bool, work: Tiled) -> None:

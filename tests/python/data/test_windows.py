@@ -388,3 +388,48 @@ def test_a_share_is_one_in_any_type_of_float(kind):
     model, x = same(2), sample(70, 50, 2)
     expected = model.predict_windows(x, 32, overlap=0.5)
     assert np.array_equal(model.predict_windows(x, 32, overlap=kind(0.5)), expected)
+
+
+def test_a_result_over_the_sample_is_refused(tmp_path):
+    model, x = same(1, filters=2), sample(200, 2)
+    expected = model.predict_windows(x, 32)
+    with pytest.raises(ValueError, match="`out` argument shares memory with `x`"):
+        model.predict_windows(x, 32, out=x)
+    with pytest.raises(ValueError, match="shares memory"):
+        model.predict_windows(x[:150], 32, out=x[50:])
+    both = np.concatenate([x, x], axis=1)  # beside each other is not over each other
+    assert np.array_equal(model.predict_windows(both[:, :2], 32, out=both[:, 2:]), expected)
+    file = tmp_path / "x.bin"
+    x.tofile(file)
+    views = [np.memmap(file, x.dtype, "r+", shape=x.shape) for _ in range(2)]
+    with pytest.raises(ValueError, match="shares memory"):
+        model.predict_windows(views[0], 32, out=views[1])
+    with file.open("ab") as more:
+        more.truncate(2 * x.nbytes)
+    behind = np.memmap(file, x.dtype, "r+", offset=x.nbytes, shape=x.shape)
+    assert np.array_equal(model.predict_windows(views[0], 32, out=behind), expected)
+    assert np.array_equal(views[0], x)
+
+
+def test_a_result_over_the_dataset_that_is_read_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    x = sample(200, 2)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = x
+        with pytest.raises(ValueError, match="shares memory"):
+            same(1, filters=2).predict_windows(file["x"], 32, out=file["x"])
+
+
+@pytest.mark.one_tier
+def test_arguments_that_cannot_be_used_are_refused_before_any_window():
+    model, x = same(1, filters=2), sample(200, 2)
+    fixed = np.empty_like(x)
+    fixed.flags.writeable = False
+    with pytest.raises(ValueError, match="`out` argument is an array that is read-only"):
+        model.predict_windows(x, 32, out=fixed)
+    with pytest.raises(ValueError, match="`verbose` argument must be"):
+        model.predict_windows(x, 32, verbose="x")
+    with pytest.raises(TypeError, match="`overlap` argument must be a number"):
+        model.predict_windows(x, 32, overlap="0.5")
+    expected = model.predict_windows(x, 32, overlap=0.5)
+    assert np.array_equal(model.predict_windows(x, 32, overlap=np.array([0.5])), expected)
