@@ -191,8 +191,8 @@ def tiled(
                 raise ValueError(_too_small(model, pattern, number, rank))
             axes.append(axis)
         return Tiled(model, x, tuple(axes), None, batch_size, padding)
-    several = isinstance(overlap, Iterable) and not isinstance(overlap, (str, bytes))
-    shares = tuple(overlap) if several else (overlap,) * rank
+    several = isinstance(overlap, Iterable) and not isinstance(overlap, str)
+    shares: tuple[Any, ...] = tuple(overlap) if several else (overlap,) * rank  # type: ignore[arg-type]
     if len(shares) != rank:
         raise ValueError(f"The `overlap` argument must have {rank} elements. Received overlap={overlap!r}.")
     elements = [_overlap(share, pattern.size) for share, pattern in zip(shares, patterns, strict=True)]
@@ -278,7 +278,7 @@ def _same_memory(x: Any, out: Any) -> bool:
     if not (isinstance(x, np.ndarray) and isinstance(out, np.ndarray)):
         return type(x) is type(out) and (x == out) is True  # datasets of files know each other
     try:
-        if np.shares_memory(x, out, max_work=10_000):
+        if np.shares_memory(x, out, max_work=10_000):  # type: ignore[arg-type] # more than 0 and -1
             return True
     except RuntimeError:  # it may, and to know would take long
         return True
