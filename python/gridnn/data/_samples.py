@@ -103,6 +103,8 @@ class FileBatches(Batches):
         self._y, self._reader, self._target_reader = y, reader, target_reader
         # What all others have to be like.
         self._first = reader(self.files[0])
+        if target_reader is not None and y is not None:
+            self._first_target = target_reader(Path(y[0])), Path(y[0])
         room(min(self.batch_size, self.samples), self._first, self.files[0])
 
     @property
@@ -119,7 +121,9 @@ class FileBatches(Batches):
             return x
         if self._target_reader is None:
             return x, np.asarray(self._y)[rows]
-        return x, np.stack([self._target_reader(Path(self._y[row])) for row in rows])
+        read = self._target_reader
+        files = [Path(self._y[row]) for row in rows]
+        return x, np.stack([alike(read(file), file, *self._first_target) for file in files])
 
 
 def read_files(files: Sequence[Path], reader: Reader) -> NDArray[Any]:

@@ -64,6 +64,8 @@ def csv_images(
         raise ValueError(f"The `shape` argument must hold sizes only. Received shape={tuple(shape)}.")
     full = tuple(int(size) for size in sizes if size is not None)
     full = (*full, 1) if len(full) == 2 else full
+    if label_column is not None and not isinstance(label_column, str):
+        label_column = _validation.integer(label_column, "label_column")
     delimiter = _validation.string(delimiter, "delimiter")
     if len(delimiter) != 1 or delimiter in '\r\n"':
         raise ValueError(
@@ -214,10 +216,9 @@ def _column(label_column: str | int, names: list[str] | None, width: int, file: 
                 f"{', ...' if len(stripped) > 5 else ''}."
             )
         return stripped.index(label_column)
-    number = _validation.integer(label_column, "label_column")
-    if not -width <= number < width:
-        raise ValueError(f"`label_column`={number}, but {file} has {width} columns.")
-    return number % width
+    if not -width <= label_column < width:
+        raise ValueError(f"`label_column`={label_column}, but {file} has {width} columns.")
+    return label_column % width
 
 
 def _is_number(text: str) -> bool:

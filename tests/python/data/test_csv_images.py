@@ -143,3 +143,9 @@ def test_a_delimiter_is_one_character(table, delimiter):
         gn.data.csv_images(table("0,1\n"), (1,), delimiter=delimiter)
     with pytest.raises(TypeError, match="`delimiter` argument must be a string"):
         gn.data.csv_images(table("0,1\n"), (1,), delimiter=None)
+
+
+@pytest.mark.parametrize("column", [[1], 1.5, True, b"a"])
+def test_a_column_is_a_name_or_a_number(table, column):
+    with pytest.raises(TypeError, match="`label_column` argument must be an integer"):
+        gn.data.csv_images(table("0,1\n"), (1,), column)

@@ -577,3 +577,11 @@ def test_paths_that_are_none_are_refused_by_every_reader(photos, path):
     for name, reader in readers:
         with pytest.raises((TypeError, ValueError), match=f"`{name}` argument must be a path"):
             reader(path)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4])
+def test_masks_of_several_types_are_an_error_in_batches_too(scene, batch_size):
+    mask = np.asarray(Image.open(scene / "masks" / "2.png"))
+    write(scene / "masks" / "2.png", mask.astype(np.uint16))
+    with pytest.raises(ValueError, match=r"masks.2\.png holds uint16, but .*masks.0\.png holds uint8"):
+        list(gn.data.image_mask_folder(scene / "images", scene / "masks", batch_size=batch_size))
