@@ -95,7 +95,7 @@ def _read(
     header = not all(numbers) if isinstance(label_column, str) else not any(numbers)
     if label_column is not None:
         column = _column(label_column, first if header else None, len(first), file)
-    table = _Table(file, shape, column)
+    table = _Table(file, shape, column, first if header else [])
     if not header:
         table.take(first, lines.line_num)
     for line in lines:
@@ -120,9 +120,10 @@ def _read(
 class _Table:
     """Samples and labels of the lines taken so far."""
 
-    def __init__(self, file: Path, shape: tuple[int, ...], column: int | None) -> None:
+    def __init__(self, file: Path, shape: tuple[int, ...], column: int | None, names: list[str]) -> None:
         self._file, self._shape, self._column = file, shape, column
         self._size = math.prod(shape)
+        self._names = names
         self._blocks: list[NDArray[np.float32]] = []
         self._rows: list[list[float]] = []
         self.labels: list[str] = []
@@ -134,7 +135,9 @@ class _Table:
         column, size = self._column, self._size
         if len(line) != size + (column is not None):
             also = "" if column is None else " and a label"
-            raise self._error(number, f"{len(line)} values; expected {size} for shape {self._shape}{also}")
+            raise self._error(
+                number, f"{len(line)} values; expected {size} for shape {self._shape}{also}{_hint(line)}"
+            )
         values = line if column is None else [*line[:column], *line[column + 1 :]]
         try:
             self._rows.append([float(value) for value in values])
@@ -153,7 +156,7 @@ class _Table:
         """All samples, as bytes if they are."""
         self._store()
         if not self._blocks:
-            raise FileFormatError(f"{self._file}: no lines but the names of columns")
+            raise FileFormatError(f"{self._file}: no lines but the names of columns{_hint(self._names)}")
         x = np.concatenate(self._blocks).reshape(-1, *self._shape)
         if x.min() >= 0 and x.max() <= _BYTE and np.array_equal(x, np.floor(x)):
             return x.astype(np.uint8)
@@ -227,6 +230,13 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _hint(line: list[str]) -> str:
+    """What is said of a line that another delimiter would take apart."""
+    text = line[0].strip() if len(line) == 1 else ""
+    found = next((delimiter for delimiter in ";\t,| " if delimiter in text), None)
+    return "" if found is None else f"; perhaps it has delimiter={found!r}"
 
 
 def _whole(text: str) -> int | None:

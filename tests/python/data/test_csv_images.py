@@ -1,5 +1,7 @@
 """Images in the rows of text files."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -149,3 +151,17 @@ def test_a_delimiter_is_one_character(table, delimiter):
 def test_a_column_is_a_name_or_a_number(table, column):
     with pytest.raises(TypeError, match="`label_column` argument must be an integer"):
         gn.data.csv_images(table("0,1\n"), (1,), column)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", " "])
+@pytest.mark.parametrize("lines", ["1,2\n", "1,2\n3,4\n", "label,a\n1,2\n"])
+def test_another_delimiter_is_suspected(table, delimiter, lines):
+    file = table(lines.replace(",", delimiter))
+    with pytest.raises(FileFormatError, match=re.escape(f"perhaps it has delimiter={delimiter!r}")):
+        gn.data.csv_images(file, (1,))
+    assert gn.data.csv_images(file, (1,), delimiter=delimiter).y[0] == 1
+
+
+def test_a_comma_is_suspected_too(table):
+    with pytest.raises(FileFormatError, match="perhaps it has delimiter=','"):
+        gn.data.csv_images(table("1,2\n3,4\n"), (1,), delimiter=";")
