@@ -186,6 +186,7 @@ def originals():
 
 
 @pytest.mark.timeout(3000)
+@pytest.mark.filterwarnings("ignore:.*holds NaN or infinite:RuntimeWarning")
 def test_damaged_files_are_read_or_refused(reader, originals):
     rng = random.Random(0)
     read = made = 0
