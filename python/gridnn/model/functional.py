@@ -353,9 +353,13 @@ class Model(TrainableModel):
     def made_for(cls, config: Mapping[str, Any], check: Callable[[saving.Shapes], None]) -> Self:
         """The model that has this `get_config`, once `check` has seen the shapes of its weights."""
         model = cls.from_config(config)
-        check(_network.weight_shapes(model._descriptions(), model._dtype, model._ends))
-        model._make()
+        model.make(check)
         return model
+
+    def make(self, check: Callable[[saving.Shapes], None]) -> None:
+        """Makes the network of a model that has none yet, once `check` has seen the shapes of its weights."""
+        check(_network.weight_shapes(self._descriptions(), self._dtype, self._ends))
+        self._make()
 
     def __repr__(self) -> str:
         return f"<Model '{self.name}': {len(self.layers)} layers>"

@@ -19,8 +19,8 @@ def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> 
 
     Files of Keras (``.keras``, and ``.h5`` of whole models) are known by their contents, and need
     `gridnn[keras]`. Such a model has layers, weights and what is frozen, and is not compiled. Functional
-    models are read where they are chains with branches that begin and end in common places: these become
-    `Residual` and `Parallel`. What gridnn lacks is refused, by the name of the layer.
+    models that are chains with branches which begin and end in common places become a `Sequential` with
+    `Residual` and `Parallel`, all others a `Model`. What gridnn lacks is refused, by the name of the layer.
 
     A file holds no code. For layers, losses and schedules that were written in Python it has the name of the
     class and the arguments of its constructor. The class is looked up in `custom_objects`, then among those

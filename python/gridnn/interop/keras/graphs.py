@@ -14,7 +14,17 @@ from gridnn.interop.keras.layers_in import IDENTITIES, input_shape_of, plain_nam
 from gridnn.layers.base import Layer
 from gridnn.layers.branches import Container, branches_of, merge_of
 
-__all__ = ["MERGES", "Call", "calls_of", "chain_of", "inputs_of", "keras_order", "source_of"]
+__all__ = [
+    "MERGES",
+    "OPERATIONS",
+    "Call",
+    "calls_of",
+    "chain_of",
+    "check_options",
+    "inputs_of",
+    "keras_order",
+    "source_of",
+]
 
 T = TypeVar("T")
 
@@ -27,7 +37,7 @@ MERGES = {
 }
 """Classes that put branches together, and our words for them."""
 
-_OPERATIONS = {"keras.src.ops.numpy", "keras.ops"}
+OPERATIONS = {"keras.src.ops.numpy", "keras.ops"}
 """Modules of ``x + y`` and the like."""
 
 
@@ -109,11 +119,11 @@ def _collect(item: Item, node: Any, inputs: list[tuple[str, int | None]]) -> Non
         shape = config.get("shape")
         inputs.append((_plain(item, name, number, index), len(shape) if isinstance(shape, list) else None))
     elif isinstance(node, Mapping) and "args" in node:
-        _check_options(item, node.get("kwargs", {}))
+        check_options(item, node.get("kwargs", {}))
         _collect(item, node["args"], inputs)
     elif isinstance(node, list) and len(node) in (3, 4) and isinstance(node[0], str):  # of Keras 2
         inputs.append((_plain(item, *node[:3]), None))
-        _check_options(item, node[3] if len(node) == 4 else {})
+        check_options(item, node[3] if len(node) == 4 else {})
     elif isinstance(node, list):
         for part in node:
             _collect(item, part, inputs)
@@ -127,7 +137,7 @@ def _plain(item: Item, name: Any, number: Any, index: Any) -> str:
     return name
 
 
-def _check_options(item: Item, options: Any) -> None:
+def check_options(item: Item, options: Any) -> None:
     """Refuses calls with options that change the outputs."""
     if not isinstance(options, Mapping):
         raise ValueError(f"{item.label} is called with options {options!r}")
@@ -238,7 +248,9 @@ class _Builder:
 
 def _is_merge(item: Item) -> bool:
     module = item.entry.get("module", "keras.layers")
-    return item.kind in MERGES and (module in _OPERATIONS or str(module).startswith(("keras.", "tf_keras")))
+    if module in OPERATIONS:  # whose Average has weights
+        return item.kind in MERGES and item.kind != "Average"
+    return item.kind in MERGES and str(module).startswith(("keras.", "tf_keras"))
 
 
 def keras_order(graph: Graph) -> list[Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +20,20 @@ from gridnn.errors import ShapeError
 from gridnn.initializers import undrawn
 from gridnn.interop._values import check_values
 from gridnn.interop.keras import reading
+from gridnn.interop.keras.graph_models import graph_model_of
 from gridnn.interop.keras.graphs import calls_of, chain_of, source_of
 from gridnn.interop.keras.items import Item, items_of, leaves, legacy_items, paths_of, with_arrays
 from gridnn.interop.keras.layers_in import IDENTITIES, dtype_of, input_shape_of, layer_of, plain_name
 from gridnn.interop.keras.reading import Contents
 from gridnn.layers.base import Layer
 from gridnn.layers.branches import Chain
+from gridnn.model import protocol
+from gridnn.model.base import BaseModel
 from gridnn.model.file_format import blaming
-from gridnn.model.protocol import Model
+from gridnn.model.functional import Model
+from gridnn.model.saving import Shapes, unbuilt
 from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 
 __all__ = ["load_model", "load_weights", "model_of", "set_weights"]
 
@@ -38,14 +43,14 @@ _MOST_BYTES = 2**46
 Path = str | os.PathLike[str]
 
 
-def load_model(path: Path) -> Sequential:
+def load_model(path: Path) -> TrainableModel:
     """The model of a ``.keras`` or ``.h5`` file, not compiled; see `gridnn.load_model`."""
     contents = reading.read(path)
     with blaming(path):
         return model_of(contents)
 
 
-def load_weights(model: Model, path: Path, by_name: bool, skip_mismatch: bool) -> None:
+def load_weights(model: protocol.Model, path: Path, by_name: bool, skip_mismatch: bool) -> None:
     """Sets the weights of a built model from a file; see `Sequential.load_weights`."""
     network = model.network
     contents = reading.read(path)
@@ -56,7 +61,7 @@ def load_weights(model: Model, path: Path, by_name: bool, skip_mismatch: bool) -
 # Models
 
 
-def model_of(contents: Contents) -> Sequential:
+def model_of(contents: Contents) -> TrainableModel:
     """The model that a file describes, with its weights.
 
     Raises:
@@ -70,26 +75,65 @@ def model_of(contents: Contents) -> Sequential:
     root = with_arrays(contents, items_of(contents.config))
     if root.items is None:
         raise ValueError(f"{root.label} is not a model")
-    maker = _Maker(contents.version)
+    try:
+        return _chain_model(root, _Maker(contents.version))
+    except ValueError:
+        if not any(item.kind == "Functional" for item in _models(root)):
+            raise
+    return _graph_model(root, _Maker(contents.version))
+
+
+def _models(item: Item) -> Iterator[Item]:
+    """A model and those within it."""
+    if item.items is not None:
+        yield item
+        for below in item.items:
+            yield from _models(below)
+
+
+def _chain_model(root: Item, maker: _Maker) -> Sequential:
+    """A model of layers one after the other, with `Residual` and `Parallel`."""
     stack, shape = maker.stack(root)
-    dtype = "float64" if maker.dtypes == {"float64"} else "float32"
     if shape is None:
-        if any(item.arrays for item in leaves(root.items)):
+        if any(item.arrays for item in leaves(root.items or [])):
             raise ValueError("the file holds weights, but not the shape of the input")
-        return Sequential(stack, name=plain_name(root.name), dtype=dtype)
+        return Sequential(stack, name=plain_name(root.name), dtype=maker.dtype)
     source = layers.Input(shape)
     owners = {id(layer): item for item, layer in maker.made}
     graph = graph_of(source, stack, None)
-    arrays = _expected(graph, [source, *stack], dtype, owners)
+    descriptions = [layer.engine_description() for layer in [source, *stack]]
+    arrays = _expected(graph, _network.weight_shapes(descriptions, maker.dtype), owners)
     with undrawn():
-        model = Sequential([source, *stack], name=plain_name(root.name), dtype=dtype)
-    network = model.network
+        model = Sequential([source, *stack], name=plain_name(root.name), dtype=maker.dtype)
+    _fill(model.network, arrays)
+    return model
+
+
+def _graph_model(root: Item, maker: _Maker) -> Model:
+    """A model of any structure."""
+    arrays: Arrays = []
+    with undrawn(), unbuilt():
+        model = graph_model_of(root, maker.layer, maker.free, lambda: maker.dtype)
+        held = {id(node.layer) for node in model.graph.nodes}
+        for item, layer in maker.made:
+            if id(layer) not in held:
+                raise ValueError(f"what comes out of {item.label} leads nowhere")
+        owners = {id(layer): item for item, layer in maker.made}
+        model.make(lambda shapes: arrays.extend(_expected(model.graph, shapes, owners)))
+    _fill(model.network, arrays)
+    return model
+
+
+Arrays = list[tuple[NDArray[Any], str]]
+"""Arrays in the order of a network's weights, and what they belong to."""
+
+
+def _fill(network: Network, arrays: Arrays) -> None:
     for position, sizes in enumerate(network.output_shapes):
         size = math.prod(axis or 1 for axis in sizes) * network.dtype.itemsize
         if size > _MOST_BYTES:
             raise ValueError(f"layer {position} makes {size} bytes of one sample: no machine has them")
     network.set_weights([_checked(network, i, array, owner) for i, (array, owner) in enumerate(arrays)])
-    return model
 
 
 def _checked(network: Network, index: int, array: NDArray[Any], owner: str) -> NDArray[Any]:
@@ -124,10 +168,10 @@ class _Maker:
     def layer(self, item: Item) -> Layer:
         """One layer; what is a model in Keras is a chain."""
         if item.items is not None:
-            return Chain(self.stack(item)[0], name=self._free(plain_name(item.name)))
+            return Chain(self.stack(item)[0], name=self.free(plain_name(item.name)))
         self.dtypes.add(dtype_of(item))
         layer = layer_of(item, self._version)
-        free = self._free(layer.name)
+        free = self.free(layer.name)
         if free != layer.name:  # names are unique in all of a model here, in Keras in each by itself
             trainable = layer.trainable
             layer = type(layer).from_config({**layer.get_config(), "name": free})
@@ -135,7 +179,13 @@ class _Maker:
         self.made.append((item, layer))
         return layer
 
-    def _free(self, name: str) -> str:
+    @property
+    def dtype(self) -> str:
+        """The type of the weights of all layers so far."""
+        return "float64" if self.dtypes == {"float64"} else "float32"
+
+    def free(self, name: str) -> str:
+        """A name that nothing else has."""
         number, free = 0, name
         while free in self._names:
             number += 1
@@ -151,23 +201,22 @@ def _first_shape(item: Item) -> tuple[int | None, ...] | None:
     return input_shape_of(item.config)
 
 
-def _expected(
-    graph: Graph, stack: Sequence[Layer], dtype: str, owners: Mapping[int, Item]
-) -> list[tuple[NDArray[Any], str]]:
+def _expected(graph: Graph, shapes: Shapes, owners: Mapping[int, Item]) -> Arrays:
     """All arrays in the order of the network's weights, compared with these before memory is taken for them.
 
     Raises:
         ValueError: a layer of the file has other arrays.
     """
-    shapes = _network.weight_shapes([layer.engine_description() for layer in stack], dtype)
     by_position: dict[int, list[tuple[int, ...]]] = {}
     for (position, _), shape in shapes.items():
         by_position.setdefault(position, []).append(shape)
-    found: list[tuple[NDArray[Any], str]] = []
+    found: Arrays = []
+    met: set[int] = set()
     for node in graph.by_position:
         item = owners.get(id(node.layer))
-        if item is None:
+        if item is None or id(node.layer) in met:  # a further call has no weights of its own
             continue
+        met.add(id(node.layer))
         wanted = by_position.get(node.position, [])
         arrays = [] if isinstance(node.layer, layers.Normalization) else item.arrays
         if [array.shape for array in arrays] != wanted:
@@ -200,7 +249,7 @@ class _Own:
 
 
 def set_weights(
-    model: Model, network: Network, contents: Contents, by_name: bool, skip_mismatch: bool
+    model: protocol.Model, network: Network, contents: Contents, by_name: bool, skip_mismatch: bool
 ) -> None:
     """Sets the weights of a model from those of a file; all that fit, or none.
 
@@ -245,7 +294,7 @@ def set_weights(
     network.set_weights([values[index] for index in range(len(values))])
 
 
-def _own_layers(model: Model, network: Network) -> list[_Own]:
+def _own_layers(model: protocol.Model, network: Network) -> list[_Own]:
     """The layers with weights, and `Normalization`, in the order of Keras."""
     indices: dict[int, list[int]] = {}
     for index, info in enumerate(network.weights):
@@ -260,7 +309,12 @@ def _own_layers(model: Model, network: Network) -> list[_Own]:
             item(call.layer, (number, depth)) for call, depth in calls_of(stack) if call.layer is not None
         ]
 
-    def item(layer: Layer, level: tuple[int, int]) -> Item:
+    def item(layer: Layer | BaseModel, level: tuple[int, int]) -> Item:
+        if isinstance(layer, BaseModel):
+            kind = "Sequential" if isinstance(layer, Sequential) else "Functional"
+            return Item(kind, layer.name, items=items(layer.layers))
+        if isinstance(layer, layers.Input):
+            return Item("InputLayer", layer.name)
         if not isinstance(layer, Chain):  # which is a model within the model
             found.append((Item(type(layer).__name__, layer.name), layer, level))
             return found[-1][0]
@@ -275,7 +329,7 @@ def _own_layers(model: Model, network: Network) -> list[_Own]:
     return [one for one in own if one.indices or isinstance(one.layer, layers.Normalization)]
 
 
-def _structure(model: Model) -> list[tuple[Any, ...]]:
+def _structure(model: protocol.Model) -> list[tuple[Any, ...]]:
     """All of a model but names and options: equal ones have the same layers in the same places."""
     return [
         (node.merge or type(node.layer).__name__, node.inputs, node.output_shape)
