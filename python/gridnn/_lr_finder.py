@@ -15,6 +15,7 @@ from gridnn.callbacks import Callback, Logs
 from gridnn.callbacks.base import as_number
 from gridnn.errors import NonFiniteError, NonFiniteInputError
 from gridnn.model.sequential import Sequential
+from gridnn.model.trainable import TrainableModel
 from gridnn.model.training_state import compilation_of
 
 __all__ = ["LearningRates", "lr_finder"]
@@ -98,6 +99,7 @@ def lr_finder(
         Learning rates and losses, with a suggestion; `gridnn.plot.lr_finder` draws them.
 
     Raises:
+        TypeError: not a model.
         ValueError: bounds that are not positive or not in order, or data that does not fit the model.
         NotReadyError: the model is not compiled.
         NonFiniteError: not even the first steps are finite.
@@ -110,6 +112,8 @@ def lr_finder(
         >>> 1e-4 < found.suggestion < 1
         True
     """
+    if not isinstance(model, TrainableModel):
+        raise TypeError(f"`model` must be a Sequential or another model. Received {model!r:.200}.")
     start = _validation.real(start, "start", low=0.0)
     stop = _validation.real(stop, "stop", low=0.0)
     steps = _validation.positive_integer(steps, "steps")

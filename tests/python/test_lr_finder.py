@@ -82,3 +82,12 @@ def test_the_picture():
     assert ax.get_xscale() == "log"
     assert list(ax.lines[1].get_ydata()) == found.smoothed.tolist()
     assert ax.lines[2].get_xdata()[0] == found.suggestion
+
+
+def test_what_is_no_model_and_no_run():
+    with pytest.raises(TypeError, match=r"`model` must be a Sequential or another model\. Received 3"):
+        gn.lr_finder(3, X, Y)
+    with pytest.raises(TypeError, match=r"`found` must be what gridnn\.lr_finder returned\. Received 3"):
+        gn.plot.lr_finder(3)
+    with pytest.raises(TypeError, match=r"`history` must be what `fit` returned, .* Received 3"):
+        gn.plot.history(3)

@@ -32,12 +32,18 @@ def history(
 
     Raises:
         ValueError: there is no such value.
+        TypeError: `history` is something else.
         ImportError: matplotlib is not installed.
 
     Example:
         >>> ax = gn.plot.history({"loss": [0.9, 0.4], "val_loss": [1.0, 0.6]})
     """
     logs = history.history if isinstance(history, History) else history
+    if not isinstance(logs, Mapping):
+        raise TypeError(
+            "`history` must be what `fit` returned, or a dict, name -> a value per epoch. Received "
+            f"{history!r:.200}."
+        )
     names = [name for name in (metric, f"val_{metric}") if name in logs]
     if not names:
         raise ValueError(f"The history holds {sorted(logs)}. Received metric={metric!r}.")
@@ -66,6 +72,7 @@ def lr_finder(found: LearningRates, *, ax: Axes | None = None) -> Axes:
         ax: axes to draw on; None makes a figure.
 
     Raises:
+        TypeError: `found` is something else.
         ImportError: matplotlib is not installed.
 
     Example:
@@ -73,6 +80,8 @@ def lr_finder(found: LearningRates, *, ax: Axes | None = None) -> Axes:
         >>> losses = np.array([2.0, 1.5, 1.6])
         >>> ax = gn.plot.lr_finder(LearningRates(rates, losses, losses, 1e-3))
     """
+    if not isinstance(found, LearningRates):
+        raise TypeError(f"`found` must be what gridnn.lr_finder returned. Received {found!r:.200}.")
     ax = _style.axes(ax, (5.0, 3.2))
     ax.plot(found.rates, found.losses, color=_style.MUTED, linewidth=0.8, label="batches")
     ax.plot(found.rates, found.smoothed, color=_style.COLOURS[0], label="running mean")
