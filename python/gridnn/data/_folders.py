@@ -80,7 +80,11 @@ def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
 
 
 def class_folders(
-    path: str | os.PathLike[str], endings: Collection[str], class_names: Sequence[str] | None, kind: str
+    path: str | os.PathLike[str],
+    endings: Collection[str],
+    class_names: Sequence[str] | None,
+    kind: str,
+    argument: str = "path",
 ) -> Listing:
     """The files of a folder that has a subfolder for each class.
 
@@ -89,6 +93,7 @@ def class_folders(
         endings: endings of files that count, in lower case.
         class_names: the classes in the order of their labels; None for the subfolders by name.
         kind: what the files are, for messages: "images".
+        argument: name of the argument `path`, for messages.
 
     Raises:
         NotADirectoryError: there is no such folder.
@@ -96,7 +101,7 @@ def class_folders(
             those of `class_names`.
     """
     wanted = None if class_names is None else _names(class_names)
-    root = folder_at(path, "path")
+    root = folder_at(path, argument)
     inside = sorted(root.iterdir(), key=lambda entry: natural_name(entry.name))
     folders = {
         natural_name(entry.name): entry for entry in inside if entry.is_dir() and not is_hidden(entry.name)

@@ -201,7 +201,7 @@ def _listing(
     """The files, with the labels that are asked for."""
     if isinstance(labels, str):
         _validation.choice(labels, "labels", ("inferred",))
-        return class_folders(directory, ENDINGS, class_names, "images")
+        return class_folders(directory, ENDINGS, class_names, "images", "directory")
     if class_names is not None:
         raise ValueError("`class_names` can be given with labels='inferred' only.")
     folder = folder_at(directory, "directory")

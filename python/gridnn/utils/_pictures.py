@@ -30,12 +30,16 @@ def plot_model(
         What `gridnn.plot.diagram` draws on.
 
     Raises:
+        TypeError: `model` is no model, or `to_file` no path.
+        ValueError: matplotlib writes no files of that ending.
         ImportError: matplotlib is not installed.
     """
     _validation.boolean(show_shapes, "show_shapes")
+    file = _validation.path(to_file, "to_file")
+    dpi = _validation.positive_integer(dpi, "dpi")
     from gridnn import plot  # it needs matplotlib, which few programs have loaded
 
     axes = plot.diagram(model)
     figure: Any = axes.get_figure()
-    figure.savefig(to_file, dpi=dpi)
+    figure.savefig(file, dpi=dpi)
     return axes

@@ -572,6 +572,7 @@ def test_paths_that_are_none_are_refused_by_every_reader(photos, path):
         ("path", lambda none: gn.data.audio_folder(none, None, 1)),
         ("masks", lambda none: gn.data.image_mask_folder(photos, none)),
         ("images", lambda none: gn.data.image_mask_folder(none, photos)),
+        ("directory", gn.utils.image_dataset_from_directory),
         ("directory", lambda none: gn.utils.image_dataset_from_directory(none, labels=None)),
     ]
     for name, reader in readers:

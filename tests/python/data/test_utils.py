@@ -320,6 +320,12 @@ def test_what_is_no_number_is_explained(call, message):
 
 def test_what_is_no_model_is_not_drawn():
     pytest.importorskip("matplotlib")
+    model = gn.Sequential([gn.Input((4,)), layers.Dense(1)])
+    for path in (None, "", 3):
+        with pytest.raises((TypeError, ValueError), match="`to_file` argument must be a path"):
+            utils.plot_model(model, path)
+    with pytest.raises(TypeError, match="`dpi` argument must be an integer"):
+        utils.plot_model(model, dpi="a")
     for draw in (utils.plot_model, gn.plot.diagram):
         with pytest.raises(TypeError, match=r"`model` must be a Sequential or another model. Received 3"):
             draw(3)
