@@ -51,7 +51,8 @@ class Slot:
     """A layer, or a part of one, that is one module in PyTorch."""
 
     name: str
-    """Name of the layer, for parts of separable convolutions followed by ``.depthwise`` or ``.pointwise``."""
+    """Name of the layer, behind those of the models that it is in; parts of separable convolutions end in
+    ``.depthwise`` or ``.pointwise``."""
     layer: Layer
     kind: str
     """Modules of equal kinds may be exchanged without a shape saying so."""
@@ -90,6 +91,7 @@ class _Module:
     ) -> None:
         assert node.layer is not None
         self.layer: Layer = node.layer
+        self._name = node.name.replace("/", ".")  # of a layer in a model that is called
         self.input_shape: Shape = graph.input_shapes(node)[0] or ()
         self._network = network
         self._indices = indices
@@ -125,7 +127,7 @@ class _Module:
         part: str = "",
         constants: dict[str, tuple[float, float]] | None = None,
     ) -> Slot:
-        return Slot(self.layer.name + part, self.layer, kind, tensors, constants or {})
+        return Slot(self._name + part, self.layer, kind, tensors, constants or {})
 
     def _tensor(
         self, name: str, weight: str, from_torch: Change, to_torch: Change, filling: float = 0.0

@@ -138,9 +138,9 @@ def to_torch_state_dict(model: Model) -> dict[str, NDArray[Any]]:
     """The weights of a built model under the names and in the layouts of PyTorch.
 
     Modules are called like the layers, those of separable convolutions ``<layer>.depthwise`` and
-    ``<layer>.pointwise``. Where features of a flattened grid are in another order there, weights are
-    permuted. ``eps`` and ``momentum`` of normalization layers are no part of a state dict: give them to the
-    modules.
+    ``<layer>.pointwise``, those of models that are called ``<model>.<layer>``. Where features of a flattened
+    grid are in another order there, weights are permuted. ``eps`` and ``momentum`` of normalization layers
+    are no part of a state dict: give them to the modules.
 
     Args:
         model: a built model.

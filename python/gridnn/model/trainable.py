@@ -401,7 +401,8 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             skip_mismatch: warn of layers that do not fit, and leave them alone. Of Keras only.
             source: None, "keras" or "pytorch".
             mapping: name of a module -> name of a layer, ``<layer>.depthwise`` and ``<layer>.pointwise`` for
-                the two of a separable convolution; None leaves the module out. Of PyTorch only.
+                the two of a separable convolution, ``<model>.<layer>`` within a model that is
+                called; None leaves the module out. Of PyTorch only.
             prefix: take the names that begin with it, and cut it off: "backbone.". Of PyTorch only.
 
         Raises:

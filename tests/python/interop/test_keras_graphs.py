@@ -77,6 +77,28 @@ def test_files_of_ours_hold_them(files, tmp_path):
         agree(gn.load_model(tmp_path / "m.gridnn"), name)
 
 
+def test_layers_of_one_name_in_several_models():
+    def made():
+        one, x = gn.Input((4,)), gn.Input((4,), name="x")
+        inner = gn.Model(one, gn.layers.Dense(4, name="d")(one), name="inner")
+        return gn.Model(x, gn.layers.Dense(4, name="d")(inner(x)))
+
+    model = made()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="by_name cannot tell"):
+        loading.set_weights(model, model.network, contents_of("d"), by_name=True, skip_mismatch=False)
+    with pytest.raises(ValueError, match="missing"):
+        loading.set_weights(model, model.network, contents_of("d"), by_name=False, skip_mismatch=False)
+    assert all(map(np.array_equal, model.get_weights(), before))
+
+
+def contents_of(name):
+    """A file of weights with one Dense of this name."""
+    path = "layers/dense"
+    tensors = {f"{path}/vars/0": np.ones((4, 4), np.float32), f"{path}/vars/1": np.ones(4, np.float32)}
+    return reading.Contents(tensors, {f"{path}/vars": {"name": name}}, groups={f"{path}/vars": ["0", "1"]})
+
+
 def layer(kind, name, *calls, **config):
     """A layer as Keras 2 describes it: each call a list of (name, number of the call)."""
     nodes = [[[source, number, 0, {}] for source, number in call] for call in calls]

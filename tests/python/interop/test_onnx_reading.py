@@ -399,6 +399,17 @@ def test_models_of_ours_come_back(layout, back):
     assert not np.array_equal(before, again.get_layer("look").kernel)
 
 
+def test_variances_below_zero_are_refused(back):
+    numbers = {"g": MATRIX[0, :3], "b": MATRIX[0, :3], "m": MATRIX[0, :3], "v": np.float32([1, -2, 1])}
+    message = file_of([op("BatchNormalization", "x g b m v")], (3, 4, 4), constants=numbers)
+    with pytest.raises(ValueError, match=r"moving_variance of layer .* is -2"):
+        back(message)
+    numbers["v"] = np.float32([1, np.nan, 1])
+    message = file_of([op("BatchNormalization", "x g b m v")], (3, 4, 4), constants=numbers)
+    with pytest.warns(RuntimeWarning, match="moving_variance of layer .* holds NaN"):
+        back(message)
+
+
 # Hostile files
 
 

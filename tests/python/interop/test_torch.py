@@ -287,6 +287,34 @@ def test_numbers_that_make_every_output_nan():
         small().load_weights(given, source="pytorch")
 
 
+def graph(seed):
+    """Two inputs, two outputs, and a model that is called twice."""
+    image = gn.Input((6, 5, 2))
+    eye = gn.Model(image, layers.Dense(3)(layers.Flatten()(layers.Conv2D(2, 3)(image))), name="eye")
+    left, right, age = gn.Input((6, 5, 2)), gn.Input((6, 5, 2)), gn.Input((3,))
+    both = layers.concatenate([layers.subtract([eye(left), eye(right)]), layers.Dense(4)(age)])
+    flat = layers.concatenate([layers.Flatten()(left), both])
+    outputs = [layers.Dense(2, name="kind")(flat), layers.Dense(1, name="risk")(both)]
+    return gn.Model([left, right, age], outputs, seed=seed)
+
+
+def test_graphs_take_weights_and_give_them_back():
+    model, other = graph(0), graph(1)
+    given = gn.interop.to_torch_state_dict(model)
+    assert {name: array.shape for name, array in given.items() if "weight" in name} == {
+        "eye.conv2d.weight": (2, 2, 3, 3),
+        "eye.dense.weight": (3, 24),
+        "dense.weight": (4, 3),
+        "kind.weight": (2, 67),
+        "risk.weight": (1, 7),
+    }
+    other.load_weights(given, source="pytorch")
+    assert all(map(np.array_equal, model.get_weights(), other.get_weights()))
+    flat = given["kind.weight"][:, :60].reshape(2, 2, 6, 5)  # channels first there
+    kernel = model.get_layer("kind").kernel[:60].reshape(6, 5, 2, 2)
+    np.testing.assert_array_equal(flat, kernel.transpose(3, 2, 0, 1))
+
+
 def test_mappings_name_modules_and_layers():
     model = small()
     model.load_weights(state(), source="pytorch", mapping={"0": "conv2d", "2": "dense"})

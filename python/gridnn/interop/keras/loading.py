@@ -264,7 +264,7 @@ def set_weights(
     names = [plain_name(item.name) for item in stored]
     if by_name:
         pairs = _by_name(own, stored)
-    elif len(set(names)) == len(names) and set(names) == {layer.layer.name for layer in own}:
+    elif len(set(names)) == len(names) and sorted(names) == sorted(layer.layer.name for layer in own):
         pairs = _by_name(own, stored)  # whatever their order is
     elif contents.config is None and not contents.legacy:
         pairs = _by_path(own, stored, skip_mismatch)
@@ -388,6 +388,15 @@ def _by_name(own: Sequence[_Own], stored: Sequence[Item]) -> Pairs:
     items: dict[str, Item] = {}
     for item in stored:
         items.setdefault(plain_name(item.name), item)
+    met: dict[str, _Own] = {}
+    for layer in own:  # which have names of their own within their models only
+        other = met.setdefault(layer.layer.name, layer)
+        if other is not layer and layer.layer.name in items:
+            raise ValueError(
+                f"several layers of the model are called {quoted(layer.layer.name)}, in models "
+                "within it, and "
+                "by_name cannot tell which is meant: load the weights without it"
+            )
     found = [(layer, items[layer.layer.name]) for layer in own if layer.layer.name in items]
     if not found and own:
         raise ValueError(f"no layer of the model has a name of the file's: {listed(sorted(items), 10)}")
