@@ -368,6 +368,32 @@ def test_squeeze_and_excitation(back):
     )
 
 
+def test_layers_called_twice_come_back_as_one(back):
+    image = gn.Input((6, 5, 2))
+    eye = gn.Model(image, layers.Dense(3)(layers.Flatten()(layers.Conv2D(2, 3)(image))), name="eye")
+    left, right = gn.Input((6, 5, 2), name="left"), gn.Input((6, 5, 2), name="right")
+    seen = eye(left)
+    model = gn.Model([left, right], [layers.subtract([seen, eye(right)]), layers.Dense(3)(seen)])
+    again = back(to_bytes(model))
+    assert again.count_params() == model.count_params()
+    xs = [sample((6, 5, 2)), sample((6, 5, 2)) + 1]
+    for y, theirs in zip(model.predict(xs, verbose=0), again.predict(xs, verbose=0), strict=True):
+        expect_close(theirs, y)
+
+
+def test_the_same_weights_in_layers_that_differ(back):
+    nodes = [
+        op("Conv", "x w b", "l"),
+        op("Conv", "z w b", "r", pads=[1, 1, 1, 1]),
+        op("GlobalMaxPool", "l", "m"),
+        op("GlobalMaxPool", "r", "n"),
+        op("Sub", "m n"),
+    ]
+    message = with_inputs(file_of(nodes, (3, 5, 6), constants=CONV), z=(3, 5, 6))
+    model = agrees(back, message, {"x": (3, 5, 6), "z": (3, 5, 6)}, layout="channels_first")
+    assert sum(isinstance(layer, layers.Conv2D) for layer in model.layers) == 2
+
+
 def test_inputs_that_lead_nowhere(back):
     with pytest.raises(ValueError, match="input 'z' leads to none of the outputs"):
         back(with_inputs(file_of([op("Relu", "x")], (4,)), z=(4,)))

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gridnn import layers
 from gridnn._config import snake_case
 from gridnn.interop.onnx.reading.steps import Step
@@ -144,6 +146,7 @@ def graph_of(sources: Mapping[str, Step], ends: Mapping[str, Step]) -> Tensors:
                 names[id(step)] = plain
                 taken.add(plain)
     chain = Chain(list(names.values()))
+    shared = _Shared()
     made: dict[int, Tensor] = {}
     for step in sources.values():
         made[id(step)] = parts.Input(step.shape, name=names[id(step)])
@@ -156,7 +159,7 @@ def graph_of(sources: Mapping[str, Step], ends: Mapping[str, Step]) -> Tensors:
             layer = _merging(chain, step, given)
             made[id(step)] = read[0] if len(read) == 1 else layer(read)
         else:
-            made[id(step)] = chain.layer(step, given)(read[0])
+            made[id(step)] = shared.layer(chain, step, given)(read[0])
     outputs = []
     for name, step in ends.items():
         tensor = made[id(step)]
@@ -164,6 +167,35 @@ def graph_of(sources: Mapping[str, Step], ends: Mapping[str, Step]) -> Tensors:
             tensor = layers.Activation("linear", name=chain.free(_plain(name) or "output"))(tensor)
         outputs.append(tensor)
     return Tensors([made[id(step)] for step in sources.values()], outputs, chain)
+
+
+class _Shared:
+    """Layers that are called again: operators that read the same constants and do the same with them."""
+
+    def __init__(self) -> None:
+        self._met: dict[Any, list[tuple[Step, Layer]]] = {}
+
+    def layer(self, chain: Chain, step: Step, given: str | None) -> Layer:
+        """The layer of a step."""
+        if step.node is None or not step.weights:
+            return chain.layer(step, given)
+        known = self._met.setdefault((step.op, step.node.inputs[1:]), [])
+        for other, layer in known:
+            if _alike(other, step):
+                return layer
+        layer = chain.layer(step, given)
+        known.append((step, layer))
+        return layer
+
+
+def _alike(one: Step, other: Step) -> bool:
+    """Whether two steps are one layer."""
+    if one.make is None or other.make is None or one.weights.keys() != other.weights.keys():
+        return False
+    configs = [{**step.make("x").get_config()} for step in (one, other) if step.make is not None]
+    return configs[0] == configs[1] and all(
+        np.array_equal(array, other.weights[name]) for name, array in one.weights.items()
+    )
 
 
 def _plain(name: str) -> str:
