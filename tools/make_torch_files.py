@@ -1,9 +1,9 @@
-"""Makes tests/python/interop/torch: weights that PyTorch has written, and outputs of its networks.
+"""Makes tests/python/interop/torch_files: weights that PyTorch has written, and outputs of its networks.
 
 It runs in an environment of its own, which needs nothing of gridnn:
 
     python -m venv /tmp/torch && /tmp/torch/bin/pip install torch safetensors numpy
-    /tmp/torch/bin/python tools/make_torch_files.py tests/python/interop/torch
+    /tmp/torch/bin/python tools/make_torch_files.py tests/python/interop/torch_files
 
 The tests build the same networks in gridnn, load the files and compare the outputs.
 """

@@ -16,7 +16,7 @@ from gridnn.interop import safetensors
 
 pytestmark = pytest.mark.one_tier
 
-FILES = Path(__file__).parent / "torch"
+FILES = Path(__file__).parent / "torch_files"
 NORM = {"epsilon": 1e-5, "momentum": 0.9}
 
 TWINS = {
