@@ -149,6 +149,9 @@ impl<A: Parts, B: Parts> Parts for (A, B) {
     }
 }
 
+/// What does a task: `(task, worker, part, stopped)`.
+type PartTask<'a, P> = dyn Fn(usize, usize, P, Interrupt<'_>) + Sync + 'a;
+
 /// Runs one task per part, `run(task, worker, part, stopped)`. A task of more than some milliseconds asks `stopped`
 /// now and then, and returns at once if it says so.
 ///
@@ -158,7 +161,7 @@ pub fn for_each_part<P: Parts>(
     parts: P,
     workers: usize,
     interrupt: Interrupt<'_>,
-    run: &(dyn Fn(usize, usize, P::Part, Interrupt<'_>) + Sync),
+    run: &PartTask<'_, P::Part>,
 ) -> Result<()> {
     let task = |task, worker, pulse: &Pulse<'_>| {
         // SAFETY: `for_each` runs every task number below the count once.

@@ -80,9 +80,9 @@ def audio_folder(
         batch_size: see `image_folder`.
 
     Returns:
-        `Samples`: ``x`` of shape (samples, length, channels), float32 from -1 to 1 (floats
-            may be a little beyond), ``y`` with the number of
-        the class of each, and `class_names` and `files`; with `batch_size`, `Batches` of them.
+        `Samples`: ``x`` of shape (samples, length, channels), float32 from -1 to 1 (floats may be a little
+        beyond), ``y`` with the number of the class of each, and `class_names` and `files`; with `batch_size`,
+        `Batches` of them.
 
     Raises:
         NotADirectoryError: there is no such folder.

@@ -146,8 +146,8 @@ def to_torch_state_dict(model: Model) -> dict[str, NDArray[Any]]:
         model: a built model.
 
     Returns:
-        Name -> array, in the order of the layers. ``{name: torch.from_numpy(array) for name, array in
-        state.items()}`` is what `load_state_dict` takes.
+        Name -> array, in the order of the layers; of ``state``, `load_state_dict` takes
+        ``{name: torch.from_numpy(array) for name, array in state.items()}``.
 
     Raises:
         NotReadyError: the model is not built.
