@@ -127,6 +127,7 @@ fn forward<'py, T: Operand + NumpyElement>(
 
 /// The gradient of a convolution to its input.
 #[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn convolution_input_grad<'py>(
     py: Python<'py>,
     kind: &str,
@@ -164,6 +165,7 @@ fn input_grad<'py, T: Operand + NumpyElement>(
 
 /// The gradient of a convolution to its kernel.
 #[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn convolution_kernel_grad<'py>(
     py: Python<'py>,
     kind: &str,
@@ -244,6 +246,7 @@ fn separable_forward<'py, T: Operand + NumpyElement>(
 
 /// The gradient of a separable convolution to its input.
 #[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn separable_convolution_input_grad<'py>(
     py: Python<'py>,
     rank: Option<usize>,
@@ -282,6 +285,7 @@ fn separable_input_grad<'py, T: Operand + NumpyElement>(
 
 /// The gradients of a separable convolution to its two kernels.
 #[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a Python function")]
 pub(super) fn separable_convolution_kernel_grad<'py>(
     py: Python<'py>,
     rank: Option<usize>,
