@@ -2,8 +2,8 @@
 
 It runs in an environment of its own, which needs nothing of gridnn:
 
-    python -m venv /tmp/torch && /tmp/torch/bin/pip install torch safetensors numpy
-    /tmp/torch/bin/python tools/make_torch_files.py tests/python/interop/torch_files
+    python -m venv torch-env && torch-env/bin/pip install torch safetensors numpy
+    torch-env/bin/python tools/make_torch_files.py tests/python/interop/torch_files
 
 The tests build the same networks in gridnn, load the files and compare the outputs.
 """
