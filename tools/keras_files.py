@@ -2,9 +2,9 @@
 
 It runs in an environment of its own, which needs nothing of gridnn:
 
-    python -m venv /tmp/keras && /tmp/keras/bin/pip install "keras==3.15.*" tensorflow-cpu h5py
-    /tmp/keras/bin/python tools/keras_files.py make tests/python/interop/keras.zip
-    /tmp/keras/bin/python tools/keras_files.py check FOLDER
+    python -m venv keras-env && keras-env/bin/pip install "keras==3.15.*" tensorflow-cpu h5py
+    keras-env/bin/python tools/keras_files.py make tests/python/interop/keras.zip
+    keras-env/bin/python tools/keras_files.py check FOLDER
 
 `make` writes each model in all ways that Keras has, with an input and its output, into one archive: HDF5
 files are mostly empty, and small once they are compressed. `check` opens every ``NAME.keras`` of a folder,

@@ -2,8 +2,8 @@
 
 It needs nothing of gridnn, and no backend that trains:
 
-    python -m venv /tmp/keras && /tmp/keras/bin/pip install "keras==3.15.*" jax scipy h5py
-    KERAS_BACKEND=numpy /tmp/keras/bin/python tools/keras_graphs.py tests/python/interop/keras_graphs.zip
+    python -m venv keras-env && keras-env/bin/pip install "keras==3.15.*" jax scipy h5py
+    KERAS_BACKEND=numpy keras-env/bin/python tools/keras_graphs.py tests/python/interop/keras_graphs.zip
 """
 
 import importlib
