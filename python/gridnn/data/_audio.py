@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn.data._folders import Groups, Split, chosen, class_folders
+from gridnn.data._folders import Groups, PathLike, Split, chosen, class_folders
 from gridnn.data._samples import FileBatches, Samples, read_files
 from gridnn.data._wav import read_wav
 from gridnn.errors import FileFormatError
@@ -24,7 +23,6 @@ _WAV = frozenset({".wav", ".wave"})
 ENDINGS = _WAV | {".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64"}
 
 _LOUDEST = 100.0  # 40 dB above full scale: floats may pass 1 a little, and numbers of 16 bits are no floats
-PathLike = str | os.PathLike[str]
 
 
 @overload

@@ -19,6 +19,7 @@ from gridnn._network import permutation
 __all__ = [
     "Groups",
     "Listing",
+    "PathLike",
     "Split",
     "chosen",
     "class_folders",
@@ -27,6 +28,8 @@ __all__ = [
     "natural_name",
 ]
 
+PathLike: TypeAlias = str | os.PathLike[str]
+"""A path."""
 Groups: TypeAlias = Callable[[Path], Hashable]
 """What tells samples that belong together: the same value for all of them."""
 Split: TypeAlias = tuple[str, float, int]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn.data._folders import (
     Groups,
+    PathLike,
     Split,
     chosen,
     class_folders,
@@ -27,7 +27,6 @@ from gridnn.errors import ShapeError
 
 __all__ = ["image_folder", "image_mask_folder"]
 
-PathLike = str | os.PathLike[str]
 Size = int | Sequence[int] | None
 
 

@@ -16,10 +16,23 @@ from gridnn import _hints, _validation
 from gridnn._arrays import as_numbers, contiguous
 from gridnn.errors import ShapeError
 
-__all__ = ["ArrayLike", "check_out", "expect_rank", "full_shape", "operands", "rank_of_shape"]
+__all__ = [
+    "ArrayLike",
+    "Padding",
+    "Sizes",
+    "check_out",
+    "expect_rank",
+    "full_shape",
+    "operands",
+    "rank_of_shape",
+]
 
 ArrayLike = Any
 """What ``numpy.asarray`` makes an array of."""
+Sizes = int | Sequence[int]
+"""A number for every spatial axis, or one each."""
+Padding = str | int | Sequence[Sequence[int]]
+"""A rule, elements on every side, or a pair (before, after) per spatial axis."""
 
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gridnn import _core
 from gridnn.functional import _options
-from gridnn.functional._arrays import ArrayLike
+from gridnn.functional._arrays import ArrayLike, Padding, Sizes
 from gridnn.functional._ranks import pinned, ranked
 
 __all__ = [
@@ -27,9 +27,6 @@ __all__ = [
     "conv_kernel_grad",
     "conv_output_shape",
 ]
-
-Sizes = int | Sequence[int]
-Padding = str | int | Sequence[Sequence[int]]
 
 
 @ranked

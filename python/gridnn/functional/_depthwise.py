@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gridnn import _core
-from gridnn.functional._arrays import ArrayLike
+from gridnn.functional._arrays import ArrayLike, Padding, Sizes
 from gridnn.functional._ranks import pinned, ranked
 
 __all__ = [
@@ -25,9 +25,6 @@ __all__ = [
     "depthwise_conv_input_grad",
     "depthwise_conv_kernel_grad",
 ]
-
-Sizes = int | Sequence[int]
-Padding = str | int | Sequence[Sequence[int]]
 
 
 @ranked

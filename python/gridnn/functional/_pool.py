@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _core
-from gridnn.functional._arrays import ArrayLike, full_shape
+from gridnn.functional._arrays import ArrayLike, Padding, Sizes, full_shape
 from gridnn.functional._ranks import pinned, ranked
 
 __all__ = [
@@ -31,9 +31,6 @@ __all__ = [
     "max_pool_grad",
     "pool_output_shape",
 ]
-
-Sizes = int | Sequence[int]
-Padding = str | int | Sequence[Sequence[int]]
 
 
 @overload

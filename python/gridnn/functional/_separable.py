@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gridnn import _core
 from gridnn.functional import _options
-from gridnn.functional._arrays import ArrayLike
+from gridnn.functional._arrays import ArrayLike, Padding, Sizes
 from gridnn.functional._ranks import pinned, ranked
 
 __all__ = [
@@ -26,9 +26,6 @@ __all__ = [
     "separable_conv_input_grad",
     "separable_conv_kernel_grad",
 ]
-
-Sizes = int | Sequence[int]
-Padding = str | int | Sequence[Sequence[int]]
 
 
 @ranked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from gridnn import _validation
 from gridnn._arrays import as_numbers
-from gridnn.data._folders import Listing, chosen, class_folders, files_below, folder_at, listed
+from gridnn.data._folders import Listing, PathLike, chosen, class_folders, files_below, folder_at, listed
 from gridnn.data._images import ENDINGS, image_size, load, read_image
 from gridnn.data._samples import FileBatches
 from gridnn.utils._arrays import as_type, to_categorical
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["get_file", "image_dataset_from_directory", "img_to_array", "load_img"]
 
-PathLike = str | os.PathLike[str]
 
 _COLORS = {"rgb": "rgb", "grayscale": "gray", "rgba": "rgba"}
 _SUBSETS = {"training": "train", "validation": "validation"}
