@@ -101,7 +101,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// Crates that have one home.
-const GUESTS: &[&str] =
+const EXTERNAL_CRATES: &[&str] =
     &["crc32fast", "libc", "ndarray", "numpy", "pyo3", "rustix", "safetensors", "tempfile"];
 
 /// Where `unsafe` may be written.
@@ -330,7 +330,7 @@ fn layering_problems(file: &str, source: &str) -> Vec<String> {
     }
     for pair in tokens.windows(2) {
         let name = pair[0].text.as_str();
-        if pair[1].text == "::" && GUESTS.contains(&name) && !rule.crates.contains(&name) {
+        if pair[1].text == "::" && EXTERNAL_CRATES.contains(&name) && !rule.crates.contains(&name) {
             problems.push(format!(
                 "{file}:{}: {} may not use the crate {name}",
                 pair[0].line + 1,

@@ -181,7 +181,7 @@ class Network:
     Every method may be called from several threads; calls wait for each other and release the GIL.
     """
 
-    def __new__(cls, description: str, seed: int, outside: Sequence[object] = ...) -> Network:
+    def __new__(cls, description: str, seed: int, custom_layers: Sequence[object] = ...) -> Network:
         """Builds a network.
 
         Args:
@@ -192,7 +192,7 @@ class Network:
                 call of an entry, and has its weights; with ``inference`` it always acts as at inference.
                 ``outputs`` are entries as well, by default the last one.
             seed: seed of the initial weights.
-            outside: whoever computes the layers called "Guest", which have their index here as
+            custom_layers: whoever computes the layers called "Custom", which have their index here as
                 ``config["number"]``; see `gridnn._network.CustomLayer`. They are referred to weakly.
 
         Raises:
@@ -255,13 +255,13 @@ class Network:
         indices: NDArray[np.int64] | None,
         learning_rate: float,
         seed: int,
-        judge: _CustomObjective | None = None,
+        custom_objective: _CustomObjective | None = None,
     ) -> _Scores:
         """One optimizer step on rows `indices` of inputs and targets (None: all rows).
 
         Every output has a target: labels, None where there is no loss, and a weight per sample, or None.
         Integer labels are class numbers for sparse losses. Random numbers come from (seed, `iterations`,
-        sample, position). `judge` is called with the number and the values of every output before the loss;
+        sample, position). `custom_objective` is called with the number and the values of every output before the loss;
         it returns None, or weighted losses of the samples, how many values they sum up and the gradient of
         the output.
 
@@ -280,7 +280,7 @@ class Network:
         x: Sequence[NDArray[Any]],
         targets: Sequence[_Target],
         indices: NDArray[np.int64] | None,
-        judge: _CustomObjective | None = None,
+        custom_objective: _CustomObjective | None = None,
     ) -> _Scores:
         """Loss and metrics in inference mode; returns the same as `train_step`."""
 
@@ -310,7 +310,7 @@ class Network:
         self,
         x: Sequence[NDArray[Any]],
         targets: Sequence[_Target],
-        judge: _CustomObjective | None = None,
+        custom_objective: _CustomObjective | None = None,
     ) -> tuple[
         tuple[list[NDArray[Any] | None], list[NDArray[Any] | None], list[NDArray[Any]]],
         _Scores,
@@ -337,7 +337,7 @@ class Network:
 def learning_rate(schedule: str, step: int) -> float:
     """The learning rate of step `step` by a schedule, JSON ``{"class_name", "config"}``."""
 
-def weight_shapes(description: str, outside: Sequence[object] = ...) -> list[tuple[int, str, list[int]]]:
+def weight_shapes(description: str, custom_layers: Sequence[object] = ...) -> list[tuple[int, str, list[int]]]:
     """The weights that a description asks for, found without allocating them.
 
     Returns:
@@ -347,7 +347,7 @@ def weight_shapes(description: str, outside: Sequence[object] = ...) -> list[tup
         ShapeError, ValueError: a layer does not fit its input; the message names it.
     """
 
-def output_shapes(description: str, outside: Sequence[object] = ...) -> list[tuple[int | None, ...]]:
+def output_shapes(description: str, custom_layers: Sequence[object] = ...) -> list[tuple[int | None, ...]]:
     """What `Network.output_shapes` would be, found without allocating anything.
 
     Raises:

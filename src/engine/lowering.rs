@@ -54,7 +54,7 @@ pub(super) struct PlannedOp<T: Element> {
 impl<T: Element> PlannedOp<T> {
     /// Whether its weight gradients are summed sample by sample, chunk by chunk.
     pub fn sums_by_sample(&self) -> bool {
-        self.op.batch().is_none() && self.op.statistics().is_none() && self.op.outside().is_none()
+        self.op.batch().is_none() && self.op.statistics().is_none() && self.op.custom().is_none()
     }
 
     /// Turns its sums over a chunk of samples into its part of the chunk's partial gradients.

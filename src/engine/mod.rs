@@ -4,6 +4,7 @@
 //! backward, refuses the update if anything is not finite, and updates, on memory that was planned before.
 
 mod arena;
+mod custom_objective;
 mod fitting;
 pub mod init;
 mod inspect;
@@ -13,7 +14,6 @@ mod loss;
 mod lowering;
 mod metric;
 mod optim;
-mod outside;
 mod plan;
 mod run;
 pub mod source;
@@ -24,12 +24,12 @@ mod train;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use custom_objective::{CustomLoss, CustomLosses, CustomObjective};
 pub use inspect::{Inspection, Seed};
-pub use layers::guest::{Guest, Visit};
+pub use layers::custom::{CustomCall, CustomLayer};
 use limits::Angles;
 use lowering::{Graph, Lowered};
 use optim::Block;
-pub use outside::{Judge, Verdict, Verdicts};
 pub use plan::Purpose;
 use plan::StepPlan;
 use run::Memory;
@@ -81,7 +81,7 @@ pub struct Data<'a> {
     /// Rows of the batch; None for all.
     pub indices: Option<&'a [i64]>,
     /// Who looks at the outputs before the loss.
-    pub judge: Option<Judge<'a>>,
+    pub custom: Option<CustomObjective<'a>>,
 }
 
 /// What an output is compared with.
@@ -166,17 +166,17 @@ impl<T: Element> Network<T> {
         Self::with_guests(spec, Vec::new(), seed, &|| false)
     }
 
-    /// The same with those who compute layers outside the engine; drawing large weights asks `interrupt`.
+    /// The same with custom layers; drawing large weights asks `interrupt`.
     ///
     /// # Errors
-    /// As [`Network::new`], those of the guests, and an interrupt.
+    /// As [`Network::new`], those of the custom layers, and an interrupt.
     pub fn with_guests(
         spec: ModelSpec,
-        guests: Vec<Arc<dyn Guest<T>>>,
+        custom_layers: Vec<Arc<dyn CustomLayer<T>>>,
         seed: u64,
         interrupt: Interrupt<'_>,
     ) -> Result<Self> {
-        Self::made(Structure::new(spec, guests)?, seed, Tier::current()?, interrupt)
+        Self::made(Structure::new(spec, custom_layers)?, seed, Tier::current()?, interrupt)
     }
 
     /// The same on a chosen tier.

@@ -65,10 +65,10 @@ pub(super) enum Work {
     Forward { from: usize, to: usize, group: usize },
     /// Runs a batch op forward, a task per block of samples.
     BatchForward { op: usize },
-    /// Has a op computed outside, between two parts of the program.
-    Outside { op: usize },
+    /// Calls a custom layer, between two parts of the program.
+    Custom { op: usize },
     /// Has its gradients computed.
-    OutsideBackward { op: usize },
+    CustomBackward { op: usize },
     /// Runs a op forward, a task per piece of a sample.
     SplitForward { op: usize },
     /// Sums up what a op has written in pieces, for the statistics ops that read it; a task per sample.
@@ -165,8 +165,8 @@ enum Item {
     Batch(usize),
     /// A op whose samples are cut.
     Split(usize),
-    /// A op that somebody outside computes.
-    Outside(usize),
+    /// A custom layer's op.
+    Custom(usize),
 }
 
 /// Phases and memory of a batch size and purpose.
@@ -270,9 +270,9 @@ impl StepPlan {
         self.purpose != Purpose::Infer && i < self.active.len() && self.op(lowered, i).statistics().is_some()
     }
 
-    /// Whether active op `i` is computed outside.
-    fn visits<T: Element>(&self, lowered: &Lowered<T>, i: usize) -> bool {
-        i < self.active.len() && self.op(lowered, i).outside().is_some()
+    /// Whether active op `i` is a custom layer's.
+    fn is_custom<T: Element>(&self, lowered: &Lowered<T>, i: usize) -> bool {
+        i < self.active.len() && self.op(lowered, i).custom().is_some()
     }
 
     /// Cuts the ops into stacks and those that stand alone. The first item is a stack, even if it is empty: it gathers the inputs.
@@ -284,19 +284,19 @@ impl StepPlan {
             let batch = i < self.active.len() && self.op(lowered, i).batch().is_some();
             let split = self.active.get(i).is_some_and(|op| op.split.is_some());
             let waits = self.waits(lowered, i);
-            let outside = self.visits(lowered, i);
-            if !(batch || split || outside || waits || i == self.active.len()) {
+            let custom = self.is_custom(lowered, i);
+            if !(batch || split || custom || waits || i == self.active.len()) {
                 continue;
             }
             if start < i || items.is_empty() || waits {
                 items.extend(self.regrouped(lowered, start..i).into_iter().map(Item::Stack));
             }
             start = i;
-            if batch || split || outside {
+            if batch || split || custom {
                 items.push(match (batch, split) {
                     (true, _) => Item::Batch(i),
                     (_, true) => Item::Split(i),
-                    _ => Item::Outside(i),
+                    _ => Item::Custom(i),
                 });
                 start = i + 1;
             }
@@ -308,7 +308,7 @@ impl StepPlan {
     fn forward_tasks<T: Element>(&self, lowered: &Lowered<T>, item: &Item) -> usize {
         match item {
             Item::Split(_) => self.batch,
-            Item::Outside(_) => 1,
+            Item::Custom(_) => 1,
             Item::Stack(range) => self.batch.div_ceil(self.groups(lowered, range)[0]),
             Item::Batch(i) => self.batch.div_ceil(batch_samples(self.op(lowered, *i), self.batch)),
         }
@@ -337,7 +337,7 @@ impl StepPlan {
                     }
                 }
                 Item::Batch(i) => self.forward.push(vec![(Work::BatchForward { op: *i }, tasks)]),
-                Item::Outside(i) => self.forward.push(vec![(Work::Outside { op: *i }, 1)]),
+                Item::Custom(i) => self.forward.push(vec![(Work::Custom { op: *i }, 1)]),
                 Item::Split(i) => {
                     self.forward.push(vec![(Work::SplitForward { op: *i }, self.pieces(*i, FORWARD))]);
                     if !self.active[*i].summed_by.is_empty() {
@@ -386,8 +386,8 @@ impl StepPlan {
                         phase.extend(pending.replace(grad));
                     }
                 }
-                Item::Outside(i) if self.active[*i].backward => {
-                    phase.push((Work::OutsideBackward { op: *i }, 1));
+                Item::Custom(i) if self.active[*i].backward => {
+                    phase.push((Work::CustomBackward { op: *i }, 1));
                 }
                 Item::Stack(range) if self.runs_backward(lowered, range) => {
                     let [_, group] = self.groups(lowered, range);

@@ -1,7 +1,7 @@
 //! One step of a network as a program for the thread pool.
 
 mod backward;
-mod outside;
+mod custom;
 mod phases;
 mod scores;
 mod split;
@@ -124,7 +124,7 @@ impl<T: Element> Memory<T> {
 pub(super) struct Worker<T: Element> {
     scratch: Scratch<T>,
     rows: Rows,
-    /// Gradients of the weights of a step outside, one behind the other; and of one that is to be added to others.
+    /// Gradients of the weights of a custom layer, one after the other; and of one that is to be added to others.
     grads: Vec<T>,
 }
 
@@ -167,7 +167,7 @@ pub(super) struct Scoring {
     pub signs: bool,
     /// The loss, if it is one that divides sums over many elements.
     pub overlap: Option<Overlap>,
-    /// Weighted losses of the samples, where they come from outside; the gradient is then in place.
+    /// Weighted losses of the samples, where a custom loss gives them; the gradient is then in place.
     pub losses: Option<Vec<f64>>,
 }
 
@@ -323,7 +323,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     fn reads_batch(&self, ops: &Range<usize>) -> bool {
         let alone = |i: usize| {
             let op = &self.planned(i).op;
-            ops.len() == 1 && (op.batch().is_some() || op.outside().is_some())
+            ops.len() == 1 && (op.batch().is_some() || op.custom().is_some())
         };
         !ops.is_empty() && (alone(ops.start) || self.step_plan.active[ops.start].settled.is_some())
     }
@@ -424,7 +424,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::Commit { op } => self.commit_statistics(op),
             Work::Constrain => self.constrain(task, worker),
             // `execute` has them done between two parts.
-            Work::Outside { .. } | Work::OutsideBackward { .. } => {}
+            Work::Custom { .. } | Work::CustomBackward { .. } => {}
         }
         Ok(())
     }

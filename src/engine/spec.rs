@@ -276,8 +276,8 @@ pub enum LayerKind {
         rate: f64,
         seed: Option<u64>,
     },
-    /// A layer that the caller computes, by its number among the guests.
-    Guest {
+    /// A layer that the caller computes, by its number among the custom layers.
+    Custom {
         number: usize,
     },
     /// Layers one after the other.

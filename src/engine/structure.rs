@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::layers::activity::Activity;
-use super::layers::guest::Guest;
+use super::layers::custom::CustomLayer;
 use super::layers::merge::{self, Join};
 use super::layers::{self, Layer};
 use super::shape_text;
@@ -98,8 +98,8 @@ pub struct Structure<T: Element> {
     pub(super) inputs: usize,
     /// Sizes of every edge.
     pub(super) edges: Vec<Vec<Size>>,
-    /// Who computes layers outside the engine.
-    guests: Vec<Arc<dyn Guest<T>>>,
+    /// Layers that the engine does not compute.
+    custom_layers: Vec<Arc<dyn CustomLayer<T>>>,
     /// What holds for the entry that is being added.
     entry: Entry,
 }
@@ -113,11 +113,11 @@ struct Entry {
 }
 
 impl<T: Element> Structure<T> {
-    /// Infers shapes and weights; `guests` are those that the description numbers.
+    /// Infers shapes and weights; `custom_layers` are those that the description numbers.
     ///
     /// # Errors
     /// A layer does not fit its input, or reads what does not stand before it; the message names it.
-    pub fn new(spec: ModelSpec, guests: Vec<Arc<dyn Guest<T>>>) -> Result<Self> {
+    pub fn new(spec: ModelSpec, custom_layers: Vec<Arc<dyn CustomLayer<T>>>) -> Result<Self> {
         let ModelSpec { layers: specs, outputs, .. } = spec;
         let mut structure = Self {
             nodes: Vec::new(),
@@ -128,7 +128,7 @@ impl<T: Element> Structure<T> {
             len: 0,
             inputs: 0,
             edges: Vec::new(),
-            guests,
+            custom_layers,
             entry: Entry::default(),
         };
         // Of every entry: its number, and the edge at its end.
@@ -276,7 +276,7 @@ impl<T: Element> Structure<T> {
     }
 
     fn leaf(&mut self, spec: &LayerSpec, input: usize, number: usize) -> Result<usize> {
-        let layer = layers::layer::<T>(spec, &self.guests)?;
+        let layer = layers::layer::<T>(spec, &self.custom_layers)?;
         let shape = &self.edges[input];
         let weights = layer.weights(shape)?;
         let output = layer.output_shape(shape)?;

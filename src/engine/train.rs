@@ -56,12 +56,12 @@ impl<T: Element> Network<T> {
             }
         }
         if let Some(indices) = data.indices {
-            let outside = indices.iter().find(|&&i| usize::try_from(i).map_or(true, |i| i >= rows));
-            if let Some(outside) = outside {
+            let beyond = indices.iter().find(|&&i| usize::try_from(i).map_or(true, |i| i >= rows));
+            if let Some(beyond) = beyond {
                 return Err(Error::value(
                     "indices",
                     format!("numbers from 0 to {}", rows.saturating_sub(1)),
-                    outside,
+                    beyond,
                 ));
             }
         }
@@ -142,10 +142,10 @@ impl<T: Element> Network<T> {
             ),
             Aim::Evaluate | Aim::Inspect => (None, None),
         };
-        self.judged((plan, step_plan), data, training, scorings, interrupt)?;
+        self.run_custom_objectives((plan, step_plan), data, training, scorings, interrupt)?;
         let batch_data = Batch { x: data.x, targets: data.targets, indices: data.indices, first: 0 };
         let penalty = self.penalty(interrupt)?;
-        let extent = Extent::Scores { rates, scorings, judged: data.judge.is_some() };
+        let extent = Extent::Scores { rates, scorings, custom: data.custom.is_some() };
         self.execute((plan, step_plan), batch_data, extent, training, interrupt)?;
 
         let activities = self.plans[plan].step_plans[step_plan].activities * batch;
@@ -320,7 +320,7 @@ impl<T: Element> Network<T> {
         phases.clear();
         let stale = passes.iter().filter(|pass| lowered.packed_version[**pass] != self.version);
         phases.push(stale.flat_map(|pass| lowered.pack_work(*pass)));
-        if !matches!(extent, Extent::Scores { judged: true, .. }) {
+        if !matches!(extent, Extent::Scores { custom: true, .. }) {
             phases.extend(&plan_of_batch.forward);
         }
         let scorings = match extent {
@@ -477,7 +477,7 @@ pub(super) enum Extent<'a> {
         rates: Option<Rates>,
         /// What is scored at every output.
         scorings: &'a [Scoring],
-        /// Whether a judge has seen the outputs: the forward pass is over.
-        judged: bool,
+        /// Whether custom losses have seen the outputs: the forward pass is over.
+        custom: bool,
     },
 }

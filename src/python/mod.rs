@@ -1,7 +1,8 @@
 //! The door to Python: arrays are borrowed, the GIL is released, errors become exceptions. No arithmetic here.
 
 mod arrays;
-mod caller;
+mod custom_layer;
+mod custom_objective;
 mod errors;
 mod files;
 mod fork;
@@ -10,7 +11,6 @@ mod functional_conv;
 mod functional_pool;
 mod gate;
 mod geometry;
-mod guest;
 mod network;
 mod overlap;
 

@@ -6,13 +6,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::arrays::{Borrowed, array, in_order, into_array, shaped};
-use super::caller::Caller;
+use super::custom_layer::{Raised, or_raised, python_layers};
+use super::custom_objective::Objective;
 use super::errors::{enter, raise};
 use super::gate::Gate;
-use super::guest::{Raised, guests, settle};
 use crate::engine::source::Source;
 use crate::engine::spec::{Dtype, LrSchedule, ModelSpec, Size, parse};
-use crate::engine::{self, Data, Judge, Scores, Seed, Target};
+use crate::engine::{self, CustomObjective, Data, Scores, Seed, Target};
 use crate::error::Result;
 use crate::parallel::lock;
 
@@ -140,15 +140,15 @@ impl Network {
         (x, targets): (&Inputs<'_>, &Targets<'_>),
         indices: Option<&Bound<'_, PyArray1<i64>>>,
         train: Option<(f64, u64)>,
-        judge: Option<Py<PyAny>>,
+        custom_objective: Option<Py<PyAny>>,
     ) -> PyResult<Sums> {
         let (x, targets) = (borrow_inputs(x)?, borrow_targets(targets)?);
         let (x, targets) = (sources(&x)?, targets_of(&targets)?);
         let indices = indices.map(borrow_flat).transpose()?;
-        let caller = Caller::new(judge);
-        let ask = |output: usize, values: &[f64], shape: &[usize]| caller.ask(output, values, shape);
+        let objective = Objective::new(custom_objective);
+        let ask = |output: usize, values: &[f64], shape: &[usize]| objective.ask(output, values, shape);
         let data = Data {
-            judge: caller.is_there().then_some(Judge(&ask)),
+            custom: objective.is_there().then_some(CustomObjective(&ask)),
             x: &x,
             targets: &targets,
             indices: indices.as_ref().map(|i| i.as_slice()).transpose()?,
@@ -159,7 +159,7 @@ impl Network {
                 None => network.evaluate_step(&data, interrupt),
             })
         });
-        caller.settle(scores.map(sums))
+        objective.or_raised(scores.map(sums))
     }
 
     fn outputs<'py>(
@@ -189,27 +189,32 @@ impl Network {
 #[pymethods]
 impl Network {
     #[new]
-    #[pyo3(signature = (description, seed, outside=Vec::new()))]
-    fn new(py: Python<'_>, description: &str, seed: u64, outside: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
+    #[pyo3(signature = (description, seed, custom_layers=Vec::new()))]
+    fn new(
+        py: Python<'_>,
+        description: &str,
+        seed: u64,
+        custom_layers: Vec<Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
         let spec: ModelSpec = parse("model", description).map_err(raise)?;
         let raised = Raised::default();
         let typed = match spec.dtype {
             Dtype::Float32 => {
-                let own = guests(&outside, &raised)?;
+                let own = python_layers(&custom_layers, &raised)?;
                 enter(py, |interrupt| {
                     let network = engine::Network::with_guests(spec, own, seed, interrupt)?;
                     Ok(Typed::Float32(Box::new(network)))
                 })
             }
             Dtype::Float64 => {
-                let own = guests(&outside, &raised)?;
+                let own = python_layers(&custom_layers, &raised)?;
                 enter(py, |interrupt| {
                     let network = engine::Network::with_guests(spec, own, seed, interrupt)?;
                     Ok(Typed::Float64(Box::new(network)))
                 })
             }
         };
-        let inner = Gate::new(settle(typed, &raised)?);
+        let inner = Gate::new(or_raised(typed, &raised)?);
         Ok(Self { inner, raised })
     }
 
@@ -316,7 +321,7 @@ impl Network {
         self.run(py, |network, _| with!(network, n => n.compile(spec)))
     }
 
-    #[pyo3(signature = (x, targets, indices, learning_rate, seed, judge=None))]
+    #[pyo3(signature = (x, targets, indices, learning_rate, seed, custom_objective=None))]
     #[expect(clippy::too_many_arguments, reason = "it is the signature of the stub file")]
     fn train_step(
         &self,
@@ -326,22 +331,22 @@ impl Network {
         indices: Option<Bound<'_, PyArray1<i64>>>,
         learning_rate: f64,
         seed: u64,
-        judge: Option<Py<PyAny>>,
+        custom_objective: Option<Py<PyAny>>,
     ) -> PyResult<Sums> {
         let train = Some((learning_rate, seed));
-        self.step(py, (&x, &targets), indices.as_ref(), train, judge)
+        self.step(py, (&x, &targets), indices.as_ref(), train, custom_objective)
     }
 
-    #[pyo3(signature = (x, targets, indices, judge=None))]
+    #[pyo3(signature = (x, targets, indices, custom_objective=None))]
     fn evaluate_step(
         &self,
         py: Python<'_>,
         x: Inputs<'_>,
         targets: Targets<'_>,
         indices: Option<Bound<'_, PyArray1<i64>>>,
-        judge: Option<Py<PyAny>>,
+        custom_objective: Option<Py<PyAny>>,
     ) -> PyResult<Sums> {
-        self.step(py, (&x, &targets), indices.as_ref(), None, judge)
+        self.step(py, (&x, &targets), indices.as_ref(), None, custom_objective)
     }
 
     fn predict<'py>(
@@ -381,21 +386,21 @@ impl Network {
         Ok(tensors.into_pyobject(py)?.into_any())
     }
 
-    #[pyo3(signature = (x, targets, judge=None))]
+    #[pyo3(signature = (x, targets, custom_objective=None))]
     fn inspect_loss<'py>(
         &self,
         py: Python<'py>,
         x: Inputs<'py>,
         targets: Targets<'py>,
-        judge: Option<Py<PyAny>>,
+        custom_objective: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (x, targets) = (borrow_inputs(&x)?, borrow_targets(&targets)?);
         let (x, targets) = (sources(&x)?, targets_of(&targets)?);
-        let caller = Caller::new(judge);
-        let ask = |output: usize, values: &[f64], shape: &[usize]| caller.ask(output, values, shape);
-        let judge = caller.is_there().then_some(Judge(&ask));
-        let data = Data { x: &x, targets: &targets, indices: None, judge };
-        let found = caller.settle(self.inspection(py, &x, Seed::Loss(&data)))?;
+        let objective = Objective::new(custom_objective);
+        let ask = |output: usize, values: &[f64], shape: &[usize]| objective.ask(output, values, shape);
+        let custom = objective.is_there().then_some(CustomObjective(&ask));
+        let data = Data { x: &x, targets: &targets, indices: None, custom };
+        let found = objective.or_raised(self.inspection(py, &x, Seed::Loss(&data)))?;
         Ok(found.into_pyobject(py)?.into_any())
     }
 
@@ -460,30 +465,32 @@ impl Network {
 
 /// Shapes of the weights that a description asks for, as `(layer, name, shape)`, without allocating them.
 #[pyfunction]
-#[pyo3(signature = (description, outside=Vec::new()))]
+#[pyo3(signature = (description, custom_layers=Vec::new()))]
 pub(super) fn weight_shapes(
     description: &str,
-    outside: Vec<Bound<'_, PyAny>>,
+    custom_layers: Vec<Bound<'_, PyAny>>,
 ) -> PyResult<Vec<(usize, String, Vec<usize>)>> {
     let spec: ModelSpec = parse("model", description).map_err(raise)?;
     let raised = Raised::default();
-    let structure = engine::Structure::<f32>::new(spec, guests(&outside, &raised)?).map_err(raise);
-    let structure = settle(structure, &raised)?;
+    let structure =
+        engine::Structure::<f32>::new(spec, python_layers(&custom_layers, &raised)?).map_err(raise);
+    let structure = or_raised(structure, &raised)?;
     Ok(structure.weights().iter().map(|w| (w.layer, w.name.to_string(), w.shape.clone())).collect())
 }
 
 /// Shapes of what every layer of a description makes, without allocating anything.
 #[pyfunction]
-#[pyo3(signature = (description, outside=Vec::new()))]
+#[pyo3(signature = (description, custom_layers=Vec::new()))]
 pub(super) fn output_shapes<'py>(
     py: Python<'py>,
     description: &str,
-    outside: Vec<Bound<'py, PyAny>>,
+    custom_layers: Vec<Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
     let spec: ModelSpec = parse("model", description).map_err(raise)?;
     let raised = Raised::default();
-    let structure = engine::Structure::<f32>::new(spec, guests(&outside, &raised)?).map_err(raise);
-    let structure = settle(structure, &raised)?;
+    let structure =
+        engine::Structure::<f32>::new(spec, python_layers(&custom_layers, &raised)?).map_err(raise);
+    let structure = or_raised(structure, &raised)?;
     structure.output_shapes().map(|shape| shape_tuple(py, shape)).collect()
 }
 

@@ -182,7 +182,7 @@ class Layer(Configurable):
     def engine_description(self) -> dict[str, Any]:
         """What the engine is told about this layer; one written in Python goes along itself."""
         if self.in_python:
-            return {"class_name": "Guest", "name": self.name, "config": {"number": LayerCalls(self)}}
+            return {"class_name": "Custom", "name": self.name, "config": {"number": LayerCalls(self)}}
         return {"class_name": type(self).__name__, "name": self.name, "config": self.engine_config()}
 
     def __repr__(self) -> str:

@@ -78,7 +78,7 @@ class Loss(Configurable):
     def engine_description(self) -> dict[str, Any]:
         """What the engine is told: of a loss in Python only whether its targets are labels."""
         if self.in_python:
-            return {"class_name": "Outside", "config": {"sparse": self.targets == "labels"}}
+            return {"class_name": "Custom", "config": {"sparse": self.targets == "labels"}}
         return super().engine_description()
 
     def engine_config(self) -> dict[str, Any]:

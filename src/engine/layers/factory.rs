@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::augment::{Augment, Map, PerAxis};
-use super::guest::{Guest, GuestLayer};
+use super::custom::{Custom, CustomLayer};
 use super::{
     Layer, activation, activity, adaptive, batch_norm, conv, conv_transpose, dense, depthwise, dropout,
     group_norm, noise, normalization, pad, pool, prelu, rescaling, reshaping,
@@ -17,7 +17,10 @@ use crate::kernels::Element;
 ///
 /// # Errors
 /// The description asks for what does not exist.
-pub fn layer<T: Element>(spec: &LayerSpec, guests: &[Arc<dyn Guest<T>>]) -> Result<Box<dyn Layer<T>>> {
+pub fn layer<T: Element>(
+    spec: &LayerSpec,
+    custom_layers: &[Arc<dyn CustomLayer<T>>],
+) -> Result<Box<dyn Layer<T>>> {
     use LayerKind as Kind;
     Ok(match &spec.kind {
         Kind::Input { .. } => {
@@ -129,10 +132,11 @@ pub fn layer<T: Element>(spec: &LayerSpec, guests: &[Arc<dyn Guest<T>>]) -> Resu
         | Kind::Dot { .. } => {
             return Err(Error::value("", "a layer of one input inside another layer", "one that merges"));
         }
-        Kind::Guest { number } => {
-            let guest =
-                guests.get(*number).ok_or_else(|| Error::value("", "a guest that is there", number))?;
-            Box::new(GuestLayer(Arc::clone(guest)))
+        Kind::Custom { number } => {
+            let custom = custom_layers
+                .get(*number)
+                .ok_or_else(|| Error::value("", "a custom layer that is there", number))?;
+            Box::new(Custom(Arc::clone(custom)))
         }
         Kind::Dropout { rate, noise_shape, seed } => {
             Box::new(dropout::Dropout::new(*rate, *seed, noise_shape.as_ref()))

@@ -11,13 +11,13 @@ pub(super) mod augment;
 mod batch_norm;
 mod conv;
 mod conv_transpose;
+pub(super) mod custom;
 mod dense;
 mod depthwise;
 mod dot;
 mod dropout;
 mod factory;
 mod group_norm;
-pub(super) mod guest;
 pub(super) mod merge;
 mod noise;
 mod normalization;
@@ -305,14 +305,14 @@ pub trait Op<T: Element>: Send + Sync {
         None
     }
 
-    /// The op as one that somebody outside the engine computes.
-    fn outside(&self) -> Option<&dyn Outside> {
+    /// The op as one that the engine does not compute.
+    fn custom(&self) -> Option<&dyn CustomOutcome> {
         None
     }
 }
 
 /// A op that runs outside of programs, on the whole batch, and may fail.
-pub trait Outside: Send + Sync {
+pub trait CustomOutcome: Send + Sync {
     /// What came of the last call.
     ///
     /// # Errors

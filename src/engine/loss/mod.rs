@@ -86,8 +86,8 @@ pub enum Loss {
         from_logits: bool,
         axis: Option<Vec<isize>>,
     },
-    /// One that the caller computes; see [`super::Judge`].
-    Outside {
+    /// One that the caller computes; see [`super::CustomObjective`].
+    Custom {
         /// Whether its targets are class labels.
         sparse: bool,
     },
@@ -121,13 +121,13 @@ impl Output {
 
 impl Loss {
     /// Whether values and gradients come from the caller.
-    pub(super) fn outside(&self) -> bool {
-        matches!(self, Self::Outside { .. })
+    pub(super) fn custom(&self) -> bool {
+        matches!(self, Self::Custom { .. })
     }
 
     /// Whether labels are class numbers.
     pub(super) fn sparse(&self) -> bool {
-        matches!(self, Self::SparseCategoricalCrossentropy { .. } | Self::Outside { sparse: true })
+        matches!(self, Self::SparseCategoricalCrossentropy { .. } | Self::Custom { sparse: true })
     }
 
     /// What outputs of so many channels are.
@@ -303,7 +303,7 @@ impl Scorer<'_> {
                 overlap.gather(position * c, &rows.p, &rows.t, &mut counted[start..]);
                 continue;
             }
-            if self.loss.outside() {
+            if self.loss.custom() {
                 continue;
             }
             let smoothing = self.loss.smoothing();

@@ -124,7 +124,7 @@ impl Loss {
                 total
             }
             // A number of the whole batch: see `overlap`.
-            Self::Dice { .. } | Self::Tversky { .. } | Self::Outside { .. } => 0.0,
+            Self::Dice { .. } | Self::Tversky { .. } | Self::Custom { .. } => 0.0,
         }
     }
 }

@@ -25,7 +25,7 @@ impl<'a> Times<'a> {
         for (k, it) in items.iter().enumerate() {
             match it {
                 Item::Stack(range) => item[range.clone()].fill(k),
-                Item::Batch(i) | Item::Split(i) | Item::Outside(i) => item[*i] = k,
+                Item::Batch(i) | Item::Split(i) | Item::Custom(i) => item[*i] = k,
             }
         }
         Self { items, item }
@@ -127,13 +127,13 @@ impl StepPlan {
 
         let asides = |op: &Active| op.flows.iter().any(|flow| matches!(flow, Flow::Add(_)));
         for i in 0..self.active.len() {
-            if self.visits(lowered, i) && asides(&self.active[i]) {
+            if self.is_custom(lowered, i) && asides(&self.active[i]) {
                 // It reads one tensor, of the whole batch.
                 let len = lowered.lens[self.active[i].inputs[0]] * self.batch;
                 self.active[i].flows = vec![Flow::Add(Slot::Batch(arena.take(len)))];
             }
         }
-        for (i, op) in self.active.iter().enumerate().filter(|(i, _)| !self.visits(lowered, *i)) {
+        for (i, op) in self.active.iter().enumerate().filter(|(i, _)| !self.is_custom(lowered, *i)) {
             let waits = self.waits(lowered, i);
             for (input, flow) in op.flows.iter().enumerate().filter(|(_, f)| matches!(f, Flow::Add(_))) {
                 debug_assert_ne!(*flow, Flow::None);

@@ -1,19 +1,19 @@
-//! Layers that somebody outside the engine computes: whole batches at a time, on the calling thread, between programs.
+//! Custom layers: computed by the user's code: whole batches at a time, on the calling thread, between programs.
 //!
-//! Meanwhile no helper runs and no lock of the pool is held, so that a guest may take as long as it likes, may call the
+//! Meanwhile no helper runs and no lock of the pool is held, so that a custom layer may take as long as it likes, may call the
 //! library itself, and may fail.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use super::{Backward, Context, Keeps, Layer, Op, Outside, Random, Ranges, Site, Size, WeightSpec};
+use super::{Backward, Context, CustomOutcome, Keeps, Layer, Op, Random, Ranges, Site, Size, WeightSpec};
 use crate::conv::Scratch;
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::parallel::lock;
 
-/// Somebody who computes a layer.
-pub trait Guest<T>: Send + Sync {
+/// Code that computes a layer.
+pub trait CustomLayer<T>: Send + Sync {
     /// The weights that it wants for an input, whose sizes come without the batch.
     ///
     /// # Errors
@@ -30,18 +30,24 @@ pub trait Guest<T>: Send + Sync {
     ///
     /// # Errors
     /// Its own.
-    fn forward(&self, visit: &Visit<'_, T>, y: &mut [T]) -> Result<()>;
+    fn forward(&self, call: &CustomCall<'_, T>, y: &mut [T]) -> Result<()>;
 
     /// Computes the gradient to the input, if it is wanted, and those to all weights, one behind the other.
     ///
     /// # Errors
     /// Its own.
-    fn backward(&self, visit: &Visit<'_, T>, dy: &[T], dx: Option<&mut [T]>, grads: &mut [T]) -> Result<()>;
+    fn backward(
+        &self,
+        call: &CustomCall<'_, T>,
+        dy: &[T],
+        dx: Option<&mut [T]>,
+        grads: &mut [T],
+    ) -> Result<()>;
 }
 
-/// What a guest is shown.
+/// What a custom layer computes with.
 #[derive(Debug)]
-pub struct Visit<'a, T> {
+pub struct CustomCall<'a, T> {
     /// The inputs of the whole batch.
     pub x: &'a [T],
     /// Sizes of the inputs, with the batch.
@@ -56,10 +62,10 @@ pub struct Visit<'a, T> {
     pub training: Option<Random>,
 }
 
-/// A layer that is a guest's.
-pub(super) struct GuestLayer<T>(pub Arc<dyn Guest<T>>);
+/// A layer that the engine does not compute.
+pub(super) struct Custom<T>(pub Arc<dyn CustomLayer<T>>);
 
-impl<T: Element> Layer<T> for GuestLayer<T> {
+impl<T: Element> Layer<T> for Custom<T> {
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
         self.0.output_shape(input)
     }
@@ -72,8 +78,8 @@ impl<T: Element> Layer<T> for GuestLayer<T> {
         let sizes: Vec<Size> = site.input.iter().map(|&n| Some(n)).collect();
         let output: Option<Vec<usize>> = self.0.output_shape(&sizes)?.into_iter().collect();
         let unknown = || Error::shape("output", "known sizes for a known input", "None");
-        Ok(vec![Box::new(GuestOp {
-            guest: Arc::clone(&self.0),
+        Ok(vec![Box::new(CustomOp {
+            code: Arc::clone(&self.0),
             input: site.input.to_vec(),
             output: output.ok_or_else(unknown)?,
             weights: site.weights.to_vec(),
@@ -83,8 +89,8 @@ impl<T: Element> Layer<T> for GuestLayer<T> {
     }
 }
 
-struct GuestOp<T> {
-    guest: Arc<dyn Guest<T>>,
+struct CustomOp<T> {
+    code: Arc<dyn CustomLayer<T>>,
     input: Vec<usize>,
     output: Vec<usize>,
     weights: Vec<Range<usize>>,
@@ -93,14 +99,14 @@ struct GuestOp<T> {
     outcome: Mutex<Result<()>>,
 }
 
-impl<T: Element> GuestOp<T> {
-    /// Shows the guest a batch.
-    fn show(&self, cx: &Context<'_, T>, x: &[T], work: impl FnOnce(&Visit<'_, T>) -> Result<()>) {
+impl<T: Element> CustomOp<T> {
+    /// Calls the code with a batch.
+    fn call(&self, cx: &Context<'_, T>, x: &[T], work: impl FnOnce(&CustomCall<'_, T>) -> Result<()>) {
         let with_batch = |sizes: &[usize]| -> Vec<usize> {
             std::iter::once(cx.samples).chain(sizes.iter().copied()).collect()
         };
         let weights: Vec<&[T]> = self.weights.iter().map(|range| &cx.params[range.clone()]).collect();
-        let outcome = work(&Visit {
+        let outcome = work(&CustomCall {
             x,
             input: &with_batch(&self.input),
             output: &with_batch(&self.output),
@@ -112,7 +118,7 @@ impl<T: Element> GuestOp<T> {
     }
 }
 
-impl<T: Element> Op<T> for GuestOp<T> {
+impl<T: Element> Op<T> for CustomOp<T> {
     fn output_len(&self) -> usize {
         self.output.iter().product()
     }
@@ -126,20 +132,20 @@ impl<T: Element> Op<T> for GuestOp<T> {
     }
 
     fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
-        self.show(cx, x[0], |visit| self.guest.forward(visit, y));
+        self.call(cx, x[0], |call| self.code.forward(call, y));
     }
 
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
         let Backward { x, dy, dx, grads, .. } = tensors;
-        self.show(cx, x[0], |visit| self.guest.backward(visit, dy, dx[0].as_deref_mut(), grads));
+        self.call(cx, x[0], |call| self.code.backward(call, dy, dx[0].as_deref_mut(), grads));
     }
 
-    fn outside(&self) -> Option<&dyn Outside> {
+    fn custom(&self) -> Option<&dyn CustomOutcome> {
         Some(self)
     }
 }
 
-impl<T: Element> Outside for GuestOp<T> {
+impl<T: Element> CustomOutcome for CustomOp<T> {
     fn outcome(&self) -> Result<()> {
         std::mem::replace(&mut *lock(&self.outcome), Ok(()))
     }

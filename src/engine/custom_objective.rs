@@ -1,7 +1,7 @@
-//! Steps whose loss or metrics are somebody else's: a caller is shown the outputs between the two halves of a step.
+//! Steps whose loss or metrics are custom: a function sees the outputs between the two halves of a step.
 //!
 //! The forward pass is one program and what follows another. In between no helper runs and no lock of the pool is held,
-//! so that the caller may take as long as it likes, and may fail.
+//! so that the function may take as long as it likes, and may fail.
 
 use super::layers::Random;
 use super::plan::Slot;
@@ -14,9 +14,9 @@ use crate::kernels::Element;
 use crate::memory;
 use crate::parallel::{self, Interrupt};
 
-/// What a loss says of an output of a batch.
+/// What a custom loss says of an output of a batch.
 #[derive(Debug, Clone)]
-pub struct Verdict {
+pub struct CustomLoss {
     /// The loss of every sample, times its weight.
     pub losses: Vec<f64>,
     /// Loss values that they are the sums of.
@@ -26,22 +26,22 @@ pub struct Verdict {
 }
 
 /// A function of the number of an output, its values and their sizes.
-pub type Verdicts<'a> = dyn Fn(usize, &[f64], &[usize]) -> Result<Option<Verdict>> + Sync + 'a;
+pub type CustomLosses<'a> = dyn Fn(usize, &[f64], &[usize]) -> Result<Option<CustomLoss>> + Sync + 'a;
 
-/// Somebody who looks at the outputs of a batch, one after the other; None leaves the loss to the engine.
+/// Custom losses and metrics: sees the outputs of a batch, one after the other; None leaves a loss to the engine.
 #[derive(Clone, Copy)]
-pub struct Judge<'a>(pub &'a Verdicts<'a>);
+pub struct CustomObjective<'a>(pub &'a CustomLosses<'a>);
 
-impl std::fmt::Debug for Judge<'_> {
+impl std::fmt::Debug for CustomObjective<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Judge")
+        f.write_str("CustomObjective")
     }
 }
 
 impl<T: Element> Network<T> {
-    /// Runs a batch forward, asks the judge and puts the gradients that it gives where the backward pass begins, and
-    /// what else it says among what is scored.
-    pub(super) fn judged(
+    /// Runs a batch forward, calls custom losses and puts the gradients that they give where the backward pass begins, and
+    /// what else they say among what is scored.
+    pub(super) fn run_custom_objectives(
         &mut self,
         (plan, step_plan): (usize, usize),
         data: &Data<'_>,
@@ -49,26 +49,26 @@ impl<T: Element> Network<T> {
         scorings: &mut [Scoring],
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
-        let Some(judge) = data.judge else { return self.check_judges(scorings) };
+        let Some(objective) = data.custom else { return self.check_objectives(scorings) };
         // Room for both halves: memory that grows in between would lose what the first one left.
         let threads = parallel::threads();
         self.memory.reserve(&self.plans[plan].step_plans[step_plan], threads, self.blocks.len())?;
         let batch = Batch { x: data.x, targets: &[], indices: data.indices, first: 0 };
         self.execute((plan, step_plan), batch, Extent::Outputs, training, interrupt)?;
         for (output, scoring) in scorings.iter_mut().enumerate() {
-            self.judge((plan, step_plan), judge, output, scoring)?;
+            self.run_custom_objective((plan, step_plan), objective, output, scoring)?;
         }
         if parallel::threads() > threads {
             return Err(Error::value("threads", format!("at most {threads} to the end of a step"), "more"));
         }
-        self.check_judges(scorings)
+        self.check_objectives(scorings)
     }
 
-    /// Shows an output to the judge.
-    fn judge(
+    /// Calls the custom loss of an output.
+    fn run_custom_objective(
         &mut self,
         (plan, step_plan): (usize, usize),
-        judge: Judge<'_>,
+        objective: CustomObjective<'_>,
         output: usize,
         scoring: &mut Scoring,
     ) -> Result<()> {
@@ -83,8 +83,8 @@ impl<T: Element> Network<T> {
         let outputs = memory::collect(arena[start..start + len].iter().map(|x| x.to_f64()))?;
         let mut shape = vec![ready.batch];
         shape.extend(&plans.lowered.output_shapes[output]);
-        let Some(verdict) = (judge.0)(output, &outputs, &shape)? else { return Ok(()) };
-        let Verdict { losses, dy, count } = verdict;
+        let Some(loss) = (objective.0)(output, &outputs, &shape)? else { return Ok(()) };
+        let CustomLoss { losses, dy, count } = loss;
         if losses.len() != ready.batch || dy.len() != len {
             let expected = format!("{} losses and {len} gradients", ready.batch);
             return Err(Error::shape("loss", expected, format!("{} and {}", losses.len(), dy.len())));
@@ -100,13 +100,13 @@ impl<T: Element> Network<T> {
         Ok(())
     }
 
-    /// Checks that every loss has one judge.
-    fn check_judges(&self, scorings: &[Scoring]) -> Result<()> {
+    /// Checks that every loss is computed once.
+    fn check_objectives(&self, scorings: &[Scoring]) -> Result<()> {
         let objectives = self.compiled.iter().flat_map(|compiled| &compiled.spec.outputs);
-        let outside = objectives.map(|objective| objective.loss.as_ref().is_some_and(Loss::outside));
-        if outside.zip(scorings).all(|(outside, scoring)| outside == scoring.losses.is_some()) {
+        let custom = objectives.map(|objective| objective.loss.as_ref().is_some_and(Loss::custom));
+        if custom.zip(scorings).all(|(custom, scoring)| custom == scoring.losses.is_some()) {
             return Ok(());
         }
-        Err(Error::value("loss", "one judge, the engine or its caller", "none or two"))
+        Err(Error::value("loss", "computed by the engine or by a function", "both or neither"))
     }
 }

@@ -7,18 +7,18 @@ use pyo3::prelude::*;
 
 use super::arrays::array;
 use super::errors::raise;
-use crate::engine::Verdict;
+use crate::engine::CustomLoss;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::parallel::lock;
 
 /// The function, if there is one, and the exception that it raised.
-pub(super) struct Caller {
+pub(super) struct Objective {
     function: Option<Py<PyAny>>,
     raised: Mutex<Option<PyErr>>,
 }
 
-impl Caller {
+impl Objective {
     pub(super) fn new(function: Option<Py<PyAny>>) -> Self {
         Self { function, raised: Mutex::new(None) }
     }
@@ -27,11 +27,11 @@ impl Caller {
         self.function.is_some()
     }
 
-    /// Calls the function with the number of an output and its values as float64. It returns None, or weighted losses of the samples, the number
-    /// of values that they sum up, and the gradient of the output.
-    pub(super) fn ask(&self, output: usize, values: &[f64], shape: &[usize]) -> Result<Option<Verdict>> {
+    /// Calls the function with the number of an output and its values as float64. It returns None, or weighted losses
+    /// of the samples, the number of values that they sum up, and the gradient of the output.
+    pub(super) fn ask(&self, output: usize, values: &[f64], shape: &[usize]) -> Result<Option<CustomLoss>> {
         let Some(function) = &self.function else { return Ok(None) };
-        let verdict = Python::attach(|py| {
+        let answer = Python::attach(|py| {
             let answer = function.bind(py).call1((output, array(py, values, shape)?))?;
             if answer.is_none() {
                 return Ok(None);
@@ -40,16 +40,16 @@ impl Caller {
                 answer.extract()?;
             let losses = memory::collect(losses.try_readonly()?.as_array().iter().copied()).map_err(raise)?;
             let dy = memory::collect(dy.as_array().iter().copied()).map_err(raise)?;
-            Ok(Some(Verdict { losses, count, dy }))
+            Ok(Some(CustomLoss { losses, count, dy }))
         });
-        verdict.map_err(|error: PyErr| {
+        answer.map_err(|error: PyErr| {
             *lock(&self.raised) = Some(error);
             Error::internal("a function of the caller raised")
         })
     }
 
     /// The result of the step, or the exception that the function raised.
-    pub(super) fn settle<R>(&self, result: PyResult<R>) -> PyResult<R> {
+    pub(super) fn or_raised<R>(&self, result: PyResult<R>) -> PyResult<R> {
         match lock(&self.raised).take() {
             Some(error) => Err(error),
             None => result,

@@ -1,4 +1,4 @@
-//! Lowered that somebody outside the engine computes, between two parts of a program.
+//! Custom layers, which are called between two parts of a program.
 
 use super::super::plan::Work;
 use super::{Add, StepProgram, Worker};
@@ -8,30 +8,30 @@ use crate::memory;
 use crate::parallel::{self, Interrupt, lock};
 
 impl<T: Element> StepProgram<'_, '_, T> {
-    /// Runs all phases. Those outside run on this thread alone, while no program does.
+    /// Runs all phases. Custom layers run on this thread alone, while no program does.
     pub(in super::super) fn execute(&mut self, workers: usize, interrupt: Interrupt<'_>) -> Result<()> {
         let mut start = 0;
         loop {
-            let outside = self.phases.find(start, is_outside);
-            self.part = start..outside.unwrap_or(self.phases.len());
+            let custom = self.phases.find(start, is_custom);
+            self.part = start..custom.unwrap_or(self.phases.len());
             parallel::execute(self, workers, interrupt)?;
-            let Some(phase) = outside else { return Ok(()) };
+            let Some(phase) = custom else { return Ok(()) };
             for (work, _) in self.phases.works(phase) {
-                self.visit(*work)?;
+                self.call(*work)?;
             }
             start = self.part.end + 1;
         }
     }
 
-    /// Runs a op outside on the whole batch.
-    fn visit(&self, work: Work) -> Result<()> {
+    /// Calls a custom layer with the whole batch.
+    fn call(&self, work: Work) -> Result<()> {
         let all = 0..self.step_plan.batch;
         match work {
-            Work::Outside { op } => {
+            Work::Custom { op } => {
                 self.forward(op..op + 1, &all, (0, 0));
                 self.outcome(op)
             }
-            Work::OutsideBackward { op } => {
+            Work::CustomBackward { op } => {
                 let planned = self.planned(op);
                 let weights = planned.op.weights();
                 let mut own = lock(&self.memory.workers[0]);
@@ -45,7 +45,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
                 self.outcome(op)?;
                 let mut rest = &grads[..];
                 for range in weights {
-                    let (own, behind) = rest.split_at(range.len());
+                    let (own, after) = rest.split_at(range.len());
                     let mut grads = self.state.grads.write(range.clone());
                     if planned.adds {
                         self.kernels.tier.vectorize(Add { from: own, to: &mut grads });
@@ -53,7 +53,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
                         grads.copy_from_slice(own);
                     }
                     self.check(&grads, planned.layer);
-                    rest = behind;
+                    rest = after;
                 }
                 Ok(())
             }
@@ -62,10 +62,10 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     fn outcome(&self, op: usize) -> Result<()> {
-        self.planned(op).op.outside().map_or(Ok(()), |outside| outside.outcome())
+        self.planned(op).op.custom().map_or(Ok(()), |custom| custom.outcome())
     }
 }
 
-fn is_outside(work: Work) -> bool {
-    matches!(work, Work::Outside { .. } | Work::OutsideBackward { .. })
+fn is_custom(work: Work) -> bool {
+    matches!(work, Work::Custom { .. } | Work::CustomBackward { .. })
 }
