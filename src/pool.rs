@@ -144,20 +144,20 @@ pub struct MaxPool<T: 'static> {
 
 /// Memory of [`MaxPool::forward_indices`] and [`MaxPool::backward_halo`] that can be used again.
 #[derive(Debug)]
-pub struct Notes<T> {
+pub struct PoolScratch<T> {
     winners: Vec<u8>,
     row: Vec<T>,
     places: Vec<i64>,
     taps: Vec<Tap>,
 }
 
-impl<T> Default for Notes<T> {
+impl<T> Default for PoolScratch<T> {
     fn default() -> Self {
         Self { winners: Vec::new(), row: Vec::new(), places: Vec::new(), taps: Vec::new() }
     }
 }
 
-impl<T: Element> Notes<T> {
+impl<T: Element> PoolScratch<T> {
     /// Makes room for all that a pool needs.
     pub fn reserve(&mut self, g: &PoolGeometry) {
         let row = g.axes[2].output * g.channels;
@@ -220,12 +220,12 @@ impl<T: Element> MaxPool<T> {
         y: &mut [T],
         indices: &mut [i64],
         rows: Range<usize>,
-        (notes, stopped): (&mut Notes<T>, Interrupt<'_>),
+        (scratch, stopped): (&mut PoolScratch<T>, Interrupt<'_>),
     ) {
         let g = &self.geometry;
         let (c, small) = (g.channels, g.window_len() <= Self::MOST_TAPS);
-        memory::demand(memory::resize(&mut notes.places, if small { g.window_len() } else { 0 }, 0));
-        let Notes { winners, places, taps, .. } = notes;
+        memory::demand(memory::resize(&mut scratch.places, if small { g.window_len() } else { 0 }, 0));
+        let PoolScratch { winners, places, taps, .. } = scratch;
         for_runs(g, rows, 0..input_rows(g), taps, stopped, |run, out, _| {
             let (y, indices) = (&mut y[out.clone()], &mut indices[out]);
             if run.taps.is_empty() {
@@ -270,7 +270,7 @@ impl<T: Element> MaxPool<T> {
         );
     }
 
-    /// The same without notes of the forward pass, for windows of any size: the winner is looked for again.
+    /// The same without winners of the forward pass, for windows of any size: the winner is looked for again.
     pub fn backward_from(&self, x: &[T], dy: &[T], y: Option<&[T]>, dx: &mut [T], taps: &mut Vec<Tap>) {
         dx.fill(T::ZERO);
         for_runs(
@@ -298,7 +298,7 @@ impl<T: Element> MaxPool<T> {
         dy: &[T],
         dx: &mut [T],
         halo: Range<usize>,
-        (notes, stopped): (&mut Notes<T>, Interrupt<'_>),
+        (scratch, stopped): (&mut PoolScratch<T>, Interrupt<'_>),
     ) {
         let g = &self.geometry;
         let len = g.axes[2].output * g.channels;
@@ -308,21 +308,27 @@ impl<T: Element> MaxPool<T> {
         if !small {
             dx.fill(T::ZERO);
         }
-        memory::demand(memory::resize(&mut notes.winners, len, 0));
-        memory::demand(memory::resize(&mut notes.row, len, T::ZERO));
+        memory::demand(memory::resize(&mut scratch.winners, len, 0));
+        memory::demand(memory::resize(&mut scratch.row, len, T::ZERO));
         for row in (0..self.rows()).filter(|&row| touches(g, row, &halo)) {
             if stopped() {
                 return;
             }
             let dy = &dy[row * len..(row + 1) * len];
             if small {
-                self.forward(x, &mut notes.row, &mut notes.winners, row..row + 1, (&mut notes.taps, stopped));
-                for_runs(g, row..row + 1, halo.clone(), &mut notes.taps, stopped, |run, out, _| {
-                    let (dy, winners) = (&dy[out.clone()], &notes.winners[out]);
+                self.forward(
+                    x,
+                    &mut scratch.row,
+                    &mut scratch.winners,
+                    row..row + 1,
+                    (&mut scratch.taps, stopped),
+                );
+                for_runs(g, row..row + 1, halo.clone(), &mut scratch.taps, stopped, |run, out, _| {
+                    let (dy, winners) = (&dy[out.clone()], &scratch.winners[out]);
                     self.kernels.pool(run, Pooling::MaxGrad { dy, winners, y: &[], dx, store });
                 });
             } else {
-                for_runs(g, row..row + 1, 0..input_rows(g), &mut notes.taps, stopped, |run, out, _| {
+                for_runs(g, row..row + 1, 0..input_rows(g), &mut scratch.taps, stopped, |run, out, _| {
                     for (i, at) in out.enumerate() {
                         if let Some(winner) = winner(run, x, i).filter(|at| own.contains(at)) {
                             dx[winner - own.start] += dy[at];

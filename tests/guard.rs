@@ -19,7 +19,7 @@ use gridnn::conv::{self, Algorithm, Epilogue, GradOperands, MapPlan, Operands, P
 use gridnn::geometry::PaddingMode;
 use gridnn::kernels::Transpose;
 use gridnn::kernels::{B, Element, Gemm, Kernels, Offsets, RowGroups, Start, Store, Tier, pack};
-use gridnn::pool::{self, AveragePool, MaxPool, Notes};
+use gridnn::pool::{self, AveragePool, MaxPool, PoolScratch};
 use gridnn::reference;
 use proptest::prelude::*;
 
@@ -252,7 +252,7 @@ fn check_pools<T: Element>(case: &PoolCase) -> Result<(), String> {
     for (tier, edge) in Tier::available().into_iter().flat_map(|tier| EDGES.map(|edge| (tier, edge))) {
         announce(format!("pools of {} on {tier:?}, {edge:?}: {case:?}", T::NAME));
         let (x, dy) = (Fenced::new(&x, edge), Fenced::new(&dy, edge));
-        let (mut taps, mut notes) = (Vec::new(), Notes::default());
+        let (mut taps, mut notes) = (Vec::new(), PoolScratch::default());
         let pool = MaxPool::new(g.clone(), Kernels::of(tier));
         let y = in_parts(rows, &case.cuts, edge, |rows, y| {
             let mut at = Fenced::new(&vec![-2; y.len()], edge);

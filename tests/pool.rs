@@ -7,7 +7,7 @@ use common::{bits, check_close, integers, partition};
 use gridnn::geometry::PaddingMode;
 use gridnn::kernels::{Element, Kernels, Tier};
 use gridnn::pad::{Gather, Sources};
-use gridnn::pool::{self, AveragePool, MaxPool, Notes};
+use gridnn::pool::{self, AveragePool, MaxPool, PoolScratch};
 use gridnn::reference;
 use gridnn::resize::Bilinear;
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ fn check<T: Element>(case: &PoolCase) -> Result<(), String> {
         let (mut y, mut at, mut plain) = (vec![nan; dy.len()], vec![-2; dy.len()], vec![nan; dy.len()]);
         for part in partition(rows, &case.cuts) {
             let own = part.start * row..part.end * row;
-            let notes = &mut Notes::default();
+            let notes = &mut PoolScratch::default();
             pool.forward_indices(
                 &x,
                 &mut y[own.clone()],
@@ -52,7 +52,7 @@ fn check<T: Element>(case: &PoolCase) -> Result<(), String> {
         pool.backward(&dy, &bytes, None, &mut dx, &mut taps);
         for band in partition(bands, &case.cuts) {
             let own = band.start * band_len..band.end * band_len;
-            pool.backward_halo(&x, &dy, &mut again[own], band, (&mut Notes::default(), &|| false));
+            pool.backward_halo(&x, &dy, &mut again[own], band, (&mut PoolScratch::default(), &|| false));
         }
         for dx in [&dx, &again] {
             if !dx.iter().map(|v| v.to_f64()).eq(expected_dx.iter().copied()) {
@@ -253,7 +253,7 @@ fn the_first_nan_wins_on_every_tier() {
     for tier in Tier::available() {
         let pool = MaxPool::new(case.geometry().unwrap(), Kernels::of(tier));
         let (mut y, mut at) = ([0.0], [0]);
-        pool.forward_indices(&x, &mut y, &mut at, 0..1, (&mut Notes::default(), &|| false));
+        pool.forward_indices(&x, &mut y, &mut at, 0..1, (&mut PoolScratch::default(), &|| false));
         assert!(y[0].is_nan() && at == [1], "{tier:?}");
     }
 }

@@ -37,6 +37,14 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("src", "docs/architecture.md", "docs/adding"),
         r"\b(Correlation|Correlated|Accumulation|Accumulated|Portion|run_strip|run_piece)\b",
     ),
+    "custom": (
+        ("src", "docs/architecture.md", "docs/adding"),
+        r"\b(Guest|guests?|Judge|judged?|Verdicts?|Outside|OutsideBackward)\b",
+    ),
+    "saved, finalize, regularizers.rs and constraints.rs": (
+        ("src", "docs/architecture.md", "docs/adding"),
+        r"\b(notes_len|Notes|settled?|Settled|settle_\w+|SettleGradients|Prices)\b|\blimits\.rs",
+    ),
     "StepPlan, LrSchedule, ops/tiling.rs": (("src",), r"\bSchedule\b|\bops/schedule\.rs"),
 }
 

@@ -1,7 +1,7 @@
 //! Memory that a worker uses inside one call and may use again in the next. A plan says what it needs by a [`Request`].
 
 use super::tiles::Pixels;
-use crate::kernels::winograd::Note;
+use crate::kernels::winograd::Extremes;
 use crate::kernels::{Aligned, Element, Offsets, Tap};
 use crate::memory;
 
@@ -18,8 +18,8 @@ pub struct Request {
     pub(super) taps: usize,
     /// Of tiles at the points of a transform, before the products and after them.
     pub(super) planes: [usize; 2],
-    /// Of the notes on these tiles.
-    pub(super) notes: [usize; 2],
+    /// Of the extremes of these tiles.
+    pub(super) extremes: [usize; 2],
     /// Taps that are summed up directly, of which outliers are looked at.
     pub(super) direct_taps: usize,
 }
@@ -34,8 +34,8 @@ pub struct Scratch<T> {
     pub(super) outer: Aligned<T>,
     /// Tiles at the points of a transform, before the products and after them.
     planes: [Aligned<T>; 2],
-    /// What is noted of these tiles, and what looks at those that are out of proportion.
-    notes: [Vec<Note<T>>; 2],
+    /// What is recorded of these tiles, and what looks at those that are out of proportion.
+    extremes: [Vec<Extremes<T>>; 2],
     odd: Odd<T>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Odd<T> {
 /// Room for an item of tiles.
 pub(super) struct Room<'a, T> {
     pub planes: [&'a mut [T]; 2],
-    pub notes: [&'a mut [Note<T>]; 2],
+    pub extremes: [&'a mut [Extremes<T>]; 2],
     pub batch: &'a mut Vec<Offsets>,
     pub odd: &'a mut Odd<T>,
 }
@@ -66,7 +66,7 @@ impl<T: Element> Default for Scratch<T> {
             taps: Vec::new(),
             outer: empty(),
             planes: [empty(), empty()],
-            notes: [Vec::new(), Vec::new()],
+            extremes: [Vec::new(), Vec::new()],
             odd: Odd { pixels: Pixels::default(), rows: empty(), taps: empty(), results: empty() },
         }
     }
@@ -90,7 +90,7 @@ impl<T: Element> Scratch<T> {
         for (plane, len) in self.planes.iter_mut().zip(request.planes) {
             memory::grow(plane, len);
         }
-        self.note(request.notes);
+        self.reserve_extremes(request.extremes);
         if request.direct_taps > 0 {
             self.odd.pixels.reserve(request.direct_taps);
         }
@@ -131,22 +131,22 @@ impl<T: Element> Scratch<T> {
         ([&mut first[..lens[0]], &mut second[..lens[1]]], &mut self.batch)
     }
 
-    fn note(&mut self, lens: [usize; 2]) {
-        for (own, len) in self.notes.iter_mut().zip(lens) {
+    fn reserve_extremes(&mut self, lens: [usize; 2]) {
+        for (own, len) in self.extremes.iter_mut().zip(lens) {
             if own.len() < len {
                 own.resize(len, [T::ZERO; 2]);
             }
         }
     }
 
-    /// Room for an item of tiles, with notes of so many rows.
-    pub(super) fn room(&mut self, lens: [usize; 2], notes: [usize; 2]) -> Room<'_, T> {
+    /// Room for an item of tiles, with the extremes of some rows.
+    pub(super) fn room(&mut self, lens: [usize; 2], extremes: [usize; 2]) -> Room<'_, T> {
         self.planes(lens);
-        self.note(notes);
-        let ([before, after], [first, second]) = (&mut self.planes, &mut self.notes);
+        self.reserve_extremes(extremes);
+        let ([before, after], [first, second]) = (&mut self.planes, &mut self.extremes);
         Room {
             planes: [&mut before[..lens[0]], &mut after[..lens[1]]],
-            notes: [&mut first[..notes[0]], &mut second[..notes[1]]],
+            extremes: [&mut first[..extremes[0]], &mut second[..extremes[1]]],
             batch: &mut self.batch,
             odd: &mut self.odd,
         }

@@ -17,7 +17,7 @@ use side::{Cover, Side, apart};
 
 use super::{Part, Pass, Region, Request, Tiling};
 use crate::geometry::{AXES, ConvGeometry};
-use crate::kernels::winograd::{Form, From, MOST_POINTS, NOWHERE, Note, POINTS};
+use crate::kernels::winograd::{Extremes, Form, From, MOST_POINTS, NOWHERE, POINTS};
 use crate::kernels::{Element, Kernels, Offsets, Stage, Transform};
 
 /// A cache line, in elements: planes are staggered by it, or those of a power of two would meet in the same sets.
@@ -291,12 +291,12 @@ impl<T: Element> Grid<T> {
         })
     }
 
-    /// Brings the inputs of an item to the points, and notes of every row what its elements are like.
+    /// Brings the inputs of an item to the points, and records the extremes of every row.
     pub(super) fn read(
         &self,
         source: &[T],
         item: &Item,
-        (points, notes): (&mut [T], &mut [Note<T>]),
+        (points, extremes): (&mut [T], &mut [Extremes<T>]),
         layout: Layout,
     ) {
         let planes = item.depths() + self.taps[0] - 1;
@@ -309,7 +309,7 @@ impl<T: Element> Grid<T> {
                     source,
                     (plane, part * self.form.taps()),
                     &stretch,
-                    (points, &mut notes[offset..offset + item.tiles()]),
+                    (points, &mut extremes[offset..offset + item.tiles()]),
                     |number| (layout.points(offset + number), layout.row),
                 );
             }
@@ -322,7 +322,7 @@ impl<T: Element> Grid<T> {
         source: &[T],
         (plane, tap): (usize, usize),
         stretch: &Stretch,
-        (points, notes): (&mut [T], &mut [Note<T>]),
+        (points, extremes): (&mut [T], &mut [Extremes<T>]),
         places: impl Fn(usize) -> ([usize; MOST_POINTS], usize),
     ) {
         let count = self.form.points();
@@ -349,7 +349,7 @@ impl<T: Element> Grid<T> {
                 channels: self.from_channels,
                 bias: None,
                 relu: false,
-                notes: &mut notes[part.first..part.first + part.columns.len()],
+                extremes: &mut extremes[part.first..part.first + part.columns.len()],
             });
         }
     }

@@ -156,7 +156,7 @@ impl<T: Element> Winograd<T> {
         let scratch = Request {
             batch: grid.direct_taps(),
             planes: layouts.map(Layout::len),
-            notes: [tiles * grid.reads(grid.depth.outputs), 0],
+            extremes: [tiles * grid.reads(grid.depth.outputs), 0],
             direct_taps: grid.direct_taps(),
             ..Request::default()
         };
@@ -187,11 +187,11 @@ impl<T: Element> Winograd<T> {
         for item in grid.items(area, self.most_tiles()) {
             let [inputs, sums] = grid.layouts((item.tiles(), item.depths()), [k, panel]);
             let rows = item.tiles() * grid.reads(item.depths());
-            let Room { planes: [points, products], notes: [notes, _], batch, odd } =
+            let Room { planes: [points, products], extremes: [extremes, _], batch, odd } =
                 scratch.room([inputs.len(), sums.len()], [rows, 0]);
             batch.clear();
             batch.extend(grid.batch(&item, inputs, self.packing.matrix_len()));
-            grid.read(from, &item, (points, notes), inputs);
+            grid.read(from, &item, (points, extremes), inputs);
             for (first, weights) in (0..n).step_by(panel).zip(packed.chunks_exact(self.packing.panel_len())) {
                 let channels = panel.min(n - first);
                 for (plane, weights) in weights.chunks_exact(self.packing.plane_len()).enumerate() {
@@ -221,11 +221,11 @@ impl<T: Element> Winograd<T> {
                         channels,
                         bias: epilogue.bias.map(|bias| &bias[first..first + channels]),
                         relu: epilogue.relu,
-                        notes: &mut [],
+                        extremes: &mut [],
                     });
                 });
             }
-            self.mend((from, packed), to, (&item, area), notes, epilogue, odd);
+            self.mend((from, packed), to, (&item, area), extremes, epilogue, odd);
         }
     }
 }
@@ -261,7 +261,7 @@ impl<T: Element> WinogradKernelGrad<T> {
         let scratch = Request {
             batch: tiles.max(MOST_OUTPUTS),
             planes: layouts.map(Layout::len),
-            notes: [tiles * grid.reads(depths), tiles * depths],
+            extremes: [tiles * grid.reads(depths), tiles * depths],
             direct_taps: grid.direct_taps(),
             ..Request::default()
         };
@@ -310,9 +310,9 @@ impl<T: Element> WinogradKernelGrad<T> {
             let (tiles, depths) = (item.tiles(), item.depths());
             let layouts = grid.layouts((tiles, depths), [m, n]);
             let [inputs, outputs] = layouts;
-            let Room { planes: [points, grads], notes: [notes, grad_notes], batch, odd } =
+            let Room { planes: [points, grads], extremes: [extremes, grad_extremes], batch, odd } =
                 scratch.room(layouts.map(Layout::len), [tiles * grid.reads(depths), tiles * depths]);
-            grid.read(x, &item, (points, notes), inputs);
+            grid.read(x, &item, (points, extremes), inputs);
             grid.results(&item, area, |written| {
                 grid.kernels.transform(&mut Transform {
                     form: grid.form,
@@ -327,11 +327,18 @@ impl<T: Element> WinogradKernelGrad<T> {
                     channels: n,
                     bias: None,
                     relu: false,
-                    notes: &mut grad_notes[written.row..written.row + written.count],
+                    extremes: &mut grad_extremes[written.row..written.row + written.count],
                 });
             });
             let planes = [(&mut *points, inputs), (&mut *grads, outputs)];
-            self.part_with((x, dy), (&item, area), [notes, grad_notes], planes, &mut odd.pixels, direct);
+            self.part_with(
+                (x, dy),
+                (&item, area),
+                [extremes, grad_extremes],
+                planes,
+                &mut odd.pixels,
+                direct,
+            );
             // Tile by tile, so that a chain does not depend on the tiles of an item; flat ones are neighbours.
             let (count, len, step) = if depths == 1 { (1, tiles, 1) } else { (tiles, depths, tiles) };
             batch.clear();
@@ -399,7 +406,7 @@ impl<T: Element> GradPlan<T> for WinogradKernelGrad<T> {
                 channels: len,
                 bias: None,
                 relu: false,
-                notes: &mut [],
+                extremes: &mut [],
             });
         }
         let (sums, direct) = sums.split_at_mut(self.points_len());

@@ -406,7 +406,7 @@ impl<T: Element> Lowered<T> {
         match normalization.op.statistics() {
             Some(statistics) if pass == INFERENCE => {
                 let mut coefficients = memory::demand(memory::filled(T::ZERO, statistics.coefficients_len()));
-                statistics.settle_moving(params, &mut coefficients);
+                statistics.finalize_moving(params, &mut coefficients);
                 match statistics.channel_map(&coefficients).filter(|_| planned.folds.is_some()) {
                     Some(map) => planned.op.fold_batch_norm(params, map, &mut packed),
                     None => packed.copy_from_slice(&coefficients),

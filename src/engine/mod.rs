@@ -4,17 +4,18 @@
 //! backward, refuses the update if anything is not finite, and updates, on memory that was planned before.
 
 mod arena;
+mod constraints;
 mod custom_objective;
 mod fitting;
 pub mod init;
 mod inspect;
 pub mod layers;
-mod limits;
 mod loss;
 mod lowering;
 mod metric;
 mod optim;
 mod plan;
+mod regularizers;
 mod run;
 pub mod source;
 pub mod spec;
@@ -27,11 +28,11 @@ use std::sync::Arc;
 pub use custom_objective::{CustomLoss, CustomLosses, CustomObjective};
 pub use inspect::{Inspection, Seed};
 pub use layers::custom::{CustomCall, CustomLayer};
-use limits::Angles;
 use lowering::{Graph, Lowered};
 use optim::Block;
 pub use plan::Purpose;
 use plan::StepPlan;
+use regularizers::Angles;
 use run::Memory;
 use source::Source;
 use spec::{CompileSpec, ModelSpec, Size};
@@ -407,7 +408,7 @@ impl<T: Element> Network<T> {
         let step_plan = &plans.step_plans[step_plan];
         let arena = step_plan.arena_len(parallel::threads()) * size_of::<T>()
             + step_plan.sums_len * size_of::<f64>()
-            + step_plan.notes_len;
+            + step_plan.saved_len;
         let slots = self.compiled.as_ref().map_or(0, |c| c.slots.len());
         let flat = self.params.len() * size_of::<T>() * if training { 2 + slots } else { 1 };
         Ok(arena + flat + plans.lowered.bytes())

@@ -60,7 +60,7 @@ pub(super) enum Work {
     /// Packs the weights of a op (of the model) for a pass.
     Pack { op: usize, pass: usize },
     /// Puts together what is known about the input of a statistics op.
-    Settle { op: usize },
+    FinalizeStatistics { op: usize },
     /// Runs a stack of ops forward, a task per group of samples.
     Forward { from: usize, to: usize, group: usize },
     /// Runs a batch op forward, a task per block of samples.
@@ -92,7 +92,7 @@ pub(super) enum Work {
     /// Runs a stack of ops backward, a task per chunk of samples, group by group.
     Backward { from: usize, to: usize, group: usize },
     /// Puts together what is known about the gradient of a statistics op.
-    SettleGradients { op: usize },
+    FinalizeGradients { op: usize },
     /// Sums the chunks' partial gradients.
     Reduce { part: usize },
     /// Makes the gradients final for the optimizer, a task per block.
@@ -122,7 +122,7 @@ pub(super) enum Flow {
 
 /// Places of what a statistics op computes with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Settled {
+pub(super) struct StatisticsSlots {
     /// Coefficients, in the arena.
     pub coefficients: Range<usize>,
     /// Parts of the sums, forward and backward.
@@ -142,12 +142,12 @@ pub(super) struct Active {
     pub flows: Vec<Flow>,
     /// Whether it has a backward pass.
     pub backward: bool,
-    /// First byte of its notes.
-    pub notes: usize,
+    /// First byte of what it saves.
+    pub saved: usize,
     /// The normalisation that its weights contain.
     pub folded: Option<FoldedNorm>,
     /// Of a op that computes with statistics of the batch, in training.
-    pub settled: Option<Settled>,
+    pub statistics: Option<StatisticsSlots>,
     /// Active statistics ops that read the output.
     pub summed_by: Vec<usize>,
     /// Its number among those whose outputs the loss is charged for.
@@ -184,7 +184,7 @@ pub(super) struct StepPlan {
     pub values: Vec<Slot>,
     /// Place of the gradients of the same tensors.
     pub grads: Vec<Slot>,
-    pub notes_len: usize,
+    pub saved_len: usize,
     /// Lowered whose outputs the loss is charged for.
     pub activities: usize,
     /// Numbers of all parts of sums.
@@ -209,15 +209,15 @@ impl StepPlan {
     pub fn new<T: Element>(lowered: &Lowered<T>, batch: usize, purpose: Purpose) -> Self {
         let train = purpose != Purpose::Infer;
         let (mut active, outputs) = active_ops(lowered, purpose);
-        let (mut notes_len, mut activities) = (0, 0);
+        let (mut saved_len, mut activities) = (0, 0);
         let shared = shared(lowered, batch, train);
         for op in &mut active {
             let planned = &lowered.ops[op.op];
             op.split = Split::new(planned.op.as_ref(), batch, planned.sums.len()).filter(|_| shared);
             op.activity = planned.op.activity().map(|_| activities);
             activities += usize::from(op.activity.is_some());
-            op.notes = notes_len;
-            notes_len += if train { lowered.ops[op.op].op.keeps().notes * batch } else { 0 };
+            op.saved = saved_len;
+            saved_len += if train { lowered.ops[op.op].op.keeps().saved * batch } else { 0 };
         }
         let readers = |tensor: usize| {
             let sums = |i: &usize| {
@@ -237,7 +237,7 @@ impl StepPlan {
             inputs_summed_by,
             values: Vec::new(),
             grads: Vec::new(),
-            notes_len,
+            saved_len,
             activities,
             sums_len: 0,
             chunk: if train { chunk_samples(lowered, batch) } else { batch },
@@ -324,7 +324,7 @@ impl StepPlan {
             match item {
                 Item::Stack(range) => {
                     if range.start < range.end && self.waits(lowered, range.start) {
-                        self.forward.push(vec![(Work::Settle { op: range.start }, 1)]);
+                        self.forward.push(vec![(Work::FinalizeStatistics { op: range.start }, 1)]);
                         let round = lowered.ops[self.active[range.start].op].call;
                         self.commits.resize_with(self.commits.len().max(round + 1), Vec::new);
                         self.commits[round].push((Work::Commit { op: range.start }, 1));
@@ -403,7 +403,7 @@ impl StepPlan {
                 && self.waits(lowered, range.start)
                 && self.active[range.start].backward
             {
-                phases.push(vec![(Work::SettleGradients { op: range.start }, 1)]);
+                phases.push(vec![(Work::FinalizeGradients { op: range.start }, 1)]);
             }
         }
         if let Some((Work::SplitGrad { .. }, _)) = pending {
@@ -461,9 +461,9 @@ fn active_ops<T: Element>(lowered: &Lowered<T>, purpose: Purpose) -> (Vec<Active
             inputs,
             output: *output,
             backward: wanted[*output],
-            notes: 0,
+            saved: 0,
             folded: behind.map(|statistics| FoldedNorm { relu: statistics.relu() }),
-            settled: None,
+            statistics: None,
             summed_by: Vec::new(),
             activity: None,
             split: None,

@@ -16,12 +16,12 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Target;
 use super::layers::{Context, FoldedNorm, Random};
-use super::limits::{Angles, Penalty};
 use super::loss::Rows;
 use super::loss::overlap::Overlap;
 use super::lowering::{FORWARD, INFERENCE, Lowered, PlannedOp};
 use super::optim::{Block, Update};
 use super::plan::{Slot, StepPlan, Work, batch_samples};
+use super::regularizers::{Angles, Penalty};
 use super::source::Source;
 use super::spec::CompileSpec;
 use super::structure::Weight;
@@ -44,7 +44,7 @@ const MUCH_LESS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Memory<T: Element> {
     pub arena: Shared<T>,
-    pub notes: Shared<u8>,
+    pub saved: Shared<u8>,
     /// Parts of the sums of statistics steps.
     pub sums: Shared<f64>,
     /// What the loss is charged for outputs, step by step and sample by sample.
@@ -66,7 +66,7 @@ impl<T: Element> Memory<T> {
     pub(super) fn empty() -> Self {
         Self {
             arena: Shared::empty(),
-            notes: Shared::empty(),
+            saved: Shared::empty(),
             sums: Shared::empty(),
             activity: Shared::empty(),
             scores: Shared::empty(),
@@ -103,8 +103,8 @@ impl<T: Element> Memory<T> {
             self.arena = Shared::empty();
             self.arena = Shared::zeroed(arena)?;
         }
-        if self.notes.len() < step_plan.notes_len {
-            self.notes = Shared::zeroed(step_plan.notes_len)?;
+        if self.saved.len() < step_plan.saved_len {
+            self.saved = Shared::zeroed(step_plan.saved_len)?;
         }
         if self.sums.len() < step_plan.sums_len {
             self.sums = Shared::zeroed(step_plan.sums_len)?;
@@ -246,9 +246,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
         self.memory.arena.write(self.range(self.step_plan.grads[tensor], tensor, samples, worker))
     }
 
-    fn notes_range(&self, i: usize, samples: &Range<usize>) -> Range<usize> {
-        let per_sample = if self.step_plan.notes_len == 0 { 0 } else { self.planned(i).op.keeps().notes };
-        let start = self.step_plan.active[i].notes;
+    fn saved_range(&self, i: usize, samples: &Range<usize>) -> Range<usize> {
+        let per_sample = if self.step_plan.saved_len == 0 { 0 } else { self.planned(i).op.keeps().saved };
+        let start = self.step_plan.active[i].saved;
         start + samples.start * per_sample..start + samples.end * per_sample
     }
 
@@ -292,29 +292,29 @@ impl<T: Element> StepProgram<'_, '_, T> {
             let active = &self.step_plan.active[i];
             let planned = self.planned(i);
             let mut y = self.write_value(active.output, samples, worker);
-            let mut notes = self.memory.notes.write(self.notes_range(i, samples));
+            let mut saved = self.memory.saved.write(self.saved_range(i, samples));
             let pass = if active.folded.is_some() { INFERENCE } else { FORWARD };
             let packed = self.lowered.packed[pass].read(planned.packed[pass].clone());
             let coefficients = self.coefficients(i);
             let cx = self.context(i, (&params, &packed, &coefficients), samples, active.folded);
             self.with_values(&active.inputs, samples, worker, |x| {
-                planned.op.forward(&cx, x, &mut y, &mut notes, &mut own.scratch);
+                planned.op.forward(&cx, x, &mut y, &mut saved, &mut own.scratch);
             });
             self.sum_inputs(&active.summed_by, &y, task);
             self.charge(i, &y, samples);
         }
     }
 
-    /// Notes what the loss is charged for the outputs of some samples.
+    /// Records what the loss is charged for the outputs of some samples.
     fn charge(&self, i: usize, y: &[T], samples: &Range<usize>) {
-        let (Some(slot), Some(prices)) = (self.step_plan.active[i].activity, self.planned(i).op.activity())
+        let (Some(slot), Some(factors)) = (self.step_plan.active[i].activity, self.planned(i).op.activity())
         else {
             return;
         };
         let start = slot * self.step_plan.batch;
         let mut charges = self.memory.activity.write(start + samples.start..start + samples.end);
         for (charge, weights) in charges.iter_mut().zip(y.chunks_exact(y.len() / samples.len().max(1))) {
-            *charge = self.kernels.tier.vectorize(Penalty { prices, weights });
+            *charge = self.kernels.tier.vectorize(Penalty { factors, weights });
         }
     }
 
@@ -325,7 +325,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             let op = &self.planned(i).op;
             ops.len() == 1 && (op.batch().is_some() || op.custom().is_some())
         };
-        !ops.is_empty() && (alone(ops.start) || self.step_plan.active[ops.start].settled.is_some())
+        !ops.is_empty() && (alone(ops.start) || self.step_plan.active[ops.start].statistics.is_some())
     }
 
     fn context<'c>(
@@ -387,7 +387,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::Pack { op, pass } => {
                 self.lowered.pack((op, pass), task, &self.state.params.read(0..self.state.params.len()));
             }
-            Work::Settle { op } => self.settle(op),
+            Work::FinalizeStatistics { op } => self.finalize(op),
             Work::Forward { from, to, group } => {
                 self.forward(from..to, &self.samples(task, group), (task, worker));
             }
@@ -415,7 +415,7 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             Work::SplitMask { op } => self.split_mask(op, task, worker),
             Work::SplitBackward { op } => self.split_backward(op, task, worker),
             Work::SplitGrad { op } => self.split_grad(op, task, worker),
-            Work::SettleGradients { op } => return self.settle_gradients(op, worker),
+            Work::FinalizeGradients { op } => return self.finalize_gradients(op, worker),
             Work::Reduce { part } => self.reduce(part, task),
             Work::Prepare => self.prepare(task),
             Work::Clip => self.clip(),

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use super::constraints::Constraint;
 use super::layers::augment::WarpSpec;
-pub use super::limits::{Constraint, Orthogonal, Prices, Regularizer};
 pub use super::loss::{Loss, Reduction};
 pub use super::metric::Metric;
 pub use super::optim::Optimizer;
 pub use super::optim::schedule::LrSchedule;
+pub use super::regularizers::{L1L2, Orthogonal, Regularizer};
 use crate::error::{Error, Result};
 use crate::geometry::PaddingMode;
 pub use windows::{ConvSpec, DepthwiseSpec, PoolSpec, SeparableSpec, TransposedSpec};
@@ -66,7 +67,7 @@ pub struct LayerSpec {
     pub constraints: BTreeMap<String, Constraint>,
     /// Penalty on its outputs.
     #[serde(default)]
-    pub activity: Option<Prices>,
+    pub activity: Option<L1L2>,
     /// What it does.
     #[serde(flatten)]
     pub kind: LayerKind,

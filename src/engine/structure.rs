@@ -311,8 +311,8 @@ impl<T: Element> Structure<T> {
         }
         let edge = self.node(Operation::Layer(layer), vec![input], number, output.clone())?;
         match spec.activity {
-            Some(prices) => {
-                let activity = Box::new(Activity(prices));
+            Some(factors) => {
+                let activity = Box::new(Activity(factors));
                 self.node(Operation::Layer(activity), vec![edge], number, output)
             }
             None => Ok(edge),

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::layers::Random;
-use super::limits::Penalty;
 use super::lowering::{BACKWARD, FORWARD, INFERENCE};
 use super::optim::{Rates, Update};
 use super::plan::{self, Purpose, Work};
+use super::regularizers::Penalty;
 use super::run::{self, AllFinite, Batch, Goal, Scoring, State, StepProgram};
 use super::source::Source;
 use super::spec::{Metric, Objective, Regularizer, Size};
@@ -237,7 +237,7 @@ impl<T: Element> Network<T> {
                 let weights = &params[weight.range.clone()];
                 sum += match weight.regularizer {
                     None => continue,
-                    Some(Regularizer::Elements(prices)) => tier.vectorize(Penalty { prices, weights }),
+                    Some(Regularizer::Elements(factors)) => tier.vectorize(Penalty { factors, weights }),
                     Some(Regularizer::Orthogonal(orthogonal)) => {
                         let angles = self.angles.entry(number).or_default();
                         angles.find(orthogonal, (weights, &weight.shape), tier, interrupt)?
@@ -407,7 +407,7 @@ impl<T: Element> Network<T> {
         let (bad, spoilt) = (program.bad_layer.into_inner(), program.spoilt.into_inner());
         let large = program.large.into_inner();
         self.memory.phases = phases;
-        self.settle_undo(outcome.is_err() || spoilt != usize::MAX);
+        self.close_undo(outcome.is_err() || spoilt != usize::MAX);
         if training_step && (large || !tame) {
             self.tame = None;
         }
@@ -444,11 +444,11 @@ impl<T: Element> Network<T> {
         if bad == run::BAD_LOSS {
             return Error::NonFinite { what: "the loss", layer: "the model".to_string() };
         }
-        let settles = |active: &plan::Active| {
+        let finalizes = |active: &plan::Active| {
             let planned = &lowered.ops[active.op];
             planned.layer == bad && planned.op.statistics().is_some()
         };
-        let statistics = step_plan.active.iter().any(settles);
+        let statistics = step_plan.active.iter().any(finalizes);
         let what = if statistics { "a statistic or gradient" } else { "the gradient" };
         Error::NonFinite { what, layer: name(bad) }
     }

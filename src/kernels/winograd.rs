@@ -26,9 +26,9 @@ pub const MOST_POINTS: usize = POINTS * POINTS;
 /// Stands for an element that is zero (source) or not wanted (target).
 pub const NOWHERE: usize = usize::MAX;
 
-/// What is noted of a tile while it is transformed: the largest magnitude of its elements, and the smallest among the
+/// What is recorded of a tile while it is transformed: the largest magnitude of its elements, and the smallest among the
 /// largest magnitudes, over the channels, of the positions in its centre ([`Form::centre`]). NaN is the largest.
-pub type Note<T> = [T; 2];
+pub type Extremes<T> = [T; 2];
 
 /// Which axes of a tile are transformed, and how many taps the kernel has along each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,8 +168,8 @@ pub struct Transform<'a, T> {
     pub bias: Option<&'a [T]>,
     /// Whether negative outputs become zero.
     pub relu: bool,
-    /// What is noted of every tile of inputs, or of gradients of outputs; other stages note nothing.
-    pub notes: &'a mut [Note<T>],
+    /// What is recorded of every tile of inputs, or of gradients of outputs; other stages record nothing.
+    pub extremes: &'a mut [Extremes<T>],
 }
 
 impl<T: Element> Transform<'_, T> {
@@ -190,8 +190,8 @@ impl<T: Element> Transform<'_, T> {
         assert!(inside(self.at, self.from_step, len), "a tile leaves the source");
         assert!(inside(self.places, self.to_step, self.to.len()), "a tile leaves the target");
         assert!(self.bias.is_none_or(|bias| bias.len() == self.channels), "bias");
-        let noted = matches!(self.stage, Stage::Input | Stage::OutputGrad);
-        assert_eq!(self.notes.len(), if noted { self.count } else { 0 }, "notes");
+        let recorded = matches!(self.stage, Stage::Input | Stage::OutputGrad);
+        assert_eq!(self.extremes.len(), if recorded { self.count } else { 0 }, "extremes");
     }
 }
 
@@ -318,7 +318,7 @@ unsafe fn tiles<
                     let peak = L::largest(*peak);
                     least = if peak < least { peak } else { least };
                 }
-                t.notes[i] = [L::largest(peaks.all), least];
+                t.extremes[i] = [L::largest(peaks.all), least];
             }
         }
     }

@@ -54,7 +54,7 @@ impl Batch {
             for worker in own {
                 let mut worker = lock(worker);
                 worker.scratch.reserve_taps(self.geometry.most_taps());
-                worker.notes.reserve(&self.geometry);
+                worker.pool.reserve(&self.geometry);
             }
             call(own)
         })
@@ -132,7 +132,7 @@ pub fn max_pool<T: Operand>(
         let cuts = (cut, Cut::new(indices, sample, piece * row));
         for_each_part(cuts, own.len(), interrupt, &|task, worker, (y, indices), stopped| {
             let (x, rows) = place(task, y.len());
-            pool.forward_indices(x, y, indices, rows, (&mut lock(&own[worker]).notes, stopped));
+            pool.forward_indices(x, y, indices, rows, (&mut lock(&own[worker]).pool, stopped));
         })
     })
 }
@@ -185,7 +185,7 @@ pub fn max_pool_grad<T: Operand>(
     let pool = MaxPool::new(batch.geometry.clone(), Kernels::of(Tier::current()?));
     for_bands(&batch, dx, interrupt, &|sample, halo, dx, (worker, stopped)| {
         let (x, dy) = (&x[sample * x_len..][..x_len], &dy[sample * y_len..][..y_len]);
-        pool.backward_halo(x, dy, dx, halo, (&mut worker.notes, stopped));
+        pool.backward_halo(x, dy, dx, halo, (&mut worker.pool, stopped));
     })
 }
 

@@ -10,7 +10,7 @@ use crate::geometry::ConvGeometry;
 use crate::kernels::{Aligned, Element, Kernels};
 use crate::memory;
 use crate::parallel::lock;
-use crate::pool::Notes;
+use crate::pool::PoolScratch;
 
 /// Workspaces that wait for their next call; as many calls may run at a time without allocating.
 const MOST_SHELVED: usize = 4;
@@ -26,12 +26,12 @@ pub(super) struct Worker<T> {
     /// Rows between two steps of a task.
     pub rows: Aligned<T>,
     /// Memory of a max-pool.
-    pub notes: Notes<T>,
+    pub pool: PoolScratch<T>,
 }
 
 impl<T: Element> Default for Worker<T> {
     fn default() -> Self {
-        Self { scratch: Scratch::default(), rows: Aligned::default(), notes: Notes::default() }
+        Self { scratch: Scratch::default(), rows: Aligned::default(), pool: PoolScratch::default() }
     }
 }
 

@@ -14,7 +14,7 @@ mod linux {
     #[derive(Debug, Default)]
     pub(in super::super) struct Helpers {
         threads: Vec<Pid>,
-        /// Caller's processor when it was last seen to, and the helpers there were.
+        /// The calling thread's processor when it was last seen to, and the helpers there were.
         avoided: Option<(usize, usize)>,
     }
 
@@ -24,7 +24,7 @@ mod linux {
             self.threads.reserve(most.saturating_sub(self.threads.len()));
         }
 
-        /// Notes the calling thread as a helper.
+        /// Records the calling thread as a helper.
         pub(in super::super) fn join(&mut self) {
             self.threads.push(gettid());
         }

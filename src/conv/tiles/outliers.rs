@@ -6,7 +6,7 @@
 //! gradients of outputs instead of values. Magnitudes are the largest over all channels, which is exact in any order: the
 //! rule depends on the tile alone and is the same for every tier, thread and batch.
 //!
-//! While a tile is transformed, its largest magnitude and those of a few positions in its centre are noted. Where the
+//! While a tile is transformed, its largest magnitude and those of a few positions in its centre are recorded. Where the
 //! latter are large enough, all results of the tile are in proportion; the others are looked at here, position by position,
 //! until every result is found to read a value that is large enough: of a tile at the border of a map, which has zeros for a
 //! centre, or of a sparse one, few positions are looked at.
@@ -15,7 +15,7 @@
 //! border reaches; those would be out of proportion in every such tile, of which a map of 5 x 5 taps has thousands.
 
 use super::{Area, Grid, Item, MOST_OUTPUTS, MOST_TILES, NOWHERE, Offsets, POINTS};
-use crate::kernels::winograd::{MOST_POINTS, Note};
+use crate::kernels::winograd::{Extremes, MOST_POINTS};
 use crate::kernels::{Element, Job, Tier};
 
 /// What is in proportion.
@@ -39,7 +39,7 @@ impl Limits {
     }
 
     /// Whether all results of a tile are in proportion for certain.
-    pub fn hold<T: Element>(self, [largest, centre]: Note<T>) -> bool {
+    pub fn hold<T: Element>(self, [largest, centre]: Extremes<T>) -> bool {
         // Both are exact, or the right side is infinite.
         self.bounds(largest) && largest <= centre.mul(T::from_f64(self.ratio))
     }
@@ -141,21 +141,21 @@ fn magnitude<T: Element>(tier: Tier, values: &[T], place: usize, channels: usize
 }
 
 impl<T: Element> Grid<T> {
-    /// Calls `visit` for every tile of an item that is not in proportion for certain; `notes` are those of the rows of its
+    /// Calls `visit` for every tile of an item that is not in proportion for certain; `extremes` are those of the rows of its
     /// inputs, `grads` those of gradients of its outputs, if there are any.
     pub(in crate::conv) fn suspects(
         &self,
         item: &Item,
         limits: Limits,
-        (notes, grads): (&[Note<T>], &[Note<T>]),
+        (extremes, grads): (&[Extremes<T>], &[Extremes<T>]),
         mut visit: impl FnMut(Outlier),
     ) {
         const { assert!(MOST_TILES <= u128::BITS as usize) };
         // A set of tiles, of which an item has no more than bits: most are in proportion, in all of their rows.
         let mut suspects = 0u128;
-        for rows in notes.chunks_exact(item.tiles()).chain(grads.chunks_exact(item.tiles())) {
-            for (tile, note) in rows.iter().enumerate() {
-                if !limits.hold(*note) {
+        for rows in extremes.chunks_exact(item.tiles()).chain(grads.chunks_exact(item.tiles())) {
+            for (tile, extremes) in rows.iter().enumerate() {
+                if !limits.hold(*extremes) {
                     suspects |= 1 << tile;
                 }
             }
@@ -179,9 +179,10 @@ impl<T: Element> Grid<T> {
                         tile,
                         plane,
                     };
-                    let inputs = (0..self.direct_taps()).map(|tap| notes[self.input_row(item, outlier, tap)]);
+                    let inputs =
+                        (0..self.direct_taps()).map(|tap| extremes[self.input_row(item, outlier, tap)]);
                     let own = grads.get(outlier.output_row(item)).copied();
-                    if !inputs.chain(own).all(|note| limits.hold(note)) {
+                    if !inputs.chain(own).all(|extremes| limits.hold(extremes)) {
                         visit(outlier);
                     }
                 }
@@ -266,18 +267,18 @@ impl<T: Element> Grid<T> {
     }
 
     /// Calls `visit` for every output of a tile in an area that is out of proportion, with whether it reads zeros alone;
-    /// `notes` are those of the rows of inputs of its item.
+    /// `extremes` are those of the rows of inputs of its item.
     pub(in crate::conv) fn out_of_proportion(
         &self,
         source: &[T],
         (item, area, at): (&Item, &Area, Outlier),
-        (limits, notes): (Limits, &[Note<T>]),
+        (limits, extremes): (Limits, &[Extremes<T>]),
         mut visit: impl FnMut([usize; 2], bool),
     ) {
         let [[_, columns], [out_rows, out_columns], [tap_rows, tap_columns]] = self.extents();
         let mut largest = T::ZERO;
         for tap in 0..self.direct_taps() {
-            largest = largest.larger(notes[self.input_row(item, at, tap)][0]);
+            largest = largest.larger(extremes[self.input_row(item, at, tap)][0]);
         }
         // Sets of positions: what the first output reads, what was looked at, is not zero, and is large enough.
         let first = (0..tap_rows).fold(0u64, |all, r| all | ((1 << tap_columns) - 1) << (r * columns));
@@ -311,13 +312,13 @@ impl<T: Element> Grid<T> {
         }
     }
 
-    /// Whether what a tile adds to the gradient to the kernel is out of proportion at any tap; `notes` are those of the rows
+    /// Whether what a tile adds to the gradient to the kernel is out of proportion at any tap; `extremes` are those of the rows
     /// of inputs and outputs of its item.
     pub(in crate::conv) fn is_out_of_proportion(
         &self,
         (x, dy): (&[T], &[T]),
         (item, area, at): (&Item, &Area, Outlier),
-        (limits, [notes, grads]): (Limits, [&[Note<T>]; 2]),
+        (limits, [extremes, grads]): (Limits, [&[Extremes<T>]; 2]),
         pixels: &mut Pixels<T>,
     ) -> bool {
         self.look(pixels);
@@ -325,7 +326,7 @@ impl<T: Element> Grid<T> {
         let grad = grads[at.output_row(item)][0];
         let row_at = beside(rows, |i| self.height.source(at.row, i));
         (0..self.direct_taps()).any(|direct| {
-            let largest = notes[self.input_row(item, at, direct)][0];
+            let largest = extremes[self.input_row(item, at, direct)][0];
             if !limits.bounds(largest) || !limits.bounds(grad) {
                 return true;
             }

@@ -8,7 +8,7 @@ use super::{Winograd, WinogradKernelGrad};
 use crate::conv::Epilogue;
 use crate::conv::scratch::Odd;
 use crate::conv::tiles::{Area, Grid, Item, Layout, Limits, Outlier, Pixels};
-use crate::kernels::winograd::{NOWHERE, Note};
+use crate::kernels::winograd::{Extremes, NOWHERE};
 use crate::kernels::{Aligned, B, Element, Gemm, Job, Offsets, RowGroups, Store};
 use crate::memory;
 
@@ -41,14 +41,14 @@ impl<T: Element> Winograd<T> {
         (from, packed): (&[T], &[T]),
         to: &mut [T],
         (item, area): (&Item, &Area),
-        notes: &[Note<T>],
+        extremes: &[Extremes<T>],
         epilogue: Epilogue<'_, T>,
         odd: &mut Odd<T>,
     ) {
         let (grid, limits) = (&self.grid, Limits::map::<T>());
         let mut waiting: Vec<(Outlier, [usize; 2])> = Vec::new();
-        grid.suspects(item, limits, (notes, &[]), |tile| {
-            let (at, of) = ((item, area, tile), (limits, notes));
+        grid.suspects(item, limits, (extremes, &[]), |tile| {
+            let (at, of) = ((item, area, tile), (limits, extremes));
             grid.out_of_proportion(from, at, of, |output, empty| {
                 if empty {
                     // A border of nothing around a picture is no reason to compute anything.
@@ -123,15 +123,15 @@ impl<T: Element> WinogradKernelGrad<T> {
         &self,
         (x, dy): (&[T], &[T]),
         (item, area): (&Item, &Area),
-        [notes, grads]: [&[Note<T>]; 2],
+        [extremes, grads]: [&[Extremes<T>]; 2],
         [(points, inputs), (grad_points, outputs)]: [(&mut [T], Layout); 2],
         pixels: &mut Pixels<T>,
         direct: &mut [T],
     ) {
         let (grid, limits) = (&self.grid, Limits::kernel_grad::<T>());
         let (m, n) = (grid.from_channels, grid.to_channels);
-        grid.suspects(item, limits, (notes, grads), |tile| {
-            let of = (limits, [notes, grads]);
+        grid.suspects(item, limits, (extremes, grads), |tile| {
+            let of = (limits, [extremes, grads]);
             if !grid.is_out_of_proportion((x, dy), (item, area, tile), of, pixels) {
                 return;
             }
@@ -143,7 +143,7 @@ impl<T: Element> WinogradKernelGrad<T> {
             clear(grad_points, outputs, tile.output_row(item), n);
             for row in (0..grid.direct_taps()).map(|tap| grid.input_row(item, tile, tap)) {
                 // Nothing times infinity is NaN. Other planes of outputs that read this are out of proportion as well.
-                if !limits.bounds(notes[row][0]) {
+                if !limits.bounds(extremes[row][0]) {
                     clear(points, inputs, row, m);
                 }
             }

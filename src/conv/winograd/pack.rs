@@ -115,7 +115,7 @@ impl<T: Element> Packing<T> {
                 channels: panel,
                 bias: None,
                 relu: false,
-                notes: &mut [],
+                extremes: &mut [],
             });
         }
     }
@@ -157,7 +157,7 @@ impl<T: Element> Packing<T> {
             channels: columns,
             bias: None,
             relu: false,
-            notes: &mut [],
+            extremes: &mut [],
         });
         let start = tap * self.matrix_len() + row * panel;
         for (plane, from) in room.points.chunks_exact(PLANE).take(points).enumerate() {

@@ -121,7 +121,7 @@ impl<T: Element> Op<T> for ActivationOp {
 
     fn keeps(&self) -> Keeps {
         let input = self.activation.gradient_from() == From::Input;
-        Keeps { input, output: !input, notes: 0 }
+        Keeps { input, output: !input, saved: 0 }
     }
 
     fn is_relu(&self) -> bool {

@@ -172,7 +172,7 @@ impl<T: Element> Statistics<T> for Normalize {
         ROWS * self.columns.width
     }
 
-    fn settled_len(&self) -> usize {
+    fn finalized_len(&self) -> usize {
         SETTLED * self.columns.width
     }
 
@@ -184,11 +184,11 @@ impl<T: Element> Statistics<T> for Normalize {
         self.columns.sum(self.tier, x, part);
     }
 
-    fn settle(&self, params: &[T], parts: &[f64], coefficients: &mut [T]) {
+    fn finalize(&self, params: &[T], parts: &[f64], coefficients: &mut [T]) {
         self.write(params, |channel| self.columns.moments(channel, parts), coefficients);
     }
 
-    fn settle_moving(&self, params: &[T], coefficients: &mut [T]) {
+    fn finalize_moving(&self, params: &[T], coefficients: &mut [T]) {
         let [means, variances] = [0, 1].map(|i| &params[self.moving[i].clone()]);
         self.write(params, |channel| (means[channel].to_f64(), variances[channel].to_f64()), coefficients);
     }
@@ -208,7 +208,7 @@ impl<T: Element> Statistics<T> for Normalize {
         self.map(coefficients).gradient_sums(self.tier, self.relu, x, dy, part);
     }
 
-    fn settle_gradients(&self, parts: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]) {
+    fn finalize_gradients(&self, parts: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]) {
         let n = self.columns.count((batch * self.len) as f64);
         let width = self.columns.width;
         for (row, channel) in

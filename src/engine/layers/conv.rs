@@ -184,7 +184,7 @@ impl<T: Element> Op<T> for ConvOp<T> {
     }
 
     fn keeps(&self) -> Keeps {
-        Keeps { input: true, output: self.masks(), notes: 0 }
+        Keeps { input: true, output: self.masks(), saved: 0 }
     }
 
     fn weights(&self) -> &Ranges {

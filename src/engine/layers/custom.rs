@@ -124,7 +124,7 @@ impl<T: Element> Op<T> for CustomOp<T> {
     }
 
     fn keeps(&self) -> Keeps {
-        Keeps { input: true, output: false, notes: 0 }
+        Keeps { input: true, output: false, saved: 0 }
     }
 
     fn weights(&self) -> &Ranges {

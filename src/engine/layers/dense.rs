@@ -105,7 +105,7 @@ impl<T: Element> Op<T> for DenseOp<T> {
     }
 
     fn keeps(&self) -> Keeps {
-        Keeps { input: true, output: self.relu, notes: 0 }
+        Keeps { input: true, output: self.relu, saved: 0 }
     }
 
     fn weights(&self) -> &Ranges {

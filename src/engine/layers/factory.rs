@@ -8,7 +8,7 @@ use super::{
     Layer, activation, activity, adaptive, batch_norm, conv, conv_transpose, dense, depthwise, dropout,
     group_norm, noise, normalization, pad, pool, prelu, rescaling, reshaping,
 };
-use crate::engine::spec::{LayerKind, LayerSpec, Prices};
+use crate::engine::spec::{L1L2, LayerKind, LayerSpec};
 use crate::error::{Error, Result};
 use crate::geometry::PaddingMode;
 use crate::kernels::Element;
@@ -65,7 +65,7 @@ pub fn layer<T: Element>(
         Kind::AveragePooling1D(pool) => Box::new(pool::Pool::average(pool, 1)),
         Kind::AveragePooling2D(pool) => Box::new(pool::Pool::average(pool, 2)),
         Kind::AveragePooling3D(pool) => Box::new(pool::Pool::average(pool, 3)),
-        Kind::ActivityRegularization { l1, l2 } => Box::new(activity::Activity(Prices { l1: *l1, l2: *l2 })),
+        Kind::ActivityRegularization { l1, l2 } => Box::new(activity::Activity(L1L2 { l1: *l1, l2: *l2 })),
         Kind::AdaptiveAveragePooling { output_size } => {
             Box::new(adaptive::Adaptive { max: false, output: output_size.clone() })
         }

@@ -186,7 +186,7 @@ impl<T: Element> Op<T> for MergeOp {
 
     fn keeps(&self) -> Keeps {
         let input = matches!(self.kind, Merge::Multiply | Merge::Maximum | Merge::Minimum);
-        Keeps { input, output: self.relu, notes: 0 }
+        Keeps { input, output: self.relu, saved: 0 }
     }
 
     fn take_relu(&mut self) -> bool {

@@ -33,7 +33,7 @@ use std::ops::Range;
 use serde::Deserialize;
 
 pub use self::factory::layer;
-use super::spec::{Constraint, Initializer, Prices, Regularizer, Size};
+use super::spec::{Constraint, Initializer, L1L2, Regularizer, Size};
 use crate::conv::{Algorithm, Scratch};
 use crate::error::{Error, Result};
 use crate::geometry::{Padding, Window};
@@ -132,7 +132,7 @@ pub struct Keeps {
     /// The output.
     pub output: bool,
     /// Bytes a sample that the forward pass writes down.
-    pub notes: usize,
+    pub saved: usize,
 }
 
 /// Where random numbers come from.
@@ -180,7 +180,7 @@ pub struct Backward<'a, 'b, T> {
     /// The output, if kept.
     pub y: &'a [T],
     /// What the forward pass wrote down.
-    pub notes: &'a [u8],
+    pub saved: &'a [u8],
     /// Gradient of the output; free to be overwritten.
     pub dy: &'a mut [T],
     /// Gradient of every input, where anybody wants it; to be overwritten.
@@ -268,7 +268,7 @@ pub trait Op<T: Element>: Send + Sync {
     }
 
     /// What the loss is charged for the outputs.
-    fn activity(&self) -> Option<Prices> {
+    fn activity(&self) -> Option<L1L2> {
         None
     }
 
@@ -283,7 +283,7 @@ pub trait Op<T: Element>: Send + Sync {
         cx: &Context<'_, T>,
         x: &[&[T]],
         y: &mut [T],
-        notes: &mut [u8],
+        saved: &mut [u8],
         scratch: &mut Scratch<T>,
     );
 
@@ -334,7 +334,7 @@ pub trait BatchOp<T: Element>: Send + Sync {
 
 /// A op whose samples can be cut into pieces, which are work for several threads where a batch has few samples.
 ///
-/// A map of tensors has the same bytes in any pieces. It reads one tensor, writes down no notes, and does its backward
+/// A map of tensors has the same bytes in any pieces. It reads one tensor, saves nothing else, and does its backward
 /// pass in three calls: the mask, then the gradients to the input and to the weights in any order.
 pub trait SplitOp<T: Element>: Send + Sync {
     /// Multiply-adds of a sample in one pass.
@@ -391,8 +391,8 @@ pub trait Statistics<T: Element>: Send + Sync {
     /// Elements of the coefficients.
     fn coefficients_len(&self) -> usize;
 
-    /// The first of them, which [`Statistics::settle`] writes.
-    fn settled_len(&self) -> usize;
+    /// The first of them, which [`Statistics::finalize`] writes.
+    fn finalized_len(&self) -> usize;
 
     /// Numbers that a part of the batch is summed up in, forward and backward.
     fn part_len(&self) -> [usize; 2];
@@ -401,10 +401,10 @@ pub trait Statistics<T: Element>: Send + Sync {
     fn sum_inputs(&self, x: &[T], part: &mut [f64]);
 
     /// Puts the parts together.
-    fn settle(&self, params: &[T], parts: &[f64], coefficients: &mut [T]);
+    fn finalize(&self, params: &[T], parts: &[f64], coefficients: &mut [T]);
 
     /// The coefficients at inference and in a frozen layer, from what training has left.
-    fn settle_moving(&self, params: &[T], coefficients: &mut [T]);
+    fn finalize_moving(&self, params: &[T], coefficients: &mut [T]);
 
     /// The map that `coefficients` stand for, if it is one of the channels of the last axis.
     fn channel_map<'a>(&self, coefficients: &'a [T]) -> Option<Affine<'a, T>>;
@@ -416,7 +416,7 @@ pub trait Statistics<T: Element>: Send + Sync {
     fn sum_gradients(&self, coefficients: &[T], x: &[T], dy: &mut [T], part: &mut [f64]);
 
     /// Puts the parts of the gradient together; in a frozen layer the input does not act on the statistics.
-    fn settle_gradients(&self, parts: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]);
+    fn finalize_gradients(&self, parts: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]);
 
     /// The gradient of weight `range`, one of [`Op::weights`].
     fn weight_gradient(&self, range: &Range<usize>, parts: &[f64], coefficients: &[T], grads: &mut [T]);

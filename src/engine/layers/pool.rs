@@ -51,9 +51,9 @@ impl<T: Element> Layer<T> for Pool {
         let (input_len, output_len) = (geometry.input_len(), geometry.output_len());
         Ok(vec![match self.kind {
             Kind::Max => {
-                let notes = geometry.window_len() <= MaxPool::<T>::MOST_TAPS;
+                let saved = geometry.window_len() <= MaxPool::<T>::MOST_TAPS;
                 let pool = MaxPool::new(geometry, site.kernels);
-                Box::new(MaxOp { pool, input_len, output_len, notes, mask: false })
+                Box::new(MaxOp { pool, input_len, output_len, saved, mask: false })
             }
             Kind::Average { count_padding } => {
                 let pool = AveragePool::new(geometry, count_padding, site.kernels);
@@ -68,7 +68,7 @@ struct MaxOp<T: 'static> {
     input_len: usize,
     output_len: usize,
     /// Whether the number of a tap fits a byte; if not, the backward pass looks for the winners again.
-    notes: bool,
+    saved: bool,
     /// Whether the gradient passes only where the output is positive (a ReLU was in front).
     mask: bool,
 }
@@ -79,8 +79,8 @@ impl<T: Element> Op<T> for MaxOp<T> {
     }
 
     fn keeps(&self) -> Keeps {
-        let notes = if self.notes { self.output_len } else { 0 };
-        Keeps { input: !self.notes, output: self.mask, notes }
+        let saved = if self.saved { self.output_len } else { 0 };
+        Keeps { input: !self.saved, output: self.mask, saved }
     }
 
     fn take_mask(&mut self) -> bool {
@@ -93,25 +93,25 @@ impl<T: Element> Op<T> for MaxOp<T> {
         _: &Context<'_, T>,
         x: &[&[T]],
         y: &mut [T],
-        notes: &mut [u8],
+        saved: &mut [u8],
         scratch: &mut Scratch<T>,
     ) {
         let samples = x[0].chunks_exact(self.input_len).zip(y.chunks_exact_mut(self.output_len));
         for (i, (x, y)) in samples.enumerate() {
-            let own = if notes.is_empty() { 0..0 } else { i * self.output_len..(i + 1) * self.output_len };
-            self.pool.forward(x, y, &mut notes[own], 0..self.pool.rows(), (scratch.taps(), &|| false));
+            let own = if saved.is_empty() { 0..0 } else { i * self.output_len..(i + 1) * self.output_len };
+            self.pool.forward(x, y, &mut saved[own], 0..self.pool.rows(), (scratch.taps(), &|| false));
         }
     }
 
     fn backward(&self, _: &Context<'_, T>, tensors: Backward<'_, '_, T>, scratch: &mut Scratch<T>) {
-        let Backward { x, y, dy, dx: [Some(dx)], notes, .. } = tensors else { return };
+        let Backward { x, y, dy, dx: [Some(dx)], saved, .. } = tensors else { return };
         for (i, (dy, dx)) in
             dy.chunks_exact(self.output_len).zip(dx.chunks_exact_mut(self.input_len)).enumerate()
         {
             let outputs = i * self.output_len..(i + 1) * self.output_len;
             let y = self.mask.then(|| &y[outputs.clone()]);
-            if self.notes {
-                self.pool.backward(dy, &notes[outputs], y, dx, scratch.taps());
+            if self.saved {
+                self.pool.backward(dy, &saved[outputs], y, dx, scratch.taps());
             } else {
                 let x = &x[0][i * self.input_len..(i + 1) * self.input_len];
                 self.pool.backward_from(x, dy, y, dx, scratch.taps());

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 pub(super) use self::bounds::Within;
 use self::rules::{Rule, SLOTS, Shape, Tensors};
-use super::limits::Regularizer;
+use super::regularizers::Regularizer;
 use crate::kernels::{Element, Job, Tier};
 
 /// How weights are updated; the learning rate comes with every step.

@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::super::arena::{Bump, Lifetime, share};
 use super::super::lowering::Lowered;
-use super::{Active, Flow, Item, Purpose, Settled, Slot, StepPlan, batch_samples};
+use super::{Active, Flow, Item, Purpose, Slot, StatisticsSlots, StepPlan, batch_samples};
 use crate::kernels::Element;
 
 /// When things happen.
@@ -275,7 +275,7 @@ impl StepPlan {
             });
             let coefficients = arena.take(statistics.coefficients_len());
             let coefficients = coefficients..coefficients + statistics.coefficients_len();
-            self.active[i].settled = Some(Settled { coefficients, parts });
+            self.active[i].statistics = Some(StatisticsSlots { coefficients, parts });
         }
     }
 }

@@ -28,7 +28,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let op = self.planned(i).op.as_ref();
         let keeps = op.keeps();
         let y = keeps.output.then(|| self.read_value(active.output, samples, worker));
-        let notes = self.memory.notes.read(self.notes_range(i, samples));
+        let saved = self.memory.saved.read(self.saved_range(i, samples));
         let mut dy = self.write_grad(active.output, samples, worker);
         let packed = self.lowered.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
         let coefficients = self.coefficients(i);
@@ -37,7 +37,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         self.with_values(inputs, samples, worker, |x| {
             let y = y.as_deref().unwrap_or(&[]);
             let mut run = |dx: &mut [Option<&mut [T]>]| {
-                let tensors = Backward { x, y, notes: &notes, dy: &mut dy, dx, grads: &mut *grads };
+                let tensors = Backward { x, y, saved: &saved, dy: &mut dy, dx, grads: &mut *grads };
                 op.backward(&cx, tensors, scratch);
             };
             let flow = |i: usize| self.flow(active.flows[i], active.inputs[i], samples, worker);
@@ -91,9 +91,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut totals = self.memory.arena.write(self.sums(worker, stack.len()));
         totals.fill(T::ZERO);
         // A op that waits: the one behind ends here, the one at the start only sums up.
-        let ends = self.step_plan.active.get(ops.end).filter(|next| next.settled.is_some());
+        let ends = self.step_plan.active.get(ops.end).filter(|next| next.statistics.is_some());
         let ends = ends.is_some_and(|next| next.flows[0] != Flow::None).then_some(ops.end);
-        let sums = ops.clone().next().filter(|&first| self.step_plan.active[first].settled.is_some());
+        let sums = ops.clone().next().filter(|&first| self.step_plan.active[first].statistics.is_some());
         let mut sums = sums.map(|first| (first, self.gradient_part(first, chunk)));
         if let Some((_, part)) = &mut sums {
             part.fill(0.0);

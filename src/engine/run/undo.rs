@@ -53,7 +53,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    /// Notes that numbers are beyond the bounds, and the layer if they are not even finite.
+    /// Records that numbers are beyond the bounds, and the layer if they are not even finite.
     pub(super) fn beyond(&self, values: &[T], layer: usize) {
         self.large.store(true, Ordering::Relaxed);
         if !self.kernels.tier.vectorize(AllFinite(values)) {
@@ -81,7 +81,7 @@ impl<T: Element> Network<T> {
     }
 
     /// Ends a step: takes back what an update has changed, if `failed`, and lets memory go that was not needed.
-    pub(in super::super) fn settle_undo(&mut self, failed: bool) {
+    pub(in super::super) fn close_undo(&mut self, failed: bool) {
         let undo = self.memory.undo.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !undo.held {
             undo.values = Vec::new();

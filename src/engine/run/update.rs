@@ -1,7 +1,7 @@
 //! What becomes of the gradients: made final, clipped, applied; and the constraints of the weights.
 
-use super::super::limits::PenaltySlope;
 use super::super::optim::{Block, MOST_SLOTS};
+use super::super::regularizers::PenaltySlope;
 use super::super::spec::Regularizer;
 use super::super::structure::Weight;
 use super::{Add, StepProgram};
@@ -21,9 +21,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut grads = self.state.grads.write(range.clone());
         let tier = self.kernels.tier;
         match regularizer {
-            Some(Regularizer::Elements(prices)) => {
+            Some(Regularizer::Elements(factors)) => {
                 let weights = self.state.params.read(range);
-                tier.vectorize(PenaltySlope { prices, weights: &weights, grads: &mut grads });
+                tier.vectorize(PenaltySlope { factors, weights: &weights, grads: &mut grads });
             }
             Some(Regularizer::Orthogonal(_)) => {
                 let start = self.state.weights[weight].range.start;
@@ -72,7 +72,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let Some(constraint) = &weight.constraint else { return };
         let mut own = lock(&self.memory.workers[worker]);
         let mut values = self.state.params.write(weight.range.clone());
-        constraint.hold(&weight.shape, &mut values, &mut own.rows.z);
+        constraint.apply(&weight.shape, &mut values, &mut own.rows.z);
         self.made(&values, weight.layer);
     }
 }

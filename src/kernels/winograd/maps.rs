@@ -15,7 +15,7 @@ pub(super) struct Points<L: Lanes> {
 pub(super) trait Along<const I: usize, const O: usize> {
     /// Whether bias and ReLU follow.
     const FINISHES: bool = false;
-    /// Whether tiles are noted, and the positions in their centre.
+    /// Whether tiles are recorded, and the positions in their centre.
     const NOTED: bool = false;
     const CENTRE: [bool; POINTS] = [true; POINTS];
 

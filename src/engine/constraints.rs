@@ -1,97 +1,19 @@
-//! What weights are held to: penalties that add to the loss, and constraints that hold after every update.
-
-mod orthogonal;
+//! Constraints on weights, which hold after every update.
 
 use serde::Deserialize;
 
-pub(super) use self::orthogonal::Angles;
-pub use self::orthogonal::Orthogonal;
 use crate::error::{Error, Result};
-use crate::kernels::{Element, Job};
+use crate::kernels::Element;
 use crate::memory;
 
 /// Keras' epsilon, which keeps quotients of norms finite.
-const EPSILON: f64 = 1e-7;
+pub(super) const EPSILON: f64 = 1e-7;
 
 /// A norm to which a weight can be raised without a look at what becomes of it.
 const LARGE_NORM: f64 = 1e18;
 
 /// Keeps the squares of the largest doubles finite; a power of two, so that nothing is rounded.
 const SHRINK: f64 = f64::from_bits((1023 - 600) << 52);
-
-/// A penalty on a weight.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub enum Regularizer {
-    /// On every element by itself.
-    Elements(Prices),
-    /// On the angles between rows or columns.
-    Orthogonal(Orthogonal),
-}
-
-impl Regularizer {
-    /// Checks the shape of a weight.
-    ///
-    /// # Errors
-    /// The penalty is not for weights of this shape.
-    pub(super) fn check(&self, shape: &[usize]) -> Result<()> {
-        match self {
-            Self::Elements(_) => Ok(()),
-            Self::Orthogonal(_) => Orthogonal::check(shape),
-        }
-    }
-}
-
-/// What elements cost: `l1 sum |w| + l2 sum w^2`.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct Prices {
-    /// Price of absolute values.
-    pub l1: f64,
-    /// Price of squares.
-    pub l2: f64,
-}
-
-/// The penalty on elements, in float64: sixteen chains, added in their order, whatever the tier.
-pub(super) struct Penalty<'a, T> {
-    pub prices: Prices,
-    pub weights: &'a [T],
-}
-
-impl<T: Element> Job for Penalty<'_, T> {
-    type Output = f64;
-    #[inline(always)]
-    fn run(self) -> f64 {
-        let Prices { l1, l2 } = self.prices;
-        let mut sums = [0.0; 16];
-        for part in self.weights.chunks(16) {
-            for (sum, w) in sums.iter_mut().zip(part) {
-                let w = w.to_f64();
-                *sum += l1 * w.abs() + l2 * w * w;
-            }
-        }
-        sums.iter().sum()
-    }
-}
-
-/// Adds the gradient of a penalty on elements: `g += l1 sign(w) + 2 l2 w`.
-pub(super) struct PenaltySlope<'a, T> {
-    pub prices: Prices,
-    pub weights: &'a [T],
-    pub grads: &'a mut [T],
-}
-
-impl<T: Element> Job for PenaltySlope<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        let (l1, double) = (T::from_f64(self.prices.l1), T::from_f64(2.0 * self.prices.l2));
-        for (g, w) in self.grads.iter_mut().zip(self.weights) {
-            let up = if *w > T::ZERO { l1 } else { T::ZERO };
-            let down = if *w < T::ZERO { l1 } else { T::ZERO };
-            *g = g.add(double.mul(*w)).add(up).sub(down);
-        }
-    }
-}
 
 /// What holds for a weight after every update; norms are taken over `axis`, for every position of the other axes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -110,7 +32,7 @@ impl Constraint {
     /// # Errors
     /// There is no such axis.
     pub(super) fn check(&self, shape: &[usize]) -> Result<()> {
-        self.axes().iter().try_for_each(|&axis| place(axis, shape.len()).map(|_| ()))
+        self.axes().iter().try_for_each(|&axis| resolve_axis(axis, shape.len()).map(|_| ()))
     }
 
     fn axes(&self) -> &[isize] {
@@ -140,7 +62,7 @@ impl Constraint {
 
     /// Whether norms are taken along an axis of a weight of so many axes.
     fn sums(&self, axis: usize, rank: usize) -> bool {
-        self.axes().iter().any(|&a| place(a, rank) == Ok(axis))
+        self.axes().iter().any(|&a| resolve_axis(a, rank) == Ok(axis))
     }
 
     /// Vectors of a weight whose norms matter.
@@ -155,7 +77,7 @@ impl Constraint {
     }
 
     /// Applies the constraint to a whole weight; `norms` has room for [`Self::vectors`] numbers.
-    pub(super) fn hold<T: Element>(&self, shape: &[usize], weights: &mut [T], norms: &mut Vec<f64>) {
+    pub(super) fn apply<T: Element>(&self, shape: &[usize], weights: &mut [T], norms: &mut Vec<f64>) {
         if let Self::NonNeg {} = self {
             weights.iter_mut().filter(|w| **w < T::ZERO).for_each(|w| *w = T::ZERO);
             return;
@@ -194,7 +116,7 @@ impl Constraint {
 }
 
 /// An axis counted from the front.
-fn place(axis: isize, rank: usize) -> Result<usize> {
+fn resolve_axis(axis: isize, rank: usize) -> Result<usize> {
     let at = if axis < 0 { axis + rank as isize } else { axis };
     let at = usize::try_from(at).ok().filter(|&at| at < rank);
     at.ok_or_else(|| {

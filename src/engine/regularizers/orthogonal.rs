@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
-use super::EPSILON;
+use crate::engine::constraints::EPSILON;
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Job, Tier};
 use crate::memory;
