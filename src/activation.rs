@@ -91,7 +91,7 @@ impl Activation {
     /// The activation of this name with Keras' defaults, on tensors whose last axis has `channels` elements.
     ///
     /// # Errors
-    /// There is none.
+    /// No activation has this name.
     pub fn named(name: &str, channels: usize) -> Result<Self> {
         Ok(match name {
             "linear" => Self::Linear,

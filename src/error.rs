@@ -72,7 +72,7 @@ pub enum Error {
         /// The error number, where there is one.
         code: Option<i32>,
     },
-    /// There is not enough memory.
+    /// The memory cannot be had.
     #[error("cannot allocate {bytes} bytes")]
     Memory {
         /// What was asked for.
@@ -116,7 +116,7 @@ impl Error {
         Self::Internal { what: what.to_string() }
     }
 
-    /// The same error with the layer's name in front of what it was about.
+    /// The same error with the layer's name before what it was about.
     #[must_use]
     pub fn in_layer(mut self, layer: &str) -> Self {
         if let Self::Shape { op, .. } | Self::Value { op, .. } | Self::Type { op, .. } = &mut self {

@@ -196,9 +196,9 @@ impl PoolGeometry {
     }
 
     /// Places the window; with `ceil` a last window that reaches beyond the padding counts as well, if it starts inside
-    /// the input or the padding in front of it.
+    /// the input or the padding before it.
     ///
-    /// Per axis, `ceil((input + before + after - span) / stride) + 1` outputs, one less if the last would start behind
+    /// Per axis, `ceil((input + before + after - span) / stride) + 1` outputs, one less if the last would start after
     /// the input. "same" has such a window anyway.
     ///
     /// # Errors
@@ -228,7 +228,7 @@ impl PoolGeometry {
     }
 }
 
-/// Size of an axis with elements added in front of it and behind.
+/// Size of an axis with elements added before and after it.
 ///
 /// # Errors
 /// An empty result, an empty axis that a mode other than zeros is to fill from, a size that overflows.

@@ -23,7 +23,7 @@ pub fn lack<T>(len: usize) -> Error {
 /// An aligned buffer of `len` zeros.
 ///
 /// # Errors
-/// There is not so much memory.
+/// The memory cannot be had.
 pub fn zeroed<T: Plain>(len: usize) -> Result<Aligned<T>> {
     Aligned::try_zeroed(len).ok_or_else(|| lack::<T>(len))
 }
@@ -31,7 +31,7 @@ pub fn zeroed<T: Plain>(len: usize) -> Result<Aligned<T>> {
 /// An empty vector with room for `len` elements.
 ///
 /// # Errors
-/// There is not so much memory.
+/// The memory cannot be had.
 pub fn with_room<T>(len: usize) -> Result<Vec<T>> {
     let mut vector = Vec::new();
     vector.try_reserve_exact(len).map_err(|_| lack::<T>(len))?;
@@ -41,7 +41,7 @@ pub fn with_room<T>(len: usize) -> Result<Vec<T>> {
 /// `len` times the same value.
 ///
 /// # Errors
-/// There is not so much memory.
+/// The memory cannot be had.
 pub fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>> {
     let mut vector = with_room(len)?;
     vector.resize(len, value);
@@ -51,7 +51,7 @@ pub fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>> {
 /// A copy of some elements.
 ///
 /// # Errors
-/// There is not so much memory.
+/// The memory cannot be had.
 pub fn copied<T: Clone>(values: &[T]) -> Result<Vec<T>> {
     let mut vector = with_room(values.len())?;
     vector.extend_from_slice(values);
@@ -61,7 +61,7 @@ pub fn copied<T: Clone>(values: &[T]) -> Result<Vec<T>> {
 /// What an iterator yields.
 ///
 /// # Errors
-/// There is not so much memory.
+/// The memory cannot be had.
 pub fn collect<T>(values: impl IntoIterator<Item = T>) -> Result<Vec<T>> {
     let values = values.into_iter();
     let mut vector = with_room(values.size_hint().0)?;
@@ -75,7 +75,7 @@ pub fn collect<T>(values: impl IntoIterator<Item = T>) -> Result<Vec<T>> {
 /// Makes room for some more elements, and for as many again.
 ///
 /// # Errors
-/// There is not so much memory.
+/// The memory cannot be had.
 pub fn reserve<T>(vector: &mut Vec<T>, more: usize) -> Result<()> {
     vector.try_reserve(more).map_err(|_| lack::<T>(vector.len().saturating_add(more)))
 }
@@ -83,7 +83,7 @@ pub fn reserve<T>(vector: &mut Vec<T>, more: usize) -> Result<()> {
 /// Makes room for one more element, and at once for as many as there are.
 ///
 /// # Errors
-/// There is not so much memory.
+/// The memory cannot be had.
 pub fn make_room<T>(vector: &mut Vec<T>) -> Result<()> {
     if vector.len() < vector.capacity() {
         return Ok(());
@@ -95,7 +95,7 @@ pub fn make_room<T>(vector: &mut Vec<T>) -> Result<()> {
 /// Gives a vector another length; new elements are `value`.
 ///
 /// # Errors
-/// There is not so much memory.
+/// The memory cannot be had.
 pub fn resize<T: Clone>(vector: &mut Vec<T>, len: usize, value: T) -> Result<()> {
     vector.try_reserve_exact(len.saturating_sub(vector.len())).map_err(|_| lack::<T>(len))?;
     vector.resize(len, value);

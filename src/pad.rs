@@ -41,12 +41,12 @@ impl Sources {
         Ok(Self { from, starts, outputs })
     }
 
-    /// An axis of size 1 that a series or an image has in front.
+    /// An axis of size 1 that a series or an image has first.
     fn unit() -> Self {
         Self { from: vec![Some(0)], starts: vec![0, 1], outputs: vec![0] }
     }
 
-    /// Elements added in front and behind.
+    /// Elements added before and after.
     ///
     /// # Errors
     /// As [`padded_size`].

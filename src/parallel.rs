@@ -201,7 +201,7 @@ impl<T: Plain> Shared<T> {
     /// Shares `len` zeros.
     ///
     /// # Errors
-    /// There is not so much memory.
+    /// The memory cannot be had.
     pub fn zeroed(len: usize) -> Result<Self> {
         Ok(Self::new(memory::zeroed(len)?))
     }

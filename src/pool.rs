@@ -253,7 +253,7 @@ impl<T: Element> MaxPool<T> {
     }
 
     /// The gradient to the input of one sample. With `y`, the gradient passes only where the output is positive: the
-    /// gradient of a ReLU in front of the pool.
+    /// gradient of a ReLU before the pool.
     pub fn backward(&self, dy: &[T], winners: &[u8], y: Option<&[T]>, dx: &mut [T], taps: &mut Vec<Tap>) {
         let store = prepare(&self.geometry, dx);
         for_runs(

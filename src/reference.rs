@@ -285,7 +285,7 @@ pub fn average_pool_grad<T: Element>(g: &PoolGeometry, dy: &[T], count_padding: 
     dx
 }
 
-/// The sources of an axis of `n` elements with some in front and behind, by walking outwards step by step; None is a
+/// The sources of an axis of `n` elements with some before and after, by walking outwards step by step; None is a
 /// zero.
 fn walk(n: usize, (before, after): (usize, usize), mode: PaddingMode) -> Vec<Option<usize>> {
     let side = |count: usize, up: bool| {
@@ -380,7 +380,7 @@ mod tests {
     fn a_series() {
         let g = ConvGeometry::new(&window(&[3], 2, 1, Padding::SAME), &[4], 1, 1, 1).unwrap();
         let (x, kernel) = ([1.0f32, 2.0, 3.0, 4.0], [10.0f32, 100.0, 1000.0]);
-        // "same" with stride 2 on 4 elements puts its one zero behind them.
+        // "same" with stride 2 on 4 elements puts its one zero after them.
         assert_eq!(conv(&g, &x, &kernel), [3210.0, 430.0]);
         assert_eq!(conv_input_grad(&g, &[1.0f32, 2.0], &kernel), [10.0, 100.0, 1020.0, 200.0]);
         assert_eq!(conv_kernel_grad(&g, &x, &[1.0f32, 2.0]), [7.0, 10.0, 3.0]);

@@ -74,7 +74,7 @@ impl Stream {
     /// A permutation of `0..len` (Fisher and Yates).
     ///
     /// # Errors
-    /// There is not enough memory.
+    /// The memory cannot be had.
     pub fn permutation(&self, len: usize) -> Result<Vec<i64>> {
         let mut order = memory::collect((0..len).map(|i| i as i64))?;
         for i in (1..len).rev() {

@@ -36,7 +36,7 @@ impl Algorithm {
     /// The one with this name.
     ///
     /// # Errors
-    /// There is none.
+    /// No algorithm has this name.
     pub fn named(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|a| a.name() == name).ok_or_else(|| {
             Error::value("algorithm", "\"auto\", \"direct\" or \"winograd\"", format!("\"{name}\""))

@@ -240,7 +240,7 @@ impl<T: Element> Grid<T> {
         self.tap_row(tap, item) * inputs.row
     }
 
-    /// Tiles of an item at most, for inputs of so many channels, whose bytes at the points should not be much less than
+    /// Tiles of an item at most, for inputs of `channels` channels, whose bytes at the points should not be much less than
     /// `share`.
     pub(super) fn most_tiles(&self, channels: usize, share: usize) -> usize {
         let row = self.form.points() * channels * size_of::<T>();

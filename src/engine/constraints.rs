@@ -60,7 +60,7 @@ impl Constraint {
         matches!(self, Self::MinMaxNorm { min_value, .. } if *min_value > LARGE_NORM)
     }
 
-    /// Whether norms are taken along an axis of a weight of so many axes.
+    /// Whether norms are taken along an axis of a weight of `rank` axes.
     fn sums(&self, axis: usize, rank: usize) -> bool {
         self.axes().iter().any(|&a| resolve_axis(a, rank) == Ok(axis))
     }

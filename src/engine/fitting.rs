@@ -8,13 +8,13 @@ use crate::kernels::Element;
 
 /// Multiples that are tried; nobody pools further.
 const LARGEST: usize = 256;
-/// So many multiples in a row must fit: some may by chance.
+/// How many multiples in a row must fit: some may by chance.
 const IN_A_ROW: usize = 6;
 
 /// The error of a merge with advice: pools and strides round sizes that they do not divide, so branches that go down
 /// and up again meet others for multiples of some size only.
 ///
-/// `last` is a merge behind the nodes, by its inputs.
+/// `last` is a merge after the nodes, by its inputs.
 pub(super) fn advised<T: Element>(
     error: Error,
     nodes: &[Node<T>],

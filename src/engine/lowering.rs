@@ -20,11 +20,11 @@ pub(super) const PASSES: usize = 3;
 pub(super) const FORWARD: usize = 0;
 /// For the backward pass.
 pub(super) const BACKWARD: usize = 1;
-/// For inference, where it differs from the forward pass in training: with the normalisation behind folded in, or the
+/// For inference, where it differs from the forward pass in training: with the normalisation after it folded in, or the
 /// coefficients of one that stands alone.
 pub(super) const INFERENCE: usize = 2;
 
-/// A op and its layers in the shared buffers.
+/// An op and its layers in the shared buffers.
 pub(super) struct PlannedOp<T: Element> {
     pub op: Box<dyn Op<T>>,
     /// Number of the layer it belongs to.
@@ -45,7 +45,7 @@ pub(super) struct PlannedOp<T: Element> {
     pub inference: bool,
     /// Whether other ops have the same weights.
     pub shared: bool,
-    /// Whether ops behind it, which run backward before it, have written a gradient of its weights already.
+    /// Whether later ops, which run backward before it, have written a gradient of its weights already.
     pub adds: bool,
     /// The number of ops before it with the same weights.
     pub call: usize,
@@ -294,7 +294,7 @@ impl<T: Element> Lowered<T> {
         }
     }
 
-    /// Lets a max-pool mask by the sign of its maxima what a fused ReLU in front would mask by all elements.
+    /// Lets a max-pool mask by the sign of its maxima what a fused ReLU before it would mask by all elements.
     fn leave_masks(&mut self) {
         for i in 0..self.ops.len() {
             let from = self.ops[i].inputs[0];
@@ -307,7 +307,7 @@ impl<T: Element> Lowered<T> {
         }
     }
 
-    /// Finds the normalisations that can be part of the weights in front at inference.
+    /// Finds the normalisations that can be part of the weights before them at inference.
     fn fold_normalizations(&mut self) {
         for i in 0..self.ops.len() {
             let Some(statistics) = self.ops[i].op.statistics() else { continue };
@@ -394,7 +394,7 @@ impl<T: Element> Lowered<T> {
         }
     }
 
-    /// Packs a part of the weights of a op for a pass.
+    /// Packs a part of the weights of an op for a pass.
     pub fn pack(&self, (op, pass): (usize, usize), task: usize, params: &[T]) {
         let planned = &self.ops[op];
         let all = &planned.packed[pass];
@@ -402,7 +402,7 @@ impl<T: Element> Lowered<T> {
         let first = task * piece;
         let part = all.start + first..(all.start + first + piece).min(all.end);
         let mut packed = self.packed[pass].write(part);
-        let normalization = planned.folds.map_or(planned, |behind| &self.ops[behind]);
+        let normalization = planned.folds.map_or(planned, |norm| &self.ops[norm]);
         match normalization.op.statistics() {
             Some(statistics) if pass == INFERENCE => {
                 let mut coefficients = memory::demand(memory::filled(T::ZERO, statistics.coefficients_len()));

@@ -4,8 +4,8 @@
 //! for every number of threads.
 //!
 //! The ops, in topological order, are cut into [`Item`]s: *stacks*, runs of ops that work sample by sample, and
-//! batch ops. A normalisation by statistics of the batch begins a stack of its own in training: the work in front
-//! sums up its input, and backward the stack behind sums up its gradient, before the one in front goes on with it. A
+//! batch ops. A normalisation by statistics of the batch begins a stack of its own in training: the work before it
+//! sums up its input, and backward the stack after it sums up its gradient, before the one before it goes on with it. A
 //! tensor that is only used inside one stack is a matter of a group of samples and a worker; all others hold the whole
 //! batch.
 
@@ -57,7 +57,7 @@ pub(super) enum Slot {
 /// Independent tasks of one kind; ops are active ops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Packs the weights of a op (of the model) for a pass.
+    /// Packs the weights of an op (of the model) for a pass.
     Pack { op: usize, pass: usize },
     /// Puts together what is known about the input of a statistics op.
     FinalizeStatistics { op: usize },
@@ -69,9 +69,9 @@ pub(super) enum Work {
     Custom { op: usize },
     /// Has its gradients computed.
     CustomBackward { op: usize },
-    /// Runs a op forward, a task per piece of a sample.
+    /// Runs an op forward, a task per piece of a sample.
     SplitForward { op: usize },
-    /// Sums up what a op has written in pieces, for the statistics ops that read it; a task per sample.
+    /// Sums up what an op has written in pieces, for the statistics ops that read it; a task per sample.
     SumInputs { op: usize },
     /// Computes losses, metrics and the gradient of an output.
     Loss { output: usize },
@@ -83,11 +83,11 @@ pub(super) enum Work {
     BatchBackward { op: usize },
     /// Computes the weight gradient of a batch op, a task per block of weights.
     Grad { op: usize },
-    /// Finishes the gradient of a op's output, a task per piece of a sample.
+    /// Finishes the gradient of an op's output, a task per piece of a sample.
     SplitMask { op: usize },
-    /// Computes the input gradient of a op, a task per piece of a sample.
+    /// Computes the input gradient of an op, a task per piece of a sample.
     SplitBackward { op: usize },
-    /// Computes the weight gradient of a op, a task per piece of a chunk.
+    /// Computes the weight gradient of an op, a task per piece of a chunk.
     SplitGrad { op: usize },
     /// Runs a stack of ops backward, a task per chunk of samples, group by group.
     Backward { from: usize, to: usize, group: usize },
@@ -103,20 +103,20 @@ pub(super) enum Work {
     Keep,
     /// Updates the weights, a task per block.
     Update,
-    /// Moves the moving statistics of a op.
+    /// Moves the moving statistics of an op.
     Commit { op: usize },
     /// Holds the weights to their constraints, a task per weight.
     Constrain,
 }
 
-/// What happens to the gradient that a op has for one of its inputs.
+/// What happens to the gradient that an op has for one of its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     /// Nobody wants it.
     None,
     /// It is the first for this tensor.
     Write,
-    /// It is computed aside and added to what ops behind have written.
+    /// It is computed aside and added to what later ops have written.
     Add(Slot),
 }
 
@@ -129,7 +129,7 @@ pub(super) struct StatisticsSlots {
     pub parts: [Range<usize>; 2],
 }
 
-/// A op that runs.
+/// An op that runs.
 #[derive(Debug)]
 pub(super) struct Active {
     /// Its number in the model.
@@ -146,7 +146,7 @@ pub(super) struct Active {
     pub saved: usize,
     /// The normalisation that its weights contain.
     pub folded: Option<FoldedNorm>,
-    /// Of a op that computes with statistics of the batch, in training.
+    /// Of an op that computes with statistics of the batch, in training.
     pub statistics: Option<StatisticsSlots>,
     /// Active statistics ops that read the output.
     pub summed_by: Vec<usize>,
@@ -161,9 +161,9 @@ pub(super) struct Active {
 enum Item {
     /// A run of ops that work sample by sample. A statistics op is the first of its stack.
     Stack(Range<usize>),
-    /// A op that works on the whole batch.
+    /// An op that works on the whole batch.
     Batch(usize),
-    /// A op whose samples are cut.
+    /// An op whose samples are cut.
     Split(usize),
     /// A custom layer's op.
     Custom(usize),
@@ -276,7 +276,7 @@ impl StepPlan {
     }
 
     /// Cuts the ops into stacks and those that stand alone. The first item is a stack, even if it is empty: it gathers the inputs.
-    /// In front of a op that waits there is a stack as well, which is where its backward pass ends.
+    /// Before an op that waits there is a stack as well, which is where its backward pass ends.
     fn cut<T: Element>(&self, lowered: &Lowered<T>) -> Vec<Item> {
         let mut items = Vec::new();
         let mut start = 0;
@@ -421,7 +421,7 @@ impl StepPlan {
         self.backward = phases;
     }
 
-    /// Whether a stack has anything to do backward: ops of its own, or the end of one that waits behind it.
+    /// Whether a stack has anything to do backward: ops of its own, or the end of one that waits after it.
     fn runs_backward<T: Element>(&self, lowered: &Lowered<T>, range: &Range<usize>) -> bool {
         let ends = self.waits(lowered, range.end) && self.active[range.end].flows[0] != Flow::None;
         ends || range.clone().any(|i| self.active[i].backward)
@@ -443,7 +443,7 @@ fn active_ops<T: Element>(lowered: &Lowered<T>, purpose: Purpose) -> (Vec<Active
     let train = purpose != Purpose::Infer;
     let folded = if train { Default::default() } else { lowered.folded() };
     let mut stands_for: Vec<usize> = (0..lowered.lens.len()).collect();
-    // Tensors whose gradient somebody in front of them wants.
+    // Tensors whose gradient an earlier op wants.
     let mut wanted = vec![purpose == Purpose::Inspect; lowered.lens.len()];
     let mut active: Vec<Active> = Vec::new();
     for (number, PlannedOp { op, inputs, output, folds, inference, .. }) in lowered.ops.iter().enumerate() {
@@ -454,7 +454,7 @@ fn active_ops<T: Element>(lowered: &Lowered<T>, purpose: Purpose) -> (Vec<Active
         }
         wanted[*output] |= train && (!op.weights().is_empty() || inputs.iter().any(|&t| wanted[t]));
         let flow = |t: &usize| if wanted[*t] { Flow::Write } else { Flow::None };
-        let behind = folds.filter(|_| !train).and_then(|behind| lowered.ops[behind].op.statistics());
+        let norm = folds.filter(|_| !train).and_then(|norm| lowered.ops[norm].op.statistics());
         active.push(Active {
             op: number,
             flows: inputs.iter().map(flow).collect(),
@@ -462,7 +462,7 @@ fn active_ops<T: Element>(lowered: &Lowered<T>, purpose: Purpose) -> (Vec<Active
             output: *output,
             backward: wanted[*output],
             saved: 0,
-            folded: behind.map(|statistics| FoldedNorm { relu: statistics.relu() }),
+            folded: norm.map(|statistics| FoldedNorm { relu: statistics.relu() }),
             statistics: None,
             summed_by: Vec::new(),
             activity: None,

@@ -49,7 +49,7 @@ pub struct ModelSpec {
 pub struct LayerSpec {
     /// Its name in messages.
     pub name: String,
-    /// Entries of the model's list that it reads, which stand in front of it; None for the one before. Layers inside
+    /// Entries of the model's list that it reads, which stand before it; None for the one before. Layers inside
     /// others have none.
     #[serde(default)]
     pub inputs: Option<Vec<usize>>,

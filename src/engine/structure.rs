@@ -107,7 +107,7 @@ pub struct Structure<T: Element> {
 /// What the layers of an entry of the description have in common.
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
-    /// How far behind its owner's number every number is.
+    /// How far after its owner's number every number is.
     shift: usize,
     inference: bool,
 }
@@ -140,15 +140,13 @@ impl<T: Element> Structure<T> {
                 {
                     structure.input(spec.name, shape.clone())?
                 }
-                _ if entries.is_empty() => return Err(Error::value("layers", "an Input in front", "none")),
+                _ if entries.is_empty() => return Err(Error::value("layers", "an Input first", "none")),
                 _ => structure.entry(spec, &entries)?,
             };
             entries.push(added);
         }
-        let last = entries
-            .len()
-            .checked_sub(1)
-            .ok_or_else(|| Error::value("layers", "an Input in front", "none"))?;
+        let last =
+            entries.len().checked_sub(1).ok_or_else(|| Error::value("layers", "an Input first", "none"))?;
         let edge_of = |entry: usize| entries.get(entry).map(|(_, edge)| *edge);
         let outputs = outputs.unwrap_or_else(|| vec![last]);
         structure.outputs = outputs
@@ -199,7 +197,7 @@ impl<T: Element> Structure<T> {
         Ok((edge, edge))
     }
 
-    /// Adds an entry of the description behind others; returns its number, and the edge at its end.
+    /// Adds an entry of the description after the others; returns its number, and the edge at its end.
     fn entry(&mut self, spec: LayerSpec, entries: &[(usize, usize)]) -> Result<(usize, usize)> {
         let number = self.layers.len();
         let name = spec.name.clone();
@@ -231,7 +229,7 @@ impl<T: Element> Structure<T> {
         Ok((number, edge))
     }
 
-    /// Adds layers one behind the other to edge `input`; returns the edge at their end.
+    /// Adds layers one after the other to edge `input`; returns the edge at their end.
     fn chain(&mut self, specs: impl IntoIterator<Item = LayerSpec>, input: usize) -> Result<usize> {
         specs.into_iter().try_fold(input, |edge, spec| self.add(spec, edge))
     }

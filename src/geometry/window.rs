@@ -35,7 +35,7 @@ impl PaddingRule {
     /// The rule of a name.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// No rule has this name.
     pub fn named(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|rule| rule.name() == name).ok_or_else(|| {
             let names = Self::ALL.map(|rule| format!("\"{}\"", rule.name())).join(", ");
@@ -73,7 +73,7 @@ pub enum PaddingMode {
     Edge,
     /// The input again: the axis is a ring.
     Wrap,
-    /// The input mirrored behind its first and last element, which are repeated.
+    /// The input mirrored beyond its first and last element, which are repeated.
     Symmetric,
 }
 
@@ -95,7 +95,7 @@ impl PaddingMode {
     /// The mode of this name.
     ///
     /// # Errors
-    /// There is none.
+    /// No mode has this name.
     pub fn named(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|mode| mode.name() == name).ok_or_else(|| {
             let names = Self::ALL.map(|mode| format!("\"{}\"", mode.name())).join(", ");
@@ -113,7 +113,7 @@ impl PaddingMode {
             return None;
         }
         let last = input - 1;
-        // How far in front of the first element, or behind the first element.
+        // How far before the first element, or after it.
         let wrapped = |period: usize| match before.checked_sub(position) {
             Some(front) => (period - front % period) % period,
             None => (position - before) % period,
@@ -154,14 +154,14 @@ pub struct Axis {
     pub stride: usize,
     /// Step between taps.
     pub dilation: usize,
-    /// Elements in front of the input.
+    /// Elements before the input.
     pub before: usize,
-    /// Elements behind the input.
+    /// Elements after the input.
     pub after: usize,
 }
 
 impl Axis {
-    /// An axis of size 1 that a series or an image has in front.
+    /// An axis of size 1 that a series or an image has first.
     pub const UNIT: Self =
         Self { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0 };
 
@@ -267,17 +267,17 @@ impl Window {
         Ok(axes)
     }
 
-    /// Places the window as far as it starts inside the input or the padding in front of it.
+    /// Places the window as far as it starts inside the input or the padding before it.
     ///
     /// # Errors
     /// As [`Window::place`].
     pub(super) fn place_up(&self, input: &[usize]) -> Result<[Axis; AXES]> {
-        // A floor with `stride - 1` more elements behind is a ceiling; "same" is one already.
+        // A floor with `stride - 1` more elements after it is a ceiling; "same" is one already.
         let extra = |i: usize| self.stride[i] - 1;
         let adjust = |i: usize, pad: AxisPad| match pad {
             AxisPad::Rule(PaddingRule::Same) => pad,
             AxisPad::Rule(PaddingRule::Valid) => AxisPad::Explicit(0, extra(i)),
-            // What the rule pads in front; a span that overflows is an error of `Axis::new`.
+            // What the rule pads before it; a span that overflows is an error of `Axis::new`.
             AxisPad::Rule(PaddingRule::Causal) => {
                 let before = (self.kernel[i] - 1).saturating_mul(self.dilation[i]);
                 AxisPad::Explicit(before, extra(i))
@@ -396,7 +396,7 @@ impl Window {
     }
 }
 
-/// Size of a transposed axis and the elements cropped in front of it; may be negative, None if too large.
+/// Size of a transposed axis and the elements cropped before it; may be negative, None if too large.
 fn transposed_size(
     n: usize,
     kernel: usize,

@@ -1,6 +1,6 @@
 //! The functional API in Rust: one operation at a time on ndarray views, shapes checked, work shared among threads.
 //!
-//! Tensors are channels last with a batch axis in front, `(n, [d, [h,]] w, c)`. Results are written into a view of the
+//! Tensors are channels last with a leading batch axis, `(n, [d, [h,]] w, c)`. Results are written into a view of the
 //! right shape, which a function beside each operation tells. Work is cut by sample and by rows of a sample, never by
 //! the number of threads; what is not worth waking anybody up for stays on the calling thread.
 //!
@@ -26,7 +26,7 @@ use crate::memory;
 use crate::parallel;
 use crate::tuning::{SERIAL_ELEMENTS, TASK_ELEMENTS};
 
-/// Threads for an operation that touches this many elements (or does the work of touching so many).
+/// Threads for an operation that touches this many elements (or does as much work).
 pub fn workers(elements: usize) -> usize {
     if elements < SERIAL_ELEMENTS { 1 } else { parallel::threads() }
 }
@@ -103,7 +103,7 @@ pub fn join_shape(batch: usize, sizes: impl IntoIterator<Item = usize>, channels
 /// Checks a shape.
 ///
 /// # Errors
-/// It is another.
+/// [`Error::Shape`]: the two differ.
 pub fn expect_shape(name: &str, expected: &[usize], got: &[usize]) -> Result<()> {
     if expected == got {
         return Ok(());
@@ -114,7 +114,7 @@ pub fn expect_shape(name: &str, expected: &[usize], got: &[usize]) -> Result<()>
 /// The elements of a result in row-major order.
 ///
 /// # Errors
-/// Its shape is another, or it is not contiguous.
+/// [`Error::Shape`] for another shape or an array that is not contiguous.
 pub fn out_slice<'a, T>(
     name: &str,
     out: &'a mut ArrayViewMutD<'_, T>,
@@ -138,7 +138,7 @@ pub fn in_order<'a, T: Clone>(x: &'a ArrayViewD<'_, T>) -> Result<Cow<'a, [T]>> 
 /// The elements of an operand of a known shape in row-major order.
 ///
 /// # Errors
-/// Its shape is another.
+/// [`Error::Shape`] for another shape.
 pub fn operand<'a, T: Clone>(name: &str, x: &'a ArrayViewD<'_, T>, shape: &[usize]) -> Result<Cow<'a, [T]>> {
     expect_shape(name, shape, x.shape())?;
     in_order(x)

@@ -70,7 +70,7 @@ pub fn pad_input_shape(output: &[usize], options: &PadOptions) -> Result<Shape> 
 /// `x` is `(n, sizes, c)`; `y` is [`pad_output_shape`].
 ///
 /// # Errors
-/// Another shape, or an interrupt.
+/// [`Error::Shape`] for an array of another shape; an interrupt.
 pub fn pad<T: Element>(
     x: &ArrayViewD<'_, T>,
     options: &PadOptions,
@@ -98,7 +98,7 @@ pub fn pad<T: Element>(
 /// `dx` is `(n, sizes, c)`; `dy` is [`pad_output_shape`].
 ///
 /// # Errors
-/// Another shape, or an interrupt.
+/// [`Error::Shape`] for an array of another shape; an interrupt.
 pub fn pad_grad<T: Element>(
     dy: &ArrayViewD<'_, T>,
     options: &PadOptions,

@@ -97,7 +97,7 @@ pub fn pool_output_shape(input: &[usize], options: &PoolOptions) -> Result<Shape
 /// `x` is `(n, sizes, c)`; `y` and `indices` are [`pool_output_shape`].
 ///
 /// # Errors
-/// Another shape, or an interrupt.
+/// [`Error::Shape`] for an array of another shape; an interrupt.
 pub fn max_pool<T: Operand>(
     x: &ArrayViewD<'_, T>,
     options: &PoolOptions,
@@ -169,7 +169,7 @@ fn for_bands<T: Operand>(
 /// `x` and `dx` are `(n, sizes, c)`; `dy` is [`pool_output_shape`].
 ///
 /// # Errors
-/// Another shape, or an interrupt.
+/// [`Error::Shape`] for an array of another shape; an interrupt.
 pub fn max_pool_grad<T: Operand>(
     dy: &ArrayViewD<'_, T>,
     x: &ArrayViewD<'_, T>,
@@ -196,7 +196,7 @@ pub fn max_pool_grad<T: Operand>(
 /// As [`max_pool`].
 ///
 /// # Errors
-/// Another shape, or an interrupt.
+/// [`Error::Shape`] for an array of another shape; an interrupt.
 pub fn average_pool<T: Operand>(
     x: &ArrayViewD<'_, T>,
     options: &PoolOptions,
@@ -232,7 +232,7 @@ pub fn average_pool<T: Operand>(
 /// As [`max_pool_grad`].
 ///
 /// # Errors
-/// Another shape, or an interrupt.
+/// [`Error::Shape`] for an array of another shape; an interrupt.
 pub fn average_pool_grad<T: Operand>(
     dy: &ArrayViewD<'_, T>,
     options: &PoolOptions,
@@ -293,7 +293,7 @@ const TASK_CHANNELS: usize = 64;
 /// `x` is `(n, sizes, c)`; `y` is [`global_output_shape`].
 ///
 /// # Errors
-/// Another shape, or an interrupt.
+/// [`Error::Shape`] for an array of another shape; an interrupt.
 pub fn global_pool<T: Operand>(
     kind: Global,
     x: &ArrayViewD<'_, T>,
@@ -323,7 +323,7 @@ pub fn global_pool<T: Operand>(
 /// `x` and `dx` are `(n, sizes, c)`; `dy` is [`global_output_shape`].
 ///
 /// # Errors
-/// Another shape, or an interrupt.
+/// [`Error::Shape`] for an array of another shape; an interrupt.
 pub fn global_pool_grad<T: Operand>(
     dy: &ArrayViewD<'_, T>,
     x: Option<&ArrayViewD<'_, T>>,

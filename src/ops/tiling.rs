@@ -22,8 +22,8 @@ const TASK_MACS: [usize; 2] = [1 << 20, 8 << 20];
 const TASKS: usize = 16;
 /// Positions of a chunk that pay for adding up its buffer, and the fewest for one of a few.
 const CHUNK_POSITIONS: [usize; 2] = [400, 64];
-/// The fewest where sums are longer than the kernel, and are brought back to it before they are added up: so many
-/// times the ratio of both.
+/// The fewest where sums are longer than the kernel, and are brought back to it before they are added up: this
+/// many times the ratio of both.
 const FEWEST_AT_POINTS: usize = 96;
 /// Chunks that are made even if adding up their buffers shows: two for each of two threads.
 const FEW_CHUNKS: usize = 4;
@@ -47,7 +47,7 @@ pub(super) fn task_units(units: usize, samples: usize, macs: usize) -> usize {
     units.div_ceil(pieces)
 }
 
-/// Packs weights on so many threads.
+/// Packs weights on this many threads.
 pub(super) fn pack<T: Operand>(
     plan: &dyn MapPlan<T>,
     kernel: &[T],
@@ -79,7 +79,7 @@ pub(super) struct Mapping<'a, T: Operand> {
     pub non_temporal: bool,
 }
 
-/// Whether tensors of so many elements leave nothing of each other in the cache.
+/// Whether tensors of this many elements leave nothing of each other in the cache.
 pub(super) fn non_temporal<T>(elements: usize) -> bool {
     elements * size_of::<T>() >= LAST_LEVEL_BYTES
 }
@@ -125,7 +125,7 @@ impl<T: Operand> Mapping<'_, T> {
     }
 
     /// Makes room for all workers beforehand: which of them draws which task is a matter of chance. If an activation
-    /// is not part of the plan, it is applied to so many elements at a time.
+    /// is not part of the plan, it is applied to `elements` at a time.
     fn reserve(&self, workers: &[Mutex<Worker<T>>], elements: usize) {
         let whole = matches!(self.activation, Activation::Relu | Activation::Linear);
         for worker in workers {

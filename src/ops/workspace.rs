@@ -1,4 +1,4 @@
-//! Memory and plans that convolution calls leave behind for the next one.
+//! Memory and plans that convolution calls leave for the next one.
 //!
 //! A call takes a workspace from a shelf, or makes one, and puts it back: the second call of a kind allocates nothing of
 //! the size of a tensor. Plans are remembered by geometry.
@@ -73,7 +73,7 @@ impl<T: Element> Workspace<T> {
     }
 }
 
-/// Values by key, the last one used in front.
+/// Values by key, the last one used first.
 struct Memo<K, V>(Vec<(K, V)>);
 
 impl<K: PartialEq + Clone, V: Clone> Memo<K, V> {
@@ -118,7 +118,7 @@ impl<T> Shelf<T> {
 
 /// An element type that functional calls work on.
 pub trait Operand: Element {
-    /// What calls of this type leave behind.
+    /// What calls of this type leave.
     fn shelf() -> &'static Mutex<Shelf<Self>>;
 }
 
@@ -135,7 +135,7 @@ macro_rules! operand {
 operand!(f32);
 operand!(f64);
 
-/// Holds the lock of what calls of a type leave behind, which a fork must not find with another thread, until the
+/// Holds the lock of what calls of a type leave, which a fork must not find with another thread, until the
 /// result is dropped.
 pub fn pause<T: Operand>() -> Box<dyn std::any::Any> {
     Box::new(lock(T::shelf()))

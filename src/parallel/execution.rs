@@ -192,7 +192,7 @@ impl<'a> Execution<'a> {
                 let mut next = self.next_phase(phase + 1);
                 if next >= self.program.commit() {
                     // Under the lock either the program is stopped or it is committed, never both: no task of the
-                    // phases behind can start if it is stopped.
+                    // later phases can start if it is stopped.
                     let _guard = lock(&self.lock);
                     if self.stopped.load(Ordering::SeqCst) {
                         next = self.phases;

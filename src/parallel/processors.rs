@@ -2,7 +2,7 @@
 //!
 //! A thread that wakes another one pulls it to its own processor where Linux thinks that nothing better is free. On a
 //! virtual machine that is nearly always, because a processor that idles has been given back to the host and does not
-//! count as free. Measured on two virtual processors: behind a pause of 40 ms the helper woke up on the caller's
+//! count as free. Measured on two virtual processors: after a pause of 40 ms the helper woke up on the caller's
 //! processor in 60 percent of the calls, and stayed for milliseconds. A helper that may not run there is left where it
 //! was.
 
@@ -19,7 +19,7 @@ mod linux {
     }
 
     impl Helpers {
-        /// Room for so many.
+        /// Makes room for `most` helpers.
         pub(in super::super) fn reserve(&mut self, most: usize) {
             self.threads.reserve(most.saturating_sub(self.threads.len()));
         }

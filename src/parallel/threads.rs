@@ -152,7 +152,7 @@ impl Pool {
     fn new(process: u32) -> Self {
         Self {
             process,
-            // Room for so many programs at a time without allocating.
+            // Room for 64 programs at a time without allocating.
             state: Mutex::new(State { offers: Vec::with_capacity(64), ..State::default() }),
             made: AtomicUsize::new(0),
             parked: AtomicUsize::new(0),

@@ -154,7 +154,7 @@ pub(super) fn result<'py, T: NumpyElement>(
         return Ok(array.clone());
     }
     // NumPy's own allocator caches small blocks and asks for huge pages for large ones; and the elements are not
-    // touched twice. But its large blocks start 16 bytes behind a cache line, where every wide store meets two of them.
+    // touched twice. But its large blocks start 16 bytes after a cache line, where every wide store meets two of them.
     let empty = EMPTY.import(py, "numpy", "empty")?;
     let len = shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n));
     let (shape, dtype) = (PyTuple::new(py, shape)?, numpy::dtype::<T>(py));

@@ -28,7 +28,7 @@ type Placed = (usize, usize, usize, usize);
 /// Places a window on axes of these sizes: input and output elements and the padding before and after, axis by axis.
 ///
 /// A transposed window is placed on its output: there `input` is the size that the layer puts out, `output` the one
-/// that it takes in, and `before` what is cropped in front.
+/// that it takes in, and `before` what is cropped before it.
 #[pyfunction]
 pub(super) fn place_window(
     sizes: Vec<usize>,

@@ -31,7 +31,7 @@ macro_rules! with {
     };
 }
 
-// Behind the macro, which it uses.
+// After the macro, which it uses.
 mod inspection;
 
 /// A built model: parameters, optimizer state and cached execution plans.
@@ -100,7 +100,7 @@ fn borrow_flat<'py, T: numpy::Element>(
 }
 
 impl Network {
-    /// Runs `work` on the network, without the GIL and after every call in front of this one.
+    /// Runs `work` on the network, without the GIL and after every earlier call.
     fn run<R: Send>(
         &self,
         py: Python<'_>,

@@ -1,4 +1,4 @@
-//! Activation layers, and the activation op that other layers put behind themselves.
+//! Activation layers, and the activation op that other layers append.
 
 use super::{Backward, Context, Keeps, Layer, Op, Site, Size};
 use crate::activation::{Activation, From};
@@ -21,7 +21,7 @@ impl Named {
     /// The activation of this name, with Keras' defaults.
     ///
     /// # Errors
-    /// There is none.
+    /// No activation has this name.
     pub(super) fn parse(name: &str) -> Result<Self> {
         Ok(match Activation::named(name, 0)? {
             Activation::Softmax { .. } => Self::Softmax(-1),

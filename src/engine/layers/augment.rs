@@ -67,7 +67,7 @@ fn grid_rank(input: &[Size], least: usize) -> Result<usize> {
     Err(Error::shape("input", expected, shape_text(input)))
 }
 
-/// Sizes of a grid of up to three axes, those that it lacks being 1 and in front.
+/// Sizes of a grid of up to three axes, those that it lacks being leading ones.
 fn grid(sizes: &[usize]) -> [usize; 3] {
     let mut grid = [1; 3];
     for (to, from) in grid.iter_mut().rev().zip(sizes.iter().rev()) {

@@ -92,7 +92,7 @@ struct Normalize {
 
 /// Rows of the coefficients: what [`Affine`] wants, the variance, and the two numbers of the gradient.
 const ROWS: usize = 6;
-/// Those in front of the numbers of the gradient.
+/// Those before the numbers of the gradient.
 const SETTLED: usize = 4;
 
 impl Normalize {

@@ -125,7 +125,7 @@ struct ConvOp<T: Element> {
     /// Kernel and, if there is one, bias.
     weights: Vec<Range<usize>>,
     relu: bool,
-    /// Whether the pool behind applies the mask of the ReLU.
+    /// Whether the pool after it applies the mask of the ReLU.
     masked_behind: bool,
     tier: Tier,
 }

@@ -17,25 +17,25 @@ pub trait CustomLayer<T>: Send + Sync {
     /// The weights that it wants for an input, whose sizes come without the batch.
     ///
     /// # Errors
-    /// Its own.
+    /// Whatever the code raises.
     fn weights(&self, input: &[Size]) -> Result<Vec<WeightSpec>>;
 
     /// Sizes of the output, without the batch.
     ///
     /// # Errors
-    /// Its own.
+    /// Whatever the code raises.
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>>;
 
     /// Computes the outputs `y`, whose sizes come with the batch.
     ///
     /// # Errors
-    /// Its own.
+    /// Whatever the code raises.
     fn forward(&self, call: &CustomCall<'_, T>, y: &mut [T]) -> Result<()>;
 
-    /// Computes the gradient to the input, if it is wanted, and those to all weights, one behind the other.
+    /// Computes the gradient to the input, if it is wanted, and those to all weights, one after the other.
     ///
     /// # Errors
-    /// Its own.
+    /// Whatever the code raises.
     fn backward(
         &self,
         call: &CustomCall<'_, T>,

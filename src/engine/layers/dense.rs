@@ -91,7 +91,7 @@ struct DenseOp<T: Element> {
     dense: Dense<T>,
     inputs: usize,
     units: usize,
-    /// Rows of a sample: 1, or the positions in front of the last axis.
+    /// Rows of a sample: 1, or the positions before the last axis.
     positions: usize,
     /// Kernel and, if there is one, bias.
     weights: Vec<Range<usize>>,

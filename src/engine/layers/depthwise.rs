@@ -1,4 +1,4 @@
-//! Depthwise convolutions, and separable ones: a depthwise op and a pointwise one behind it.
+//! Depthwise convolutions, and separable ones: a depthwise op and a pointwise one after it.
 
 use super::activation::Named;
 use super::conv::{conv_ops, known_channels};
@@ -108,7 +108,7 @@ impl Separable {
         })
     }
 
-    /// The second op behind the first.
+    /// The second op after the first.
     fn mixing(&self, first: &ConvGeometry) -> Result<ConvGeometry> {
         let rank = self.each.rank;
         let ones = || vec![1; rank];

@@ -26,7 +26,7 @@ pub(super) fn output_shape(axes: (isize, isize), a: &[Size], b: &[Size]) -> Resu
     Ok(output)
 }
 
-/// A tensor as seen from one of its axes: the sizes before it, its own, and those behind it.
+/// A tensor as seen from one of its axes: the sizes before it, its own, and those after it.
 #[derive(Debug, Clone, Copy)]
 struct Around {
     outer: usize,

@@ -143,7 +143,7 @@ impl<T: Element> Mask<T> {
     fn apply(&self, cx: &Context<'_, T>, random: Random, from: &[T], to: &mut [T]) {
         let seed = self.seed.unwrap_or(random.seed);
         for (i, (from, to)) in from.chunks_exact(self.len).zip(to.chunks_exact_mut(self.len)).enumerate() {
-            // Samples of a op are told apart by the second coordinate, layers and ops by the first.
+            // Samples of an op are told apart by the second coordinate, layers and ops by the first.
             let coordinate = (random.step << 16) ^ self.layer as u64;
             let sample = if self.alike { 0 } else { (cx.first + i) as u32 };
             let stream = Stream::new(seed, Purpose::Dropout, coordinate, sample);

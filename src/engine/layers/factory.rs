@@ -24,7 +24,7 @@ pub fn layer<T: Element>(
     use LayerKind as Kind;
     Ok(match &spec.kind {
         Kind::Input { .. } => {
-            return Err(Error::value("", "an Input before all layers", "one behind them"));
+            return Err(Error::value("", "an Input before all layers", "one after them"));
         }
         Kind::Normalization { axis, mean, variance, invert } => {
             Box::new(normalization::Normalization::new(axis, mean, variance, *invert))

@@ -14,7 +14,7 @@ use crate::norm::{self, Groups};
 pub(super) struct SampleNorm {
     /// Axes that are normalised over, or the one of the channels.
     axes: Vec<isize>,
-    /// Channels are cut into so many groups; -1 is one each. None for a layer normalisation.
+    /// Number of groups that channels are cut into; -1 is one each. None for a layer normalisation.
     groups: Option<isize>,
     scale: ScaleSpec,
 }

@@ -15,7 +15,7 @@ use crate::kernels::{Element, Job, Tier};
 pub struct Join {
     /// What becomes of them.
     pub kind: Merge,
-    /// Whether axes of size 1, and those that a tensor lacks in front, are stretched to the size of the others.
+    /// Whether axes of size 1, and leading ones that a tensor lacks, are stretched to the size of the others.
     pub stretches: bool,
 }
 
@@ -99,7 +99,7 @@ pub(super) fn sample_axis(axis: isize, axes: usize, argument: &str) -> Result<us
     })
 }
 
-/// A shape with sizes of 1 in front, for `axes` axes.
+/// A shape with leading sizes of 1, for `axes` axes.
 fn aligned(shape: &[Size], axes: usize) -> Vec<Size> {
     let missing = axes.saturating_sub(shape.len());
     std::iter::repeat_n(Some(1), missing).chain(shape.iter().copied()).collect()
@@ -232,7 +232,7 @@ impl<T: Element> Op<T> for MergeOp {
     }
 }
 
-/// Of `a`, from a branch in front, and `b`: the larger one, `a` of equals; NaN wins over everything.
+/// Of `a`, from an earlier branch, and `b`: the larger one, `a` of equals; NaN wins over everything.
 #[inline(always)]
 fn larger<T: Element>(a: T, b: T) -> T {
     if b > a || (b.is_nan() && !a.is_nan()) { b } else { a }
@@ -273,7 +273,7 @@ impl<T: Element> Job for Forward<'_, T> {
     }
 }
 
-/// `y = a op b`
+/// `y = an op b`
 #[inline(always)]
 fn combine<T: Element>(kind: Merge, y: &mut [T], a: &[T], b: &[T]) {
     let elements = y.iter_mut().zip(a).zip(b);
@@ -345,7 +345,7 @@ impl<T: Element> Job for Gradient<'_, T> {
     }
 }
 
-/// Clears the gradient of input `i` where another one was taken. An input in front wins from equals, one behind does
+/// Clears the gradient of input `i` where another one was taken. An earlier input wins from equals, a later one does
 /// not.
 #[inline(always)]
 fn winners<T: Element>(x: &[&[T]], i: usize, dx: &mut [T], beats: impl Fn(T, T) -> bool + Copy) {

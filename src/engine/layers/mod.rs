@@ -1,7 +1,7 @@
 //! Layers: what a description means ([`Layer`]) and what runs once the sizes are known ([`Op`]).
 //!
 //! A layer knows its shapes and weights; for a concrete input it plans one op, several, or none. Most ops work
-//! sample by sample, so that a stack of them runs depth first on a few samples that stay in cache; a op that wants
+//! sample by sample, so that a stack of them runs depth first on a few samples that stay in cache; an op that wants
 //! the whole batch at once offers [`BatchOp`].
 
 mod activation;
@@ -165,7 +165,7 @@ pub struct Context<'a, T> {
     pub training: Option<Random>,
 }
 
-/// A normalisation that went into the weights of the op in front: [`Op::fold_batch_norm`] wrote them and a bias.
+/// A normalisation that went into the weights of the op before it: [`Op::fold_batch_norm`] wrote them and a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoldedNorm {
     /// Whether a ReLU follows.
@@ -234,7 +234,7 @@ pub trait Op<T: Element>: Send + Sync {
         1
     }
 
-    /// Whether the op is a plain ReLU, which a op in front may take over.
+    /// Whether the op is a plain ReLU, which the op before may take over.
     fn is_relu(&self) -> bool {
         false
     }
@@ -249,7 +249,7 @@ pub trait Op<T: Element>: Send + Sync {
         None
     }
 
-    /// Packs the weights for a forward pass whose results go through `map`, and behind them one bias per channel.
+    /// Packs the weights for a forward pass whose results go through `map`, and after them one bias per channel.
     fn fold_batch_norm(&self, params: &[T], map: Affine<'_, T>, packed: &mut [T]) {
         let _ = (params, map, packed);
     }
@@ -259,10 +259,10 @@ pub trait Op<T: Element>: Send + Sync {
         false
     }
 
-    /// Leaves that mask to the max-pool behind; the output need not be kept any more.
+    /// Leaves that mask to the max-pool after it; the output need not be kept any more.
     fn leave_mask(&mut self) {}
 
-    /// Applies the mask of the op in front as well. Returns whether this op can.
+    /// Applies the mask of the op before as well. Returns whether this op can.
     fn take_mask(&mut self) -> bool {
         false
     }
@@ -311,7 +311,7 @@ pub trait Op<T: Element>: Send + Sync {
     }
 }
 
-/// A op that runs outside of programs, on the whole batch, and may fail.
+/// An op that runs outside of programs, on the whole batch, and may fail.
 pub trait CustomOutcome: Send + Sync {
     /// What came of the last call.
     ///
@@ -320,7 +320,7 @@ pub trait CustomOutcome: Send + Sync {
     fn outcome(&self) -> Result<()>;
 }
 
-/// A op whose weight gradient is a sum over the whole batch, cut by weights and not by samples.
+/// An op whose weight gradient is a sum over the whole batch, cut by weights and not by samples.
 pub trait BatchOp<T: Element>: Send + Sync {
     /// In how many tasks the weight gradient is cut; a matter of the shapes only.
     fn grad_tasks(&self) -> usize;
@@ -332,7 +332,7 @@ pub trait BatchOp<T: Element>: Send + Sync {
     fn grad(&self, x: &[T], dy: &[T], range: Range<usize>, grads: &mut [T]);
 }
 
-/// A op whose samples can be cut into pieces, which are work for several threads where a batch has few samples.
+/// An op whose samples can be cut into pieces, which are work for several threads where a batch has few samples.
 ///
 /// A map of tensors has the same bytes in any pieces. It reads one tensor, saves nothing else, and does its backward
 /// pass in three calls: the mask, then the gradients to the input and to the weights in any order.
@@ -382,7 +382,7 @@ pub trait SplitOp<T: Element>: Send + Sync {
     fn bias_grad(&self, dy: &[T], dbias: &mut [T]);
 }
 
-/// A op that computes with statistics of the whole batch, in both passes.
+/// An op that computes with statistics of the whole batch, in both passes.
 ///
 /// Whoever writes the input sums it up, part by part of the batch; the parts are put together in their order, into
 /// coefficients, before the op runs. Backward likewise: the sums of the gradients first, then the gradient to the

@@ -69,7 +69,7 @@ struct MaxOp<T: 'static> {
     output_len: usize,
     /// Whether the number of a tap fits a byte; if not, the backward pass looks for the winners again.
     saved: bool,
-    /// Whether the gradient passes only where the output is positive (a ReLU was in front).
+    /// Whether the gradient passes only where the output is positive (a ReLU came before).
     mask: bool,
 }
 

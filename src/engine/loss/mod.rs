@@ -130,7 +130,7 @@ impl Loss {
         matches!(self, Self::SparseCategoricalCrossentropy { .. } | Self::Custom { sparse: true })
     }
 
-    /// What outputs of so many channels are.
+    /// What the outputs of `channels` channels are.
     fn output(&self, channels: usize) -> Output {
         match self {
             Self::SparseCategoricalCrossentropy { from_logits: true, .. }

@@ -195,7 +195,7 @@ impl<'a> Update<'a> {
         within
     }
 
-    /// Updates in front of this step.
+    /// Updates before this step.
     fn updates(&self) -> u64 {
         self.rates.iterations / self.batches()
     }

@@ -1,6 +1,6 @@
 //! Where the tensors of a step_plan are.
 //!
-//! Time counts the items of the order of work: forward item `k` runs at time `k`, the loss behind the last of `n` at
+//! Time counts the items of the order of work: forward item `k` runs at time `k`, the loss after the last of `n` at
 //! time `n`, backward item `k` at time `2 n - k`. A tensor with one time, in a stack, is local to a group of samples.
 //! Inside a stack time counts ops, forward and backward alike: the tensors of a group live from the op that writes
 //! them to the last that reads them, their gradients the same way back, so values and gradients of a worker never meet.
@@ -239,7 +239,7 @@ impl StepPlan {
         for (i, op) in self.active.iter().enumerate().filter(|(_, op)| op.backward) {
             let k = times.item[i];
             reach(&mut spans[op.output], times.backward(k));
-            // A op that waits ends its backward pass in the stack in front.
+            // An op that waits ends its backward pass in the stack before it.
             let ends = times.backward(k - usize::from(self.waits(lowered, i)));
             for (t, flow) in op.inputs.iter().zip(&op.flows) {
                 if *flow != Flow::None {
@@ -248,7 +248,7 @@ impl StepPlan {
                 }
             }
             if !matches!(times.items[k], Item::Stack(_)) {
-                // Its weight gradient runs in one of the phases behind.
+                // Its weight gradient runs in one of the later phases.
                 reach(&mut spans[op.output], times.end());
             }
             if self.outputs.contains(&op.output) {
@@ -280,7 +280,7 @@ impl StepPlan {
     }
 }
 
-/// Places tensors of a whole batch behind what the arena has.
+/// Places tensors of a whole batch after what the arena has.
 fn share_batch(
     tensors: &[(usize, RangeInclusive<usize>)],
     lens: &[usize],

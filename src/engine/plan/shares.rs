@@ -35,7 +35,7 @@ impl StepPlan {
         [self.batch.div_ceil(GROUPS), self.chunk].map(|most| self.fitting(lowered, range, most))
     }
 
-    /// Cuts a stack, in training, where convolutions follow of which twice as many samples fit: behind a pool maps are
+    /// Cuts a stack, in training, where convolutions follow of which twice as many samples fit: after a pool maps are
     /// small, and what a single one adds to the sums of a kernel gradient is hardly worth reading and writing them.
     pub(super) fn regrouped<T: Element>(
         &self,

@@ -1,6 +1,6 @@
 //! Where samples are cut: in a batch of few samples, the heavy ops.
 //!
-//! Such a op has phases of its own, whose tasks are pieces of a sample; forward and to the input they have the bytes
+//! Such an op has phases of its own, whose tasks are pieces of a sample; forward and to the input they have the bytes
 //! of the whole. Its kernel gradient is cut by rows of the kernel, which need no adding up, and where there are too few
 //! of them by positions, whose sums are added up in their order like those of other chunks.
 
@@ -12,7 +12,7 @@ use crate::tuning::FOUR_TILES_ROWS;
 
 /// Batches of fewer samples are cut inside a sample: from here on, whole samples are work for some threads.
 const FEW_SAMPLES: usize = 8;
-/// Multiply-adds of a sample from which on a op is cut: some 3 microseconds of one thread, of which a phase costs one.
+/// Multiply-adds of a sample from which on an op is cut: some 3 microseconds of one thread, of which a phase costs one.
 const HEAVY_MACS: usize = 128 << 10;
 /// Multiply-adds of a piece, if there are enough: a microsecond or two, of which a task costs a quarter.
 const PIECE_MACS: usize = 48 << 10;
@@ -21,7 +21,7 @@ const PIECES: usize = 16;
 /// Elements of what the gradient is a sum over, for each of the kernel, that pay for adding up a buffer.
 const PAYING: usize = 24;
 
-/// How a sample of a op is cut.
+/// How a sample of an op is cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct Split {
     /// The output and the gradient to the input.
@@ -40,7 +40,7 @@ pub(in crate::engine) struct Pieces {
 }
 
 impl Pieces {
-    /// Cuts `len` elements at multiples of `unit` into at most so many pieces.
+    /// Cuts `len` elements at multiples of `unit` into at most `most` pieces.
     fn new((len, unit): (usize, usize), most: usize) -> Self {
         let units = len.div_ceil(unit.max(1)).max(1);
         Self { len, piece: units.div_ceil(most.clamp(1, units)) * unit.max(1) }
@@ -58,7 +58,7 @@ impl Pieces {
 }
 
 impl Split {
-    /// How a op is cut in a batch, if it is; `weights` are the elements of its gradient.
+    /// How an op is cut in a batch, if it is; `weights` are the elements of its gradient.
     pub(super) fn new<T: Element>(op: &dyn Op<T>, batch: usize, weights: usize) -> Option<Self> {
         let own: &dyn SplitOp<T> = op.split()?;
         let macs = own.macs();

@@ -54,7 +54,7 @@ impl Orthogonal {
 /// What is found for one weight; its memory is kept from step to step.
 #[derive(Debug, Clone, Default)]
 pub(in crate::engine) struct Angles<T> {
-    /// Directions, one behind the other.
+    /// Directions, one after the other.
     directions: Vec<f64>,
     /// Sums of the directions of the others, with the signs of the products.
     pulls: Vec<f64>,
@@ -128,7 +128,7 @@ impl<T: Element> Angles<T> {
     }
 }
 
-/// Compares some vectors with all behind them; returns the sum of the absolute products.
+/// Compares some vectors with all after them; returns the sum of the absolute products.
 struct Compare<'a> {
     vectors: Range<usize>,
     len: usize,

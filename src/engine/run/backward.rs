@@ -60,7 +60,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    /// Where a op writes the gradient to an input.
+    /// Where an op writes the gradient to an input.
     fn flow(
         &self,
         flow: Flow,
@@ -90,7 +90,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let stack = self.stack_sums(ops);
         let mut totals = self.memory.arena.write(self.sums(worker, stack.len()));
         totals.fill(T::ZERO);
-        // A op that waits: the one behind ends here, the one at the start only sums up.
+        // An op that waits: the one after it ends here, the one at the start only sums up.
         let ends = self.step_plan.active.get(ops.end).filter(|next| next.statistics.is_some());
         let ends = ends.is_some_and(|next| next.flows[0] != Flow::None).then_some(ops.end);
         let sums = ops.clone().next().filter(|&first| self.step_plan.active[first].statistics.is_some());

@@ -1,4 +1,4 @@
-//! The parts of a op that look at the whole batch: sums by whoever has the values at hand, put together in phases of
+//! The parts of an op that look at the whole batch: sums by whoever has the values at hand, put together in phases of
 //! one small task each.
 
 use std::ops::Range;

@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::parallel::lock;
 
-/// The parameters and slots in front of an update.
+/// The parameters and slots before an update.
 #[derive(Debug, Default)]
 pub(in super::super) struct Undo<T> {
-    /// All of them, one buffer behind the other.
+    /// All of them, one buffer after the other.
     values: Vec<T>,
     /// Whether they are those of the step that runs.
     held: bool,
@@ -95,9 +95,9 @@ impl<T: Element> Network<T> {
         let mut rest = &undo.values[..];
         for buffer in std::iter::once(&mut self.params).chain(slots) {
             let buffer = buffer.get_mut();
-            let (own, behind) = rest.split_at(buffer.len());
+            let (own, after) = rest.split_at(buffer.len());
             buffer.copy_from_slice(own);
-            rest = behind;
+            rest = after;
         }
     }
 }

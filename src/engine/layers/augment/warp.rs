@@ -1,6 +1,6 @@
 //! Grids read at mapped positions: shifted, turned, zoomed. The maps of rotation and zoom are Keras'.
 //!
-//! Written for three axes: images and series have axes of size 1 in front, where every map stays at 0.
+//! Written for three axes: images and series have leading axes of size 1, where every map stays at 0.
 
 use serde::Deserialize;
 
