@@ -45,6 +45,8 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("src", "docs/architecture.md", "docs/adding"),
         r"\b(notes_len|Notes|settled?|Settled|settle_\w+|SettleGradients|Prices)\b|\blimits\.rs",
     ),
+    "TileBlock, TileRun, RowRegion": (("src/conv",), r"\b(Stretch|Area|ITEM_BYTES)\b|struct Item\b"),
+    "strides, spacing": (("src/conv",), r"\bapart: (\[usize|usize)|fn apart\b"),
     "StepPlan, LrSchedule, ops/tiling.rs": (("src",), r"\bSchedule\b|\bops/schedule\.rs"),
 }
 

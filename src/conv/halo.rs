@@ -69,8 +69,8 @@ pub(super) fn too_wide(reach: usize, columns: usize) -> bool {
 }
 
 /// Whether no position of an axis of `columns` elements meets two taps so far apart.
-pub(super) fn too_far(taps: usize, apart: usize, columns: usize) -> bool {
-    taps > 1 && apart > 1 && apart >= columns
+pub(super) fn too_far(taps: usize, spacing: usize, columns: usize) -> bool {
+    taps > 1 && spacing > 1 && spacing >= columns
 }
 
 /// A block of `sample`: in place if it lies inside, else copied into `halo`.
@@ -83,7 +83,7 @@ pub(super) fn view<'a, T: Element>(
     view_samples(sample, extent, block, 1, halo).0
 }
 
-/// The same block of `count` samples: the view of the first, and the distance from each to the next.
+/// The same block of `count` samples: the view of the first, and the stride from each to the next.
 pub(super) fn view_samples<'a, T: Element>(
     samples: &'a [T],
     extent: Extent,
@@ -106,10 +106,12 @@ pub(super) fn view_samples<'a, T: Element>(
     let left = usize::try_from(copied.start as isize - block.columns.start).map_or(row, |n| (n * c).min(row));
     let filled = left + copied.len() * c;
     let plane = block.rows.len() * row;
-    let apart = block.planes.len() * plane;
-    let halo = &mut halo[..count * apart];
+    let sample_stride = block.planes.len() * plane;
+    let halo = &mut halo[..count * sample_stride];
     let places = block.planes.clone().flat_map(|p| block.rows.clone().map(move |r| p * extent.rows + r));
-    for (sample, target) in samples.chunks_exact(source.max(1)).zip(halo.chunks_exact_mut(apart.max(1))) {
+    for (sample, target) in
+        samples.chunks_exact(source.max(1)).zip(halo.chunks_exact_mut(sample_stride.max(1)))
+    {
         // Filling all of a halo of short rows costs less than filling the margins of each.
         let short = row * size_of::<T>() <= SHORT_ROW;
         if short {
@@ -124,7 +126,7 @@ pub(super) fn view_samples<'a, T: Element>(
             }
         }
     }
-    (View { data: halo, plane, row, first: 0, origin: [block.planes.start, block.rows.start] }, apart)
+    (View { data: halo, plane, row, first: 0, origin: [block.planes.start, block.rows.start] }, sample_stride)
 }
 
 /// Columns of a range that may start below zero.

@@ -54,9 +54,9 @@ fn reach_of(axis: &AxisMap, outputs: usize) -> usize {
 struct Visit<'a, T> {
     view: View<'a, T>,
     dy: &'a [T],
-    /// Samples, and the distance of their inputs and outputs.
+    /// Samples, and the strides of their inputs and outputs.
     samples: usize,
-    apart: [usize; 2],
+    sample_strides: [usize; 2],
     /// Plane, rows and columns of the output; `dy` starts with the first of them.
     plane: usize,
     rows: Range<usize>,
@@ -167,12 +167,12 @@ impl<T: Element> KernelGrad<T> {
             let some = visit * samples / visits..(visit + 1) * samples / visits;
             let count = some.len();
             let x = &x[some.start * lens[0]..some.end * lens[0]];
-            let (view, apart) = halo::view_samples(x, self.input, &block, count, halo);
+            let (view, sample_stride) = halo::view_samples(x, self.input, &block, count, halo);
             let visit = Visit {
                 view,
                 dy: &dy[some.start * lens[1]..some.end * lens[1]],
                 samples: count,
-                apart: [apart, lens[1]],
+                sample_strides: [sample_stride, lens[1]],
                 plane: 0,
                 rows: 0..height.output,
                 columns: 0..width.output,
@@ -207,7 +207,7 @@ impl<T: Element> KernelGrad<T> {
                     view: halo::view(x, self.input, &block, halo),
                     dy: &dy[(columns.start - all.start) * c_out..],
                     samples: 1,
-                    apart: [0, 0],
+                    sample_strides: [0, 0],
                     plane,
                     rows: first..end,
                     columns,
@@ -247,7 +247,7 @@ impl<T: Element> KernelGrad<T> {
         let (planes, plane) = self.axes[0].taps_inside(visit.plane);
         let inside = |row: usize| self.axes[1].taps_inside(row);
         for sample in 0..visit.samples {
-            let [a, b] = visit.apart.map(|apart| sample * apart);
+            let [a, b] = visit.sample_strides.map(|stride| sample * stride);
             let mut row = visit.rows.start;
             while row < visit.rows.end {
                 let taps = inside(row).0;
@@ -264,12 +264,12 @@ impl<T: Element> KernelGrad<T> {
                         let at = (td - planes.start) * depth.dilation * visit.view.plane;
                         let first = (td * height.kernel + taps.start) * tap_rows;
                         let counts = [together, taps.len()];
-                        let apart = [depth.dilation * visit.view.plane, height.dilation * visit.view.row];
+                        let strides = [depth.dilation * visit.view.plane, height.dilation * visit.view.row];
                         let rows = first..first + together * taps.len() * tap_rows;
                         let all = 0..visit.columns.len();
                         self.add(
                             visit,
-                            (at, RowGroups { counts, strides: apart }),
+                            (at, RowGroups { counts, strides }),
                             (0, batch, all),
                             (rows, dkernel),
                         );
@@ -294,7 +294,7 @@ impl<T: Element> KernelGrad<T> {
                 }
                 batch.clear();
                 for sample in 0..visit.samples {
-                    let [a, b] = visit.apart.map(|apart| sample * apart);
+                    let [a, b] = visit.sample_strides.map(|stride| sample * stride);
                     batch.extend(self.axes[1].results_inside(th, visit.rows.clone()).filter_map(|h| {
                         let at = visit.view.at(plane, self.axes[1].at(h, th)?);
                         Some(Offsets { a: a + at, b: b + (h - visit.rows.start) * visit.row_len })

@@ -115,7 +115,7 @@ impl<T: Element> Kn2row<T> {
             Request { planes: plan.room(), batch: plan.taps[0] * plan.taps[1], ..Request::default() };
         let weights = plan.columns() * from.channels;
         plan.tiling = Tiling::new([rows, to.columns, to.channels], [piece, window], weights, scratch);
-        (plan.columns() * plan.apart() * size_of::<T>() <= PRODUCT_BYTES).then_some(plan)
+        (plan.columns() * plan.line_stride() * size_of::<T>() <= PRODUCT_BYTES).then_some(plan)
     }
 
     /// Columns of the product: taps times channels of the result.
@@ -124,13 +124,13 @@ impl<T: Element> Kn2row<T> {
     }
 
     /// Distance of the lines of products; no multiple of a page, or they would displace each other in L1.
-    fn apart(&self) -> usize {
+    fn line_stride(&self) -> usize {
         (self.ring * self.window[1]).div_ceil(LINE) / 2 * 2 * LINE + LINE
     }
 
     /// Elements of the products, and of transposed positions.
     fn room(&self) -> [usize; 2] {
-        [self.columns() * self.apart(), self.chunk * self.from.channels]
+        [self.columns() * self.line_stride(), self.chunk * self.from.channels]
     }
 
     /// See [`Kn2row::reads`].
@@ -167,7 +167,7 @@ impl<T: Element> Kn2row<T> {
         let Operands { from, packed, epilogue, .. } = operands;
         let (line_len, origin) = (lines.len() / rows.len().max(1), columns.start);
         let channels = self.to.channels;
-        let apart = self.apart();
+        let line_stride = self.line_stride();
         let ([products, transposed], batch) = scratch.planes(self.room());
         for first in columns.clone().step_by(self.window[0]) {
             let some = first..(first + self.window[0]).min(columns.end);
@@ -191,7 +191,7 @@ impl<T: Element> Kn2row<T> {
                     let (tap, next) = residue.kernel;
                     self.kernels.shift_add(ShiftAdd {
                         products,
-                        apart,
+                        apart: line_stride,
                         rows: batch,
                         len: span.len(),
                         taps: residue.taps,
@@ -240,7 +240,7 @@ impl<T: Element> Kn2row<T> {
                 batch: &[Offsets { a: 0, b: 0 }],
                 k,
                 c: &mut products[done % ring..],
-                rs_c: self.apart(),
+                rs_c: self.line_stride(),
                 m: self.columns(),
                 n,
                 store: Store::PLAIN,

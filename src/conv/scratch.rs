@@ -49,7 +49,7 @@ pub(super) struct Odd<T> {
     pub results: Aligned<T>,
 }
 
-/// Room for an item of tiles.
+/// Room for a block of tiles.
 pub(super) struct Room<'a, T> {
     pub planes: [&'a mut [T]; 2],
     pub extremes: [&'a mut [Extremes<T>]; 2],
@@ -139,7 +139,7 @@ impl<T: Element> Scratch<T> {
         }
     }
 
-    /// Room for an item of tiles, with the extremes of some rows.
+    /// Room for a block of tiles, with the extremes of some rows.
     pub(super) fn room(&mut self, lens: [usize; 2], extremes: [usize; 2]) -> Room<'_, T> {
         self.planes(lens);
         self.reserve_extremes(extremes);

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 pub(super) use outliers::{Limits, Outlier, Pixels};
 pub(super) use side::covered;
-use side::{Cover, Side, apart};
+use side::{Cover, Side, spacing};
 
 use super::{Part, Pass, Region, Request, Tiling};
 use crate::geometry::{AXES, ConvGeometry};
@@ -22,10 +22,10 @@ use crate::kernels::{Element, Kernels, Offsets, Stage, Transform};
 
 /// A cache line, in elements: planes are staggered by it, or those of a power of two would meet in the same sets.
 const LINE: usize = 16;
-/// Bytes of the inputs of an item, at the points: half of L2, unless what is read or summed up for every item is much
+/// Bytes of the inputs of a block, at the points: half of L2, unless what is read or summed up for every block is much
 /// larger and comes from the last level of cache.
-const ITEM_BYTES: [usize; 2] = [512 << 10, 4 << 20];
-/// Tiles of an item at most, if they are flat.
+const BLOCK_BYTES: [usize; 2] = [512 << 10, 4 << 20];
+/// Tiles of a block at most, if they are flat.
 const MOST_TILES: usize = 128;
 /// Planes of a tile at most.
 const MOST_DEPTH: usize = 8;
@@ -36,19 +36,19 @@ pub(super) const MOST_OUTPUTS: usize = 16;
 fn cover(g: &ConvGeometry, form: Form, sizes: [usize; AXES]) -> [Cover; AXES] {
     let along = form.outputs();
     let [depth, height, _] = sizes;
-    let apart = g.axes.each_ref().map(apart);
-    let planes = depth.div_ceil(depth.div_ceil(MOST_DEPTH.max(apart[0])).max(1)).div_ceil(apart[0]);
+    let spacing = g.axes.each_ref().map(spacing);
+    let planes = depth.div_ceil(depth.div_ceil(MOST_DEPTH.max(spacing[0])).max(1)).div_ceil(spacing[0]);
     let outputs = [planes.max(1), if form.is_square() { along } else { 1 }, along];
     // A series may be cut between some tiles: longer ones where neighbours are further apart, which are visited in turn.
-    let tiles = if apart[2] == 1 { MOST_TILES / 4 } else { MOST_TILES };
-    let series = (depth * height == 1).then_some((tiles / apart[2]).max(1));
+    let tiles = if spacing[2] == 1 { MOST_TILES / 4 } else { MOST_TILES };
+    let series = (depth * height == 1).then_some((tiles / spacing[2]).max(1));
     let blocks = [Some(1), Some(1), series];
     [0, 1, 2].map(|i| Cover { size: sizes[i], outputs: outputs[i], blocks: blocks[i] })
 }
 
 /// A part of the results of some samples, of which a tensor holds just this.
 #[derive(Debug, Clone)]
-pub(super) struct Area {
+pub(super) struct RowRegion {
     pub samples: usize,
     /// Rows (depth times height).
     pub rows: Range<usize>,
@@ -56,7 +56,7 @@ pub(super) struct Area {
     pub columns: Range<usize>,
 }
 
-impl Area {
+impl RowRegion {
     pub(super) fn of(tiling: &Tiling, region: &Region) -> Self {
         let (samples, Part { rows, columns }) = tiling.parts(region);
         Self { samples, rows, columns }
@@ -65,18 +65,18 @@ impl Area {
 
 /// Tiles that are worked on together.
 #[derive(Debug, Clone)]
-pub(super) struct Item {
-    /// Samples; rows and columns of tiles: all of these, of which the item has a part.
+pub(super) struct TileBlock {
+    /// Samples; rows and columns of tiles: all of these, of which the block has a part.
     first_sample: usize,
     rows: Range<usize>,
     columns: Range<usize>,
     tiles: Range<usize>,
     /// The tile of planes, and those of its planes that are wanted.
-    block: usize,
+    depth_tile: usize,
     depths: Range<usize>,
 }
 
-impl Item {
+impl TileBlock {
     /// Tiles of it.
     pub(super) fn tiles(&self) -> usize {
         self.tiles.len()
@@ -87,14 +87,14 @@ impl Item {
         self.depths.len()
     }
 
-    /// The stretches that make up the tiles.
-    fn stretches(&self) -> impl Iterator<Item = Stretch> {
+    /// The runs that make up the tiles.
+    fn runs(&self) -> impl Iterator<Item = TileRun> {
         let (columns, count) = (self.columns.len(), self.rows.len());
         let mut next = self.tiles.start;
         std::iter::from_fn(move || {
             let (line, column) = (next / columns, next % columns);
             let end = columns.min(column + self.tiles.end - next);
-            let stretch = Stretch {
+            let run = TileRun {
                 sample: self.first_sample + line / count,
                 row: self.rows.start + line % count,
                 columns: self.columns.start + column..self.columns.start + end,
@@ -102,22 +102,22 @@ impl Item {
             };
             let some = next < self.tiles.end;
             next += end - column;
-            some.then_some(stretch)
+            some.then_some(run)
         })
     }
 }
 
 /// Tiles side by side, of one row of tiles of one sample.
 #[derive(Debug, Clone)]
-struct Stretch {
+struct TileRun {
     sample: usize,
     row: usize,
     columns: Range<usize>,
-    /// Number of the first one in its item.
+    /// Number of the first one in its block.
     first: usize,
 }
 
-impl Stretch {
+impl TileRun {
     fn part(&self, columns: Range<usize>) -> Self {
         Self { first: self.first + columns.start - self.columns.start, columns, ..self.clone() }
     }
@@ -223,28 +223,33 @@ impl<T: Element> Grid<T> {
         (depths + self.taps[0] - 1) * self.taps[1]
     }
 
-    /// Row of points that the first output of an item reads for a direct tap.
-    fn tap_row(&self, tap: usize, item: &Item) -> usize {
+    /// Row of points that the first output of a block reads for a direct tap.
+    fn tap_row(&self, tap: usize, block: &TileBlock) -> usize {
         let (plane, part) = (tap / self.taps[1], tap % self.taps[1]);
-        (part * (item.depths() + self.taps[0] - 1) + plane) * item.tiles()
+        (part * (block.depths() + self.taps[0] - 1) + plane) * block.tiles()
     }
 
     /// The direct taps as a batch: `b_step` elements of the other operand between taps.
-    pub(super) fn batch(&self, item: &Item, inputs: Layout, b_step: usize) -> impl Iterator<Item = Offsets> {
+    pub(super) fn batch(
+        &self,
+        block: &TileBlock,
+        inputs: Layout,
+        b_step: usize,
+    ) -> impl Iterator<Item = Offsets> {
         (0..self.direct_taps())
-            .map(move |tap| Offsets { a: self.tap_row(tap, item) * inputs.row, b: tap * b_step })
+            .map(move |tap| Offsets { a: self.tap_row(tap, block) * inputs.row, b: tap * b_step })
     }
 
     /// Where the points for a direct tap start.
-    pub(super) fn tap_start(&self, tap: usize, item: &Item, inputs: Layout) -> usize {
-        self.tap_row(tap, item) * inputs.row
+    pub(super) fn tap_start(&self, tap: usize, block: &TileBlock, inputs: Layout) -> usize {
+        self.tap_row(tap, block) * inputs.row
     }
 
-    /// Tiles of an item at most, for inputs of `channels` channels, whose bytes at the points should not be much less than
+    /// Tiles of a block at most, for inputs of `channels` channels, whose bytes at the points should not be much less than
     /// `share`.
     pub(super) fn most_tiles(&self, channels: usize, share: usize) -> usize {
         let row = self.form.points() * channels * size_of::<T>();
-        let bytes = share.clamp(ITEM_BYTES[0], ITEM_BYTES[1]);
+        let bytes = share.clamp(BLOCK_BYTES[0], BLOCK_BYTES[1]);
         (bytes / (row * self.reads(self.depth.outputs)).max(1)).clamp(1, MOST_TILES)
     }
 
@@ -253,86 +258,86 @@ impl<T: Element> Grid<T> {
         self.form.points() * self.direct_taps() * self.from_channels * self.to_channels * size_of::<T>()
     }
 
-    /// Layouts of inputs and outputs at the points, of an item of so many tiles.
+    /// Layouts of inputs and outputs at the points, of a block of `tiles` tiles.
     pub(super) fn layouts(&self, (tiles, depths): (usize, usize), channels: [usize; 2]) -> [Layout; 2] {
         let rows = [tiles * self.reads(depths), tiles * depths];
         [0, 1].map(|i| Layout::new(self.form, rows[i], channels[i]))
     }
 
-    /// Cuts an area into items of at most `most` tiles: sample by sample, plane by plane of tiles; flat tiles of
+    /// Cuts a region into blocks of at most `most` tiles: sample by sample, plane by plane of tiles; flat tiles of
     /// several samples may be in one.
-    pub(super) fn items(&self, area: &Area, most: usize) -> impl Iterator<Item = Item> {
+    pub(super) fn blocks(&self, region: &RowRegion, most: usize) -> impl Iterator<Item = TileBlock> {
         let height = self.height.size;
-        let planes = area.rows.start / height..area.rows.end.div_ceil(height);
+        let planes = region.rows.start / height..region.rows.end.div_ceil(height);
         let rows = match planes.len() {
-            1 => area.rows.start - planes.start * height..area.rows.end - planes.start * height,
+            1 => region.rows.start - planes.start * height..region.rows.end - planes.start * height,
             _ => 0..height,
         };
-        let (rows, columns) = (self.height.tiles(&rows), self.width.tiles(&area.columns));
-        let together = if self.depth.count() == 1 { area.samples } else { 1 };
-        let blocks = self.depth.tiles(&planes);
-        (0..area.samples).step_by(together.max(1)).flat_map(move |first_sample| {
+        let (rows, columns) = (self.height.tiles(&rows), self.width.tiles(&region.columns));
+        let together = if self.depth.count() == 1 { region.samples } else { 1 };
+        let depth_tiles = self.depth.tiles(&planes);
+        (0..region.samples).step_by(together.max(1)).flat_map(move |first_sample| {
             let (rows, columns, planes) = (rows.clone(), columns.clone(), planes.clone());
-            blocks.clone().flat_map(move |block| {
+            depth_tiles.clone().flat_map(move |depth_tile| {
                 let (rows, columns) = (rows.clone(), columns.clone());
-                let wanted = |i: &usize| planes.contains(&self.depth.position(block, *i));
+                let wanted = |i: &usize| planes.contains(&self.depth.position(depth_tile, *i));
                 let first = (0..self.depth.outputs).find(wanted).unwrap_or(0);
                 let depths = first..(first..self.depth.outputs).take_while(wanted).count() + first;
                 let tiles = if depths.is_empty() { 0 } else { together * rows.len() * columns.len() };
-                cut(tiles, most).map(move |tiles| Item {
+                cut(tiles, most).map(move |tiles| TileBlock {
                     first_sample,
                     rows: rows.clone(),
                     columns: columns.clone(),
                     tiles,
-                    block,
+                    depth_tile,
                     depths: depths.clone(),
                 })
             })
         })
     }
 
-    /// Brings the inputs of an item to the points, and records the extremes of every row.
+    /// Brings the inputs of a block to the points, and records the extremes of every row.
     pub(super) fn read(
         &self,
         source: &[T],
-        item: &Item,
+        block: &TileBlock,
         (points, extremes): (&mut [T], &mut [Extremes<T>]),
         layout: Layout,
     ) {
-        let planes = item.depths() + self.taps[0] - 1;
-        for stretch in item.stretches() {
+        let planes = block.depths() + self.taps[0] - 1;
+        for run in block.runs() {
             for row in 0..planes * self.taps[1] {
                 let (part, plane) = (row / planes, row % planes);
-                let plane = self.depth.source(item.block, item.depths.start + plane);
-                let offset = row * item.tiles();
+                let plane = self.depth.source(block.depth_tile, block.depths.start + plane);
+                let offset = row * block.tiles();
                 self.read_plane(
                     source,
                     (plane, part * self.form.taps()),
-                    &stretch,
-                    (points, &mut extremes[offset..offset + item.tiles()]),
+                    &run,
+                    (points, &mut extremes[offset..offset + block.tiles()]),
                     |number| (layout.points(offset + number), layout.row),
                 );
             }
         }
     }
 
-    /// Brings what a stretch reads of a plane, from some tap of the kernel's rows on, to the points.
+    /// Brings what a run reads of a plane, from some tap of the kernel's rows on, to the points.
     fn read_plane(
         &self,
         source: &[T],
         (plane, tap): (usize, usize),
-        stretch: &Stretch,
+        run: &TileRun,
         (points, extremes): (&mut [T], &mut [Extremes<T>]),
         places: impl Fn(usize) -> ([usize; MOST_POINTS], usize),
     ) {
         let count = self.form.points();
-        for (columns, step) in pieces(&stretch.columns, |tile| self.width.steps[tile]) {
-            let part = stretch.part(columns);
+        for (columns, step) in pieces(&run.columns, |tile| self.width.steps[tile]) {
+            let part = run.part(columns);
             let at: [usize; MOST_POINTS] = std::array::from_fn(|p| {
                 if p >= count {
                     return NOWHERE;
                 }
-                let y = self.height.source(stretch.row, p / POINTS);
+                let y = self.height.source(run.row, p / POINTS);
                 self.pixel(part.sample, [plane, y, self.width.source(part.columns.start, tap + p % POINTS)])
             });
             let (places, to_step) = places(part.first);
@@ -363,35 +368,35 @@ impl<T: Element> Grid<T> {
         sample * self.source_len + pixel * self.from_channels
     }
 
-    /// Where a position of the result is in a tensor that holds an area, if it is in there.
-    fn result(&self, area: &Area, sample: usize, [depth, row, column]: [usize; 3]) -> usize {
-        if row >= self.height.size || !area.columns.contains(&column) {
+    /// Where a position of the result is in a tensor that holds a region, if it is in there.
+    fn result(&self, region: &RowRegion, sample: usize, [depth, row, column]: [usize; 3]) -> usize {
+        if row >= self.height.size || !region.columns.contains(&column) {
             return NOWHERE;
         }
         let line = depth * self.height.size + row;
-        if !area.rows.contains(&line) {
+        if !region.rows.contains(&line) {
             return NOWHERE;
         }
-        let line = sample * area.rows.len() + line - area.rows.start;
-        (line * area.columns.len() + column - area.columns.start) * self.to_channels
+        let line = sample * region.rows.len() + line - region.rows.start;
+        (line * region.columns.len() + column - region.columns.start) * self.to_channels
     }
 
     /// Calls `visit` for the results of tiles that are alike, side by side in a plane.
-    pub(super) fn results(&self, item: &Item, area: &Area, mut visit: impl FnMut(&Written<'_>)) {
+    pub(super) fn results(&self, block: &TileBlock, region: &RowRegion, mut visit: impl FnMut(&Written<'_>)) {
         let along = self.width.outputs;
-        let alike = |tile: usize| self.width.written_alike(tile, &area.columns);
-        for stretch in item.stretches() {
-            for (columns, step) in pieces(&stretch.columns, alike) {
-                let part = stretch.part(columns);
-                for (i, depth) in item.depths.clone().enumerate() {
-                    let depth = self.depth.position(item.block, depth);
+        let alike = |tile: usize| self.width.written_alike(tile, &region.columns);
+        for run in block.runs() {
+            for (columns, step) in pieces(&run.columns, alike) {
+                let part = run.part(columns);
+                for (i, depth) in block.depths.clone().enumerate() {
+                    let depth = self.depth.position(block.depth_tile, depth);
                     let places: [usize; MOST_OUTPUTS] = std::array::from_fn(|p| {
-                        let row = self.height.position(stretch.row, p / along);
+                        let row = self.height.position(run.row, p / along);
                         let column = self.width.position(part.columns.start, p % along);
-                        self.result(area, part.sample, [depth, row, column])
+                        self.result(region, part.sample, [depth, row, column])
                     });
                     visit(&Written {
-                        row: i * item.tiles() + part.first,
+                        row: i * block.tiles() + part.first,
                         count: part.columns.len(),
                         step: step * self.to_channels,
                         places: &places[..self.form.area(along)],
@@ -402,7 +407,7 @@ impl<T: Element> Grid<T> {
     }
 }
 
-/// Where the results of some tiles are in a tensor that holds an area.
+/// Where the results of some tiles are in a tensor that holds a region.
 #[derive(Debug)]
 pub(super) struct Written<'a> {
     /// The row that the first tile has at the points; the others follow.
@@ -414,7 +419,7 @@ pub(super) struct Written<'a> {
     pub places: &'a [usize],
 }
 
-/// Cuts tiles into stretches of equal steps; `step(tile)` is that to the next one, if they are alike.
+/// Cuts tiles into runs of equal steps; `step(tile)` is that to the next one, if they are alike.
 fn pieces(
     tiles: &Range<usize>,
     step: impl Fn(usize) -> Option<usize>,

@@ -27,7 +27,7 @@ use direct::Add;
 use pack::{MOST_TAPS, Packing};
 
 use super::scratch::Room;
-use super::tiles::{Area, Grid, Layout, MOST_OUTPUTS, covered};
+use super::tiles::{Grid, Layout, MOST_OUTPUTS, RowRegion, covered};
 use super::{
     Algorithm, GradOperands, GradPlan, MapPlan, Operands, Pass, Plan, Problem, Region, Request, Scratch,
     Sums, Tiling, padding,
@@ -36,7 +36,7 @@ use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{B, Element, Gemm, Offsets, RowGroups, Stage, Start, Store, Transform};
 
-/// Weights are read for every item, and sums read and written: these shares of them an item should have.
+/// Weights are read for every block, and sums read and written: these shares of them a block should have.
 const SHARES: [usize; 2] = [16, 2];
 
 /// A plan for every pass.
@@ -74,16 +74,16 @@ const HIDING_TILES: usize = 16;
 /// Tiles of a plane: with fewer, what a task computes of a sample has too few rows for the products.
 const FEWEST_TILES: usize = 4;
 
-/// Distances of the taps of a series at which its tiles come in short stretches: they pay from twice the channels on.
+/// Distances of the taps of a series at which its tiles come in short runs: they pay from twice the channels on.
 const SCATTERED: Range<usize> = 2..16;
 
 /// Channels on both sides from which on the transforms are paid for by the products.
-fn fewest_channels(form: Form, direct_taps: usize, apart: usize) -> usize {
+fn fewest_channels(form: Form, direct_taps: usize, spacing: usize) -> usize {
     match form {
         Form::Square3 => 16,
         Form::Square5 => 16,
         Form::Line3 if direct_taps > 1 => 16,
-        Form::Line3 if SCATTERED.contains(&apart) => 64,
+        Form::Line3 if SCATTERED.contains(&spacing) => 64,
         Form::Line3 => 32,
         Form::Line5 => 64,
     }
@@ -101,14 +101,14 @@ const MOST_SUMS_OF_MANY: usize = 512 * 512;
 fn wins(g: &ConvGeometry, form: Form, pass: Pass) -> bool {
     let [depth, height, width] = &g.axes;
     let direct_taps = depth.kernel * width.kernel / form.taps();
-    let apart = width.dilation;
+    let spacing = width.dilation;
     let size = |a: &Axis| if pass == Pass::InputGrad { a.input } else { a.output };
     // At least half of the outputs of an average tile: those after the end of a ragged map are computed in vain.
     let filled = |a: &Axis| (size(a), covered(a, size(a), form.outputs()));
     let (height, width) = (if form.is_square() { filled(height) } else { (1, 1) }, filled(width));
     let positions: usize = g.axes.iter().map(size).product();
     let weights = g.c_in * g.c_out;
-    g.c_in.min(g.c_out) >= fewest_channels(form, direct_taps, apart)
+    g.c_in.min(g.c_out) >= fewest_channels(form, direct_taps, spacing)
         && match pass {
             Pass::KernelGrad if form == Form::Square3 && direct_taps == 1 => {
                 let many = if positions >= MANY_POSITIONS { MOST_SUMS_OF_MANY } else { 0 };
@@ -169,29 +169,29 @@ impl<T: Element> Winograd<T> {
         plan
     }
 
-    /// Tiles of an item at most.
+    /// Tiles of a block at most.
     fn most_tiles(&self) -> usize {
         self.grid.most_tiles(self.grid.from_channels, self.grid.kernel_bytes() / SHARES[0])
     }
 
-    /// Computes an area.
-    fn area(
+    /// Computes the results of a region.
+    fn run_rows(
         &self,
         Operands { from, packed, epilogue, .. }: Operands<'_, T>,
         to: &mut [T],
-        area: &Area,
+        region: &RowRegion,
         scratch: &mut Scratch<T>,
     ) {
         let grid = &self.grid;
         let (k, n, panel) = (grid.from_channels, grid.to_channels, grid.kernels.panel());
-        for item in grid.items(area, self.most_tiles()) {
-            let [inputs, sums] = grid.layouts((item.tiles(), item.depths()), [k, panel]);
-            let rows = item.tiles() * grid.reads(item.depths());
+        for block in grid.blocks(region, self.most_tiles()) {
+            let [inputs, sums] = grid.layouts((block.tiles(), block.depths()), [k, panel]);
+            let rows = block.tiles() * grid.reads(block.depths());
             let Room { planes: [points, products], extremes: [extremes, _], batch, odd } =
                 scratch.room([inputs.len(), sums.len()], [rows, 0]);
             batch.clear();
-            batch.extend(grid.batch(&item, inputs, self.packing.matrix_len()));
-            grid.read(from, &item, (points, extremes), inputs);
+            batch.extend(grid.batch(&block, inputs, self.packing.matrix_len()));
+            grid.read(from, &block, (points, extremes), inputs);
             for (first, weights) in (0..n).step_by(panel).zip(packed.chunks_exact(self.packing.panel_len())) {
                 let channels = panel.min(n - first);
                 for (plane, weights) in weights.chunks_exact(self.packing.plane_len()).enumerate() {
@@ -202,12 +202,12 @@ impl<T: Element> Winograd<T> {
                         k,
                         c: &mut products[plane * sums.plane..],
                         rs_c: sums.row,
-                        m: item.tiles() * item.depths(),
+                        m: block.tiles() * block.depths(),
                         n: channels,
                         store: Store::PLAIN,
                     });
                 }
-                grid.results(&item, area, |written| {
+                grid.results(&block, region, |written| {
                     grid.kernels.transform(&mut Transform {
                         form: grid.form,
                         stage: Stage::Output,
@@ -225,7 +225,7 @@ impl<T: Element> Winograd<T> {
                     });
                 });
             }
-            self.mend((from, packed), to, (&item, area), extremes, epilogue, odd);
+            self.mend((from, packed), to, (&block, region), extremes, epilogue, odd);
         }
     }
 }
@@ -240,7 +240,7 @@ impl<T: Element> MapPlan<T> for Winograd<T> {
     }
 
     fn run(&self, operands: Operands<'_, T>, to: &mut [T], region: &Region, scratch: &mut Scratch<T>) {
-        self.area(operands, to, &Area::of(&self.tiling, region), scratch);
+        self.run_rows(operands, to, &RowRegion::of(&self.tiling, region), scratch);
     }
 }
 
@@ -284,36 +284,36 @@ impl<T: Element> WinogradKernelGrad<T> {
         self.grid.form.points() * self.plane_len()
     }
 
-    /// Tiles of an item at most.
+    /// Tiles of a block at most.
     fn most_tiles(&self) -> usize {
         let grid = &self.grid;
         grid.most_tiles(grid.from_channels.max(grid.to_channels), grid.kernel_bytes() / SHARES[1])
     }
 
-    /// Adds what an area contributes, to `start` in its first item.
-    fn area(
+    /// Adds what a region contributes, to `start` in its first block.
+    fn add_rows(
         &self,
         (x, dy): (&[T], &[T]),
-        area: &Area,
+        region: &RowRegion,
         (all, mut start): (&mut [T], Start<'_, T>),
         scratch: &mut Scratch<T>,
     ) {
         let grid = &self.grid;
         let (m, n) = (grid.from_channels, grid.to_channels);
-        debug_assert!(area.rows.start.is_multiple_of(grid.row_step()), "rows are cut between tiles");
-        debug_assert!(area.columns.start.is_multiple_of(grid.width.unit), "columns are cut between tiles");
+        debug_assert!(region.rows.start.is_multiple_of(grid.row_step()), "rows are cut between tiles");
+        debug_assert!(region.columns.start.is_multiple_of(grid.width.unit), "columns are cut between tiles");
         let (sums, direct) = all.split_at_mut(self.points_len());
         if start == Start::Zero {
             direct.fill(T::ZERO);
         }
-        for item in grid.items(area, self.most_tiles()) {
-            let (tiles, depths) = (item.tiles(), item.depths());
+        for block in grid.blocks(region, self.most_tiles()) {
+            let (tiles, depths) = (block.tiles(), block.depths());
             let layouts = grid.layouts((tiles, depths), [m, n]);
             let [inputs, outputs] = layouts;
             let Room { planes: [points, grads], extremes: [extremes, grad_extremes], batch, odd } =
                 scratch.room(layouts.map(Layout::len), [tiles * grid.reads(depths), tiles * depths]);
-            grid.read(x, &item, (points, extremes), inputs);
-            grid.results(&item, area, |written| {
+            grid.read(x, &block, (points, extremes), inputs);
+            grid.results(&block, region, |written| {
                 grid.kernels.transform(&mut Transform {
                     form: grid.form,
                     stage: Stage::OutputGrad,
@@ -333,18 +333,18 @@ impl<T: Element> WinogradKernelGrad<T> {
             let planes = [(&mut *points, inputs), (&mut *grads, outputs)];
             self.part_with(
                 (x, dy),
-                (&item, area),
+                (&block, region),
                 [extremes, grad_extremes],
                 planes,
                 &mut odd.pixels,
                 direct,
             );
-            // Tile by tile, so that a chain does not depend on the tiles of an item; flat ones are neighbours.
+            // Tile by tile, so that a chain does not depend on the tiles of a block; flat ones are neighbours.
             let (count, len, step) = if depths == 1 { (1, tiles, 1) } else { (tiles, depths, tiles) };
             batch.clear();
             batch.extend((0..count).map(|t| Offsets { a: t * inputs.row, b: t * outputs.row }));
             for (tap, sums) in sums.chunks_exact_mut(self.tap_len()).enumerate() {
-                let first = grid.tap_start(tap, &item, inputs);
+                let first = grid.tap_start(tap, &block, inputs);
                 for (plane, sums) in sums.chunks_exact_mut(self.plane_len()).enumerate() {
                     grid.kernels.gemm(Gemm {
                         a: &points[plane * inputs.plane + first..],
@@ -383,7 +383,7 @@ impl<T: Element> GradPlan<T> for WinogradKernelGrad<T> {
         scratch: &mut Scratch<T>,
     ) {
         let start = if from_zero { Start::Zero } else { Start::Result };
-        self.area((x, dy), &Area::of(&self.tiling, region), (sums, start), scratch);
+        self.add_rows((x, dy), &RowRegion::of(&self.tiling, region), (sums, start), scratch);
     }
 
     fn finish(&self, sums: &mut [T]) {

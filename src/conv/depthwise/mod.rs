@@ -75,10 +75,10 @@ impl<T: Element> Depthwise<T> {
             part,
             self.kernels,
             scratch,
-            |Visit { x, run, block, row, column, distance }| {
+            |Visit { x, run, block, row, column, y_stride }| {
                 let rows = block.as_ref().map_or(1, |block| block.rows);
                 let y = &mut to[row * row_len..(row + rows) * row_len][(column - first) * channels..];
-                let y_step = distance * channels;
+                let y_step = y_stride * channels;
                 let work = LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, non_temporal, block };
                 self.kernels.lane_work(&run, work);
             },

@@ -25,7 +25,7 @@ pub(super) struct Visit<'a, T> {
     pub row: usize,
     pub column: usize,
     /// Distance of the columns.
-    pub distance: usize,
+    pub y_stride: usize,
 }
 
 /// A tap of an axis and the position that it reads.
@@ -242,7 +242,7 @@ impl Sweep {
                                 block,
                                 row: row - rows.start + lines.start - first,
                                 column: run.first + part.start * run.out_step,
-                                distance: run.out_step,
+                                y_stride: run.out_step,
                             });
                         };
                         if self.meets(plane, &lines, run).is_some() {

@@ -14,7 +14,7 @@
 //! To the kernel, zeros beside a map count as what stands at its border. There are taps that no output of a tile at the
 //! border reaches; those would be out of proportion in every such tile, of which a map of 5 x 5 taps has thousands.
 
-use super::{Area, Grid, Item, MOST_OUTPUTS, MOST_TILES, NOWHERE, Offsets, POINTS};
+use super::{Grid, MOST_OUTPUTS, MOST_TILES, NOWHERE, Offsets, POINTS, RowRegion, TileBlock};
 use crate::kernels::winograd::{Extremes, MOST_POINTS};
 use crate::kernels::{Element, Job, Tier};
 
@@ -54,11 +54,11 @@ impl Limits {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::conv) struct Outlier {
     sample: usize,
-    block: usize,
+    depth_tile: usize,
     depth: usize,
     row: usize,
     column: usize,
-    /// Its number in the item, and that of its plane.
+    /// Its number in the block, and that of its plane.
     tile: usize,
     plane: usize,
 }
@@ -141,19 +141,19 @@ fn magnitude<T: Element>(tier: Tier, values: &[T], place: usize, channels: usize
 }
 
 impl<T: Element> Grid<T> {
-    /// Calls `visit` for every tile of an item that is not in proportion for certain; `extremes` are those of the rows of its
+    /// Calls `visit` for every tile of a block that is not in proportion for certain; `extremes` are those of the rows of its
     /// inputs, `grads` those of gradients of its outputs, if there are any.
     pub(in crate::conv) fn suspects(
         &self,
-        item: &Item,
+        block: &TileBlock,
         limits: Limits,
         (extremes, grads): (&[Extremes<T>], &[Extremes<T>]),
         mut visit: impl FnMut(Outlier),
     ) {
         const { assert!(MOST_TILES <= u128::BITS as usize) };
-        // A set of tiles, of which an item has no more than bits: most are in proportion, in all of their rows.
+        // A set of tiles, of which a block has no more than bits: most are in proportion, in all of their rows.
         let mut suspects = 0u128;
-        for rows in extremes.chunks_exact(item.tiles()).chain(grads.chunks_exact(item.tiles())) {
+        for rows in extremes.chunks_exact(block.tiles()).chain(grads.chunks_exact(block.tiles())) {
             for (tile, extremes) in rows.iter().enumerate() {
                 if !limits.hold(*extremes) {
                     suspects |= 1 << tile;
@@ -163,25 +163,25 @@ impl<T: Element> Grid<T> {
         if suspects == 0 {
             return;
         }
-        for stretch in item.stretches() {
-            for (i, column) in stretch.columns.clone().enumerate() {
-                let tile = stretch.first + i;
+        for run in block.runs() {
+            for (i, column) in run.columns.clone().enumerate() {
+                let tile = run.first + i;
                 if suspects >> tile & 1 == 0 {
                     continue;
                 }
-                for plane in 0..item.depths() {
+                for plane in 0..block.depths() {
                     let outlier = Outlier {
-                        sample: stretch.sample,
-                        block: item.block,
-                        depth: item.depths.start + plane,
-                        row: stretch.row,
+                        sample: run.sample,
+                        depth_tile: block.depth_tile,
+                        depth: block.depths.start + plane,
+                        row: run.row,
                         column,
                         tile,
                         plane,
                     };
                     let inputs =
-                        (0..self.direct_taps()).map(|tap| extremes[self.input_row(item, outlier, tap)]);
-                    let own = grads.get(outlier.output_row(item)).copied();
+                        (0..self.direct_taps()).map(|tap| extremes[self.input_row(block, outlier, tap)]);
+                    let own = grads.get(outlier.output_row(block)).copied();
                     if !inputs.chain(own).all(|extremes| limits.hold(extremes)) {
                         visit(outlier);
                     }
@@ -191,8 +191,8 @@ impl<T: Element> Grid<T> {
     }
 
     /// Row of points that a tile reads for a direct tap.
-    pub(in crate::conv) fn input_row(&self, item: &Item, at: Outlier, tap: usize) -> usize {
-        self.tap_row(tap, item) + at.plane * item.tiles() + at.tile
+    pub(in crate::conv) fn input_row(&self, block: &TileBlock, at: Outlier, tap: usize) -> usize {
+        self.tap_row(tap, block) + at.plane * block.tiles() + at.tile
     }
 
     /// Positions of a tile of inputs along height and width, of one of outputs, and taps along both.
@@ -204,20 +204,20 @@ impl<T: Element> Grid<T> {
     /// Where a tile reads for a direct tap, in row `i` and column `j` of its inputs.
     pub(in crate::conv) fn input_place(&self, at: Outlier, tap: usize, [i, j]: [usize; 2]) -> usize {
         let (plane, part) = (tap / self.taps[1], tap % self.taps[1]);
-        let plane = self.depth.source(at.block, at.depth + plane);
+        let plane = self.depth.source(at.depth_tile, at.depth + plane);
         let (y, x) = (self.height.source(at.row, i), part * self.form.taps() + j);
         self.pixel(at.sample, [plane, y, self.width.source(at.column, x)])
     }
 
-    /// Where an output of a tile is in a tensor that holds an area.
-    pub(in crate::conv) fn output_place(&self, area: &Area, at: Outlier, [i, j]: [usize; 2]) -> usize {
-        let depth = self.depth.position(at.block, at.depth);
+    /// Where an output of a tile is in a tensor that holds a region.
+    pub(in crate::conv) fn output_place(&self, region: &RowRegion, at: Outlier, [i, j]: [usize; 2]) -> usize {
+        let depth = self.depth.position(at.depth_tile, at.depth);
         let row = if self.form.is_square() {
             self.height.position(at.row, i)
         } else {
             self.height.position(at.row, 0)
         };
-        self.result(area, at.sample, [depth, row, self.width.position(at.column, j)])
+        self.result(region, at.sample, [depth, row, self.width.position(at.column, j)])
     }
 
     /// Calls `visit` with every tap and the place that an output of a tile reads through it.
@@ -254,31 +254,32 @@ impl<T: Element> Grid<T> {
     fn output(
         &self,
         dy: &[T],
-        (area, at): (&Area, Outlier),
+        (region, at): (&RowRegion, Outlier),
         pixels: &mut Pixels<T>,
         [i, j]: [usize; 2],
     ) -> T {
         let [_, [_, columns], _] = self.extents();
         let known = &mut pixels.outputs[i * columns + j];
         if *known < T::ZERO {
-            *known = magnitude(self.kernels.tier, dy, self.output_place(area, at, [i, j]), self.to_channels);
+            *known =
+                magnitude(self.kernels.tier, dy, self.output_place(region, at, [i, j]), self.to_channels);
         }
         *known
     }
 
-    /// Calls `visit` for every output of a tile in an area that is out of proportion, with whether it reads zeros alone;
-    /// `extremes` are those of the rows of inputs of its item.
+    /// Calls `visit` for every output of a tile in a region that is out of proportion, with whether it reads zeros alone;
+    /// `extremes` are those of the rows of inputs of its block.
     pub(in crate::conv) fn out_of_proportion(
         &self,
         source: &[T],
-        (item, area, at): (&Item, &Area, Outlier),
+        (block, region, at): (&TileBlock, &RowRegion, Outlier),
         (limits, extremes): (Limits, &[Extremes<T>]),
         mut visit: impl FnMut([usize; 2], bool),
     ) {
         let [[_, columns], [out_rows, out_columns], [tap_rows, tap_columns]] = self.extents();
         let mut largest = T::ZERO;
         for tap in 0..self.direct_taps() {
-            largest = largest.larger(extremes[self.input_row(item, at, tap)][0]);
+            largest = largest.larger(extremes[self.input_row(block, at, tap)][0]);
         }
         // Sets of positions: what the first output reads, what was looked at, is not zero, and is large enough.
         let first = (0..tap_rows).fold(0u64, |all, r| all | ((1 << tap_columns) - 1) << (r * columns));
@@ -286,7 +287,7 @@ impl<T: Element> Grid<T> {
         for i in 0..out_rows {
             for j in 0..out_columns {
                 let window = first << (i * columns + j);
-                if window & enough != 0 || self.output_place(area, at, [i, j]) == NOWHERE {
+                if window & enough != 0 || self.output_place(region, at, [i, j]) == NOWHERE {
                     continue;
                 }
                 // From the end on, which is nearest to the outputs that follow.
@@ -313,20 +314,20 @@ impl<T: Element> Grid<T> {
     }
 
     /// Whether what a tile adds to the gradient to the kernel is out of proportion at any tap; `extremes` are those of the rows
-    /// of inputs and outputs of its item.
+    /// of inputs and outputs of its block.
     pub(in crate::conv) fn is_out_of_proportion(
         &self,
         (x, dy): (&[T], &[T]),
-        (item, area, at): (&Item, &Area, Outlier),
+        (block, region, at): (&TileBlock, &RowRegion, Outlier),
         (limits, [extremes, grads]): (Limits, [&[Extremes<T>]; 2]),
         pixels: &mut Pixels<T>,
     ) -> bool {
         self.look(pixels);
         let [[rows, columns], [out_rows, out_columns], [tap_rows, tap_columns]] = self.extents();
-        let grad = grads[at.output_row(item)][0];
+        let grad = grads[at.output_row(block)][0];
         let row_at = beside(rows, |i| self.height.source(at.row, i));
         (0..self.direct_taps()).any(|direct| {
-            let largest = extremes[self.input_row(item, at, direct)][0];
+            let largest = extremes[self.input_row(block, at, direct)][0];
             if !limits.bounds(largest) || !limits.bounds(grad) {
                 return true;
             }
@@ -343,7 +344,7 @@ impl<T: Element> Grid<T> {
                     // From the centre on.
                     let n = (n + (out_rows / 2) * out_columns + out_columns / 2) % (out_rows * out_columns);
                     let (i, j) = (n / out_columns, n % out_columns);
-                    let grad = self.output(dy, (area, at), pixels, [i, j]);
+                    let grad = self.output(dy, (region, at), pixels, [i, j]);
                     reached = grad > T::ZERO && {
                         let x = self.input(x, at, pixels, direct, [row_at[i + r], column_at[j + s]]);
                         x.to_f64() * grad.to_f64() >= enough
@@ -362,7 +363,7 @@ impl<T: Element> Grid<T> {
     pub(in crate::conv) fn products(
         &self,
         (x, dy): (&[T], &[T]),
-        (area, at): (&Area, Outlier),
+        (region, at): (&RowRegion, Outlier),
         pixels: &mut Pixels<T>,
         mut visit: impl FnMut(usize, &[Offsets]),
     ) {
@@ -373,9 +374,9 @@ impl<T: Element> Grid<T> {
                 let mut count = 0;
                 for (i, j) in pairs(out_rows, out_columns) {
                     let x = self.input(x, at, pixels, direct, [i + r, j + s]);
-                    let dy = self.output(dy, (area, at), pixels, [i, j]);
+                    let dy = self.output(dy, (region, at), pixels, [i, j]);
                     let from = self.input_place(at, direct, [i + r, j + s]);
-                    let to = self.output_place(area, at, [i, j]);
+                    let to = self.output_place(region, at, [i, j]);
                     // Nothing times NaN is NaN.
                     if from != NOWHERE && to != NOWHERE && x.to_f64() * dy.to_f64() != 0.0 {
                         batch[count] = Offsets { a: from, b: to };
@@ -392,7 +393,7 @@ impl<T: Element> Grid<T> {
 
 impl Outlier {
     /// Row of points of its outputs.
-    pub fn output_row(self, item: &Item) -> usize {
-        self.plane * item.tiles() + self.tile
+    pub fn output_row(self, block: &TileBlock) -> usize {
+        self.plane * block.tiles() + self.tile
     }
 }

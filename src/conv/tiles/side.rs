@@ -16,7 +16,7 @@ pub(in crate::conv) struct Side {
     pub size: usize,
     /// Positions of a tile, and how far they are apart.
     pub outputs: usize,
-    pub apart: usize,
+    pub spacing: usize,
     /// Positions at whose multiples no tile is cut.
     pub unit: usize,
     /// The first position of every tile.
@@ -38,22 +38,22 @@ pub(in crate::conv) struct Cover {
 }
 
 /// How far apart the positions of a tile are.
-pub(super) fn apart(axis: &Axis) -> usize {
+pub(super) fn spacing(axis: &Axis) -> usize {
     if axis.kernel == 1 { 1 } else { axis.dilation }
 }
 
 /// Positions of the tiles that cover `size`, those after the end included.
 pub(in crate::conv) fn covered(axis: &Axis, size: usize, outputs: usize) -> usize {
-    let residues = apart(axis).min(size);
+    let residues = spacing(axis).min(size);
     let block = (residues * outputs).max(1);
     size / block * block + residues.min(size % block) * outputs
 }
 
-/// Residues from which on the tiles of a block, one of each residue, make a stretch that is long enough.
+/// Residues from which on the tiles of a block, one of each residue, make a run that is long enough.
 const LONG: usize = 8;
 
-/// The first position of every tile of a unit, in stretches of equal steps: block by block, where what follows in a
-/// stretch follows in memory, or if there are too few residues for that, residue by residue.
+/// The first position of every tile of a unit, in runs of equal steps: block by block, where what follows in a
+/// run follows in memory, or if there are too few residues for that, residue by residue.
 fn firsts(unit: Range<usize>, residues: usize, block: usize) -> Vec<usize> {
     let along_block = |first: usize| first..unit.end.min(first + residues);
     let along_phase = |first: usize| (first..unit.end).step_by(block);
@@ -66,17 +66,17 @@ fn firsts(unit: Range<usize>, residues: usize, block: usize) -> Vec<usize> {
 
 impl Side {
     /// `source(p)` is what the first tap of position `p` reads, if there is anything; the next ones read what stands for
-    /// the positions `apart` further on.
+    /// the positions `spacing` further on.
     fn new(axis: &Axis, cover: Cover, source: impl Fn(usize) -> Option<usize>) -> Self {
-        let (Cover { size, outputs, blocks }, apart) = (cover, apart(axis));
-        let residues = apart.min(size);
+        let (Cover { size, outputs, blocks }, spacing) = (cover, spacing(axis));
+        let residues = spacing.min(size);
         let block = (residues * outputs).max(1);
         let unit = block * blocks.unwrap_or(size.div_ceil(block)).max(1);
         let tiles = |first: usize| firsts(first..size.min(first + unit), residues, block);
         let starts = memory::demand(memory::collect((0..size).step_by(unit).flat_map(tiles)));
         let reads = outputs + axis.kernel - 1;
         // A distance may be beyond all sizes.
-        let read = |start: usize, i: usize| source(start.saturating_add(i.saturating_mul(apart)));
+        let read = |start: usize, i: usize| source(start.saturating_add(i.saturating_mul(spacing)));
         let sources = starts
             .iter()
             .flat_map(|&start| (0..reads).map(move |i| (start, i)))
@@ -91,7 +91,7 @@ impl Side {
             own.iter().zip(next).all(alike).then_some(step)
         };
         let steps = memory::demand(memory::collect((1..starts.len()).map(|next| step(next - 1))));
-        Self { size, outputs, apart, unit, starts, sources, reads, steps }
+        Self { size, outputs, spacing, unit, starts, sources, reads, steps }
     }
 
     /// The outputs of a convolution and the inputs they read.
@@ -125,7 +125,7 @@ impl Side {
 
     /// Position `i` of a tile; one after the end may be any such.
     pub fn position(&self, tile: usize, i: usize) -> usize {
-        self.starts[tile].saturating_add(i.saturating_mul(self.apart))
+        self.starts[tile].saturating_add(i.saturating_mul(self.spacing))
     }
 
     /// What a tap of the first position of a tile reads, or the same of the next position for the next tap.

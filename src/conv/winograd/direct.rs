@@ -7,7 +7,7 @@
 use super::{Winograd, WinogradKernelGrad};
 use crate::conv::Epilogue;
 use crate::conv::scratch::Odd;
-use crate::conv::tiles::{Area, Grid, Item, Layout, Limits, Outlier, Pixels};
+use crate::conv::tiles::{Grid, Layout, Limits, Outlier, Pixels, RowRegion, TileBlock};
 use crate::kernels::winograd::{Extremes, NOWHERE};
 use crate::kernels::{Aligned, B, Element, Gemm, Job, Offsets, RowGroups, Store};
 use crate::memory;
@@ -35,24 +35,24 @@ fn grown<T: Element>(buffer: &mut Aligned<T>, len: usize) -> &mut [T] {
 }
 
 impl<T: Element> Winograd<T> {
-    /// Computes the results of an item again that are out of proportion.
+    /// Computes the results of a block again that are out of proportion.
     pub(super) fn mend(
         &self,
         (from, packed): (&[T], &[T]),
         to: &mut [T],
-        (item, area): (&Item, &Area),
+        (block, region): (&TileBlock, &RowRegion),
         extremes: &[Extremes<T>],
         epilogue: Epilogue<'_, T>,
         odd: &mut Odd<T>,
     ) {
         let (grid, limits) = (&self.grid, Limits::map::<T>());
         let mut waiting: Vec<(Outlier, [usize; 2])> = Vec::new();
-        grid.suspects(item, limits, (extremes, &[]), |tile| {
-            let (at, of) = ((item, area, tile), (limits, extremes));
+        grid.suspects(block, limits, (extremes, &[]), |tile| {
+            let (at, of) = ((block, region, tile), (limits, extremes));
             grid.out_of_proportion(from, at, of, |output, empty| {
                 if empty {
                     // A border of nothing around a picture is no reason to compute anything.
-                    let place = grid.output_place(area, tile, output);
+                    let place = grid.output_place(region, tile, output);
                     let to = &mut to[place..place + grid.to_channels];
                     match epilogue.bias {
                         Some(bias) => to.copy_from_slice(bias),
@@ -65,7 +65,7 @@ impl<T: Element> Winograd<T> {
             });
         });
         for some in waiting.chunks(ROWS) {
-            self.directly((from, packed), to, area, some, epilogue, odd);
+            self.directly((from, packed), to, region, some, epilogue, odd);
         }
     }
 
@@ -74,7 +74,7 @@ impl<T: Element> Winograd<T> {
         &self,
         (from, packed): (&[T], &[T]),
         to: &mut [T],
-        area: &Area,
+        region: &RowRegion,
         some: &[(Outlier, [usize; 2])],
         epilogue: Epilogue<'_, T>,
         odd: &mut Odd<T>,
@@ -110,7 +110,7 @@ impl<T: Element> Winograd<T> {
                 store: Store::with(bias, epilogue.relu),
             });
             for (result, (tile, output)) in results.chunks_exact(panel).zip(some) {
-                let place = self.grid.output_place(area, *tile, *output) + first;
+                let place = self.grid.output_place(region, *tile, *output) + first;
                 to[place..place + channels].copy_from_slice(&result[..channels]);
             }
         }
@@ -118,11 +118,11 @@ impl<T: Element> Winograd<T> {
 }
 
 impl<T: Element> WinogradKernelGrad<T> {
-    /// Takes the tiles of an item that are out of proportion out of the points, and adds what they contribute directly.
+    /// Takes the tiles of a block that are out of proportion out of the points, and adds what they contribute directly.
     pub(super) fn part_with(
         &self,
         (x, dy): (&[T], &[T]),
-        (item, area): (&Item, &Area),
+        (block, region): (&TileBlock, &RowRegion),
         [extremes, grads]: [&[Extremes<T>]; 2],
         [(points, inputs), (grad_points, outputs)]: [(&mut [T], Layout); 2],
         pixels: &mut Pixels<T>,
@@ -130,9 +130,9 @@ impl<T: Element> WinogradKernelGrad<T> {
     ) {
         let (grid, limits) = (&self.grid, Limits::kernel_grad::<T>());
         let (m, n) = (grid.from_channels, grid.to_channels);
-        grid.suspects(item, limits, (extremes, grads), |tile| {
+        grid.suspects(block, limits, (extremes, grads), |tile| {
             let of = (limits, [extremes, grads]);
-            if !grid.is_out_of_proportion((x, dy), (item, area, tile), of, pixels) {
+            if !grid.is_out_of_proportion((x, dy), (block, region, tile), of, pixels) {
                 return;
             }
             let clear = |points: &mut [T], layout: Layout, row: usize, channels: usize| {
@@ -140,14 +140,14 @@ impl<T: Element> WinogradKernelGrad<T> {
                     points[*place..place + channels].fill(T::ZERO);
                 }
             };
-            clear(grad_points, outputs, tile.output_row(item), n);
-            for row in (0..grid.direct_taps()).map(|tap| grid.input_row(item, tile, tap)) {
+            clear(grad_points, outputs, tile.output_row(block), n);
+            for row in (0..grid.direct_taps()).map(|tap| grid.input_row(block, tile, tap)) {
                 // Nothing times infinity is NaN. Other planes of outputs that read this are out of proportion as well.
                 if !limits.bounds(extremes[row][0]) {
                     clear(points, inputs, row, m);
                 }
             }
-            grid.products((x, dy), (area, tile), pixels, |tap, batch| {
+            grid.products((x, dy), (region, tile), pixels, |tap, batch| {
                 grid.kernels.gemm(Gemm {
                     a: x,
                     b: B::InPlace { b: dy, rs_b: n, cs_a: 1, row_groups: RowGroups::ONE },
