@@ -261,9 +261,9 @@ class Network:
 
         Every output has a target: labels, None where there is no loss, and a weight per sample, or None.
         Integer labels are class numbers for sparse losses. Random numbers come from (seed, `iterations`,
-        sample, position). `custom_objective` is called with the number and the values of every output before the
-        loss; it returns None, or weighted losses of the samples, how many values they sum up and the gradient
-        of the output.
+        sample, position). `custom_objective` is called with the number and the values of every output before
+        the loss; it returns None, or weighted losses of the samples, how many values they sum up and the
+        gradient of the output.
 
         Returns:
             For every output ``(sum of the loss, its count, [what each metric counts])``; and the penalty of
