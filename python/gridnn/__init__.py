@@ -28,6 +28,7 @@ from gridnn._network import version as __version__
 
 if TYPE_CHECKING:
     from gridnn import (
+        activations,
         callbacks,
         constraints,
         data,
@@ -65,6 +66,7 @@ __all__ = [
     "Sequential",
     "Trainer",
     "__version__",
+    "activations",
     "callbacks",
     "constraints",
     "data",
@@ -97,6 +99,7 @@ __all__ = [
 ]
 
 _SUBMODULES = (
+    "activations",
     "callbacks",
     "constraints",
     "data",

@@ -150,7 +150,7 @@ LEVELS = (
     ),
     ("_config", "constraints", "functional", "initializers", "regularizers", "schedules", "optimizers"),
     ("layers", "losses", "metrics"),
-    ("_graph", "_fields", "_receptive_field", "_encoding", "callbacks", "model"),
+    ("_graph", "_fields", "_receptive_field", "_encoding", "activations", "callbacks", "model"),
     (
         "_auto",
         "_lr_finder",

@@ -40,12 +40,17 @@ _ALIASES = {"swish": "silu"}
 def activation_name(identifier: object) -> str:
     """The canonical name of an activation; None is "linear".
 
+    Args:
+        identifier: a name, or the function of `gridnn.activations` that has it.
+
     Raises:
-        TypeError: not a string (functions of one's own cannot run inside the engine).
+        TypeError: neither (functions of one's own cannot run inside the engine).
         ValueError: an unknown name.
     """
     if identifier is None:
         return "linear"
+    if getattr(identifier, "__module__", None) == "gridnn.activations":
+        identifier = getattr(identifier, "__name__", identifier)
     name = _validation.string(identifier, "activation")
     return _validation.choice(_ALIASES.get(name, name), "activation", ACTIVATIONS)
 

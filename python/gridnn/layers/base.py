@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _hints, _validation
+from gridnn import _validation
 from gridnn._arrays import contiguous
 from gridnn._config import Configurable, Registry, custom_classes_of, snake_case
 from gridnn._custom import custom_classes
-from gridnn._network import Network, Shape, as_array
+from gridnn._network import Network, Shape
 from gridnn._sharing import share
-from gridnn.errors import NotReadyError, ShapeError
+from gridnn.errors import NotReadyError
+from gridnn.layers.calls import Calls, on_arrays
 from gridnn.layers.custom import CallContext, LayerCalls, WantedWeight
-from gridnn.layers.symbolic import Call, Tensor, apply, input_description, is_symbolic
+from gridnn.layers.symbolic import Call, Tensor, apply, is_symbolic, result_shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,8 +45,6 @@ class _Place:
     network: Network
     position: int
     weights: dict[str, int]  # name -> index in the network's list, in Keras' order
-    alone: tuple[tuple[int, ...], Network] | None = None
-    """An input shape and the network of this layer only for it; see `Layer.__call__`."""
 
 
 class Weight:
@@ -147,6 +146,7 @@ class Layer(Configurable):
         self._claims = 0  # models that have it
         self._owner: weakref.ref[Any] | None = None  # a model that calls it in its own order
         self._calls: list[Call] = []  # on symbolic tensors
+        self._array_calls = Calls()
         self._others: list[tuple[weakref.ref[Network], int]] = []  # further networks, and positions in them
         self._serial = next(_serials)
         self._initial: list[NDArray[Any]] | None = None  # weights to begin with, instead of drawn ones
@@ -227,20 +227,27 @@ class Layer(Configurable):
         self._wanted.append(wanted)
         return wanted
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: Any) -> Shape:
         """Shape of the output for an input, both with the batch (None) in front.
 
         That of a layer written in Python is the input's, unless it says otherwise.
 
+        Args:
+            input_shape: shape of the input; of a layer that merges a list of shapes.
+
         Raises:
             ShapeError, ValueError: the layer does not fit the input.
+
+        Example:
+            >>> import gridnn as gn
+            >>> gn.layers.Conv2D(4, 3, strides=2).compute_output_shape((None, 28, 28, 1))
+            (None, 13, 13, 4)
         """
         if self.in_python:
-            return input_shape
-        batch, *sizes = input_shape
-        inputs = {"class_name": "Input", "name": "input", "config": {"shape": sizes}}
-        network = Network([inputs, self._twin().engine_description()], "float32", 0)
-        return (batch, *network.output_shapes[1])
+            return tuple(input_shape)
+        several = bool(input_shape) and isinstance(input_shape[0], (tuple, list))
+        shapes = [tuple(shape) for shape in (input_shape if several else [input_shape])]
+        return (shapes[0][0], *result_shape(self, shapes)[1:])
 
     def call(self, x: NDArray[Any], *args: Any, **kwargs: Any) -> NDArray[Any]:
         """The outputs of a layer written in Python: ``call(x)``, or ``call(x, training)``.
@@ -427,8 +434,8 @@ class Layer(Configurable):
 
     @property
     def built(self) -> bool:
-        """Whether the model, and with it this layer's weights, exist."""
-        return self._place is not None
+        """Whether the layer's weights exist: those of its model, or those that its first call has made."""
+        return self._place is not None or self._array_calls.latest is not None
 
     @property
     def trainable(self) -> bool:
@@ -526,57 +533,26 @@ class Layer(Configurable):
         """What the layer makes: of symbolic tensors a symbolic tensor, of a batch its outputs.
 
         Args:
-            x: a symbolic tensor; or an array ``(batch, ...)`` with the channels this layer was built for,
-                whose other axes are free. Layers that merge take a list.
-            training: in a graph, False has the layer always act as at inference. Arrays are computed in
-                inference mode.
+            x: a symbolic tensor; or an array ``(batch, ...)``. A layer that is not part of a model is built
+                by it, with weights in float32; one that is built takes the channels that it was built for,
+                and its other axes are free. Layers that merge take a list.
+            training: whether a layer such as Dropout acts on arrays as in training; moving statistics stay
+                as they are. In a graph, False has the layer always act as at inference.
+
+        Returns:
+            A symbolic tensor; or an array, in the type of the weights. A layer without weights computes in
+            float64 if `x` is float64, else in float32.
 
         Raises:
             ShapeError: `x` does not fit.
-            ValueError: the layer is not built yet.
+
+        Example:
+            >>> import gridnn as gn
+            >>> gn.layers.Rescaling(0.5)([[0, 1, 4]])
+            array([[0. , 0.5, 2. ]], dtype=float32)
         """
         training = None if training is None else _validation.boolean(training, "training")
-        if is_symbolic(x):
-            return apply(self, x, training)
-        if self.merges:
-            return self._merged(x)
-        place = self._built()
-        array = as_array(x, "x")
-        shape = array.shape[1:]
-        if place.alone is None or place.alone[0] != shape:
-            try:
-                place.alone = (shape, self._standalone(place, shape))
-            except ShapeError as error:
-                wanted = place.network.input_shapes[place.position]
-                hint = _hints.for_input((*[None] * len(wanted[:-1]), *wanted[-1:]), array.shape, "x")
-                raise ShapeError(f"{error}{hint and '.' + hint}") from error
-        network = place.alone[1]
-        weights = self.get_weights()
-        if weights:
-            network.set_weights(weights)
-        return network.forward([array], False, 0)[0]
-
-    def _merged(self, x: Any) -> NDArray[Any]:
-        """The result of a layer that merges, for a list of arrays."""
-        if not isinstance(x, (list, tuple)) or not x:
-            raise TypeError(f"{self.label} takes a list of arrays. Received {type(x).__name__}.")
-        arrays = [as_array(array, f"x[{number}]") for number, array in enumerate(x)]
-        dtype = "float64" if any(array.dtype == np.float64 for array in arrays) else "float32"
-        inputs = [input_description(array.shape[1:]) for array in arrays]
-        description = {**self._twin().engine_description(), "inputs": list(range(len(inputs)))}
-        return Network([*inputs, description], dtype, 0).forward(arrays, False, 0)[0]
-
-    def _standalone(self, place: _Place, shape: tuple[int, ...]) -> Network:
-        """A network of an Input of this shape and the layer; rules on shapes stay in the engine that way."""
-        inputs: Mapping[str, Any] = {"class_name": "Input", "name": "input", "config": {"shape": list(shape)}}
-        network = Network([inputs, self._twin().engine_description()], place.network.dtype.name, 0)
-        expected = [place.network.weights[index].shape for index in self._weight_indices()]
-        if [info.shape for info in network.weights] != expected:
-            raise ShapeError(
-                f"{self.label} was built for input shape {self.input_shape}. Received x of shape (batch, "
-                f"{', '.join(map(str, shape))})."
-            )
-        return network
+        return apply(self, x, training) if is_symbolic(x) else on_arrays(self, x, bool(training))
 
 
 def _restore(

@@ -116,6 +116,7 @@ class Normalization(Layer):
         variance = np.where(constant, 0.0, variance)
         # The one change after construction: the engine has not been told yet.
         self.__dict__.update(mean=_numbers(mean, "mean"), variance=_numbers(variance, "variance", low=0.0))
+        self._array_calls.latest = None
 
     def _moments(self, array: NDArray[Any]) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
         """Elements of a batch for each number, their mean, and their squared distance from it."""
