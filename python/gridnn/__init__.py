@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     )
     from gridnn._lr_finder import lr_finder
     from gridnn._seeding import set_random_seed
-    from gridnn._versions import show_versions
     from gridnn.interop.onnx.reader import from_onnx
     from gridnn.layers import Input
     from gridnn.model.functional import Model
@@ -95,7 +94,6 @@ __all__ = [
     "set_convolution_algorithm",
     "set_num_threads",
     "set_random_seed",
-    "show_versions",
     "simd_tier",
     "utils",
 ]
@@ -134,7 +132,6 @@ _HOMES = {
     "load_model": "gridnn.model.loading",
     "lr_finder": "gridnn._lr_finder",
     "set_random_seed": "gridnn._seeding",
-    "show_versions": "gridnn._versions",
 }
 
 

@@ -37,6 +37,28 @@ def test_files_of_version_0_1_0_load():
     np.testing.assert_allclose(model.predict(x, verbose=0), want, rtol=1e-4, atol=1e-5)
 
 
+MODELS_OF_0_1_0 = REFERENCE / "version_0_1_0_models.zip"
+
+
+def _files_of_0_1_0():
+    with zipfile.ZipFile(MODELS_OF_0_1_0) as archive:
+        return sorted({Path(name).stem for name in archive.namelist()})
+
+
+@pytest.mark.parametrize("name", _files_of_0_1_0())
+def test_models_of_every_family_of_version_0_1_0_load_and_train_on(tmp_path, name):
+    with zipfile.ZipFile(MODELS_OF_0_1_0) as archive:
+        path = archive.extract(f"{name}.gridnn", tmp_path)
+        want = np.load(io.BytesIO(archive.read(f"{name}.npy")))
+    model = gn.load_model(path)
+    x = (np.arange(2 * np.prod(model.input_shape[1:])) % 7 / 7).astype(np.float32)
+    x = x.reshape(2, *model.input_shape[1:])
+    # Algorithms and tiers round differently: by some ulps of the largest value.
+    np.testing.assert_allclose(model.predict(x, verbose=0), want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
+    labels = np.zeros(want.shape[:-1], np.int64) if want.ndim > 2 else np.array([0, 1])
+    model.fit(x, labels, epochs=1, batch_size=2, verbose=0)
+
+
 @pytest.mark.parametrize("name", ["m.h5", "m.HDF5", "m.onnx", "m.pt", "m.pth", "m.tflite", "m.pb"])
 def test_endings_of_others(tmp_path, name):
     for save in (small().save, small().save_weights, callbacks.ModelCheckpoint):
