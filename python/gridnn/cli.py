@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_options(parser_of)
         parser_of.set_defaults(run=command.run)
 
-    export = commands.add_parser("export", help="write a saved model as an ONNX file (needs gridnn[onnx])")
+    export = commands.add_parser(
+        "export", help="write a saved model as an ONNX file (needs gridnn[onnx]) or a C header"
+    )
     _add_export_options(export)
     export.set_defaults(run=_export)
 
@@ -111,23 +113,26 @@ def _add_training_options(parser: argparse.ArgumentParser, *, epochs: int, batch
 
 
 def _add_export_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `Sequential.export`."""
+    """Adds the options of `Sequential.export`; those that are left out have its defaults."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="a file that `save` wrote")
-    parser.add_argument("out", type=Path, metavar="FILE", help="the file to write: model.onnx")
-    parser.add_argument(
-        "--opset", type=positive, default=17, metavar="N", help="operator set, 13 to 21 (%(default)s)"
+    parser.add_argument("out", type=Path, metavar="FILE", help="the file to write: model.onnx or model.h (C)")
+    onnx = parser.add_argument_group("options of ONNX files")
+    onnx.add_argument(
+        "--opset", dest="opset_version", type=positive, metavar="N", help="operator set, 13 to 21 (17)"
     )
-    parser.add_argument(
+    onnx.add_argument(
         "--layout",
         choices=("channels_last", "channels_first"),
-        default="channels_last",
-        help="of inputs and outputs (%(default)s)",
+        help="of inputs and outputs (channels_last)",
     )
+    onnx.add_argument("--batch", type=positive, metavar="N", help="samples at once (default: any number)")
+    onnx.add_argument("--compat", choices=("symmetric",), help="no padding that differs before and after")
     parser.add_argument("--activation", choices=("softmax", "sigmoid"), help="put behind the last layer")
     parser.add_argument("--class-names", nargs="+", metavar="NAME", help="of the outputs")
-    parser.add_argument("--batch", type=positive, metavar="N", help="samples at once (default: any number)")
-    parser.add_argument("--compat", choices=("symmetric",), help="no padding that differs before and after")
     parser.add_argument("--no-verify", action="store_true", help="leave the checks of the file out")
+
+
+_EXPORT_OPTIONS = ("opset_version", "layout", "batch", "compat", "activation", "class_names")
 
 
 def _threads() -> str:
@@ -139,21 +144,15 @@ def _threads() -> str:
 def _export(arguments: argparse.Namespace) -> None:
     """Writes a saved model for other programs."""
     model = gn.load_model(arguments.model)
+    given = {key: value for key in _EXPORT_OPTIONS if (value := getattr(arguments, key)) is not None}
     try:
-        model.export(
-            arguments.out,
-            opset_version=arguments.opset,
-            layout=arguments.layout,
-            activation=arguments.activation,
-            class_names=arguments.class_names,
-            batch=arguments.batch,
-            compat=arguments.compat,
-            verify=not arguments.no_verify,
-        )
+        header = model.export(arguments.out, verify=not arguments.no_verify, **given)
     except (ValueError, RuntimeError) as error:
         raise CommandError(str(error)) from error
     size = arguments.out.stat().st_size
     print(f"{arguments.out}: model '{model.name}', {model.count_params():,} weights, {size:,} bytes")
+    if header is not None:
+        print(header)
 
 
 def _bench(arguments: argparse.Namespace) -> None:

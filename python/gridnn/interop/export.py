@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "export"]
 
-FORMATS = {"onnx": (".onnx", "gridnn.interop.onnx.writer")}
+FORMATS = {"onnx": (".onnx", "gridnn.interop.onnx.writer"), "c": (".h", "gridnn.interop.c.writer")}
 """Format -> how its files end, and the module whose ``write(model, path, **options)`` makes them."""
 
 
-def export(model: Model, path: str | os.PathLike[str], format: str | None, **options: Any) -> None:  # noqa: A002
+def export(model: Model, path: str | os.PathLike[str], format: str | None, **options: Any) -> Any:  # noqa: A002
     """Writes a model for other programs; see `Sequential.export`.
+
+    Returns:
+        What `write` returns.
 
     Raises:
         ValueError: no format of this name, or none whose files end like `path`.
@@ -33,4 +36,4 @@ def export(model: Model, path: str | os.PathLike[str], format: str | None, **opt
                 f"path={os.fsdecode(path)!r}."
             )
     format = _validation.choice(format, "format", tuple(FORMATS))  # noqa: A001
-    importlib.import_module(FORMATS[format][1]).write(model, path, **options)
+    return importlib.import_module(FORMATS[format][1]).write(model, path, **options)

@@ -29,6 +29,7 @@ from gridnn.model.window_methods import WindowMethods
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from gridnn.interop.c.header import CHeader
     from gridnn.optimizers import Optimizer
 
 __all__ = ["TrainableModel"]
@@ -464,38 +465,45 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         batch: int | None = None,
         compat: str | None = None,
         verify: bool = True,
-    ) -> None:
-        """Writes the model for other programs: an ONNX file, with `gridnn[onnx]`.
+    ) -> CHeader | None:
+        """Writes the model for other programs: an ONNX file, with `gridnn[onnx]`, or a C header.
 
         The outputs of the file are those of `predict`, in float32. The same model is the same file, to the
-        byte; it appears whole or not at all. Layers that act in training only are left out.
+        byte; it appears whole or not at all. Layers that act in training only are left out. C files hold
+        chains of layers; ``net.h`` declares ``net_predict(input, output, arena)``.
 
         Args:
             path: the file to write.
-            format: "onnx"; None goes by the ending of `path`, ".onnx".
-            opset_version: version of ONNX' operator set, 13 to 21.
+            format: "onnx" or "c"; None goes by the ending of `path`, ".onnx" or ".h".
+            opset_version: version of ONNX' operator set, 13 to 21. This one, `layout` and `compat` are for
+                ONNX files only.
             layout: "channels_last" for inputs and outputs as here; "channels_first" for ``(batch, channels,
                 ...)``, the order that ONNX computes in.
             activation: "softmax" or "sigmoid" to put behind the last layer, of a model whose outputs are
                 scores.
             class_names: names of the outputs, one each, kept in the file's metadata; two may name the classes
                 of a single output. None takes those of the model.
-            batch: number of samples that the file takes at once; None for any, which is named ``N``.
+            batch: number of samples that an ONNX file takes at once; None for any, which is named ``N``. C
+                takes one.
             compat: "symmetric" for programs that cannot read padding which differs before and after: it
                 becomes an operator of its own.
-            verify: check the file and, where onnxruntime is installed, run one sample through it and through
-                the model.
+            verify: check the file and, where onnxruntime is installed or a C compiler found, run one sample
+                through it and through the model.
+
+        Returns:
+            None for ONNX; for C what the file takes: `function` is the name to call, and `input_size`,
+            `output_size`, `arena_size` and `weight_count` are numbers of floats.
 
         Raises:
             ValueError: a layer cannot be written, or depends on a size that the model leaves open; the
                 message names it. Also: the model is not built, or an argument is not one of those above.
             ImportError: the package onnx is not installed.
-            RuntimeError: onnxruntime computes something else; nothing is written.
+            RuntimeError: onnxruntime or the compiled file computes something else; nothing is written.
             OSError: the file cannot be written.
         """
         from gridnn.interop import export  # only here: models need no exporters
 
-        export.export(
+        header: CHeader | None = export.export(
             self,
             path,
             format,
@@ -507,6 +515,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             compat=compat,
             verify=verify,
         )
+        return header
 
     def __reduce__(self) -> tuple[Any, ...]:
         return copied, (*saving.pack(self), self._custom_classes())

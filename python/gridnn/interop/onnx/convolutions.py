@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn._network import place_window
+from gridnn.interop import _layer_arithmetic
 from gridnn.interop.onnx.activations import activate
 from gridnn.interop.onnx.borders import Pairs, bordered, cut, filled
 from gridnn.interop.onnx.builder import Site
@@ -18,24 +18,10 @@ __all__ = ["convolution", "dense", "depthwise", "separable", "transposed", "wind
 
 
 def window_pads(site: Site, kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
-    """Elements that the layer's `padding` adds before and after each axis, as the engine counts them."""
-    layer, sizes = site.layer, site.x.shape[:-1]
-    padding, strides = layer.padding, layer.strides
-    if not isinstance(padding, str):
-        return [tuple(pair) for pair in padding]
-    pads = []
-    for size, k, s, d in zip(sizes, kernel, strides, dilation, strict=True):
-        span = d * (k - 1) + 1
-        if padding == "valid":
-            pads.append((0, 0))
-        elif padding == "causal":
-            pads.append((span - 1, 0))
-        elif size is not None:
-            pads.append(place_window([size], [k], [s], "same", [d], False, None)[0][2:])
-        elif s == 1:
-            pads.append(((span - 1) // 2, span - 1 - (span - 1) // 2))
-        else:
-            site.refuse("padding='same' with strides above 1 depends on sizes that are not known")
+    """Elements that the layer's `padding` adds before and after each axis."""
+    pads = _layer_arithmetic.window_pads(site.layer, site.x.shape[:-1], kernel, dilation)
+    if pads is None:
+        site.refuse("padding='same' with strides above 1 depends on sizes that are not known")
     return pads
 
 
@@ -119,7 +105,7 @@ def transposed(site: Site) -> Tensor:
     """
     layer, rank = site.layer, site.x.rank - 1
     kernel = np.moveaxis(layer.kernel, (-1, -2), (0, 1))  # (inputs, outputs of a group, *window)
-    crops, fills = _crops(site, kernel.shape[2:])
+    crops, fills = _layer_arithmetic.crops_and_fills(layer, site.x.shape[:-1], kernel.shape[2:])
     separate = site.builder.symmetric and any(before != after for before, after in crops)
     inputs = [site.builder.get(site.x, "first"), site.constant(kernel, "kernel")]
     bias_last = layer.use_bias and any(fills)
@@ -146,24 +132,6 @@ def transposed(site: Site) -> Tensor:
         bias = site.constant(layer.bias.reshape(-1, *[1] * rank), "bias")
         y = site.op("Add", [y, bias])
     return activate(site, site.output(y, "first"), layer.activation)
-
-
-def _crops(site: Site, window: Sequence[int]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Elements cropped before and after each axis of the whole result, and those that follow its end."""
-    layer = site.layer
-    spans = [d * (k - 1) + 1 for k, d in zip(window, layer.dilation_rate, strict=True)]
-    # Neither depends on the size, as long as something is left of it.
-    room = 64 + sum(spans) + sum(sum(pair) for pair in layer.padding if not isinstance(layer.padding, str))
-    sizes = [room if size is None else size for size in site.x.shape[:-1]]
-    placed = place_window(
-        sizes, window, layer.strides, layer.padding, layer.dilation_rate, True, layer.output_padding
-    )
-    crops, fills = [], []
-    for n, span, stride, (output, _, before, _) in zip(sizes, spans, layer.strides, placed, strict=True):
-        after = (n - 1) * stride + span - before - output
-        crops.append((before, max(after, 0)))
-        fills.append(max(-after, 0))
-    return crops, fills
 
 
 def dense(site: Site) -> Tensor:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridnn.interop._layer_arithmetic import divisor, sample_axes, sample_axis
 from gridnn.interop.onnx.builder import Site
 from gridnn.interop.onnx.tensors import Order, Tensor
 
 __all__ = ["batch_normalization", "group_normalization", "layer_normalization", "normalization", "rescaling"]
-
-
-def _sample_axis(axis: int, rank: int) -> int:
-    """An argument `axis`, for which the batch counts, as axis of a sample."""
-    return (axis if axis < 0 else axis - 1) % rank
 
 
 def _channels_second(site: Site, axis: int) -> tuple[str, Order | None]:
@@ -47,7 +42,7 @@ def _back(site: Site, y: str, order: Order | None, axis: int) -> Tensor:
 def batch_normalization(site: Site) -> Tensor:
     """`BatchNormalization`; folded into a convolution it could not be trained on."""
     layer, x = site.layer, site.x
-    axis = _sample_axis(layer.axis, x.rank)
+    axis = sample_axis(layer.axis, x.rank)
     source, order = _channels_second(site, axis)
     mean, variance = layer.moving_mean, layer.moving_variance
     numbers = {
@@ -66,8 +61,7 @@ def batch_normalization(site: Site) -> Tensor:
 def layer_normalization(site: Site) -> Tensor:
     """`LayerNormalization` over any axes."""
     layer, x = site.layer, site.x
-    given = (layer.axis,) if isinstance(layer.axis, int) else layer.axis
-    axes = sorted(_sample_axis(axis, x.rank) for axis in given)
+    axes = sample_axes(layer.axis, x.rank)
     sizes = [x.shape[axis] if axis in axes else 1 for axis in range(x.rank)]
     along = sorted(x.axis(axis) for axis in axes)
     first = x.rank + 1 - len(along)
@@ -112,7 +106,7 @@ def _scaled(site: Site, y: str, numbers: dict[str, NDArray[np.floating] | None])
 def group_normalization(site: Site) -> Tensor:
     """`GroupNormalization`: groups as channels of InstanceNormalization, which is the same in every opset."""
     layer, x = site.layer, site.x
-    axis = _sample_axis(layer.axis, x.rank)
+    axis = sample_axis(layer.axis, x.rank)
     if x.rank == 1:
         site.builder.get(x, "last")
         x = Tensor(x.shape, {"last": x.names["last"]})
@@ -153,10 +147,9 @@ def _as_before(site: Site, y: str, source: str, order: Order | None, axis: int, 
 def normalization(site: Site) -> Tensor:
     """`Normalization` by fixed numbers."""
     layer, x = site.layer, site.x
-    given = () if layer.axis is None else (layer.axis,) if isinstance(layer.axis, int) else layer.axis
-    axes = {_sample_axis(axis, x.rank) for axis in given}
+    axes = sample_axes(layer.axis, x.rank)
     sizes = [x.shape[axis] if axis in axes else 1 for axis in range(x.rank)]
-    numbers = (layer.mean, [_deviation(*pair) for pair in _pairs(layer.mean, layer.variance)])
+    numbers = (layer.mean, [divisor(*pair) for pair in _pairs(layer.mean, layer.variance)])
     mean, deviation = (_spread(np.array(values), sizes, x) for values in numbers)
     steps = (("Mul", deviation), ("Add", mean)) if layer.invert else (("Sub", mean), ("Div", deviation))
     names = {"Mul": "deviation", "Div": "deviation", "Sub": "mean", "Add": "mean"}
@@ -169,14 +162,6 @@ def _pairs(mean: tuple[float, ...], variance: tuple[float, ...]) -> list[tuple[f
     length = max(len(mean), len(variance))
     means, variances = (values * length if len(values) == 1 else values for values in (mean, variance))
     return list(zip(means, variances, strict=True))
-
-
-def _deviation(mean: float, variance: float) -> float:
-    """What is divided by: 1 where a feature is constant but for rounding, as the engine has it."""
-    deviation = math.sqrt(variance)
-    if deviation <= 10.0 * np.finfo(np.float64).eps * abs(mean):
-        return 1.0
-    return max(deviation, 1e-7)
 
 
 def _spread(values: NDArray[np.floating], sizes: Sequence[int | None], x: Tensor) -> NDArray[np.floating]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridnn.interop._layer_arithmetic import adaptive_edges
 from gridnn.interop.onnx.borders import Pairs, filled
 from gridnn.interop.onnx.builder import Site
 from gridnn.interop.onnx.convolutions import window_pads
@@ -121,11 +122,6 @@ def _sizes(site: Site) -> list[int]:
     return sizes
 
 
-def _edges(size: int, outputs: int) -> list[tuple[int, int]]:
-    """Where the windows of an adaptive pool begin and end."""
-    return [(i * size // outputs, -(-(i + 1) * size // outputs)) for i in range(outputs)]
-
-
 def _equal_windows(site: Site, kind: str, sizes: Sequence[int]) -> Tensor | None:
     """The pool of an adaptive one whose windows are alike."""
     outputs = site.layer.output_size
@@ -146,7 +142,7 @@ def adaptive_average(site: Site) -> Tensor:
     current, rank = list(sizes), len(sizes)
     for axis, (size, outputs) in enumerate(zip(sizes, site.layer.output_size, strict=True)):
         weights = np.zeros((outputs, size))
-        for row, (begin, end) in enumerate(_edges(size, outputs)):
+        for row, (begin, end) in enumerate(adaptive_edges(size, outputs)):
             weights[row, begin:end] = 1.0 / (end - begin)
         current[axis] = outputs
         suffix = "" if axis == rank - 1 else f"axis_{axis}"
@@ -172,7 +168,7 @@ def adaptive_max(site: Site) -> Tensor:
         return pool
     y, rank = site.builder.get(site.x, "first"), len(sizes)
     for axis, (size, outputs) in enumerate(zip(sizes, site.layer.output_size, strict=True)):
-        edges = _edges(size, outputs)
+        edges = adaptive_edges(size, outputs)
         longest = max(end - begin for begin, end in edges)
         # Windows of fewer elements see their last one again.
         places = np.array([[min(begin + tap, end - 1) for tap in range(longest)] for begin, end in edges])

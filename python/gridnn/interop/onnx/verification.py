@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridnn.errors import ShapeError
+from gridnn.interop._differences import activated, difference
 from gridnn.interop.onnx.tensors import Order
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def verify_outputs(model: Model, contents: bytes, order: Order, activation: str 
             f"onnxruntime {runtime.__version__} does not run model '{model.name}' ({advice}): {error}"
         ) from error
     for y, theirs in zip(expected, found, strict=True):
-        ours = _turned(_activated(y, activation), order, "first")
-        difference = _difference(ours, theirs)
-        if not difference <= _TOLERANCE:
+        ours = _turned(activated(y, activation), order, "first")
+        apart = difference(ours, theirs)
+        if not apart <= _TOLERANCE:
             raise RuntimeError(
-                f"onnxruntime {runtime.__version__} and model '{model.name}' differ by {difference:.1e} of "
+                f"onnxruntime {runtime.__version__} and model '{model.name}' differ by {apart:.1e} of "
                 f"the largest output for the same input; {advice}."
             )
 
@@ -91,25 +91,3 @@ def _turned(values: NDArray[Any], order: Order, to: Order) -> NDArray[Any]:
     """A batch with channels last as the file has it."""
     turned = np.moveaxis(values, -1, 1) if order == to else values
     return np.ascontiguousarray(turned)
-
-
-def _activated(y: NDArray[Any], activation: str | None) -> NDArray[Any]:
-    if activation == "sigmoid":
-        return 1.0 / (1.0 + np.exp(-y.astype(np.float64)))
-    if activation == "softmax":
-        powers = np.exp(y.astype(np.float64) - y.max(axis=-1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-    return y
-
-
-def _difference(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """The largest difference, as a share of the largest output."""
-    if ours.shape != theirs.shape:
-        return math.inf
-    with np.errstate(invalid="ignore", over="ignore"):
-        same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-        apart = np.where(same, 0.0, np.abs(ours - theirs.astype(np.float64)))
-    finite = np.abs(ours[np.isfinite(ours)])
-    largest = float(finite.max(initial=0.0))
-    worst = float(apart.max(initial=0.0))
-    return worst / max(largest, 1e-30) if worst else 0.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gridnn
 from gridnn import _validation
 from gridnn._network import Shape, write_file
+from gridnn.interop._labels import checked_activation, checked_class_names
 from gridnn.interop.onnx.builder import Builder, Site
 from gridnn.interop.onnx.merging import merged
 from gridnn.interop.onnx.package import require
@@ -83,8 +84,7 @@ def to_bytes(
         _ = model.network  # raises if there is none
         graph = model.graph
         if activation is not None:
-            activation = _validation.choice(activation, "activation", ("softmax", "sigmoid"))
-            _expect_scores(model, graph, activation)
+            activation = checked_activation(model, graph, activation)
         metadata = _metadata(model, graph, layout, activation, class_names)
         names = model.input_names, model.output_names
         writer = _Writer(graph, names, opset, symmetric=symmetric, order=order, batch=batch)
@@ -100,19 +100,6 @@ def to_bytes(
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def _expect_scores(model: Model, graph: Graph, activation: str) -> None:
-    """Raises ValueError if the outputs are no scores that an activation can follow."""
-    if len(graph.outputs) > 1:
-        raise ValueError(
-            f"`activation` is for models of one output. Model '{model.name}' has {len(graph.outputs)}."
-        )
-    if model.output_activation in ("softmax", "sigmoid", "log_softmax"):
-        raise ValueError(
-            f"Model '{model.name}' ends in {model.output_activation} already: leave `activation` out. "
-            f"Received activation={activation!r}."
-        )
-
-
 def _metadata(
     model: Model, graph: Graph, layout: str, activation: str | None, class_names: Sequence[str] | None
 ) -> dict[str, str]:
@@ -122,16 +109,7 @@ def _metadata(
         "output_activation": activation or model.output_activation or "linear",
     }
     if class_names is not None:
-        if isinstance(class_names, str):
-            raise TypeError(f"`class_names` must be a list of names. Received {class_names!r}.")
-        names = [_validation.string(name, "class_names") for name in class_names]
-        channels = (graph.nodes[graph.outputs[0]].output_shape or (None,))[-1]
-        # A single score tells two classes apart.
-        if len(graph.outputs) > 1 or len(names) not in ({1, 2} if channels == 1 else {channels}):
-            raise ValueError(
-                f"`class_names` must name the {channels} outputs of model '{model.name}'. Received "
-                f"{len(names)} names."
-            )
+        names = checked_class_names(model, graph, class_names)
         properties["class_names"] = json.dumps(names, ensure_ascii=False)
     return properties
 

@@ -1,7 +1,8 @@
-"""The pages on ONNX run as they stand."""
+"""The pages on ONNX and C run as they stand."""
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,13 @@ def cells(page):
 
 @pytest.fixture(autouse=True)
 def _folder_afterwards():
-    pytest.importorskip("onnx")
     before = Path.cwd()
     yield
     os.chdir(before)  # a page goes to a folder of its own
 
 
 def test_export():
+    pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     names = cells("export-onnx.md")
     assert abs(names["scores"] - names["model"].predict(names["xt"], verbose=0)).max() < 1e-4
@@ -38,6 +39,15 @@ def test_export():
 
 
 def test_import():
+    pytest.importorskip("onnx")
     names = cells("from-onnx.md")
     assert names["model"].input_shape == (None, 32, 32, 3)
     assert names["history"].history["loss"][0] > 0
+
+
+def test_c():
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    names = cells("export-c.md")
+    assert (names["found"] == names["ours"]).mean() > 0.99
+    assert (names["found"] == names["yt"]).mean() > 0.7

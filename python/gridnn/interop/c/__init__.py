@@ -1,0 +1,1 @@
+"""Models as C: one header, without allocation, for devices and programs that have no Python."""
