@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         utils,
     )
     from gridnn._lr_finder import lr_finder
+    from gridnn._report import report
     from gridnn._seeding import set_random_seed
     from gridnn.interop.onnx.reader import from_onnx
     from gridnn.layers import Input
@@ -90,6 +91,7 @@ __all__ = [
     "optimizers",
     "plot",
     "regularizers",
+    "report",
     "schedules",
     "set_convolution_algorithm",
     "set_num_threads",
@@ -131,6 +133,7 @@ _HOMES = {
     "from_onnx": "gridnn.interop.onnx.reader",
     "load_model": "gridnn.model.loading",
     "lr_finder": "gridnn._lr_finder",
+    "report": "gridnn._report",
     "set_random_seed": "gridnn._seeding",
 }
 

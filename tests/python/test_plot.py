@@ -323,6 +323,40 @@ def test_diagram_draws_branches_side_by_side():
     assert places["concatenate"][1] > places["+"][1] > places["Flatten"][1]
 
 
+def test_histories_of_several_runs_share_axes():
+    history = gn.callbacks.History()
+    for epoch in range(3):
+        history.on_epoch_end(epoch, {"loss": 1.0 / (epoch + 1), "val_loss": 1.0})
+    ax = gn.plot.history({"a": history, "b": {"loss": [0.4]}})
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "--", "-"]
+    assert ax.lines[0].get_color() == ax.lines[1].get_color() != ax.lines[2].get_color()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    with pytest.raises(ValueError, match="metric='accuracy'"):
+        gn.plot.history({"a": history}, "accuracy")
+
+
+def test_masks_stand_beside_truth():
+    x = np.zeros((3, 4, 4, 4, 1))
+    truth = np.zeros((3, 4, 4, 4), int)
+    truth[0, 3, 1:3] = 1  # only in the last slice
+    ax = gn.plot.masks(x, truth, np.stack([1.0 - truth, truth], axis=-1), limit=2)
+    assert {"input", "truth", "model", "100.0% right"} <= set(words(ax))
+    pixels = ax.images[0].get_array()
+    assert (pixels[..., :3].max(axis=-1) > 0.6).sum() >= 2 * 8
+    with pytest.raises(ValueError, match=r"`labels` must have a class at each position of `x`"):
+        gn.plot.masks(x, truth[:, 0])
+    with pytest.raises(ValueError, match="batch of images or volumes"):
+        gn.plot.masks(x[0, 0, 0], truth)
+
+
+def test_reliability_diagram():
+    ax = gn.plot.calibration(gn.inspect.calibration([0, 1, 1, 1], [0.1, 0.9, 0.9, 0.1]))
+    # 0.1 is said of two, of which one is: 0.4 away; 0.9 of two, which are both: 0.1 away.
+    assert ax.get_title() == "calibration error 25.0%"
+    with pytest.raises(TypeError, match="`found`"):
+        gn.plot.calibration([0.1])
+
+
 def test_every_picture_draws_where_it_is_told(model):
     calls = {
         gn.plot.history: ({"loss": [1.0, 2.0]},),
@@ -332,6 +366,8 @@ def test_every_picture_draws_where_it_is_told(model):
         gn.plot.filters: (np.zeros((3, 3, 1, 2)),),
         gn.plot.activations: (np.zeros((4, 4, 2)),),
         gn.plot.slices: (np.zeros((4, 4, 4)),),
+        gn.plot.masks: (np.zeros((2, 4, 4, 1)), np.zeros((2, 4, 4))),
+        gn.plot.calibration: (gn.inspect.calibration([0, 1], [0.2, 0.9]),),
         gn.plot.heat: (np.zeros((4, 4)), np.ones((4, 4))),
         gn.plot.signals: (np.zeros(9),),
         gn.plot.conv_arithmetic: (5, 3),

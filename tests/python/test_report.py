@@ -72,6 +72,8 @@ def test_every_section_is_there(page):
     assert found.headings == [
         "Training",
         "Confusion matrix",
+        "Classes",
+        "Calibration",
         "Worst mistakes",
         "Model",
         "Filters",
@@ -147,7 +149,76 @@ def test_every_kind_of_task(make, tmp_path):
     model.report(tmp_path / "run.html", x, y)
     headings = Reader((tmp_path / "run.html").read_text("utf-8")).headings
     assert {"Training", "Worst mistakes", "Activation maps", "Receptive fields"} <= set(headings)
-    assert ("Confusion matrix" in headings) == (make is not numbers)
+    classes = {"Confusion matrix", "Classes", "Calibration"}
+    assert classes & set(headings) == (set() if make is numbers else classes)
+    assert ("Masks" in headings) == (make is voxels)
+    assert ("Slices" in headings) == (make is volumes)
+
+
+def test_precision_and_recall_of_every_class(tmp_path):
+    x = np.zeros((6, 4))
+    x[:, 0] = [0, 0, 1, 1, 1, 1]
+    model = gn.Sequential([gn.Input((4,)), layers.Dense(3)])
+    kernel = np.zeros((4, 3))
+    kernel[0, 1] = 5.0
+    model.set_weights([kernel, np.array([1.0, 0.0, 0.0])])
+    model.report(tmp_path / "run.html", x, [0, 0, 1, 1, 0, 2], classes=["a", "b", "c"])
+    cells = re.findall("<t[dh]>([^<]*)", (tmp_path / "run.html").read_text("utf-8"))
+    start = cells.index("class")
+    assert cells[start : start + 5] == ["class", "samples", "precision", "recall", "F1"]
+    assert cells[start + 5 : start + 10] == ["a", "3", "100.0%", "66.7%", "80.0%"]
+    assert cells[start + 10 : start + 15] == ["b", "2", "50.0%", "100.0%", "66.7%"]
+    assert cells[start + 15 : start + 20] == ["c", "1", "-", "0.0%", "0.0%"]
+
+
+def test_masks_of_volumes_have_slices_and_overlap(tmp_path):
+    x = np.random.default_rng(0).normal(size=(6, 4, 6, 6, 1))
+    y = (x[..., 0] > 0).astype(int)
+    model = trained(x, y, layers.Conv3D(2, 3, padding="same"))
+    model.report(tmp_path / "run.html", x, y)
+    text = (tmp_path / "run.html").read_text("utf-8")
+    assert {"Masks", "Slices"} <= set(Reader(text).headings)
+    assert {"IoU", "positions"} <= set(re.findall("<th>([^<]*)", text))
+
+
+def run_of(filters, rate, x, y):
+    model = gn.Sequential(
+        [gn.Input(x.shape[1:]), layers.Conv2D(filters, 3), layers.Flatten(), layers.Dense(10)], seed=0
+    )
+    model.compile(gn.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model.fit(x, y, epochs=3, verbose=0, validation_split=0.2, seed=0)
+
+
+def test_runs_are_compared(tmp_path):
+    (x, y), _ = gn.datasets.digits()
+    runs = {f"<{n}>": run_of(n, 1e-2 / n, x[:200] / 16, y[:200]) for n in (2, 4)}
+    gn.report(tmp_path / "runs.html", runs, title="Two runs")
+    text = (tmp_path / "runs.html").read_text("utf-8")
+    assert Reader(text).headings == ["Results", "Training", "Settings that differ"]
+    assert "<title>Two runs</title>" in text
+    cells = re.findall("<t[dh]>([^<]*)", text)
+    assert cells.count("&lt;2&gt;") == 2
+    best = int(np.argmin(runs["<2>"].history["val_loss"]))
+    row = cells.index("&lt;2&gt;")
+    assert cells[row + 1 : row + 3] == ["3", str(best + 1)]
+    assert cells[row + 3] == f"{runs['<2>'].history['loss'][best]:.4g}"
+    assert {"weights", "optimizer"} <= set(cells)
+    assert "seed" not in cells  # which is the same
+
+
+def test_runs_may_be_numbers_and_may_log_different_things(tmp_path):
+    runs = {"a": {"loss": [2.0, 1.0], "lr": ["x", "y"]}, "b": {"loss": [1.0], "val_loss": [float("nan")]}}
+    gn.report(tmp_path / "runs.html", runs)
+    text = (tmp_path / "runs.html").read_text("utf-8")
+    assert Reader(text).headings == ["Results", "Training"]
+    assert "Comparison of 2 runs" in text
+    for wrong in ({"a": [1.0]}, [1.0], {"loss": [1.0]}):
+        with pytest.raises(TypeError, match="`runs` must be a dict"):
+            gn.report(tmp_path / "x.html", wrong)
+    for wrong in ({}, {"a": {}}, {"a": gn.callbacks.History()}):
+        with pytest.raises(ValueError, match="`runs` must have"):
+            gn.report(tmp_path / "x.html", wrong)
+    assert not (tmp_path / "x.html").exists()
 
 
 def test_one_hot_labels_are_classes(tmp_path):
@@ -225,7 +296,7 @@ def browse(page, width):
 
 
 @pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("width", [360, 768, 1280, 1920])
 def test_a_browser_shows_it_without_errors_or_requests(page, width):
     asked, said, found = browse(page, width)
     assert asked == ["/probe.html", "/run.html"]
@@ -249,7 +320,7 @@ def test_a_run_on_fashion_mnist_in_a_browser(data_folder, tmp_path):
     )
     names = ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
     model.report(tmp_path / "run.html", xt[:1000], yt[:1000], classes=names)
-    for width in (390, 1280):
+    for width in (390, 1920):
         asked, said, found = browse(tmp_path / "run.html", width)
         assert asked == ["/probe.html", "/run.html"]
         assert "CONSOLE" not in said

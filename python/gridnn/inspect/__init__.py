@@ -5,12 +5,14 @@ from __future__ import annotations
 from gridnn.inspect._activations import Gradients, Patch, activations, gradients, maximize, top_patches
 from gridnn.inspect._arithmetic import ConvArithmetic, conv_arithmetic
 from gridnn.inspect._attribution import effective_receptive_field, grad_cam, saliency
+from gridnn.inspect._calibration import Calibration, calibration
 from gridnn.inspect._costs import Cost, costs
 from gridnn.inspect._matrix import LayerMatrix, as_matrix
 from gridnn.inspect._receptive_field import ReceptiveField, receptive_field
 from gridnn.inspect._symmetry import Symmetry, equivariance, invariance
 
 __all__ = [
+    "Calibration",
     "ConvArithmetic",
     "Cost",
     "Gradients",
@@ -20,6 +22,7 @@ __all__ = [
     "Symmetry",
     "activations",
     "as_matrix",
+    "calibration",
     "conv_arithmetic",
     "costs",
     "effective_receptive_field",

@@ -433,8 +433,10 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
     ) -> None:
         """Writes one HTML page about the model and its training; needs `gridnn[plot]`.
 
-        It shows curves, confusion matrix, worst mistakes, filters, activation maps, receptive fields, costs
-        and settings, as far as there are any. The page is complete: it loads nothing, and holds no scripts.
+        It shows curves, confusion matrix, precision and recall of every class, calibration, worst mistakes,
+        masks beside the true ones, slices of volumes, filters, activation maps, receptive fields, costs and
+        settings, as far as there are any. The page is complete: it loads nothing, and holds no scripts.
+        `gridnn.report` compares runs.
 
         Args:
             path: the file to write.

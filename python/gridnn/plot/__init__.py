@@ -8,9 +8,9 @@ or ``matplotlib.pyplot.show()`` follows. Colours can be told apart by people of 
 from __future__ import annotations
 
 from gridnn.plot._arithmetic import conv_animation, conv_arithmetic
-from gridnn.plot._curves import confusion_matrix, history, lr_finder, signals
+from gridnn.plot._curves import calibration, confusion_matrix, history, lr_finder, signals
 from gridnn.plot._diagram import diagram
-from gridnn.plot._images import activations, filters, heat, images, slices
+from gridnn.plot._images import activations, filters, heat, images, masks, slices
 from gridnn.plot._models import (
     conv_matrix,
     costs,
@@ -21,6 +21,7 @@ from gridnn.plot._models import (
 
 __all__ = [
     "activations",
+    "calibration",
     "confusion_matrix",
     "conv_animation",
     "conv_arithmetic",
@@ -34,6 +35,7 @@ __all__ = [
     "history",
     "images",
     "lr_finder",
+    "masks",
     "receptive_field",
     "signals",
     "slices",

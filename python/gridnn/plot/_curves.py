@@ -11,22 +11,24 @@ from numpy.typing import ArrayLike, NDArray
 from gridnn import _validation
 from gridnn._lr_finder import LearningRates
 from gridnn.callbacks import History
+from gridnn.inspect import Calibration
 from gridnn.plot import _style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["confusion_matrix", "history", "lr_finder", "signals"]
+__all__ = ["calibration", "confusion_matrix", "history", "lr_finder", "signals"]
 
 
-def history(
-    history: History | Mapping[str, Sequence[float]], metric: str = "loss", *, ax: Axes | None = None
-) -> Axes:
-    """A value over the epochs, in training and, where there was one, in validation.
+Run = History | Mapping[str, Sequence[float]]
+
+
+def history(history: Run | Mapping[str, Run], metric: str = "loss", *, ax: Axes | None = None) -> Axes:
+    """A value over the epochs, in training and, where there was one, in validation, which is dashed.
 
     Args:
         history: what `fit` returned; or its `history`: name -> a value per epoch. This does not tell where
-            epochs without a value are.
+            epochs without a value are. Or a dict of several runs: name -> one of these.
         metric: which value.
         ax: axes to draw on; None makes a figure.
 
@@ -37,31 +39,59 @@ def history(
 
     Example:
         >>> ax = gn.plot.history({"loss": [0.9, 0.4], "val_loss": [1.0, 0.6]})
+        >>> ax = gn.plot.history({"a": {"loss": [0.9, 0.4]}, "b": {"loss": [0.8, 0.5]}})
     """
-    logs = history.history if isinstance(history, History) else history
-    if not isinstance(logs, Mapping):
+    runs = _runs(history)
+    for run in runs.values():
+        logs = run.history if isinstance(run, History) else run
+        if metric not in logs and f"val_{metric}" not in logs:
+            raise ValueError(f"The history holds {sorted(logs)}. Received metric={metric!r}.")
+    ax = _style.axes(ax, (5.0, 3.2))
+    for number, (title, run) in enumerate(runs.items()):
+        logs = run.history if isinstance(run, History) else run
+        validated = False
+        for name in (metric, f"val_{metric}"):
+            if name not in logs:
+                continue
+            values, is_validation = list(logs[name]), name != metric
+            known = run.epochs_of(name) if isinstance(run, History) else range(len(values))
+            if len(runs) > 1:
+                colour = _style.COLOURS[number % len(_style.COLOURS)]
+                label = None if is_validation and validated else title
+                validated = True
+            else:
+                colour = _style.COLOURS[is_validation and metric in logs]
+                label = "validation" if is_validation else "training"
+            ax.plot(
+                [epoch + 1 for epoch in known],
+                values,
+                linestyle="--" if is_validation and (metric in logs or len(runs) > 1) else "-",
+                marker="o" if len(values) == 1 else "",
+                color=colour,
+                label=label,
+            )
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(metric.replace("_", " "))
+    ax.xaxis.set_major_locator(_style.require("matplotlib.ticker").MaxNLocator(integer=True))
+    if len(ax.get_legend_handles_labels()[0]) > 1:
+        ax.legend(frameon=False)
+    _open(ax)
+    return ax
+
+
+def _runs(history: Run | Mapping[str, Run]) -> dict[str, Run]:
+    """Runs by name; a single one has none."""
+    several: Any = history
+    if isinstance(several, Mapping) and several:
+        runs = [isinstance(run, (History, Mapping)) for run in several.values()]
+        if all(runs):
+            return {str(name): run for name, run in several.items()}
+    if not isinstance(several, (History, Mapping)):
         raise TypeError(
             "`history` must be what `fit` returned, or a dict, name -> a value per epoch. Received "
             f"{history!r:.200}."
         )
-    names = [name for name in (metric, f"val_{metric}") if name in logs]
-    if not names:
-        raise ValueError(f"The history holds {sorted(logs)}. Received metric={metric!r}.")
-    ax = _style.axes(ax, (5.0, 3.2))
-    for name, colour, style in zip(names, _style.COLOURS, ("-", "--"), strict=False):
-        values = list(logs[name])
-        known = history.epochs_of(name) if isinstance(history, History) else range(len(values))
-        epochs = [epoch + 1 for epoch in known]
-        label = "validation" if name != metric else "training"
-        marker = "o" if len(values) == 1 else ""
-        ax.plot(epochs, values, linestyle=style, marker=marker, color=colour, label=label)
-    ax.set_xlabel("epoch")
-    ax.set_ylabel(metric.replace("_", " "))
-    ax.xaxis.set_major_locator(_style.require("matplotlib.ticker").MaxNLocator(integer=True))
-    if len(names) > 1:
-        ax.legend(frameon=False)
-    _open(ax)
-    return ax
+    return {"": several}
 
 
 def lr_finder(found: LearningRates, *, ax: Axes | None = None) -> Axes:
@@ -272,3 +302,44 @@ def _series(value: ArrayLike, name: str) -> NDArray[Any]:
 def _open(ax: Axes) -> None:
     """A frame of two lines is enough for curves."""
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def calibration(found: Calibration, *, ax: Axes | None = None) -> Axes:
+    """How often predictions were right over how probable they were said to be: a reliability diagram.
+
+    Bars show where the predictions are; on the diagonal, probabilities can be taken at their word.
+
+    Args:
+        found: what `gridnn.inspect.calibration` returned.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        TypeError: `found` is something else.
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> found = gn.inspect.calibration([0, 1, 1], [0.2, 0.7, 0.9])
+        >>> ax = gn.plot.calibration(found)
+    """
+    if not isinstance(found, Calibration):
+        raise TypeError(f"`found` must be what gridnn.inspect.calibration returned. Received {found!r:.200}.")
+    ax = _style.axes(ax, (4.2, 3.6))
+    share, known = found.count / max(found.count.sum(), 1), found.count > 0
+    width = np.diff(found.edges)
+    ax.bar(found.edges[:-1], share, width, align="edge", color=_style.MUTED, alpha=0.35, label="share of all")
+    ax.plot([0, 1], [0, 1], color=_style.MUTED, linestyle="--", linewidth=1.0)
+    ax.plot(
+        found.confidence[known],
+        found.accuracy[known],
+        marker="o",
+        markersize=4,
+        color=_style.COLOURS[0],
+        label="share that is right",
+    )
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.02)
+    ax.set_xlabel("probability")
+    ax.set_title(f"calibration error {found.error:.1%}", fontsize=10)
+    ax.legend(frameon=False, loc="upper left")
+    _open(ax)
+    return ax

@@ -15,7 +15,7 @@ from gridnn.plot import _style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["activations", "filters", "heat", "images", "picture", "slices"]
+__all__ = ["activations", "filters", "heat", "images", "masks", "picture", "slices"]
 
 
 def picture(image: ArrayLike, name: str = "image") -> NDArray[Any]:
@@ -238,6 +238,83 @@ def slices(
     tiles = [np.take(array, int(i), axis=axis) for i in chosen]
     names = [f"slice {i}" for i in chosen]
     return _style.show_mosaic(ax, tiles, columns=columns, labels=names)
+
+
+def masks(
+    x: ArrayLike,
+    labels: ArrayLike,
+    predictions: ArrayLike | None = None,
+    *,
+    limit: int = 4,
+    ax: Axes | None = None,
+) -> Axes:
+    """Images, a class at each pixel, and the classes that a model found, a sample in each row.
+
+    Class 0 is black, the others have colours. Of volumes, the slice with the most of other classes is shown.
+
+    Args:
+        x: ``(n, height, width, channels)``, or ``(n, depth, height, width, channels)``.
+        labels: the true classes, ``x.shape[:-1]``, with or without a last axis of size 1.
+        predictions: classes like `labels`; or ``(..., classes)``, of which the largest counts; None shows
+            none.
+        limit: samples shown at most.
+        ax: axes to draw on; None makes a figure.
+
+    Raises:
+        ValueError: shapes do not fit.
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
+        >>> ax = gn.plot.masks(x, x[..., 0] > 0, x[..., 0] > 0.2)
+    """
+    limit = _validation.positive_integer(limit, "limit")
+    grids = np.asarray(x)
+    if grids.ndim not in (4, 5) or not grids.size:
+        raise ValueError(
+            "`x` must be a batch of images or volumes with channels, and not empty. Received shape "
+            f"{grids.shape}."
+        )
+    truth = _classes_of(labels, grids, "labels")
+    guesses = None if predictions is None else _classes_of(predictions, grids, "predictions")
+    tiles, words = [], []
+    for i in range(min(limit, len(grids))):
+        image, true = grids[i], truth[i]
+        seen = None if guesses is None else guesses[i]
+        if image.ndim == 4:
+            cut = int(np.argmax((true != 0).sum(axis=(1, 2)))) if (true != 0).any() else len(true) // 2
+            image, true, seen = image[cut], true[cut], None if seen is None else seen[cut]
+        gray = _style.stretch(picture(image))
+        tiles += [gray if gray.ndim == 3 else np.repeat(gray[..., None], 3, axis=-1), _coloured(true)]
+        if seen is not None:
+            tiles.append(_coloured(seen))
+            words.append(f"{np.mean(seen == true):.1%} right")
+    columns = 2 if guesses is None else 3
+    heads = ["input", "truth", "model"][:columns]
+    labels_of_tiles = heads + [""] * (len(tiles) - columns)
+    return _style.show_mosaic(
+        ax, tiles, columns=columns, labels=labels_of_tiles, rows=words or None, tile_inches=1.6
+    )
+
+
+def _classes_of(values: ArrayLike, x: NDArray[Any], name: str) -> NDArray[np.int64]:
+    """A class at each position of `x`."""
+    array = np.asarray(values)
+    if array.shape != x.shape[:-1] and array.shape[:-1] == x.shape[:-1]:
+        array = array[..., 0] if array.shape[-1] == 1 else array.argmax(axis=-1)
+    if array.shape != x.shape[:-1]:
+        raise ValueError(
+            f"`{name}` must have a class at each position of `x`, shape {x.shape[:-1]}. Received shape "
+            f"{array.shape}."
+        )
+    return array.astype(np.int64)
+
+
+def _coloured(classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Classes as colours ``(height, width, 3)``."""
+    palette = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in _style.COLOURS])
+    shown: NDArray[np.float64] = palette[(classes - 1) % len(palette)]
+    return np.where((classes == 0)[..., None], 0.0, shown)
 
 
 def heat(image: ArrayLike, values: ArrayLike, *, title: str | None = None, ax: Axes | None = None) -> Axes:
