@@ -99,11 +99,6 @@ def restored(description: Mapping[str, Any]) -> Any:
 def save(model: Model, path: Path) -> None:
     """Writes model, weights, compile arguments, optimizer state and progress; see `Sequential.save`."""
     if os.path.splitext(os.fsdecode(path))[1].lower() == ".keras":
-        if "calls" in model.get_config():
-            raise ValueError(
-                f"Model '{model.name}' is a gn.Model, and files for Keras are written of a Sequential alone. "
-                "Use the ending .gridnn, or model.export for ONNX."
-            )
         from gridnn.interop.keras import writing  # only here: it is built on models
 
         writing.save(model, path)

@@ -159,21 +159,143 @@ NETWORKS = {
         [gn.Input((None, None, 2)), layers.Conv2D(3, 3), layers.GlobalAveragePooling2D(), layers.Dense(2)]
     ),
 }
-ALL = sorted({*OURS, *NETWORKS})
+
+
+def two_sided():
+    """Two inputs, two outputs."""
+    image, age = gn.Input((6, 5, 2), name="image"), gn.Input((3,), name="age")
+    x = layers.Flatten()(layers.Conv2D(4, 3, padding=1, activation="relu")(image))
+    both = layers.Concatenate()([x, layers.Dense(4)(age)])
+    ends = [layers.Dense(2, name="kind")(both), layers.Dense(1, activation="sigmoid", name="risk")(both)]
+    return gn.Model([image, age], ends)
+
+
+def by_name():
+    """Inputs and outputs in dicts."""
+    a, b = gn.Input((4,)), gn.Input((4,))
+    return gn.Model({"p": a, "q": b}, {"sum": layers.Add()([a, b]), "scores": layers.Dense(2)(b)})
+
+
+def siamese():
+    """A model and a layer that are called twice."""
+    left, right, one = (gn.Input((6, 5, 2)) for _ in range(3))
+    eye = gn.Model(one, layers.Dense(3)(layers.Flatten()(layers.Conv2D(2, 3)(one))), name="eye")
+    seen, known, conv = eye(left), eye(right), layers.Conv2D(2, 3, padding=1)
+    ends = [layers.Dot(1, normalize=True)([seen, known]), layers.Subtract()([seen, known])]
+    return gn.Model([left, right], [*ends, layers.Add()([conv(left), conv(conv(right))])])
+
+
+def squeezed():
+    """Squeeze and excitation."""
+    image = gn.Input((6, 5, 4))
+    x = layers.Conv2D(4, 3, padding="same")(image)
+    share = layers.Dense(2, activation="relu")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = layers.BatchNormalization()(layers.Multiply()([x, layers.Dense(4, activation="sigmoid")(share)]))
+    return gn.Model(image, layers.Dense(3)(layers.GlobalMaxPooling2D()(x)))
+
+
+def crossing():
+    """Branches that join others halfway, one of which has more layers there than here."""
+    x = gn.Input((5, 5, 2))
+    a = layers.Conv2D(2, 3, padding=1)(layers.ReLU()(layers.Conv2D(2, 3, padding=1)(x)))
+    b = x
+    for _ in range(3):
+        b = layers.Conv2D(2, 3, padding="same")(b)
+    c = layers.Conv2D(2, 3, padding="same")(x)
+    first, second = layers.Add()([a, b]), layers.Maximum()([b, c])
+    third = layers.Minimum()([first, second, x])
+    return gn.Model(x, layers.Concatenate(axis=1)([third, layers.Average()([a, c]), first]))
+
+
+def held():
+    """Containers, chains and nested models in a graph, some of them twice."""
+    x = gn.Input((8, 3))
+    block = layers.Residual([layers.Conv1D(3, 3, padding=1), layers.BatchNormalization(), layers.ReLU()])
+    inner = gn.Sequential(
+        [gn.Input((8, 3)), layers.Conv1D(4, 3, padding=1), layers.Parallel([[layers.ReLU()], []])]
+    )
+    plain = gn.Sequential([gn.Input((8, 8)), layers.Dense(5), layers.ELU()])
+    return gn.Model(x, [plain(inner(block(block(x)))), layers.GlobalAveragePooling1D()(plain(inner(x)))])
+
+
+def two_ends():
+    """A model of two inputs and two outputs inside another one, called twice and read crosswise."""
+
+    def made(name):
+        a, b = gn.Input((4,)), gn.Input((4,))
+        mixed = layers.Dense(4)(layers.Add()([a, b]))
+        return gn.Model([a, b], [mixed, layers.Dense(4)(mixed)], name=name)
+
+    x, inner = gn.Input((4,)), made("inner")
+    outer = gn.Model(x, made("inner")([layers.Dense(4)(x), x])[1], name="outer")
+    x, y = gn.Input((4,)), gn.Input((4,))
+    one, two = inner([x, y])
+    three, four = inner([two, one])
+    return gn.Model([y, x], [layers.Subtract()([four, three]), outer(two), inner([x, y])[0]])
+
+
+def frozen():
+    """Calls that act as at inference, and layers that are frozen."""
+    x = gn.Input((4,))
+    y = layers.BatchNormalization()(layers.Dense(4, trainable=False)(x), training=False)
+    return gn.Model(x, layers.Dense(2)(layers.Dropout(0.5)(y, training=False)))
+
+
+def row():
+    """A graph that is a chain."""
+    x = gn.Input((None, 3))
+    return gn.Model(x, layers.Dense(2)(layers.GlobalMaxPooling1D()(layers.Conv1D(4, 3)(x))), name="row")
+
+
+def features():
+    """What a layer of another model makes, as output of its own."""
+    model = gn.models.resnet(20, (8, 8, 3), 4, width=2)
+    return gn.Model(model.inputs, [model.outputs[0], model.layers[3].output])
+
+
+def double():
+    """In float64."""
+    a, b = gn.Input((4,)), gn.Input((3, 4))
+    return gn.Model([a, b], layers.Dense(2)(layers.Add()([a, b])), dtype="float64")
+
+
+def uneven():
+    """Branches of one shape and several lengths, where padding makes them longer still."""
+    conv, pad = layers.Conv1D, {"padding": 1}
+    long = [conv(2, 3, **pad), layers.ReLU(), conv(2, 3, **pad)]
+    same = [conv(2, 3, padding="same") for _ in range(4)]
+    return gn.Sequential([gn.Input((7, 2)), layers.Parallel([long, same, [conv(2, 3, **pad)]], "add")])
+
+
+GRAPHS = {
+    function.__name__: function
+    for function in (
+        *(two_sided, by_name, siamese, squeezed, crossing, held),
+        *(two_ends, frozen, row, features, double, uneven),
+    )
+}
+ALL = sorted({*OURS, *NETWORKS, *GRAPHS})
 
 
 def ours(name):
-    """A model of ours with weights none of which is 0 or 1, and an input."""
+    """A model of ours with weights none of which is 0 or 1, and an input, or a list of them."""
     rng = np.random.default_rng(len(name))
-    if name in NETWORKS:
-        model = NETWORKS[name]()
+    if name in NETWORKS or name in GRAPHS:
+        model = {**NETWORKS, **GRAPHS}[name]()
     else:
         model = gn.Sequential([layer.__copy__() for layer in OURS[name]], seed=0)
-    if name not in ("resnet", "mobilenet", "googlenet"):
+    if name not in ("resnet", "mobilenet", "googlenet", "features"):
         spread = [
             rng.uniform(0.2, 0.8, array.shape) * rng.choice((-1, 1)) / 2 for array in model.get_weights()
         ]
         kinds = [info.name for info in model.network.weights]
         model.set_weights([abs(x) if "var" in kind else x for x, kind in zip(spread, kinds, strict=True)])
-    sizes = [size or 7 for size in model.input_shape[1:]]
-    return model, rng.normal(size=(2, *sizes)).astype(model.dtype)
+    shapes = [model.graph.nodes[number].output_shape for number in model.graph.inputs]
+    x = [rng.normal(size=(2, *(size or 7 for size in shape))).astype(model.dtype) for shape in shapes]
+    return model, x[0] if len(x) == 1 else x
+
+
+def arrays(values):
+    """Inputs or outputs as a list, however they are handed over."""
+    values = list(values.values()) if isinstance(values, dict) else values
+    return values if isinstance(values, list) else [values]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gridnn import layers
-from gridnn._graph import Graph, Node
 from gridnn._texts import quoted
 from gridnn.interop.keras.items import Item
 from gridnn.interop.keras.layers_in import IDENTITIES, input_shape_of, plain_name
@@ -21,8 +20,6 @@ __all__ = [
     "calls_of",
     "chain_of",
     "check_options",
-    "inputs_of",
-    "keras_order",
     "source_of",
 ]
 
@@ -253,15 +250,6 @@ def _is_merge(item: Item) -> bool:
     return item.kind in MERGES and str(module).startswith(("keras.", "tf_keras"))
 
 
-def keras_order(graph: Graph) -> list[Node]:
-    """The nodes that are layers in Keras, in the order of `model.layers`: by depth, then as they are met.
-
-    The depth of a layer is the length of the longest way from it to the output.
-    """
-    found = _by_depth(_through(graph, graph.outputs[0]), lambda node: inputs_of(graph, node))
-    return [node for node, _ in found]
-
-
 @dataclass(eq=False)
 class Call:
     """A layer of a model and those that it reads, chains within it being models of their own."""
@@ -272,9 +260,11 @@ class Call:
 
 
 def calls_of(stack: Sequence[Layer]) -> list[tuple[Call, int]]:
-    """The layers of a model in the order of Keras, like `keras_order`, but without looking into chains.
+    """The layers of a model in the order of Keras: by depth, then as they are met from the end.
 
-    With each goes its depth. In which order layers of one depth are depends on the order of the branches.
+    The depth of a layer is the length of the longest way from it to the output, and goes with it. Chains
+    within a model are models of their own. In which order layers of one depth are depends on the order of
+    the branches.
     """
     return _by_depth(_called(stack, Call(None)), lambda call: call.inputs)
 
@@ -309,16 +299,3 @@ def _by_depth(end: T, inputs_of: Callable[[T], Sequence[T]]) -> list[tuple[T, in
             depth[before] = max(depth[before], depth[node] + 1)
     order = sorted(finished, key=lambda node: (-depth[node], met[node]))
     return [(node, depth[node]) for node in order]
-
-
-def inputs_of(graph: Graph, node: Node) -> Sequence[Node]:
-    """The layers of Keras that a node reads."""
-    return [_through(graph, number) for number in node.inputs]
-
-
-def _through(graph: Graph, number: int) -> Node:
-    """A node, or the one that it only stands for: Keras has no chains as layers."""
-    node = graph.nodes[number]
-    while node.kind == "alias" or (node.kind == "merge" and len(node.inputs) == 1):
-        node = graph.nodes[node.inputs[0]]
-    return node

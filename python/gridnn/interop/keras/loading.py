@@ -270,7 +270,12 @@ def set_weights(
         pairs = _by_path(own, stored, skip_mismatch)
         _check_branches(network, own)
     else:
-        if contents.config is not None and _structure(twin := model_of(contents)) == _structure(model):
+        twin = None if contents.config is None else model_of(contents)
+        if (
+            twin is not None
+            and _structure(twin) == _structure(model)
+            and len(twin.network.weights) == len(network.weights)  # layers are called again in both alike
+        ):
             network.set_weights(
                 [network.as_weight(i, array, "file") for i, array in enumerate(twin.get_weights())]
             )
