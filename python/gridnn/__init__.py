@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from gridnn._lr_finder import lr_finder
     from gridnn._report import report
     from gridnn._seeding import set_random_seed
+    from gridnn._versions import show_versions
     from gridnn.interop.onnx.reader import from_onnx
     from gridnn.layers import Input
     from gridnn.model.functional import Model
@@ -96,6 +97,7 @@ __all__ = [
     "set_convolution_algorithm",
     "set_num_threads",
     "set_random_seed",
+    "show_versions",
     "simd_tier",
     "utils",
 ]
@@ -135,6 +137,7 @@ _HOMES = {
     "lr_finder": "gridnn._lr_finder",
     "report": "gridnn._report",
     "set_random_seed": "gridnn._seeding",
+    "show_versions": "gridnn._versions",
 }
 
 

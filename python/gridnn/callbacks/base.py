@@ -277,6 +277,18 @@ class History(Callback):
         count = len(self.history[name])
         return list(known) if len(known) == count else list(range(count))
 
+    def _repr_html_(self) -> str:
+        """Curves of all values, which notebooks show."""
+        from gridnn import _html  # only for somebody who looks
+
+        series: dict[str, list[tuple[int, float]]] = {}
+        for name, values in self.history.items():
+            numbers = [as_number(value) for value in values]
+            if None not in numbers:
+                pairs = zip(self.epochs_of(name), numbers, strict=True)
+                series[name] = [(epoch + 1, number) for epoch, number in pairs if number is not None]
+        return _html.curves(series, max(self.epoch, default=0) + 1)
+
     def state(self) -> dict[str, Any]:
         """All that was logged; what files cannot hold, as text."""
         history = {name: [plain(v) for v in values] for name, values in self.history.items()}

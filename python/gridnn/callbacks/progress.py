@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 from collections.abc import Mapping
 
+from gridnn._notebook import Display, in_notebook
 from gridnn.callbacks.base import Callback, Logs, as_number
+
+_LINES = "font-family:monospace;font-size:0.9em;white-space:pre-wrap"
+_BAR = (
+    '<div style="height:0.4em;max-width:40em;margin:0.3em 0;border-radius:0.2em;background:#8884">'
+    '<div style="height:100%;width:{:.1f}%;border-radius:0.2em;background:#3D8FD1"></div></div>'
+)
 
 
 def has_live_display() -> bool:
     """Whether standard output redraws a line after a carriage return: a terminal or a notebook."""
-    if "ipykernel" in sys.modules:
+    if in_notebook():
         return True
     asked = getattr(sys.stdout, "isatty", None)
     try:
@@ -24,11 +32,13 @@ class ProgbarLogger(Callback):
     """Prints progress: loss, metrics, speed and time left; `fit` adds one unless told to be silent.
 
     With ``verbose=1`` one line is redrawn, at most 20 times a second; with ``verbose=2`` there is one line an
-    epoch; ``"auto"`` takes the first on a terminal or in a notebook, else the second.
+    epoch; ``"auto"`` takes the first on a terminal or in a notebook, else the second. In a notebook the line
+    is one element with a bar and the last epochs; it says so where Ctrl-C or an error ended the run.
     """
 
     interval = 0.05  # seconds between updates; notebooks freeze under many more
     _bar_width = 20
+    _epochs_shown = 5
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,6 +49,8 @@ class ProgbarLogger(Callback):
         self._last_update = 0.0
         self._line_width = 0
         self._done = 0
+        self._element: Display | None = None
+        self._shown: list[str] = []  # lines of the last epochs, in a notebook
         self._busy = 0.0  # seconds up to the last batch, so that validation does not count as training
 
     @property
@@ -51,10 +63,12 @@ class ProgbarLogger(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """From here on evaluations are part of an epoch and print nothing of their own."""
         self._training = True
+        self._element, self._shown = None, []
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Evaluations speak for themselves again."""
         self._training = False
+        self._element, self._shown = None, []
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Starts the line of an epoch."""
@@ -100,7 +114,11 @@ class ProgbarLogger(Callback):
         self._training = False
         if self._line_width:
             self._line_width = 0
-            _write("\n")
+            if self._element is None:
+                _write("\n")
+            else:
+                self._show(f"{self._title}  ended in step {self._done + 1}", None)
+        self._element, self._shown = None, []
 
     def _begin(self, title: str) -> None:
         self._title = title
@@ -110,6 +128,10 @@ class ProgbarLogger(Callback):
         self._done = 0
         self._busy = 0.0
         self._live = self._verbose == 1
+        if not self._training:
+            self._element, self._shown = None, []
+        if self._live and self._element is None and in_notebook():
+            self._element = Display()
 
     def _update(self, done: int, logs: Logs | None) -> None:
         self._done = done
@@ -123,21 +145,29 @@ class ProgbarLogger(Callback):
         if steps:
             filled = self._bar_width * min(done, steps) // steps
             parts.append(f"{done:{len(str(steps))}d}/{steps}")
-            parts.append("[" + "=" * filled + " " * (self._bar_width - filled) + "]")
+            if self._element is None:
+                parts.append("[" + "=" * filled + " " * (self._bar_width - filled) + "]")
         else:
             parts.append(f"step {done}")
         parts += _values(logs)
         parts.append(self._speed())
         if steps:
             parts.append(f"{_duration(elapsed * max(steps - done, 0) / done)} left")
-        self._draw("  ".join(parts))
+        if self._element is None:
+            self._draw("  ".join(parts))
+        else:
+            self._show("  ".join(parts), min(done / steps, 1.0) if steps else None)
 
     def _finish(self, logs: Logs | None) -> None:
         if not self._verbose or not self._title:  # without a title it was not begun
             return
         elapsed = time.perf_counter() - self._start
         line = "  ".join([self._title, _duration(elapsed), *_values(logs), self._speed()])
-        if self._live:
+        if self._element is not None:
+            self._show(line, None)
+            self._line_width = 0
+            self._shown.append(line)
+        elif self._live:
             self._draw(line)
             self._line_width = 0
             _write("\n")
@@ -150,6 +180,15 @@ class ProgbarLogger(Callback):
         if samples is None or batch_size is None:
             return f"{done / seconds:,.1f} steps/s"
         return f"{min(done * batch_size, samples) / seconds:,.0f} samples/s"
+
+    def _show(self, line: str, part: float | None) -> None:
+        """Redraws the element of a notebook, with a bar if `part` of something is done."""
+        assert self._element is not None
+        self._line_width = len(line)  # something is open
+        lines = [*self._shown[-self._epochs_shown :], line]
+        bar = "" if part is None else _BAR.format(100 * part)
+        text = html.escape("\n".join(lines))
+        self._element.show(f'<div style="{_LINES}">{text}</div>{bar}', "\n".join(lines))
 
     def _draw(self, line: str) -> None:
         _write("\r" + line.ljust(self._line_width))

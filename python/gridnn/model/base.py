@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _forks, _validation
+from gridnn import _forks, _html, _validation
 from gridnn._graph import Graph
 from gridnn._network import Network, Shape
+from gridnn._notebook import Display, in_notebook
 from gridnn._seeding import next_seed
 from gridnn.errors import NotReadyError
 from gridnn.layers import base, parts
@@ -269,11 +270,22 @@ class BaseModel(parts.Nestable):
     def summary(self, *, print_fn: Callable[[str], object] | None = None) -> None:
         """Prints a table of the layers: output shape, number of weights, multiply-adds of one sample.
 
+        In a notebook it is an HTML table.
+
         Args:
             print_fn: receives the text instead of standard output.
         """
         text = summary.table(self.name, self.graph, self._network)
-        (print if print_fn is None else print_fn)(text)
+        if print_fn is not None:
+            print_fn(text)
+        elif in_notebook():
+            Display().show(_html.summary_table(self.name, self.graph, self._network), text)
+        else:
+            print(text)
+
+    def _repr_html_(self) -> str:
+        """Table and diagram, which notebooks show."""
+        return _html.model_page(self.name, self.graph, self._network)
 
     # The engine; see `protocol.Model`
 

@@ -12,12 +12,9 @@ _BATCH = 32  # that of `fit`
 _HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds", "Receptive field")
 
 
-def table(name: str, graph: Graph, network: Network | None) -> str:
-    """A line per layer: output shape, weights, multiply-adds of one sample, size of the receptive field.
-
-    What a container holds stands below it, set in; its numbers are theirs together.
-    """
-    rows = [_HEADINGS]
+def rows_of(graph: Graph, network: Network | None) -> list[tuple[str, ...]]:
+    """Headings, and a row per layer; see `table`."""
+    rows: list[tuple[str, ...]] = [_HEADINGS]
     fields = _fields(network, graph)
     for node in graph.by_position:
         if node.kind == "input" or node.layer is None:
@@ -36,6 +33,36 @@ def table(name: str, graph: Graph, network: Network | None) -> str:
                 " x ".join(map(str, fields.get(node.name, ()))) or "?",
             )
         )
+    return rows
+
+
+def totals_of(network: Network | None) -> list[str]:
+    """What is said of the model as a whole, a line each; see `table`."""
+    if network is None:
+        return [
+            "Not built yet: shapes are known with an Input as first layer, after build(), or with the "
+            "first data."
+        ]
+    total = sum(math.prod(info.shape) for info in network.weights)
+    trainable = sum(math.prod(info.shape) for info in network.weights if info.trainable)
+    lines = [
+        f"Input shape: {', '.join(str((None, *shape)) for shape in network.sources)}",
+        f"Parameters: {total:,} ({total * network.dtype.itemsize / 1024:,.1f} KiB), trainable: {trainable:,}",
+    ]
+    if not any(None in shape for shape in network.sources):
+        size = network.memory(_BATCH, True) / 2**20
+        lines.append(f"Memory for training on {_BATCH} samples at a time: {size:,.1f} MiB")
+    if None not in network.macs:
+        lines.append(f"Multiply-adds of one sample: {sum(count or 0 for count in network.macs):,}")
+    return lines
+
+
+def table(name: str, graph: Graph, network: Network | None) -> str:
+    """A line per layer: output shape, weights, multiply-adds of one sample, size of the receptive field.
+
+    What a container holds stands below it, set in; its numbers are theirs together.
+    """
+    rows = rows_of(graph, network)
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     lines = [f"Model: {name}"]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
@@ -48,24 +75,7 @@ def table(name: str, graph: Graph, network: Network | None) -> str:
         lines.append("  ".join(cells).rstrip())
         if i in (0, len(rows) - 1):
             lines.append(rule)
-    if network is None:
-        lines.append(
-            "Not built yet: shapes are known with an Input as first layer, after build(), or with the "
-            "first data."
-        )
-        return "\n".join(lines)
-    total = sum(math.prod(info.shape) for info in network.weights)
-    trainable = sum(math.prod(info.shape) for info in network.weights if info.trainable)
-    lines.append(f"Input shape: {', '.join(str((None, *shape)) for shape in network.sources)}")
-    lines.append(
-        f"Parameters: {total:,} ({total * network.dtype.itemsize / 1024:,.1f} KiB), trainable: {trainable:,}"
-    )
-    if not any(None in shape for shape in network.sources):
-        size = network.memory(_BATCH, True) / 2**20
-        lines.append(f"Memory for training on {_BATCH} samples at a time: {size:,.1f} MiB")
-    if None not in network.macs:
-        lines.append(f"Multiply-adds of one sample: {sum(count or 0 for count in network.macs):,}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *totals_of(network)])
 
 
 def _fields(network: Network | None, graph: Graph) -> dict[str, tuple[int, ...]]:

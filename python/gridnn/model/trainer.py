@@ -30,6 +30,7 @@ from gridnn.model.binding import Binder, batch_size_or_default, optional_count
 from gridnn.model.class_weight import ClassWeight
 from gridnn.model.custom import ObjectiveCalls
 from gridnn.model.data import Arrays, Source
+from gridnn.model.results import NamedResults, Results
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.start import Start
 from gridnn.model.training_state import Progress, objective_of
@@ -382,9 +383,8 @@ class Trainer:
     def _result(self, logs: Logs, return_dict: bool) -> Any:
         """Logs as Keras returns them: a dict on request, else the loss alone or a list."""
         if return_dict:
-            return logs
-        values = list(logs.values())
-        return values[0] if len(values) == 1 else values
+            return NamedResults(logs)
+        return next(iter(logs.values())) if len(logs) == 1 else Results(logs)
 
     def _seed_to_continue(self, initial_epoch: int) -> int:
         """The seed of the run that `initial_epoch` continues, or a new one."""
