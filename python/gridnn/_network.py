@@ -21,11 +21,9 @@ from gridnn._arrays import as_array, as_numbers, narrowed
 from gridnn._core import (
     available_tiers,
     derive_seed,
-    get_num_threads,
     multiply_adds,
     permutation,
     place_window,
-    simd_tier,
 )
 from gridnn._hints import shapes_agree
 from gridnn._validation import positive_integer, string
@@ -87,8 +85,45 @@ Target = tuple[NDArray[Any] | None, NDArray[np.float64] | None]
 _ALONE: AbstractContextManager[object] = nullcontext()
 
 
+def simd_tier() -> str:
+    """The instructions that kernels use on this CPU; ``GRIDNN_SIMD`` asks for others before the start.
+
+    Returns:
+        "avx512", "avx2", "neon" or "portable".
+
+    Example:
+        >>> simd_tier() in ("avx512", "avx2", "neon", "portable")
+        True
+    """
+    return _core.simd_tier()
+
+
+def get_num_threads() -> int:
+    """The number of threads that calls use.
+
+    Example:
+        >>> get_num_threads() >= 1
+        True
+    """
+    return _core.get_num_threads()
+
+
 def set_num_threads(count: int) -> None:
-    """Uses `count` threads from the next call on, even if there are fewer cores."""
+    """Uses `count` threads from the next call on, even if there are fewer cores.
+
+    Args:
+        count: number of threads, at least 1.
+
+    Raises:
+        ValueError, TypeError: no positive integer.
+
+    Example:
+        >>> before = get_num_threads()
+        >>> set_num_threads(2)
+        >>> get_num_threads()
+        2
+        >>> set_num_threads(before)
+    """
     _core.set_num_threads(positive_integer(count, "count"))
 
 
@@ -115,6 +150,10 @@ def set_convolution_algorithm(algorithm: str) -> None:
 
     Raises:
         ValueError: another name.
+
+    Example:
+        >>> gn.set_convolution_algorithm("direct")
+        >>> gn.set_convolution_algorithm("auto")
     """
     _core.set_convolution_algorithm(string(algorithm, "algorithm"))
 

@@ -40,6 +40,11 @@ class Batches:
 
     Raises:
         ValueError: there is no sample, or `batch_size` is below 1.
+
+    Example:
+        >>> data = gn.data.lazy(np.zeros((10, 4)), np.zeros(10), batch_size=4)
+        >>> len(data)
+        3
     """
 
     def __init__(self, samples: int, batch_size: int, *, shuffle: bool = True) -> None:

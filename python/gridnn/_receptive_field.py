@@ -30,7 +30,14 @@ __all__ = ["ReceptiveField", "receptive_fields"]
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What one output element of a layer sees of the model's input; one number per spatial axis."""
+    """What one output element of a layer sees of the model's input; one number per spatial axis.
+
+    Example:
+        >>> stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), *stack], seed=0)
+        >>> gn.inspect.receptive_field(model)[0].size
+        (3, 3)
+    """
 
     name: str
     """Name of the layer."""

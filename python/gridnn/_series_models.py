@@ -49,6 +49,11 @@ def fcn(
 
     Raises:
         ValueError: not a series, or other numbers of `filters` and `kernel_sizes`.
+
+    Example:
+        >>> model = gn.models.fcn(input_shape=(64, 1), classes=3)
+        >>> model.output_shape
+        (None, 3)
     """
     _channels(input_shape)
     sizes = tuple(kernel_sizes)
@@ -85,6 +90,11 @@ def resnet1d(
 
     Raises:
         ValueError: not a series.
+
+    Example:
+        >>> model = gn.models.resnet1d(input_shape=(64, 1), classes=3)
+        >>> model.output_shape
+        (None, 3)
     """
     channels = _channels(input_shape)
     width = _validation.positive_integer(width, "width")
@@ -127,6 +137,11 @@ def inception_time(
 
     Raises:
         ValueError: not a series.
+
+    Example:
+        >>> model = gn.models.inception_time(input_shape=(64, 1), classes=3)
+        >>> model.output_shape
+        (None, 3)
     """
     channels = _channels(input_shape)
     filters = _validation.positive_integer(filters, "filters")

@@ -76,7 +76,12 @@ def _applied(layer: Layer, x: Any, axis: int | None = None) -> Any:
 
 
 def linear(x: Any) -> Any:
-    """``x`` itself."""
+    """``x`` itself.
+
+    Example:
+        >>> gn.activations.linear([-1.0, 0.5, 8.0]).round(3)
+        array([-1. ,  0.5,  8. ])
+    """
     return _applied(Activation("linear"), x)
 
 
@@ -91,6 +96,10 @@ def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, th
 
     Returns:
         Array of the shape of `x`.
+
+    Example:
+        >>> gn.activations.relu([0.5, 8.0])
+        array([0.5, 8. ])
     """
     if (negative_slope, max_value, threshold) == (0.0, None, 0.0):
         return _applied(Activation("relu"), x)
@@ -98,78 +107,153 @@ def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, th
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
-    """``x`` above 0, ``negative_slope * x`` below."""
+    """``x`` above 0, ``negative_slope * x`` below.
+
+    Example:
+        >>> gn.activations.leaky_relu([-1.0, 0.5, 8.0]).round(3)
+        array([-0.2,  0.5,  8. ])
+    """
     return _applied(LeakyReLU(negative_slope), x)
 
 
 def relu6(x: Any) -> Any:
-    """``min(max(x, 0), 6)``."""
+    """``min(max(x, 0), 6)``.
+
+    Example:
+        >>> gn.activations.relu6([0.5, 8.0])
+        array([0.5, 6. ])
+    """
     return _applied(Activation("relu6"), x)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """``x`` above 0, ``alpha * (exp(x) - 1)`` below."""
+    """``x`` above 0, ``alpha * (exp(x) - 1)`` below.
+
+    Example:
+        >>> gn.activations.elu([-1.0, 0.5, 8.0]).round(3)
+        array([-0.632,  0.5  ,  8.   ])
+    """
     return _applied(ELU(alpha), x)
 
 
 def selu(x: Any) -> Any:
-    """``1.0507 x`` above 0, ``1.7581 (exp(x) - 1)`` below."""
+    """``1.0507 x`` above 0, ``1.7581 (exp(x) - 1)`` below.
+
+    Example:
+        >>> gn.activations.selu([-1.0, 0.5, 8.0]).round(3)
+        array([-1.111,  0.525,  8.406])
+    """
     return _applied(Activation("selu"), x)
 
 
 def gelu(x: Any, approximate: bool = False) -> Any:
-    """``x * (1 + erf(x / sqrt(2))) / 2``; `approximate` takes a hyperbolic tangent for it."""
+    """``x * (1 + erf(x / sqrt(2))) / 2``; `approximate` takes a hyperbolic tangent for it.
+
+    Example:
+        >>> gn.activations.gelu([-1.0, 0.5, 8.0]).round(3)
+        array([-0.159,  0.346,  8.   ])
+    """
     name = "gelu_tanh" if _validation.boolean(approximate, "approximate") else "gelu"
     return _applied(Activation(name), x)
 
 
 def gelu_tanh(x: Any) -> Any:
-    """``gelu(x, approximate=True)``, by the name that layers know it by."""
+    """``gelu(x, approximate=True)``, by the name that layers know it by.
+
+    Example:
+        >>> gn.activations.gelu_tanh([-1.0, 0.5, 8.0]).round(3)
+        array([-0.159,  0.346,  8.   ])
+    """
     return gelu(x, approximate=True)
 
 
 def silu(x: Any) -> Any:
-    """``x * sigmoid(x)``."""
+    """``x * sigmoid(x)``.
+
+    Example:
+        >>> gn.activations.silu([-1.0, 0.5, 8.0]).round(3)
+        array([-0.269,  0.311,  7.997])
+    """
     return _applied(Activation("silu"), x)
 
 
 def swish(x: Any) -> Any:
-    """Another name of `silu`."""
+    """Another name of `silu`.
+
+    Example:
+        >>> gn.activations.swish([-1.0, 0.5, 8.0]).round(3)
+        array([-0.269,  0.311,  7.997])
+    """
     return silu(x)
 
 
 def mish(x: Any) -> Any:
-    """``x * tanh(softplus(x))``."""
+    """``x * tanh(softplus(x))``.
+
+    Example:
+        >>> gn.activations.mish([-1.0, 0.5, 8.0]).round(3)
+        array([-0.303,  0.375,  8.   ])
+    """
     return _applied(Activation("mish"), x)
 
 
 def sigmoid(x: Any) -> Any:
-    """``1 / (1 + exp(-x))``."""
+    """``1 / (1 + exp(-x))``.
+
+    Example:
+        >>> gn.activations.sigmoid([-1.0, 0.5, 8.0]).round(3)
+        array([0.269, 0.622, 1.   ])
+    """
     return _applied(Activation("sigmoid"), x)
 
 
 def hard_sigmoid(x: Any) -> Any:
-    """``x / 6 + 1 / 2``, clipped to [0, 1]."""
+    """``x / 6 + 1 / 2``, clipped to [0, 1].
+
+    Example:
+        >>> gn.activations.hard_sigmoid([-1.0, 0.5, 8.0]).round(3)
+        array([0.333, 0.583, 1.   ])
+    """
     return _applied(Activation("hard_sigmoid"), x)
 
 
 def tanh(x: Any) -> Any:
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent.
+
+    Example:
+        >>> gn.activations.tanh([-1.0, 0.5, 8.0]).round(3)
+        array([-0.762,  0.462,  1.   ])
+    """
     return _applied(Activation("tanh"), x)
 
 
 def softplus(x: Any) -> Any:
-    """``log(1 + exp(x))``."""
+    """``log(1 + exp(x))``.
+
+    Example:
+        >>> gn.activations.softplus([-1.0, 0.5, 8.0]).round(3)
+        array([0.313, 0.974, 8.   ])
+    """
     return _applied(Activation("softplus"), x)
 
 
 def softsign(x: Any) -> Any:
-    """``x / (1 + |x|)``."""
+    """``x / (1 + |x|)``.
+
+    Example:
+        >>> gn.activations.softsign([-1.0, 0.5, 8.0]).round(3)
+        array([-0.5  ,  0.333,  0.889])
+    """
     return _applied(Activation("softsign"), x)
 
 
 def exponential(x: Any) -> Any:
-    """``exp(x)``."""
+    """``exp(x)``.
+
+    Example:
+        >>> gn.activations.exponential([-1.0, 0.5]).round(3)
+        array([0.368, 1.649])
+    """
     return _applied(Activation("exponential"), x)
 
 
@@ -179,12 +263,21 @@ def softmax(x: Any, axis: int = -1) -> Any:
     Args:
         x: array, or symbolic tensor.
         axis: the axis; of a symbolic tensor the last one.
+
+    Example:
+        >>> gn.activations.softmax([-1.0, 0.5, 8.0]).round(3)
+        array([0.   , 0.001, 0.999])
     """
     return _applied(Activation("softmax"), x, axis)
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
-    """The logarithm of `softmax`, without its underflow."""
+    """The logarithm of `softmax`, without its underflow.
+
+    Example:
+        >>> gn.activations.log_softmax([-1.0, 0.5]).round(3)
+        array([-1.701, -0.201])
+    """
     return _applied(Activation("log_softmax"), x, axis)
 
 

@@ -16,7 +16,12 @@ __all__ = ["Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get"]
 
 
 class Constraint(Configurable):
-    """Base of all constraints."""
+    """Base of all constraints.
+
+    Example:
+        >>> isinstance(gn.constraints.get("non_neg"), gn.constraints.Constraint)
+        True
+    """
 
 
 REGISTRY: Registry[Constraint] = Registry("constraint", Constraint, snake_names=True)
@@ -29,7 +34,13 @@ def _axes(axis: int | Sequence[int]) -> tuple[int, ...]:
 
 @REGISTRY.register()
 class NonNeg(Constraint):
-    """Negative weights become 0."""
+    """Negative weights become 0.
+
+    Example:
+        >>> layer = layers.Dense(2, kernel_constraint=gn.constraints.NonNeg())
+        >>> layer.kernel_constraint
+        NonNeg()
+    """
 
 
 @REGISTRY.register()
@@ -39,6 +50,11 @@ class MaxNorm(Constraint):
     Args:
         max_value: the largest norm.
         axis: see the module.
+
+    Example:
+        >>> layer = layers.Dense(2, kernel_constraint=gn.constraints.MaxNorm(max_value=1.0))
+        >>> layer.kernel_constraint
+        MaxNorm(max_value=1.0, axis=(0,))
     """
 
     config_fields = ("max_value", "axis")
@@ -54,6 +70,11 @@ class UnitNorm(Constraint):
 
     Args:
         axis: see the module.
+
+    Example:
+        >>> layer = layers.Dense(2, kernel_constraint=gn.constraints.UnitNorm())
+        >>> layer.kernel_constraint
+        UnitNorm(axis=(0,))
     """
 
     config_fields = ("axis",)
@@ -71,6 +92,11 @@ class MinMaxNorm(Constraint):
         max_value: the largest norm.
         rate: how much of the way to go at each update, in [0, 1].
         axis: see the module.
+
+    Example:
+        >>> layer = layers.Dense(2, kernel_constraint=gn.constraints.MinMaxNorm(min_value=0.5, max_value=1.0))
+        >>> layer.kernel_constraint
+        MinMaxNorm(min_value=0.5, max_value=1.0, rate=1.0, axis=(0,))
     """
 
     config_fields = ("min_value", "max_value", "rate", "axis")

@@ -77,6 +77,10 @@ def mnist(path: str | os.PathLike[str]) -> Split:
     Raises:
         FileNotFoundError: The folder or one of the files is missing.
         FileFormatError: A file is damaged, truncated, too long, or not what its name says.
+
+    Example:
+        >>> (x, y), (xt, yt) = gn.datasets.mnist("mnist")  # doctest: +SKIP
+        >>> x.shape  # doctest: +SKIP
     """
     folder = _validation.path(path, "path")
     return _read_pair(folder, "train"), _read_pair(folder, "t10k")

@@ -115,6 +115,10 @@ def box(size: int = 3, rank: int = 2) -> Kernel:
 
     Raises:
         ValueError, TypeError: a number that is not positive, or a rank above 3.
+
+    Example:
+        >>> gn.filters.box(3)[0]
+        array([0.11111111, 0.11111111, 0.11111111])
     """
     size, rank = _validation.positive_integer(size, "size"), _rank(rank)
     return np.full((size,) * rank, 1.0 / size**rank)
@@ -131,6 +135,12 @@ def gaussian(sigma: float = 1.0, rank: int = 2, *, size: int | None = None) -> K
 
     Raises:
         ValueError, TypeError: `sigma` is not positive, `size` is even, or a rank above 3.
+
+    Example:
+        >>> gn.filters.gaussian(1.0, size=3).round(3)
+        array([[0.075, 0.124, 0.075],
+               [0.124, 0.204, 0.124],
+               [0.075, 0.124, 0.075]])
     """
     sigma, rank = _positive(sigma, "sigma"), _rank(rank)
     radius = _radius(sigma) if size is None else _odd(size) // 2
@@ -146,6 +156,12 @@ def laplacian(rank: int = 2, *, diagonals: bool = False) -> Kernel:
 
     Returns:
         Array ``(3,) * rank`` that sums to 0; without diagonals the filter of `scipy.ndimage.laplace`.
+
+    Example:
+        >>> gn.filters.laplacian()
+        array([[ 0.,  1.,  0.],
+               [ 1., -4.,  1.],
+               [ 0.,  1.,  0.]])
     """
     rank = _rank(rank)
     if _validation.boolean(diagonals, "diagonals"):
@@ -171,6 +187,10 @@ def laplacian_of_gaussian(sigma: float = 1.0, rank: int = 2) -> Kernel:
 
     Raises:
         ValueError, TypeError: `sigma` is not positive, or a rank above 3.
+
+    Example:
+        >>> gn.filters.laplacian_of_gaussian(1.0).shape
+        (9, 9)
     """
     sigma, rank = _positive(sigma, "sigma"), _rank(rank)
     radius = _radius(sigma)
@@ -193,6 +213,12 @@ def sharpen(amount: float = 1.0, rank: int = 2) -> Kernel:
     Args:
         amount: 0 leaves the image as it is; 1 is the classical 0 -1 0 / -1 5 -1 / 0 -1 0.
         rank: spatial axes, 1 to 3.
+
+    Example:
+        >>> gn.filters.sharpen()
+        array([[ 0., -1.,  0.],
+               [-1.,  5., -1.],
+               [ 0., -1.,  0.]])
     """
     rank = _rank(rank)
     return _delta((3,) * rank) - _validation.real(amount, "amount") * laplacian(rank)
@@ -205,6 +231,10 @@ def unsharp(sigma: float = 1.0, amount: float = 1.0, rank: int = 2) -> Kernel:
         sigma: standard deviation of the Gaussian in elements.
         amount: strength.
         rank: spatial axes, 1 to 3.
+
+    Example:
+        >>> gn.filters.unsharp().shape
+        (9, 9)
     """
     smooth = gaussian(sigma, rank)
     delta = _delta(smooth.shape)
@@ -225,17 +255,37 @@ def sobel(axis: int = -1, rank: int = 2) -> Kernel:
     Args:
         axis: the axis along which values change; the last one finds vertical edges of an image.
         rank: spatial axes, 1 to 3.
+
+    Example:
+        >>> gn.filters.sobel(axis=0)
+        array([[-1., -2., -1.],
+               [ 0.,  0.,  0.],
+               [ 1.,  2.,  1.]])
     """
     return _edge([1.0, 2.0, 1.0], axis, rank)
 
 
 def prewitt(axis: int = -1, rank: int = 2) -> Kernel:
-    """As `sobel`, smoothed by ``1 1 1``."""
+    """As `sobel`, smoothed by ``1 1 1``.
+
+    Example:
+        >>> gn.filters.prewitt(axis=0)
+        array([[-1., -1., -1.],
+               [ 0.,  0.,  0.],
+               [ 1.,  1.,  1.]])
+    """
     return _edge([1.0, 1.0, 1.0], axis, rank)
 
 
 def scharr(axis: int = -1, rank: int = 2) -> Kernel:
-    """As `sobel`, smoothed by ``3 10 3``, which depends less on the direction of an edge (Scharr 2000)."""
+    """As `sobel`, smoothed by ``3 10 3``, which depends less on the direction of an edge (Scharr 2000).
+
+    Example:
+        >>> gn.filters.scharr(axis=0)
+        array([[ -3., -10.,  -3.],
+               [  0.,   0.,   0.],
+               [  3.,  10.,   3.]])
+    """
     return _edge([3.0, 10.0, 3.0], axis, rank)
 
 
@@ -244,6 +294,12 @@ def emboss(rank: int = 2) -> Kernel:
 
     Args:
         rank: spatial axes, 1 to 3; for images -2 -1 0 / -1 1 1 / 0 1 2.
+
+    Example:
+        >>> gn.filters.emboss()
+        array([[-2., -1.,  0.],
+               [-1.,  1.,  1.],
+               [ 0.,  1.,  2.]])
     """
     rank = _rank(rank)
     total = np.sum(np.meshgrid(*[np.arange(-1.0, 2.0)] * rank, indexing="ij"), axis=0)
@@ -268,6 +324,12 @@ def motion(length: int = 9, direction: float | Sequence[float] = 0.0, rank: int 
 
     Raises:
         ValueError, TypeError: an even length, a direction of the wrong length or of length 0.
+
+    Example:
+        >>> gn.filters.motion(3)
+        array([[0.  , 0.  , 0.  ],
+               [0.26, 0.48, 0.26],
+               [0.  , 0.  , 0.  ]])
     """
     length, rank = _odd(length, "length"), _rank(rank)
     if rank == 1:
@@ -334,6 +396,10 @@ def gabor(
 
     Raises:
         ValueError, TypeError: numbers that are not positive, a direction as for `motion`.
+
+    Example:
+        >>> gn.filters.gabor(wavelength=4.0).shape
+        (13, 13)
     """
     rank = _rank(rank)
     wavelength, aspect = _positive(wavelength, "wavelength"), _positive(aspect, "aspect")

@@ -38,7 +38,12 @@ __all__ = [
 
 
 class Initializer(Configurable):
-    """Base of all initializers: a description of how a weight is first filled."""
+    """Base of all initializers: a description of how a weight is first filled.
+
+    Example:
+        >>> isinstance(gn.initializers.get("he_normal"), gn.initializers.Initializer)
+        True
+    """
 
     def engine_description(self) -> dict[str, Any]:
         """What the engine is told about this object."""
@@ -63,12 +68,26 @@ REGISTRY: Registry[Initializer] = Registry("initializer", Initializer, snake_nam
 
 @REGISTRY.register("zero")
 class Zeros(Initializer):
-    """All zeros."""
+    """All zeros.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.Zeros())
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> model.get_weights()[0][0]
+        array([0., 0., 0.], dtype=float32)
+    """
 
 
 @REGISTRY.register("one")
 class Ones(Initializer):
-    """All ones."""
+    """All ones.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.Ones())
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> model.get_weights()[0][0]
+        array([1., 1., 1.], dtype=float32)
+    """
 
 
 @REGISTRY.register()
@@ -128,6 +147,14 @@ class Identity(Initializer):
 
     Args:
         gain: what it is multiplied by.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.Identity())
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> model.get_weights()[0]
+        array([[1., 0., 0.],
+               [0., 1., 0.],
+               [0., 0., 1.]], dtype=float32)
     """
 
     config_fields = ("gain",)
@@ -145,6 +172,13 @@ class Orthogonal(Initializer):
     Args:
         gain: what the matrix is multiplied by.
         seed: a seed of its own; None takes the model's.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.Orthogonal(seed=0))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> q = model.get_weights()[0]
+        >>> bool(np.allclose(q.T @ q, np.eye(3), atol=1e-5))
+        True
     """
 
     config_fields = ("gain", "seed")
@@ -162,6 +196,12 @@ class RandomUniform(Initializer):
         minval: lower end, included.
         maxval: upper end, excluded.
         seed: a seed of its own; None takes the model's.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.RandomUniform(-0.1, 0.1))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> layer.kernel_initializer
+        RandomUniform(minval=-0.1, maxval=0.1, seed=None)
     """
 
     config_fields = ("minval", "maxval", "seed")
@@ -180,6 +220,12 @@ class RandomNormal(Initializer):
         mean: its mean.
         stddev: its standard deviation.
         seed: a seed of its own; None takes the model's.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.RandomNormal(stddev=0.1, seed=0))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> layer.kernel_initializer
+        RandomNormal(mean=0.0, stddev=0.1, seed=0)
     """
 
     config_fields = ("mean", "stddev", "seed")
@@ -198,6 +244,12 @@ class TruncatedNormal(RandomNormal):
         mean: mean of the distribution.
         stddev: standard deviation before truncation.
         seed: a seed of its own; None takes the model's.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.TruncatedNormal(stddev=0.1))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> layer.kernel_initializer
+        TruncatedNormal(mean=0.0, stddev=0.1, seed=None)
     """
 
 
@@ -214,6 +266,12 @@ class VarianceScaling(Initializer):
         distribution: "uniform" in ``+-sqrt(3 scale / n)``, "truncated_normal" (also called "normal"), whose
             standard deviation after truncation is ``sqrt(scale / n)``, or "untruncated_normal".
         seed: a seed of its own; None takes the model's.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.VarianceScaling(2.0, mode="fan_out"))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> layer.kernel_initializer
+        VarianceScaling(scale=2.0, mode='fan_out', distribution='truncated_normal', seed=None)
     """
 
     config_fields: ClassVar[tuple[str, ...]] = ("scale", "mode", "distribution", "seed")
@@ -258,42 +316,84 @@ class _NamedScaling(VarianceScaling):
 
 @REGISTRY.register()
 class GlorotUniform(_NamedScaling):
-    """Uniform in ``+-sqrt(6 / (fan_in + fan_out))``; also called Xavier."""
+    """Uniform in ``+-sqrt(6 / (fan_in + fan_out))``; also called Xavier.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.GlorotUniform(seed=0))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> layer.kernel_initializer
+        GlorotUniform(seed=0)
+    """
 
     _scaling = (1.0, "fan_avg", "uniform")
 
 
 @REGISTRY.register()
 class GlorotNormal(_NamedScaling):
-    """Truncated normal of standard deviation ``sqrt(2 / (fan_in + fan_out))``."""
+    """Truncated normal of standard deviation ``sqrt(2 / (fan_in + fan_out))``.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.GlorotNormal(seed=0))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> layer.kernel_initializer
+        GlorotNormal(seed=0)
+    """
 
     _scaling = (1.0, "fan_avg", "truncated_normal")
 
 
 @REGISTRY.register()
 class HeUniform(_NamedScaling):
-    """Uniform in ``+-sqrt(6 / fan_in)``, made for relu."""
+    """Uniform in ``+-sqrt(6 / fan_in)``, made for relu.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.HeUniform(seed=0))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> layer.kernel_initializer
+        HeUniform(seed=0)
+    """
 
     _scaling = (2.0, "fan_in", "uniform")
 
 
 @REGISTRY.register()
 class HeNormal(_NamedScaling):
-    """Truncated normal of standard deviation ``sqrt(2 / fan_in)``, made for relu."""
+    """Truncated normal of standard deviation ``sqrt(2 / fan_in)``, made for relu.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.HeNormal(seed=0))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> layer.kernel_initializer
+        HeNormal(seed=0)
+    """
 
     _scaling = (2.0, "fan_in", "truncated_normal")
 
 
 @REGISTRY.register()
 class LecunUniform(_NamedScaling):
-    """Uniform in ``+-sqrt(3 / fan_in)``."""
+    """Uniform in ``+-sqrt(3 / fan_in)``.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.LecunUniform(seed=0))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> layer.kernel_initializer
+        LecunUniform(seed=0)
+    """
 
     _scaling = (1.0, "fan_in", "uniform")
 
 
 @REGISTRY.register()
 class LecunNormal(_NamedScaling):
-    """Truncated normal of standard deviation ``sqrt(1 / fan_in)``."""
+    """Truncated normal of standard deviation ``sqrt(1 / fan_in)``.
+
+    Example:
+        >>> layer = layers.Dense(3, kernel_initializer=gn.initializers.LecunNormal(seed=0))
+        >>> model = gn.Sequential([gn.Input((3,)), layer])
+        >>> layer.kernel_initializer
+        LecunNormal(seed=0)
+    """
 
     _scaling = (1.0, "fan_in", "truncated_normal")
 

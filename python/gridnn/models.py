@@ -100,6 +100,11 @@ def lenet5(input_shape: Shape = (32, 32, 1), classes: int = 10) -> Sequential:
     Args:
         input_shape: shape of an image; at least 28 pixels along each axis.
         classes: number of outputs.
+
+    Example:
+        >>> model = gn.models.lenet5(input_shape=(28, 28, 1), classes=10)
+        >>> model.output_shape
+        (None, 10)
     """
     return Sequential(
         [
@@ -143,6 +148,11 @@ def vgg(
 
     Raises:
         ValueError: another depth.
+
+    Example:
+        >>> model = gn.models.vgg(11, input_shape=(32, 32, 3), classes=10)
+        >>> model.output_shape
+        (None, 10)
     """
     stack: list[Layer] = [layers.Input(input_shape)]
     for stage, repeats in enumerate(_VGG[_known(depth, "depth", tuple(_VGG))]):
@@ -168,6 +178,11 @@ def inception(one: int, three: tuple[int, int], five: tuple[int, int], pool: int
 
     Returns:
         A layer that puts out ``one + three[1] + five[1] + pool`` channels.
+
+    Example:
+        >>> block = gn.models.inception(8, (4, 8), (2, 4), 4)
+        >>> gn.Sequential([gn.Input((16, 16, 3)), block]).output_shape
+        (None, 16, 16, 24)
     """
 
     def conv(filters: int, size: int) -> Layer:
@@ -192,6 +207,11 @@ def googlenet(input_shape: Shape = (224, 224, 3), classes: int = 1000, *, dropou
         input_shape: shape of an image; at least 32 pixels along each axis.
         classes: number of outputs.
         dropout: share of the last features that is dropped in training.
+
+    Example:
+        >>> model = gn.models.googlenet(input_shape=(32, 32, 3), classes=10)
+        >>> model.output_shape
+        (None, 10)
     """
 
     def pool() -> Layer:
@@ -285,6 +305,11 @@ def resnet(
 
     Raises:
         ValueError: another depth.
+
+    Example:
+        >>> model = gn.models.resnet(20, input_shape=(32, 32, 3), classes=10)
+        >>> model.output_shape
+        (None, 10)
     """
     parts = _ResidualBlocks(momentum)
     small = (20, 32, 44, 56, 110)
@@ -333,6 +358,11 @@ def mobilenet(
         alpha: factor on the numbers of channels.
         dropout: share of the last features that is dropped in training.
         momentum: of the batch normalizations; short training wants less, as 0.9.
+
+    Example:
+        >>> model = gn.models.mobilenet(input_shape=(32, 32, 3), classes=10)
+        >>> model.output_shape
+        (None, 10)
     """
     alpha = _validation.real(alpha, "alpha", low=0.0)
 
@@ -380,6 +410,11 @@ def unet(
 
     Raises:
         ValueError: not one to three spatial axes.
+
+    Example:
+        >>> model = gn.models.unet(input_shape=(32, 32, 1), classes=2)
+        >>> model.output_shape
+        (None, 32, 32, 2)
     """
     rank = len(tuple(input_shape)) - 1
     if rank not in (1, 2, 3):
@@ -436,6 +471,11 @@ def tcn(
 
     Raises:
         ValueError: an unknown length without `every_step`.
+
+    Example:
+        >>> model = gn.models.tcn(input_shape=(64, 1), classes=3)
+        >>> model.output_shape
+        (None, 3)
     """
     length, channels = tuple(input_shape)
     stack: list[Layer] = [layers.Input(input_shape)]

@@ -78,6 +78,10 @@ class Optimizer(Configurable):
         ema_overwrite_frequency: put the average in the weights' place every so many updates as well.
         gradient_accumulation_steps: average the gradients of so many batches, at least 2, for one update.
         name: name of the optimizer.
+
+    Example:
+        >>> isinstance(gn.optimizers.get("adam"), gn.optimizers.Optimizer)
+        True
     """
 
     config_fields = ("learning_rate", *_DEFAULTS)
@@ -257,6 +261,12 @@ class RMSprop(Optimizer):
         epsilon: keeps the division finite.
         centered: divide by the standard deviation of the gradient, not by its root mean square.
         **common: see `Optimizer`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)])
+        >>> model.compile(gn.optimizers.RMSprop(1e-3, clipnorm=1.0), "mse")
+        >>> model.optimizer.learning_rate
+        0.001
     """
 
     config_fields = ("learning_rate", "rho", "momentum", "epsilon", "centered", *_DEFAULTS)
@@ -292,6 +302,12 @@ class Adam(Optimizer):
         epsilon: keeps the division finite.
         amsgrad: divide by the largest v so far (Reddi et al., 2018).
         **common: see `Optimizer`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)])
+        >>> model.compile(gn.optimizers.Adam(1e-3, clipnorm=1.0), "mse")
+        >>> model.optimizer.learning_rate
+        0.001
     """
 
     config_fields = ("learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad", *_DEFAULTS)
@@ -326,6 +342,12 @@ class AdamW(Adam):
         epsilon: see `Adam`.
         amsgrad: see `Adam`.
         **common: see `Optimizer`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)])
+        >>> model.compile(gn.optimizers.AdamW(1e-3, clipnorm=1.0), "mse")
+        >>> model.optimizer.learning_rate
+        0.001
     """
 
     def __init__(
@@ -358,6 +380,12 @@ class Adagrad(Optimizer):
         initial_accumulator_value: what a starts with, at least 0.
         epsilon: keeps the division finite.
         **common: see `Optimizer`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)])
+        >>> model.compile(gn.optimizers.Adagrad(1e-3, clipnorm=1.0), "mse")
+        >>> model.optimizer.learning_rate
+        0.001
     """
 
     config_fields = ("learning_rate", "initial_accumulator_value", "epsilon", *_DEFAULTS)
@@ -388,6 +416,12 @@ class Adadelta(Optimizer):
         rho: decay of the running means, in [0, 1).
         epsilon: keeps the division finite and starts the first step.
         **common: see `Optimizer`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)])
+        >>> model.compile(gn.optimizers.Adadelta(1e-3, clipnorm=1.0), "mse")
+        >>> model.optimizer.learning_rate
+        0.001
     """
 
     config_fields = ("learning_rate", "rho", "epsilon", *_DEFAULTS)
@@ -417,6 +451,12 @@ class Adamax(Optimizer):
         beta_2: decay of the running maximum, in [0, 1).
         epsilon: keeps the division finite.
         **common: see `Optimizer`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)])
+        >>> model.compile(gn.optimizers.Adamax(1e-3, clipnorm=1.0), "mse")
+        >>> model.optimizer.learning_rate
+        0.001
     """
 
     config_fields = ("learning_rate", "beta_1", "beta_2", "epsilon", *_DEFAULTS)
@@ -449,6 +489,12 @@ class Nadam(Adamax):
         beta_2: decay of the running mean of its square, in [0, 1).
         epsilon: keeps the division finite.
         **common: see `Optimizer`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)])
+        >>> model.compile(gn.optimizers.Nadam(1e-3, clipnorm=1.0), "mse")
+        >>> model.optimizer.learning_rate
+        0.001
     """
 
 
@@ -464,6 +510,12 @@ class Lion(Optimizer):
         beta_1: share of the momentum in the direction, in (0, 1].
         beta_2: decay of the momentum, in [0, 1].
         **common: see `Optimizer`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)])
+        >>> model.compile(gn.optimizers.Lion(1e-3, clipnorm=1.0), "mse")
+        >>> model.optimizer.learning_rate
+        0.001
     """
 
     config_fields = ("learning_rate", "beta_1", "beta_2", *_DEFAULTS)
@@ -486,5 +538,10 @@ class Lion(Optimizer):
 
 
 def get(identifier: object) -> Optimizer:
-    """The optimizer for a string id (in any case: "adam", "SGD"), a description or an instance."""
+    """The optimizer for a string id (in any case: "adam", "SGD"), a description or an instance.
+
+    Example:
+        >>> gn.optimizers.get("sgd").learning_rate
+        0.01
+    """
     return REGISTRY.get(identifier)

@@ -14,7 +14,12 @@ __all__ = ["L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer", "get"]
 
 
 class Regularizer(Configurable):
-    """Base of all regularizers."""
+    """Base of all regularizers.
+
+    Example:
+        >>> isinstance(gn.regularizers.get("l2"), gn.regularizers.Regularizer)
+        True
+    """
 
     def engine_description(self) -> dict[str, Any]:
         """The configuration alone: the engine tells kinds apart by it."""
@@ -41,6 +46,11 @@ class L1(ElementRegularizer):
 
     Args:
         l1: factor, at least 0.
+
+    Example:
+        >>> layer = layers.Dense(2, kernel_regularizer=gn.regularizers.L1(0.01))
+        >>> layer.kernel_regularizer
+        L1(l1=0.01)
     """
 
     config_fields = ("l1",)
@@ -55,6 +65,11 @@ class L2(ElementRegularizer):
 
     Args:
         l2: factor, at least 0.
+
+    Example:
+        >>> layer = layers.Dense(2, kernel_regularizer=gn.regularizers.L2(0.01))
+        >>> layer.kernel_regularizer
+        L2(l2=0.01)
     """
 
     config_fields = ("l2",)
@@ -70,6 +85,11 @@ class L1L2(ElementRegularizer):
     Args:
         l1: factor, at least 0.
         l2: factor, at least 0.
+
+    Example:
+        >>> layer = layers.Dense(2, kernel_regularizer=gn.regularizers.L1L2(l1=0.01, l2=0.02))
+        >>> layer.kernel_regularizer
+        L1L2(l1=0.01, l2=0.02)
     """
 
     config_fields = ("l1", "l2")

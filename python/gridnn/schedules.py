@@ -133,6 +133,10 @@ class PolynomialDecay(LearningRateSchedule):
         end_learning_rate: the lowest rate.
         power: exponent; 1 is a straight line.
         cycle: start again from a higher rate at every multiple of `decay_steps`, each time over a longer way.
+
+    Example:
+        >>> gn.schedules.PolynomialDecay(0.1, decay_steps=100, end_learning_rate=0.0)(50)
+        0.05
     """
 
     config_fields = ("initial_learning_rate", "decay_steps", "end_learning_rate", "power", "cycle")
@@ -161,6 +165,10 @@ class InverseTimeDecay(LearningRateSchedule):
         decay_steps: steps to the unit of time.
         decay_rate: how fast it falls, at least 0.
         staircase: count whole units of time only.
+
+    Example:
+        >>> gn.schedules.InverseTimeDecay(0.1, decay_steps=10, decay_rate=1.0)(10)
+        0.05
     """
 
     config_fields = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
@@ -188,6 +196,10 @@ class CosineDecay(LearningRateSchedule):
         alpha: share of the highest rate that is left at the end.
         warmup_target: the highest rate; None leaves the warm-up out.
         warmup_steps: steps of the way up.
+
+    Example:
+        >>> gn.schedules.CosineDecay(0.1, decay_steps=100)(50)
+        0.05
     """
 
     config_fields = ("initial_learning_rate", "decay_steps", "alpha", "warmup_target", "warmup_steps")
@@ -217,6 +229,10 @@ class CosineDecayRestarts(LearningRateSchedule):
         t_mul: each period is this many times as long as the one before, at least 1.
         m_mul: each period starts at this share of the rate that the one before started at.
         alpha: share of `initial_learning_rate` that the rate never falls below.
+
+    Example:
+        >>> gn.schedules.CosineDecayRestarts(0.1, first_decay_steps=100)(100)
+        0.1
     """
 
     config_fields = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha")
@@ -250,6 +266,10 @@ class OneCycle(LearningRateSchedule):
         warmup_fraction: share of the steps in which the rate rises, in [0, 1].
         initial_divisor: how many times smaller the rate of step 0 is than the highest.
         final_divisor: how many times smaller the last rate is than that of step 0.
+
+    Example:
+        >>> gn.schedules.OneCycle(0.1, 100)(0) < 0.1
+        True
     """
 
     config_fields = (
@@ -276,5 +296,11 @@ class OneCycle(LearningRateSchedule):
 
 
 def get(identifier: object) -> LearningRateSchedule:
-    """The schedule for a description or an instance."""
+    """The schedule for a description or an instance.
+
+    Example:
+        >>> config = {"initial_learning_rate": 0.1, "decay_steps": 9}
+        >>> gn.schedules.get({"class_name": "CosineDecay", "config": config})(9)
+        0.0
+    """
     return REGISTRY.get(identifier)

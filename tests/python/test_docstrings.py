@@ -1,6 +1,9 @@
 import doctest
 import importlib
+import inspect
 import pkgutil
+import sys
+from types import GenericAlias, ModuleType
 
 import numpy as np
 import pytest
@@ -16,15 +19,45 @@ MODULES = [
     for module in pkgutil.walk_packages(gn.__path__, prefix="gridnn.")
     if not module.name.endswith("__main__")
 ]
+PUBLIC = ["gridnn", *(f"gridnn.{name}" for name in gn._SUBMODULES), "gridnn.sklearn", "gridnn.aeon"]
+
+
+def imported(name):
+    """A module; the test is skipped where a package that it needs is missing."""
+    for optional in ("sklearn", "aeon"):
+        if name.startswith(f"gridnn.{optional}"):
+            pytest.importorskip(optional)
+    return importlib.import_module(name)
 
 
 @pytest.mark.parametrize("name", ["gridnn", *MODULES])
 def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for optional in ("sklearn", "aeon"):
-        if name.startswith(f"gridnn.{optional}"):
-            pytest.importorskip(optional)
     names = {"gn": gn, "layers": layers, "np": np}
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    failed, _ = doctest.testmod(importlib.import_module(name), extraglobs=names, optionflags=options)
+    failed, _ = doctest.testmod(imported(name), extraglobs=names, optionflags=options)
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
     assert failed == 0
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_has_help_with_an_example(module):
+    module = imported(module)
+    parser, lacking = doctest.DocTestParser(), []
+    for name in module.__all__:
+        value = getattr(module, name)
+        if isinstance(value, (ModuleType, GenericAlias, str)):
+            continue
+        text = value.__doc__ or ""
+        first, *rest = inspect.cleandoc(text).splitlines() or [""]
+        if not first or (rest and rest[0]) or not parser.get_examples(text):
+            lacking.append(name)
+    assert lacking == []
+
+
+@pytest.mark.parametrize("cls", [gn.Sequential, gn.Model, gn.Trainer])
+def test_every_public_method_of_models_has_help(cls):
+    for name, value in inspect.getmembers(cls):
+        if not name.startswith("_"):
+            assert inspect.getdoc(value), name

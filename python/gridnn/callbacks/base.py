@@ -50,6 +50,18 @@ class Callback:
         model: the model at work.
         params: ``{"verbose", "epochs", "steps", "samples", "batch_size"}``; the last three are None where the
             data does not tell.
+
+    Example:
+        >>> class Losses(gn.callbacks.Callback):
+        ...     def on_epoch_end(self, epoch, logs=None):
+        ...         print(epoch, round(logs["loss"], 2))
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> model.set_weights([np.zeros((4, 1)), np.zeros(1)])
+        >>> x, y = np.ones((8, 4)), np.ones(8)
+        >>> history = model.fit(x, y, batch_size=8, epochs=2, callbacks=[Losses()], verbose=0)
+        0 1.0
+        1 0.81
     """
 
     model: TrainableModel
@@ -147,6 +159,15 @@ class CallbackList(Callback):
         callbacks: a callback, or an iterable of them; None for none.
         model: the model at work.
         params: see `Callback`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> both = [gn.callbacks.History(), gn.callbacks.TerminateOnNaN()]
+        >>> both = gn.callbacks.CallbackList(both, model, {})
+        >>> both.on_train_begin()
+        >>> both.on_epoch_end(0, {"loss": 0.5})
+        >>> both.callbacks[0].history
+        {'loss': [0.5]}
     """
 
     def __init__(
@@ -249,6 +270,13 @@ class History(Callback):
         history: name -> one value per epoch, of this call of `fit`, and of the run that it continues where a
             backup, or a file that was saved within `fit`, is taken up.
         epoch: the epochs' numbers.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> history = model.fit(np.ones((8, 4)), np.ones(8), epochs=3, verbose=0)
+        >>> history.epoch, sorted(history.history)
+        ([0, 1, 2], ['loss'])
     """
 
     def __init__(self) -> None:

@@ -81,6 +81,15 @@ class ModelCheckpoint(_EveryFewBatches):
 
     Attributes:
         best: the best value; None before the first.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 4)), np.ones(8)
+        >>> best = gn.callbacks.ModelCheckpoint("best.gridnn", monitor="loss", save_best_only=True)
+        >>> history = model.fit(x, y, epochs=3, callbacks=[best], verbose=0)
+        >>> gn.load_model("best.gridnn").output_shape
+        (None, 1)
     """
 
     def __init__(
@@ -199,6 +208,15 @@ class BackupAndRestore(_EveryFewBatches):
 
     Raises:
         ValueError: `backup_dir` is empty.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 4)), np.ones(8)
+        >>> keep = gn.callbacks.BackupAndRestore("backup")  # started again after a crash, it goes on
+        >>> history = model.fit(x, y, epochs=3, callbacks=[keep], verbose=0)
+        >>> len(history.epoch)
+        3
     """
 
     _comes_last = True

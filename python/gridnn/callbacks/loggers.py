@@ -36,6 +36,16 @@ class CSVLogger(Callback):
     Raises:
         ValueError: at the beginning of training, if lines are to be added to a file that is no such log, or
             one with another separator.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 4)), np.ones(8)
+        >>> log = gn.callbacks.CSVLogger("log.csv")
+        >>> history = model.fit(x, y, epochs=2, callbacks=[log], verbose=0)
+        >>> with open("log.csv") as file:
+        ...     print(file.readline().strip())
+        epoch,loss,val_loss
     """
 
     def __init__(self, filename: PathLike, separator: str = ",", append: bool = False) -> None:
@@ -185,6 +195,13 @@ class TensorBoard(Callback):
 
     Raises:
         ImportError: at the beginning of training, if the package is not installed.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> board = gn.callbacks.TensorBoard("logs")  # doctest: +SKIP
+        >>> x, y = np.ones((8, 4)), np.ones(8)
+        >>> history = model.fit(x, y, callbacks=[board], verbose=0)  # doctest: +SKIP
     """
 
     def __init__(

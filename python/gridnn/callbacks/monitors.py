@@ -134,6 +134,15 @@ class EarlyStopping(Callback):
         best: the best value; None before the first.
         best_epoch: its epoch.
         best_weights: the weights at the end of that epoch, with `restore_best_weights`; else None.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 4)), np.ones(8)
+        >>> stop = gn.callbacks.EarlyStopping(monitor="loss", patience=3, restore_best_weights=True)
+        >>> history = model.fit(x, y, epochs=500, callbacks=[stop], verbose=0)
+        >>> len(history.epoch) < 500
+        True
     """
 
     def __init__(
@@ -232,6 +241,15 @@ class ReduceLROnPlateau(Callback):
 
     Raises:
         TypeError: at the first reduction, if the learning rate is a schedule.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 4)), np.ones(8)
+        >>> reduce = gn.callbacks.ReduceLROnPlateau(monitor="loss", patience=2, min_delta=10.0)
+        >>> history = model.fit(x, y, epochs=5, callbacks=[reduce], verbose=0)
+        >>> model.optimizer.learning_rate < 0.01
+        True
     """
 
     def __init__(
@@ -314,6 +332,15 @@ class LearningRateScheduler(Callback):
 
     Raises:
         TypeError: the optimizer's learning rate is a schedule, or the function does not return a number.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 4)), np.ones(8)
+        >>> halve = gn.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+        >>> history = model.fit(x, y, epochs=2, callbacks=[halve], verbose=0)
+        >>> model.optimizer.learning_rate
+        0.0025
     """
 
     def __init__(
@@ -366,6 +393,16 @@ class TerminateOnNaN(Callback):
 
     Args:
         raise_error: raise the error nevertheless.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile(gn.optimizers.SGD(1e30), "mse")
+        >>> stop = gn.callbacks.TerminateOnNaN()
+        >>> x, y = np.ones((8, 4)), np.ones(8)
+        >>> history = model.fit(x, y, epochs=9, callbacks=[stop], verbose=0)  # doctest: +ELLIPSIS
+        Batch 0: Invalid loss, terminating training...
+        >>> len(history.epoch) < 9
+        True
     """
 
     def __init__(self, raise_error: bool = False) -> None:

@@ -18,7 +18,12 @@ _BAR = (
 
 
 def has_live_display() -> bool:
-    """Whether standard output redraws a line after a carriage return: a terminal or a notebook."""
+    """Whether standard output redraws a line after a carriage return: a terminal or a notebook.
+
+    Example:
+        >>> gn.callbacks.has_live_display() in (True, False)
+        True
+    """
     if in_notebook():
         return True
     asked = getattr(sys.stdout, "isatty", None)
@@ -34,6 +39,14 @@ class ProgbarLogger(Callback):
     With ``verbose=1`` one line is redrawn, at most 20 times a second; with ``verbose=2`` there is one line an
     epoch; ``"auto"`` takes the first on a terminal or in a notebook, else the second. In a notebook the line
     is one element with a bar and the last epochs; it says so where Ctrl-C or an error ended the run.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 4)), np.ones(8)
+        >>> line = gn.callbacks.ProgbarLogger()
+        >>> history = model.fit(x, y, epochs=1, callbacks=[line], verbose=2)  # doctest: +ELLIPSIS
+        Epoch 1/1  ...
     """
 
     interval = 0.05  # seconds between updates; notebooks freeze under many more

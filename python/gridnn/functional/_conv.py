@@ -125,6 +125,11 @@ def conv_input_grad(
         ShapeError: shapes that do not fit each other.
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
+
+    Example:
+        >>> kernel, output_grad = np.ones((3, 1, 2)), np.ones((1, 6, 2))
+        >>> gn.functional.conv_input_grad(output_grad, kernel, (1, 8, 1)).shape
+        (1, 8, 1)
     """
     options = (strides, padding, padding_mode, dilation_rate, groups, None, algorithm)
     return _core.convolution_input_grad("plain", _rank, dy, kernel, input_shape, options, out)
@@ -171,6 +176,11 @@ def conv_kernel_grad(
         ShapeError: shapes that do not fit each other.
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
+
+    Example:
+        >>> x, output_grad = np.ones((1, 8, 1)), np.ones((1, 6, 2))
+        >>> gn.functional.conv_kernel_grad(x, output_grad, (3, 1, 2)).shape
+        (3, 1, 2)
     """
     options = (strides, padding, padding_mode, dilation_rate, groups, None, algorithm)
     return _core.convolution_kernel_grad("plain", _rank, x, dy, kernel_shape, options, out)

@@ -110,6 +110,11 @@ def conv_transpose_input_grad(
         ShapeError: shapes that do not fit each other.
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
+
+    Example:
+        >>> kernel, output_grad = np.ones((3, 2, 1)), np.ones((1, 8, 2))
+        >>> gn.functional.conv_transpose_input_grad(output_grad, kernel, (1, 6, 1)).shape
+        (1, 6, 1)
     """
     options = (strides, padding, "zeros", dilation_rate, groups, output_padding, None)
     return _core.convolution_input_grad("transposed", _rank, dy, kernel, input_shape, options, out)
@@ -149,6 +154,11 @@ def conv_transpose_kernel_grad(
         ShapeError: shapes that do not fit each other.
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
+
+    Example:
+        >>> x, output_grad = np.ones((1, 6, 1)), np.ones((1, 8, 2))
+        >>> gn.functional.conv_transpose_kernel_grad(x, output_grad, (3, 2, 1)).shape
+        (3, 2, 1)
     """
     options = (strides, padding, "zeros", dilation_rate, groups, output_padding, None)
     return _core.convolution_kernel_grad("transposed", _rank, x, dy, kernel_shape, options, out)

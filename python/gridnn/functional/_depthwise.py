@@ -114,6 +114,11 @@ def depthwise_conv_input_grad(
         ShapeError: shapes that do not fit each other.
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
+
+    Example:
+        >>> kernel, output_grad = np.ones((3, 2, 1)), np.ones((1, 6, 2))
+        >>> gn.functional.depthwise_conv_input_grad(output_grad, kernel, (1, 8, 2)).shape
+        (1, 8, 2)
     """
     options = (strides, padding, padding_mode, dilation_rate, 1, None, algorithm)
     return _core.convolution_input_grad("depthwise", _rank, dy, kernel, input_shape, options, out)
@@ -155,6 +160,11 @@ def depthwise_conv_kernel_grad(
         ShapeError: shapes that do not fit each other.
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
+
+    Example:
+        >>> x, output_grad = np.ones((1, 8, 2)), np.ones((1, 6, 2))
+        >>> gn.functional.depthwise_conv_kernel_grad(x, output_grad, (3, 2, 1)).shape
+        (3, 2, 1)
     """
     options = (strides, padding, padding_mode, dilation_rate, 1, None, algorithm)
     return _core.convolution_kernel_grad("depthwise", _rank, x, dy, kernel_shape, options, out)

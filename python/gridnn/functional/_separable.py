@@ -122,6 +122,12 @@ def separable_conv_input_grad(
         ShapeError: shapes that do not fit each other.
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
+
+    Example:
+        >>> depthwise, pointwise = np.ones((3, 2, 1)), np.ones((1, 2, 4))
+        >>> output_grad = np.ones((1, 6, 4))
+        >>> gn.functional.separable_conv_input_grad(output_grad, depthwise, pointwise, (1, 8, 2)).shape
+        (1, 8, 2)
     """
     options = (strides, padding, padding_mode, dilation_rate, 1, None, algorithm)
     return _core.separable_convolution_input_grad(
@@ -171,6 +177,13 @@ def separable_conv_kernel_grad(
         ShapeError: shapes that do not fit each other.
         ValueError: an argument that is not allowed.
         TypeError: an argument of the wrong kind.
+
+    Example:
+        >>> depthwise, pointwise = np.ones((3, 2, 1)), np.ones((1, 2, 4))
+        >>> x, output_grad = np.ones((1, 8, 2)), np.ones((1, 6, 4))
+        >>> grads = gn.functional.separable_conv_kernel_grad(x, output_grad, depthwise, pointwise)
+        >>> [grad.shape for grad in grads]
+        [(3, 2, 1), (1, 2, 4)]
     """
     options = (strides, padding, padding_mode, dilation_rate, 1, None, algorithm)
     return _core.separable_convolution_kernel_grad(

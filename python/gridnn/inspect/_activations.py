@@ -56,7 +56,16 @@ def activations(
 
 @dataclass(frozen=True)
 class Gradients:
-    """The gradients of a model's loss for a batch."""
+    """The gradients of a model's loss for a batch.
+
+    Example:
+        >>> stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), *stack], seed=0)
+        >>> model.compile("sgd", "sparse_categorical_crossentropy")
+        >>> found = gn.inspect.gradients(model, np.ones((2, 8, 8, 1)), np.array([0, 1]))
+        >>> type(found).__name__
+        'Gradients'
+    """
 
     loss: float
     """The loss: the mean over its elements, or their sum, as its reduction says."""
@@ -85,6 +94,14 @@ def gradients(
 
     Raises:
         ValueError, TypeError: the model is not compiled, or data does not fit.
+
+    Example:
+        >>> stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), *stack], seed=0)
+        >>> model.compile("sgd", "sparse_categorical_crossentropy")
+        >>> found = gn.inspect.gradients(model, np.ones((2, 8, 8, 1)), np.array([0, 1]))
+        >>> found.input.shape
+        (2, 8, 8, 1)
     """
     run = Run(model, x)
     found, result = Trainer(model).inspect_on_batch(run.x, y, sample_weight)
@@ -104,7 +121,15 @@ def gradients(
 
 @dataclass(frozen=True)
 class Patch:
-    """A part of an image that excites a filter."""
+    """A part of an image that excites a filter.
+
+    Example:
+        >>> stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), *stack], seed=0)
+        >>> found = gn.inspect.top_patches(model, "conv2d", 0, np.ones((2, 8, 8, 1)), count=1)
+        >>> type(found[0]).__name__
+        'Patch'
+    """
 
     value: float
     """Output of the filter there."""
@@ -142,6 +167,14 @@ def top_patches(
     Raises:
         ShapeError: the layer has no spatial axes.
         ValueError, TypeError: there is no such layer or filter.
+
+    Example:
+        >>> stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), *stack], seed=0)
+        >>> x = np.random.default_rng(0).normal(size=(3, 8, 8, 1))
+        >>> patches = gn.inspect.top_patches(model, "conv2d", 0, x, count=2)
+        >>> patches[0].pixels.shape
+        (3, 3, 1)
     """
     count = _validation.positive_integer(count, "count")
     run = Run(model, images)
@@ -206,6 +239,12 @@ def maximize(
 
     Raises:
         ValueError, TypeError: there is no such layer or filter, or sizes are unknown.
+
+    Example:
+        >>> stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), *stack], seed=0)
+        >>> gn.inspect.maximize(model, "conv2d", 0, steps=3, seed=0).shape
+        (8, 8, 1)
     """
     steps = _validation.positive_integer(steps, "steps")
     length = _validation.real(step_size, "step_size", low=0.0)

@@ -13,7 +13,12 @@ __all__ = ["ConvArithmetic", "conv_arithmetic"]
 
 @dataclass(frozen=True)
 class ConvArithmetic:
-    """One axis under a window; `str` gives the reasoning."""
+    """One axis under a window; `str` gives the reasoning.
+
+    Example:
+        >>> gn.inspect.conv_arithmetic(7, kernel=3, stride=2).output
+        3
+    """
 
     n: int
     """Input elements."""

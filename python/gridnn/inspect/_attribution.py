@@ -32,6 +32,12 @@ def saliency(model: Model, x: ArrayLike, target: int | ArrayLike | None = None) 
     Raises:
         ShapeError: outputs of another shape.
         ValueError, TypeError: `x` or `target` does not fit.
+
+    Example:
+        >>> stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), *stack], seed=0)
+        >>> gn.inspect.saliency(model, np.ones((2, 8, 8, 1)), target=1).shape
+        (2, 8, 8)
     """
     run = Run(model, x)
     position, dy = _score_gradient(run, target)
@@ -90,6 +96,12 @@ def grad_cam(
     Raises:
         ShapeError: the layer has no spatial axes, or the model's outputs another shape.
         ValueError, TypeError: `x`, `target` or `layer` does not fit.
+
+    Example:
+        >>> stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), *stack], seed=0)
+        >>> gn.inspect.grad_cam(model, np.ones((2, 8, 8, 1)), target=1).shape
+        (2, 8, 8)
     """
     run = Run(model, x)
     if layer is None:
@@ -138,6 +150,12 @@ def effective_receptive_field(model: Model, layer: Layer | str | int, x: ArrayLi
     Raises:
         ShapeError: the layer has no spatial axes.
         ValueError, TypeError: `x` or `layer` does not fit.
+
+    Example:
+        >>> stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), *stack], seed=0)
+        >>> gn.inspect.effective_receptive_field(model, "conv2d", np.ones((2, 8, 8, 1))).shape
+        (8, 8)
     """
     run = Run(model, x)
     position = run.position(layer)

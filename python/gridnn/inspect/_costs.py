@@ -21,7 +21,14 @@ _COPY_BYTES = 32 << 20
 
 @dataclass(frozen=True)
 class Cost:
-    """What a layer's forward pass asks for, for one batch."""
+    """What a layer's forward pass asks for, for one batch.
+
+    Example:
+        >>> stack = layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), *stack], seed=0)
+        >>> [cost.parameters for cost in gn.inspect.costs(model)]
+        [20, 0, 219]
+    """
 
     name: str
     """Name of the layer."""

@@ -30,6 +30,11 @@ class LayerMatrix:
     """A linear layer as a matrix; called on a batch it does what the layer does.
 
     For one sample, ``y.ravel() == matrix @ x.ravel() + bias``.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4, 1)), layers.Conv1D(1, 2)])
+        >>> gn.inspect.as_matrix(model.layers[0]).matrix.shape
+        (3, 4)
     """
 
     matrix: Any

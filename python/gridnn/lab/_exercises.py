@@ -191,7 +191,12 @@ _EXERCISES = {
 
 
 def exercises() -> list[str]:
-    """Names of all exercises, in the order of the chapters."""
+    """Names of all exercises, in the order of the chapters.
+
+    Example:
+        >>> len(gn.lab.exercises()) > 10
+        True
+    """
     return list(_EXERCISES)
 
 
@@ -207,6 +212,10 @@ def question(name: str) -> str:
 
     Raises:
         ValueError: there is none of this name.
+
+    Example:
+        >>> gn.lab.question("output size of a valid convolution")
+        'A "valid" 3 x 3 convolution runs over a 28 x 28 image. How wide is its output?'
     """
     return textwrap.fill(_find(name).question, 88)
 
@@ -216,6 +225,10 @@ def hint(name: str) -> str:
 
     Raises:
         ValueError: there is no exercise of this name.
+
+    Example:
+        >>> gn.lab.hint("output size of a valid convolution")
+        'In how many places does a window of 3 fit into 28?'
     """
     return _find(name).hint
 
@@ -232,6 +245,11 @@ def check(name: str, answer: object) -> bool:
 
     Raises:
         ValueError: there is no exercise of this name.
+
+    Example:
+        >>> gn.lab.check("output size of a valid convolution", 26)
+        Right. 28 - 3 + 1 = 26.
+        True
     """
     exercise = _find(name)
     try:

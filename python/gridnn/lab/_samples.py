@@ -75,6 +75,10 @@ def sound(seconds: float = 1.0, rate: int = 2000) -> NDArray[np.float32]:
 
     Raises:
         ValueError, TypeError: numbers that are not positive.
+
+    Example:
+        >>> gn.lab.sound().shape
+        (2000, 1)
     """
     rate = _validation.positive_integer(rate, "rate")
     count = max(1, round(_validation.real(seconds, "seconds", low=0.0) * rate))
@@ -140,6 +144,10 @@ def volume(size: int = 32) -> NDArray[np.float32]:
 
     Raises:
         ValueError, TypeError: `size` is too small, or not an integer.
+
+    Example:
+        >>> gn.lab.volume().shape
+        (32, 32, 32, 1)
     """
     size = _validation.positive_integer(size, "size")
     if size < 8:

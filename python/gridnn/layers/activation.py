@@ -107,6 +107,11 @@ class ReLU(Layer):
 
     Raises:
         ValueError: a negative argument.
+
+    Example:
+        >>> x = np.array([[0.5, 1.0, 3.0]])
+        >>> layers.ReLU(max_value=2.0)(x)
+        array([[0.5, 1. , 2. ]])
     """
 
     config_fields = ("max_value", "negative_slope", "threshold")
@@ -143,6 +148,11 @@ class LeakyReLU(Layer):
 
     Output shape:
         Same as the input.
+
+    Example:
+        >>> x = np.array([[-2.0, -1.0, 0.0, 3.0]])
+        >>> layers.LeakyReLU(0.1)(x).round(3)
+        array([[-0.2, -0.1,  0. ,  3. ]])
     """
 
     config_fields = ("negative_slope",)
@@ -170,6 +180,11 @@ class ELU(Layer):
 
     Output shape:
         Same as the input.
+
+    Example:
+        >>> x = np.array([[-2.0, -1.0, 0.0, 3.0]])
+        >>> layers.ELU()(x).round(3)
+        array([[-0.865, -0.632,  0.   ,  3.   ]])
     """
 
     config_fields = ("alpha",)
@@ -205,6 +220,11 @@ class PReLU(LimitedLayer):
 
     Output shape:
         Same as the input.
+
+    Example:
+        >>> x = np.array([[-2.0, -1.0, 0.0, 3.0]])
+        >>> layers.PReLU(alpha_initializer=gn.initializers.Constant(0.25))(x)
+        array([[-0.5 , -0.25,  0.  ,  3.  ]], dtype=float32)
     """
 
     config_fields = ("alpha_initializer", "shared_axes", *limit_fields("alpha"))
@@ -246,6 +266,11 @@ class Softmax(Layer):
 
     Output shape:
         Same as the input.
+
+    Example:
+        >>> x = np.array([[-2.0, -1.0, 0.0, 3.0]])
+        >>> layers.Softmax()(x).round(3)
+        array([[0.006, 0.017, 0.046, 0.93 ]])
     """
 
     config_fields = ("axis",)

@@ -57,6 +57,11 @@ class AdaptiveAveragePooling1D(AdaptiveAveragePooling):
 
     Output shape:
         ``(batch, *output_size, channels)``.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 6, 1)
+        >>> layers.AdaptiveAveragePooling1D(2)(x)[..., 0]
+        array([[1., 4.]])
     """
 
     rank = 1
@@ -71,6 +76,12 @@ class AdaptiveAveragePooling2D(AdaptiveAveragePooling):
 
     Output shape:
         ``(batch, *output_size, channels)``.
+
+    Example:
+        >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+        >>> layers.AdaptiveAveragePooling2D(2)(x)[..., 0]
+        array([[[ 2.5,  4.5],
+                [10.5, 12.5]]])
     """
 
     rank = 2
@@ -85,6 +96,11 @@ class AdaptiveAveragePooling3D(AdaptiveAveragePooling):
 
     Output shape:
         ``(batch, *output_size, channels)``.
+
+    Example:
+        >>> x = np.arange(64.0).reshape(1, 4, 4, 4, 1)
+        >>> layers.AdaptiveAveragePooling3D(2)(x).shape
+        (1, 2, 2, 2, 1)
     """
 
     rank = 3
@@ -117,6 +133,11 @@ class AdaptiveMaxPooling1D(AdaptiveMaxPooling):
 
     Output shape:
         ``(batch, *output_size, channels)``.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 6, 1)
+        >>> layers.AdaptiveMaxPooling1D(2)(x)[..., 0]
+        array([[2., 5.]])
     """
 
     rank = 1
@@ -131,6 +152,12 @@ class AdaptiveMaxPooling2D(AdaptiveMaxPooling):
 
     Output shape:
         ``(batch, *output_size, channels)``.
+
+    Example:
+        >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+        >>> layers.AdaptiveMaxPooling2D(2)(x)[..., 0]
+        array([[[ 5.,  7.],
+                [13., 15.]]])
     """
 
     rank = 2
@@ -145,6 +172,11 @@ class AdaptiveMaxPooling3D(AdaptiveMaxPooling):
 
     Output shape:
         ``(batch, *output_size, channels)``.
+
+    Example:
+        >>> x = np.arange(64.0).reshape(1, 4, 4, 4, 1)
+        >>> layers.AdaptiveMaxPooling3D(2)(x).shape
+        (1, 2, 2, 2, 1)
     """
 
     rank = 3

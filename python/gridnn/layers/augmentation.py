@@ -66,6 +66,10 @@ class RandomFlip(Layer):
 
     Raises:
         ValueError: an unknown mode; an axis that the input does not have.
+
+    Example:
+        >>> layers.RandomFlip("horizontal")(np.ones((1, 4, 4, 1))).shape  # as it is, but in training
+        (1, 4, 4, 1)
     """
 
     config_fields = ("mode", "seed")
@@ -160,6 +164,10 @@ class RandomNoise(Layer):
 
     Output shape:
         Same as the input.
+
+    Example:
+        >>> layers.RandomNoise(0.1)(np.ones((1, 4, 4, 1))).shape  # as it is, but in training
+        (1, 4, 4, 1)
     """
 
     config_fields = ("factor", "seed")

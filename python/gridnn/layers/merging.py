@@ -83,6 +83,11 @@ class Subtract(Merging):
 
     Raises:
         ShapeError: the shapes do not fit each other, or there are not two.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.Subtract()([a, b])
+        array([[-2.,  3.]])
     """
 
 
@@ -102,6 +107,11 @@ class Multiply(Merging):
 
     Raises:
         ShapeError: the shapes do not fit each other.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.Multiply()([a, b])
+        array([[ 3., 10.]])
     """
 
 
@@ -121,6 +131,11 @@ class Average(Merging):
 
     Raises:
         ShapeError: the shapes do not fit each other.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.Average()([a, b])
+        array([[2. , 3.5]])
     """
 
 
@@ -140,6 +155,11 @@ class Maximum(Merging):
 
     Raises:
         ShapeError: the shapes do not fit each other.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.Maximum()([a, b])
+        array([[3., 5.]])
     """
 
 
@@ -159,6 +179,11 @@ class Minimum(Merging):
 
     Raises:
         ShapeError: the shapes do not fit each other.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.Minimum()([a, b])
+        array([[1., 2.]])
     """
 
 
@@ -243,40 +268,88 @@ class Dot(Merging):
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """``Add(**kwargs)(inputs)``: their sum."""
+    """``Add(**kwargs)(inputs)``: their sum.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.add([a, b])
+        array([[4., 7.]])
+    """
     return Add(**kwargs)(inputs)
 
 
 def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """``Subtract(**kwargs)(inputs)``: the first less the second."""
+    """``Subtract(**kwargs)(inputs)``: the first less the second.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.subtract([a, b])
+        array([[-2.,  3.]])
+    """
     return Subtract(**kwargs)(inputs)
 
 
 def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """``Multiply(**kwargs)(inputs)``: their product."""
+    """``Multiply(**kwargs)(inputs)``: their product.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.multiply([a, b])
+        array([[ 3., 10.]])
+    """
     return Multiply(**kwargs)(inputs)
 
 
 def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """``Average(**kwargs)(inputs)``: their mean."""
+    """``Average(**kwargs)(inputs)``: their mean.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.average([a, b])
+        array([[2. , 3.5]])
+    """
     return Average(**kwargs)(inputs)
 
 
 def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """``Maximum(**kwargs)(inputs)``: the largest."""
+    """``Maximum(**kwargs)(inputs)``: the largest.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.maximum([a, b])
+        array([[3., 5.]])
+    """
     return Maximum(**kwargs)(inputs)
 
 
 def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """``Minimum(**kwargs)(inputs)``: the smallest."""
+    """``Minimum(**kwargs)(inputs)``: the smallest.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.minimum([a, b])
+        array([[1., 2.]])
+    """
     return Minimum(**kwargs)(inputs)
 
 
 def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
-    """``Concatenate(axis, **kwargs)(inputs)``: side by side."""
+    """``Concatenate(axis, **kwargs)(inputs)``: side by side.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.concatenate([a, b])
+        array([[1., 5., 3., 2.]])
+    """
     return Concatenate(axis, **kwargs)(inputs)
 
 
 def dot(inputs: Sequence[Any], axes: int | Sequence[int], normalize: bool = False, **kwargs: Any) -> Any:
-    """``Dot(axes, normalize, **kwargs)(inputs)``: products summed along an axis."""
+    """``Dot(axes, normalize, **kwargs)(inputs)``: products summed along an axis.
+
+    Example:
+        >>> a, b = np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])
+        >>> layers.dot([a, b], axes=1)
+        array([[13.]])
+    """
     return Dot(axes, normalize, **kwargs)(inputs)

@@ -65,6 +65,12 @@ class BatchNormalization(LimitedLayer):
 
     Raises:
         ValueError: a number outside its range, an axis that does not exist.
+
+    Example:
+        >>> layer = layers.BatchNormalization()
+        >>> y = layer(np.array([[1.0], [3.0]]), training=True)
+        >>> y.round(2).ravel()
+        array([-1.,  1.], dtype=float32)
     """
 
     config_fields = (
@@ -202,6 +208,10 @@ class LayerNormalization(SampleNormalization):
 
     Raises:
         ValueError: a number outside its range, an axis that does not exist or is named twice.
+
+    Example:
+        >>> layers.LayerNormalization()(np.array([[1.0, 3.0]])).round(2)
+        array([[-1.,  1.]], dtype=float32)
     """
 
     config_fields = ("axis", *_SCALING)
@@ -274,6 +284,10 @@ class GroupNormalization(SampleNormalization):
     Raises:
         ValueError: a number outside its range, an axis that does not exist.
         ShapeError: `groups` does not divide the channels; raised when the model is built.
+
+    Example:
+        >>> layers.GroupNormalization(groups=2)(np.arange(4.0).reshape(1, 1, 4)).round(2).ravel()
+        array([-1.,  1., -1.,  1.], dtype=float32)
     """
 
     config_fields = ("groups", "axis", *_SCALING)

@@ -120,6 +120,11 @@ class ZeroPadding1D(ZeroPadding):
 
     Output shape:
         ``(batch, new_steps, channels)``.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 6, 1)
+        >>> layers.ZeroPadding1D(1)(x)[..., 0]
+        array([[0., 0., 1., 2., 3., 4., 5., 0.]])
     """
 
     rank = 1
@@ -152,6 +157,11 @@ class ZeroPadding3D(ZeroPadding):
 
     Output shape:
         ``(batch, new_depth, new_height, new_width, channels)``.
+
+    Example:
+        >>> x = np.arange(64.0).reshape(1, 4, 4, 4, 1)
+        >>> layers.ZeroPadding3D(1)(x).shape
+        (1, 6, 6, 6, 1)
     """
 
     rank = 3
@@ -166,6 +176,11 @@ class Padding1D(Padding):
 
     Output shape:
         ``(batch, new_steps, channels)``.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 6, 1)
+        >>> layers.Padding1D(1, mode="edge")(x)[..., 0]
+        array([[0., 0., 1., 2., 3., 4., 5., 5.]])
     """
 
     rank = 1
@@ -198,6 +213,11 @@ class Padding3D(Padding):
 
     Output shape:
         ``(batch, new_depth, new_height, new_width, channels)``.
+
+    Example:
+        >>> x = np.arange(64.0).reshape(1, 4, 4, 4, 1)
+        >>> layers.Padding3D(1, mode="edge")(x).shape
+        (1, 6, 6, 6, 1)
     """
 
     rank = 3
@@ -212,6 +232,11 @@ class Cropping1D(Cropping):
 
     Output shape:
         ``(batch, new_steps, channels)``.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 6, 1)
+        >>> layers.Cropping1D(1)(x)[..., 0]
+        array([[1., 2., 3., 4.]])
     """
 
     rank = 1
@@ -250,6 +275,11 @@ class Cropping3D(Cropping):
 
     Output shape:
         ``(batch, new_depth, new_height, new_width, channels)``.
+
+    Example:
+        >>> x = np.arange(64.0).reshape(1, 4, 4, 4, 1)
+        >>> layers.Cropping3D(1)(x).shape
+        (1, 2, 2, 2, 1)
     """
 
     rank = 3
@@ -267,6 +297,11 @@ class UpSampling1D(UpSampling):
 
     Output shape:
         ``(batch, new_steps, channels)``.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 6, 1)
+        >>> layers.UpSampling1D(2)(x)[..., 0]
+        array([[0., 0., 1., 1., 2., 2., 3., 3., 4., 4., 5., 5.]])
     """
 
     rank = 1
@@ -318,6 +353,11 @@ class UpSampling3D(UpSampling):
 
     Output shape:
         ``(batch, new_depth, new_height, new_width, channels)``.
+
+    Example:
+        >>> x = np.arange(64.0).reshape(1, 4, 4, 4, 1)
+        >>> layers.UpSampling3D(2)(x).shape
+        (1, 8, 8, 8, 1)
     """
 
     rank = 3

@@ -101,6 +101,11 @@ class MaxPooling1D(MaxPooling):
 
     Output shape:
         ``(batch, new_steps, channels)``.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 6, 1)
+        >>> layers.MaxPooling1D(2)(x)[..., 0]
+        array([[1., 3., 5.]])
     """
 
     rank = 1
@@ -133,6 +138,11 @@ class MaxPooling3D(MaxPooling):
 
     Output shape:
         ``(batch, new_depth, new_height, new_width, channels)``.
+
+    Example:
+        >>> x = np.arange(64.0).reshape(1, 4, 4, 4, 1)
+        >>> layers.MaxPooling3D(2)(x).shape
+        (1, 2, 2, 2, 1)
     """
 
     rank = 3
@@ -183,6 +193,11 @@ class AveragePooling1D(AveragePooling):
 
     Output shape:
         ``(batch, new_steps, channels)``.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 6, 1)
+        >>> layers.AveragePooling1D(2)(x)[..., 0]
+        array([[0.5, 2.5, 4.5]])
     """
 
     rank = 1
@@ -215,6 +230,11 @@ class AveragePooling3D(AveragePooling):
 
     Output shape:
         ``(batch, new_depth, new_height, new_width, channels)``.
+
+    Example:
+        >>> x = np.arange(64.0).reshape(1, 4, 4, 4, 1)
+        >>> layers.AveragePooling3D(2)(x).shape
+        (1, 2, 2, 2, 1)
     """
 
     rank = 3
@@ -249,6 +269,11 @@ class GlobalAveragePooling1D(GlobalAveragePooling):
 
     Output shape:
         ``(batch, channels)``, or ``(batch, 1, channels)`` with `keepdims`.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 6, 1)
+        >>> layers.GlobalAveragePooling1D()(x)
+        array([[2.5]])
     """
 
     rank = 1
@@ -263,6 +288,11 @@ class GlobalAveragePooling2D(GlobalAveragePooling):
 
     Output shape:
         ``(batch, channels)``, or ``(batch, 1, 1, channels)`` with `keepdims`.
+
+    Example:
+        >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+        >>> layers.GlobalAveragePooling2D()(x)
+        array([[7.5]])
     """
 
     rank = 2
@@ -277,6 +307,11 @@ class GlobalAveragePooling3D(GlobalAveragePooling):
 
     Output shape:
         ``(batch, channels)``, or ``(batch, 1, 1, 1, channels)`` with `keepdims`.
+
+    Example:
+        >>> x = np.arange(64.0).reshape(1, 4, 4, 4, 1)
+        >>> layers.GlobalAveragePooling3D()(x)
+        array([[31.5]])
     """
 
     rank = 3
@@ -302,6 +337,11 @@ class GlobalMaxPooling1D(GlobalMaxPooling):
 
     Output shape:
         ``(batch, channels)``, or ``(batch, 1, channels)`` with `keepdims`.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 6, 1)
+        >>> layers.GlobalMaxPooling1D()(x)
+        array([[5.]])
     """
 
     rank = 1
@@ -316,6 +356,11 @@ class GlobalMaxPooling2D(GlobalMaxPooling):
 
     Output shape:
         ``(batch, channels)``, or ``(batch, 1, 1, channels)`` with `keepdims`.
+
+    Example:
+        >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+        >>> layers.GlobalMaxPooling2D()(x)
+        array([[15.]])
     """
 
     rank = 2
@@ -330,6 +375,11 @@ class GlobalMaxPooling3D(GlobalMaxPooling):
 
     Output shape:
         ``(batch, channels)``, or ``(batch, 1, 1, 1, channels)`` with `keepdims`.
+
+    Example:
+        >>> x = np.arange(64.0).reshape(1, 4, 4, 4, 1)
+        >>> layers.GlobalMaxPooling3D()(x)
+        array([[63.]])
     """
 
     rank = 3

@@ -32,6 +32,11 @@ class ActivityRegularization(Layer):
 
     Output shape:
         Same as the input.
+
+    Example:
+        >>> x = np.array([[-2.0, -1.0, 0.0, 3.0]])
+        >>> layers.ActivityRegularization(l2=0.01)(x)
+        array([[-2., -1.,  0.,  3.]])
     """
 
     config_fields = ("l1", "l2")
@@ -66,6 +71,10 @@ class Dropout(Layer):
     Raises:
         ValueError: `rate` is not between 0 and 1.
         ShapeError: `noise_shape` does not fit the input; raised when the model is built.
+
+    Example:
+        >>> layers.Dropout(0.5)(np.ones((1, 4)), training=False)
+        array([[1., 1., 1., 1.]])
     """
 
     config_fields = ("rate", "noise_shape", "seed")
@@ -129,6 +138,11 @@ class SpatialDropout1D(SpatialDropout):
 
     Output shape:
         Same as the input.
+
+    Example:
+        >>> x = np.ones((1, 6, 2))
+        >>> layers.SpatialDropout1D(0.5)(x).shape
+        (1, 6, 2)
     """
 
 
@@ -141,6 +155,11 @@ class SpatialDropout2D(SpatialDropout):
 
     Output shape:
         Same as the input.
+
+    Example:
+        >>> x = np.ones((1, 4, 4, 2))
+        >>> layers.SpatialDropout2D(0.5)(x).shape
+        (1, 4, 4, 2)
     """
 
 
@@ -153,6 +172,11 @@ class SpatialDropout3D(SpatialDropout):
 
     Output shape:
         Same as the input.
+
+    Example:
+        >>> x = np.ones((1, 4, 4, 4, 2))
+        >>> layers.SpatialDropout3D(0.5)(x).shape
+        (1, 4, 4, 4, 2)
     """
 
 
@@ -173,6 +197,10 @@ class GaussianNoise(Layer):
 
     Raises:
         ValueError: `stddev` is negative.
+
+    Example:
+        >>> layers.GaussianNoise(0.1)(np.ones((1, 4)), training=False)
+        array([[1., 1., 1., 1.]])
     """
 
     config_fields = ("stddev", "seed")
@@ -202,6 +230,10 @@ class GaussianDropout(Layer):
 
     Raises:
         ValueError: `rate` is not between 0 and 1, or is 1.
+
+    Example:
+        >>> layers.GaussianDropout(0.2)(np.ones((1, 4)), training=False)
+        array([[1., 1., 1., 1.]])
     """
 
     config_fields = ("rate", "seed")

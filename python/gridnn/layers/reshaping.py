@@ -22,6 +22,10 @@ class Flatten(Layer):
 
     Output shape:
         ``(batch, features)``.
+
+    Example:
+        >>> layers.Flatten()(np.zeros((2, 8, 8, 3))).shape
+        (2, 192)
     """
 
     def __init__(self, *, name: str | None = None) -> None:
@@ -46,6 +50,10 @@ class Reshape(Layer):
         TypeError: not integers.
         ValueError: a size of 0, more than one -1.
         ShapeError: the input has another number of elements; raised when the model is built.
+
+    Example:
+        >>> layers.Reshape((4, 2))(np.zeros((2, 8))).shape
+        (2, 4, 2)
     """
 
     config_fields = ("target_shape",)
@@ -113,6 +121,10 @@ class RepeatVector(Layer):
 
     Raises:
         ValueError: `n` is not positive.
+
+    Example:
+        >>> layers.RepeatVector(3)(np.zeros((2, 5))).shape
+        (2, 3, 5)
     """
 
     config_fields = ("n",)

@@ -17,6 +17,13 @@ class MeanSquaredError(Loss):
 
     Input shape:
         Outputs and targets of the same shape; targets ``(batch,)`` match outputs ``(batch, 1)``.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.MeanSquaredError())
+        >>> x, y = np.array([[1.0, 3.0]]), np.array([[0.0, 0.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        5.0
     """
 
 
@@ -30,6 +37,13 @@ class MeanAbsoluteError(Loss):
 
     Input shape:
         As `MeanSquaredError`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.MeanAbsoluteError())
+        >>> x, y = np.array([[1.0, 3.0]]), np.array([[0.0, 0.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        2.0
     """
 
 
@@ -43,6 +57,13 @@ class MeanAbsolutePercentageError(Loss):
 
     Input shape:
         As `MeanSquaredError`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.MeanAbsolutePercentageError())
+        >>> x, y = np.array([[1.1, 1.8]]), np.array([[1.0, 2.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        10.0
     """
 
 
@@ -56,6 +77,13 @@ class MeanSquaredLogarithmicError(Loss):
 
     Input shape:
         As `MeanSquaredError`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.MeanSquaredLogarithmicError())
+        >>> x, y = np.array([[1.0, 3.0]]), np.array([[0.0, 1.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        0.4805
     """
 
 
@@ -72,6 +100,13 @@ class Huber(Loss):
 
     Input shape:
         As `MeanSquaredError`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.Huber(delta=1.0))
+        >>> x, y = np.array([[0.5, 3.0]]), np.array([[0.0, 0.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        1.3125
     """
 
     config_fields = ("delta", "reduction", "name")
@@ -93,6 +128,13 @@ class LogCosh(Loss):
 
     Input shape:
         As `MeanSquaredError`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.LogCosh())
+        >>> x, y = np.array([[0.5, 3.0]]), np.array([[0.0, 0.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        1.2147
     """
 
 
@@ -106,6 +148,13 @@ class Poisson(Loss):
 
     Input shape:
         As `MeanSquaredError`; outputs not negative.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.Poisson())
+        >>> x, y = np.array([[1.0, 2.0]]), np.array([[1.0, 3.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        0.4603
     """
 
 
@@ -120,6 +169,13 @@ class KLDivergence(OfProbabilities):
 
     Input shape:
         Outputs and targets ``(batch, ..., classes)``, distributions both.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.KLDivergence())
+        >>> x, y = np.array([[0.7, 0.3]]), np.array([[0.5, 0.5]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        0.0199
     """
 
     config_fields = ("reduction", "name", "from_logits")
@@ -147,6 +203,13 @@ class CosineSimilarity(Loss):
 
     Input shape:
         As `MeanSquaredError`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.CosineSimilarity())
+        >>> x, y = np.array([[1.0, 0.0]]), np.array([[2.0, 0.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        -1.0
     """
 
 
@@ -162,6 +225,13 @@ class Hinge(Loss):
 
     Input shape:
         As `MeanSquaredError`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.Hinge())
+        >>> x, y = np.array([[0.5], [-2.0]]), np.array([[1.0], [-1.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        0.25
     """
 
     target_range = (-1.0, 1.0)
@@ -177,6 +247,13 @@ class SquaredHinge(Loss):
 
     Input shape:
         As `MeanSquaredError`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.SquaredHinge())
+        >>> x, y = np.array([[0.5], [-2.0]]), np.array([[1.0], [-1.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        0.125
     """
 
     target_range = (-1.0, 1.0)
@@ -194,6 +271,13 @@ class CategoricalHinge(Loss):
 
     Input shape:
         Outputs and targets ``(batch, ..., classes)``.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.CategoricalHinge())
+        >>> x, y = np.array([[0.7, 0.2, 0.1]]), np.array([[1.0, 0.0, 0.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        0.5
     """
 
     target_range = (0.0, 1.0)

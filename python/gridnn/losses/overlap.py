@@ -32,6 +32,13 @@ class Dice(OfProbabilities):
 
     Input shape:
         Outputs and targets of the same shape; targets from 0 to 1.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.Dice(from_logits=False))
+        >>> x, y = np.array([[0.9, 0.2]]), np.array([[1.0, 0.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        0.1429
     """
 
     config_fields = ("reduction", "name", "axis", "from_logits")
@@ -66,6 +73,13 @@ class Tversky(OfProbabilities):
 
     Input shape:
         As `Dice`.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", gn.losses.Tversky(from_logits=False))
+        >>> x, y = np.array([[0.9, 0.2]]), np.array([[1.0, 0.0]])
+        >>> round(model.evaluate(x, y, verbose=0), 4)
+        0.1429
     """
 
     config_fields = ("alpha", "beta", "reduction", "name", "axis", "from_logits")

@@ -16,6 +16,14 @@ class Accuracy(Metric):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.Accuracy()])
+        >>> x, y = np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [2.0], [4.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.6667
     """
 
     direction = "max"
@@ -29,6 +37,14 @@ class CategoricalAccuracy(Metric):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.CategoricalAccuracy()])
+        >>> x, y = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([[1, 0, 0], [0, 1, 0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.5
     """
 
     direction = "max"
@@ -40,6 +56,15 @@ class SparseCategoricalAccuracy(Metric):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> metric = gn.metrics.SparseCategoricalAccuracy()
+        >>> model.compile("sgd", "sparse_categorical_crossentropy", metrics=[metric])
+        >>> x, y = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([0, 1])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.5
     """
 
     targets = "labels"
@@ -59,6 +84,14 @@ class BinaryAccuracy(Metric):
     Args:
         threshold: outputs above it count as 1; with hinge losses 0.5 stands for 0.
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.BinaryAccuracy()])
+        >>> x, y = np.array([[0.1], [0.4], [0.6]]), np.array([[0], [1], [1]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.6667
     """
 
     config_fields = ("threshold", "name")
@@ -80,6 +113,14 @@ class TopKCategoricalAccuracy(Metric):
     Args:
         k: how many.
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.TopKCategoricalAccuracy(k=2)])
+        >>> x, y = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([[1, 0, 0], [0, 1, 0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        1.0
     """
 
     config_fields = ("k", "name")
@@ -101,6 +142,15 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     Args:
         k: how many.
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> metric = gn.metrics.SparseTopKCategoricalAccuracy(k=2)
+        >>> model.compile("sgd", "sparse_categorical_crossentropy", metrics=[metric])
+        >>> x, y = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([0, 1])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        1.0
     """
 
     targets = "labels"

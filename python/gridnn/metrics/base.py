@@ -21,6 +21,10 @@ class Metric(Configurable):
     Attributes:
         direction: "min" or "max", for which way is better: what callbacks with ``mode="auto"`` go by. None
             where that is not known.
+
+    Example:
+        >>> isinstance(gn.metrics.get("mse"), gn.metrics.Metric)
+        True
     """
 
     config_fields: ClassVar[tuple[str, ...]] = ("name",)

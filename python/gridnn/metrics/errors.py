@@ -34,6 +34,14 @@ class MeanSquaredError(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.MeanSquaredError()])
+        >>> x, y = np.array([[1.0, 3.0]]), np.array([[0.0, 0.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        5.0
     """
 
     loss = "MeanSquaredError"
@@ -45,6 +53,14 @@ class RootMeanSquaredError(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.RootMeanSquaredError()])
+        >>> x, y = np.array([[1.0, 3.0]]), np.array([[0.0, 0.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        2.2361
     """
 
     loss = "MeanSquaredError"
@@ -60,6 +76,14 @@ class MeanAbsoluteError(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.MeanAbsoluteError()])
+        >>> x, y = np.array([[1.0, 3.0]]), np.array([[0.0, 0.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        2.0
     """
 
     loss = "MeanAbsoluteError"
@@ -71,6 +95,14 @@ class MeanAbsolutePercentageError(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.MeanAbsolutePercentageError()])
+        >>> x, y = np.array([[1.1, 1.8]]), np.array([[1.0, 2.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        10.0
     """
 
     loss = "MeanAbsolutePercentageError"
@@ -82,6 +114,14 @@ class MeanSquaredLogarithmicError(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.MeanSquaredLogarithmicError()])
+        >>> x, y = np.array([[1.0, 3.0]]), np.array([[0.0, 1.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.4805
     """
 
     loss = "MeanSquaredLogarithmicError"
@@ -93,6 +133,14 @@ class LogCoshError(_MeanLoss):
 
     Args:
         name: key in logs; None is "logcosh".
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.LogCoshError()])
+        >>> x, y = np.array([[0.5, 3.0]]), np.array([[0.0, 0.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        1.2147
     """
 
     loss = "LogCosh"
@@ -107,6 +155,14 @@ class Poisson(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.Poisson()])
+        >>> x, y = np.array([[1.0, 2.0]]), np.array([[1.0, 3.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.4603
     """
 
     loss = "Poisson"
@@ -118,6 +174,14 @@ class KLDivergence(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.KLDivergence()])
+        >>> x, y = np.array([[0.7, 0.3]]), np.array([[0.5, 0.5]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.0872
     """
 
     loss = "KLDivergence"
@@ -133,6 +197,14 @@ class CosineSimilarity(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.CosineSimilarity()])
+        >>> x, y = np.array([[1.0, 0.0]]), np.array([[2.0, 0.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        1.0
     """
 
     loss = "CosineSimilarity"
@@ -149,6 +221,14 @@ class Hinge(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.Hinge()])
+        >>> x, y = np.array([[0.5], [-2.0]]), np.array([[1.0], [-1.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.25
     """
 
     loss = "Hinge"
@@ -160,6 +240,14 @@ class SquaredHinge(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.SquaredHinge()])
+        >>> x, y = np.array([[0.5], [-2.0]]), np.array([[1.0], [-1.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.125
     """
 
     loss = "SquaredHinge"
@@ -171,6 +259,14 @@ class CategoricalHinge(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.CategoricalHinge()])
+        >>> x, y = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([[1, 0, 0], [0, 1, 0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.9
     """
 
     loss = "CategoricalHinge"
@@ -202,6 +298,14 @@ class BinaryCrossentropy(_MeanCrossentropy):
     Args:
         label_smoothing: share of every target that is replaced by 1/2.
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((2,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.BinaryCrossentropy()])
+        >>> x, y = np.array([[0.9, 0.2]]), np.array([[1.0, 0.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.1643
     """
 
     loss = "BinaryCrossentropy"
@@ -214,6 +318,14 @@ class CategoricalCrossentropy(_MeanCrossentropy):
     Args:
         label_smoothing: share of every target that is spread over the classes.
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.CategoricalCrossentropy()])
+        >>> x, y = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([[1, 0, 0], [0, 1, 0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.7803
     """
 
     loss = "CategoricalCrossentropy"
@@ -225,6 +337,15 @@ class SparseCategoricalCrossentropy(_MeanLoss):
 
     Args:
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> metric = gn.metrics.SparseCategoricalCrossentropy()
+        >>> model.compile("sgd", "sparse_categorical_crossentropy", metrics=[metric])
+        >>> x, y = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([0, 1])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.9606
     """
 
     targets = "labels"
@@ -242,6 +363,14 @@ class R2Score(Metric):
     Args:
         class_aggregation: "uniform_average" (the mean over the outputs) or "variance_weighted_average".
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.R2Score()])
+        >>> x, y = np.array([[1.0], [2.0], [3.5]]), np.array([[1.0], [2.0], [3.0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.875
     """
 
     config_fields = ("class_aggregation", "name")

@@ -54,6 +54,14 @@ class Precision(_Hits):
         top_k: count only the so many largest outputs of a position as found.
         class_id: look at this output alone.
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.Precision()])
+        >>> x, y = np.array([[0.1], [0.7], [0.6]]), np.array([[0], [0], [1]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.5
     """
 
     def result(self, counts: Sequence[float]) -> float:
@@ -70,6 +78,14 @@ class Recall(_Hits):
         top_k: see `Precision`.
         class_id: see `Precision`.
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.Recall()])
+        >>> x, y = np.array([[0.1], [0.7], [0.6]]), np.array([[1], [0], [1]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.5
     """
 
     def result(self, counts: Sequence[float]) -> float:
@@ -88,6 +104,14 @@ class F1Score(Metric):
         threshold: outputs above it count as found; None finds the largest output of a position
             alone; a single output is found above 0.5 (0 with hinge losses).
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.F1Score(average="macro")])
+        >>> x, y = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([[1, 0, 0], [0, 0, 1]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.6667
     """
 
     config_fields = ("average", "threshold", "name")
@@ -130,6 +154,14 @@ class AUC(Metric):
         summation_method: "interpolation", "minoring" or "majoring"; the first takes means of neighbours for
             ROC, and for PR the curve of Davis and Goadrich (2006).
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.AUC()])
+        >>> x, y = np.array([[0.1], [0.4], [0.6], [0.9]]), np.array([[0], [1], [0], [1]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.75
     """
 
     config_fields = ("num_thresholds", "curve", "summation_method", "name")
@@ -208,6 +240,15 @@ class MeanIoU(Metric):
         num_classes: number of classes.
         ignore_class: positions labelled so do not count.
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> metric = gn.metrics.MeanIoU(num_classes=3)
+        >>> model.compile("sgd", "sparse_categorical_crossentropy", metrics=[metric])
+        >>> x, y = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([0, 1])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.3333
     """
 
     config_fields = ("num_classes", "ignore_class", "name")
@@ -242,6 +283,14 @@ class OneHotMeanIoU(MeanIoU):
         num_classes: number of classes.
         ignore_class: positions of this class do not count.
         name: key in logs.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((3,)), layers.Flatten()])  # puts out what it is given
+        >>> model.compile("sgd", "mse", metrics=[gn.metrics.OneHotMeanIoU(num_classes=3)])
+        >>> x, y = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([[1, 0, 0], [0, 1, 0]])
+        >>> _, value = model.evaluate(x, y, verbose=0)
+        >>> round(value, 4)
+        0.3333
     """
 
     targets = "values"

@@ -35,6 +35,11 @@ def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> 
         OSError: the file cannot be read.
         TypeError: `custom_objects` does not map names to classes.
         ImportError: the file is of Keras, and h5py is not installed.
+
+    Example:
+        >>> gn.Sequential([gn.Input((4,)), layers.Dense(2)]).save("model.gridnn")
+        >>> gn.load_model("model.gridnn").output_shape
+        (None, 2)
     """
     from gridnn.interop.keras import reading  # only here: what reads files of others is built on models
 

@@ -191,6 +191,10 @@ def conv_animation(
 
     Raises:
         ValueError, ShapeError, ImportError: see `conv_arithmetic`.
+
+    Example:
+        >>> animation = gn.plot.conv_animation(5, 3)
+        >>> page = animation.to_jshtml()
     """
     picture = _picture(n, kernel_size, strides, padding, dilation_rate, transposed)
     canvas = _style.axes(ax, _size(picture))

@@ -254,6 +254,9 @@ def signals(
     Raises:
         ValueError: not a series.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> ax = gn.plot.signals(np.sin(np.arange(50) / 5))
     """
     lines = [_series(signal, "signal")]
     limit = _validation.positive_integer(limit, "limit")

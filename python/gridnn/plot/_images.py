@@ -181,6 +181,9 @@ def activations(
     Raises:
         ValueError: the maps of several samples.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> ax = gn.plot.activations(np.random.default_rng(0).normal(size=(8, 8, 4)))
     """
     planes = _style.channel_planes(maps, "maps")
     total = len(planes)
@@ -222,6 +225,9 @@ def slices(
     Raises:
         ValueError: not a volume, or no such axis.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> ax = gn.plot.slices(gn.lab.volume())
     """
     array = np.asarray(volume)
     if array.ndim == 4:
@@ -330,6 +336,9 @@ def heat(image: ArrayLike, values: ArrayLike, *, title: str | None = None, ax: A
     Raises:
         ValueError: not an image, or values that are no map.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> ax = gn.plot.heat(np.zeros((8, 8)), np.eye(8))
     """
     grey = picture(image)
     if grey.ndim == 3:

@@ -42,6 +42,10 @@ def receptive_field(
     Raises:
         ValueError: the fields are not those of images, or a layer is unknown.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(2, 3)], seed=0)
+        >>> ax = gn.plot.receptive_field(model)
     """
     found, size = _fields(fields)
     shown = _chosen(found, layers)
@@ -128,6 +132,9 @@ def effective_receptive_field(
     Raises:
         ValueError: not a map.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> ax = gn.plot.effective_receptive_field(np.eye(5))
     """
     array = picture(np.abs(np.asarray(weights, np.float64)), "weights")
     if array.ndim == 3:
@@ -228,6 +235,9 @@ def feature_hierarchy(
     Raises:
         ValueError: there are no patches.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> ax = gn.plot.feature_hierarchy({"conv2d": np.zeros((2, 3, 8, 8))})
     """
     if not patches or not all(len(group) for group in patches.values()):
         raise ValueError("`patches` must hold at least one layer, and a filter in each.")
@@ -280,6 +290,10 @@ def costs(found: Model | Sequence[Cost], by: str = "multiply_adds", *, ax: Axes 
     Raises:
         ValueError: an unknown cost.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(2, 3)], seed=0)
+        >>> ax = gn.plot.costs(gn.inspect.costs(model))
     """
     by = _validation.choice(by, "by", tuple(_UNITS))
     rows = found if isinstance(found, Sequence) else inspect.costs(found)

@@ -45,6 +45,9 @@ def load_img(
     Raises:
         FileFormatError: it cannot be read; the message names the file.
         ImportError: Pillow is not installed.
+
+    Example:
+        >>> image = gn.utils.load_img("photo.jpg", target_size=(64, 64))  # doctest: +SKIP
     """
     color = _COLORS[_validation.choice(color_mode, "color_mode", tuple(_COLORS))]
     crop = _validation.boolean(keep_aspect_ratio, "keep_aspect_ratio")
@@ -68,6 +71,10 @@ def img_to_array(img: Any, data_format: str | None = None, dtype: DTypeLike | No
     Raises:
         TypeError: `img` is no image, and no array of numbers.
         ValueError: `img` has other axes, or holds numbers that `dtype` does not.
+
+    Example:
+        >>> gn.utils.img_to_array(np.zeros((4, 5))).shape
+        (4, 5, 1)
     """
     channels_last(data_format)
     kind = np.dtype(np.float32 if dtype is None else dtype)
@@ -130,6 +137,9 @@ def image_dataset_from_directory(
 
     Raises:
         ValueError: arguments that do not fit each other, and as `gridnn.data.image_folder`.
+
+    Example:
+        >>> data = gn.utils.image_dataset_from_directory("photos", image_size=(64, 64))  # doctest: +SKIP
     """
     channels_last(data_format)
     color = _COLORS[_validation.choice(color_mode, "color_mode", tuple(_COLORS))]
@@ -162,6 +172,13 @@ def get_file(*arguments: object, **options: object) -> NoReturn:
 
     Raises:
         NotImplementedError: always; the message says what to do instead.
+
+    Example:
+        >>> try:
+        ...     gn.utils.get_file("data.zip", "https://example.org/data.zip")
+        ... except NotImplementedError as error:
+        ...     print(type(error).__name__)
+        NotImplementedError
     """
     origin = options.get("origin", arguments[1] if len(arguments) > 1 else None)
     what = f"{origin}" if origin else "the file"

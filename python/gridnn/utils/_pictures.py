@@ -33,6 +33,10 @@ def plot_model(
         TypeError: `model` is no model, or `to_file` no path.
         ValueError: matplotlib writes no files of that ending.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> ax = gn.utils.plot_model(model, "model.png")
     """
     _validation.boolean(show_shapes, "show_shapes")
     file = _validation.path(to_file, "to_file")

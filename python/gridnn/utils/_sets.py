@@ -25,6 +25,18 @@ class PyDataset:
         workers: accepted and kept; batches are made one by one, where they are used.
         use_multiprocessing: as `workers`.
         max_queue_size: as `workers`.
+
+    Example:
+        >>> class Ones(gn.utils.PyDataset):
+        ...     def __len__(self):
+        ...         return 3
+        ...     def __getitem__(self, index):
+        ...         return np.ones((2, 4)), np.ones(2)
+        >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> history = model.fit(Ones(), verbose=0)
+        >>> len(history.epoch)
+        1
     """
 
     def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10) -> None:
