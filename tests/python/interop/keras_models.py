@@ -113,6 +113,23 @@ OURS = {
             layers.Cropping2D(((0, 1), (0, 0))),
         ],
     ],
+    "pools": [
+        *[
+            gn.Input((9, 10, 2)),
+            layers.AveragePooling2D(3, 2, padding=((1, 0), (0, 1)), count_include_pad=True),
+        ],
+        *[layers.MaxPooling2D(3, 1, padding=1), layers.AveragePooling2D(3, 1, padding=((1, 1), (1, 1)))],
+        *[layers.AveragePooling2D(2, 3, "same", count_include_pad=True), layers.Padding2D(((0, 1), (2, 0)))],
+        layers.MaxPooling2D(2, 1, ceil_mode=True),
+    ],
+    "pools of series": [
+        *[gn.Input((10, 2)), layers.AveragePooling1D(3, 2, padding=2, count_include_pad=True)],
+        *[layers.Padding1D((1, 2)), layers.MaxPooling1D(2, 2, padding=[(0, 1)])],
+    ],
+    "gelu": [
+        *[gn.Input((4, 3)), layers.Conv1D(3, 3, padding=1, activation="gelu_tanh")],
+        *[layers.Activation("gelu_tanh"), layers.Dense(2, activation="gelu_tanh")],
+    ],
     "residual": [
         *[gn.Input((6, 6, 2)), layers.Residual([layers.Conv2D(2, 3, padding="same"), layers.ReLU()])],
         layers.Residual(

@@ -425,6 +425,39 @@ def test_models_of_ours_come_back(layout, back):
     assert not np.array_equal(before, again.get_layer("look").kernel)
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize(
+    ("first", "second", "axes"),
+    [
+        ((5,), (5,), 1),
+        ((5, 3), (7, 3), 2),
+        ((5, 3), (3, 2), (2, 1)),
+        ((4, 5, 3), (3, 2, 5), (-2, 3)),
+        ((5,), (4, 5), (1, 2)),
+        ((3, 3, 3), (3, 3), (1, 2)),
+    ],
+)
+def test_dots_come_back(first, second, axes, opset, normalize, back):
+    a, b = gn.Input(first, name="a"), gn.Input(second, name="b")
+    model = gn.Model([a, b], layers.Dot(axes, normalize)([a, b]))
+    again = back(to_bytes(model, opset_version=opset))
+    assert sum(isinstance(layer, layers.Dot) for layer in again.layers) == 1
+    xs = [sample(first), sample(second)]
+    expect_close(again.predict(xs, verbose=0), model.predict(xs, verbose=0))
+
+
+def test_norms_along_another_axis_are_refused(back):
+    nodes = [
+        op("ReduceL2", "x", "norm", axes=[2]),
+        op("Div", "x norm", "unit"),
+        op("Transpose", "unit", "turned", perm=[0, 2, 1]),
+        op("MatMul", "turned unit", "y"),
+    ]
+    with pytest.raises(ValueError, match=r"\(Div\)"):
+        back(file_of(nodes, (3, 3), opset=13))
+
+
 def test_variances_below_zero_are_refused(back):
     numbers = {"g": MATRIX[0, :3], "b": MATRIX[0, :3], "m": MATRIX[0, :3], "v": np.float32([1, -2, 1])}
     message = file_of([op("BatchNormalization", "x g b m v")], (3, 4, 4), constants=numbers)

@@ -13,7 +13,7 @@ from typing import Any
 
 from gridnn._network import Shape
 from gridnn.interop.keras.graphs import MERGES
-from gridnn.interop.keras.layers_out import Described, described
+from gridnn.interop.keras.layers_out import OPERATIONS, Described, described
 from gridnn.layers.base import Layer
 from gridnn.layers.branches import Container, branches_of, merge_of
 from gridnn.layers.merging import Merging
@@ -88,6 +88,7 @@ class KerasModel:
         """Whether it is a Sequential model."""
         return not self.graph and all(
             len(layer.calls) == 1
+            and layer.kind not in OPERATIONS
             and len(layer.calls[0].inputs) <= 1
             and not layer.calls[0].inference
             and len(layer.calls[0].shapes) == 1
@@ -187,10 +188,9 @@ class _Tracer:
             found = self._known(owner, lambda: [self._merging(owner, name)])
         else:
             found = self._known(owner, lambda: self._described(owner, inputs[0].shape, name))
-        for layer in found[:-1]:  # what stands before it
-            *_, channels = inputs[0].shape
-            shape = (*[None] * (len(inputs[0].shape) - 1), channels)
-            inputs = [self._applied(layer, inputs, (shape,))]
+        for layer in found[:-1]:  # whose shapes nobody asks for
+            shape = (None,) * len(inputs[0].shape)
+            inputs = [self._applied(layer, inputs, (shape,), inference=inference)]
         call = self._applied(found[-1], inputs, shapes, several=several, inference=inference).call
         return [Output(call, index) for index in range(len(shapes))]
 
@@ -230,10 +230,10 @@ class _Tracer:
             self._problems.append(str(error))
             return [KerasLayer("", self._free(name), layer=owner)]
         made = []
-        for number, (kind, given, options) in enumerate(found):
-            last = number == len(found) - 1
-            own = self._free(name if last else given)
-            made.append(KerasLayer(kind, own, {**options, "name": own}, owner if last else None))
+        for kind, given, options in found:
+            main = given == owner.name
+            own = self._free(name if main else given)
+            made.append(KerasLayer(kind, own, {**options, "name": own}, owner if main else None))
         return made
 
     def _applied(

@@ -9,6 +9,7 @@ import numpy as np
 
 from gridnn import constraints, initializers, regularizers
 from gridnn.interop.keras.items import Item
+from gridnn.layers.activation import Activation
 from gridnn.layers.base import REGISTRY, Layer
 
 __all__ = ["IDENTITIES", "dtype_of", "input_shape_of", "layer_of", "plain_name"]
@@ -55,6 +56,9 @@ def layer_of(item: Item, version: str) -> Layer:
         ValueError: there is none; the message names the layer and what is missing.
     """
     module = item.entry.get("module")
+    if item.kind == "Gelu" and module in ("keras.src.ops.nn", "keras.ops.nn", "keras.ops"):
+        name = "gelu_tanh" if item.config.get("approximate", True) else "gelu"
+        return Activation(name, name=plain_name(item.name))
     ours = next((cls for cls in REGISTRY.classes() if cls.__name__ == item.kind), None)
     foreign = isinstance(module, str) and module.partition(".")[0] not in ("keras", "tf_keras", "tensorflow")
     if foreign or item.entry.get("registered_name") not in (None, item.kind):

@@ -9,13 +9,19 @@ import numpy as np
 
 from gridnn import layers
 from gridnn._config import Configurable
+from gridnn._network import place_window
+from gridnn.interop._layer_arithmetic import window_pads
 from gridnn.layers.base import Layer
 from gridnn.layers.conv import Convolution
 from gridnn.layers.conv_transpose import TransposedConvolution
 from gridnn.layers.depthwise import DepthwiseConvolution, SeparableConvolution
+from gridnn.layers.padding import Padding
 from gridnn.layers.pooling import AveragePooling, MaxPooling
 
-__all__ = ["described"]
+__all__ = ["OPERATIONS", "described"]
+
+OPERATIONS = {"Gelu": "keras.src.ops.nn"}
+"""Classes that are no layers, and the modules that they are from: functional models hold them."""
 
 Options = dict[str, Any]
 Described = tuple[str, str, Options]
@@ -23,9 +29,6 @@ Described = tuple[str, str, Options]
 
 _LACKING = {
     "DepthwiseConv3D",
-    "Padding1D",
-    "Padding2D",
-    "Padding3D",
     "RandomCrop",
     "RandomNoise",
     "SeparableConv3D",
@@ -44,7 +47,7 @@ _WITH_FORMAT = (*_WITH_FORMAT_IN_SERIES, "Padding", "Cropping", "UpSampling", "F
 
 
 def described(layer: Layer, shape: Sequence[int | None]) -> list[Described]:
-    """The layers of Keras that do the same, one after the other; the last one has the weights.
+    """The layers of Keras that do the same, one after the other; the one of the same name has the weights.
 
     Args:
         layer: a layer.
@@ -66,11 +69,16 @@ def described(layer: Layer, shape: Sequence[int | None]) -> list[Described]:
             before += convert(layer, options, shape)
     if kind.startswith("Random") and len(shape) != 3:
         raise _lacking(layer, "it takes images only")
-    if options.get("activation") == "gelu_tanh":
-        raise _lacking(layer, 'the activation "gelu_tanh" has no name there')
+    after: list[Described] = []
+    if options.get("activation") == "gelu_tanh":  # has no name there, but is an operation
+        gelu: Options = {"approximate": True}
+        if isinstance(layer, layers.Activation):
+            return [("Gelu", layer.name, gelu)]
+        options["activation"] = "linear"
+        after = [("Gelu", f"{layer.name}_gelu", gelu)]
     if any(part in kind for part in (_WITH_FORMAT_IN_SERIES if kind.endswith("1D") else _WITH_FORMAT)):
         options["data_format"] = "channels_last"
-    return [*before, (kind, layer.name, options)]
+    return [*before, (options.pop("class_name", kind), layer.name, options), *after]
 
 
 def _lacking(layer: Layer, reason: str) -> ValueError:
@@ -108,10 +116,7 @@ def _convolution(layer: Any, options: Options, shape: Sequence[int | None]) -> l
     options["padding"] = "valid"
     if not any(side for pair in layer.padding for side in pair):
         return []
-    pairs: Any = [list(pair) for pair in layer.padding]
-    name = f"{layer.name}_padding"
-    arguments = {"name": name, "padding": pairs[0] if layer.rank == 1 else pairs}
-    return [(f"ZeroPadding{layer.rank}D", name, arguments)]
+    return [_zeros(layer, layer.padding)]
 
 
 def _transposed(layer: Any, options: Options, shape: Sequence[int | None]) -> list[Described]:
@@ -125,15 +130,61 @@ def _transposed(layer: Any, options: Options, shape: Sequence[int | None]) -> li
 
 
 def _pooling(layer: Any, options: Options, shape: Sequence[int | None]) -> list[Described]:
-    if options.pop("ceil_mode"):
-        raise _lacking(layer, "ceil_mode=True")
+    options.pop("ceil_mode")
     counted = options.pop("count_include_pad", False)
-    if not isinstance(layer.padding, str):
-        if any(side for pair in layer.padding for side in pair):
-            raise _lacking(layer, "padding in numbers of a pool")
+    sizes, ones = shape[:-1], [1] * layer.rank
+    pads = window_pads(layer, sizes, layer.pool_size, ones)
+    if layer.ceil_mode and _rounds(layer, sizes, pads):
+        raise _lacking(layer, "ceil_mode=True")
+    if layer.padding == "valid" or (pads is not None and not any(map(any, pads))):
         options["padding"] = "valid"
-    elif counted and layer.padding == "same":
-        raise _lacking(layer, "count_include_pad=True")
+        return []
+    if counted:  # zeros that count are a layer there
+        if pads is None:
+            raise _lacking(layer, "count_include_pad=True where sizes are not known")
+        options["padding"] = "valid"
+        return [_zeros(layer, pads)]
+    if layer.padding != "same" and not _is_same(layer, sizes, pads):
+        raise _lacking(layer, f'padding={layer.padding!r} of a pool, but for what "same" gives')
+    options["padding"] = "same"
+    return []
+
+
+def _zeros(layer: Any, pads: Sequence[tuple[int, int]]) -> Described:
+    """A layer of zeros before another one."""
+    name, pairs = f"{layer.name}_padding", [list(pair) for pair in pads]
+    options = {
+        "name": name,
+        "padding": pairs[0] if layer.rank == 1 else pairs,
+        "data_format": "channels_last",
+    }
+    if layer.rank == 1:
+        del options["data_format"]
+    return f"ZeroPadding{layer.rank}D", name, options
+
+
+def _rounds(layer: Any, sizes: Sequence[int | None], pads: Sequence[tuple[int, int]] | None) -> bool:
+    """Whether the last window reaches over the end."""
+    axes = zip(sizes, pads or (), layer.pool_size, layer.strides, strict=False)
+    return pads is None or any(
+        s > 1 and (size is None or (size + sum(pair) - k) % s) for size, pair, k, s in axes
+    )
+
+
+def _is_same(layer: Any, sizes: Sequence[int | None], pads: Sequence[tuple[int, int]] | None) -> bool:
+    """Whether padding in numbers is that of "same"."""
+    placed = []
+    for size, k, s in zip(sizes, layer.pool_size, layer.strides, strict=True):
+        if size is None and s > 1:
+            return False
+        placed.append(place_window([size or 2 * k], [k], [s], "same", [1], False, None)[0][2:])
+    return pads == placed
+
+
+def _border(layer: Any, options: Options, shape: Sequence[int | None]) -> list[Described]:
+    if options.pop("mode") != "zeros":
+        raise _lacking(layer, f"mode={layer.mode!r}")
+    options["class_name"] = f"ZeroPadding{layer.rank}D"
     return []
 
 
@@ -187,9 +238,10 @@ _CONVERSIONS: list[tuple[type | tuple[type, ...], Conversion]] = [
     ((Convolution, DepthwiseConvolution, SeparableConvolution), _convolution),
     (TransposedConvolution, _transposed),
     ((MaxPooling, AveragePooling), _pooling),
+    (Padding, _border),
     ((layers.RandomFlip, layers.RandomRotation, layers.RandomTranslation, layers.RandomZoom), _random),
     (layers.Dropout, _dropout),
     (layers.Normalization, _normalization),
     (layers.PReLU, _prelu),
-    ((layers.ZeroPadding1D, layers.Cropping1D, layers.UpSampling1D), _only_axis),
+    ((layers.ZeroPadding1D, layers.Padding1D, layers.Cropping1D, layers.UpSampling1D), _only_axis),
 ]

@@ -13,6 +13,7 @@ from typing import Any
 from gridnn import _network
 from gridnn.interop.keras.calls_out import KerasCall, KerasLayer, KerasModel, Output, keras_model
 from gridnn.interop.keras.items import Item, paths_of
+from gridnn.interop.keras.layers_out import OPERATIONS
 from gridnn.layers.limits import LimitedLayer
 from gridnn.model.protocol import Model
 
@@ -114,6 +115,13 @@ def _entry(model: KerasModel, dtype: str) -> tuple[dict[str, Any], list[Item]]:
 
 def _layer(layer: KerasLayer, dtype: str) -> dict[str, Any]:
     options = layer.options
+    if layer.kind in OPERATIONS:
+        return {
+            "module": OPERATIONS[layer.kind],
+            "class_name": layer.kind,
+            "config": options,
+            "registered_name": layer.kind,
+        }
     if isinstance(layer.layer, LimitedLayer) and not layer.layer.trainable:
         options = {**options, "trainable": False}  # others do not take the option
     if layer.kind != "InputLayer":

@@ -26,7 +26,7 @@ from gridnn.interop.onnx.reading.curves import (
     softplus,
 )
 from gridnn.interop.onnx.reading.files import Node
-from gridnn.interop.onnx.reading.normalizations import scaled_norm, standardized
+from gridnn.interop.onnx.reading.normalizations import kept_norm, scaled_norm, standardized
 from gridnn.interop.onnx.reading.steps import Graph, Step, View, handles, new_view, refuse
 from gridnn.interop.onnx.reading.windows import counted
 
@@ -317,6 +317,9 @@ def arithmetic(graph: Graph, node: Node, inputs: list[Any]) -> View:
         refuse("it mixes tensors and constants")
     first_is_tensor = isinstance(inputs[0], View)
     view, values = graph.tensor(tensors[0]), graph.constant(inputs[first_is_tensor], "operand")
+    norm = kept_norm(node, view, values)
+    if norm is not None:
+        return norm
     return _with_constant(graph, node, view, values.astype(np.float64), reverse=not first_is_tensor)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gridnn import layers
 from gridnn.interop.onnx.reading.files import Node
+from gridnn.interop.onnx.reading.folding import axes_of
 from gridnn.interop.onnx.reading.steps import Graph, Step, View, handles, new_view, refuse
 from gridnn.interop.onnx.reading.windows import ranked
 
@@ -75,7 +76,7 @@ def matmul(graph: Graph, node: Node, inputs: list[Any]) -> View:
     if isinstance(inputs[0], np.ndarray):
         return _along_axis(graph, node, graph.tensor(inputs[1]), inputs[0].T, -2)
     if all(isinstance(x, View) and not x.flat and x.step.rank == 2 for x in inputs):
-        return _of_matrices(node, *inputs)
+        return _of_matrices(graph, node, *inputs)
     view, kernel = graph.tensor(inputs[0]), graph.constant(inputs[1], "matrix")
     if kernel.ndim != 2:
         refuse(f"its matrix has shape {kernel.shape}")
@@ -84,14 +85,67 @@ def matmul(graph: Graph, node: Node, inputs: list[Any]) -> View:
     return _dense(graph, node, view, kernel, None)
 
 
-def _of_matrices(node: Node, a: View, b: View) -> View:
+def _of_matrices(graph: Graph, node: Node, a: View, b: View) -> View:
     """A product of two tensors: Dot along the last axis of one and the first of the other."""
     axes = a.perm[1], b.perm[0]
     if a.shape[1] != b.shape[0]:
         refuse(f"it multiplies matrices of shapes {a.shape} and {b.shape}")
     shape = (a.shape[0], b.shape[1])
-    details = {"merge": "dot", "axes": tuple(axis + 1 for axis in axes), "alike": False}
+    details: dict[str, Any] = {"merge": "dot", "alike": False}
+    units = [_unit(graph, view.step, axis) for view, axis in zip((a, b), axes, strict=True)]
+    if units[0] is not None and units[1] is not None:
+        details["normalize"] = True
+        a, b = View(units[0], a.perm), View(units[1], b.perm)
+    details["axes"] = tuple(axis + 1 for axis in axes)
     return new_view(Step("merge", (a.step, b.step), shape, node, details=details))
+
+
+def _unit(graph: Graph, step: Step, axis: int) -> Step | None:
+    """A tensor before it was divided by its norm along what is this axis now; None if it was not."""
+    between: list[Step] = []
+    while step.op in ("Permute", "Reshape") and step.make is not None:
+        between.append(step)
+        step = step.inputs[0]
+    if step.op != "Unit":
+        return None
+    source, (own,) = step.inputs[0], step.details["axes"]
+    if not between:
+        return source if own == axis else None
+    sizes = [size or 0 for size in source.shape]
+    if not 0 < math.prod(sizes) <= _MOST_REPEATED:
+        return None
+    # Where the elements along that axis have come to.
+    places = np.broadcast_to(np.arange(sizes[own]).reshape(-1, *[1] * (len(sizes) - own - 1)), sizes)
+    for moved in reversed(between):
+        assert moved.make is not None
+        dims = getattr(moved.make(None), "dims", None)
+        places = places.reshape(moved.shape) if dims is None else places.transpose([dim - 1 for dim in dims])
+        source = graph.layer(moved.node, source, moved.make)
+    along = np.moveaxis(places, axis, -1)
+    return source if along.shape[-1] == sizes[own] and (along == np.arange(sizes[own])).all() else None
+
+
+@handles("ReduceL2")
+def norm(graph: Graph, node: Node, inputs: list[Any]) -> View:
+    """No layer by itself, but part of a Dot that normalizes."""
+    view, given = graph.tensor(inputs[0]), axes_of(node, inputs)
+    if view.flat or given is None or len(given) != 1 or not node.attributes.get("keepdims", 1):
+        refuse("it is no norm along one axis that stays")
+    seen = given[0] % (view.step.rank + 1)
+    if seen == 0:
+        refuse("it works along the batch")
+    axes = [view.perm[seen - 1]]
+    sizes = tuple(1 if axis in axes else size for axis, size in enumerate(view.step.shape))
+    return view.behind(Step(node.op, (view.step,), sizes, node, details={"axes": axes}))
+
+
+def kept_norm(node: Node, view: View, least: Array) -> View | None:
+    """The larger of a norm and of a tiny number; None if it is something else."""
+    step = view.step
+    tiny = least.size == 1 and 0.0 <= float(least.ravel()[0]) <= 1e-5
+    if step.op != "ReduceL2" or node.op != "Max" or not tiny:
+        return None
+    return view.behind(Step("Norm", step.inputs, step.shape, node, details=step.details))
 
 
 def _along_axis(graph: Graph, node: Node, view: View, kernel: Array, axis: int) -> View:
@@ -236,8 +290,10 @@ def layer_normalization(graph: Graph, node: Node, inputs: list[Any]) -> View:
 
 
 def standardized(graph: Graph, node: Node, a: View, b: View) -> View | None:
-    """The parts of a layer normalization that put two tensors together; None if these are not."""
+    """The parts of a normalization that put two tensors together; None if these are not."""
     x, y = a.step, b.step
+    if node.op == "Div" and y.op in ("ReduceL2", "Norm") and y.inputs[0] is x:
+        return a.behind(Step("Unit", (x,), x.shape, node, details=y.details))
     if node.op == "Sub" and y.op == "ReduceMean" and y.inputs[0] is x and y.make is None:
         return a.behind(Step("Centred", (x,), x.shape, node, details=y.details))
     if node.op == "Mul" and x is y and x.op == "Centred":

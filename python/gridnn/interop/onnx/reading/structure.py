@@ -218,7 +218,7 @@ def _merging(chain: Chain, step: Step, given: str | None) -> Merging:
     kind, details = step.details["merge"], step.details
     name = given or chain.name(step, {"concat": "Concatenate"}.get(kind, kind.capitalize()))
     if kind == "dot":
-        return layers.Dot(details["axes"], name=name)
+        return layers.Dot(details["axes"], details.get("normalize", False), name=name)
     if kind == "concat":
         axis = details["axis"]
         return layers.Concatenate(-1 if axis == step.rank - 1 else axis + 1, name=name)
