@@ -18,12 +18,14 @@ _Scores = tuple[list[tuple[float, float, list[list[float]]]], float]
 
 __all__ = [
     "Network",
+    "OptimizerState",
     "__version__",
     "after_fork",
     "available_tiers",
     "average_pool",
     "average_pool_grad",
     "before_fork",
+    "constrained",
     "convolution",
     "convolution_input_grad",
     "convolution_kernel_grad",
@@ -35,15 +37,20 @@ __all__ = [
     "global_average_pool_grad",
     "global_max_pool",
     "global_max_pool_grad",
+    "initial_values",
     "learning_rate",
     "load_tensors",
+    "loss_values",
     "max_pool",
     "max_pool_grad",
+    "metric_counts",
+    "metric_values",
     "multiply_adds",
     "output_shapes",
     "pad",
     "pad_grad",
     "pad_output_shape",
+    "penalty",
     "permutation",
     "place_window",
     "pool_output_shape",
@@ -333,6 +340,70 @@ class Network:
 
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a plan for this batch size takes."""
+
+@final
+class OptimizerState:
+    """An optimizer on arrays, with its slots. One thread at a time may call it."""
+
+    def __new__(cls, optimizer: str, lens: Sequence[int], dtype: str) -> OptimizerState:
+        """An optimizer for arrays of so many elements each.
+
+        Args:
+            optimizer: JSON, as in `Network.compile`.
+            lens: elements of every array.
+            dtype: "float32" or "float64", that of all arrays.
+        """
+
+    @property
+    def iterations(self) -> int:
+        """Steps taken."""
+
+    def step(
+        self, weights: Sequence[NDArray[Any]], gradients: Sequence[NDArray[Any]], learning_rate: float
+    ) -> list[NDArray[Any]]:
+        """The weights after one step, each flat; those given are not changed.
+
+        Raises:
+            NonFiniteError: a gradient, or what the update makes, is not finite; nothing has changed.
+        """
+
+    def finalize(self, weights: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The average of the weights, each flat, where the optimizer keeps one and a step was taken."""
+
+def loss_values(loss: str, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[np.float64]:
+    """Values of a loss by its JSON, flat: one a position, or one a group of a loss of overlaps.
+
+    Raises:
+        ShapeError: targets do not fit outputs ``(batch, ..., channels)``.
+        ValueError: a label is none.
+    """
+
+def metric_counts(
+    metric: str,
+    y_true: NDArray[Any],
+    y_pred: NDArray[Any],
+    labels: bool,
+    weights: NDArray[np.float64] | None,
+) -> list[float]:
+    """What a metric counts by its JSON over outputs ``(rows, channels)``, each row times its weight."""
+
+def metric_values(
+    metric: str, y_true: NDArray[Any], y_pred: NDArray[Any], labels: bool
+) -> NDArray[np.float64]:
+    """What a metric that is a mean has for every row of outputs."""
+
+def initial_values(initializer: str, shape: Sequence[int], seed: int, dtype: str) -> NDArray[Any]:
+    """What an initializer fills an array with, by its JSON.
+
+    Raises:
+        ShapeError: it does not fill arrays of this shape.
+    """
+
+def penalty(regularizer: str, weights: NDArray[Any]) -> float:
+    """What a regularizer charges for an array of float32 or float64, by its JSON."""
+
+def constrained(constraint: str, weights: NDArray[Any]) -> NDArray[Any]:
+    """An array of float32 or float64 held to a constraint, by its JSON."""
 
 def learning_rate(schedule: str, step: int) -> float:
     """The learning rate of step `step` by a schedule, JSON ``{"class_name", "config"}``."""

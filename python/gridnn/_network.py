@@ -502,6 +502,67 @@ def schedule_rate(schedule: str, step: int) -> float:
     return _core.learning_rate(schedule, step)
 
 
+def loss_values(description: Mapping[str, Any], y_true: object, y_pred: object) -> NDArray[np.float64]:
+    """Values of a loss, by its engine description, flat and in row-major order.
+
+    Args:
+        description: the loss.
+        y_true: targets, as `y_pred` or labels without the last axis.
+        y_pred: outputs ``(batch, ..., channels)``.
+    """
+    return _core.loss_values(json.dumps(description), as_array(y_true, "y_true"), as_array(y_pred, "y_pred"))
+
+
+def metric_counts(
+    description: Mapping[str, Any],
+    y_true: object,
+    y_pred: object,
+    labels: bool,
+    weights: NDArray[np.float64] | None,
+) -> list[float]:
+    """What a metric counts over the rows of outputs, each times its weight.
+
+    Args:
+        description: engine description of the metric.
+        y_true: targets ``(rows, channels)``, or class labels ``(rows,)``.
+        y_pred: outputs ``(rows, channels)``.
+        labels: whether targets are labels.
+        weights: one number a row; None is 1.
+    """
+    arrays = as_array(y_true, "y_true"), as_array(y_pred, "y_pred")
+    return _core.metric_counts(json.dumps(description), *arrays, labels, weights)
+
+
+def metric_values(
+    description: Mapping[str, Any], y_true: object, y_pred: object, labels: bool
+) -> NDArray[np.float64]:
+    """What a metric that is a mean has for every row; see `metric_counts`."""
+    arrays = as_array(y_true, "y_true"), as_array(y_pred, "y_pred")
+    return _core.metric_values(json.dumps(description), *arrays, labels)
+
+
+def initial_values(
+    description: Mapping[str, Any], shape: Sequence[int], seed: int, dtype: str
+) -> NDArray[Any]:
+    """What an initializer fills an array with, by its engine description."""
+    return _core.initial_values(json.dumps(description), list(shape), seed, dtype)
+
+
+def penalty(description: Mapping[str, Any], weights: NDArray[Any]) -> float:
+    """What a regularizer charges for an array of float32 or float64, by its engine description."""
+    return _core.penalty(json.dumps(description), weights)
+
+
+def constrained(description: Mapping[str, Any], weights: NDArray[Any]) -> NDArray[Any]:
+    """An array of float32 or float64 held to a constraint, by its engine description."""
+    return _core.constrained(json.dumps(description), weights)
+
+
+def optimizer_state(description: Mapping[str, Any], lens: Sequence[int], dtype: str) -> _core.OptimizerState:
+    """An optimizer for arrays of so many elements each, with its slots, by its engine description."""
+    return _core.OptimizerState(json.dumps(description), list(lens), dtype)
+
+
 def weight_shapes(
     layers: Sequence[Mapping[str, Any]], dtype: str, outputs: Sequence[int] | None = None
 ) -> dict[tuple[int, str], tuple[int, ...]]:

@@ -8,20 +8,40 @@ filters)`` ``axis=(0, 1, 2)`` those of one filter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._config import Configurable, Registry
+from gridnn._network import constrained
+from gridnn._reduction import floating
 
 __all__ = ["Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get"]
 
 
 class Constraint(Configurable):
-    """Base of all constraints.
+    """Base of all constraints. Called on an array it returns what becomes of it.
 
     Example:
-        >>> isinstance(gn.constraints.get("non_neg"), gn.constraints.Constraint)
-        True
+        >>> gn.constraints.get("non_neg")([-1.0, 2.0])
+        array([0., 2.])
     """
+
+    def __call__(self, w: Any) -> NDArray[Any]:
+        """An array of weights held to the constraint: float64 if `w` is, else float32.
+
+        Args:
+            w: the array, or the handle of a weight.
+
+        Raises:
+            ValueError: an axis of the constraint is none of the array.
+
+        Example:
+            >>> NonNeg()([-1.0, 2.0])
+            array([0., 2.])
+        """
+        return constrained(self.engine_description(), floating(w, "w"))
 
 
 REGISTRY: Registry[Constraint] = Registry("constraint", Constraint, snake_names=True)

@@ -6,15 +6,19 @@ depend on the model's seed alone, never on the order of construction or the numb
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._config import Configurable, Registry
+from gridnn._network import initial_values
+from gridnn._seeding import next_seed
 
 __all__ = [
     "Constant",
@@ -40,10 +44,45 @@ __all__ = [
 class Initializer(Configurable):
     """Base of all initializers: a description of how a weight is first filled.
 
+    Called on a shape it returns an array.
+
     Example:
-        >>> isinstance(gn.initializers.get("he_normal"), gn.initializers.Initializer)
-        True
+        >>> gn.initializers.get("he_normal")((3, 3, 1, 4)).shape
+        (3, 3, 1, 4)
     """
+
+    def __call__(self, shape: int | Sequence[int], dtype: str = "float32") -> NDArray[Any]:
+        """An array filled as a weight is.
+
+        The same initializer fills equal shapes alike, whether it has a seed or not: without one it draws its
+        own at the first call, from the sequence that `gridnn.set_random_seed` fixes.
+
+        Args:
+            shape: shape of the array; for `VarianceScaling` and its kin its last two axes are inputs and
+                outputs of a unit.
+            dtype: "float32" or "float64".
+
+        Raises:
+            ShapeError: it does not fill arrays of this shape.
+
+        Example:
+            >>> Constant(2.0)((2, 3))
+            array([[2., 2., 2.],
+                   [2., 2., 2.]], dtype=float32)
+        """
+        sizes = shape if isinstance(shape, Sequence) else (shape,)
+        sizes = tuple(_validation.non_negative_integer(size, "shape") for size in sizes)
+        kind = _validation.choice(np.dtype(dtype).name, "dtype", ("float32", "float64"))
+        if not math.prod(sizes):
+            return np.zeros(sizes, kind)
+        seed = 0
+        if "seed" in self.engine_config():
+            if self._own_seed is None:
+                self._own_seed = next_seed()
+            seed = self._own_seed
+        return initial_values(self.engine_description(), sizes, seed, kind)
+
+    _own_seed: int | None = None  # that of an initializer without one, once it was called
 
     def engine_description(self) -> dict[str, Any]:
         """What the engine is told about this object."""

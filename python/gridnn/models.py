@@ -13,13 +13,16 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gridnn import _validation, layers
+from gridnn._custom import custom_classes
 from gridnn._seeding import next_seed
 from gridnn._series_models import fcn, inception_time, resnet1d
 from gridnn.layers.base import Layer
+from gridnn.model import saving
 from gridnn.model.functional import Model
 from gridnn.model.loading import load_model
 from gridnn.model.sequential import Sequential
@@ -36,6 +39,7 @@ __all__ = [
     "lenet5",
     "load_model",
     "mobilenet",
+    "model_from_json",
     "resnet",
     "resnet1d",
     "tcn",
@@ -67,6 +71,40 @@ def clone_model(model: TrainableModel) -> TrainableModel:
     if not isinstance(model, TrainableModel):
         raise TypeError(f"`model` must be a model. Received {model!r:.200}.")
     return made_anew(model, _reseeded(model.get_config()))
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, type] | None = None) -> TrainableModel:
+    """The model that `to_json` has written, with initial weights; it is not compiled.
+
+    Args:
+        json_string: the text.
+        custom_objects: classes of your own that it names, by name.
+
+    Raises:
+        ValueError: not such a text.
+
+    Example:
+        >>> import gridnn as gn
+        >>> text = gn.Sequential([gn.Input((4,)), gn.layers.Dense(3)]).to_json()
+        >>> model_from_json(text).output_shape
+        (None, 3)
+    """
+    try:
+        description = json.loads(json_string)
+        described = {"class_name": description["class_name"], "config": dict(description["config"])}
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"`json_string` must be what `to_json` of a model of gridnn returns. Received "
+            f"{json_string!r:.80}."
+        ) from error
+    with custom_classes(custom_objects):
+        try:
+            model = saving.restored(described)
+        except KeyError as error:
+            raise ValueError(f"`json_string` is of another program: it lacks {error}.") from error
+    if not isinstance(model, TrainableModel):
+        raise ValueError(f"`json_string` describes a {described['class_name']}, which is no model.")
+    return model
 
 
 def _reseeded(config: dict[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,16 @@ while a model trains, or a schedule of `gridnn.schedules`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
 
 from gridnn import _validation, schedules
 from gridnn._config import Configurable, Registry
+from gridnn._optimizer_steps import Steps
+from gridnn._variables import Variable
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -62,7 +67,8 @@ _DEFAULTS = {
 class Optimizer(Configurable):
     """Base of all optimizers.
 
-    In a step gradients are accumulated, then clipped; then weights decay, move, and are averaged.
+    In a step gradients are accumulated, then clipped; then weights decay, move, and are averaged. A model
+    that is compiled with it has slots of its own; `apply` is for loops of one's own.
 
     Args:
         learning_rate: step size; a schedule of them; or a function without arguments that is asked before
@@ -140,6 +146,71 @@ class Optimizer(Configurable):
             return rate
         found = rate(step) if isinstance(rate, schedules.LearningRateSchedule) else rate()
         return _validation.real(found, "learning_rate", low=0.0)
+
+    # Steps of one's own
+
+    _steps: Steps | None = None
+    _model: weakref.ref[Any] | None = None  # the one that was compiled with it last
+
+    @property
+    def iterations(self) -> Variable:
+        """Updates made: by `apply`, and by the model that was compiled with this optimizer last."""
+        model = None if self._model is None else self._model()
+        steps = 0 if model is None else model.iterations
+        steps += 0 if self._steps is None else self._steps.iterations
+        updates = steps // (self.gradient_accumulation_steps or 1)
+        return Variable(np.int64(updates), "iterations", trainable=False)
+
+    def follow(self, model: Any) -> None:
+        """Says which model it was compiled with, whose steps `iterations` counts; `compile` calls it."""
+        self._model = weakref.ref(model)
+
+    def apply(self, gradients: Sequence[Any], weights: Sequence[Any]) -> None:
+        """One step on weights, which change in place, as in training.
+
+        The first call gives the optimizer its slots; later ones take the same weights in the same order. A
+        handle of a layer that has a constraint is held to it.
+
+        Args:
+            gradients: an array for each weight.
+            weights: handles, such as `model.trainable_weights`, or arrays of float32 or float64.
+
+        Raises:
+            ValueError, TypeError: gradients and weights do not fit each other, or the optimizer's slots.
+            NonFiniteError: a gradient, or what the update makes, is not finite; nothing has changed.
+
+        Example:
+            >>> import numpy as np
+            >>> weight = np.array([1.0, 2.0])
+            >>> SGD(0.5).apply([np.array([1.0, -1.0])], [weight])
+            >>> weight
+            array([0.5, 2.5])
+        """
+        gradients, weights = list(gradients), list(weights)
+        if not weights:
+            raise ValueError("`weights` must hold at least one weight. Received none.")
+        steps = self._steps
+        if steps is None:
+            steps = Steps(self.engine_description(), weights)
+        steps.apply(gradients, weights, self.rate)
+        self._steps = steps
+
+    def apply_gradients(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """`apply` for pairs ``(gradient, weight)``, as `zip` makes them."""
+        listed = list(pairs)
+        self.apply([gradient for gradient, _ in listed], [weight for _, weight in listed])
+
+    def finalize_variable_values(self, weights: Sequence[Any]) -> None:
+        """Puts the moving average of the weights that `apply` has moved in their place, with `use_ema`."""
+        if self._steps is not None:
+            self._steps.finalize(list(weights))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what belongs to this process: a copy begins its steps anew."""
+        state = dict(self.__dict__)
+        for own in ("_steps", "_model"):
+            state.pop(own, None)
+        return state
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values; of a function its value now."""

@@ -9,17 +9,34 @@ from typing import Any
 
 from gridnn import _validation
 from gridnn._config import Configurable, Registry
+from gridnn._network import penalty
+from gridnn._reduction import floating
 
 __all__ = ["L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer", "get"]
 
 
 class Regularizer(Configurable):
-    """Base of all regularizers.
+    """Base of all regularizers. Called on an array it returns what it adds to the loss.
 
     Example:
-        >>> isinstance(gn.regularizers.get("l2"), gn.regularizers.Regularizer)
-        True
+        >>> gn.regularizers.get("l2")([10.0, 20.0])
+        5.0
     """
+
+    def __call__(self, x: Any) -> float:
+        """What an array of weights adds to the loss.
+
+        Args:
+            x: the array, or the handle of a weight.
+
+        Raises:
+            ShapeError: it does not take arrays of this shape.
+
+        Example:
+            >>> L2(0.5)([1.0, 2.0])
+            2.5
+        """
+        return penalty(self.engine_description(), floating(x, "x"))
 
     def engine_description(self) -> dict[str, Any]:
         """The configuration alone: the engine tells kinds apart by it."""

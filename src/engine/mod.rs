@@ -19,6 +19,7 @@ mod regularizers;
 mod run;
 pub mod source;
 pub mod spec;
+pub mod standalone;
 mod structure;
 mod train;
 

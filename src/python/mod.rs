@@ -13,6 +13,7 @@ mod gate;
 mod geometry;
 mod network;
 mod overlap;
+mod standalone;
 
 use std::ffi::CString;
 
@@ -48,6 +49,10 @@ mod _core {
     use super::geometry::place_window;
     #[pymodule_export]
     use super::network::{Network, learning_rate, output_shapes, weight_shapes};
+    #[pymodule_export]
+    use super::standalone::{
+        OptimizerState, constrained, initial_values, loss_values, metric_counts, metric_values, penalty,
+    };
     use super::*;
     #[pymodule_export]
     use super::{

@@ -26,6 +26,7 @@ from gridnn._sharing import share
 from gridnn.errors import NotReadyError
 from gridnn.layers.calls import Calls, on_arrays
 from gridnn.layers.custom import CallContext, LayerCalls, WantedWeight
+from gridnn.layers.handles import LayerWeight, handles_of
 from gridnn.layers.symbolic import Call, Tensor, apply, is_symbolic, result_shape
 
 if TYPE_CHECKING:
@@ -472,6 +473,34 @@ class Layer(Configurable):
         """Number of weights, counting every element."""
         weights = self._built().network.weights
         return sum(math.prod(weights[index].shape) for index in self._weight_indices())
+
+    @property
+    def weights(self) -> list[LayerWeight]:
+        """Handles of the weights, in Keras' order; none before the layer is built.
+
+        Example:
+            >>> import gridnn as gn
+            >>> layer = gn.layers.Dense(2)
+            >>> outputs = layer([[1.0, 2.0, 3.0]])
+            >>> [(weight.path, weight.shape) for weight in layer.weights]
+            [('dense/kernel', (3, 2)), ('dense/bias', (2,))]
+            >>> layer.weights[1].assign([1.0, 1.0])
+        """
+        return handles_of(self)
+
+    @property
+    def trainable_weights(self) -> list[LayerWeight]:
+        """Those of `weights` that training changes."""
+        return [weight for weight in self.weights if weight.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[LayerWeight]:
+        """Those of `weights` that training leaves as they are."""
+        return [weight for weight in self.weights if not weight.trainable]
+
+    variables = weights
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Copies of the weights, in Keras' order."""

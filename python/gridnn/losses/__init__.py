@@ -1,4 +1,4 @@
-"""Losses, as descriptions; value and gradient are computed in the engine.
+"""Losses, as descriptions; value and gradient are computed in the engine. They are called on arrays as well.
 
 A loss compares outputs either with class labels (whole numbers, one less axis than the outputs) or with
 values of the outputs' own shape. Names, defaults and formulas are Keras' (3.15); classes and channels are the
@@ -15,6 +15,27 @@ from gridnn.losses.crossentropy import (
     CategoricalCrossentropy,
     CategoricalFocalCrossentropy,
     SparseCategoricalCrossentropy,
+)
+from gridnn.losses.functions import (
+    binary_crossentropy,
+    binary_focal_crossentropy,
+    categorical_crossentropy,
+    categorical_focal_crossentropy,
+    categorical_hinge,
+    cosine_similarity,
+    dice,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+    tversky,
 )
 from gridnn.losses.numbers import (
     CategoricalHinge,
@@ -53,5 +74,24 @@ __all__ = [
     "SparseCategoricalCrossentropy",
     "SquaredHinge",
     "Tversky",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "cosine_similarity",
+    "dice",
     "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "sparse_categorical_crossentropy",
+    "squared_hinge",
+    "tversky",
 ]

@@ -28,7 +28,7 @@ class AutomaticCrossentropy(Configurable):
 
 
 def get(identifier: object) -> Loss | AutomaticCrossentropy:
-    """The loss for a string id, a description or an instance.
+    """The loss for a string id, a description, an instance, or a function of this module.
 
     String ids are class names, their snake-case forms and Keras' short ones ("mse", "bce", "KLD", ...);
     "crossentropy" and "ce" stand for the cross-entropy that suits the targets, which is known once training
@@ -44,6 +44,8 @@ def get(identifier: object) -> Loss | AutomaticCrossentropy:
         return AutomaticCrossentropy.from_config(identifier.get("config", {}))
     if isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):
         return AutomaticCrossentropy()
+    if getattr(identifier, "__module__", None) == "gridnn.losses.functions" and callable(identifier):
+        return REGISTRY.get(getattr(identifier, "__name__", identifier))
     if isinstance(identifier, Loss) and REGISTRY.accepts(type(identifier)):
         if type(identifier).gradient is Loss.gradient:
             raise TypeError(f"{identifier.label} has `call` but no `gradient`, which training needs.")

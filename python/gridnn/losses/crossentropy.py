@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from gridnn import _validation
 from gridnn.losses.base import REGISTRY
 from gridnn.losses.probabilities import OfProbabilities
@@ -35,7 +40,7 @@ class SparseCategoricalCrossentropy(OfProbabilities):
         self,
         from_logits: bool | None = None,
         ignore_class: int | None = None,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
@@ -43,6 +48,9 @@ class SparseCategoricalCrossentropy(OfProbabilities):
         self.ignore_class = (
             None if ignore_class is None else _validation.integer(ignore_class, "ignore_class")
         )
+
+    def _counted(self, targets: NDArray[Any]) -> NDArray[np.bool_] | None:
+        return None if self.ignore_class is None else np.asarray(targets != self.ignore_class)
 
 
 @REGISTRY.register()
@@ -73,7 +81,7 @@ class CategoricalCrossentropy(OfProbabilities):
         self,
         from_logits: bool | None = None,
         label_smoothing: float = 0.0,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
@@ -114,7 +122,7 @@ class CategoricalFocalCrossentropy(OfProbabilities):
         gamma: float = 2.0,
         from_logits: bool | None = None,
         label_smoothing: float = 0.0,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
@@ -156,7 +164,7 @@ class BinaryCrossentropy(OfProbabilities):
         self,
         from_logits: bool | None = None,
         label_smoothing: float = 0.0,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
@@ -209,7 +217,7 @@ class BinaryFocalCrossentropy(OfProbabilities):
         gamma: float = 2.0,
         from_logits: bool | None = None,
         label_smoothing: float = 0.0,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)

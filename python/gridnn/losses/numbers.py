@@ -112,7 +112,7 @@ class Huber(Loss):
     config_fields = ("delta", "reduction", "name")
 
     def __init__(
-        self, delta: float = 1.0, reduction: str = "sum_over_batch_size", name: str | None = None
+        self, delta: float = 1.0, reduction: str | None = "sum_over_batch_size", name: str | None = None
     ) -> None:
         super().__init__(reduction, name)
         self.delta = _validation.real(delta, "delta", low=0.0)
@@ -183,7 +183,7 @@ class KLDivergence(OfProbabilities):
 
     def __init__(
         self,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         from_logits: bool | None = None,
     ) -> None:

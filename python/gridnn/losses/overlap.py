@@ -16,8 +16,27 @@ def _axes(axis: int | Sequence[int] | None) -> tuple[int, ...] | None:
     return tuple(_validation.integer(number, "axis") for number in axes)
 
 
+class _Overlap(OfProbabilities):
+    """What `Dice` and `Tversky` share.
+
+    Args:
+        reduction: see `Loss`.
+        name: see `Loss`.
+    """
+
+    axis: tuple[int, ...] | None
+    sigmoid_of_one = True
+
+    def _values_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The axes that are not summed over."""
+        if self.axis is None:
+            return ()
+        summed = {axis % len(shape) for axis in self.axis}
+        return tuple(size for axis, size in enumerate(shape) if axis not in summed)
+
+
 @REGISTRY.register()
-class Dice(OfProbabilities):
+class Dice(_Overlap):
     """One minus the Dice coefficient: ``1 - 2 sum(t p) / (sum(t) + sum(p) + 1e-7)``.
 
     Args:
@@ -42,11 +61,10 @@ class Dice(OfProbabilities):
     """
 
     config_fields = ("reduction", "name", "axis", "from_logits")
-    sigmoid_of_one = True
 
     def __init__(
         self,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         axis: int | Sequence[int] | None = None,
         from_logits: bool | None = None,
@@ -57,7 +75,7 @@ class Dice(OfProbabilities):
 
 
 @REGISTRY.register()
-class Tversky(OfProbabilities):
+class Tversky(_Overlap):
     """One minus the Tversky index: ``1 - I / (I + alpha sum(t (1 - p)) + beta sum((1 - t) p) + 1e-7)``.
 
     ``I = sum(t p)`` (Salehi et al., 2017). With both factors 1/2 it is the Dice coefficient.
@@ -83,13 +101,12 @@ class Tversky(OfProbabilities):
     """
 
     config_fields = ("alpha", "beta", "reduction", "name", "axis", "from_logits")
-    sigmoid_of_one = True
 
     def __init__(
         self,
         alpha: float = 0.5,
         beta: float = 0.5,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         axis: int | Sequence[int] | None = None,
         from_logits: bool | None = None,

@@ -1,10 +1,17 @@
 """Metrics, as descriptions; the engine counts, and a metric says what its counts come to.
 
+They count what they are given by themselves as well; see `Metric`.
+
 A metric compares outputs either with class labels (whole numbers) or with values of the outputs' own shape;
 some take both. Metrics see probabilities: where the loss works on logits they are converted first. Like
 Keras' ``metrics=`` they are not weighted. Counts are added up over the whole epoch, so that a precision or an
 area is that of all samples and not a mean of batches.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 from gridnn.metrics.accuracies import (
     Accuracy,
@@ -40,7 +47,43 @@ from gridnn.metrics.errors import (
     SquaredHinge,
 )
 from gridnn.metrics.functions import FunctionMetric as FunctionMetric
+from gridnn.metrics.functions import Mean, MeanMetricWrapper, Sum
 from gridnn.metrics.hits import AUC, F1Score, MeanIoU, OneHotMeanIoU, Precision, Recall
+from gridnn.metrics.values import (
+    binary_accuracy,
+    categorical_accuracy,
+    sparse_categorical_accuracy,
+    sparse_top_k_categorical_accuracy,
+    top_k_categorical_accuracy,
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_LOSSES:
+        return getattr(importlib.import_module("gridnn.losses.functions"), name)
+    raise AttributeError(f"module 'gridnn.metrics' has no attribute {name!r}")
+
+
+_OF_LOSSES = (
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "cosine_similarity",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "sparse_categorical_crossentropy",
+    "squared_hinge",
+)
+"""Functions that Keras has here as well; losses know metrics, so that these are looked up."""
 
 __all__ = [
     "AUC",
@@ -55,9 +98,11 @@ __all__ = [
     "Hinge",
     "KLDivergence",
     "LogCoshError",
+    "Mean",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
     "MeanIoU",
+    "MeanMetricWrapper",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
     "Metric",
@@ -71,6 +116,29 @@ __all__ = [
     "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy",
     "SquaredHinge",
+    "Sum",
     "TopKCategoricalAccuracy",
+    "binary_accuracy",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_accuracy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "cosine_similarity",
     "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "sparse_categorical_accuracy",
+    "sparse_categorical_crossentropy",
+    "sparse_top_k_categorical_accuracy",
+    "squared_hinge",
+    "top_k_categorical_accuracy",
 ]

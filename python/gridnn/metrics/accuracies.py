@@ -27,6 +27,10 @@ class Accuracy(Metric):
     """
 
     direction = "max"
+    averages = True
+
+    def _single(self) -> bool:
+        return True
 
 
 @REGISTRY.register()
@@ -48,6 +52,7 @@ class CategoricalAccuracy(Metric):
     """
 
     direction = "max"
+    averages = True
 
 
 @REGISTRY.register()
@@ -69,6 +74,7 @@ class SparseCategoricalAccuracy(Metric):
 
     targets = "labels"
     direction = "max"
+    averages = True
 
     def engine_description(self) -> dict[str, Any]:
         """That of `CategoricalAccuracy`: the engine spreads labels out."""
@@ -96,6 +102,7 @@ class BinaryAccuracy(Metric):
 
     config_fields = ("threshold", "name")
     direction = "max"
+    averages = True
 
     def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
         super().__init__(name)
@@ -104,6 +111,9 @@ class BinaryAccuracy(Metric):
     def engine_config(self) -> dict[str, Any]:
         """None for the middle, which depends on the loss."""
         return {"threshold": None if self.threshold == 0.5 else self.threshold}
+
+    def _single(self) -> bool:
+        return True
 
 
 @REGISTRY.register()
@@ -125,6 +135,7 @@ class TopKCategoricalAccuracy(Metric):
 
     config_fields = ("k", "name")
     direction = "max"
+    averages = True
 
     def __init__(self, k: int = 5, name: str | None = None) -> None:
         super().__init__(name)

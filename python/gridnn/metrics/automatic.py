@@ -7,7 +7,7 @@ from gridnn._config import Configurable
 from gridnn.metrics.accuracies import BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
 from gridnn.metrics.base import REGISTRY, Direction, Metric, Targets
 from gridnn.metrics.errors import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
-from gridnn.metrics.functions import FunctionMetric
+from gridnn.metrics.functions import Mean, MeanMetricWrapper, Sum
 
 
 class Automatic(Configurable):
@@ -63,7 +63,8 @@ def get(identifier: object) -> Metric | Automatic:
 
     "accuracy" and "acc" stand for the accuracy that suits the targets, which is known once training begins;
     "crossentropy" and "ce" for the cross-entropy. A metric given by string is logged under that string. A
-    Python function ``f(y_true, y_pred)`` is a metric of its own name; files do not keep it. Its attribute
+    Python function ``f(y_true, y_pred)`` is a metric of its own name, unless it is one of this module, which
+    stands for the metric of its name; files do not keep it. Its attribute
     `direction`, "min" or "max", tells callbacks with ``mode="auto"`` which way is better.
 
     Example:
@@ -81,8 +82,16 @@ def get(identifier: object) -> Metric | Automatic:
         if identifier.lower() in ("accuracy", "acc"):
             return AutomaticAccuracy(identifier)
         return REGISTRY.deserialize({"class_name": identifier, "config": {"name": identifier}})
-    if isinstance(identifier, FunctionMetric):
+    if type(identifier) in (Mean, Sum):
+        raise TypeError(
+            f"{type(identifier).__name__} takes values of yours, and a model's metrics compare targets with "
+            "outputs. Call it in a loop of your own, or give a function f(y_true, y_pred)."
+        )
+    if isinstance(identifier, MeanMetricWrapper):
         return identifier
-    if callable(identifier) and not isinstance(identifier, type):
-        return FunctionMetric(identifier)
+    own = getattr(identifier, "__module__", None) in ("gridnn.losses.functions", "gridnn.metrics.values")
+    if own and callable(identifier):
+        return get(getattr(identifier, "__name__", identifier))
+    if callable(identifier) and not isinstance(identifier, (type, Configurable)):
+        return MeanMetricWrapper(identifier)
     return REGISTRY.get(identifier)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn.metrics.base import REGISTRY, Direction, Metric, ratio
@@ -21,6 +22,7 @@ class _MeanLoss(Metric):
 
     loss: ClassVar[str]
     direction: Direction | None = "min"
+    averages = True
 
     def engine_description(self) -> dict[str, Any]:
         """The loss that is averaged."""
@@ -65,9 +67,9 @@ class RootMeanSquaredError(_MeanLoss):
 
     loss = "MeanSquaredError"
 
-    def result(self, counts: Sequence[float]) -> float:
+    def value_of(self, counts: Sequence[float]) -> float:
         """The root of the mean."""
-        return math.sqrt(super().result(counts))
+        return math.sqrt(super().value_of(counts))
 
 
 @REGISTRY.register("mae", "MAE")
@@ -210,9 +212,9 @@ class CosineSimilarity(_MeanLoss):
     loss = "CosineSimilarity"
     direction = "max"
 
-    def result(self, counts: Sequence[float]) -> float:
+    def value_of(self, counts: Sequence[float]) -> float:
         """The loss with its sign turned."""
-        return -super().result(counts)
+        return -float(super().value_of(counts))
 
 
 @REGISTRY.register()
@@ -386,7 +388,17 @@ class R2Score(Metric):
         """Sums of targets and of squares."""
         return {"class_name": "Moments", "config": {}}
 
-    def result(self, counts: Sequence[float]) -> float:
+    def _compared(
+        self, targets: NDArray[Any], outputs: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any], bool]:
+        wide, outputs, labels = super()._compared(targets, outputs)
+        return (
+            (wide[:, np.newaxis], outputs[:, np.newaxis], labels)
+            if wide.ndim == 1
+            else (wide, outputs, labels)
+        )
+
+    def value_of(self, counts: Sequence[float]) -> float:
         """The coefficient; an output whose targets are all alike, within rounding, has 0."""
         number, total, squares, errors = np.reshape(counts, (-1, 4)).T
         if not number[0]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
+from gridnn._reduction import same_rank
 from gridnn.metrics.base import REGISTRY, Metric, Targets, as_threshold, optional_index, ratio
 
 
@@ -44,6 +45,9 @@ class _Hits(Metric):
         config = {"threshold": self.thresholds, "top_k": self.top_k, "class_id": self.class_id}
         return {"class_name": "Hits", "config": config}
 
+    def _single(self) -> bool:
+        return self.top_k is None and self.class_id is None
+
 
 @REGISTRY.register()
 class Precision(_Hits):
@@ -64,7 +68,7 @@ class Precision(_Hits):
         0.5
     """
 
-    def result(self, counts: Sequence[float]) -> float:
+    def value_of(self, counts: Sequence[float]) -> float:
         """Hits to all that was found."""
         return ratio(counts[0], counts[0] + counts[1])
 
@@ -88,7 +92,7 @@ class Recall(_Hits):
         0.5
     """
 
-    def result(self, counts: Sequence[float]) -> float:
+    def value_of(self, counts: Sequence[float]) -> float:
         """Hits to all that was to be found."""
         return ratio(counts[0], counts[0] + counts[2])
 
@@ -129,7 +133,7 @@ class F1Score(Metric):
         """Hits, false alarms and misses of every class."""
         return {"class_name": "HitsByClass", "config": {"threshold": self.threshold}}
 
-    def result(self, counts: Sequence[float]) -> float:
+    def value_of(self, counts: Sequence[float]) -> float:
         """The score."""
         hits, alarms, misses = np.reshape(counts, (-1, 3)).T
         if self.average == "micro":
@@ -190,7 +194,10 @@ class AUC(Metric):
         """A histogram of the outputs of positives and of negatives."""
         return {"class_name": "Histogram", "config": {"buckets": max(self.num_thresholds - 1, 1)}}
 
-    def result(self, counts: Sequence[float]) -> float:
+    def _single(self) -> bool:
+        return True
+
+    def value_of(self, counts: Sequence[float]) -> float:
         """The area."""
         # At threshold i everything in bucket i and above is found; nothing is at the last.
         above = np.cumsum(np.reshape(counts, (-1, 2))[::-1], axis=0)[::-1]
@@ -266,7 +273,17 @@ class MeanIoU(Metric):
         """A table of pairs of classes."""
         return {"class_name": "Confusion", "config": self.engine_config()}
 
-    def result(self, counts: Sequence[float]) -> float:
+    def _compared(
+        self, targets: NDArray[Any], outputs: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any], bool]:
+        """Outputs of the targets' shape are classes that were found, as in Keras."""
+        wide, found = same_rank(targets, outputs)
+        if self.targets == "any" and wide.shape == found.shape:
+            classes = range(self.num_classes)
+            return wide.reshape(-1), np.asarray(found.reshape(-1, 1) == classes, np.float32), True
+        return super()._compared(targets, outputs)
+
+    def value_of(self, counts: Sequence[float]) -> float:
         """The mean."""
         table = np.reshape(counts, (self.num_classes, self.num_classes))
         hits = np.diagonal(table)

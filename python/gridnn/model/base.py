@@ -17,8 +17,10 @@ from gridnn._graph import Graph
 from gridnn._network import Network, Shape
 from gridnn._notebook import Display, in_notebook
 from gridnn._seeding import next_seed
+from gridnn._structures import spread
 from gridnn.errors import NotReadyError
 from gridnn.layers import base, parts
+from gridnn.layers.handles import LayerWeight
 from gridnn.layers.symbolic import Tensor
 from gridnn.model import summary
 from gridnn.model.tracing import Trace
@@ -192,6 +194,81 @@ class BaseModel(parts.Nestable):
         return {node.position: node.layer.label for node in self.graph.nodes if node.layer is not None}
 
     # Weights
+
+    @property
+    def weights(self) -> list[LayerWeight]:
+        """Handles of all weights, in the order of `get_weights`; none before the model is built.
+
+        A handle has a `name`, a `path`, `shape`, `dtype` and `trainable`; `numpy()` copies the values,
+        `assign(value)` sets them. It is no view of memory that training writes to.
+
+        Example:
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.Input((3,)), gn.layers.Dense(2)])
+            >>> [weight.path for weight in model.weights]
+            ['sequential/dense/kernel', 'sequential/dense/bias']
+        """
+        if not self.built:
+            return []
+        nodes = {node.position: node for node in self.graph.nodes}
+        found = []
+        for info in self.network.weights:
+            node = nodes[info.layer]
+            if node.layer is not None:
+                found.append(LayerWeight(node.layer, info.name, f"{self._path_of(node.name)}/{info.name}"))
+        return found
+
+    def _path_of(self, layer: str) -> str:
+        """What the paths of a layer's weights begin with."""
+        return layer
+
+    @property
+    def trainable_weights(self) -> list[LayerWeight]:
+        """Those of `weights` that training changes."""
+        return [weight for weight in self.weights if weight.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[LayerWeight]:
+        """Those of `weights` that training leaves as they are."""
+        return [weight for weight in self.weights if not weight.trainable]
+
+    variables = weights
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape of the output for an input, both with the batch in front.
+
+        Args:
+            input_shape: shape of the input; of several a list, or a dict by their names.
+
+        Returns:
+            The shape; of several outputs a list, or a dict if the model was given one.
+
+        Raises:
+            ShapeError, ValueError: a layer does not fit it.
+
+        Example:
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.layers.Conv2D(4, 3), gn.layers.Flatten()])
+            >>> model.compute_output_shape((None, 8, 8, 1))
+            (None, 144)
+        """
+        names = self.input_names
+        if isinstance(input_shape, Mapping):
+            input_shape = spread(input_shape, names, "input_shape", "input")
+        several = bool(input_shape) and isinstance(input_shape[0], (tuple, list))
+        shapes = [tuple(shape) for shape in (input_shape if several else [input_shape])]
+        if len(shapes) != len(names):
+            raise ValueError(
+                f"Model '{self.name}' has {len(names)} inputs. Received input_shape={input_shape!r}."
+            )
+        found = self._shapes_for([shape[1:] for shape in shapes])
+        return self.packed([(shapes[0][0], *shape) for shape in found])
+
+    @abstractmethod
+    def _shapes_for(self, inputs: Sequence[Shape]) -> list[Shape]:
+        """Shapes of the outputs of one sample, for inputs of these shapes."""
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Copies of all weights: layer by layer, in Keras' order and shapes."""

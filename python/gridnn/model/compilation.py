@@ -27,12 +27,12 @@ class Objective:
     """How many of the metrics, at the end, samples' weights count for."""
 
     def engine_description(self) -> dict[str, Any]:
-        """What the engine is told; metrics that are Python functions it never hears of."""
-        known = [not isinstance(metric, metrics.FunctionMetric) for metric in self.metrics]
+        """What the engine is told; metrics written in Python it never hears of."""
+        known = [not metric.in_python for metric in self.metrics]
         described = zip(self.metrics, known, strict=True)
         return {
             "loss": None if self.loss is None else self.loss.engine_description(),
-            "reduction": "sum" if self.loss is None else self.loss.reduction,
+            "reduction": "sum" if self.loss is None else self.loss.training_reduction,
             "weight": self.weight,
             "metrics": [metric.engine_description() for metric, kept in described if kept],
             "weighted_metrics": sum(known[len(known) - self.weighted :]),
@@ -136,14 +136,11 @@ class Compilation:
         else:
             each = _by_output(loss, outputs, "loss")
         self.losses = [None if own is None else losses.get(own) for own in each]
+        for known in self.losses:
+            if isinstance(known, losses.Loss):
+                _ = known.training_reduction  # which says what is wrong
         self.metrics = _metric_lists(metric_ids, outputs, "metrics")
         self.weighted_metrics = _metric_lists(weighted_metrics, outputs, "weighted_metrics")
-        for metric in (metric for own in self.weighted_metrics for metric in own):
-            if isinstance(metric, metrics.FunctionMetric):
-                raise ValueError(
-                    f"`weighted_metrics` are metrics of the engine; '{metric.name}' is a Python function. "
-                    "Give it as one of `metrics`."
-                )
         self.loss_weights: list[float] | None = None
         if loss_weights is not None:
             wanted = [1.0 if w is None else w for w in _weights(loss_weights, outputs)]
@@ -310,7 +307,7 @@ def _resolved(
     for metric in chosen:
         if isinstance(metric, metrics.Automatic):
             metric = metric.resolve(one_channel=one_channel, targets=loss.targets)
-        if metric.targets not in (loss.targets, "any"):
+        if not metric.in_python and metric.targets not in (loss.targets, "any"):
             raise ValueError(
                 f"metric '{metric.name}' ({type(metric).__name__}) compares outputs with "
                 f"{metric.targets}, but loss {type(loss).__name__} takes {loss.targets}; choose a "
@@ -382,7 +379,7 @@ def _targets(target_shape: Sequence[int], output_shape: Sequence[int | None]) ->
 
 def _kept(chosen: Iterable[AnyMetric]) -> list[dict[str, Any]]:
     """Descriptions of the metrics that can be described; a Python function cannot."""
-    return [serialize(metric) for metric in chosen if not isinstance(metric, metrics.FunctionMetric)]
+    return [serialize(metric) for metric in chosen if type(metric) is not metrics.MeanMetricWrapper]
 
 
 def _list(value: object) -> list[Any]:

@@ -11,7 +11,6 @@ from gridnn._custom import calling, expect_shape
 from gridnn._network import CustomLoss, StepResult
 from gridnn.errors import ShapeError
 from gridnn.losses import Loss
-from gridnn.metrics import FunctionMetric
 from gridnn.model.compilation import Objective, Objectives
 from gridnn.model.data import Arrays, Target
 
@@ -50,10 +49,13 @@ class ObjectiveCalls:
         targets = self._rows(target.y)
         if loss.targets == "values":
             targets = targets.reshape(outputs.shape)
-        for metric in objective.metrics:
-            if isinstance(metric, FunctionMetric):
+        weights = None if target.sample_weight is None else self._rows(target.sample_weight)
+        unweighted = len(objective.metrics) - objective.weighted
+        for place, metric in enumerate(objective.metrics):
+            if metric.in_python:
                 with calling(f"metric '{metric.name}'"):
-                    count = metric.count(targets, loss.as_metric_input(outputs))
+                    own = weights if place >= unweighted else None
+                    count = metric.count(targets, loss.as_metric_input(outputs), own)
                     self._counts[number, metric.name] = count
         return self._loss(loss, targets, outputs, target) if loss.in_python else None
 
@@ -63,8 +65,7 @@ class ObjectiveCalls:
         for number, (objective, own) in enumerate(zip(self._objectives.outputs, result.outputs, strict=True)):
             counted = iter(own.metrics)
             metrics = [
-                self._counts[number, m.name] if isinstance(m, FunctionMetric) else next(counted)
-                for m in objective.metrics
+                self._counts[number, m.name] if m.in_python else next(counted) for m in objective.metrics
             ]
             outputs.append(own._replace(metrics=metrics))
         return result._replace(outputs=outputs)
@@ -90,11 +91,11 @@ class ObjectiveCalls:
         weights = target.sample_weight
         weights = np.ones(batch) if weights is None else self._rows(weights)
         losses = values.reshape(batch, -1).sum(axis=1) * weights
-        scale = weights if loss.reduction == "sum" else weights / max(values.size, 1)
+        scale = weights if loss.training_reduction == "sum" else weights / max(values.size, 1)
         return losses, float(values.size), gradient * scale.reshape(-1, *[1] * (outputs.ndim - 1))
 
 
 def _in_python(objective: Objective) -> bool:
     """Whether a loss or a metric of an output is computed by the user's code."""
-    functions = any(isinstance(metric, FunctionMetric) for metric in objective.metrics)
-    return functions or (objective.loss is not None and objective.loss.in_python)
+    by_metric = any(metric.in_python for metric in objective.metrics)
+    return by_metric or (objective.loss is not None and objective.loss.in_python)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gridnn import _network, _validation
 from gridnn._graph import Graph, graph_of_entries
-from gridnn._network import Network
+from gridnn._network import Network, Shape
 from gridnn.layers import base, branches, parts
 from gridnn.layers.symbolic import Tensor, input_description
 from gridnn.model import saving
@@ -268,6 +268,15 @@ class Model(TrainableModel):
                 f"and `{argument}` is one array: pass a list, or a dict by their names."
             )
         return self.network
+
+    def _shapes_for(self, inputs: Sequence[Shape]) -> list[Shape]:
+        """Shapes of the outputs of one sample, for inputs of these shapes."""
+        sources = [
+            input_description(tuple(s), entry.name) for s, entry in zip(inputs, self._entries, strict=False)
+        ]
+        found = _network.output_shapes([*sources, *self._descriptions(twins=True)[len(sources) :]])
+        numbers = self._numbers()
+        return [found[numbers[end]] for end in self._ends]
 
     def network_like(self, input_shape: Sequence[int]) -> Network:
         """A network of the same layers for inputs of another shape, with weights of its own."""

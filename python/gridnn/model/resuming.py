@@ -12,12 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gridnn import _validation
+from gridnn._custom import calling
 from gridnn._encoding import encode, plain
 
 if TYPE_CHECKING:
     from gridnn._network import OutputResult, StepResult
     from gridnn.callbacks.base import Callback, CallbackList, History, Logs
+    from gridnn.metrics import Metric
     from gridnn.model.compilation import Objective, Objectives
     from gridnn.model.data import Source
 
@@ -35,13 +39,18 @@ class _OutputMeans:
     def __init__(self, objective: Objective, state: Mapping[str, Any] | None = None) -> None:
         self.objective = objective
         loss = objective.loss
-        self._loss_is_sum = loss is not None and loss.reduction == "sum"
+        self._loss_is_sum = loss is not None and loss.training_reduction == "sum"
         self._ignores = getattr(loss, "ignore_class", None) is not None and not self._loss_is_sum
         self._loss = self._weight = 0.0
         self._counts: list[list[float]] = []
         if state is not None:
             self._loss, self._weight = float(state["loss"]), float(state["weight"])
             self._counts = [[float(count) for count in counts] for counts in state["counts"]]
+        for number, metric in enumerate(objective.metrics):
+            if metric.keeps_state:
+                metric.reset_state()
+                if self._counts:
+                    metric.restore(self._counts[number])
 
     def state(self) -> dict[str, Any]:
         """The sums."""
@@ -62,8 +71,8 @@ class _OutputMeans:
         if not self._counts:
             self._counts = [list(counts) for counts in result.metrics]
             return
-        for own, more in zip(self._counts, result.metrics, strict=True):
-            own[:] = [a + b for a, b in zip(own, more, strict=True)]
+        for metric, own, more in zip(self.objective.metrics, self._counts, result.metrics, strict=True):
+            own[:] = more if metric.keeps_state else [a + b for a, b in zip(own, more, strict=True)]
 
     @property
     def loss(self) -> float:
@@ -73,7 +82,25 @@ class _OutputMeans:
     def metrics(self) -> list[float]:
         """The values of the metrics."""
         pairs = zip(self.objective.metrics, self._counts, strict=True)
-        return [metric.result(counts) for metric, counts in pairs]
+        return [
+            number_of(metric) if metric.keeps_state else metric.value_of(counts) for metric, counts in pairs
+        ]
+
+
+def number_of(metric: Metric) -> float:
+    """What a metric written in Python comes to.
+
+    Raises:
+        TypeError: that is not one number.
+    """
+    with calling(f"`result` of metric '{metric.name}'"):
+        found = np.asarray(metric.result())
+    if found.size != 1 or found.dtype.kind not in "biuf":
+        raise TypeError(
+            f"`result` of metric '{metric.name}' must return one number. Received {found.dtype} of shape "
+            f"{found.shape}."
+        )
+    return float(found.reshape(()))
 
 
 class RunningMeans:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gridnn import _hints, _validation
 from gridnn._graph import Graph, graph_of
-from gridnn._network import Network, Shape
+from gridnn._network import Network, Shape, output_shapes
 from gridnn.errors import ShapeError
 from gridnn.layers import base, branches, parts
 from gridnn.layers.symbolic import Call, Tensor, input_description
@@ -323,6 +323,18 @@ class LayerStack(BaseModel):
                         f"{argument}[numpy.newaxis]."
                     ) from error
             return self.network
+
+    def _path_of(self, layer: str) -> str:
+        """With the name of the model, as in Keras."""
+        return f"{self.name}/{layer}"
+
+    def _shapes_for(self, inputs: Sequence[Shape]) -> list[Shape]:
+        """Shapes of the outputs of one sample, for inputs of these shapes."""
+        layers = [layer._twin().engine_description() for layer in self._layers]
+        if not layers:
+            return list(inputs)
+        found = output_shapes([input_description(tuple(inputs[0])), *layers])
+        return [found[1 + sum(len(list(layer._family())) for layer in self._layers[:-1])]]
 
     def network_like(self, input_shape: Sequence[int]) -> Network:
         """A network of the same layers for inputs of another shape, with weights of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,6 +89,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         )
         with self._lock:
             self._training_state.compilation = compilation
+        compilation.optimizer.follow(self)
 
     @classmethod
     @abstractmethod
@@ -98,6 +100,14 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
     @abstractmethod
     def made_for(cls, config: Mapping[str, Any], check: Callable[[saving.Shapes], None]) -> Self:
         """The model that has this `get_config`, once `check` has seen the shapes of its weights."""
+
+    def to_json(self, **options: Any) -> str:
+        """The model without weights as text in JSON; `gridnn.models.model_from_json` makes it again.
+
+        Args:
+            **options: for `json.dumps`, such as ``indent=2``.
+        """
+        return json.dumps({"class_name": type(self).__name__, "config": self.get_config()}, **options)
 
     def _several_outputs(self) -> list[str] | None:
         """Names of the outputs, if there are several."""
@@ -112,7 +122,9 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer; its `learning_rate` may be set at any time."""
-        return compilation_of(self).optimizer
+        optimizer = compilation_of(self).optimizer
+        optimizer.follow(self)  # that of a file does not know it yet
+        return optimizer
 
     @property
     def loss(self) -> Any:

@@ -345,9 +345,9 @@ def evaluate(work: Tiled, y: Any, return_dict: bool) -> Any:
 def _by_position(loss: Loss, metrics: Sequence[Metric]) -> bool:
     """Whether loss and metrics are means over positions, which parts of them may be added to."""
     parts = (loss, *metrics)
-    built_in = all(type(part).__module__.startswith("gridnn.") for part in parts)
+    built_in = not any(part.in_python for part in parts)
     names = {type(part).__name__ for part in parts}
-    return built_in and loss.reduction != "sum" and not names & {*_OF_SETS, "FunctionMetric"}
+    return built_in and loss.reduction != "sum" and not names & {*_OF_SETS}
 
 
 def _rows(work: Tiled, y: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
