@@ -19,7 +19,12 @@ __all__ = [
 
 
 def accuracy(y_true: Any, y_pred: Any) -> NDArray[Any]:
-    """Whether each output equals its target, as the same number; of the outputs' shape."""
+    """Whether each output equals its target, as the same number; of the outputs' shape.
+
+    Example:
+        >>> accuracy([1, 2, 3], [1, 0, 3])
+        array([1., 0., 1.], dtype=float32)
+    """
     return accuracies.Accuracy().values(y_true, y_pred)
 
 
@@ -34,20 +39,40 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> NDArray
 
 
 def categorical_accuracy(y_true: Any, y_pred: Any) -> NDArray[Any]:
-    """Whether the class with the largest output is the one with the largest target, for each position."""
+    """Whether the class with the largest output is the one with the largest target, for each position.
+
+    Example:
+        >>> categorical_accuracy([[0, 1], [1, 0]], [[0.2, 0.8], [0.3, 0.7]])
+        array([1., 0.])
+    """
     return accuracies.CategoricalAccuracy().values(y_true, y_pred)
 
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> NDArray[Any]:
-    """Whether the class with the largest output is the labelled one, for each position."""
+    """Whether the class with the largest output is the labelled one, for each position.
+
+    Example:
+        >>> sparse_categorical_accuracy([1, 0], [[0.2, 0.8], [0.3, 0.7]])
+        array([1., 0.])
+    """
     return accuracies.SparseCategoricalAccuracy().values(y_true, y_pred)
 
 
 def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> NDArray[Any]:
-    """Whether the class with the largest target is among the k with the largest outputs."""
+    """Whether the class with the largest target is among the k with the largest outputs.
+
+    Example:
+        >>> top_k_categorical_accuracy([[0, 0, 1]], [[0.5, 0.2, 0.3]], k=2)
+        array([1.])
+    """
     return accuracies.TopKCategoricalAccuracy(k).values(y_true, y_pred)
 
 
 def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> NDArray[Any]:
-    """Whether the labelled class is among the k with the largest outputs."""
+    """Whether the labelled class is among the k with the largest outputs.
+
+    Example:
+        >>> sparse_top_k_categorical_accuracy([2], [[0.5, 0.2, 0.3]], k=2)
+        array([1.])
+    """
     return accuracies.SparseTopKCategoricalAccuracy(k).values(y_true, y_pred)
