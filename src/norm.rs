@@ -55,35 +55,42 @@ impl Columns {
         1 + 2 * self.width
     }
 
-    /// Sums up a part: its length, then mean and sum of squared deviations of every column.
+    /// Sums up a part: elements of a channel, then mean and sum of squared deviations of every channel.
     pub fn sum<T: Element>(&self, tier: Tier, x: &[T], part: &mut [f64]) {
-        let (len, part) = part.split_at_mut(1);
+        let (count, part) = part.split_at_mut(1);
         let (means, squares) = part.split_at_mut(self.width);
-        len[0] = x.len() as f64;
+        count[0] = self.count(x.len() as f64);
         tier.vectorize(Sum { x, means, squares });
+        if self.width == self.channels {
+            return;
+        }
+        // What belongs to a channel comes after the place of its result.
+        for channel in 0..self.channels {
+            let mut whole = (0.0, 0.0, 0.0);
+            for j in self.of(channel) {
+                let rows = x.len() / self.width + usize::from(j < x.len() % self.width);
+                whole = united(whole, (rows as f64, means[j], squares[j]));
+            }
+            (means[channel], squares[channel]) = (whole.1, whole.2);
+        }
     }
 
-    /// Mean and biased variance of a channel from parts in order.
-    pub fn moments(&self, channel: usize, parts: &[f64]) -> (f64, f64) {
-        let parts = || parts.chunks_exact(self.part_len());
-        let count = self.count(parts().map(|part| part[0]).sum());
-        let mut mean = 0.0;
-        for part in parts() {
-            let means = &part[1..=self.width];
-            for j in self.of(channel) {
-                mean += self.rows(part[0] as usize, j) as f64 * means[j];
-            }
+    /// Joins a part with another one.
+    pub fn join(&self, part: &mut [f64], other: &[f64]) {
+        let counts = (part[0], other[0]);
+        part[0] += other[0];
+        let (means, squares) = part[1..].split_at_mut(self.width);
+        let own = means.iter_mut().zip(squares).take(self.channels);
+        let (others, other_squares) = other[1..].split_at(self.width);
+        for ((mean, square), (other, other_square)) in own.zip(others.iter().zip(other_squares)) {
+            let (_, joined, sum) = united((counts.0, *mean, *square), (counts.1, *other, *other_square));
+            (*mean, *square) = (joined, sum);
         }
-        mean /= count;
-        let mut sum = 0.0;
-        for part in parts() {
-            let (means, squares) = part[1..].split_at(self.width);
-            for j in self.of(channel) {
-                let apart = means[j] - mean;
-                sum += squares[j] + self.rows(part[0] as usize, j) as f64 * apart * apart;
-            }
-        }
-        (mean, sum / count)
+    }
+
+    /// Mean and biased variance of a channel of a part.
+    pub fn moments(&self, channel: usize, part: &[f64]) -> (f64, f64) {
+        (part[1 + channel], part[1 + self.width + channel] / part[0])
     }
 
     /// Elements of a channel in a tensor of `len` elements.
@@ -91,15 +98,17 @@ impl Columns {
         len / self.channels as f64
     }
 
-    /// Rows of `len` elements that reach column `j`.
-    fn rows(&self, len: usize, j: usize) -> usize {
-        len / self.width + usize::from(j < len % self.width)
+    /// The sum of the columns of a channel, in their order.
+    pub fn gather(&self, channel: usize, columns: &[f64]) -> f64 {
+        self.of(channel).fold(0.0, |sum, j| sum + columns[j])
     }
+}
 
-    /// Adds the columns of a channel to a sum, in their order.
-    pub fn gather(&self, channel: usize, columns: &[f64], sum: f64) -> f64 {
-        self.of(channel).fold(sum, |sum, j| sum + columns[j])
-    }
+/// Count, mean and sum of squared deviations of the union of two sets (Chan, Golub and LeVeque, 1983).
+#[inline(always)]
+fn united((n, mean, sum): (f64, f64, f64), (m, other, other_sum): (f64, f64, f64)) -> (f64, f64, f64) {
+    let (all, apart) = ((n + m).max(1.0), other - mean);
+    (n + m, mean + apart * (m / all), sum + other_sum + apart * apart * (n * m / all))
 }
 
 /// Runs `body(row, column)` over a block of columns of all rows, sums in registers where the block is whole.

@@ -38,8 +38,6 @@ pub const UPDATE_TASK_ELEMENTS: usize = 1 << 13;
 
 /// Bytes of all partial sums of the kernel gradient of one call, at least one chunk's.
 pub const CALL_PARTIAL_BYTES: usize = 80 << 20;
-/// Bytes of the partial weight gradients of all chunks of a training step.
-pub const STEP_PARTIAL_BYTES: usize = 32 << 20;
 
 /// Rows of two tiles of the tallest tier (AVX-512: 14): what a task of a product should have at least.
 pub const TWO_TILES_ROWS: usize = 28;

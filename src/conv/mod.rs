@@ -5,6 +5,7 @@
 //! Functional calls and the training step use the same plans, through the contract in `contract.rs`.
 
 mod algorithm;
+mod blocked;
 mod contract;
 mod depthwise;
 mod halo;
@@ -18,6 +19,8 @@ mod tiles;
 mod winograd;
 
 pub use algorithm::Algorithm;
+pub use blocked::add_column_sums;
+use blocked::blocked;
 use contract::Plan;
 pub use contract::{
     Epilogue, Grad, GradOperands, GradPlan, Map, MapPlan, Operands, Part, Pass, Region, Sums, Tiling,
@@ -27,7 +30,7 @@ use rows::Rows;
 pub use scratch::{Request, Scratch};
 
 use crate::geometry::ConvGeometry;
-use crate::kernels::{Element, Job, Kernels, Tier};
+use crate::kernels::{Element, Kernels};
 
 /// What a plan depends on.
 struct Problem<'a, T: 'static> {
@@ -87,7 +90,8 @@ pub fn kernel_grad_plans<T: Element>(
     kernels: &'static Kernels<T>,
     algorithm: Algorithm,
 ) -> Vec<Grad<T>> {
-    plans(Problem { geometry, kernels, algorithm }, Pass::KernelGrad).filter_map(Plan::grad).collect()
+    let plans = plans(Problem { geometry, kernels, algorithm }, Pass::KernelGrad);
+    plans.filter_map(Plan::grad).map(|plan| blocked(plan, kernels.tier)).collect()
 }
 
 /// Plans a map: the forward pass, or the gradient to the input, which is also the forward pass of the transposed
@@ -112,58 +116,11 @@ pub fn kernel_grad<T: Element>(
     algorithm: Algorithm,
 ) -> Grad<T> {
     let mut plans = plans(Problem { geometry, kernels, algorithm }, Pass::KernelGrad);
-    plans.find_map(Plan::grad).expect("the last algorithm accepts everything")
+    let plan = plans.find_map(Plan::grad).expect("the last algorithm accepts everything");
+    blocked(plan, kernels.tier)
 }
 
 /// Whether an algorithm can compute a convolution of this type at all, in every pass.
 pub fn applies<T: Element>(geometry: &ConvGeometry, algorithm: Algorithm) -> bool {
     algorithm != Algorithm::Winograd || T::NAME == f32::NAME && winograd::form(geometry).is_some()
-}
-
-/// Sums that [`add_column_sums`] keeps side by side at most, and the vectors that they are to fill.
-const SUMS: usize = 128;
-const SUMS_VECTOR: usize = 16;
-
-/// Adds the sum of every column of `rows` (rows of `sums.len()` elements) to `sums`: the gradient of a bias.
-///
-/// Rows of few columns are summed several at a time, so that a chain per column and place among these fills registers;
-/// the chains are added in the order of their places. How many depends on the columns alone.
-pub fn add_column_sums<T: Element>(tier: Tier, rows: &[T], sums: &mut [T]) {
-    struct Sums<'a, T>(&'a [T], &'a mut [T]);
-    impl<T: Element> Job for Sums<'_, T> {
-        type Output = ();
-        #[inline(always)]
-        fn run(self) {
-            let Self(rows, sums) = self;
-            let columns = sums.len();
-            // A power of two divides both: so many rows fill whole vectors.
-            let whole = SUMS_VECTOR >> columns.trailing_zeros().min(SUMS_VECTOR.trailing_zeros());
-            let together = SUMS / columns / whole * whole;
-            let mut rest = rows;
-            if together > 1 {
-                let mut many = [T::ZERO; SUMS];
-                let many = &mut many[..together * columns];
-                let blocks = rows.chunks_exact(many.len());
-                rest = blocks.remainder();
-                for block in blocks {
-                    for (sum, x) in many.iter_mut().zip(block) {
-                        *sum += *x;
-                    }
-                }
-                for row in many.chunks_exact(columns) {
-                    for (sum, x) in sums.iter_mut().zip(row) {
-                        *sum += *x;
-                    }
-                }
-            }
-            for row in rest.chunks_exact(columns) {
-                for (sum, x) in sums.iter_mut().zip(row) {
-                    *sum += *x;
-                }
-            }
-        }
-    }
-    if !sums.is_empty() {
-        tier.vectorize(Sums(rows, sums));
-    }
 }

@@ -12,6 +12,8 @@ pub struct Request {
     pub(super) halo: usize,
     /// Of the copy that a pass hands to another one inside.
     pub(super) outer: usize,
+    /// Of the sums of a block.
+    pub(super) block: usize,
     /// Operands of a batch-reduce GEMM.
     pub(super) batch: usize,
     /// Taps of a window.
@@ -32,6 +34,8 @@ pub struct Scratch<T> {
     pub(super) taps: Vec<Tap>,
     /// The halo of a pass that runs another one inside.
     pub(super) outer: Aligned<T>,
+    /// The sums of a block.
+    block: Aligned<T>,
     /// Tiles at the points of a transform, before the products and after them.
     planes: [Aligned<T>; 2],
     /// What is recorded of these tiles, and what looks at those that are out of proportion.
@@ -65,6 +69,7 @@ impl<T: Element> Default for Scratch<T> {
             batch: Vec::new(),
             taps: Vec::new(),
             outer: empty(),
+            block: empty(),
             planes: [empty(), empty()],
             extremes: [Vec::new(), Vec::new()],
             odd: Odd { pixels: Pixels::default(), rows: empty(), taps: empty(), results: empty() },
@@ -85,6 +90,7 @@ impl<T: Element> Scratch<T> {
     pub fn reserve(&mut self, request: &Request) {
         memory::grow(&mut self.halo, request.halo);
         memory::grow(&mut self.outer, request.outer);
+        memory::grow(&mut self.block, request.block);
         room(&mut self.batch, request.batch);
         room(&mut self.taps, request.taps);
         for (plane, len) in self.planes.iter_mut().zip(request.planes) {
@@ -98,7 +104,10 @@ impl<T: Element> Scratch<T> {
 
     /// Elements of the halos and tiles.
     pub fn len(&self) -> usize {
-        self.halo.len() + self.outer.len() + self.planes.iter().map(|plane| plane.len()).sum::<usize>()
+        self.halo.len()
+            + self.outer.len()
+            + self.block.len()
+            + self.planes.iter().map(|plane| plane.len()).sum::<usize>()
     }
 
     /// Whether there is no halo yet.
@@ -156,5 +165,15 @@ impl<T: Element> Scratch<T> {
     pub(super) fn take_outer_halo(&mut self, len: usize) -> Aligned<T> {
         memory::grow(&mut self.outer, len);
         std::mem::take(&mut self.outer)
+    }
+    /// Lends the sums of a block, with room for `len` elements; to be given back.
+    pub(super) fn take_block(&mut self, len: usize) -> Aligned<T> {
+        memory::grow(&mut self.block, len);
+        std::mem::take(&mut self.block)
+    }
+
+    /// Takes them back.
+    pub(super) fn give_block(&mut self, block: Aligned<T>) {
+        self.block = block;
     }
 }

@@ -20,6 +20,12 @@ impl Bump {
         self.0 += room(len);
         place
     }
+
+    /// Takes room and returns where it ends.
+    pub fn take_end(mut self, len: usize) -> usize {
+        self.take(len);
+        self.0
+    }
 }
 
 /// A tensor: its elements, and from when to when it is needed.

@@ -57,15 +57,15 @@ impl<T: Element> PlannedOp<T> {
         self.op.batch().is_none() && self.op.statistics().is_none() && self.op.custom().is_none()
     }
 
-    /// Turns its sums over a chunk of samples into its part of the chunk's partial gradients.
-    pub fn finish(&self, sums: &mut [T], partial: &mut [T]) {
-        self.op.finish(sums);
-        let (mut from, mut to) = (0, 0);
-        for (number, weight) in self.op.weights().iter().enumerate() {
-            partial[to..to + weight.len()].copy_from_slice(&sums[from..from + weight.len()]);
+    /// Of every weight, where its gradient is in the finished sums, and where in the partial gradients.
+    pub fn summed(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let (mut from, mut to) = (self.sums.start, self.partial.start);
+        self.op.weights().iter().enumerate().map(move |(number, weight)| {
+            let places = (from..from + weight.len(), to..to + weight.len());
             from += self.op.sums_len(number);
             to += weight.len();
-        }
+            places
+        })
     }
 }
 

@@ -15,7 +15,6 @@ mod split;
 
 use std::ops::Range;
 
-pub(super) use shares::batch_samples;
 use shares::chunk_samples;
 pub(super) use split::Split;
 
@@ -127,6 +126,8 @@ pub(super) struct StatisticsSlots {
     pub coefficients: Range<usize>,
     /// Parts of the sums, forward and backward.
     pub parts: [Range<usize>; 2],
+    /// Samples of a part forward; backward it is a chunk.
+    pub grain: usize,
 }
 
 /// An op that runs.
@@ -191,12 +192,14 @@ pub(super) struct StepPlan {
     pub sums_len: usize,
     /// Samples of a chunk.
     pub chunk: usize,
-    /// Chunks' partial gradients.
+    /// Gradients summed over all chunks.
     pub partials: usize,
     /// Start of the workers' own parts, the size of each, and where the sums of weight gradients are in it.
     pub local: usize,
     pub local_len: usize,
     pub local_sums: usize,
+    /// Elements of a buffer for the partial gradients of a stack; the buffers come after the workers' parts.
+    pub buffer_len: usize,
     pub forward: Vec<Vec<(Work, usize)>>,
     pub loss: Vec<(Work, usize)>,
     pub backward: Vec<Vec<(Work, usize)>>,
@@ -245,6 +248,7 @@ impl StepPlan {
             local: 0,
             local_len: 0,
             local_sums: 0,
+            buffer_len: 0,
             forward: Vec::new(),
             loss: (0..lowered.outputs.len())
                 .map(|output| (Work::Loss { output }, batch.div_ceil(LOSS_SAMPLES)))
@@ -293,9 +297,9 @@ impl StepPlan {
             }
             start = i;
             if batch || split || custom {
-                items.push(match (batch, split) {
-                    (true, _) => Item::Batch(i),
-                    (_, true) => Item::Split(i),
+                items.push(match (split, batch) {
+                    (true, _) => Item::Split(i),
+                    (_, true) => Item::Batch(i),
                     _ => Item::Custom(i),
                 });
                 start = i + 1;
@@ -304,23 +308,24 @@ impl StepPlan {
         items
     }
 
-    /// Tasks of an item that have a part each of the sums of what it writes.
-    fn forward_tasks<T: Element>(&self, lowered: &Lowered<T>, item: &Item) -> usize {
+    /// Samples that an item writes together.
+    fn written<T: Element>(&self, lowered: &Lowered<T>, item: &Item) -> usize {
         match item {
-            Item::Split(_) => self.batch,
-            Item::Custom(_) => 1,
-            Item::Stack(range) => self.batch.div_ceil(self.groups(lowered, range)[0]),
-            Item::Batch(i) => self.batch.div_ceil(batch_samples(self.op(lowered, *i), self.batch)),
+            Item::Split(_) => 1,
+            Item::Custom(_) => self.batch,
+            Item::Stack(range) => self.groups(lowered, range)[0],
+            Item::Batch(i) => self.block(self.op(lowered, *i)),
         }
     }
 
-    fn chunks(&self) -> usize {
+    /// Samples, chunk by chunk, of which the statistics of the batch are put together.
+    pub fn chunks(&self) -> usize {
         self.batch.div_ceil(self.chunk.max(1))
     }
 
     fn plan_forward<T: Element>(&mut self, lowered: &Lowered<T>, items: &[Item]) {
         for item in items {
-            let tasks = self.forward_tasks(lowered, item);
+            let tasks = self.grouped(self.written(lowered, item));
             match item {
                 Item::Stack(range) => {
                     if range.start < range.end && self.waits(lowered, range.start) {
@@ -361,16 +366,10 @@ impl StepPlan {
             let mut phase = Vec::new();
             match item {
                 Item::Batch(i) if self.active[*i].backward => {
-                    phase.push((Work::BatchBackward { op: *i }, self.forward_tasks(lowered, item)));
+                    let tasks = self.grouped(self.written(lowered, item));
+                    phase.push((Work::BatchBackward { op: *i }, tasks));
                     phase.extend(pending.take());
-                    let tasks = self.op(lowered, *i).batch().map_or(0, |b| b.grad_tasks());
-                    let grad = (Work::Grad { op: *i }, tasks);
-                    if lowered.ops[self.active[*i].op].shared {
-                        // It adds to what others write.
-                        phases.push(std::mem::replace(&mut phase, vec![grad]));
-                    } else {
-                        pending = Some(grad);
-                    }
+                    pending = self.batch_grad(lowered, *i, &mut phase, &mut phases);
                 }
                 Item::Split(i) if self.active[*i].backward => {
                     if self.op(lowered, *i).masks_by_sign() {
@@ -378,7 +377,11 @@ impl StepPlan {
                     }
                     let tasks = self.active[*i].split.as_ref().map_or(0, Split::grad_tasks);
                     let grad = (Work::SplitGrad { op: *i }, self.chunks() * tasks);
-                    if self.active[*i].flows[0] == Flow::None {
+                    if self.op(lowered, *i).batch().is_some() {
+                        phase.push((Work::SplitBackward { op: *i }, self.pieces(*i, BACKWARD)));
+                        phase.extend(pending.take());
+                        pending = self.batch_grad(lowered, *i, &mut phase, &mut phases);
+                    } else if self.active[*i].flows[0] == Flow::None {
                         phase.push(grad);
                         phase.extend(pending.take());
                     } else {
@@ -421,6 +424,23 @@ impl StepPlan {
         self.backward = phases;
     }
 
+    /// The weight gradient of a batch op, which runs with whatever comes next; a phase of its own where it adds to what
+    /// others write.
+    fn batch_grad<T: Element>(
+        &self,
+        lowered: &Lowered<T>,
+        i: usize,
+        phase: &mut Vec<(Work, usize)>,
+        phases: &mut Vec<Vec<(Work, usize)>>,
+    ) -> Option<(Work, usize)> {
+        let grad = (Work::Grad { op: i }, self.op(lowered, i).batch().map_or(0, |b| b.grad_tasks()));
+        if !lowered.ops[self.active[i].op].shared {
+            return Some(grad);
+        }
+        phases.push(std::mem::replace(phase, vec![grad]));
+        None
+    }
+
     /// Whether a stack has anything to do backward: ops of its own, or the end of one that waits after it.
     fn runs_backward<T: Element>(&self, lowered: &Lowered<T>, range: &Range<usize>) -> bool {
         let ends = self.waits(lowered, range.end) && self.active[range.end].flows[0] != Flow::None;
@@ -432,9 +452,22 @@ impl StepPlan {
         self.batch.div_ceil(self.batch.div_ceil(LOSS_SAMPLES))
     }
 
+    /// Buffers for partial gradients that a number of workers take: those that chunks are summed in, those that wait for
+    /// their neighbours up the tree, and as many again for workers that are late. With any number from one more than the
+    /// levels of the tree on a step goes on.
+    pub fn buffers(&self, workers: usize) -> usize {
+        let leaves = self.chunks();
+        leaves.min(2 * workers + leaves.next_power_of_two().ilog2() as usize)
+    }
+
+    /// Where a buffer for partial gradients starts.
+    pub fn buffer(&self, buffer: usize, workers: usize) -> usize {
+        self.local + self.local_len * workers + self.buffer_len * buffer
+    }
+
     /// Elements of the arena for a number of workers.
     pub fn arena_len(&self, workers: usize) -> usize {
-        self.local + self.local_len * workers
+        self.buffer(self.buffers(workers), workers)
     }
 }
 

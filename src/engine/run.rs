@@ -6,6 +6,7 @@ mod phases;
 mod scores;
 mod split;
 mod statistics;
+mod tree;
 mod undo;
 mod update;
 
@@ -20,7 +21,7 @@ use super::loss::Rows;
 use super::loss::overlap::Overlap;
 use super::lowering::{FORWARD, INFERENCE, Lowered, PlannedOp};
 use super::optim::{Block, Update};
-use super::plan::{Slot, StepPlan, Work, batch_samples};
+use super::plan::{Slot, StepPlan, Work};
 use super::regularizers::{Angles, Penalty};
 use super::source::Source;
 use super::spec::CompileSpec;
@@ -31,6 +32,7 @@ use crate::kernels::{Element, Job, Kernels};
 use crate::memory;
 use crate::parallel::{self, Program, Pulse, Reading, Shared, Writing, lock};
 pub(super) use phases::Phases;
+use tree::Tree;
 use undo::Undo;
 pub(super) use update::constrained;
 
@@ -58,6 +60,8 @@ pub(super) struct Memory<T: Element> {
     pub workers: Vec<Mutex<Worker<T>>>,
     /// A copy of what an update changes, while one runs that may have to be taken back.
     pub undo: Mutex<Undo<T>>,
+    /// The partial gradients of the stack that runs.
+    pub tree: Mutex<Tree>,
     pub phases: Phases,
 }
 
@@ -74,6 +78,7 @@ impl<T: Element> Memory<T> {
             factors: Shared::empty(),
             workers: Vec::new(),
             undo: Mutex::default(),
+            tree: Mutex::default(),
             phases: Phases::default(),
         }
     }
@@ -95,6 +100,7 @@ impl<T: Element> Memory<T> {
 
     /// Makes room for a step_plan and a number of workers. Contents are lost when it grows: nothing lives across steps.
     pub(super) fn reserve(&mut self, step_plan: &StepPlan, workers: usize, blocks: usize) -> Result<()> {
+        self.tree.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         if self.factors.len() < blocks {
             self.factors = Shared::zeroed(blocks)?;
         }
@@ -199,6 +205,8 @@ pub(super) struct StepProgram<'a, 'b, T: Element> {
     pub goal: Goal<'a>,
     pub training: Option<Random>,
     pub kernels: &'static Kernels<T>,
+    /// Workers that memory was reserved for.
+    pub workers: usize,
     pub phases: &'a Phases,
     /// Those of `phases` that are run now.
     pub part: Range<usize>,
@@ -274,8 +282,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
         work(&views[..tensors.len()])
     }
 
-    /// Runs active steps `steps` forward on some samples, those of task `task`; the first stack gathers the inputs.
-    fn forward(&self, ops: Range<usize>, samples: &Range<usize>, (task, worker): (usize, usize)) {
+    /// Runs some active ops forward on some samples; the first stack gathers the inputs.
+    fn forward(&self, ops: Range<usize>, samples: &Range<usize>, worker: usize) {
         let mut own = lock(&self.memory.workers[worker]);
         if ops.start == 0 && !self.reads_batch(&ops) {
             for (input, source) in self.batch.x.iter().enumerate() {
@@ -284,7 +292,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
                 for (x, sample) in x.chunks_exact_mut(len.max(1)).zip(samples.clone()) {
                     source.gather(self.batch.row(sample), x);
                 }
-                self.sum_inputs(&self.step_plan.inputs_summed_by[input], &x, task);
+                self.sum_inputs(&self.step_plan.inputs_summed_by[input], &x, samples);
             }
         }
         let params = self.state.params.read(0..self.state.params.len());
@@ -300,7 +308,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             self.with_values(&active.inputs, samples, worker, |x| {
                 planned.op.forward(&cx, x, &mut y, &mut saved, &mut own.scratch);
             });
-            self.sum_inputs(&active.summed_by, &y, task);
+            self.sum_inputs(&active.summed_by, &y, samples);
             self.charge(i, &y, samples);
         }
     }
@@ -379,19 +387,17 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
                 None => return Ok(()),
             }
         };
-        let block = |op: usize| {
-            let samples = batch_samples(self.planned(op).op.as_ref(), self.step_plan.batch);
-            self.samples(task, samples)
-        };
+        let block =
+            |op: usize| self.step_plan.group(task, self.step_plan.block(self.planned(op).op.as_ref()));
         match work {
             Work::Pack { op, pass } => {
                 self.lowered.pack((op, pass), task, &self.state.params.read(0..self.state.params.len()));
             }
             Work::FinalizeStatistics { op } => self.finalize(op),
             Work::Forward { from, to, group } => {
-                self.forward(from..to, &self.samples(task, group), (task, worker));
+                self.forward(from..to, &self.step_plan.group(task, group), worker);
             }
-            Work::BatchForward { op } => self.forward(op..op + 1, &block(op), (task, worker)),
+            Work::BatchForward { op } => self.forward(op..op + 1, &block(op), worker),
             Work::SplitForward { op } => self.split_forward(op, task, worker),
             Work::SumInputs { op } => self.split_sums(op, task, worker),
             Work::Loss { output } => {
@@ -410,13 +416,13 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
             }
             Work::Grad { op } => return self.batch_grad(op, task, worker),
             Work::Backward { from, to, group } => {
-                self.backward(&(from..to), group, (task, worker), pulse);
+                self.backward(&(from..to), group, (phase, task, worker), pulse);
             }
             Work::SplitMask { op } => self.split_mask(op, task, worker),
             Work::SplitBackward { op } => self.split_backward(op, task, worker),
             Work::SplitGrad { op } => self.split_grad(op, task, worker),
             Work::FinalizeGradients { op } => return self.finalize_gradients(op, worker),
-            Work::Reduce { part } => self.reduce(part, task),
+            Work::Reduce { part } => self.reduce(part, task, worker),
             Work::Prepare => self.prepare(task),
             Work::Clip => self.clip(),
             Work::Keep => return self.keep(),

@@ -396,6 +396,7 @@ impl<T: Element> Network<T> {
             },
             training,
             kernels: self.kernels,
+            workers,
             part: 0..phases.len(),
             phases: &phases,
             bad_layer: AtomicUsize::new(usize::MAX),

@@ -72,6 +72,12 @@ MODELS: dict[str, tuple[Callable[[], gn.Sequential], str]] = {
         lambda: _image(layers.Conv2D(16, 5, padding="same"), layers.Conv2D(17, 5, activation="elu")),
         "adam",
     ),
+    "large map": (
+        lambda: _image(
+            layers.Conv2D(4, 3, activation="relu"), layers.AveragePooling2D(8), shape=(96, 100, 1)
+        ),
+        "adam",
+    ),
     "conv2d groups": (
         lambda: _image(layers.Conv2D(12, 1), layers.Conv2D(12, 3, groups=4, strides=2, padding="same")),
         "adagrad",

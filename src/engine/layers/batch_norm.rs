@@ -117,10 +117,9 @@ impl Normalize {
     }
 
     /// The sum of `dy` of a channel, or that of `dy * (x - mean)`.
-    fn total(&self, parts: &[f64], channel: usize, weighted: bool) -> f64 {
-        let width = self.columns.width;
-        let sums = parts.chunks_exact(width).skip(usize::from(weighted)).step_by(2);
-        sums.fold(0.0, |total, sums| self.columns.gather(channel, sums, total))
+    fn total(&self, sums: &[f64], channel: usize, weighted: bool) -> f64 {
+        let (plain, products) = sums.split_at(self.columns.width);
+        self.columns.gather(channel, if weighted { products } else { plain })
     }
 
     /// The coefficient of channel `channel` in a row.
@@ -184,8 +183,12 @@ impl<T: Element> Statistics<T> for Normalize {
         self.columns.sum(self.tier, x, part);
     }
 
-    fn finalize(&self, params: &[T], parts: &[f64], coefficients: &mut [T]) {
-        self.write(params, |channel| self.columns.moments(channel, parts), coefficients);
+    fn join_inputs(&self, part: &mut [f64], after: &[f64]) {
+        self.columns.join(part, after);
+    }
+
+    fn finalize(&self, params: &[T], whole: &[f64], coefficients: &mut [T]) {
+        self.write(params, |channel| self.columns.moments(channel, whole), coefficients);
     }
 
     fn finalize_moving(&self, params: &[T], coefficients: &mut [T]) {
@@ -208,23 +211,23 @@ impl<T: Element> Statistics<T> for Normalize {
         self.map(coefficients).gradient_sums(self.tier, self.relu, x, dy, part);
     }
 
-    fn finalize_gradients(&self, parts: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]) {
+    fn finalize_gradients(&self, sums: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]) {
         let n = self.columns.count((batch * self.len) as f64);
         let width = self.columns.width;
         for (row, channel) in
             [4, 5].into_iter().flat_map(|row| (0..self.columns.channels).map(move |c| (row, c)))
         {
             let inverse = if row == 4 { 1.0 } else { self.inverse_deviation(coefficients, channel) };
-            let total = self.total(parts, channel, row == 5);
+            let total = self.total(sums, channel, row == 5);
             let value = T::from_f64(if frozen { 0.0 } else { total / n * inverse * inverse });
             self.columns.spread(channel, value, &mut coefficients[row * width..(row + 1) * width]);
         }
     }
 
-    fn weight_gradient(&self, range: &Range<usize>, parts: &[f64], coefficients: &[T], grads: &mut [T]) {
+    fn weight_gradient(&self, range: &Range<usize>, sums: &[f64], coefficients: &[T], grads: &mut [T]) {
         let gamma = self.gamma.as_ref() == Some(range);
         for (channel, grad) in grads.iter_mut().enumerate() {
-            let total = self.total(parts, channel, gamma);
+            let total = self.total(sums, channel, gamma);
             *grad = T::from_f64(if gamma {
                 total * self.inverse_deviation(coefficients, channel)
             } else {

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::activation::Named;
 use super::{
-    Backward, Context, FoldedNorm, Keeps, Layer, Op, Ranges, Site, Size, SplitOp, WeightSpec, spatial,
-    window_shape,
+    Backward, BatchOp, Context, FoldedNorm, Keeps, Layer, Op, Ranges, Site, Size, SplitOp, WeightSpec,
+    spatial, window_shape,
 };
 use crate::activation::mask_by_sign;
 use crate::conv::{
@@ -17,6 +17,15 @@ use crate::geometry::{ConvGeometry, Window};
 use crate::kernels::{Element, Tier};
 use crate::memory;
 use crate::norm::Affine;
+use crate::tuning::FOUR_TILES_ROWS;
+
+/// Weights for an element of input and output together from which on samples are worked on together: reading the weights,
+/// and the sums of their gradient, would take longer than the arithmetic of a few samples.
+const LARGE_BESIDE_MAP: usize = 16;
+/// Weights that stay in the caches while single samples pass by.
+const NEAR_WEIGHTS: usize = 64 << 10;
+/// Tasks of the gradient of such weights at most; each copies what it reads of the maps.
+const GRAD_TASKS: usize = 16;
 
 /// The description.
 pub(super) struct Conv {
@@ -98,11 +107,17 @@ pub(super) fn conv_ops<T: Element>(
     geometry.check_tables()?;
     let map = |pass: Pass| conv::map(pass, &geometry, kernels, algorithm);
     let (forward, input_grad) = (map(pass), map(pass.transposed()));
+    let map_len: usize = pass.sample_lens(&geometry).iter().sum();
+    let large = weights[0].len() >= NEAR_WEIGHTS.max(LARGE_BESIDE_MAP * map_len);
+    let kernel_grad = conv::kernel_grad(&geometry, kernels, algorithm);
     let conv = ConvOp {
         pass,
         forward,
         input_grad,
-        kernel_grad: conv::kernel_grad(&geometry, kernels, algorithm),
+        together: large
+            && kernel_grad.tiling().weights == weights[0].len()
+            && kernel_grad.tiling().weight_units() >= 2 * FOUR_TILES_ROWS,
+        kernel_grad,
         geometry,
         weights,
         relu: activation.is_relu(),
@@ -124,6 +139,8 @@ struct ConvOp<T: Element> {
     kernel_grad: Grad<T>,
     /// Kernel and, if there is one, bias.
     weights: Vec<Range<usize>>,
+    /// Whether the weights are so large beside the map that all samples are worked on together.
+    together: bool,
     relu: bool,
     /// Whether the pool after it applies the mask of the ReLU.
     masked_behind: bool,
@@ -265,16 +282,64 @@ impl<T: Element> Op<T> for ConvOp<T> {
         if self.masks() {
             mask_by_sign(self.tier, y, dy);
         }
-        let (dkernel, dbias) = grads.split_at_mut(self.sums_len(0));
-        let (all, samples) = (0..self.kernel_grad.tiling().weight_units(), Region::Samples(cx.samples));
-        self.add(self.summed(x[0], dy), &samples, (all, dkernel), scratch);
-        add_column_sums(self.tier, dy, dbias);
+        let samples = Region::Samples(cx.samples);
+        if !self.together {
+            let (dkernel, dbias) = grads.split_at_mut(self.sums_len(0));
+            let all = 0..self.kernel_grad.tiling().weight_units();
+            self.add(self.summed(x[0], dy), &samples, (all, dkernel), scratch);
+            add_column_sums(self.tier, dy, dbias);
+        }
         let [Some(dx)] = dx else { return };
         Self::run(&self.input_grad, (dy, cx.packed, Epilogue::NONE), dx, &samples, scratch);
     }
 
     fn split(&self) -> Option<&dyn SplitOp<T>> {
         Some(self)
+    }
+
+    fn batch(&self) -> Option<&dyn BatchOp<T>> {
+        self.together.then_some(self)
+    }
+}
+
+impl<T: Element> ConvOp<T> {
+    /// Rows of the kernel that a task of its gradient has.
+    fn task_rows(&self) -> usize {
+        let rows = self.kernel_grad.tiling().weight_units();
+        rows.div_ceil((rows / FOUR_TILES_ROWS).clamp(1, GRAD_TASKS))
+    }
+}
+
+impl<T: Element> BatchOp<T> for ConvOp<T> {
+    fn grad_tasks(&self) -> usize {
+        self.kernel_grad.tiling().weight_units().div_ceil(self.task_rows())
+    }
+
+    fn grad_ranges(&self, task: usize) -> [Range<usize>; 2] {
+        let (kernel, piece) = (&self.weights[0], self.task_rows() * self.kernel_grad.tiling().weight_unit);
+        let start = kernel.start + task * piece;
+        // The first task has the bias as well.
+        let bias = self.weights.get(1).filter(|_| task == 0).cloned();
+        [start..(start + piece).min(kernel.end), bias.unwrap_or(0..0)]
+    }
+
+    fn grad(&self, (x, dy): (&[T], &[T]), range: Range<usize>, grads: &mut [T], scratch: &mut Scratch<T>) {
+        if self.weights.get(1) == Some(&range) {
+            grads.fill(T::ZERO);
+            add_column_sums(self.tier, dy, grads);
+            return;
+        }
+        let (unit, start) = (self.kernel_grad.tiling().weight_unit, self.weights[0].start);
+        let units = (range.start - start) / unit..(range.end - start) / unit;
+        let samples = Region::Samples(dy.len() / self.output_len());
+        let (x, dy) = self.summed(x, dy);
+        let operands = GradOperands { x, dy, non_temporal: false };
+        self.kernel_grad.accumulate(
+            operands,
+            &samples,
+            Sums { sums: grads, units, from_zero: true },
+            scratch,
+        );
     }
 }
 

@@ -189,7 +189,7 @@ impl<T: Element> BatchOp<T> for DenseOp<T> {
         [kernel, bias.unwrap_or(0..0)]
     }
 
-    fn grad(&self, x: &[T], dy: &[T], range: Range<usize>, grads: &mut [T]) {
+    fn grad(&self, (x, dy): (&[T], &[T]), range: Range<usize>, grads: &mut [T], _: &mut Scratch<T>) {
         if self.weights.get(1) == Some(&range) {
             grads.fill(T::ZERO);
             add_column_sums(self.tier, dy, grads);

@@ -329,7 +329,7 @@ pub trait BatchOp<T: Element>: Send + Sync {
     fn grad_ranges(&self, task: usize) -> [Range<usize>; 2];
 
     /// Computes the part `range` (one of a task's `grad_ranges`) from all inputs and all (masked) output gradients.
-    fn grad(&self, x: &[T], dy: &[T], range: Range<usize>, grads: &mut [T]);
+    fn grad(&self, operands: (&[T], &[T]), range: Range<usize>, grads: &mut [T], scratch: &mut Scratch<T>);
 }
 
 /// An op whose samples can be cut into pieces, which are work for several threads where a batch has few samples.
@@ -384,8 +384,8 @@ pub trait SplitOp<T: Element>: Send + Sync {
 
 /// An op that computes with statistics of the whole batch, in both passes.
 ///
-/// Whoever writes the input sums it up, part by part of the batch; the parts are put together in their order, into
-/// coefficients, before the op runs. Backward likewise: the sums of the gradients first, then the gradient to the
+/// Whoever writes the input sums it up, part by part of the batch; the parts are joined, in an order that the batch
+/// alone decides on, and made into coefficients before the op runs. Backward likewise: the sums of the gradients first, then the gradient to the
 /// input ([`Op::backward`]).
 pub trait Statistics<T: Element>: Send + Sync {
     /// Elements of the coefficients.
@@ -400,8 +400,11 @@ pub trait Statistics<T: Element>: Send + Sync {
     /// Sums up the inputs of a part.
     fn sum_inputs(&self, x: &[T], part: &mut [f64]);
 
-    /// Puts the parts together.
-    fn finalize(&self, params: &[T], parts: &[f64], coefficients: &mut [T]);
+    /// Joins a part with the one after it. Backward they are just added.
+    fn join_inputs(&self, part: &mut [f64], after: &[f64]);
+
+    /// Makes coefficients of the parts joined.
+    fn finalize(&self, params: &[T], whole: &[f64], coefficients: &mut [T]);
 
     /// The coefficients at inference and in a frozen layer, from what training has left.
     fn finalize_moving(&self, params: &[T], coefficients: &mut [T]);
@@ -415,11 +418,11 @@ pub trait Statistics<T: Element>: Send + Sync {
     /// Finishes the gradient of some outputs and adds it to the sums of a part.
     fn sum_gradients(&self, coefficients: &[T], x: &[T], dy: &mut [T], part: &mut [f64]);
 
-    /// Puts the parts of the gradient together; in a frozen layer the input does not act on the statistics.
-    fn finalize_gradients(&self, parts: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]);
+    /// Makes coefficients of the sums of the gradient; in a frozen layer the input does not act on the statistics.
+    fn finalize_gradients(&self, sums: &[f64], batch: usize, frozen: bool, coefficients: &mut [T]);
 
     /// The gradient of weight `range`, one of [`Op::weights`].
-    fn weight_gradient(&self, range: &Range<usize>, parts: &[f64], coefficients: &[T], grads: &mut [T]);
+    fn weight_gradient(&self, range: &Range<usize>, sums: &[f64], coefficients: &[T], grads: &mut [T]);
 
     /// Places of the moving statistics.
     fn moving(&self) -> &Ranges;

@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::super::arena::{Bump, Lifetime, share};
 use super::super::lowering::Lowered;
-use super::{Active, Flow, Item, Purpose, Slot, StatisticsSlots, StepPlan, batch_samples};
+use super::{Active, Flow, Item, Purpose, Slot, StatisticsSlots, StepPlan};
 use crate::kernels::Element;
 
 /// When things happen.
@@ -140,7 +140,7 @@ impl StepPlan {
                 let own = self.op(lowered, i);
                 let item = times.item[i] - usize::from(waits);
                 let samples = match own.batch() {
-                    Some(_) => batch_samples(own, self.batch),
+                    Some(_) => self.block(own),
                     None => groups[item][1],
                 };
                 let len = lowered.lens[op.inputs[input]] * samples;
@@ -164,12 +164,13 @@ impl StepPlan {
         }
         self.place_totals(lowered, items);
         self.place_sums(lowered, &times, &mut arena);
-        let chunks = if self.purpose != Purpose::Infer { self.chunks() } else { 0 };
-        self.partials = arena.take(chunks * lowered.partial_len);
-        for active in &mut self.active {
-            if let Some(split) = &mut active.split {
-                let more = (split.sums() - 1) * chunks;
-                split.partials = arena.take(more * lowered.ops[active.op].partial.len());
+        if self.purpose != Purpose::Infer {
+            self.partials = arena.take(lowered.partial_len);
+            let chunks = self.chunks();
+            for active in &mut self.active {
+                if let Some(split) = &mut active.split {
+                    split.partials = arena.take(split.sums() * chunks * lowered.ops[active.op].partial.len());
+                }
             }
         }
         self.local = arena.0;
@@ -187,6 +188,17 @@ impl StepPlan {
             _ => 0,
         };
         let most = items.iter().map(of).max().unwrap_or(0);
+        let partial = |i: usize| &lowered.ops[self.active[i].op].partial;
+        let buffers = items.iter().map(|item| match item {
+            Item::Stack(range) if !range.is_empty() => {
+                partial(range.end - 1).end - partial(range.start).start
+            }
+            _ => 0,
+        });
+        self.buffer_len = match buffers.max() {
+            None | Some(0) => 0,
+            Some(len) => Bump::default().take_end(len),
+        };
         let mut own = Bump(self.local_len);
         self.local_sums = own.take(most);
         self.local_len = own.0;
@@ -267,7 +279,8 @@ impl StepPlan {
             let input = self.active[i].inputs[0];
             let writer = self.active.iter().position(|op| op.output == input);
             let writer = &times.items[writer.map_or(0, |writer| times.item[writer])];
-            let counts = [self.forward_tasks(lowered, writer), self.chunks()];
+            let grain = self.written(lowered, writer).min(self.chunk);
+            let counts = [self.grouped(grain), self.chunks()];
             let parts = [0, 1].map(|pass| {
                 let start = self.sums_len;
                 self.sums_len += counts[pass] * statistics.part_len()[pass];
@@ -275,7 +288,7 @@ impl StepPlan {
             });
             let coefficients = arena.take(statistics.coefficients_len());
             let coefficients = coefficients..coefficients + statistics.coefficients_len();
-            self.active[i].statistics = Some(StatisticsSlots { coefficients, parts });
+            self.active[i].statistics = Some(StatisticsSlots { coefficients, parts, grain });
         }
     }
 }

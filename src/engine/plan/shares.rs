@@ -7,14 +7,18 @@ use super::super::layers::Op;
 use super::super::lowering::Lowered;
 use super::{Purpose, StepPlan};
 use crate::kernels::Element;
-use crate::tuning::{L2_GROUP_BYTES, STEP_PARTIAL_BYTES, TWO_TILES_ROWS};
+use crate::tuning::{FOUR_TILES_ROWS, L2_GROUP_BYTES, TWO_TILES_ROWS};
 
 /// Groups of a batch, if it is large enough.
 const GROUPS: usize = 16;
 /// Most samples of a group.
 const MOST_GROUP: usize = 8;
-/// Cost of adding an element of a partial gradient, in multiply-adds.
+/// Cost of adding an element of a partial gradient, in multiply-adds, if it is to be two percent of the work.
 const REDUCE_COST: usize = 400;
+/// Chunks of a batch: at least as many as are work for some threads, at most as many as some hosts share.
+const CHUNKS: [usize; 2] = [8, 64];
+/// Batches of so many samples are cut into the most chunks whatever that costs.
+const MANY_SAMPLES: usize = 512;
 
 impl StepPlan {
     /// Samples that some ops could work on together, or the gathering of the inputs if there are none: as many as fit,
@@ -32,7 +36,33 @@ impl StepPlan {
 
     /// Samples of a group of a stack, forward and backward.
     pub(super) fn groups<T: Element>(&self, lowered: &Lowered<T>, range: &Range<usize>) -> [usize; 2] {
-        [self.batch.div_ceil(GROUPS), self.chunk].map(|most| self.fitting(lowered, range, most))
+        let most = self.batch.div_ceil(GROUPS).min(self.chunk);
+        [most, self.chunk].map(|most| self.fitting(lowered, range, most))
+    }
+
+    /// Samples of a batch op's task: equal shares of a batch, and an even number of them; in training parts of a chunk,
+    /// or several chunks.
+    pub fn block<T: Element>(&self, op: &dyn Op<T>) -> usize {
+        // Weights that are large beside the map are read for as many positions as hide that.
+        let rows = if op.split().is_some() { 2 * FOUR_TILES_ROWS } else { TWO_TILES_ROWS };
+        let tasks = self.batch.div_ceil(rows.div_ceil(op.positions().max(1)));
+        let tasks = if tasks > 1 || op.split().is_some() { tasks.next_multiple_of(2) } else { 1 };
+        let block = self.batch.div_ceil(tasks.min(self.batch));
+        if block > self.chunk { block / self.chunk * self.chunk } else { block }
+    }
+
+    /// Tasks of `group` samples each, none of which crosses a chunk unless it has several whole ones.
+    pub fn grouped(&self, group: usize) -> usize {
+        let whole = self.chunk.max(group).max(1);
+        self.batch / whole * whole.div_ceil(group) + (self.batch % whole).div_ceil(group)
+    }
+
+    /// The samples of task number `task` of these.
+    pub fn group(&self, task: usize, group: usize) -> Range<usize> {
+        let whole = self.chunk.max(group).max(1);
+        let per = whole.div_ceil(group);
+        let (chunk, first) = (task / per * whole, task % per * group);
+        chunk + first..(chunk + (first + group).min(whole)).min(self.batch)
     }
 
     /// Cuts a stack, in training, where convolutions follow of which twice as many samples fit: after a pool maps are
@@ -61,27 +91,20 @@ impl StepPlan {
     }
 }
 
-/// Samples of a batch op's task: equal shares of a batch, and an even number of them.
-pub(in crate::engine) fn batch_samples<T: Element>(op: &dyn Op<T>, batch: usize) -> usize {
-    let tasks = batch.div_ceil(TWO_TILES_ROWS.div_ceil(op.positions().max(1)));
-    batch.div_ceil(if tasks > 1 { tasks.next_multiple_of(2) } else { 1 })
-}
-
-/// Samples whose weight gradients are summed in one buffer before the buffers are.
+/// Samples of a chunk, whose weight gradients are summed in one buffer before the buffers are, up a binary tree.
 ///
-/// With `W` weights used at `P` positions each and `S` sums for them, a chunk of g samples costs `g * sum(W P)` and what
-/// its sums take besides `REDUCE_COST / 50 * sum(S)` multiply-adds or so: the rule keeps that to two percent, between 8
-/// and 64 chunks, within the memory allowed.
+/// The number of chunks is a power of two, by shapes and the batch alone: however many threads or hosts share them, they
+/// add the same nodes. With `W` weights used at `P` positions each and `S` sums for them, a chunk of g samples costs
+/// `g * sum(W P)` and what its sums take besides `REDUCE_COST / 50 * sum(S)` multiply-adds or so: the rule keeps that to
+/// two percent where it can. No memory is limited here: sums move up the tree as chunks end (`run/tree.rs`).
 pub(super) fn chunk_samples<T: Element>(lowered: &Lowered<T>, batch: usize) -> usize {
     let (mut sums, mut work) = (0, 0);
     for planned in lowered.ops.iter().filter(|p| !p.partial.is_empty()) {
         sums += planned.sums.len();
         work += planned.partial.len() * planned.op.positions();
     }
-    let cheap = (REDUCE_COST * sums).div_ceil(work.max(1));
-    let chunk = cheap.clamp(batch.div_ceil(64).max(1), batch.div_ceil(8).max(1));
-    let most = (STEP_PARTIAL_BYTES / (lowered.partial_len * size_of::<T>()).max(1)).max(1);
-    let chunks = batch.div_ceil(chunk).min(most);
-    // Equal shares for two threads and for four.
-    batch.div_ceil(if chunks > 4 { chunks - chunks % 4 } else { chunks })
+    let [fewest, most] = CHUNKS;
+    let cheap = (REDUCE_COST * sums).div_ceil(work.max(1)).max(1);
+    let wanted = if batch >= MANY_SAMPLES { most } else { (batch / cheap).clamp(fewest, most) };
+    batch.div_ceil(1 << wanted.ilog2())
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use super::super::layers::Backward;
 use super::super::lowering::{BACKWARD, Partial};
 use super::super::optim::{Within, bounds};
-use super::super::plan::{Flow, Split, flat_block};
-use super::{Add, AllFinite, FEW_INPUTS, StepProgram};
+use super::super::plan::{Flow, flat_block};
+use super::{Add, AllFinite, FEW_INPUTS, StepProgram, Worker};
 use crate::conv::Scratch;
 use crate::error::Result;
 use crate::kernels::Element;
@@ -81,13 +81,20 @@ impl<T: Element> StepProgram<'_, '_, T> {
         &self,
         ops: &Range<usize>,
         group: usize,
-        (chunk, worker): (usize, usize),
+        (phase, task, worker): (usize, usize, usize),
         pulse: &Pulse<'_>,
     ) {
+        let stack = self.stack_sums(ops);
+        let (chunk, buffer) = match stack.is_empty() {
+            true => (task, 0),
+            false => match self.draw(phase, pulse) {
+                Some(drawn) => drawn,
+                None => return,
+            },
+        };
         let mut own = lock(&self.memory.workers[worker]);
         let params = self.state.params.read(0..self.state.params.len());
-        // The sums stay in the worker's cache; what becomes of them goes to the chunk's place.
-        let stack = self.stack_sums(ops);
+        // The sums stay in the worker's cache; what becomes of them goes up the tree.
         let mut totals = self.memory.arena.write(self.sums(worker, stack.len()));
         totals.fill(T::ZERO);
         // An op that waits: the one after it ends here, the one at the start only sums up.
@@ -118,10 +125,13 @@ impl<T: Element> StepProgram<'_, '_, T> {
             }
             first = group.end;
         }
-        for planned in ops.clone().map(|i| self.planned(i)).filter(|planned| !planned.sums.is_empty()) {
-            let mut partial = self.memory.arena.write(self.partial(chunk, &planned.partial));
-            planned.finish(&mut totals[within(&planned.sums, &stack)], &mut partial);
+        if stack.is_empty() || first < samples.end {
+            return;
         }
+        for planned in ops.clone().map(|i| self.planned(i)).filter(|planned| !planned.sums.is_empty()) {
+            planned.op.finish(&mut totals[within(&planned.sums, &stack)]);
+        }
+        self.climb(ops, (chunk, buffer), (&stack, &totals));
     }
 
     /// The sums of the ops of a stack, in the row of all.
@@ -138,31 +148,26 @@ impl<T: Element> StepProgram<'_, '_, T> {
         start..start + len
     }
 
-    pub(super) fn partial(&self, chunk: usize, part: &Range<usize>) -> Range<usize> {
-        let start = self.step_plan.partials + chunk * self.lowered.partial_len;
-        start + part.start..start + part.end
-    }
-
-    /// Sums a block of the partial gradients over the chunks, in their order.
-    pub(super) fn reduce(&self, part: usize, block: usize) {
+    /// Makes a block of a gradient of the sums over all chunks, those of every op that has the weight.
+    pub(super) fn reduce(&self, part: usize, block: usize, worker: usize) {
         let Partial { parts, target, adds } = &self.lowered.partials[part];
         let target = flat_block(target, block);
         let mut grads = self.state.grads.write(target);
-        let chunks = self.step_plan.batch.div_ceil(self.step_plan.chunk);
         let mut first = !adds;
         for from in parts {
             let block = flat_block(from, block);
             let owns = |i: &usize| self.planned(*i).partial.contains(&block.start);
             let Some(owner) = (0..self.step_plan.active.len()).find(owns) else { continue };
-            let own = &self.planned(owner).partial;
-            let block = block.start - own.start..block.end - own.start;
-            let sums = self.step_plan.active[owner].split.as_ref().map_or(1, Split::sums);
-            for (chunk, sum) in (0..chunks).flat_map(|chunk| (0..sums).map(move |sum| (chunk, sum))) {
-                let partial = self.memory.arena.read(self.split_partial(owner, chunk, sum, &block));
-                if std::mem::take(&mut first) {
-                    grads.copy_from_slice(&partial);
+            let again = std::mem::take(&mut first);
+            if self.step_plan.active[owner].split.is_some() {
+                let own = self.planned(owner).partial.start;
+                self.split_sum(owner, &(block.start - own..block.end - own), again, &mut grads, worker);
+            } else {
+                let total = self.memory.arena.read(self.total(&block));
+                if again {
+                    grads.copy_from_slice(&total);
                 } else {
-                    self.kernels.tier.vectorize(Add { from: &partial, to: &mut grads });
+                    self.kernels.tier.vectorize(Add { from: &total, to: &mut grads });
                 }
             }
             self.check(&grads, self.planned(owner).layer);
@@ -192,13 +197,14 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let dy = self.memory.arena.read(dy);
         for range in op.grad_ranges(task).into_iter().filter(|range| !range.is_empty()) {
             let mut grads = self.state.grads.write(range.clone());
+            let mut own = lock(&self.memory.workers[worker]);
+            let Worker { scratch, grads: aside, .. } = &mut *own;
             if planned.adds {
-                let mut own = lock(&self.memory.workers[worker]);
-                memory::resize(&mut own.grads, range.len(), T::ZERO)?;
-                op.grad(&x, &dy, range, &mut own.grads);
-                self.kernels.tier.vectorize(Add { from: &own.grads, to: &mut grads });
+                memory::resize(aside, range.len(), T::ZERO)?;
+                op.grad((&x, &dy), range, aside, scratch);
+                self.kernels.tier.vectorize(Add { from: aside, to: &mut grads });
             } else {
-                op.grad(&x, &dy, range, &mut grads);
+                op.grad((&x, &dy), range, &mut grads, scratch);
             }
             self.check(&grads, planned.layer);
         }

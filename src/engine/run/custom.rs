@@ -28,7 +28,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let all = 0..self.step_plan.batch;
         match work {
             Work::Custom { op } => {
-                self.forward(op..op + 1, &all, (0, 0));
+                self.forward(op..op + 1, &all, 0);
                 self.outcome(op)
             }
             Work::CustomBackward { op } => {

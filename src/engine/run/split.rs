@@ -48,7 +48,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     pub(super) fn split_sums(&self, i: usize, sample: usize, worker: usize) {
         let active = &self.step_plan.active[i];
         let y = self.read_value(active.output, &(sample..sample + 1), worker);
-        self.sum_inputs(&active.summed_by, &y, sample);
+        self.sum_inputs(&active.summed_by, &y, &(sample..sample + 1));
     }
 
     /// Finishes a piece of a sample's output gradient.
@@ -112,7 +112,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut dbias = self.memory.arena.write(inside(&own_part, &bias));
         totals.fill(T::ZERO);
         dbias.fill(T::ZERO);
-        for sample in self.samples(chunk, self.step_plan.chunk) {
+        for sample in self.step_plan.group(chunk, self.step_plan.chunk) {
             let [x, _] = self.sample(active.inputs[0], sample, worker);
             let [_, dy] = self.sample(active.output, sample, worker);
             let (x, dy) = (self.memory.arena.read(x), self.memory.arena.read(dy));
@@ -129,20 +129,35 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     /// Some elements of the sums of a piece of a chunk.
-    pub(super) fn split_partial(
-        &self,
-        i: usize,
-        chunk: usize,
-        sum: usize,
-        part: &Range<usize>,
-    ) -> Range<usize> {
-        let own = &self.planned(i).partial;
-        match self.step_plan.active[i].split.as_ref().filter(|_| sum > 0) {
-            None => self.partial(chunk, &inside(own, part)),
-            Some(split) => {
-                let start = split.partials + (chunk * (split.sums() - 1) + sum - 1) * own.len();
-                start + part.start..start + part.end
+    fn split_partial(&self, i: usize, chunk: usize, sum: usize, part: &Range<usize>) -> Range<usize> {
+        let Some((_, split)) = self.cut(i) else { return 0..0 };
+        let start = split.partials + (chunk * split.sums() + sum) * self.planned(i).partial.len();
+        start + part.start..start + part.end
+    }
+
+    /// The sum over all chunks of some elements; their pieces, which no two chunks share, are added in their order.
+    pub(super) fn split_sum(&self, i: usize, part: &Range<usize>, first: bool, to: &mut [T], worker: usize) {
+        let Some((_, split)) = self.cut(i) else { return };
+        let tier = self.kernels.tier;
+        let read = |chunk: usize, some: Range<usize>, to: &mut [T]| {
+            let some = inside(part, &some);
+            for sum in 0..split.sums() {
+                let from = self.memory.arena.read(self.split_partial(i, chunk, sum, &some));
+                if sum == 0 {
+                    to.copy_from_slice(&from);
+                } else {
+                    tier.vectorize(Add { from: &from, to });
+                }
             }
+        };
+        let chunks = self.step_plan.chunks();
+        if first {
+            return self.sum_up(chunks, read, to);
         }
+        let mut own = lock(&self.memory.workers[worker]);
+        own.grads.clear();
+        own.grads.extend_from_slice(to);
+        self.sum_up(chunks, read, to);
+        tier.vectorize(Add { from: &own.grads, to });
     }
 }

@@ -1,5 +1,6 @@
 //! The parts of an op that look at the whole batch: sums by whoever has the values at hand, put together in phases of
-//! one small task each.
+//! one small task each. A part never crosses a chunk: those of a chunk are joined in their order, and the chunks up the
+//! tree that partial gradients go up (`tree.rs`).
 
 use std::ops::Range;
 
@@ -34,12 +35,38 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    /// Sums up what a task has written, for the statistics ops that read it.
-    pub(super) fn sum_inputs(&self, readers: &[usize], x: &[T], task: usize) {
+    /// Sums up some samples that were written, for the statistics ops that read them.
+    pub(super) fn sum_inputs(&self, readers: &[usize], x: &[T], samples: &Range<usize>) {
+        let chunk = self.step_plan.chunk;
         for &i in readers {
             let Some((statistics, slots)) = self.slots(i) else { continue };
-            let part = part(&slots.parts[0], statistics.part_len()[0], task);
-            statistics.sum_inputs(x, &mut self.memory.sums.write(part));
+            let (grain, len) = (slots.grain, x.len() / samples.len().max(1));
+            let mut first = samples.start;
+            while first < samples.end {
+                let number = first / chunk * chunk.div_ceil(grain) + first % chunk / grain;
+                let end = (first + grain).min(first / chunk * chunk + chunk).min(samples.end);
+                let part = part(&slots.parts[0], statistics.part_len()[0], number);
+                let x = &x[(first - samples.start) * len..(end - samples.start) * len];
+                statistics.sum_inputs(x, &mut self.memory.sums.write(part));
+                first = end;
+            }
+        }
+    }
+
+    /// Joins the parts of every chunk, and the chunks: the first part is the whole then.
+    fn join(parts: &mut [f64], (len, per_chunk): (usize, usize), join: impl Fn(&mut [f64], &[f64])) {
+        let count = parts.len() / len.max(1);
+        let mut add = |to: usize, from: usize| {
+            let (left, right) = parts.split_at_mut(from * len);
+            join(&mut left[to * len..(to + 1) * len], &right[..len]);
+        };
+        for first in (0..count).step_by(per_chunk) {
+            (first + 1..(first + per_chunk).min(count)).for_each(|part| add(first, part));
+        }
+        let mut size = per_chunk;
+        while size < count {
+            (0..count - size).step_by(2 * size).for_each(|first| add(first, first + size));
+            size *= 2;
         }
     }
 
@@ -51,8 +78,10 @@ impl<T: Element> StepProgram<'_, '_, T> {
         if self.frozen(i) {
             statistics.finalize_moving(&params, &mut coefficients);
         } else {
-            let parts = self.memory.sums.read(slots.parts[0].clone());
-            statistics.finalize(&params, &parts, &mut coefficients);
+            let mut parts = self.memory.sums.write(slots.parts[0].clone());
+            let (len, per_chunk) = (statistics.part_len()[0], self.step_plan.chunk.div_ceil(slots.grain));
+            Self::join(&mut parts, (len, per_chunk), |to, from| statistics.join_inputs(to, from));
+            statistics.finalize(&params, &parts[..len], &mut coefficients);
             // A variance may overflow where no output does.
             self.check(&coefficients[..statistics.finalized_len()], self.planned(i).layer);
         }
@@ -78,19 +107,24 @@ impl<T: Element> StepProgram<'_, '_, T> {
     /// Coefficients of the gradient to the input, and the gradients of the weights.
     pub(super) fn finalize_gradients(&self, i: usize, worker: usize) -> Result<()> {
         let Some((statistics, slots)) = self.slots(i) else { return Ok(()) };
-        let parts = self.memory.sums.read(slots.parts[1].clone());
+        let mut parts = self.memory.sums.write(slots.parts[1].clone());
+        let len = statistics.part_len()[1];
+        Self::join(&mut parts, (len, 1), |to, from| {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        });
+        let sums = &parts[..len];
         let mut coefficients = self.memory.arena.write(slots.coefficients.clone());
-        statistics.finalize_gradients(&parts, self.step_plan.batch, self.frozen(i), &mut coefficients);
+        statistics.finalize_gradients(sums, self.step_plan.batch, self.frozen(i), &mut coefficients);
         self.check(&coefficients, self.planned(i).layer);
         for range in self.planned(i).op.weights() {
             let mut grads = self.state.grads.write(range.clone());
             if self.planned(i).adds {
                 let mut own = lock(&self.memory.workers[worker]);
                 memory::resize(&mut own.grads, range.len(), T::ZERO)?;
-                statistics.weight_gradient(range, &parts, &coefficients, &mut own.grads);
+                statistics.weight_gradient(range, sums, &coefficients, &mut own.grads);
                 self.kernels.tier.vectorize(Add { from: &own.grads, to: &mut grads });
             } else {
-                statistics.weight_gradient(range, &parts, &coefficients, &mut grads);
+                statistics.weight_gradient(range, sums, &coefficients, &mut grads);
             }
             self.check(&grads, self.planned(i).layer);
         }
