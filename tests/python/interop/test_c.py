@@ -14,7 +14,7 @@ import gridnn as gn
 from gridnn import layers, models
 from gridnn.cli import main
 from gridnn.interop.c import verification
-from gridnn.interop.c.code import identifier
+from gridnn.interop.c.code import identifier, number
 from gridnn.interop.c.writer import to_bytes
 
 pytestmark = pytest.mark.one_tier
@@ -35,11 +35,11 @@ def small(name="small", **options):
 def spread_statistics(model):
     """Moving statistics as after training."""
     weights = model.get_weights()
-    for number, info in enumerate(model.network.weights):
+    for place, info in enumerate(model.network.weights):
         if info.name in ("moving_mean", "beta"):
-            weights[number] += 0.1 * ((-1.0) ** number)
+            weights[place] += 0.1 * ((-1.0) ** place)
         elif info.name in ("moving_variance", "gamma"):
-            weights[number] *= 1.25
+            weights[place] *= 1.25
     model.set_weights(weights)
     return model
 
@@ -273,6 +273,17 @@ def test_models_without_layers(tmp_path):
 
 
 @needs_compiler
+def test_axes_of_one_element(tmp_path):
+    for layer in (layers.LayerNormalization(1), layers.GroupNormalization(-1), layers.Softmax(1)):
+        model = gn.Sequential([gn.Input((1, 4)), layer])
+        folder = tmp_path / type(layer).__name__
+        folder.mkdir()
+        bundle = Bundle(folder, {"net": model})
+        x = np.ones((2, 1, 4), np.float32)
+        np.testing.assert_allclose(bundle.outputs("net", x), model.predict(x, verbose=0), atol=1e-6)
+
+
+@needs_compiler
 def test_graph_models_that_are_chains(tmp_path):
     x = gn.Input((6, 6, 1))
     shared = layers.Conv2D(1, 3, padding="same")
@@ -349,6 +360,39 @@ def test_activation_behind_softmax():
 def test_options_of_onnx(options, tmp_path):
     with pytest.raises(ValueError, match=f"leave `?{next(iter(options))}|leave it out"):
         small().export(tmp_path / "net.h", **options)
+
+
+@pytest.mark.parametrize("batch", [2, True, "1"])
+def test_batches_are_refused(batch, tmp_path):
+    with pytest.raises((ValueError, TypeError), match="batch"):
+        small().export(tmp_path / "net.h", batch=batch)
+
+
+def test_numbers_do_not_depend_on_how_arrays_are_shown():
+    contents = to_bytes(small(), "net")
+    with np.printoptions(precision=2, legacy="1.13", floatmode="fixed"):
+        assert to_bytes(small(), "net") == contents
+
+
+def test_numbers_are_kept():
+    for value in np.random.default_rng(0).normal(size=1000).astype(np.float32) * np.float32(1e-39):
+        assert np.float32(number(float(value)).removesuffix("f")) == value
+    assert [number(value) for value in (1.0, -0.0, 2.0**100)] == ["1.0f", "-0.0f", "1.2676506e+30f"]
+
+
+def test_normalizations_without_variance_are_named():
+    model = gn.Sequential([gn.Input((3,)), layers.Dense(2), layers.BatchNormalization(name="norm")])
+    model.layers[1].moving_variance = np.array([np.nan, 1.0])
+    with pytest.raises(ValueError, match=r"layer 'norm' \(BatchNormalization\): 'gamma over the deviation'"):
+        to_bytes(model, "net")
+
+
+@needs_compiler
+def test_names_that_are_too_long(tmp_path):
+    path = tmp_path / ("x" * 300 + ".h")
+    with pytest.raises(OSError, match=r"x{300}") as error:
+        small().export(path)
+    assert "gridnn-c-" not in str(error.value)
 
 
 def test_without_a_compiler(tmp_path, monkeypatch):

@@ -69,8 +69,7 @@ class Code:
 
 def table(kind: str, name: str, values: NDArray[np.float32]) -> list[str]:
     """The declaration of an array."""
-    # The shortest digits that give the same number again; always with a point or an exponent.
-    rows = _rows([f"{digits}f" for digits in values.ravel().astype("U").tolist()])
+    rows = _rows([number(value) for value in values.ravel().tolist()])
     return [f"{kind} {name}[{values.size}] = {{", *rows, "};"]
 
 
@@ -87,10 +86,9 @@ def _rows(words: Sequence[str]) -> list[str]:
 
 
 def number(value: float) -> str:
-    """A finite number as a constant of type float."""
-    narrow = np.float32(value)
-    assert np.isfinite(narrow)
-    return f"{np.array(narrow).astype('U')}f"
+    """A number that float32 holds as a constant of type float: nine digits give the same one again."""
+    digits = f"{value:.9g}"
+    return f"{digits}f" if "." in digits or "e" in digits else f"{digits}.0f"
 
 
 def identifier(path: str | os.PathLike[str]) -> str:

@@ -177,7 +177,8 @@ def _standardize(site: Site, dims: Sequence[_Dim]) -> None:
         for name, there in (("gamma", layer.scale), ("beta", layer.center))
         if there
     }
-    outer, inner = [dim for dim in dims if not dim.inner], [dim for dim in dims if dim.inner]
+    outer = [dim for dim in dims if not dim.inner]
+    inner = [dim for dim in dims if dim.inner] or [_Dim(1, 0, 0, inner=True)]
     count = size_of([dim.size for dim in inner])
     with site.step(site.shape, in_place=True) as code, ExitStack() as stack:
         for name, values in numbers.items():

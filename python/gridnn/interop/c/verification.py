@@ -24,7 +24,7 @@ _TOLERANCE = 1e-4
 _SECONDS = 600.0
 
 _PROGRAM = """#include <stdio.h>
-#include "{name}.h"
+#include "net.h"
 static float input[{upper}_INPUT_SIZE], output[{upper}_OUTPUT_SIZE], arena[{upper}_ARENA_SIZE];
 int main(int count, char **names)
 {{
@@ -64,12 +64,12 @@ def verify_outputs(model: Model, name: str, contents: bytes, header: CHeader, ac
     advice = "nothing was written; verify=False writes it all the same"
     with tempfile.TemporaryDirectory(prefix="gridnn-c-") as folder:
         base = Path(folder)
-        (base / f"{name}.h").write_bytes(contents)
+        (base / "net.h").write_bytes(contents)
         (base / "main.c").write_text(program(name), "ascii")
         x.tofile(base / "x")
         for command in (
-            [found, "-std=c99", "-O1", "main.c", "-o", "net", "-lm"],
-            [str(base / "net"), "x", "y"],
+            [found, "-std=c99", "-O1", "main.c", "-o", "run", "-lm"],
+            [str(base / "run"), "x", "y"],
         ):
             try:
                 done = subprocess.run(

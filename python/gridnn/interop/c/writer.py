@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import gridnn
 from gridnn import _validation
 from gridnn._network import write_file
@@ -31,6 +33,9 @@ __all__ = ["to_bytes", "write"]
 _FOREIGN = {"opset_version": 17, "layout": "channels_last", "compat": None}
 """Options of other formats, which may have their defaults only."""
 
+_MOST_ELEMENTS = 2**31 - 1
+"""Of an array: `long` counts them, which has 32 bits on small devices."""
+
 _MOST_NUMBERS = 32_000_000
 """In a file: compilers need about a hundred bytes of memory for each of them."""
 
@@ -47,11 +52,11 @@ def write(
 ) -> CHeader:
     """Writes a model to a file, which appears whole or not at all; see `Sequential.export`."""
     for key, value in others.items():
-        if value != _FOREIGN[key]:
+        if type(value) is not type(_FOREIGN[key]) or value != _FOREIGN[key]:
             raise ValueError(
                 f"`{key}` is an option of ONNX files: leave it out for C. Received {key}={value!r}."
             )
-    if batch not in (None, 1):
+    if batch is not None and _validation.positive_integer(batch, "batch") != 1:
         raise ValueError(f"C files take one sample at a time: leave `batch` out. Received batch={batch!r}.")
     verify = _validation.boolean(verify, "verify")
     name = identifier(path)
@@ -150,8 +155,8 @@ def _layer(graph: Graph, node: Node, after: Any, *, known: bool) -> list[Step]:
         return []
     (before,) = graph.input_shapes(node)
     shape, output = (tuple(size or 0 for size in shape or ()) for shape in (before, node.output_shape))
-    if 0 in output:
-        raise RefusalError(f"{layer.label}: its output has no elements")
+    if not 0 < size_of(output) <= _MOST_ELEMENTS:
+        raise RefusalError(f"{layer.label}: its output has {size_of(output):,} elements")
     site = Site(layer, shape, output, fold=None if after is None else folded(after))
     converter(site)
     assert site.shape == output, layer.label
@@ -175,7 +180,12 @@ def _folds(graph: Graph) -> dict[int, int]:
         ):
             follower = behind[0].layer
             last = len(node.output_shape or ())
-            if type(follower) is BatchNormalization and follower.axis in (-1, last):
+            if (
+                type(follower) is BatchNormalization
+                and follower.axis in (-1, last)
+                # Others are refused by the name of the layer that has them.
+                and all(np.isfinite(numbers).all() for numbers in folded(follower))
+            ):
                 found[node.number] = behind[0].number
     return found
 

@@ -152,15 +152,9 @@ def _pooling(layer: Any, options: Options, shape: Sequence[int | None]) -> list[
 
 def _zeros(layer: Any, pads: Sequence[tuple[int, int]]) -> Described:
     """A layer of zeros before another one."""
-    name, pairs = f"{layer.name}_padding", [list(pair) for pair in pads]
-    options = {
-        "name": name,
-        "padding": pairs[0] if layer.rank == 1 else pairs,
-        "data_format": "channels_last",
-    }
-    if layer.rank == 1:
-        del options["data_format"]
-    return f"ZeroPadding{layer.rank}D", name, options
+    pairs = [list(pair) for pair in pads]
+    options = {"padding": pairs[0] if layer.rank == 1 else pairs}
+    return f"ZeroPadding{layer.rank}D", f"{layer.name}_padding", options
 
 
 def _rounds(layer: Any, sizes: Sequence[int | None], pads: Sequence[tuple[int, int]] | None) -> bool:
