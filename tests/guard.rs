@@ -496,7 +496,7 @@ fn a_transposed_matrix_stays_inside() {
             let (apart, row) = (rows + 3, columns + 2);
             let from = Fenced::new(&integers::<f32>((columns - 1) * apart + rows, 1), edge);
             let mut to = Fenced::nans((rows - 1) * row + columns, edge);
-            kernels.transpose(&mut Transpose { from: &from, apart, to: &mut to, row, rows, columns });
+            kernels.transpose(Transpose { from: &from, apart, to: &mut to, row, rows, columns });
             assert_eq!(to[(rows - 1) * row + columns - 1], from[(columns - 1) * apart + rows - 1]);
         }
     }

@@ -25,12 +25,14 @@ __all__ = [
     "average_pool",
     "average_pool_grad",
     "before_fork",
+    "compiled_tiers",
     "constrained",
     "convolution",
     "convolution_input_grad",
     "convolution_kernel_grad",
     "convolution_shape",
     "derive_seed",
+    "fused_tiers",
     "get_convolution_algorithm",
     "get_num_threads",
     "global_average_pool",
@@ -87,6 +89,12 @@ def after_fork() -> None:
 
 def available_tiers() -> list[str]:
     """Every tier this CPU can run, best first."""
+
+def fused_tiers() -> list[str]:
+    """Those of them that round multiply and add together: they give the same bytes."""
+
+def compiled_tiers() -> list[tuple[str, list[str]]]:
+    """Every tier that this library was compiled with, best first, and the CPU features that it needs."""
 
 def get_num_threads() -> int:
     """How many threads the engine uses."""

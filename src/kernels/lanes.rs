@@ -2,16 +2,19 @@
 
 use std::fmt::Debug;
 
+use super::aligned::Plain;
+use super::gemm::tile::Heights;
+
 /// float32 or float64.
-pub trait Element:
-    super::Plain + Debug + Default + PartialEq + PartialOrd + std::ops::AddAssign + super::dispatch::Tables
-{
+pub trait Element: Plain + Debug + Default + PartialEq + PartialOrd + std::ops::AddAssign {
     /// Zero.
     const ZERO: Self;
     /// One.
     const ONE: Self;
     /// The type's name in NumPy.
     const NAME: &'static str;
+    /// The one of two things that is for this type.
+    fn pick<'a, F: Family>(f32: &'a F::Of<f32>, f64: &'a F::Of<f64>) -> &'a F::Of<Self>;
     /// The numbers that a byte holds.
     const BYTES: &'static [Self; 256];
     /// Nearest value to a double.
@@ -26,8 +29,10 @@ pub trait Element:
     fn add(self, other: Self) -> Self;
     /// Difference, rounded once.
     fn sub(self, other: Self) -> Self;
-    /// Gemm, rounded once.
+    /// `self * other`, rounded once.
     fn mul(self, other: Self) -> Self;
+    /// `self * b + c`, rounded once.
+    fn mul_add(self, b: Self, c: Self) -> Self;
     /// Quotient, rounded once.
     fn div(self, other: Self) -> Self;
     /// Square root, rounded once.
@@ -41,8 +46,14 @@ pub trait Element:
     }
 }
 
+/// Things that there is one of for each element type.
+pub trait Family {
+    /// That for `T`.
+    type Of<T: 'static>: 'static;
+}
+
 macro_rules! element {
-    ($type:ty, $name:literal) => {
+    ($type:ty, $name:literal, $index:tt) => {
         impl Element for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -56,6 +67,10 @@ macro_rules! element {
                 }
                 all
             };
+            #[inline(always)]
+            fn pick<'a, F: Family>(f32: &'a F::Of<f32>, f64: &'a F::Of<f64>) -> &'a F::Of<Self> {
+                (f32, f64).$index
+            }
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value as $type
@@ -85,6 +100,10 @@ macro_rules! element {
                 self * other
             }
             #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                self.mul_add(b, c)
+            }
+            #[inline(always)]
             fn div(self, other: Self) -> Self {
                 self / other
             }
@@ -95,8 +114,8 @@ macro_rules! element {
         }
     };
 }
-element!(f32, "float32");
-element!(f64, "float64");
+element!(f32, "float32", 0);
+element!(f64, "float64", 1);
 
 /// A vector of `WIDTH` elements and what the bodies do with it.
 ///
@@ -106,7 +125,7 @@ element!(f64, "float64");
 /// # Safety
 /// Every method may only run on a CPU that has the instructions of the implementing tier; pointers must be valid for
 /// the lanes that the method says it touches.
-pub trait Lanes: 'static {
+pub(in crate::kernels) trait Lanes: 'static {
     /// Element type.
     type Elem: Element;
     /// The register type.
@@ -117,8 +136,15 @@ pub trait Lanes: 'static {
     type CmpMask: Copy;
     /// An order of the lanes.
     type Permutation: Copy;
+    /// Heights of the tiles of products: so many rows that the accumulators fill the registers.
+    type Heights: Heights;
+    /// Vectors of half the width, for results that would leave more than half of the lanes idle: two of them cost as much
+    /// as a whole one on most CPUs, and no more on the others. These lanes themselves where a tier has no others.
+    type Half: Lanes<Elem = Self::Elem>;
     /// Elements in a register.
     const WIDTH: usize;
+    /// Vectors of channels in a tile of depthwise outputs: 1, 2 or 4, as many as there are registers for.
+    const CHANNEL_VECTORS: usize;
     /// Whether a masked load or store costs no more than a whole one.
     const MASKS_ARE_FREE: bool;
     /// Elements of 16 bytes, the parts of a register.

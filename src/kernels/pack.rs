@@ -1,7 +1,7 @@
 //! Packs weights into column panels, so that the inner loop reads them front to back.
 
-use super::dispatch::Kernels;
 use super::lanes::Element;
+use super::table::Kernels;
 use super::transpose::Transpose;
 
 /// Elements of the panels for a matrix of `k` rows and `n` columns.
@@ -73,7 +73,7 @@ impl<T: Element> Matrix<'_, T> {
                     line[columns..].fill(T::ZERO);
                 }
             } else {
-                kernels.transpose(&mut Transpose {
+                kernels.transpose(Transpose {
                     from: &self.source[start..],
                     apart: column,
                     to: block,
@@ -107,25 +107,4 @@ impl<T: Element> Matrix<'_, T> {
             }
         }
     }
-}
-
-/// Copies to memory and not into the cache. Before another thread reads the copy, a [`super::fence`] is needed.
-///
-/// # Panics
-/// The lengths differ.
-pub fn stream_copy<T: Element>(from: &[T], to: &mut [T]) {
-    assert_eq!(from.len(), to.len(), "lengths");
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
-        let (source, target) = (from.as_ptr().cast::<__m128i>(), to.as_mut_ptr().cast::<__m128i>());
-        if target.is_aligned() && size_of_val(from).is_multiple_of(size_of::<__m128i>()) {
-            for i in 0..size_of_val(from) / size_of::<__m128i>() {
-                // SAFETY: both slices have so many vectors, the target is aligned, and every x86-64 has SSE2.
-                unsafe { _mm_stream_si128(target.add(i), _mm_loadu_si128(source.add(i))) }
-            }
-            return;
-        }
-    }
-    to.copy_from_slice(from);
 }

@@ -1,8 +1,20 @@
 //! The portable tier: plain arrays that the compiler turns into whatever vectors the target's baseline has.
 //!
-//! Multiply and add round separately here: a fused operation without hardware support would be a library call.
+//! Where the baseline has no fused operation, multiply and add round separately: fused, they would be a library call.
 
+use super::arch;
+use super::gemm::tile::heights;
 use super::lanes::{Element, Lanes};
+use super::table::tier;
+
+heights!(
+    /// 16 registers, of which the separate multiplication needs one more.
+    UpTo4, 4: 1 2 3 4
+);
+
+type F32 = Portable<f32, 4>;
+type F64 = Portable<f64, 2>;
+tier!("portable", none[], fused: arch::PLAIN_FUSES);
 
 /// 16 bytes of lanes: one register of SSE2 or NEON.
 pub(super) struct Portable<T, const W: usize>(std::marker::PhantomData<T>);
@@ -13,6 +25,9 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     type TailMask = (usize, usize);
     type CmpMask = [bool; W];
     type Permutation = [usize; W];
+    type Heights = UpTo4;
+    type Half = Self;
+    const CHANNEL_VECTORS: usize = 1;
     const WIDTH: usize = W;
     const MASKS_ARE_FREE: bool = false;
 
@@ -72,7 +87,7 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     #[inline(always)]
     unsafe fn mul_add(a: Self::V, b: Self::V, mut c: Self::V) -> Self::V {
         for i in 0..W {
-            c[i] = a[i].mul(b[i]).add(c[i]);
+            c[i] = if arch::PLAIN_FUSES { a[i].mul_add(b[i], c[i]) } else { a[i].mul(b[i]).add(c[i]) };
         }
         c
     }

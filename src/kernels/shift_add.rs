@@ -116,6 +116,7 @@ unsafe fn some<L: Lanes, const C: usize, const V: usize>(
     left: usize,
 ) -> usize {
     let n = left.min(V * L::WIDTH);
+    debug_assert!(first + n <= sums.count && sums.channels == C);
     // SAFETY: as the caller's; lanes outside of a row are masked. Wrapping, because those in front of the first row lie
     // outside of the slice.
     unsafe {

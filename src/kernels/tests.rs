@@ -465,7 +465,7 @@ fn transpose_battery<T: Element>() {
                 let from: Vec<T> = integers((columns - 1) * apart + rows, 1);
                 let before: Vec<T> = integers((rows - 1) * row + columns, 2);
                 let mut to = before.clone();
-                kernels.transpose(&mut Transpose { from: &from, apart, to: &mut to, row, rows, columns });
+                kernels.transpose(Transpose { from: &from, apart, to: &mut to, row, rows, columns });
                 for (at, got) in to.iter().enumerate() {
                     let (i, j) = (at / row, at % row);
                     let expected = if j < columns { from[j * apart + i] } else { before[at] };

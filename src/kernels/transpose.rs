@@ -1,4 +1,5 @@
-//! Transpositions: columns of a matrix as rows, and positions of a few channels as panels with the positions in the lanes.
+//! The transposition: columns of a matrix as rows, for [`super::pack`], and for positions of a few channels that become
+//! panels with the positions in the lanes.
 //!
 //! Elements are only moved: nothing depends on the width of a vector.
 
@@ -37,54 +38,67 @@ impl<T: Element> Transpose<'_, T> {
 
 /// The body that every tier's entry calls.
 ///
+/// Blocks of a line of every column come before those of the next line: columns are often a power of two apart, and then
+/// few of their lines stay in the cache.
+///
 /// # Safety
 /// As [`Lanes`]; the matrix passed [`Transpose::check`].
 #[inline(always)]
 pub(super) unsafe fn transpose<L: Lanes>(t: &mut Transpose<'_, L::Elem>) {
-    // SAFETY: as the caller's.
-    unsafe {
-        match L::WIDTH {
-            2 => squares::<L, 2>(t),
-            4 => squares::<L, 4>(t),
-            8 => squares::<L, 8>(t),
-            16 => squares::<L, 16>(t),
-            width => unreachable!("vectors of {width}"),
+    let line = LINE_BYTES / size_of::<L::Elem>();
+    for first in (0..t.rows).step_by(line) {
+        let rows = line.min(t.rows - first);
+        for j in (0..t.columns).step_by(L::WIDTH) {
+            let columns = L::WIDTH.min(t.columns - j);
+            // SAFETY: as the caller's; rows and columns stay inside the matrix.
+            unsafe { block::<L>(t, (first, j), (rows, columns)) };
         }
     }
 }
 
-/// All squares of `W` rows and columns, those of a line of every column before the next line: columns are often a power
-/// of two apart, and then few of their lines stay in the cache.
+/// A line of a vector of columns: parts of registers where these are whole, else squares under masks.
 ///
 /// # Safety
-/// As [`transpose`]; `W` is the width of a vector.
+/// As [`transpose`]; the rows and columns from the given ones on are inside, at most a vector of columns.
 #[inline(always)]
-unsafe fn squares<L: Lanes, const W: usize>(t: &mut Transpose<'_, L::Elem>) {
-    let line = LINE_BYTES / size_of::<L::Elem>();
-    for first in (0..t.rows).step_by(line) {
-        for j in (0..t.columns).step_by(W) {
-            let columns = W.min(t.columns - j);
-            for i in (first..t.rows.min(first + line)).step_by(W) {
-                let rows = W.min(t.rows - i);
-                // SAFETY: as the caller's.
-                unsafe {
-                    if rows == W && columns == W {
-                        square::<L, W, true>(t, (i, j), (W, W));
-                    } else {
-                        square::<L, W, false>(t, (i, j), (rows, columns));
-                    }
-                }
+unsafe fn block<L: Lanes>(
+    t: &mut Transpose<'_, L::Elem>,
+    (i, j): (usize, usize),
+    (rows, columns): (usize, usize),
+) {
+    debug_assert!(columns <= L::WIDTH && i + rows <= t.rows && j + columns <= t.columns);
+    let whole = if columns == L::WIDTH { rows - rows % L::PART } else { 0 };
+    // SAFETY: as the caller's.
+    unsafe {
+        let from = t.from.as_ptr().add(j * t.apart + i);
+        let to = t.to.as_mut_ptr().add(i * t.row + j);
+        for l in 0..columns {
+            // The line after the next: columns are too short, and too many, for the processor to see it coming.
+            L::prefetch_far(from.wrapping_add(l * t.apart + 2 * LINE_BYTES / size_of::<L::Elem>()));
+        }
+        for part in (0..whole).step_by(L::PART) {
+            L::transpose(from.add(part), t.apart, to.add(part * t.row), t.row);
+        }
+        for first in (whole..rows).step_by(L::WIDTH) {
+            let n = L::WIDTH.min(rows - first);
+            let (i, j) = (i + first, j);
+            match L::WIDTH {
+                2 => square::<L, 2>(t, (i, j), (n, columns)),
+                4 => square::<L, 4>(t, (i, j), (n, columns)),
+                8 => square::<L, 8>(t, (i, j), (n, columns)),
+                16 => square::<L, 16>(t, (i, j), (n, columns)),
+                width => unreachable!("vectors of {width}"),
             }
         }
     }
 }
 
-/// One square, or what there is of it.
+/// What there is of a square of `W` rows and columns.
 ///
 /// # Safety
-/// As [`squares`]; the rows and columns from the given ones on are inside, and `W` each if it is `WHOLE`.
+/// As [`block`]; `W` is the width of a vector, and there are no more rows than that.
 #[inline(always)]
-unsafe fn square<L: Lanes, const W: usize, const WHOLE: bool>(
+unsafe fn square<L: Lanes, const W: usize>(
     t: &mut Transpose<'_, L::Elem>,
     (i, j): (usize, usize),
     (rows, columns): (usize, usize),
@@ -96,10 +110,7 @@ unsafe fn square<L: Lanes, const W: usize, const WHOLE: bool>(
         let to = t.to.as_mut_ptr().add(i * t.row + j);
         let mut lines = [L::zero(); W];
         for l in 0..columns {
-            let column = from.add(l * t.apart);
-            lines[l] = if WHOLE { L::load(column) } else { L::load_masked(column, all_rows) };
-            // The line behind the next: columns are too short, and too many, for the processor to see it coming.
-            L::prefetch_far(column.wrapping_add(2 * LINE_BYTES / size_of::<L::Elem>()));
+            lines[l] = L::load_masked(from.add(l * t.apart), all_rows);
         }
         // Taking turns, two vectors rotate the bits of (vector, lane) by one: after all of a lane's they are exchanged.
         for _ in 0..W.ilog2() {
@@ -112,12 +123,7 @@ unsafe fn square<L: Lanes, const W: usize, const WHOLE: bool>(
             lines = next;
         }
         for l in 0..rows {
-            let row = to.add(l * t.row);
-            if WHOLE {
-                L::store(row, lines[l]);
-            } else {
-                L::store_masked(row, all_columns, lines[l]);
-            }
+            L::store_masked(to.add(l * t.row), all_columns, lines[l]);
         }
     }
 }
@@ -137,11 +143,22 @@ pub struct TransposePanels<'a, T> {
 }
 
 impl<T: Element> TransposePanels<'_, T> {
-    /// Panics unless every element that is read or written lies inside its slice.
-    pub(super) fn check(&self, panel: usize) {
-        assert!(self.k > 0 && self.count <= self.from.len() / self.k, "positions");
-        let panels = self.count.div_ceil(panel);
-        assert!(panels.checked_mul(panel * self.k).is_some_and(|len| len <= self.to.len()), "panels");
+    /// Calls `transpose` for each of the panels, which have `panel` columns: positions are columns of a matrix of `k`
+    /// rows. Vectors have `width` lanes.
+    ///
+    /// # Panics
+    /// The positions or the panels reach outside of their slices.
+    #[inline]
+    pub(super) fn for_each(self, panel: usize, width: usize, transpose: impl Fn(Transpose<'_, T>)) {
+        let Self { from, count, k, to } = self;
+        assert!(k > 0 && count <= from.len() / k, "positions");
+        touch(&from[..count * k]);
+        let there = count.next_multiple_of(width).min(from.len() / k);
+        for first in (0..count).step_by(panel) {
+            let to = &mut to[first * k..][..panel * k];
+            let columns = panel.min(there - first);
+            transpose(Transpose { from: &from[first * k..], apart: k, to, row: panel, rows: k, columns });
+        }
     }
 }
 
@@ -152,36 +169,6 @@ pub(super) fn touch<T: Copy>(elements: &[T]) {
     for element in elements.iter().step_by(LINE_BYTES / size_of::<T>()) {
         // SAFETY: a reference is valid to read.
         unsafe { std::ptr::read_volatile(element) };
-    }
-}
-
-/// The body that every tier's entry calls.
-///
-/// # Safety
-/// As [`Lanes`]; the panels passed [`TransposePanels::check`].
-#[inline(always)]
-pub(super) unsafe fn transpose_panels<L: Lanes>(t: &mut TransposePanels<'_, L::Elem>) {
-    let TransposePanels { from, count, k, to } = t;
-    let (count, k) = (*count, *k);
-    let panel = 2 * L::WIDTH;
-    let parts = k - k % L::PART;
-    touch(&from[..count * k]);
-    for first in (0..count).step_by(L::WIDTH) {
-        let n = (count - first).min(L::WIDTH);
-        let whole = if from.len() / k - first >= L::WIDTH { parts } else { 0 };
-        // SAFETY: as the caller's: whole vectors of positions and parts of channels, then what is left.
-        unsafe {
-            let from = from.as_ptr().add(first * k);
-            let to = to.as_mut_ptr().add(first / panel * panel * k + first % panel);
-            for channel in (0..whole).step_by(L::PART) {
-                L::transpose(from.add(channel), k, to.add(channel * panel), panel);
-            }
-            for channel in whole..k {
-                for i in 0..n {
-                    *to.add(channel * panel + i) = *from.add(i * k + channel);
-                }
-            }
-        }
     }
 }
 

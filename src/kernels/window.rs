@@ -354,9 +354,25 @@ unsafe fn vectors<L: Lanes, S: Taps<L>, W: Work<L>>(run: &WindowRun<'_>, taps: &
 /// The body that every tier's entry calls.
 ///
 /// # Safety
-/// As [`Lanes`]; the run passed [`Pooling::check`].
+/// As [`Lanes`], for those of half the width too; the run passed [`Pooling::check`].
 #[inline(always)]
 pub(super) unsafe fn pool<L: Lanes>(run: &WindowRun<'_>, pooling: &mut Pooling<'_, L::Elem>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        if const { L::Half::WIDTH < L::WIDTH } && run.channels <= L::Half::WIDTH {
+            pool_vectors::<L::Half>(run, pooling);
+        } else {
+            pool_vectors::<L>(run, pooling);
+        }
+    }
+}
+
+/// Pools with vectors of one width.
+///
+/// # Safety
+/// As [`Lanes`]; the run passed [`Pooling::check`].
+#[inline(always)]
+unsafe fn pool_vectors<L: Lanes>(run: &WindowRun<'_>, pooling: &mut Pooling<'_, L::Elem>) {
     // SAFETY: as the caller's; the check covers every lane of the run.
     unsafe {
         match pooling {
@@ -378,19 +394,6 @@ pub(super) unsafe fn pool<L: Lanes>(run: &WindowRun<'_>, pooling: &mut Pooling<'
             }
         }
     }
-}
-
-/// The same with vectors of half the width for so few channels that these hold them.
-///
-/// # Safety
-/// As [`pool`], for both kinds of vectors.
-#[inline(always)]
-pub(super) unsafe fn pool_or_half<L: Lanes, Half: Lanes<Elem = L::Elem>>(
-    run: &WindowRun<'_>,
-    pooling: &mut Pooling<'_, L::Elem>,
-) {
-    // SAFETY: as the caller's.
-    unsafe { if run.channels <= Half::WIDTH { pool::<Half>(run, pooling) } else { pool::<L>(run, pooling) } }
 }
 
 /// The number of a tap in all lanes. From a table: converting takes longer than all else that is done with a tap. Numbers

@@ -347,6 +347,8 @@ unsafe fn tile<
     c: usize,
     peaks: &mut Peaks<L>,
 ) {
+    debug_assert!(t.at.len() == HI * WI && t.places.len() == HO * WO);
+    debug_assert!(c < t.channels && (!FULL || c + L::WIDTH <= t.channels));
     let (at, places) = (t.at.as_ptr(), t.places.as_ptr());
     // SAFETY: as the caller's.
     unsafe {

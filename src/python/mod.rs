@@ -56,8 +56,8 @@ mod _core {
     use super::*;
     #[pymodule_export]
     use super::{
-        available_tiers, derive_seed, get_convolution_algorithm, get_num_threads, multiply_adds, permutation,
-        set_convolution_algorithm, set_num_threads, simd_tier,
+        available_tiers, compiled_tiers, derive_seed, fused_tiers, get_convolution_algorithm,
+        get_num_threads, multiply_adds, permutation, set_convolution_algorithm, set_num_threads, simd_tier,
     };
 
     #[pymodule_init]
@@ -84,6 +84,18 @@ fn simd_tier() -> PyResult<&'static str> {
 #[pyfunction]
 fn available_tiers() -> Vec<&'static str> {
     Tier::available().iter().map(Tier::name).collect()
+}
+
+/// Those of them that round multiply and add together: they give the same bytes.
+#[pyfunction]
+fn fused_tiers() -> Vec<&'static str> {
+    Tier::available().iter().filter(|tier| tier.fused()).map(Tier::name).collect()
+}
+
+/// Every tier that this library was compiled with, best first, and the features of the CPU that it needs.
+#[pyfunction]
+fn compiled_tiers() -> Vec<(&'static str, Vec<&'static str>)> {
+    Tier::compiled().map(|(name, features)| (name, features.to_vec())).collect()
 }
 
 /// How many threads the engine uses.

@@ -13,7 +13,7 @@ import twins
 
 import gridnn as gn
 from gridnn import layers
-from gridnn._network import available_tiers
+from gridnn._core import fused_tiers
 from gridnn.errors import NonFiniteError, ShapeError
 from gridnn.layers.branches import MERGES, Chain
 
@@ -115,7 +115,7 @@ def test_bytes_do_not_depend_on_threads(seed):
 
 @pytest.mark.one_tier  # starts the tiers itself
 def test_bytes_do_not_depend_on_the_tier():
-    fused = [tier for tier in available_tiers() if tier != "portable"]
+    fused = fused_tiers()
     if len(fused) < 2:
         pytest.skip("the CPU has one tier that fuses multiply and add, or none")
     code = "import test_branches as t; print([t.train(2, seed) for seed in range(120, 130)])"

@@ -23,7 +23,7 @@ LIMITS = {
     "A metric": 4,
     "A convolution algorithm": 3,
     "An option of a convolution": 12,
-    "A SIMD tier": 4,
+    "A SIMD tier": 2,
 }
 PAGE_OF = {
     "activation": "An activation",

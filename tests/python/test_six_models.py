@@ -11,7 +11,7 @@ import pytest
 import six_models
 
 import gridnn as gn
-from gridnn._network import available_tiers
+from gridnn._core import fused_tiers
 
 STEPS = 50
 THREADS = (1, 2, 3, 5)
@@ -32,7 +32,7 @@ def script(*arguments, **environment):
 @pytest.mark.timeout(600)  # Half a minute for seed-128 on two idle cores.
 @every_model
 def test_bytes_after_fifty_steps(name):
-    fused = [tier for tier in available_tiers() if tier != "portable"]
+    fused = fused_tiers()
     found = {}
     before = gn.get_num_threads()
     try:

@@ -12,7 +12,7 @@ import pytest
 
 import gridnn as gn
 from gridnn import layers
-from gridnn._network import available_tiers
+from gridnn._core import fused_tiers
 
 BATCHES = (1, 2, 3, 5)
 
@@ -146,7 +146,7 @@ def test_threads_change_no_byte(make, batch):
 
 @pytest.mark.one_tier  # starts the tiers itself
 def test_tiers_that_fuse_change_no_byte():
-    fused = [tier for tier in available_tiers() if tier != "portable"]
+    fused = fused_tiers()
     if len(fused) < 2:
         pytest.skip("the CPU has one tier that fuses multiply and add, or none")
     code = (

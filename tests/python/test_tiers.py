@@ -11,7 +11,7 @@ import test_contract as contract
 
 import gridnn as gn
 from gridnn import layers, optimizers
-from gridnn._network import available_tiers
+from gridnn._core import fused_tiers
 from gridnn.layers.activation import ACTIVATIONS
 
 
@@ -62,7 +62,7 @@ def digests():
 
 @pytest.mark.one_tier  # starts the tiers itself
 def test_bytes_do_not_depend_on_the_tier():
-    fused = [tier for tier in available_tiers() if tier != "portable"]
+    fused = fused_tiers()
     if len(fused) < 2:
         pytest.skip("the CPU has one tier that fuses multiply and add, or none")
     found = []

@@ -5,9 +5,9 @@
 //! there one after the other.
 
 use crate::conv::Pass;
-use crate::kernels::pack::{panels_len, stream_copy};
+use crate::kernels::pack::panels_len;
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
-use crate::kernels::{Element, Kernels, Stage, Transform, Transpose, fence};
+use crate::kernels::{Element, Kernels, Stage, Transform, Transpose, fence, stream_copy};
 
 /// Columns of the widest panel of packed weights of any tier.
 const WIDEST_PANEL: usize = 32;
@@ -138,7 +138,7 @@ impl<T: Element> Packing<T> {
             for (i, to) in room.taps.chunks_exact_mut(ROWS_LEN).take(taps).enumerate() {
                 let start = ((last - tap * taps - i) * n + first) * k + row;
                 let from = &kernel[start..];
-                kernels.transpose(&mut Transpose { from, apart: k, to, row: panel, rows, columns });
+                kernels.transpose(Transpose { from, apart: k, to, row: panel, rows, columns });
             }
             at = std::array::from_fn(|i| i * ROWS_LEN);
             (from, from_step) = (&room.taps, panel);

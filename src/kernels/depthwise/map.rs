@@ -92,6 +92,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
         n: usize,
     ) {
         let Self { run, y_step, .. } = *self;
+        debug_assert!(first + N <= run.count && c + if FULL { V * L::WIDTH } else { n } <= run.channels);
         // SAFETY: as the caller's.
         unsafe {
             let mask = L::mask(if FULL { L::WIDTH } else { n });
@@ -224,6 +225,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
         n: usize,
     ) {
         let Self { run, y_step, .. } = *self;
+        debug_assert!(first + N <= run.count && c + if FULL { L::WIDTH } else { n } <= run.channels);
         // SAFETY: as the caller's.
         unsafe {
             let mask = L::mask(if FULL { L::WIDTH } else { n });

@@ -92,7 +92,7 @@ pub enum LaneWork<'a, T> {
         /// Channels of a group.
         k: usize,
         /// Whether operand and result are larger than the cache: the stores go past it where they are aligned, and
-        /// before another thread reads them, [`fence`] is called.
+        /// before another thread reads them, [`super::fence`] is called.
         non_temporal: bool,
         /// Several rows of outputs, of which the run describes the first; `k` is 1.
         block: Option<Block>,
@@ -149,23 +149,24 @@ impl<T: Element> LaneWork<'_, T> {
     }
 }
 
-/// The body that every tier's entry calls. `V` vectors of channels make a tile where there are so many; the sums of
+/// The body that every tier's entry calls. [`Lanes::CHANNEL_VECTORS`] make a tile where there are so many; the sums of
 /// weights take one.
 ///
 /// # Safety
 /// As [`Lanes`]; the work passed [`LaneWork::check`].
 #[inline(always)]
-pub(super) unsafe fn lane_work<L: Lanes, const V: usize>(
-    run: &WindowRun<'_>,
-    work: &mut LaneWork<'_, L::Elem>,
-) {
+pub(super) unsafe fn lane_work<L: Lanes>(run: &WindowRun<'_>, work: &mut LaneWork<'_, L::Elem>) {
     let k = match work {
         LaneWork::Map { k, .. } | LaneWork::Sum { k, .. } => *k,
     };
     // SAFETY: as the caller's.
     unsafe {
         match k {
-            1 => all::<L, V, 1, 9>(run, work),
+            1 => match const { L::CHANNEL_VECTORS } {
+                1 => all::<L, 1, 1, 9>(run, work),
+                2 => all::<L, 2, 1, 9>(run, work),
+                _ => all::<L, 4, 1, 9>(run, work),
+            },
             2 => all::<L, 1, 2, 3>(run, work),
             4 => all::<L, 1, 4, 3>(run, work),
             _ => all::<L, 1, 8, 1>(run, work),
@@ -260,16 +261,6 @@ unsafe fn all<L: Lanes, const V: usize, const K: usize, const TAPS: usize>(
                 }
             }
         }
-    }
-}
-
-/// Ends a sequence of stores past the cache: other threads see what follows behind them. One for many runs, because it
-/// waits until memory has taken them all.
-pub fn fence() {
-    // SAFETY: every x86-64 CPU has this instruction, which touches no memory.
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        std::arch::x86_64::_mm_sfence();
     }
 }
 

@@ -52,6 +52,7 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
     #[inline(always)]
     unsafe fn sums<const FULL: bool, const N: usize>(&self, c: usize, n: usize) {
         let (channels, step) = (self.run.channels, self.run.step);
+        debug_assert!(self.taps.len() >= N && c + n <= channels && (!FULL || n == L::WIDTH));
         // SAFETY: as the caller's.
         unsafe {
             let mask = L::mask(n);
@@ -181,6 +182,7 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
         c: usize,
         n: usize,
     ) {
+        debug_assert!(columns.end <= self.count && c + n <= self.run.channels && (!FULL || n == L::WIDTH));
         // SAFETY: as the caller's.
         unsafe {
             let mask = L::mask(n);

@@ -49,7 +49,7 @@ impl RowGroups {
 /// `G` lines of `W` rows, at most `NV` vectors of columns.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Strided::check`], has lines of `W` rows, and the tile lies inside.
+/// As [`super::tile::tile`], for `G` lines from `first` on, in a product with lines of `W` rows.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
     p: &mut Strided<'_, L::Elem>,
@@ -57,7 +57,9 @@ unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
     column: usize,
     columns: usize,
 ) {
-    // SAFETY: the caller passed the bounds check of the whole product; offsets below stay inside the tile.
+    debug_assert!((first + G) * W <= p.m && column + columns <= p.n && p.m == W * p.row_groups.count());
+    debug_assert!(columns > (NV - 1) * L::WIDTH && columns <= NV * L::WIDTH);
+    // SAFETY: offsets below stay inside the tile.
     unsafe {
         let last = L::mask(columns - (NV - 1) * L::WIDTH);
         let full = columns == NV * L::WIDTH;
@@ -119,19 +121,20 @@ unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
 /// # Safety
 /// As [`tile`]; at most `NV` vectors of columns.
 #[inline(always)]
-unsafe fn lines<L: Lanes, H: Heights, const W: usize, const NV: usize>(
+unsafe fn lines<L: Lanes, const W: usize, const NV: usize>(
     p: &mut Strided<'_, L::Elem>,
     column: usize,
     columns: usize,
 ) {
     // Accumulators are as many as a tile of two vectors has.
-    let most = const { if 2 * H::MOST / (NV * W) < MOST { 2 * H::MOST / (NV * W) } else { MOST } };
+    let most =
+        const { if 2 * L::Heights::MOST / (NV * W) < MOST { 2 * L::Heights::MOST / (NV * W) } else { MOST } };
     macro_rules! tiles {
         ($($count:literal)*) => {
             for some in row_tiles(p.row_groups.count(), most.max(1)) {
                 match some.len() {
                     // SAFETY: as the caller's. Counts that never occur compile to nothing.
-                    $($count if const { $count == 1 || $count * NV * W <= 2 * H::MOST } => unsafe {
+                    $($count if const { $count == 1 || $count * NV * W <= 2 * L::Heights::MOST } => unsafe {
                         tile::<L, W, $count, NV>(p, some.start, column, columns);
                     },)*
                     _ => unreachable!("a tile has 1 to {most} lines"),
@@ -147,16 +150,16 @@ unsafe fn lines<L: Lanes, H: Heights, const W: usize, const NV: usize>(
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn columns<L: Lanes, H: Heights, const W: usize>(p: &mut Strided<'_, L::Elem>) {
-    let vectors = const { if W <= H::MOST { 2 } else { 1 } };
+unsafe fn columns<L: Lanes, const W: usize>(p: &mut Strided<'_, L::Elem>) {
+    let vectors = const { if W <= L::Heights::MOST { 2 } else { 1 } };
     for column in (0..p.n).step_by(vectors * L::WIDTH) {
         let columns = (p.n - column).min(vectors * L::WIDTH);
         // SAFETY: as the caller's.
         unsafe {
             if vectors == 2 && columns > L::WIDTH {
-                lines::<L, H, W, 2>(p, column, columns);
+                lines::<L, W, 2>(p, column, columns);
             } else {
-                lines::<L, H, W, 1>(p, column, columns);
+                lines::<L, W, 1>(p, column, columns);
             }
         }
     }
@@ -167,13 +170,13 @@ unsafe fn columns<L: Lanes, H: Heights, const W: usize>(p: &mut Strided<'_, L::E
 /// # Safety
 /// As [`Lanes`]; `p` passed [`Strided::check`] and has several lines.
 #[inline(always)]
-pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Strided<'_, L::Elem>) {
+pub(in crate::kernels) unsafe fn gemm<L: Lanes>(p: &mut Strided<'_, L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
         match p.m / p.row_groups.count() {
-            3 => columns::<L, H, 3>(p),
-            5 => columns::<L, H, 5>(p),
-            _ => columns::<L, H, 7>(p),
+            3 => columns::<L, 3>(p),
+            5 => columns::<L, 5>(p),
+            _ => columns::<L, 7>(p),
         }
     }
 }

@@ -70,7 +70,8 @@ unsafe fn tile<L: Lanes, const MR: usize, const N: usize, const V: usize>(
     p: &mut NarrowGemm<'_, L::Elem>,
     row: usize,
 ) {
-    // SAFETY: the caller passed the bounds check of the whole product; lanes behind the end of an operand are masked.
+    debug_assert!(row + MR <= p.m && p.n == N);
+    // SAFETY: offsets below stay inside the tile; lanes after the end of an operand are masked.
     unsafe {
         let mut acc = [[[L::zero(); V]; N]; MR];
         let step = V * L::WIDTH;
@@ -161,24 +162,54 @@ unsafe fn rows<L: Lanes, const MR: usize, const N: usize, const V: usize>(p: &mu
     }
 }
 
-/// The body that every tier's entry calls. `V` registers make up the chains of a result.
+/// The body that every tier's entry calls.
 ///
 /// # Safety
 /// As [`Lanes`]; `p` passed [`NarrowGemm::check`].
 #[inline(always)]
-pub(in crate::kernels) unsafe fn gemm_narrow<L: Lanes, const V: usize>(p: &mut NarrowGemm<'_, L::Elem>) {
-    const { assert!(V * L::WIDTH * size_of::<L::Elem>() == LANES * size_of::<f32>()) };
-    // Rows of a tile: so many that all chains together fill, but do not overflow, the registers.
+pub(in crate::kernels) unsafe fn gemm_narrow<L: Lanes>(p: &mut NarrowGemm<'_, L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
-        match (p.n, V) {
-            (1, 1) => rows::<L, 8, 1, V>(p),
-            (2, 1) => rows::<L, 8, 2, V>(p),
-            (3, 1) => rows::<L, 6, 3, V>(p),
-            (4, 1) => rows::<L, 5, 4, V>(p),
-            (1, _) => rows::<L, 4, 1, V>(p),
-            (2, _) => rows::<L, 2, 2, V>(p),
-            (3, _) => rows::<L, 1, 3, V>(p),
+        // Registers that make up the chains of a result.
+        match const { LANES * size_of::<f32>() / (L::WIDTH * size_of::<L::Elem>()) } {
+            1 => one_register::<L>(p),
+            2 => registers::<L, 2>(p),
+            _ => registers::<L, 4>(p),
+        }
+    }
+}
+
+/// All columns, where one register holds the chains of a result. Tiles have so many rows that all chains together fill,
+/// but do not overflow, the registers.
+///
+/// # Safety
+/// As [`gemm_narrow`].
+#[inline(always)]
+unsafe fn one_register<L: Lanes>(p: &mut NarrowGemm<'_, L::Elem>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match p.n {
+            1 => rows::<L, 8, 1, 1>(p),
+            2 => rows::<L, 8, 2, 1>(p),
+            3 => rows::<L, 6, 3, 1>(p),
+            _ => rows::<L, 5, 4, 1>(p),
+        }
+    }
+}
+
+/// The same where `V` registers hold them.
+///
+/// # Safety
+/// As [`gemm_narrow`].
+#[inline(always)]
+unsafe fn registers<L: Lanes, const V: usize>(p: &mut NarrowGemm<'_, L::Elem>) {
+    debug_assert_eq!(V * L::WIDTH * size_of::<L::Elem>(), LANES * size_of::<f32>());
+    // SAFETY: as the caller's.
+    unsafe {
+        match p.n {
+            1 => rows::<L, 4, 1, V>(p),
+            2 => rows::<L, 2, 2, V>(p),
+            3 => rows::<L, 1, 3, V>(p),
             _ => rows::<L, 1, 4, V>(p),
         }
     }

@@ -6,13 +6,13 @@
 //! so that whole vectors are stored.
 
 use super::tile::{Heights, Start, Strided};
-use crate::kernels::lanes::Lanes;
+use crate::kernels::lanes::{Element, Lanes};
 
 /// Most columns.
 const MOST_COLUMNS: usize = 8;
 
 /// Whether a product of vectors of `width` is one of these.
-pub(in crate::kernels) fn fits<T: crate::kernels::Element>(p: &Strided<'_, T>, width: usize) -> bool {
+pub(in crate::kernels) fn fits<T: Element>(p: &Strided<'_, T>, width: usize) -> bool {
     p.b_packed
         && p.rs_a == 1
         && p.rs_c == p.n
@@ -25,14 +25,15 @@ pub(in crate::kernels) fn fits<T: crate::kernels::Element>(p: &Strided<'_, T>, w
 /// `V` vectors of rows and all `N` columns; the last vector may be shorter.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Strided::check`] and [`fits`], it has `N` columns, and the rows lie inside.
+/// As [`super::tile::tile`], for a product that [`fits`], with `N` columns.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const N: usize, const V: usize>(
     p: &mut Strided<'_, L::Elem>,
     row: usize,
     rows: usize,
 ) {
-    // SAFETY: the caller passed the bounds check of the whole product; lanes behind the last row are masked.
+    debug_assert!(p.n == N && row + rows <= p.m && rows > (V - 1) * L::WIDTH && rows <= V * L::WIDTH);
+    // SAFETY: offsets below stay inside the tile; lanes after the last row are masked.
     unsafe {
         let last = L::mask(rows - (V - 1) * L::WIDTH);
         let mut acc = [[L::zero(); N]; V];
@@ -110,9 +111,9 @@ unsafe fn store<L: Lanes, const N: usize>(c: *mut L::Elem, mut columns: [L::V; N
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn rows<L: Lanes, H: Heights, const N: usize>(p: &mut Strided<'_, L::Elem>) {
+unsafe fn rows<L: Lanes, const N: usize>(p: &mut Strided<'_, L::Elem>) {
     // Accumulators that a tile of one vector of columns has.
-    let most = 2 * H::MOST / N;
+    let most = 2 * L::Heights::MOST / N;
     let mut row = 0;
     while row < p.m {
         let left = p.m - row;
@@ -142,18 +143,18 @@ unsafe fn rows<L: Lanes, H: Heights, const N: usize>(p: &mut Strided<'_, L::Elem
 /// # Safety
 /// As [`Lanes`]; `p` passed [`Strided::check`] and [`fits`].
 #[inline(always)]
-pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Strided<'_, L::Elem>) {
+pub(in crate::kernels) unsafe fn gemm<L: Lanes>(p: &mut Strided<'_, L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
         match p.n {
-            1 => rows::<L, H, 1>(p),
-            2 => rows::<L, H, 2>(p),
-            3 => rows::<L, H, 3>(p),
-            4 => rows::<L, H, 4>(p),
-            5 => rows::<L, H, 5>(p),
-            6 => rows::<L, H, 6>(p),
-            7 => rows::<L, H, 7>(p),
-            _ => rows::<L, H, MOST_COLUMNS>(p),
+            1 => rows::<L, 1>(p),
+            2 => rows::<L, 2>(p),
+            3 => rows::<L, 3>(p),
+            4 => rows::<L, 4>(p),
+            5 => rows::<L, 5>(p),
+            6 => rows::<L, 6>(p),
+            7 => rows::<L, 7>(p),
+            _ => rows::<L, MOST_COLUMNS>(p),
         }
     }
 }

@@ -62,6 +62,7 @@ impl<T> Stage<T> {
         rows: Range<usize>,
         columns: Range<usize>,
     ) {
+        debug_assert!(rows.len() * 2 * L::WIDTH <= LARGEST && columns.len().is_multiple_of(L::WIDTH));
         let tile = self.0.as_ptr().cast::<T>();
         for (i, row) in rows.enumerate() {
             for j in (0..columns.len()).step_by(L::WIDTH) {

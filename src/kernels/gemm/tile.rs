@@ -260,9 +260,22 @@ fn balanced(m: usize, most: usize) -> (usize, usize, usize) {
 /// One tile of at most two vectors of columns.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Strided::check`], the tile lies inside the product.
+/// All that the forms of a product ask of their callers comes down to this list:
+/// 1. The CPU has the instructions of `L`.
+/// 2. `p` passed [`Strided::check`] for panels of two vectors of the tier: every element of A and of B that a row and a
+///    panel of the product meet lies inside its slice, and a bias has `n` elements.
+/// 3. `K_CONTIGUOUS` says whether B is packed, and one of the strides of A is 1 accordingly.
+/// 4. `row..row + MR` lies inside `0..m`, `column..column + columns` inside `0..n`, and the panel starts at `column`.
+/// 5. There are `NV` vectors of columns, of which the last may be short, but not empty.
+/// 6. `c` is where the element (0, 0) of the result is, or would be if the tile, at a place of its own, were a part of
+///    it: its rows, `rs_c` apart, are valid there, for reading too if the chains go on from the result.
 #[inline(always)]
-unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: bool>(
+pub(in crate::kernels) unsafe fn tile<
+    L: Lanes,
+    const MR: usize,
+    const NV: usize,
+    const K_CONTIGUOUS: bool,
+>(
     p: &Strided<L::Elem>,
     c: *mut L::Elem,
     row: usize,
@@ -270,7 +283,10 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize, const K_CONTIGUOUS: b
     column: usize,
     columns: usize,
 ) {
-    // SAFETY: the caller passed the bounds check of the whole product; offsets below stay inside the tile.
+    debug_assert!(row + MR <= p.m && column + columns <= p.n, "4");
+    debug_assert!(K_CONTIGUOUS == p.b_packed && if K_CONTIGUOUS { p.cs_a == 1 } else { p.rs_a == 1 }, "3");
+    debug_assert!(columns > (NV - 1) * L::WIDTH && columns <= NV * L::WIDTH, "5");
+    // SAFETY: offsets below stay inside the tile.
     unsafe {
         let last = L::mask(columns - (NV - 1) * L::WIDTH);
         let full = columns == NV * L::WIDTH;
@@ -383,27 +399,30 @@ pub(in crate::kernels) trait Heights {
     );
 }
 
+/// Makes a type of [`Heights`]: its name, the most rows, and all numbers of them.
 macro_rules! heights {
     ($(#[$doc:meta])* $name:ident, $most:literal: $($mr:literal)*) => {
         $(#[$doc])*
         pub(in crate::kernels) struct $name;
 
-        impl Heights for $name {
+        impl $crate::kernels::gemm::tile::Heights for $name {
             const MOST: usize = $most;
 
             #[inline(always)]
-            unsafe fn tile<L: Lanes, const NV: usize, const K_CONTIGUOUS: bool>(
-                p: &Strided<L::Elem>,
+            unsafe fn tile<L: $crate::kernels::lanes::Lanes, const NV: usize, const K_CONTIGUOUS: bool>(
+                p: &$crate::kernels::gemm::tile::Strided<L::Elem>,
                 c: *mut L::Elem,
-                rows: Range<usize>,
+                rows: std::ops::Range<usize>,
                 panel: usize,
-                columns: Range<usize>,
+                columns: std::ops::Range<usize>,
             ) {
                 match rows.len() {
                     $(
                         // SAFETY: as the caller's.
                         $mr => unsafe {
-                            tile::<L, $mr, NV, K_CONTIGUOUS>(p, c, rows.start, panel, columns.start, columns.len());
+                            $crate::kernels::gemm::tile::tile::<L, $mr, NV, K_CONTIGUOUS>(
+                                p, c, rows.start, panel, columns.start, columns.len(),
+                            );
                         },
                     )*
                     _ => unreachable!("a tile has 1 to {} rows", $most),
@@ -412,18 +431,7 @@ macro_rules! heights {
         }
     };
 }
-heights!(
-    /// 32 registers: 28 accumulators, two vectors of B, one of A.
-    UpTo14, 14: 1 2 3 4 5 6 7 8 9 10 11 12 13 14
-);
-heights!(
-    /// 16 registers: 12 accumulators, two vectors of B, one of A.
-    UpTo6, 6: 1 2 3 4 5 6
-);
-heights!(
-    /// 16 registers, of which the separate multiplication needs one more.
-    UpTo4, 4: 1 2 3 4
-);
+pub(in crate::kernels) use heights;
 
 /// The tiles' rows of a product.
 #[inline(always)]
@@ -440,12 +448,12 @@ pub(in crate::kernels) fn row_tiles(m: usize, most: usize) -> impl Iterator<Item
 /// # Safety
 /// As [`Lanes`]; `p` passed [`Strided::check`]; B is packed exactly if `K_CONTIGUOUS`.
 #[inline(always)]
-unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Strided<L::Elem>) {
-    const { assert!(H::MOST * 2 * L::WIDTH <= streamed::LARGEST, "a tile has room on the stage") };
+unsafe fn tiles<L: Lanes, const K_CONTIGUOUS: bool>(p: &mut Strided<L::Elem>) {
+    const { assert!(L::Heights::MOST * 2 * L::WIDTH <= streamed::LARGEST, "a tile has room on the stage") };
     let (c, rs_c, width) = (p.c.as_mut_ptr(), p.rs_c, 2 * L::WIDTH);
     let mut stage = Stage::new();
     let staged = K_CONTIGUOUS && streamed::fits(p, L::WIDTH);
-    for rows in row_tiles(p.m, H::MOST) {
+    for rows in row_tiles(p.m, L::Heights::MOST) {
         for panel in 0..p.n.div_ceil(width) {
             let columns = panel * width..(panel * width + width).min(p.n);
             let mut to = c;
@@ -455,9 +463,9 @@ unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Strided<
             // SAFETY: as the caller's; rows and columns stay inside m and n, and a tile has room on the stage.
             unsafe {
                 if columns.len() > L::WIDTH {
-                    H::tile::<L, 2, K_CONTIGUOUS>(p, to, rows.clone(), panel, columns.clone());
+                    L::Heights::tile::<L, 2, K_CONTIGUOUS>(p, to, rows.clone(), panel, columns.clone());
                 } else {
-                    H::tile::<L, 1, K_CONTIGUOUS>(p, to, rows.clone(), panel, columns.clone());
+                    L::Heights::tile::<L, 1, K_CONTIGUOUS>(p, to, rows.clone(), panel, columns.clone());
                 }
                 if staged {
                     stage.stream::<L>(c, rs_c, rows.clone(), columns);
@@ -473,53 +481,38 @@ unsafe fn tiles<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Strided<
 /// # Safety
 /// As [`tiles`].
 #[inline(always)]
-unsafe fn strip<L: Lanes, H: Heights, const K_CONTIGUOUS: bool>(p: &mut Strided<L::Elem>) {
+unsafe fn strip<L: Lanes, const K_CONTIGUOUS: bool>(p: &mut Strided<L::Elem>) {
     let c = p.c.as_mut_ptr();
-    for rows in row_tiles(p.m, H::MOST) {
+    for rows in row_tiles(p.m, L::Heights::MOST) {
         // SAFETY: as the caller's; rows stay inside m, and n is at most a vector.
-        unsafe { H::tile::<L, 1, K_CONTIGUOUS>(p, c, rows, 0, 0..p.n) }
+        unsafe { L::Heights::tile::<L, 1, K_CONTIGUOUS>(p, c, rows, 0, 0..p.n) }
     }
 }
 
 /// The body that every tier's entry calls.
 ///
 /// # Safety
-/// As [`Lanes`]; `p` passed [`Strided::check`].
+/// As [`Lanes`], for those of half the width too; `p` passed [`Strided::check`].
 #[inline(always)]
-pub(in crate::kernels) unsafe fn gemm<L: Lanes, H: Heights>(p: &mut Strided<L::Elem>) {
+pub(in crate::kernels) unsafe fn gemm<L: Lanes>(p: &mut Strided<L::Elem>) {
     // SAFETY: as the caller's.
     unsafe {
-        if p.row_groups.count() > 1 {
-            multi_row::gemm::<L, H>(p);
+        if const { L::Half::WIDTH < L::WIDTH } && p.n <= L::Half::WIDTH && !planar::fits(p, L::WIDTH) {
+            if p.row_groups.count() > 1 {
+                multi_row::gemm::<L::Half>(p);
+            } else if p.b_packed {
+                strip::<L::Half, true>(p);
+            } else {
+                strip::<L::Half, false>(p);
+            }
+        } else if p.row_groups.count() > 1 {
+            multi_row::gemm::<L>(p);
         } else if planar::fits(p, L::WIDTH) {
-            planar::gemm::<L, H>(p);
+            planar::gemm::<L>(p);
         } else if p.b_packed {
-            tiles::<L, H, true>(p);
+            tiles::<L, true>(p);
         } else {
-            tiles::<L, H, false>(p);
-        }
-    }
-}
-
-/// The same with vectors of half the width for results that would leave more than half of the lanes idle: two of them
-/// cost as much as a whole one on most CPUs, and no more on the others.
-///
-/// # Safety
-/// As [`gemm`], for both kinds of vectors.
-#[inline(always)]
-pub(in crate::kernels) unsafe fn gemm_or_half<L, Half, H>(p: &mut Strided<L::Elem>)
-where
-    L: Lanes,
-    Half: Lanes<Elem = L::Elem>,
-    H: Heights,
-{
-    // SAFETY: as the caller's.
-    unsafe {
-        match (p.n <= Half::WIDTH && !planar::fits(p, L::WIDTH), p.b_packed) {
-            (false, _) => gemm::<L, H>(p),
-            (true, _) if p.row_groups.count() > 1 => multi_row::gemm::<Half, H>(p),
-            (true, true) => strip::<Half, H, true>(p),
-            (true, false) => strip::<Half, H, false>(p),
+            tiles::<L, false>(p);
         }
     }
 }

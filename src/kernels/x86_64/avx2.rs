@@ -2,7 +2,15 @@
 
 use std::arch::x86_64::*;
 
+use crate::kernels::gemm::tile::heights;
 use crate::kernels::lanes::{Element, Lanes};
+use crate::kernels::table::tier;
+
+tier!("avx2", is_x86_feature_detected["avx2", "fma"], fused: true);
+heights!(
+    /// 16 registers: 12 accumulators, two vectors of B, one of A.
+    UpTo6, 6: 1 2 3 4 5 6
+);
 
 /// float32 lanes.
 pub(in crate::kernels) struct F32;
@@ -26,6 +34,9 @@ macro_rules! lanes {
             type TailMask = __m256i;
             type CmpMask = $v;
             type Permutation = __m256i;
+            type Heights = UpTo6;
+            type Half = Self;
+            const CHANNEL_VECTORS: usize = 2;
             const WIDTH: usize = $width;
             const MASKS_ARE_FREE: bool = false;
 

@@ -3,7 +3,19 @@
 use std::arch::x86_64::*;
 
 use super::avx2;
+use crate::kernels::gemm::tile::heights;
 use crate::kernels::lanes::Lanes;
+use crate::kernels::table::tier;
+
+tier!(
+    "avx512",
+    is_x86_feature_detected["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"],
+    fused: true
+);
+heights!(
+    /// 32 registers: 28 accumulators, two vectors of B, one of A.
+    UpTo14, 14: 1 2 3 4 5 6 7 8 9 10 11 12 13 14
+);
 
 /// float32 lanes.
 pub(in crate::kernels) struct F32;
@@ -16,7 +28,7 @@ pub(in crate::kernels) struct Half32;
 pub(in crate::kernels) struct Half64;
 
 macro_rules! lanes {
-    ($name:ident, $elem:ty, $v:ty, $mask:ty, $width:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
+    ($name:ident, $half:ty, $elem:ty, $v:ty, $mask:ty, $width:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $maskz_load:ident, $mask_store:ident, $fma:ident, $cmp:ident, $maskz_mov:ident, $add:ident, $sub:ident, $mul:ident,
      $blend:ident, $load_bytes:ident, $store_bytes:ident, $stream:ident, $permute:ident, $index:ty,
      $order:ty, $load_order:ident, $transpose:path, $larger:path, $largest:path) => {
@@ -27,6 +39,9 @@ macro_rules! lanes {
             type TailMask = $mask;
             type CmpMask = $mask;
             type Permutation = $order;
+            type Heights = UpTo14;
+            type Half = $half;
+            const CHANNEL_VECTORS: usize = 4;
             const WIDTH: usize = $width;
             const MASKS_ARE_FREE: bool = true;
 
@@ -200,6 +215,7 @@ macro_rules! lanes {
 }
 lanes!(
     F32,
+    Half32,
     f32,
     __m512,
     __mmask16,
@@ -230,6 +246,7 @@ lanes!(
 );
 lanes!(
     F64,
+    Half64,
     f64,
     __m512d,
     __mmask8,
@@ -260,6 +277,7 @@ lanes!(
 );
 lanes!(
     Half32,
+    Self,
     f32,
     __m256,
     __mmask8,
@@ -290,6 +308,7 @@ lanes!(
 );
 lanes!(
     Half64,
+    Self,
     f64,
     __m256d,
     __mmask8,
