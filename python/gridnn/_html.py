@@ -19,7 +19,7 @@ from gridnn.model import summary
 __all__ = ["curves", "diagram", "model_page", "results_table", "summary_table"]
 
 _COLOURS = ("#3D8FD1", "#D55E00")  # training and validation, on white and on black
-_WORDS = "text-align:left;padding:0.2em 0.6em"
+_WORDS = "text-align:left;padding:0.2em 0.6em;white-space:nowrap"
 _NUMBER = "text-align:right;font-variant-numeric:tabular-nums;padding:0.2em 0.6em"
 _OPEN_UP_TO = 24  # layers whose diagram is shown at once
 
