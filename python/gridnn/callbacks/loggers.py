@@ -240,7 +240,7 @@ class TensorBoard(Callback):
             writer = self._writer("train")
             for layer in self.model.layers:
                 for index, weight in enumerate(layer.get_weights()):
-                    writer.add_histogram(f"{layer.name}/{index}", np.asarray(weight), epoch)
+                    writer.add_histogram(f"{self.model.name_of(layer)}/{index}", np.asarray(weight), epoch)
         for writer in self._writers.values():
             writer.flush()
 

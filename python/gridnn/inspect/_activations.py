@@ -33,7 +33,8 @@ def activations(
         layers: layers, their names or indices; None for all, nested ones included.
 
     Returns:
-        Name of the layer -> array ``(batch, ...)``, in the order asked for.
+        Name of the layer in the model, ``<model>/<layer>`` within a model that is called -> array ``(batch,
+        ...)``, in the order asked for.
 
     Raises:
         ShapeError, ValueError, TypeError: `x` or a layer does not fit.
@@ -51,7 +52,8 @@ def activations(
     if layers is None:
         nodes = [node for node in model.graph.by_position if node.kind != "input"]
         return {node.name: present(values[node.position]) for node in nodes}
-    return {layer.name: present(values[run.position(layer)]) for layer in chosen}
+    nodes = [model.graph.node(layer) for layer in chosen]
+    return {node.name: present(values[node.position]) for node in nodes}
 
 
 @dataclass(frozen=True)

@@ -82,9 +82,10 @@ class Objectives:
 
     @property
     def names(self) -> list[str]:
-        """The keys of logs, in order."""
+        """The keys of logs, in the order of the lists that `evaluate` returns."""
         own = [name for name in self.loss_names if name is not None]
-        return ["loss", *own, *(name for names in self.metric_names for name in names)]
+        rest = [name for names in self.metric_names for name in names]
+        return ["loss", *own, *(sorted(rest) if self.keys else rest)]  # as Keras has them
 
 
 def named(keys: Sequence[str], chosen: Iterable[Iterable[AnyMetric]]) -> list[list[str]]:
@@ -192,8 +193,9 @@ class Compilation:
 
     @property
     def names(self) -> list[str]:
-        """Keys of logs, in order."""
-        return [*self.loss_names, *self.metrics_by_name]
+        """Keys of logs, in the order of the lists that `evaluate` returns."""
+        rest = list(self.metrics_by_name)
+        return [*self.loss_names, *(rest if self.outputs is None else sorted(rest))]
 
     def afresh(self) -> Compilation:
         """The same, to be resolved anew for a changed model."""

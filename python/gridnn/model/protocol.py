@@ -76,6 +76,9 @@ class Model(Protocol):
     def output_names(self) -> list[str]:
         """Names of the outputs: of the layers that make them."""
 
+    def name_of(self, owner: Any) -> str:
+        """The name that an input, a layer or a model has in this one."""
+
     def packed(self, outputs: Sequence[Any]) -> Any:
         """Something about every output as the model returns it: alone, as a list or as a dict."""
 

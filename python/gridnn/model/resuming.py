@@ -154,7 +154,7 @@ class RunningMeans:
                 logs[name] = output.loss
         for names, output in zip(self._objectives.metric_names, self._outputs, strict=True):
             logs.update(zip(names, output.metrics(), strict=True))
-        return logs
+        return {name: logs[name] for name in self._objectives.names}
 
 
 @dataclass(frozen=True, slots=True)
