@@ -239,7 +239,7 @@ class TensorBoard(Callback):
         if self.histogram_freq and epoch % self.histogram_freq == 0:
             writer = self._writer("train")
             for layer in self.model.layers:
-                for index, weight in enumerate(layer.get_weights()):
+                for index, weight in enumerate(layer.weights):
                     writer.add_histogram(f"{self.model.name_of(layer)}/{index}", np.asarray(weight), epoch)
         for writer in self._writers.values():
             writer.flush()

@@ -160,6 +160,11 @@ def members(layers: object, owner: Layer) -> Branch:
     return tuple(branch)
 
 
+def as_layer(model: Nestable) -> Layer:
+    """A layer with copies of the layers of a model, and of their weights: it shares nothing with it."""
+    return model._as_layer()
+
+
 @REGISTRY.register()
 class Chain(Container):
     """Layers one after the other: what a model is inside another one.

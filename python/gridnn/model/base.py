@@ -49,6 +49,14 @@ class BaseModel(parts.Nestable):
         self._graph: Graph | None = None  # until the structure changes
 
     @property
+    def named(self) -> bool:
+        """Whether its name was asked for."""
+        return self._asked is not None
+
+    def expect(self, inputs: Sequence[Tensor]) -> None:
+        """Is told of the symbolic tensors that it is called on, before its `trace` is asked for."""
+
+    @property
     def dtype(self) -> str:
         """Type of weights and outputs."""
         return self._dtype

@@ -228,9 +228,9 @@ class Model(TrainableModel):
             lines.append(line)
         return lines
 
-    def _make(self) -> None:
-        """Makes the network; layers that had weights keep them."""
-        self._check_sharing(self._family(), None)
+    def _make(self, replaced: Network | None = None) -> None:
+        """Makes the network, perhaps in the place of another one; layers that had weights keep them."""
+        self._check_sharing(self._family(), replaced)
         network = Network(self._descriptions(), self._dtype, self._seed, self._ends)
         places: dict[int, dict[str, int]] = {}
         for index, info in enumerate(network.weights):
@@ -248,7 +248,7 @@ class Model(TrainableModel):
                     values[index] = network.as_weight(index, value, layer.label)
             network.set_weights(values)
         for position, layer in members:
-            layer._attach(network, position, places.get(position, {}))
+            layer._attach(network, position, places.get(position, {}), replaced)
         self._network, self._graph = network, None
 
     @property
@@ -291,10 +291,15 @@ class Model(TrainableModel):
         ]
         return Network(lines, self._dtype, 0, self._ends)
 
+    def _known_input(self) -> Shape | None:
+        """Shape of a sample of the only input."""
+        (source,) = self._trace.inputs
+        return source.shape[1:]
+
     def _as_layer(self) -> base.Layer:
         raise ValueError(
-            f"Model '{self.name}' is a graph, and a Sequential holds layers one after the other: call it in "
-            "a gn.Model, outputs = layers.Dense(10)(model(inputs))."
+            f"Model '{self.name}' is a graph, and Residual and Parallel hold layers one after the other: "
+            "call it in a gn.Model, outputs = layers.Dense(10)(model(inputs))."
         )
 
     # Files and copies

@@ -86,6 +86,11 @@ def unbuilt() -> Iterator[None]:
         _builds.reset(token)
 
 
+def is_model(description: Mapping[str, Any]) -> bool:
+    """Whether this is the description of a model."""
+    return str(description["class_name"]) in _KINDS
+
+
 def restored(description: Mapping[str, Any]) -> Any:
     """A layer, or a model, that stands in the configuration of a model.
 

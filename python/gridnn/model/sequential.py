@@ -10,8 +10,7 @@ from gridnn._network import Shape
 from gridnn.layers import base, parts
 from gridnn.model import saving
 from gridnn.model.base import BaseModel
-from gridnn.model.functional import Model
-from gridnn.model.stack import LayerStack
+from gridnn.model.nesting import NestingStack, holds_models
 from gridnn.model.trainable import TrainableModel, copied
 
 if TYPE_CHECKING:
@@ -21,15 +20,15 @@ __all__ = ["Sequential", "copied"]
 
 
 @saving.kind_of_model
-class Sequential(LayerStack, Model):
+class Sequential(NestingStack):
     """A stack of layers, trained and used as one.
 
     The model is built (weights exist, shapes are known) as soon as it has an `Input` and another layer, else
     by its first data. Methods may be called from several threads; calls wait for each other.
 
     Args:
-        layers: the layers, first to last; more can follow with `add`. A model among them is copied, with its
-            weights if it has any, and becomes one layer.
+        layers: the layers, first to last; more can follow with `add`. A model among them is called there: it
+            shares its weights, as in Keras.
         name: name of the model.
         dtype: "float32", or "float64" to compute everything in double precision (for checks of gradients).
         seed: seed of the initial weights; None draws one from the sequence that `gridnn.set_random_seed`
@@ -64,14 +63,14 @@ class Sequential(LayerStack, Model):
             "name": self.name,
             "dtype": self._dtype,
             "seed": self._seed,
-            "layers": [parts.describe(layer) for layer in self._stack()],
+            "layers": [self._describe(layer) for layer in self._stack()],
             "build_input_shape": None if self._network is None else list(self._network.input_shape),
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A new, untrained model with this `get_config`."""
-        layers = [parts.restore(description) for description in config["layers"]]
+        layers = [saving.restored(description) for description in config["layers"]]
         model = cls(layers, name=config["name"], dtype=config["dtype"], seed=config["seed"])
         if config["build_input_shape"] is not None:
             model.build((None, *config["build_input_shape"]))
@@ -80,6 +79,10 @@ class Sequential(LayerStack, Model):
     @classmethod
     def made_for(cls, config: Mapping[str, Any], check: Callable[[saving.Shapes], None]) -> Self:
         """The model that has this `get_config`, once `check` has seen the shapes of its weights."""
+        if holds_models(config):
+            model = cls.from_config(config)
+            model.make(check)
+            return model
         stack = [base.REGISTRY.deserialize(layer) for layer in config["layers"]]
         if not (stack and isinstance(stack[0], parts.Input)) and config["build_input_shape"] is not None:
             stack.insert(0, parts.Input(config["build_input_shape"]))
@@ -94,5 +97,5 @@ class Sequential(LayerStack, Model):
 
     def _build(self, shape: Shape) -> None:
         """Makes the network; what was compiled is to be compiled into the new one."""
-        super()._build(shape)
+        NestingStack._build(self, shape)
         self._compile_afresh()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
@@ -13,7 +13,7 @@ from gridnn._graph import Graph, graph_of
 from gridnn._network import Network, Shape, output_shapes
 from gridnn.errors import ShapeError
 from gridnn.layers import base, branches, parts
-from gridnn.layers.symbolic import Call, Tensor, input_description
+from gridnn.layers.symbolic import Call, Tensor, input_description, result_shape
 from gridnn.model.base import BaseModel
 from gridnn.model.tracing import Trace
 
@@ -24,7 +24,10 @@ class LayerStack(BaseModel):
     default_name = "sequential"
 
     _names: base.Names
-    _layers: list[base.Layer]
+    _layers: list[Any]
+    """Layers, and models that are called."""
+    _model_names: dict[int, str]
+    """Names of the models among them, by ids."""
     _input: parts.Input | None
     _traced: Trace | None
 
@@ -32,6 +35,7 @@ class LayerStack(BaseModel):
         """Begins with some layers."""
         self._input = self._traced = None
         self._layers = []
+        self._model_names = {}
         self._names = base.Names(owner=self)
         try:
             for layer in layers or ():
@@ -39,18 +43,46 @@ class LayerStack(BaseModel):
             self._build_if_complete()
         except BaseException:
             for own in self._stack():
-                own._release()
+                if not isinstance(own, BaseModel):
+                    own._release()
             raise
 
     # Structure; a graph of any other kind has these otherwise
 
-    network = BaseModel.network
     name_of = BaseModel.name_of
 
     @property
-    def layers(self) -> list[base.Layer]:
-        """The layers, without the `Input`."""
+    def built(self) -> bool:
+        """Whether shapes are known and weights exist: its own, or in a model that has called it."""
+        return self._network is not None or self._traced is not None
+
+    def _made(self) -> bool:
+        return self._network is not None
+
+    @property
+    def network(self) -> Network:
+        """The engine's part of the model; one that was called is built for what it was called on.
+
+        Raises:
+            NotReadyError: the model is not built.
+        """
+        if self._network is None:
+            with self._lock:
+                traced = self._traced  # another thread may have been first
+                if traced is not None and not self._made():
+                    self._build(traced.inputs[0].shape[1:])
+        network: Network = BaseModel.network.__get__(self)
+        return network
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, and models that stand among them, without the `Input`."""
         return list(self._layers)
+
+    @property
+    def nests(self) -> bool:
+        """Whether models stand among its layers."""
+        return bool(self._model_names)
 
     @property
     def input_shape(self) -> Shape:
@@ -66,8 +98,9 @@ class LayerStack(BaseModel):
     def output_activation(self) -> str | None:
         """Name of the activation that the outputs went through; None if no layer says so."""
         for layer in reversed(self._layers):
-            if layer.output_activation is not None:
-                return layer.output_activation
+            activation: str | None = layer.output_activation
+            if activation is not None:
+                return activation
         return None
 
     @property
@@ -105,7 +138,7 @@ class LayerStack(BaseModel):
         """Puts a layer on top. Weights of the other layers stay; the optimizer starts afresh.
 
         Args:
-            layer: a layer; or a model, of whose layers and weights a copy becomes one.
+            layer: a layer; or a model, which is called there and shares its weights.
 
         Raises:
             TypeError: not a layer.
@@ -121,7 +154,7 @@ class LayerStack(BaseModel):
                     self._remove_last(own)
                 raise
 
-    def pop(self) -> base.Layer:
+    def pop(self) -> Any:
         """Removes the last layer and returns it, as if new. Weights of the other layers stay.
 
         Raises:
@@ -135,7 +168,7 @@ class LayerStack(BaseModel):
             self._rebuild()
             return layer
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> base.Layer:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """The layer of this name, wherever it is, or the one at this index of `layers`.
 
         Raises:
@@ -176,11 +209,8 @@ class LayerStack(BaseModel):
     def _append(self, layer: base.Layer | BaseModel) -> None:
         self._forget_structure()
         if isinstance(layer, BaseModel):
-            shape = layer._known_input()
-            nested = layer._as_layer()
-            if shape is not None and not self._stack():
-                self._append(parts.Input(shape))
-            layer = nested
+            self._append_model(layer)
+            return
         if getattr(layer, "merges", False):
             raise ValueError(
                 f"{layer.label} puts several tensors together, and layers of a Sequential have one input: "
@@ -202,13 +232,57 @@ class LayerStack(BaseModel):
             raise
         self._layers.append(layer)
 
-    def _names_now(self) -> base.Names:
-        layers = [*([] if self._input is None else [self._input]), *self._family()]
-        return base.Names((layer.name for layer in layers), self, layers)
+    def _append_model(self, model: BaseModel) -> None:
+        """Makes a model one of the layers: it is called, and shares its weights."""
+        if model is self or (isinstance(model, LayerStack) and model._reaches(self)):
+            raise ValueError(f"Model '{self.name}' cannot be a layer of itself.")
+        if len(model.input_names) > 1 or len(model.output_names) > 1:
+            raise ValueError(
+                f"Model '{model.name}' has {len(model.input_names)} inputs and {len(model.output_names)} "
+                "outputs, and layers of a Sequential have one of each: call it in a gn.Model."
+            )
+        if model.dtype != self.dtype and model.built:
+            raise ValueError(
+                f"Model '{model.name}' computes in {model.dtype}, and models that share weights compute in "
+                f"one type. Model '{self.name}' has dtype='{self.dtype}'."
+            )
+        if id(model) in self._names.layers:
+            raise ValueError(
+                f"Model '{model.name}' already belongs to this model. To use its weights twice call it twice "
+                "in a gn.Model; another one is gn.models.clone_model(model)."
+            )
+        shape = model._known_input()
+        if shape is not None and not self._stack():
+            self._append(parts.Input(shape))
+        name = model.name
+        if not model.named:
+            name = self._names.free(name)
+        elif name in self._names:
+            raise ValueError(
+                "All layers added to a Sequential model should have unique names. "
+                f"Name '{name}' is already the name of a layer in this model."
+            )
+        self._names.add(name)
+        self._names.layers.add(id(model))
+        self._model_names[id(model)] = name
+        self._layers.append(model)
 
-    def _stack(self) -> list[base.Layer]:
+    def _reaches(self, model: BaseModel) -> bool:
+        """Whether a model is among its layers, or among those of models there."""
+        return any(
+            own is model or (isinstance(own, LayerStack) and own._reaches(model)) for own in self._layers
+        )
+
+    def _names_now(self) -> base.Names:
+        layers: list[Any] = [] if self._input is None else [self._input]
+        for own in self._layers:
+            layers += [own] if isinstance(own, BaseModel) else own._family()
+        names = (self._model_names.get(id(own)) or own.name for own in layers)
+        return base.Names(names, self, layers)
+
+    def _stack(self) -> list[Any]:
         """The layers, with the `Input` if there is one."""
-        inputs: list[base.Layer] = [] if self._input is None else [self._input]
+        inputs: list[Any] = [] if self._input is None else [self._input]
         return inputs + self._layers
 
     def _family(self) -> Iterator[base.Layer]:
@@ -224,18 +298,26 @@ class LayerStack(BaseModel):
 
     def _as_layer(self) -> base.Layer:
         with self._lock:
-            chain = branches.Chain([copy.deepcopy(layer) for layer in self._layers], name=self._asked)
-            for own, copied in zip(self._family(), list(chain._family())[1:], strict=True):
-                copied._initial = own._own_weights()
-            return chain
+            copies = []
+            for layer in self._layers:
+                if isinstance(layer, BaseModel):
+                    copies.append(layer._as_layer())
+                    continue
+                copied = copy.deepcopy(layer)
+                for own, member in zip(layer._family(), copied._family(), strict=True):
+                    member._initial = own._own_weights()
+                copies.append(copied)
+            return branches.Chain(copies, name=self._asked)
 
-    def _remove_last(self, layer: base.Layer) -> None:
+    def _remove_last(self, layer: Any) -> None:
         self._forget_structure()
         if layer is self._input:
             self._input = None
         else:
             self._layers.remove(layer)
-        layer._release()
+            self._model_names.pop(id(layer), None)
+        if not isinstance(layer, BaseModel):
+            layer._release()
         self._names = self._names_now()
 
     def _build_if_complete(self) -> None:
@@ -256,9 +338,42 @@ class LayerStack(BaseModel):
         """Drops what was derived from the layers."""
         self._graph = None
         if self._traced is not None:
-            for call in self._traced.calls:
-                call.owner._calls.remove(call)
+            self._forget(self._traced)
             self._traced = None
+
+    @staticmethod
+    def _forget(traced: Trace) -> None:
+        """Takes calls back."""
+        for call in traced.calls:
+            if isinstance(call.owner, base.Layer):
+                call.owner._calls.remove(call)
+
+    def _calls_from(self, source: Tensor) -> Trace:
+        """The layers, called one after the other."""
+        last: Tensor = source
+        calls: list[Call] = []
+        try:
+            for layer in self._layers:
+                if isinstance(layer, BaseModel):
+                    made: Any = cast("Any", layer)(last)
+                    last = next(iter(made.values())) if isinstance(made, dict) else made
+                    if last.origin is not None:
+                        calls.append(last.origin)
+                    continue
+                call = Call(layer, [last], None, [result_shape(layer, [last.shape])])
+                layer._calls.append(call)
+                calls.append(call)
+                last = call.outputs[0]
+        except BaseException:
+            self._forget(Trace((source,), (last,), tuple(calls), ()))
+            raise
+        return Trace((source,), (last,), tuple(calls), (source, *self._layers))
+
+    def expect(self, inputs: Sequence[Tensor]) -> None:
+        """Has a model that is not built know its layers' shapes: it is called on symbolic tensors."""
+        with self._lock:
+            if self._network is None and self._traced is None and self._layers and len(inputs) == 1:
+                self._traced = self._calls_from(parts.Input(inputs[0].shape[1:]))
 
     def trace(self) -> Trace:
         """The model as calls of its layers, one after the other.
@@ -271,20 +386,13 @@ class LayerStack(BaseModel):
                 network, source = self.network, self._input
                 if source is None:
                     source = parts.Input(network.input_shape)
-                last: Tensor = source
-                calls = []
-                for layer in self._layers:
-                    shape = (None, *network.output_shapes[self.graph.node(layer).position])
-                    call = Call(layer, [last], None, [shape])
-                    layer._calls.append(call)
-                    calls.append(call)
-                    last = call.outputs[0]
-                self._traced = Trace((source,), (last,), tuple(calls), (source, *self._layers))
+                self._traced = self._calls_from(source)
             return self._traced
 
     def _build(self, shape: Shape) -> None:
         """Makes the network; layers that had weights keep them."""
         old = self._network
+        self._forget_structure()
         self._check_sharing(self._family(), old)
         inputs = self._input or parts.Input(shape)
         stack = [inputs, *self._layers]
@@ -307,7 +415,7 @@ class LayerStack(BaseModel):
     def network_for(self, x: NDArray[Any], argument: str = "x") -> Network:
         """The network; the model is built for the shape of `x` if it was not."""
         with self._lock:
-            if self._network is None:
+            if not self.built:
                 if x.ndim < 2 or 0 in x.shape[1:]:
                     raise ValueError(
                         f"`{argument}` must have shape (batch, ..., channels). Received {x.shape}."

@@ -338,11 +338,12 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
 
     def _called(self, x: Any, training: bool | None) -> Any:
         """What the model makes of symbolic tensors."""
-        traced = self.trace()
         label = f"Model '{self.name}'"
         if isinstance(x, Mapping):
             x = spread(x, self.input_names, label, "input")
         tensors = tensors_of(x, label)
+        self.expect(tensors)
+        traced = self.trace()
         if len(tensors) != len(traced.inputs):
             raise ValueError(f"{label} takes {len(traced.inputs)} tensors. Received {len(tensors)}.")
         for tensor, own in zip(tensors, traced.inputs, strict=True):

@@ -11,6 +11,7 @@ from gridnn import layers, models
 from gridnn._auto import auto
 from gridnn._seeding import seeded
 from gridnn.layers.base import Layer
+from gridnn.layers.branches import as_layer
 from gridnn.model.sequential import Sequential
 
 __all__ = ["auto", "build", "check"]
@@ -81,7 +82,7 @@ def build(
                     "The function given as 'model' must return a gridnn.Sequential. It returned "
                     f"{type(network).__name__}."
                 )
-        body = [network] if isinstance(network, Sequential) else network
+        body = [as_layer(network)] if isinstance(network, Sequential) else network
         front = [copy.deepcopy(layer) for layer in front]
         built = Sequential([layers.Input(input_shape), *front, *body], seed=seed)
     if built.output_shape != (None, outputs):

@@ -120,6 +120,7 @@ class _Tracer:
     def __init__(self, model: Any, problems: list[str], homes: dict[object, _Tracer]) -> None:
         self._model = model
         self._homes = homes
+        _ = model.network  # a model that another one has called may not have its own yet
         self._graph = model.graph
         self._problems = problems
         self._layers: dict[object, list[KerasLayer]] = {}
@@ -129,7 +130,10 @@ class _Tracer:
         """The model with all that it holds."""
         model = self._model
         graph = isinstance(model, Model) and not isinstance(model, Sequential)
-        if graph:
+        if isinstance(model, Sequential) and model.nests:
+            inputs, outputs = self._graph_model(model)
+            keys, forms = (None, None), ("tensor", "tensor")
+        elif graph:
             inputs, outputs = self._graph_model(model)
             handed = [model.get_config()[key] for key in ("inputs", "outputs")]
             keys = handed[0]["keys"], handed[1]["keys"]
