@@ -162,7 +162,7 @@ fn check(name: &str, layers: &[Value], optimizer: &Value, (batch, threads): (usi
     let y: Vec<i64> = (0..batch).map(|i| (i % CLASSES) as i64).collect();
     let x = [Source { values: Values::F32(&x), shape: [&[batch][..], &sizes].concat() }];
     let y = Source { values: Values::I64(&y), shape: vec![batch] };
-    let targets = [Target { y: Some(y), sample_weight: None }];
+    let targets = [Target { y: Some(y), ..Target::default() }];
     let data = Data { x: &x, targets: &targets, indices: None, custom: None };
     let mut steady = 0;
     for _ in 0..MOST {

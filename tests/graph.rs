@@ -134,7 +134,8 @@ impl Problem {
         };
         let (x, y) = (sources(&self.x), sources(&self.y));
         let sample_weight = self.weights.as_deref();
-        let targets: Vec<Target<'_>> = y.into_iter().map(|y| Target { y: Some(y), sample_weight }).collect();
+        let targets: Vec<Target<'_>> =
+            y.into_iter().map(|y| Target { y: Some(y), sample_weight, ..Target::default() }).collect();
         let data = Data { x: &x, targets: &targets, indices: None, custom: None };
         network.train_step(&data, learning_rate, 1, &|| false)
     }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 _CustomObjective = Callable[
     [int, NDArray[np.float64]], tuple[NDArray[np.float64], float, NDArray[np.float64]] | None
 ]
-_Target = tuple[NDArray[Any] | None, NDArray[np.float64] | None]
+_Target = tuple[NDArray[Any] | None, NDArray[np.float64] | None, Sequence[tuple[int, float]], str | None]
 _Scores = tuple[list[tuple[float, float, list[list[float]]]], float]
 
 __all__ = [
@@ -274,7 +274,9 @@ class Network:
     ) -> _Scores:
         """One optimizer step on rows `indices` of inputs and targets (None: all rows).
 
-        Every output has a target: labels, None where there is no loss, and a weight per sample, or None.
+        Every output has a target: labels, None where there is no loss; weights of samples or of all their
+        positions, flat, or None; classes with weights of their positions; and "nearest" or "bilinear" where
+        labels follow layers that move samples, or None.
         Integer labels are class numbers for sparse losses. Random numbers come from (seed, `iterations`,
         sample, position). `custom_objective` is called with the number and the values of every output before
         the loss; it returns None, or weighted losses of the samples, how many values they sum up and the
@@ -298,6 +300,35 @@ class Network:
         custom_objective: _CustomObjective | None = None,
     ) -> _Scores:
         """Loss and metrics in inference mode; returns the same as `train_step`."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether layers may move what targets have to follow."""
+
+    def target_grids(
+        self, inputs: Sequence[Sequence[int]]
+    ) -> list[tuple[list[list[int]], int, bool, str | None]]:
+        """What targets of every output may look like, for inputs of these sizes.
+
+        Returns:
+            Of every output the grids before each layer that targets follow, and that of the output; how many
+            of them may be given in training; whether samples are mixed; and why targets cannot follow, or
+            None.
+        """
+
+    def moved_targets(
+        self,
+        x: Sequence[NDArray[Any]],
+        targets: Sequence[_Target],
+        indices: NDArray[np.int64] | None,
+        seed: int | None = None,
+    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64] | None] | None]:
+        """The targets and weights that the next step with this seed compares outputs with.
+
+        Returns:
+            Of every output those of the rows of the batch, in order; None where they are the given ones.
+            Without a seed, in inference.
+        """
 
     def finalize(self) -> None:
         """Replaces the trainable weights by their average, if there is one and a step was taken."""

@@ -38,6 +38,7 @@ __all__ = [
     "OutputResult",
     "StepResult",
     "Target",
+    "TargetGrids",
     "WeightInfo",
     "as_array",
     "available_tiers",
@@ -79,8 +80,25 @@ Random = tuple[int, int, int]
 CustomObjective = Callable[[int, NDArray[np.float64]], CustomLoss | None]
 """Sees an output of a batch (its number and its values) before the loss, which it may take over."""
 
-Target = tuple[NDArray[Any] | None, NDArray[np.float64] | None]
-"""What an output is compared with, None where it has no loss; and a weight per sample."""
+Target = tuple[NDArray[Any] | None, NDArray[np.float64] | None, Sequence[tuple[int, float]], str | None]
+"""What an output is compared with, None where it has no loss; weights of samples or of their positions;
+weights of classes; and how targets follow layers that move samples, if they do."""
+
+
+class TargetGrids(NamedTuple):
+    """What the targets of an output may look like."""
+
+    grids: list[list[int]]
+    """Sizes of their grid: before each layer that they follow, and those of the output."""
+    starts: int
+    """How many of them there are in training, where targets follow whatever is drawn."""
+    mixes: bool
+    """Whether samples are mixed."""
+    refusal: str | None
+    """Why targets cannot follow."""
+
+
+_MOST_GRIDS = 64  # shapes of inputs that are remembered
 
 _ALONE: AbstractContextManager[object] = nullcontext()
 
@@ -276,6 +294,9 @@ class Network:
         self._input_shape = self.output_shapes[0]
         self._weights: list[WeightInfo] | None = None
         self.macs = self._engine.macs
+        self.moves = self._engine.moves
+        """Whether layers may move what targets have to follow."""
+        self._grids: dict[tuple[tuple[int, ...], ...], list[TargetGrids]] = {}
         self.group: _sharing.Group | None = None
         """The networks that it shares weights with."""
 
@@ -408,6 +429,25 @@ class Network:
         """One optimizer step on rows `indices` (None: all) of canonical arrays."""
         with self._work(writes=True):
             return StepResult.of(self._engine.train_step(x, targets, indices, learning_rate, seed, custom))
+
+    def target_grids(self, x: Sequence[NDArray[Any]]) -> list[TargetGrids]:
+        """What targets of every output may look like for such inputs."""
+        shapes = tuple(array.shape[1:] for array in x)
+        if shapes not in self._grids:
+            if len(self._grids) >= _MOST_GRIDS:
+                self._grids.clear()
+            self._grids[shapes] = [TargetGrids(*own) for own in self._engine.target_grids(shapes)]
+        return self._grids[shapes]
+
+    def moved_targets(
+        self,
+        x: Sequence[NDArray[Any]],
+        targets: Sequence[Target],
+        indices: NDArray[np.int64] | None,
+        seed: int | None,
+    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64] | None] | None]:
+        """Targets and weights as the next step compares with them; None of outputs where nothing moves."""
+        return self._engine.moved_targets(x, targets, indices, seed)
 
     def evaluate_step(
         self,

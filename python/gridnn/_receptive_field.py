@@ -22,6 +22,8 @@ from gridnn.layers import (
     padding,
     pooling,
     reshaping,
+    resizing,
+    spectrogram,
 )
 from gridnn.layers.base import Layer
 
@@ -218,6 +220,12 @@ def _centre(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
     return State(Grid(tuple(f.window(1, 1, -start) for f, start in zip(fields, starts, strict=True))), part)
 
 
+def _middle(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
+    """Centre crops, which resample what is smaller than the part."""
+    fits = all(n >= size for n, size in zip(sizes, layer.part(sizes), strict=True))
+    return _centre(layer, fields, sizes) if fits else _everything(layer, fields, sizes)
+
+
 _RULES: dict[type[Layer], Rule] = {
     adaptive.AdaptiveAveragePooling: _adaptive,
     adaptive.AdaptiveMaxPooling: _adaptive,
@@ -240,5 +248,8 @@ _RULES: dict[type[Layer], Rule] = {
     reshaping.Permute: _everything,
     reshaping.RepeatVector: _everything,
     reshaping.Reshape: _everything,
+    resizing.CenterCrop: _middle,
+    resizing.Resizing: _everything,
+    spectrogram.STFT: _everything,
 }
 """What is not listed works on every position by itself."""

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::layers::{Op, Site, merge};
+use super::moving::Path;
 use super::plan::Work;
 use super::spec::{Merge, Size};
 use super::structure::{LayerInfo, Node, Operation, Weight, check_extent};
@@ -92,6 +93,8 @@ pub(super) struct Lowered<T: Element> {
     pub partials: Vec<Partial>,
     /// Elements of a chunk's partial gradients.
     pub partial_len: usize,
+    /// What targets of every output have to follow.
+    pub paths: Vec<Path>,
 }
 
 /// A weight whose gradient is a sum of parts of the chunks' partial gradients.
@@ -155,6 +158,7 @@ impl<T: Element> Lowered<T> {
             packed_version: [0; PASSES],
             partials: Vec::new(),
             partial_len: 0,
+            paths: Vec::new(),
         };
         let needed = graph.needed();
         for (i, node) in graph.nodes.iter().enumerate().filter(|(i, _)| needed[inputs + i]) {
@@ -179,6 +183,7 @@ impl<T: Element> Lowered<T> {
             planned.leave_masks();
             planned.fold_normalizations();
         }
+        planned.paths = planned.target_paths(graph.inputs);
         planned.share_weights();
         planned.place_weights()?;
         Ok(planned)

@@ -67,9 +67,9 @@ impl Metric {
         matches!(self, Self::Mean { loss } if loss.wants_signs())
     }
 
-    /// Adds a position. With `signs` labels of 0 and 1 stand for -1 and 1; with `margins` the loss is one of signs, so
+    /// Adds a position, times its weight. With `signs` labels of 0 and 1 stand for -1 and 1; with `margins` the loss is one of signs, so
     /// that a single output decides at 0 and not at 1/2.
-    pub(super) fn add(&self, rows: &mut Rows, (signs, margins): (bool, bool), sums: &mut [f64]) {
+    pub(super) fn add(&self, rows: &mut Rows, (signs, margins): (bool, bool), weight: f64, sums: &mut [f64]) {
         let middle = if margins { 0.0 } else { 0.5 };
         let Rows { z, p, t, g } = rows;
         let mean = match self {
@@ -99,14 +99,14 @@ impl Metric {
                 z.iter_mut().zip(&*t).for_each(|(z, t)| *z = scale * t + shift);
                 loss.element(p, p, z, g)
             }
-            _ => return self.count(p, t, margins, sums),
+            _ => return self.count((p, t), margins, weight, sums),
         };
-        sums[0] += mean;
-        sums[1] += 1.0;
+        sums[0] += weight * mean;
+        sums[1] += weight;
     }
 
     /// Adds a position to what is more than a mean.
-    fn count(&self, p: &[f64], t: &[f64], margins: bool, sums: &mut [f64]) {
+    fn count(&self, (p, t): (&[f64], &[f64]), margins: bool, weight: f64, sums: &mut [f64]) {
         let middle = if margins { 0.0 } else { 0.5 };
         let wanted = |t: f64| if margins { flag(t > 0.0) } else { t };
         match self {
@@ -115,7 +115,8 @@ impl Metric {
                 let lowest = if top_k.is_some() && p.len() > 1 { f64::NEG_INFINITY } else { middle };
                 for (i, t) in t.iter().enumerate() {
                     if class_id.is_none_or(|class| class == i) {
-                        tally(found(p, i, threshold.unwrap_or(lowest), *top_k), wanted(*t), sums);
+                        let found = found(p, i, threshold.unwrap_or(lowest), *top_k);
+                        tally(found, wanted(*t), weight, sums);
                     }
                 }
             }
@@ -123,7 +124,8 @@ impl Metric {
                 let top = argmax(p);
                 let threshold = threshold.or((p.len() == 1).then_some(middle));
                 for (i, (t, own)) in t.iter().zip(sums.chunks_exact_mut(3)).enumerate() {
-                    tally(threshold.map_or(i == top, |threshold| p[i] > threshold), wanted(*t), own);
+                    let found = threshold.map_or(i == top, |threshold| p[i] > threshold);
+                    tally(found, wanted(*t), weight, own);
                 }
             }
             Self::Histogram { buckets } => {
@@ -132,20 +134,20 @@ impl Metric {
                     let (p, t) = (if margins { 0.5 * (p + 1.0) } else { *p }, wanted(*t));
                     let bucket = (p * *buckets as f64).ceil() - 1.0;
                     let at = 2 * bucket.clamp(0.0, (buckets - 1) as f64) as usize;
-                    sums[at] += t;
-                    sums[at + 1] += 1.0 - t;
+                    sums[at] += weight * t;
+                    sums[at + 1] += weight * (1.0 - t);
                 }
             }
             Self::Moments {} => {
                 for ((p, t), own) in p.iter().zip(t).zip(sums.chunks_exact_mut(4)) {
                     let adds = [1.0, *t, t * t, (t - p) * (t - p)];
-                    own.iter_mut().zip(adds).for_each(|(own, add)| *own += add);
+                    own.iter_mut().zip(adds).for_each(|(own, add)| *own += weight * add);
                 }
             }
             Self::Confusion { num_classes, ignore_class } => {
                 let (wanted, found) = (class(t, 0.5), class(p, middle));
                 if *ignore_class != Some(wanted as i64) && wanted < *num_classes && found < *num_classes {
-                    sums[wanted * num_classes + found] += 1.0;
+                    sums[wanted * num_classes + found] += weight;
                 }
             }
             _ => {}
@@ -170,9 +172,9 @@ fn found(p: &[f64], i: usize, threshold: f64, top_k: Option<usize>) -> bool {
 }
 
 /// Adds to hits, false alarms and misses.
-fn tally(found: bool, t: f64, sums: &mut [f64]) {
+fn tally(found: bool, t: f64, weight: f64, sums: &mut [f64]) {
     let found = flag(found);
-    sums[0] += found * t;
-    sums[1] += found * (1.0 - t);
-    sums[2] += (1.0 - found) * t;
+    sums[0] += weight * (found * t);
+    sums[1] += weight * (found * (1.0 - t));
+    sums[2] += weight * ((1.0 - found) * t);
 }

@@ -13,6 +13,7 @@ pub mod layers;
 mod loss;
 mod lowering;
 mod metric;
+mod moving;
 mod optim;
 mod plan;
 mod regularizers;
@@ -30,6 +31,7 @@ pub use custom_objective::{CustomLoss, CustomLosses, CustomObjective};
 pub use inspect::{Inspection, Seed};
 pub use layers::custom::{CustomCall, CustomLayer};
 use lowering::{Graph, Lowered};
+pub use moving::{MovedTargets, TargetGrids};
 use optim::Block;
 pub use plan::Purpose;
 use plan::StepPlan;
@@ -87,12 +89,30 @@ pub struct Data<'a> {
 }
 
 /// What an output is compared with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Target<'a> {
     /// Labels; None for an output without a loss.
     pub y: Option<Source<'a>>,
-    /// A weight per row.
+    /// A weight per row, or one for every position of every row.
     pub sample_weight: Option<&'a [f64]>,
+    /// Classes in ascending order with the weights that positions have by their class, 1 for all others.
+    pub class_weight: &'a [(i64, f64)],
+    /// Whether the labels follow layers that move samples.
+    pub moving: Moving,
+    /// Whether the rows are those of the batch, in its order, and not those of the data set.
+    pub ordered: bool,
+}
+
+/// How targets follow layers that move what stands at the positions of samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Moving {
+    /// They stay as they are.
+    #[default]
+    Off,
+    /// Each position takes the target that is next.
+    Nearest,
+    /// Numbers are mixed as those of the inputs are; class labels are not.
+    Bilinear,
 }
 
 /// Which part of a model is planned.
@@ -456,10 +476,29 @@ impl<T: Element> Network<T> {
         purpose: Purpose,
         view: View,
     ) -> Result<(usize, usize)> {
+        let at = self.lowered_for(shapes, view)?;
+        let plans = &mut self.plans[at];
+        let found = plans.step_plans.iter().position(|s| s.batch == batch && s.purpose == purpose);
+        let step_plan = found.unwrap_or_else(|| {
+            if plans.step_plans.len() == PLANS {
+                plans.step_plans.remove(0);
+            }
+            plans.step_plans.push(StepPlan::new(&plans.lowered, batch, purpose));
+            plans.step_plans.len() - 1
+        });
+        Ok((at, step_plan))
+    }
+
+    /// Finds or makes the ops for the shapes of a sample of the inputs: their place in `plans`.
+    fn lowered_for<'s>(
+        &mut self,
+        shapes: impl Iterator<Item = &'s [usize]> + Clone,
+        view: View,
+    ) -> Result<usize> {
         let same = |plans: &Plans<T>| {
             plans.view == view && plans.shapes.iter().map(Vec::as_slice).eq(shapes.clone())
         };
-        let at = match self.plans.iter().position(same) {
+        Ok(match self.plans.iter().position(same) {
             Some(at) => at,
             None => {
                 let shapes: Vec<Vec<usize>> = shapes.map(<[usize]>::to_vec).collect();
@@ -488,16 +527,6 @@ impl<T: Element> Network<T> {
                 self.plans.push(Plans { shapes, view, lowered, step_plans: Vec::new() });
                 self.plans.len() - 1
             }
-        };
-        let plans = &mut self.plans[at];
-        let found = plans.step_plans.iter().position(|s| s.batch == batch && s.purpose == purpose);
-        let step_plan = found.unwrap_or_else(|| {
-            if plans.step_plans.len() == PLANS {
-                plans.step_plans.remove(0);
-            }
-            plans.step_plans.push(StepPlan::new(&plans.lowered, batch, purpose));
-            plans.step_plans.len() - 1
-        });
-        Ok((at, step_plan))
+        })
     }
 }

@@ -38,6 +38,17 @@ impl Source<'_> {
         rows.all(|row| each!(self.values, v => v[row * len..][..len].iter().all(|v| one(v.to_class()))))
     }
 
+    /// Element `column` of row `row` as a label, whatever classes there are.
+    ///
+    /// # Errors
+    /// It is not a whole number.
+    pub fn label(&self, row: usize, column: usize) -> Result<i64> {
+        let at = row * self.row_len() + column;
+        each!(self.values, v => v[at].to_class().ok_or_else(|| {
+            Error::value("y", "whole-number class labels", format!("{:?} at row {row}", v[at]))
+        }))
+    }
+
     /// Element `column` of row `row` as a class number.
     ///
     /// # Errors

@@ -10,6 +10,8 @@ use serde::Deserialize;
 
 pub use super::constraints::Constraint;
 use super::layers::augment::WarpSpec;
+pub use super::layers::resizing::{Aspect, Filter};
+pub use super::layers::stft::{Mode, StftSpec};
 pub use super::loss::{Loss, Reduction};
 pub use super::metric::Metric;
 pub use super::optim::Optimizer;
@@ -124,6 +126,43 @@ pub enum LayerKind {
         #[serde(flatten)]
         warp: WarpSpec,
     },
+    RandomBrightness {
+        factor: (f64, f64),
+        value_range: (f64, f64),
+        seed: Option<u64>,
+    },
+    RandomContrast {
+        factor: (f64, f64),
+        value_range: (f64, f64),
+        seed: Option<u64>,
+    },
+    RandomErasing {
+        factor: (f64, f64),
+        scale: (f64, f64),
+        fill_value: Option<Vec<f64>>,
+        value_range: (f64, f64),
+        seed: Option<u64>,
+    },
+    MixUp {
+        alpha: f64,
+        seed: Option<u64>,
+    },
+    Resizing {
+        height: usize,
+        width: Option<usize>,
+        depth: Option<usize>,
+        interpolation: Filter,
+        aspect: Aspect,
+        fill_value: f64,
+        antialias: bool,
+    },
+    CenterCrop {
+        height: usize,
+        width: Option<usize>,
+        depth: Option<usize>,
+    },
+    #[serde(rename = "STFT")]
+    Stft(StftSpec),
     Conv1D(ConvSpec),
     Conv2D(ConvSpec),
     Conv3D(ConvSpec),

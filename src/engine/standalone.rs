@@ -45,6 +45,8 @@ pub fn loss_values(
         metrics: &[],
         channels,
         signs: loss.wants_signs() && y_true.binary(0..batch),
+        weighted: 0,
+        class_weight: &[],
         overlap: overlap.as_ref(),
         tier: Tier::current()?,
     };
@@ -56,7 +58,7 @@ pub fn loss_values(
         let mut outputs = memory::filled(0.0f64, y_pred.row_len())?;
         for row in 0..batch {
             y_pred.gather(row, &mut outputs);
-            let sample = Sample { output: &outputs, y: y_true, row, scale: 1.0 };
+            let sample = Sample { output: &outputs, y: y_true, row, scale: 1.0, weights: None };
             scorer.score(&sample, None, &mut scores, &mut rows)?;
             let first = if overlap.across { 0 } else { row * sums_len };
             sums[first..].iter_mut().zip(&scores[1..]).for_each(|(sum, x)| *sum += x);
@@ -81,7 +83,7 @@ pub fn loss_values(
         }
         x.gather(row, &mut outputs);
         let mut score = [0.0];
-        let sample = Sample { output: &outputs, y: &y, row, scale: 1.0 };
+        let sample = Sample { output: &outputs, y: &y, row, scale: 1.0, weights: None };
         scorer.score(&sample, None, &mut score, &mut rows)?;
         values.push(score[0]);
     }
@@ -136,7 +138,7 @@ impl Compared<'_> {
                 y_true.gather(row, &mut rows.t);
             }
             sums.fill(0.0);
-            metric.add(&mut rows, (signs, false), &mut sums);
+            metric.add(&mut rows, (signs, false), 1.0, &mut sums);
             take(row, &mut sums);
         }
         Ok(())

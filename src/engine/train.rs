@@ -44,14 +44,16 @@ impl<T: Element> Network<T> {
     }
 
     /// Checks lengths and row numbers; returns the batch size.
-    fn check_rows(&self, data: &Data<'_>) -> Result<usize> {
+    pub(super) fn check_rows(&self, data: &Data<'_>) -> Result<usize> {
         let rows = self.check_inputs(data.x)?;
-        for Target { y, sample_weight } in data.targets {
+        for Target { y, sample_weight, .. } in data.targets {
             if let Some(y) = y.as_ref().filter(|y| y.rows() != rows) {
                 return Err(Error::shape("y", format!("{rows} samples, as x has"), y.rows()));
             }
-            if let Some(weights) = sample_weight.filter(|w| w.len() != rows) {
-                let expected = format!("{rows} numbers, one per sample of x");
+            if let Some(weights) = sample_weight.filter(|w| rows == 0 || w.len() % rows != 0 || w.is_empty())
+            {
+                let expected =
+                    format!("{rows} numbers, one per sample of x, or one for each of their positions");
                 return Err(Error::shape("sample_weight", expected, weights.len()));
             }
         }
@@ -117,6 +119,20 @@ impl<T: Element> Network<T> {
         };
         let (plan, step_plan) = self.plan(data.x, batch, purpose, view)?;
         let plan = self.give_back(plan, step_plan);
+        let training = match aim {
+            Aim::Train { seed, .. } => Some(Random { seed, step: self.iterations }),
+            Aim::Evaluate | Aim::Inspect => None,
+        };
+        let moved = self.moved(plan, data, training)?;
+        let targets: Vec<Target<'_>> = moved
+            .iter()
+            .zip(data.targets)
+            .map(|(moved, given)| moved.as_ref().map_or_else(|| given.clone(), |moved| moved.target(given)))
+            .collect();
+        let data = &match targets.is_empty() {
+            true => data.clone(),
+            false => Data { targets: &targets, ..*data },
+        };
         let mut scorings = std::mem::take(&mut self.memory.scorings);
         scorings.clear();
         let scored = self.score((plan, step_plan), data, aim, &mut scorings, interrupt);
@@ -192,7 +208,6 @@ impl<T: Element> Network<T> {
                 ));
             }
         }
-        let rows = || (0..batch).map(|i| data.indices.map_or(i, |indices| indices[i] as usize));
         let mut start = 0;
         for ((objective, output), target) in compiled.spec.outputs.iter().zip(shapes).zip(data.targets) {
             let Some((&channels, positions)) = output.split_last() else {
@@ -209,12 +224,21 @@ impl<T: Element> Network<T> {
                 });
                 continue;
             };
+            let indices = data.indices.filter(|_| !target.ordered);
+            let rows = || (0..batch).map(|i| indices.map_or(i, |indices| indices[i] as usize));
             let y = target.y.as_ref().ok_or_else(|| Error::value("y", "targets for every loss", "none"))?;
             loss.check(y, output)?;
+            let places: usize = positions.iter().product();
+            if let Some(weights) =
+                target.sample_weight.filter(|w| ![1, places].contains(&(w.len() / y.rows())))
+            {
+                let expected = format!("1 number per sample, or {places}");
+                return Err(Error::shape("sample_weight", expected, weights.len() / y.rows()));
+            }
             let overlap = loss.overlap(output)?;
             let count = match &overlap {
                 Some(overlap) => overlap.count(batch),
-                None => loss.count(y, rows(), positions.iter().product(), channels)?,
+                None => loss.count(y, rows(), places, channels)?,
             };
             let wants_signs = loss.wants_signs() || metrics.iter().any(Metric::wants_signs);
             let signs = wants_signs && y.binary(rows());

@@ -221,6 +221,36 @@ pub fn sin_cos_turn(t: f64) -> (f64, f64) {
     (a * c + b * s, b * c - a * s)
 }
 
+/// The angle of the point (x, y), in (-pi, pi]; 0 for the origin (Cephes' rational approximation of the arctangent).
+pub fn atan2(y: f64, x: f64) -> f64 {
+    use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
+    if y.is_nan() || x.is_nan() {
+        return f64::NAN;
+    }
+    if y == 0.0 {
+        return if x < 0.0 { PI } else { 0.0 };
+    }
+    // Of the angle in the first quarter, by a quotient that is at most 1.
+    let (high, low) = (y.abs().max(x.abs()), y.abs().min(x.abs()));
+    let t = if high.is_infinite() && low.is_infinite() { 1.0 } else { low / high };
+    let (base, t) = if t > 0.66 { (FRAC_PI_4, (t - 1.0) / (t + 1.0)) } else { (0.0, t) };
+    let z = t * t;
+    let p = (((-8.750_608_600_031_904e-1 * z - 1.615_753_718_733_365e1) * z - 7.500_855_792_314_705e1) * z
+        - 1.228_866_684_490_136_1e2)
+        * z
+        - 6.485_021_904_942_025e1;
+    let q = ((((z + 2.485_846_490_142_306_2e1) * z + 1.650_270_098_316_988_4e2) * z
+        + 4.328_810_604_912_902_6e2)
+        * z
+        + 4.853_903_996_359_137e2)
+        * z
+        + 1.945_506_571_482_614e2;
+    let acute = base + (t + t * (z * p / q));
+    let right = if y.abs() > x.abs() { FRAC_PI_2 - acute } else { acute };
+    let upper = if x < 0.0 { PI - right } else { right };
+    if y < 0.0 { -upper } else { upper }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,5 +319,14 @@ mod tests {
         assert_eq!(sigmoid(1e9), 1.0);
         assert_eq!(softplus(1e9), 1e9);
         assert_eq!(tanh(1e9), 1.0);
+    }
+
+    #[test]
+    fn angles() {
+        for i in 0..4000 {
+            let (y, x) = (f64::from(i % 63 - 31) * 0.37, f64::from(i / 63 - 31) * 1.91);
+            let expected = if x == 0.0 && y == 0.0 { 0.0 } else { y.atan2(x) };
+            assert!((atan2(y, x) - expected).abs() <= 1e-15 * 4.0, "{y} {x}: {} {expected}", atan2(y, x));
+        }
     }
 }

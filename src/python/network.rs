@@ -12,7 +12,7 @@ use super::errors::{enter, raise};
 use super::gate::Gate;
 use crate::engine::source::Source;
 use crate::engine::spec::{Dtype, LrSchedule, ModelSpec, Size, parse};
-use crate::engine::{self, CustomObjective, Data, Scores, Seed, Target};
+use crate::engine::{self, CustomObjective, Data, MovedTargets, Moving, Scores, Seed, Target};
 use crate::error::Result;
 use crate::parallel::lock;
 
@@ -54,13 +54,24 @@ fn sums(scores: Scores) -> Sums {
 /// Inputs as Python gives them.
 type Inputs<'py> = Vec<Bound<'py, PyAny>>;
 
-/// Of every output the labels and a weight per sample, both perhaps None.
-type Targets<'py> = Vec<(Option<Bound<'py, PyAny>>, Option<Bound<'py, PyArray1<f64>>>)>;
+/// Of every output: labels, and weights of samples or of their positions, both perhaps None; classes with their weights;
+/// and how targets follow layers that move samples, "nearest", "bilinear" or None.
+type Targets<'py> =
+    Vec<(Option<Bound<'py, PyAny>>, Option<Bound<'py, PyArray1<f64>>>, Vec<(i64, f64)>, Option<String>)>;
+
+/// Of an output: grids that its targets may have, how many of them in training, whether samples are mixed, and why
+/// targets cannot follow, if so.
+type Grids = (Vec<Vec<usize>>, usize, bool, Option<String>);
+
+/// Targets of an output that have moved, and their weights.
+type MovedArrays<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
 
 /// Labels and weights of an output, borrowed.
 struct BorrowedTarget<'py> {
     y: Option<Borrowed<'py>>,
     sample_weight: Option<PyReadonlyArray1<'py, f64>>,
+    class_weight: Vec<(i64, f64)>,
+    moving: Moving,
 }
 
 fn borrow_inputs<'py>(x: &Inputs<'py>) -> PyResult<Vec<Borrowed<'py>>> {
@@ -72,11 +83,25 @@ fn sources<'a>(borrowed: &'a [Borrowed<'_>]) -> PyResult<Vec<Source<'a>>> {
 }
 
 fn borrow_targets<'py>(targets: &Targets<'py>) -> PyResult<Vec<BorrowedTarget<'py>>> {
-    let borrow = |(y, weight): &(Option<Bound<'py, PyAny>>, Option<Bound<'py, PyArray1<f64>>>)| {
-        let y = y.as_ref().map(|y| Borrowed::new("y", y)).transpose()?;
-        Ok(BorrowedTarget { y, sample_weight: weight.as_ref().map(borrow_flat).transpose()? })
-    };
-    targets.iter().map(borrow).collect()
+    targets
+        .iter()
+        .map(|(y, weight, classes, moving)| {
+            let mut class_weight = classes.clone();
+            class_weight.sort_unstable_by_key(|(class, _)| *class);
+            let moving = match moving.as_deref() {
+                None => Moving::Off,
+                Some("nearest") => Moving::Nearest,
+                Some("bilinear") => Moving::Bilinear,
+                Some(other) => return Err(PyValueError::new_err(format!("nobody moves targets by {other}"))),
+            };
+            Ok(BorrowedTarget {
+                y: y.as_ref().map(|y| Borrowed::new("y", y)).transpose()?,
+                sample_weight: weight.as_ref().map(borrow_flat).transpose()?,
+                class_weight,
+                moving,
+            })
+        })
+        .collect()
 }
 
 fn targets_of<'a>(borrowed: &'a [BorrowedTarget<'_>]) -> PyResult<Vec<Target<'a>>> {
@@ -84,6 +109,9 @@ fn targets_of<'a>(borrowed: &'a [BorrowedTarget<'_>]) -> PyResult<Vec<Target<'a>
         Ok(Target {
             y: target.y.as_ref().map(Borrowed::source).transpose()?,
             sample_weight: target.sample_weight.as_ref().map(|w| w.as_slice()).transpose()?,
+            class_weight: &target.class_weight,
+            moving: target.moving,
+            ordered: false,
         })
     };
     borrowed.iter().map(target).collect()
@@ -347,6 +375,41 @@ impl Network {
         custom_objective: Option<Py<PyAny>>,
     ) -> PyResult<Sums> {
         self.step(py, (&x, &targets), indices.as_ref(), None, custom_objective)
+    }
+
+    #[getter]
+    fn moves(&self, py: Python<'_>) -> PyResult<bool> {
+        self.hold(py, |network| Ok(with!(network, n => n.moves())))
+    }
+
+    fn target_grids(&self, py: Python<'_>, inputs: Vec<Vec<usize>>) -> PyResult<Vec<Grids>> {
+        let found = self.run(py, |network, _| with!(network, n => n.target_grids(&inputs)))?;
+        Ok(found.into_iter().map(|own| (own.grids, own.starts, own.mixes, own.refusal)).collect())
+    }
+
+    #[pyo3(signature = (x, targets, indices, seed=None))]
+    fn moved_targets<'py>(
+        &self,
+        py: Python<'py>,
+        x: Inputs<'py>,
+        targets: Targets<'py>,
+        indices: Option<Bound<'py, PyArray1<i64>>>,
+        seed: Option<u64>,
+    ) -> PyResult<Vec<Option<MovedArrays<'py>>>> {
+        let (x, targets) = (borrow_inputs(&x)?, borrow_targets(&targets)?);
+        let (x, targets) = (sources(&x)?, targets_of(&targets)?);
+        let indices = indices.as_ref().map(borrow_flat).transpose()?;
+        let indices = indices.as_ref().map(|i| i.as_slice()).transpose()?;
+        let data = Data { x: &x, targets: &targets, indices, custom: None };
+        let moved = self.run(py, |network, _| with!(network, n => n.moved_targets(&data, seed)))?;
+        let array = |(values, shape, weights): MovedTargets| {
+            let weights = weights.map(|weights| {
+                let len = weights.len();
+                into_array(py, weights, &[len])
+            });
+            Ok((into_array(py, values, &shape)?, weights.transpose()?))
+        };
+        moved.into_iter().map(|own| own.map(array).transpose()).collect()
     }
 
     fn predict<'py>(

@@ -15,6 +15,11 @@ LAYERS = {
     "zoom": lambda: layers.RandomZoom(0.4),
     "zoom of both": lambda: layers.RandomZoom((-0.3, 0.1), (0.0, 0.5), "constant"),
     "noise": lambda: layers.RandomNoise((0.5, 1.0)),
+    "brightness": lambda: layers.RandomBrightness(0.5, (-1, 1)),
+    "contrast": lambda: layers.RandomContrast((0.9, 0.5), (-1, 1)),
+    "erasing": lambda: layers.RandomErasing(1.0, value_range=(-1, 1)),
+    "erasing, one value": lambda: layers.RandomErasing((0.5, 1.0), (0.1, 0.5), 3.0, (-9, 9)),
+    "erasing, a value each": lambda: layers.RandomErasing(1.0, 0.5, (1, 2), (-9, 9)),
     "crop": lambda: layers.RandomCrop(4, 3),
 }
 SERIES, IMAGES, VOLUMES = (9, 6, 2), (9, 6, 7, 2), (9, 4, 6, 7, 2)
@@ -27,6 +32,9 @@ OF_OTHER_RANKS = {
     "turn of slices": (VOLUMES, lambda: layers.RandomRotation(0.2)),
     "zoom of volumes": (VOLUMES, lambda: layers.RandomZoom(0.4)),
     "zoom of all axes": (VOLUMES, lambda: layers.RandomZoom(0.1, 0.2, "nearest", depth_factor=(0.2, 0.5))),
+    "contrast of series": (SERIES, lambda: layers.RandomContrast(0.5, (-9, 9))),
+    "erasing of series": (SERIES, lambda: layers.RandomErasing(1.0, (0.2, 0.6))),
+    "erasing of volumes": (VOLUMES, lambda: layers.RandomErasing(1.0, (0.2, 0.6))),
     "crop of volumes": (VOLUMES, lambda: layers.RandomCrop(4, 3, depth=2)),
     "crop of slices": (VOLUMES, lambda: layers.RandomCrop(4)),
 }
@@ -95,7 +103,7 @@ def test_gradients_pass_through(shape, make):
         dense.bias = np.array([0.1, 0.2])
         model.compile(gn.optimizers.SGD(0.0), "mse")
         y = np.zeros((len(x), *model.output_shape[1:]))
-        value = model.train_on_batch(x, y)
+        value = model.train_on_batch(x, y, augment_targets=False)
         return value, model.network.get_gradients()[0][0, 0]
 
     _, gradient = loss(0.0)
@@ -337,3 +345,59 @@ def test_normalization_needs_numbers(x):
     gn.Sequential([gn.Input((3,)), layer])
     with pytest.raises(ValueError, match="before"):
         layer.adapt(np.ones((2, 3)))
+
+
+# Layers that change values
+
+
+def test_brightness_is_a_share_of_the_range(x):
+    shifts = _changed(layers.RandomBrightness((0.1, 0.3), (-100, 100)), x) - x
+    assert np.ptp(shifts.reshape(9, -1), axis=1).max() < 1e-12
+    drawn = shifts.reshape(9, -1)[:, 0]
+    assert 20 <= drawn.min() < drawn.max() <= 60
+    clipped = _changed(layers.RandomBrightness((0.9, 1.0), (0, 2)), x)
+    assert clipped.min() >= 0
+    assert clipped.max() <= 2
+
+
+def test_contrast_keeps_the_means_of_the_channels(x):
+    y = _changed(layers.RandomContrast((0.5, 0.2), (-100, 100)), x)
+    np.testing.assert_allclose(y.mean(axis=(1, 2)), x.mean(axis=(1, 2)), atol=1e-12)
+    factors = y.std(axis=(1, 2)) / x.std(axis=(1, 2))
+    np.testing.assert_allclose(factors[:, 0], factors[:, 1])
+    assert 0.5 <= factors.min() < 0.9 < factors.max() <= 1.2
+
+
+def test_erasing_fills_a_box_of_the_share():
+    x = np.zeros((200, 40, 50, 1))
+    y = _changed(layers.RandomErasing((0.4, 0.6), (0.1, 0.3), 7.0, (0, 9)), x)[..., 0]
+    erased = (y == 7).any(axis=(1, 2))
+    assert 70 <= erased.sum() <= 130
+    for sample in y[erased]:
+        rows, columns = (sample == 7).any(axis=1), (sample == 7).any(axis=0)
+        np.testing.assert_array_equal(sample == 7, np.outer(rows, columns))
+        assert (np.diff(np.flatnonzero(rows)) == 1).all()
+    shares = (y[erased] == 7).mean(axis=(1, 2))
+    assert 0.08 <= shares.min() < 0.15 < 0.25 < shares.max() <= 0.33
+    noise = _changed(layers.RandomErasing(1.0, (0.9, 1.0), None, (-1, 1)), x)
+    assert (noise.min(), noise.max()) == (-1, 1)
+    assert abs(noise.mean()) < 0.05
+
+
+def test_factors_of_values():
+    assert layers.RandomBrightness((0.3, -0.1)).factor == (-0.1, 0.3)
+    assert layers.RandomContrast(0.2).factor == (0.2, 0.2)
+    assert layers.RandomErasing(0.3).factor == (0.0, 0.3)
+    for make in (
+        lambda: layers.RandomBrightness(2.0),
+        lambda: layers.RandomBrightness(0.1, value_range=(0, 1, 2)),
+        lambda: layers.RandomContrast(-0.1),
+        lambda: layers.RandomContrast((0.1, 0.2, 0.3)),
+        lambda: layers.RandomErasing(1.5),
+        lambda: layers.RandomErasing(fill_value=()),
+        lambda: layers.MixUp(0.0),
+        lambda: gn.Sequential([gn.Input((6, 6, 2)), layers.RandomErasing(fill_value=(1, 2, 3))]),
+        lambda: gn.Sequential([gn.Input((6,)), layers.RandomErasing()]),
+    ):
+        with pytest.raises(ValueError):
+            make()

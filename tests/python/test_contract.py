@@ -240,6 +240,12 @@ def augmentations():
     yield Case(layers.RandomCrop, {"height": 4}, (4, 2), (4, 2), free=False)
     yield Case(layers.RandomCrop, {"height": 3, "depth": 2}, (2, 3, 4, 2), (2, 3, 4, 2), free=False)
     yield Case(layers.RandomNoise, {"factor": 0.0}, (3, 2), (3, 2))
+    wide = {"value_range": (-1e6, 1e6)}
+    for shape in ((4, 2), (3, 4, 2), (2, 3, 4, 2)):
+        yield Case(layers.RandomBrightness, {"factor": 0.0, **wide}, shape, shape)
+        yield Case(layers.RandomContrast, {"factor": 0.0, **wide}, shape, shape)
+        yield Case(layers.RandomErasing, {"factor": 0.0, **wide}, shape, shape)
+    yield Case(layers.MixUp, {"alpha": 0.3}, (3, 2), (3, 2))
     for shape, more in (
         ((4, 2), {}),
         ((3, 4, 2), {"width_factor": 0.0}),
@@ -249,6 +255,25 @@ def augmentations():
         yield Case(layers.RandomZoom, {"height_factor": 0.0, **more}, shape, shape)
     yield Case(layers.RandomRotation, {"factor": 0.0, "fill_mode": "wrap"}, (3, 4, 2), (3, 4, 2))
     yield Case(layers.RandomRotation, {"factor": 0.0}, (2, 3, 4, 2), (2, 3, 4, 2))
+
+
+def grids():
+    for rank, part in enumerate(({}, {"width": 4}, {"width": 4, "depth": 2}), 1):
+        shape = (*spatial(rank, 6), 2)
+        grid = [(3,), (3, 4), (2, 3, 4)][rank - 1]
+        for interpolation in ("bilinear", "nearest"):
+            options = {"height": 3, **part, "interpolation": interpolation}
+            yield Case(layers.Resizing, options, shape, (*grid, 2))
+        larger = {"height": 9, **{key: size + 4 for key, size in part.items()}}
+        yield Case(layers.Resizing, larger, shape, (*(9 if size == 3 else size + 4 for size in grid), 2))
+        yield Case(layers.CenterCrop, {"height": 3, **part}, shape, (*grid, 2))
+    for mode in ("log", "magnitude", "psd", "real", "imag", "angle", "stft"):
+        options = {"mode": mode, "frame_length": 8, "frame_step": 3, "expand_dims": mode in ("log", "stft")}
+        rows = 10 if mode == "stft" else 5
+        output = (3, rows, 2) if options["expand_dims"] else (3, 2 * rows)
+        yield Case(layers.STFT, options, (14, 2), output)
+    odd = {"frame_length": 7, "fft_length": 9, "window": "hamming", "scaling": "spectrum"}
+    yield Case(layers.STFT, odd, (14, 1), (3, 5))
 
 
 def normalizations():
@@ -335,9 +360,12 @@ CASES = [
     *regrids(),
     *others(),
     *augmentations(),
+    *grids(),
     *normalizations(),
     *branches(),
 ]
+# No other format knows their arithmetic: exporters name them.
+EXPORTED = [case for case in CASES if case.cls not in (layers.Resizing, layers.STFT)]
 each_layer = pytest.mark.parametrize("case", CASES, ids=str)
 
 
@@ -428,6 +456,8 @@ def central_differences(model, x, y, step=1e-5):
 
 @each_layer
 def test_layer_gradients(case, rng):
+    if case.cls is layers.MixUp:
+        pytest.skip("every step draws anew: test_dense_targets.py")
     # The dense layer before it mixes channels, so that its gradient depends on the gradient to the layer's
     # input.
     before = layers.Dense(case.shape[-1], kernel_initializer="random_normal", bias_initializer="uniform")

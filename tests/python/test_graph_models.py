@@ -296,7 +296,7 @@ def test_bad_data():
     refused(lambda: model.predict([AGES, IMAGES]), "x['image']", "(batch, 8, 8, 1)")
     refused(lambda: model.fit(good[0], [CLASSES]), "list of 2 arrays", "output")
     refused(lambda: model.fit(good[0], {"kind": CLASSES}), "y['size']", "missing")
-    refused(lambda: model.fit(*good, class_weight={0: 1.0}), "one output")
+    refused(lambda: model.fit(*good, class_weight={0: 1.0}), "`class_weight`", "by their names")
     refused(lambda: model.compile("sgd", {"other": "mse"}), "'other'", "no output")
     refused(lambda: model.compile("sgd", ["mse"]), "2 outputs", "list of 1")
     refused(lambda: model.compile("sgd", "mse", loss_weights=[1.0]), "loss_weights")

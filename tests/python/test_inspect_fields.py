@@ -133,6 +133,9 @@ def test_exact_where_nothing_is_cut_off():
         layers.LayerNormalization(axis=(1, 2, 3)),
         layers.Softmax(axis=1),
         layers.RandomCrop(4, 5),
+        layers.CenterCrop(4, 5),
+        layers.CenterCrop(9, 5),
+        layers.Resizing(5, 12),
         layers.Permute((2, 1, 3)),
         layers.Reshape((10, 8, 2)),
         layers.Reshape((-1,)),
@@ -170,8 +173,8 @@ def test_the_middle_of_a_random_crop_of_another_rank(crop, sizes, start):
 # A new layer either stands here or has a rule of its own.
 BY_POSITION = """
 Activation ActivityRegularization Add Average BatchNormalization Chain Concatenate Dense Dot Dropout ELU
-GaussianDropout GaussianNoise Input LeakyReLU Maximum Minimum Multiply Normalization Parallel
-PReLU RandomFlip RandomNoise RandomRotation RandomTranslation
+GaussianDropout GaussianNoise Input LeakyReLU Maximum Minimum MixUp Multiply Normalization Parallel
+PReLU RandomBrightness RandomContrast RandomErasing RandomFlip RandomNoise RandomRotation RandomTranslation
 RandomZoom ReLU Rescaling Residual SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract
 """
 

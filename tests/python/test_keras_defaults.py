@@ -44,8 +44,10 @@ OTHERWISE = {
     ("CallbackList", "model"),
     ("F1Score", "average"),
     # Series have one axis.
+    ("CenterCrop", "width"),
     ("RandomCrop", "width"),
     ("RandomTranslation", "width_factor"),
+    ("Resizing", "width"),
 }
 PAIRS = [(module, name) for module in TABLE if module != "version" for name in TABLE[module]]
 

@@ -109,13 +109,6 @@ def test_class_weight():
     assert batches.history["loss"][0] == pytest.approx(expected)
 
 
-def test_class_weight_needs_one_label_per_sample():
-    model = gn.Sequential([gn.Input((3, 4)), layers.Dense(2)])
-    model.compile("sgd", "ce")
-    with pytest.raises(ValueError, match="`class_weight`"):
-        model.fit(np.ones((2, 3, 4)), np.zeros((2, 3), int), class_weight={0: 2}, verbose=0)
-
-
 def test_sum_reduction():
     loss = losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
     model = still(loss=loss)

@@ -195,6 +195,57 @@ def relu(x, max_value, negative_slope, threshold):
     return y if max_value is None else np.minimum(y, max_value)
 
 
+def grid_of(config, sizes):
+    """The grid that a layer asks for, by its height, width and depth."""
+    names = {1: ("height",), 2: ("height", "width"), 3: ("depth", "height", "width")}[len(sizes)]
+    return [config[name] or size for name, size in zip(names, sizes, strict=True)]
+
+
+def middle(x, grid):
+    for axis, size in enumerate(grid, 1):
+        start = (x.shape[axis] - size) // 2
+        x = np.take(x, range(start, start + size), axis)
+    return x
+
+
+def resized(x, grid, nearest):
+    for axis, size in enumerate(grid, 1):
+        n = x.shape[axis]
+        rows = np.zeros((size, n))
+        for o in range(size):
+            place = (o + 0.5) * n / size - 0.5
+            low = math.floor(place + 0.5) if nearest else math.floor(place)
+            far = 0 if nearest else place - low
+            rows[o, min(max(low, 0), n - 1)] += 1 - far
+            rows[o, min(max(low + 1, 0), n - 1)] += far
+        x = np.moveaxis(np.tensordot(rows, x, (1, axis)), 0, axis)
+    return x
+
+
+def spectrum(config, x):
+    """Padding "valid", the windows that NumPy has, every frame by itself."""
+    length = config["frame_length"]
+    step, size = (
+        config["frame_step"] or length // 2,
+        config["fft_length"] or 2 ** math.ceil(math.log2(length)),
+    )
+    window = {"hann": np.hanning, "hamming": np.hamming}[config["window"]](length)
+    window = window / (np.sqrt((window**2).sum()) if config["scaling"] == "density" else window.sum())
+    frames = [x[:, t : t + length] for t in range(0, x.shape[1] - length + 1, step)]
+    z = np.stack([np.fft.rfft(frame * window[:, None], size, axis=1) for frame in frames], axis=1)
+    power = np.abs(z) ** 2
+    y = {
+        "log": lambda: 0.5 * np.log(np.maximum(power, 1e-7)),
+        "magnitude": lambda: np.sqrt(np.maximum(power, 1e-7)),
+        "psd": lambda: power * np.array([1, *[2] * (z.shape[2] - 2), 1])[:, None],
+        "real": lambda: z.real,
+        "imag": lambda: z.imag,
+        "angle": lambda: np.angle(z),
+        "stft": lambda: np.concatenate([z.real, z.imag], axis=2),
+    }[config["mode"]]()
+    return y if config["expand_dims"] else y.swapaxes(2, 3).reshape(*y.shape[:2], -1)
+
+
 def layer(description, weights, x):
     """One layer in inference mode, from `get_config` and its list of weights."""
     kind, config = description["class_name"], description["config"]
@@ -258,7 +309,13 @@ def layer(description, weights, x):
         return x * deviation + mean if config["invert"] else (x - mean) / deviation
     if kind == "Flatten":
         return x.reshape(len(x), -1)
-    if kind in ("Dropout", "GaussianDropout", "GaussianNoise") or kind.startswith(
+    if kind == "CenterCrop":
+        return middle(x, grid_of(config, x.shape[1:-1]))
+    if kind == "Resizing":
+        return resized(x, grid_of(config, x.shape[1:-1]), config["interpolation"] == "nearest")
+    if kind == "STFT":
+        return spectrum(config, x)
+    if kind in ("Dropout", "GaussianDropout", "GaussianNoise", "MixUp") or kind.startswith(
         ("SpatialDropout", "Random")
     ):
         return x

@@ -19,6 +19,7 @@ from gridnn.layers.augmentation import (
 )
 from gridnn.layers.base import Layer
 from gridnn.layers.branches import Parallel, Residual
+from gridnn.layers.colour import MixUp, RandomBrightness, RandomContrast, RandomErasing
 from gridnn.layers.conv import Conv1D, Conv2D, Conv3D
 from gridnn.layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 from gridnn.layers.dense import Dense
@@ -101,9 +102,12 @@ from gridnn.layers.regularization import (
     SpatialDropout3D,
 )
 from gridnn.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
+from gridnn.layers.resizing import CenterCrop, Resizing
+from gridnn.layers.spectrogram import STFT
 
 __all__ = [
     "ELU",
+    "STFT",
     "Activation",
     "ActivityRegularization",
     "AdaptiveAveragePooling1D",
@@ -121,6 +125,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -165,6 +170,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MixUp",
     "Multiply",
     "Normalization",
     "PReLU",
@@ -173,7 +179,10 @@ __all__ = [
     "Padding3D",
     "Parallel",
     "Permute",
+    "RandomBrightness",
+    "RandomContrast",
     "RandomCrop",
+    "RandomErasing",
     "RandomFlip",
     "RandomNoise",
     "RandomRotation",
@@ -184,6 +193,7 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Residual",
+    "Resizing",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConv3D",

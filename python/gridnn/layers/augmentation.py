@@ -5,7 +5,8 @@ on (seed, step, layer, sample) only: not on the number of threads, nor on what r
 
 They take series, images and volumes. Arguments speak of the height and the width, as in Keras, and of the
 depth: the axes of volumes are (depth, height, width), those of images (height, width), and the only axis of
-series is the height, the first argument. Labels stay as they are, those of single pixels too.
+series is the height, the first argument. Targets of single positions follow what moves positions: see
+`augment_targets` of `fit`.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ Range = float | tuple[float, float] | list[float]
 def _share(value: object, name: str) -> tuple[float, float]:
     """``(lower, upper)`` within [-1, 1], given in either order; a number f stands for (-f, f)."""
     if isinstance(value, (tuple, list)):
-        return _bounds(value, name, low=-1.0, high=1.0)
+        return bounds(value, name, low=-1.0, high=1.0)
     upper = abs(_validation.real(value, name, low=-1.0, high=1.0))
     return -upper, upper
 
 
-def _bounds(value: Sequence[float], name: str, *, low: float, high: float) -> tuple[float, float]:
+def bounds(value: Sequence[float], name: str, *, low: float, high: float) -> tuple[float, float]:
+    """``(lower, upper)`` of a range, given in either order."""
     if len(value) != 2:
         raise ValueError(f"The `{name}` argument must be a number or two. Received {name}={value!r}.")
     lower, upper = sorted(_validation.real(bound, name, low=low, high=high) for bound in value)
@@ -174,8 +176,8 @@ class RandomNoise(Layer):
 
     def __init__(self, factor: Range, seed: int | None = None, *, name: str | None = None) -> None:
         super().__init__(name=name)
-        bounds = factor if isinstance(factor, (tuple, list)) else (0.0, factor)
-        self.factor = _bounds(bounds, "factor", low=0.0, high=math.inf)
+        given = factor if isinstance(factor, (tuple, list)) else (0.0, factor)
+        self.factor = bounds(given, "factor", low=0.0, high=math.inf)
         self.seed = _validation.seed(seed)
 
 

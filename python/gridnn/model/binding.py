@@ -13,7 +13,8 @@ from gridnn._batches import is_batch, is_batches
 from gridnn._network import as_array
 from gridnn._reading import Batches
 from gridnn._structures import spread
-from gridnn.model.class_weight import ClassWeight
+from gridnn.losses import Loss
+from gridnn.model.class_weight import OutputClassWeight
 from gridnn.model.data import (
     DEFAULT_BATCH_SIZE,
     Arrays,
@@ -27,6 +28,7 @@ from gridnn.model.data import (
     as_targets,
     check_lengths,
 )
+from gridnn.model.following import Follow
 from gridnn.model.training_state import compilation_of, resolve, settle
 
 if TYPE_CHECKING:
@@ -53,14 +55,23 @@ class Binder:
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def arrays(self, x: Any, y: Any, sample_weight: Any = None, *, prefix: str = "") -> Arrays:
+    def arrays(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        prefix: str = "",
+        follow: Follow | None = None,
+    ) -> Arrays:
         """Canonical arrays that fit the model.
 
         Args:
             x: inputs.
             y: targets.
-            sample_weight: one number per sample, or None.
+            sample_weight: one number per sample, or one for each position of its targets, or None.
             prefix: what comes before the arguments' names in messages.
+            follow: how targets follow layers that move samples; None is the default of inference.
 
         Raises:
             ValueError: empty, of different lengths, or unsuitable as inputs or targets of this model.
@@ -78,9 +89,10 @@ class Binder:
             raise ValueError(
                 f"`{prefix}y` is missing: pass targets, or an iterable of (x, y) batches as `{prefix}x`."
             )
+        follow = follow or Follow.of("auto", self._model.output_names).validating()
         if len(self._model.input_names) == len(self._model.output_names) == 1:
-            return self._single(x, y, sample_weight, prefix)
-        return self._several(x, y, sample_weight, prefix)
+            return self._single(x, y, sample_weight, prefix, follow)
+        return self._several(x, y, sample_weight, prefix, follow)
 
     def inputs(self, x: object, argument: str = "x") -> tuple[NDArray[Any], ...]:
         """Canonical arrays for the inputs of the model, of the same length.
@@ -111,7 +123,7 @@ class Binder:
             return x[0] if getattr(x[0], "ndim", None) == axes else x
         return x
 
-    def _single(self, x: Any, y: Any, sample_weight: Any, prefix: str) -> Arrays:
+    def _single(self, x: Any, y: Any, sample_weight: Any, prefix: str, follow: Follow) -> Arrays:
         """Those for one input and one output."""
         names = self._model.output_names
         inputs = as_array(self._only(x, self._model.input_names[0]), prefix + "x")
@@ -133,13 +145,17 @@ class Binder:
         objectives = resolve(self._model, [targets.shape])
         loss = objectives.outputs[0].loss
         assert loss is not None  # `resolve` has refused a model without one
-        targets = as_targets(targets, loss, network.output_shape, network.dtype, prefix + "y")
-        weights = None if sample_weight is None else as_sample_weight(sample_weight, len(inputs))
+        shape, moving = follow.target(0, network, (inputs,), targets, loss, prefix + "y")
+        targets = as_targets(targets, loss, shape, network.dtype, prefix + "y")
+        weights = None
+        if sample_weight is not None:
+            positions = _positions(targets, loss)
+            weights = as_sample_weight(sample_weight, len(inputs), prefix + "sample_weight", positions)
         settle(self._model, objectives)
-        target = Target(targets, weights, loss, network.output_shape[-1])
+        target = Target(targets, weights, loss, network.output_shape[-1], moving=moving)
         return Arrays((inputs,), (target,), (f"`{prefix}x`",))
 
-    def _several(self, x: Any, y: Any, sample_weight: Any, prefix: str) -> Arrays:
+    def _several(self, x: Any, y: Any, sample_weight: Any, prefix: str, follow: Follow) -> Arrays:
         """Those for several inputs or outputs."""
         model = self._model
         names = model.output_names
@@ -159,48 +175,47 @@ class Binder:
         check_lengths({f"{prefix}x": inputs[0], **known})
         network = model.network
         objectives = resolve(model, [None if array is None else array.shape for array in arrays])
-        weights = self._weights(sample_weight, len(inputs[0]), prefix)
+        weights = self._weights(sample_weight, prefix)
         targets = []
         for number, array in enumerate(arrays):
-            loss, shape = objectives.outputs[number].loss, network.results[number]
+            loss = objectives.outputs[number].loss
             if array is None or loss is None:
                 targets.append(Target())
                 continue
+            shape, moving = follow.target(number, network, inputs, array, loss, labels[number])
             own = as_targets(array, loss, shape, network.dtype, labels[number])
-            targets.append(Target(own, weights[number], loss, shape[-1]))
+            argument, weight = weights[number]
+            if weight is not None:
+                weight = as_sample_weight(weight, len(inputs[0]), argument, _positions(own, loss))
+            targets.append(Target(own, weight, loss, shape[-1], moving=moving))
         settle(model, objectives)
         sources = model.input_names
         called = [f"`{prefix}x['{name}']`" for name in sources] if len(sources) > 1 else [f"`{prefix}x`"]
         return Arrays(inputs, tuple(targets), tuple(called))
 
-    def _weights(self, sample_weight: Any, samples: int, prefix: str) -> list[NDArray[Any] | None]:
-        """Weights of the samples for every output."""
-        names = self._model.output_names
-        if sample_weight is None:
-            return [None] * len(names)
+    def _weights(self, sample_weight: Any, prefix: str) -> list[tuple[str, Any]]:
+        """What the weights of every output are called, and they, not checked; None where there are none."""
+        names, argument = self._model.output_names, prefix + "sample_weight"
         structured = isinstance(sample_weight, Mapping) or (
             isinstance(sample_weight, (list, tuple))
             and any(item is None or hasattr(item, "__len__") for item in sample_weight)
         )
-        if not structured:
-            return [as_sample_weight(sample_weight, samples)] * len(names)
-        argument = prefix + "sample_weight"
+        if sample_weight is None or not structured:
+            return [(argument, sample_weight)] * len(names)
         given = spread(sample_weight, names, argument, "output", gaps=True)
-        return [
-            None if weight is None else as_sample_weight(weight, samples, f"{argument}['{name}']")
-            for name, weight in zip(names, given, strict=True)
-        ]
+        return [(f"{argument}['{name}']", weight) for name, weight in zip(names, given, strict=True)]
 
     def training(
         self,
         x: Any,
         y: object,
         sample_weight: object,
-        class_weight: ClassWeight | None,
+        class_weight: OutputClassWeight | None,
         validation_split: float,
         batch_size: int | None,
         steps: int | None,
         shuffle_seed: int | None,
+        follow: Follow,
     ) -> tuple[Source, Arrays | None]:
         """The batches to train on, and the rows that `validation_split` holds out."""
         steps = optional_count(steps, "steps_per_epoch")
@@ -214,9 +229,9 @@ class Binder:
             }
             _refuse_with_batches(x, refused)
             if isinstance(x, Batches):
-                return ReadSource(x, self._bind(class_weight), steps, shuffle_seed), None
-            return IterableSource(x, self._bind(class_weight), steps), None
-        arrays = self.arrays(x, y, sample_weight)
+                return ReadSource(x, self._bind(class_weight, follow), steps, shuffle_seed), None
+            return IterableSource(x, self._bind(class_weight, follow), steps), None
+        arrays = self.arrays(x, y, sample_weight, follow=follow)
         held_out = None
         if split:
             # The last samples, before any shuffling, and class weights are for training alone: Keras' rules.
@@ -227,11 +242,17 @@ class Binder:
                     f"into a validation and training set as specified by `validation_split={split}`."
                 )
             arrays, held_out = arrays.rows(0, cut), arrays.rows(cut, len(arrays))
-        arrays = arrays.with_class_weight(class_weight)
+        if class_weight is not None:
+            arrays = arrays.with_class_weight(class_weight, self._model.output_names)
         return ArraySource(arrays, batch_size_or_default(batch_size), steps, shuffle_seed), held_out
 
     def validation(
-        self, data: Any, held_out: Arrays | None, batch_size: int | None, steps: int | None
+        self,
+        data: Any,
+        held_out: Arrays | None,
+        batch_size: int | None,
+        steps: int | None,
+        follow: Follow,
     ) -> Source | None:
         """The batches to validate on: those of `data`, else of the rows held out, else None."""
         steps = optional_count(steps, "validation_steps")
@@ -240,7 +261,8 @@ class Binder:
         several = len(self._model.input_names) > 1
         pair = isinstance(data, (tuple, list)) and len(data) in (2, 3)
         if pair and (isinstance(data, tuple) if several else not is_batch(data[0])):
-            return _limited(self.arrays(*data, prefix="validation_"), batch_size, steps)
+            arrays = self.arrays(*data, prefix="validation_", follow=follow)
+            return _limited(arrays, batch_size, steps)
         if isinstance(data, (tuple, list)) and not is_batches(data, inputs=len(self._model.input_names)):
             raise ValueError(
                 "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of such "
@@ -252,7 +274,7 @@ class Binder:
                 "The `validation_data` argument must be (x, y), (x, y, sample_weight) or an iterable of "
                 f"such batches. Received {type(data).__name__}."
             )
-        return PassSource(data, self._bind(None), steps, "validation_data", again=True)
+        return PassSource(data, self._bind(None, follow), steps, "validation_data", again=True)
 
     def evaluation(
         self, x: Any, y: object, sample_weight: object, batch_size: int | None, steps: int | None
@@ -264,17 +286,26 @@ class Binder:
             return PassSource(x, self._bind(None), steps, "x", again=False)
         return _limited(self.arrays(x, y, sample_weight), batch_size, steps)
 
-    def _bind(self, class_weight: ClassWeight | None) -> Callable[[object, object, object | None], Arrays]:
+    def _bind(
+        self, class_weight: OutputClassWeight | None, follow: Follow | None = None
+    ) -> Callable[[object, object, object | None], Arrays]:
         """What makes canonical arrays of one batch of an iterable."""
-        if isinstance(class_weight, str) and class_weight == "balanced":
+        given = class_weight.values() if isinstance(class_weight, Mapping) else [class_weight]
+        if any(isinstance(own, str) and own == "balanced" for own in given):
             raise ValueError(
                 "`class_weight='balanced'` needs all labels at once: pass arrays, or the weights."
             )
 
         def bind(x: object, y: object, sample_weight: object | None) -> Arrays:
-            return self.arrays(x, y, sample_weight).with_class_weight(class_weight)
+            arrays = self.arrays(x, y, sample_weight, follow=follow)
+            return arrays.with_class_weight(class_weight, self._model.output_names)
 
         return bind
+
+
+def _positions(y: NDArray[Any], loss: Loss) -> tuple[int, ...]:
+    """Sizes of the grid that targets have."""
+    return y.shape[1:] if loss.targets == "labels" else y.shape[1:-1]
 
 
 def _limited(arrays: Arrays, batch_size: int | None, steps: int | None) -> ArraySource:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn._custom import calling, expect_shape
-from gridnn._network import CustomLoss, StepResult
+from gridnn._network import CustomLoss, Network, StepResult
 from gridnn.errors import ShapeError
 from gridnn.losses import Loss
 from gridnn.model.compilation import Objective, Objectives
@@ -34,11 +34,27 @@ class ObjectiveCalls:
 
     @classmethod
     def of(
-        cls, objectives: Objectives, arrays: Arrays, indices: NDArray[np.int64] | None
+        cls,
+        objectives: Objectives,
+        arrays: Arrays,
+        indices: NDArray[np.int64] | None,
+        network: Network,
+        seed: int | None = None,
     ) -> ObjectiveCalls | None:
-        """What the engine is to call; None where everything is computed in it."""
-        needed = any(_in_python(objective) for objective in objectives.outputs)
-        return cls(objectives, arrays, indices) if needed else None
+        """What the engine is to call; None where everything is computed in it.
+
+        Args:
+            objectives: see the class.
+            arrays: see the class.
+            indices: see the class.
+            network: the network that takes the step.
+            seed: of the step; None in inference.
+        """
+        if not any(_in_python(objective) for objective in objectives.outputs):
+            return None
+        if arrays.moving:
+            arrays, indices = arrays.moved(network, indices, seed), None
+        return cls(objectives, arrays, indices)
 
     def __call__(self, number: int, outputs: NDArray[np.float64]) -> CustomLoss | None:
         """Counts the metrics of an output; returns what the loss says, unless that is the engine's."""
@@ -88,11 +104,17 @@ class ObjectiveCalls:
             gradient = np.asarray(loss.gradient(targets, outputs), np.float64)
         wanted = f"an array of the shape of y_pred, {outputs.shape}"
         expect_shape(gradient, outputs.shape, f"{loss.label}.gradient", wanted)
-        weights = target.sample_weight
-        weights = np.ones(batch) if weights is None else self._rows(weights)
-        losses = values.reshape(batch, -1).sum(axis=1) * weights
+        weights = target.changed(self._rows).position_weights()
+        weights = np.ones(batch) if weights is None else weights
+        if weights.ndim > 1 and values.shape != weights.shape:
+            raise ShapeError(
+                f"{loss.label}.call must return a value for every position, {weights.shape}, where positions "
+                f"have weights. Received shape {values.shape}."
+            )
+        weighted = values * weights.reshape(weights.shape + (1,) * (values.ndim - weights.ndim))
         scale = weights if loss.training_reduction == "sum" else weights / max(values.size, 1)
-        return losses, float(values.size), gradient * scale.reshape(-1, *[1] * (outputs.ndim - 1))
+        scale = scale.reshape(scale.shape + (1,) * (outputs.ndim - scale.ndim))
+        return weighted.reshape(batch, -1).sum(axis=1), float(values.size), gradient * scale
 
 
 def _in_python(objective: Objective) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from gridnn import _hints, _validation
 from gridnn._arrays import narrowed, not_finite
 from gridnn._batches import in_batch
-from gridnn._network import Shape, as_array, permutation, shape_text, shapes_agree
+from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
+from gridnn._network import Target as EngineTarget
 from gridnn._reading import Batches
 from gridnn.errors import NonFiniteInputError, ShapeError
 from gridnn.losses import CategoricalCrossentropy, CategoricalFocalCrossentropy, Loss
-from gridnn.model.class_weight import ClassWeight
-from gridnn.model.class_weight import factors as factors_of
+from gridnn.model.class_weight import ClassWeight, by_output, factors, table
 
 DEFAULT_BATCH_SIZE = 32
 _ROUNDING = 1e-6  # how far resized masks are off
@@ -36,9 +36,45 @@ class Target:
 
     y: NDArray[Any] | None = None
     sample_weight: NDArray[np.float64] | None = None
+    """One for each sample, or for each of its positions."""
     loss: Loss | None = None
     channels: int | None = None
     """Size of the output's last axis."""
+    class_weight: tuple[tuple[int, float], ...] = ()
+    """Classes with the weights of their positions."""
+    moving: str | None = None
+    """How the targets follow layers that move samples: "nearest" or "bilinear"; None if they do not."""
+
+    @property
+    def dense(self) -> bool:
+        """Whether there are targets of single positions."""
+        axes = 1 if self.loss is not None and self.loss.targets == "labels" else 2
+        return self.y is not None and self.y.ndim > axes
+
+    def engine_target(self) -> EngineTarget:
+        """The target as the engine takes it."""
+        weight = None if self.sample_weight is None else self.sample_weight.reshape(-1)
+        return self.y, weight, self.class_weight, self.moving
+
+    def position_weights(self) -> NDArray[np.float64] | None:
+        """Weights of samples or positions, those of classes included; for who sees targets as they are."""
+        if not self.class_weight or self.y is None or self.loss is None:
+            return self.sample_weight
+        own = factors(self.class_weight, self.y, self.loss)
+        weight = self.sample_weight
+        if weight is None:
+            return own
+        return own * weight.reshape(weight.shape + (1,) * (own.ndim - weight.ndim))
+
+    def weighted_by_class(self, class_weight: ClassWeight) -> Target:
+        """The same with weights of classes: of positions the engine looks them up, others are multiplied."""
+        if self.y is None or self.loss is None:
+            raise ValueError("The `class_weight` argument is for outputs that have a loss.")
+        weights = table(class_weight, self.y, self.loss, self.channels)
+        if self.dense:
+            return replace(self, class_weight=weights)
+        own = factors(weights, self.y, self.loss)
+        return replace(self, sample_weight=own if self.sample_weight is None else self.sample_weight * own)
 
     def changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Target:
         """The same with other rows."""
@@ -63,9 +99,39 @@ class Arrays:
     def __len__(self) -> int:
         return int(self.x[0].shape[0])
 
-    def engine_targets(self) -> list[tuple[NDArray[Any] | None, NDArray[np.float64] | None]]:
+    def engine_targets(self) -> list[EngineTarget]:
         """The targets as the engine takes them."""
-        return [(target.y, target.sample_weight) for target in self.targets]
+        return [target.engine_target() for target in self.targets]
+
+    @property
+    def moving(self) -> bool:
+        """Whether targets may follow layers that move samples."""
+        return any(target.moving for target in self.targets)
+
+    def moved(self, network: Network, indices: NDArray[np.int64] | None, seed: int | None) -> Arrays:
+        """The rows of a batch with targets as its step compares them with the outputs.
+
+        Args:
+            network: the network that will take the step.
+            indices: rows of the batch; None for all.
+            seed: of the step; None in inference.
+        """
+        found = network.moved_targets(self.x, self.engine_targets(), indices, seed)
+        batch = self if indices is None else self._changed(lambda array: array[indices])
+        targets = []
+        for target, own in zip(batch.targets, found, strict=True):
+            if own is None:
+                targets.append(target)
+                continue
+            y, weight = own
+            if weight is not None and len(weight) > len(y):
+                positions = (
+                    y.shape if target.loss is None or target.loss.targets == "labels" else y.shape[:-1]
+                )
+                weight = weight.reshape(positions)
+            labels = target.loss is not None and target.loss.targets == "labels"
+            targets.append(replace(target, y=y.astype(np.int64) if labels else y, sample_weight=weight))
+        return replace(batch, targets=tuple(targets))
 
     def _changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Arrays:
         x = tuple(change(array) for array in self.x)
@@ -79,23 +145,18 @@ class Arrays:
         """The same in memory of its own, which the user cannot change."""
         return self._changed(lambda array: array.copy())
 
-    def with_class_weight(self, class_weight: ClassWeight | None) -> Arrays:
-        """The same arrays with the weights of classes folded into those of samples.
+    def with_class_weight(self, class_weight: Any, outputs: Sequence[str]) -> Arrays:
+        """The same arrays with the weights of classes, for outputs of these names.
 
         Raises:
-            ValueError: the weights do not fit the labels, or the model has several outputs.
+            ValueError: the weights do not fit the labels, or are not said for each output.
         """
         if class_weight is None:
             return self
-        if len(self.targets) > 1 or self.targets[0].y is None or self.targets[0].loss is None:
-            raise ValueError(
-                "The `class_weight` argument is for models with one output. Use `sample_weight`, which takes "
-                "a list or a dict."
-            )
-        target = self.targets[0]
-        factors = factors_of(class_weight, self.targets[0].y, self.targets[0].loss, target.channels)
-        weights = factors if target.sample_weight is None else target.sample_weight * factors
-        return replace(self, targets=(replace(target, sample_weight=weights),))
+        each = by_output(class_weight, outputs)
+        pairs = zip(self.targets, each, strict=True)
+        targets = (target if own is None else target.weighted_by_class(own) for target, own in pairs)
+        return replace(self, targets=tuple(targets))
 
     def check_inputs(self, indices: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> None:
         """Looks for the reason of a loss that is not finite among the inputs of rows `indices` (None: all).
@@ -247,16 +308,28 @@ def _check_finite(values: NDArray[Any], argument: str) -> None:
 
 
 def as_sample_weight(
-    sample_weight: object, samples: int, argument: str = "sample_weight"
+    sample_weight: object,
+    samples: int,
+    argument: str = "sample_weight",
+    positions: Sequence[int] = (),
 ) -> NDArray[np.float64]:
-    """Returns `sample_weight` as one finite number per sample."""
+    """Returns `sample_weight` as one finite number per sample, or one for each of its positions.
+
+    Args:
+        sample_weight: what the user gave.
+        samples: how many there are.
+        argument: its name, for messages.
+        positions: sizes of the grid that targets have.
+    """
     array = as_array(sample_weight, argument)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.shape != (samples,):
+    shapes = [(samples,), *([(samples, *positions)] if positions else [])]
+    if array.ndim > 1 and array.shape[-1] == 1 and array.shape not in shapes:
+        array = array[..., 0]
+    if array.shape not in shapes:
+        more = f", or one for each position: shape {shapes[-1]}" if positions else ""
         raise ValueError(
-            f"The `{argument}` argument must have one number for each of the {samples} samples. Received "
-            f"shape {array.shape}."
+            f"The `{argument}` argument must have one number for each of the {samples} samples{more}. "
+            f"Received shape {array.shape}."
         )
     _check_finite(array, argument)
     if array.size and array.min() < 0:

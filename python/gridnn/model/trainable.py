@@ -20,9 +20,10 @@ from gridnn.model import saving
 from gridnn.model.base import BaseModel
 from gridnn.model.binding import Binder
 from gridnn.model.class_names import ClassNames
-from gridnn.model.class_weight import ClassWeight
+from gridnn.model.class_weight import OutputClassWeight
 from gridnn.model.compilation import Compilation
 from gridnn.model.file_format import Metadata, Tensors
+from gridnn.model.following import AugmentTargets
 from gridnn.model.trainer import Trainer
 from gridnn.model.training_state import TrainingState, compilation_of
 from gridnn.model.window_methods import WindowMethods
@@ -162,7 +163,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
-        class_weight: ClassWeight | None = None,
+        class_weight: OutputClassWeight | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -171,6 +172,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         validation_freq: int | Sequence[int] = 1,
         *,
         seed: int | None = None,
+        augment_targets: AugmentTargets = "auto",
     ) -> History:
         """Trains the model.
 
@@ -196,9 +198,10 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             shuffle: whether arrays are read in a new order each epoch.
             class_weight: class -> weight of its samples in the training loss, 1 for classes not listed; an
                 array of one weight per class; or "balanced" for scikit-learn's weights, by which all classes
-                count alike.
-            sample_weight: weight of each sample in the training loss; for several outputs also a list, or a
-                dict by their names.
+                count alike. Where there is a target for every position, positions count by their class. For
+                several outputs a dict of these by name.
+            sample_weight: weight of each sample in the training loss, or of each position: an array of the
+                labels' shape; for several outputs also a list, or a dict by their names.
             initial_epoch: epoch to begin with, counted from 0.
             steps_per_epoch: batches per epoch; None for one pass through the data. The next epoch continues
                 in the data where this one stopped.
@@ -207,13 +210,22 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             validation_freq: validate every so many epochs, or after the epochs listed (counted from 1).
             seed: seed of shuffling and dropout. None continues the last fit's if `initial_epoch` is where
                 that ended, and else draws one from the sequence that `gridnn.set_random_seed` fixes.
+            augment_targets: how targets of single positions (masks) follow the layers that move what is in
+                samples (`RandomFlip`, `RandomTranslation`, `RandomRotation`, `RandomZoom`, `RandomCrop`,
+                `CenterCrop`, `Resizing`). "auto": every target moves with its position, by the same draws.
+                Between positions it is the one that is next, so that no label comes up that was not there;
+                what comes in from outside with ``fill_mode="constant"`` is `ignore_class` of the loss, or 0.
+                They have the sizes that the samples have in front of the first such layer. "bilinear" mixes
+                values as inputs are mixed, for targets that are pictures themselves. True is "auto", and an
+                error where nothing moves. False leaves targets as they are, in the sizes of the outputs. For
+                several outputs also a dict of these by name. With `MixUp` targets are mixed likewise.
 
         Returns:
             The history: ``history.history["loss"]`` is the list of the epochs' losses.
 
         Raises:
             ValueError: data that does not fit the model or is not usable (empty, NaN among labels, unknown
-                classes, ...).
+                classes, ...); targets that cannot follow the layers which move samples.
             TypeError: data of the wrong kind.
             NonFiniteError: the loss or a gradient became NaN or infinite; weights are as before that step. It
                 is a NonFiniteInputError, which is a ValueError too, if a sample of `x` is not finite.
@@ -237,6 +249,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             validation_batch_size,
             validation_freq,
             seed=seed,
+            augment_targets=augment_targets,
         )
 
     def evaluate(
@@ -257,7 +270,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             y: as in `fit`.
             batch_size: samples per step; 32 if None.
             verbose: as in `fit`.
-            sample_weight: weight of each sample in the loss.
+            sample_weight: weight of each sample in the loss, or of each position.
             steps: evaluate at most this many batches; each is evaluated once.
             callbacks: see `gridnn.callbacks`.
             return_dict: return name -> value.
@@ -302,11 +315,16 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         x: Any,
         y: Any,
         sample_weight: Any = None,
-        class_weight: ClassWeight | None = None,
+        class_weight: OutputClassWeight | None = None,
         return_dict: bool = False,
+        *,
+        augment_targets: AugmentTargets = "auto",
     ) -> Any:
         """One optimizer step on one batch; returns its loss and metrics like `evaluate`."""
-        return Trainer(self).train_on_batch(x, y, sample_weight, class_weight, return_dict)
+        trainer = Trainer(self)
+        return trainer.train_on_batch(
+            x, y, sample_weight, class_weight, return_dict, augment_targets=augment_targets
+        )
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch, in inference mode, like `evaluate`."""

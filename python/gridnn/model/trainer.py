@@ -27,9 +27,10 @@ from gridnn.callbacks import (
 from gridnn.callbacks.base import members
 from gridnn.errors import NonFiniteError
 from gridnn.model.binding import Binder, batch_size_or_default, optional_count
-from gridnn.model.class_weight import ClassWeight
+from gridnn.model.class_weight import OutputClassWeight
 from gridnn.model.custom import ObjectiveCalls
 from gridnn.model.data import Arrays, Source
+from gridnn.model.following import AugmentTargets, Follow
 from gridnn.model.results import NamedResults, Results
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.start import Start
@@ -83,7 +84,7 @@ class Trainer:
         validation_split: float = 0.0,
         validation_data: object = None,
         shuffle: bool = True,
-        class_weight: ClassWeight | None = None,
+        class_weight: OutputClassWeight | None = None,
         sample_weight: object = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -92,6 +93,7 @@ class Trainer:
         validation_freq: int | Sequence[int] = 1,
         *,
         seed: int | None = None,
+        augment_targets: AugmentTargets = "auto",
     ) -> History:
         """Trains the model; see `Sequential.fit`."""
         epochs = _validation.non_negative_integer(epochs, "epochs")
@@ -112,6 +114,7 @@ class Trainer:
         if seed is None:
             seed = self._seed_to_continue(initial_epoch)
 
+        follow = Follow.of(augment_targets, self.model.output_names)
         source, held_out = self._binder.training(
             x,
             y,
@@ -122,12 +125,14 @@ class Trainer:
             batch_size,
             steps_per_epoch,
             derive_seed(seed, _SHUFFLE) if shuffle else None,
+            follow,
         )
         validation = self._binder.validation(
             validation_data,
             held_out,
             batch_size if validation_batch_size is None else validation_batch_size,
             validation_steps,
+            follow.validating(),
         )
         history = _first(callbacks, History) or History()
         params = {**_params(verbose, source), "epochs": epochs}
@@ -207,12 +212,16 @@ class Trainer:
         x: object,
         y: object,
         sample_weight: object = None,
-        class_weight: ClassWeight | None = None,
+        class_weight: OutputClassWeight | None = None,
         return_dict: bool = False,
+        *,
+        augment_targets: AugmentTargets = "auto",
     ) -> Any:
         """One step on one batch; see `Sequential.train_on_batch`."""
-        arrays = self._binder.arrays(x, y, sample_weight).with_class_weight(class_weight)
         model = self.model
+        follow = Follow.of(augment_targets, model.output_names)
+        arrays = self._binder.arrays(x, y, sample_weight, follow=follow)
+        arrays = arrays.with_class_weight(class_weight, model.output_names)
         network = model.network
         rate = model.optimizer.rate(network.iterations)
         seed = derive_seed(model.seed, _STEP)
@@ -258,7 +267,7 @@ class Trainer:
         """Gradients of the loss to everything, and the loss; see `gridnn.inspect.gradients`."""
         arrays = self._binder.arrays(x, y, sample_weight)
         network, objective = self.model.network, objective_of(self.model)
-        custom = ObjectiveCalls.of(objective, arrays, None)
+        custom = ObjectiveCalls.of(objective, arrays, None, network)
         inspection, result = network.inspect_loss(arrays.x, arrays.engine_targets(), custom)
         return inspection, result if custom is None else custom.complete(result)
 
@@ -363,8 +372,8 @@ class Trainer:
     def _train_step(
         self, arrays: Arrays, indices: NDArray[np.int64] | None, rate: float, seed: int
     ) -> StepResult:
-        custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices)
         network = self.model.network
+        custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices, network, seed)
         try:
             result = network.train_step(arrays.x, arrays.engine_targets(), indices, rate, seed, custom)
         except NonFiniteError:
@@ -373,8 +382,8 @@ class Trainer:
         return result if custom is None else custom.complete(result)
 
     def _evaluate_step(self, arrays: Arrays, indices: NDArray[np.int64] | None) -> StepResult:
-        custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices)
         network = self.model.network
+        custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices, network)
         result = network.evaluate_step(arrays.x, arrays.engine_targets(), indices, custom)
         if not all(math.isfinite(output.loss_sum) for output in result.outputs):
             arrays.check_inputs(indices, network.dtype)

@@ -6,7 +6,8 @@ mod warp;
 
 pub(super) use self::warp::Map;
 use self::warp::Warp;
-pub(in crate::engine) use self::warp::WarpSpec;
+pub(in crate::engine) use self::warp::{Sampling, WarpSpec};
+use super::moving::{Draw, Moves, Shifts};
 use super::{Backward, Context, Layer, Op, Random, Site, Size, known};
 use crate::conv::Scratch;
 use crate::engine::shape_text;
@@ -25,7 +26,7 @@ pub(super) struct PerAxis<V> {
 
 impl<V: Copy> PerAxis<V> {
     /// By axis; a grid of fewer than three has its own ones last.
-    fn along(&self, rank: usize) -> [Option<V>; 3] {
+    pub(super) fn along(&self, rank: usize) -> [Option<V>; 3] {
         match rank {
             1 => [None, None, Some(self.height)],
             2 => [None, Some(self.height), self.width],
@@ -34,7 +35,7 @@ impl<V: Copy> PerAxis<V> {
     }
 
     /// Checks that it says nothing of an axis that an input does not have; `kind` is the end of the arguments' names.
-    fn check(&self, input: &[Size], kind: &str) -> Result<()> {
+    pub(super) fn check(&self, input: &[Size], kind: &str) -> Result<()> {
         let rank = grid_rank(input, 1)?;
         let given = [("width", self.width.is_some()), ("depth", self.depth.is_some())];
         match given.iter().find(|(axis, given)| *given && !names(rank).contains(axis)) {
@@ -89,6 +90,10 @@ pub(super) enum Augment {
 }
 
 impl<T: Element> Layer<T> for Augment {
+    fn moves(&self) -> bool {
+        !matches!(self, Self::Noise { .. })
+    }
+
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
         match self {
             Self::Noise { .. } => {}
@@ -135,6 +140,7 @@ impl<T: Element> Layer<T> for Augment {
         };
         Ok(vec![Box::new(Augmentation {
             sizes: sizes.to_vec(),
+            output: output[..sizes.len()].to_vec(),
             channels: *channels,
             output_len: output.iter().product(),
             change,
@@ -167,6 +173,8 @@ enum Change {
 
 struct Augmentation {
     sizes: Vec<usize>,
+    /// Sizes of the grid that it makes.
+    output: Vec<usize>,
     channels: usize,
     output_len: usize,
     change: Change,
@@ -175,11 +183,11 @@ struct Augmentation {
 }
 
 impl Augmentation {
-    fn stream(&self, cx: &Context<'_, impl Element>, sample: usize) -> Option<Stream> {
-        let Random { seed, step } = cx.training?;
+    fn stream(&self, Draw { random, sample }: Draw) -> Option<Stream> {
+        let Random { seed, step } = random?;
         let coordinate = (step << 16) ^ self.layer as u64;
         let seed = self.seed.unwrap_or(seed);
-        Some(Stream::new(seed, Purpose::Dropout, coordinate, (cx.first + sample) as u32))
+        Some(Stream::new(seed, Purpose::Dropout, coordinate, sample as u32))
     }
 
     /// Where the part that is cut out begins.
@@ -192,14 +200,21 @@ impl Augmentation {
         std::array::from_fn(|axis| (draws[axis] * (free[axis] + 1) as f64) as usize)
     }
 
-    /// Calls `row` for every row of the part that is cut out, with its places in the input and in the output.
-    fn rows(&self, part: [usize; 3], stream: Option<Stream>, mut row: impl FnMut(usize, usize, usize)) {
+    /// Calls `row` for every row of the part that is cut out, with its places in the input and in the output and its
+    /// length, in elements of which a position has `channels`.
+    fn rows(
+        &self,
+        part: [usize; 3],
+        channels: usize,
+        stream: Option<Stream>,
+        mut row: impl FnMut(usize, usize, usize),
+    ) {
         let ([_, height, width], [front, top, left]) = (grid(&self.sizes), self.corner(part, stream));
         let [slices, rows, columns] = part;
-        let len = columns * self.channels;
+        let len = columns * channels;
         for i in 0..slices * rows {
             let (slice, line) = (front + i / rows, top + i % rows);
-            row(((slice * height + line) * width + left) * self.channels, i * len, len);
+            row(((slice * height + line) * width + left) * channels, i * len, len);
         }
     }
 
@@ -211,7 +226,7 @@ impl Augmentation {
 }
 
 /// Copies a grid with some of its axes reversed.
-fn flip<T: Element>(from: &[T], to: &mut [T], sizes: &[usize], axes: &[bool]) {
+fn flip<T: Copy>(from: &[T], to: &mut [T], sizes: &[usize], axes: &[bool]) {
     let ([size, sizes @ ..], [reversed, axes @ ..]) = (sizes, axes) else {
         to.copy_from_slice(from);
         return;
@@ -232,13 +247,20 @@ impl<T: Element> Op<T> for Augmentation {
         !matches!(self.change, Change::Crop(_))
     }
 
+    fn moves(&self) -> Option<Moves<'_>> {
+        match self.change {
+            Change::Noise(_) => None,
+            _ => Some(Moves::Positions(self)),
+        }
+    }
+
     fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
         let len = self.sizes.iter().product::<usize>() * self.channels;
         let c = self.channels;
         let samples = x[0].chunks_exact(len.max(1)).zip(y.chunks_exact_mut(self.output_len.max(1)));
         for (sample, (x, y)) in samples.enumerate() {
-            match (&self.change, self.stream(cx, sample)) {
-                (Change::Crop(part), stream) => self.rows(*part, stream, |from, to, len| {
+            match (&self.change, self.stream(Draw::of(cx, sample))) {
+                (Change::Crop(part), stream) => self.rows(*part, c, stream, |from, to, len| {
                     y[to..to + len].copy_from_slice(&x[from..from + len]);
                 }),
                 (_, None) => y.copy_from_slice(x),
@@ -254,7 +276,7 @@ impl<T: Element> Op<T> for Augmentation {
                 (Change::Warp(warp), Some(stream)) => {
                     y.fill(T::ZERO);
                     let fill = T::from_f64(warp.spec.fill_value);
-                    warp.taps(stream, |to, from, weight| {
+                    warp.taps(stream, warp.spec.interpolation, |to, from, weight| {
                         let weight = T::from_f64(weight);
                         let to = &mut y[to * c..][..c];
                         match from {
@@ -276,10 +298,10 @@ impl<T: Element> Op<T> for Augmentation {
         let c = self.channels;
         let samples = dx.chunks_exact_mut(len.max(1)).zip(dy.chunks_exact(self.output_len.max(1)));
         for (sample, (dx, dy)) in samples.enumerate() {
-            match (&self.change, self.stream(cx, sample)) {
+            match (&self.change, self.stream(Draw::of(cx, sample))) {
                 (Change::Crop(part), stream) => {
                     dx.fill(T::ZERO);
-                    self.rows(*part, stream, |to, from, len| {
+                    self.rows(*part, c, stream, |to, from, len| {
                         dx[to..to + len].copy_from_slice(&dy[from..from + len]);
                     });
                 }
@@ -287,13 +309,41 @@ impl<T: Element> Op<T> for Augmentation {
                 (Change::Flip(axes), Some(stream)) => flip(dy, dx, &self.sizes, &self.flips(axes, stream)),
                 (Change::Warp(warp), Some(stream)) => {
                     dx.fill(T::ZERO);
-                    warp.taps(stream, |from, to, weight| {
+                    warp.taps(stream, warp.spec.interpolation, |from, to, weight| {
                         let Some(to) = to else { return };
                         let weight = T::from_f64(weight);
                         let to = dx[to * c..][..c].iter_mut();
                         to.zip(&dy[from * c..][..c]).for_each(|(to, from)| *to += from.mul(weight));
                     });
                 }
+            }
+        }
+    }
+}
+
+impl Shifts for Augmentation {
+    fn grids(&self) -> [&[usize]; 2] {
+        [&self.sizes, &self.output]
+    }
+
+    fn drawn(&self) -> bool {
+        true
+    }
+
+    fn taps(&self, draw: Draw, sampling: Sampling, tap: &mut dyn FnMut(usize, Option<usize>, f64)) {
+        match (&self.change, self.stream(draw)) {
+            (Change::Crop(part), stream) => self.rows(*part, 1, stream, |from, to, len| {
+                (0..len).for_each(|i| tap(to + i, Some(from + i), 1.0));
+            }),
+            (Change::Flip(axes), Some(stream)) => {
+                let all: Vec<usize> = (0..self.sizes.iter().product()).collect();
+                let mut flipped = all.clone();
+                flip(&all, &mut flipped, &self.sizes, &self.flips(axes, stream));
+                flipped.iter().enumerate().for_each(|(to, &from)| tap(to, Some(from), 1.0));
+            }
+            (Change::Warp(warp), Some(stream)) => warp.taps(stream, sampling, tap),
+            (_, None) | (Change::Noise(_), _) => {
+                (0..self.sizes.iter().product()).for_each(|i| tap(i, Some(i), 1.0));
             }
         }
     }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::augment::{Augment, Map, PerAxis};
+use super::colour::{Change, Colour};
 use super::custom::{Custom, CustomLayer};
+use super::resizing::{Aspect, Filter, Resizing};
 use super::{
     Layer, activation, activity, adaptive, batch_norm, conv, conv_transpose, dense, depthwise, dropout,
-    group_norm, noise, normalization, pad, pool, prelu, rescaling, reshaping,
+    group_norm, mix_up, noise, normalization, pad, pool, prelu, rescaling, reshaping, stft,
 };
 use crate::engine::spec::{L1L2, LayerKind, LayerSpec};
 use crate::error::{Error, Result};
@@ -46,6 +48,39 @@ pub fn layer<T: Element>(
             let growths = PerAxis { height: *height_factor, width: *width_factor, depth: *depth_factor };
             Box::new(Augment::Warp { map: Map::Zoom(growths), spec: warp.clone() })
         }
+        Kind::RandomBrightness { factor, value_range, seed } => {
+            let change = Change::Brightness { shares: *factor };
+            Box::new(Colour { change, range: *value_range, seed: *seed })
+        }
+        Kind::RandomContrast { factor: (lower, upper), value_range, seed } => {
+            let change = Change::Contrast { factors: (1.0 - lower, 1.0 + upper) };
+            Box::new(Colour { change, range: *value_range, seed: *seed })
+        }
+        Kind::RandomErasing { factor, scale, fill_value, value_range, seed } => {
+            let fill = fill_value.clone();
+            let change = Change::Erasing { probabilities: *factor, shares: *scale, fill };
+            Box::new(Colour { change, range: *value_range, seed: *seed })
+        }
+        Kind::MixUp { alpha, seed } => Box::new(mix_up::MixUp { alpha: *alpha, seed: *seed }),
+        Kind::Resizing { height, width, depth, interpolation, aspect, fill_value, antialias } => {
+            Box::new(Resizing {
+                size: PerAxis { height: *height, width: *width, depth: *depth },
+                filter: *interpolation,
+                aspect: *aspect,
+                fill_value: *fill_value,
+                antialias: *antialias,
+                cuts: false,
+            })
+        }
+        Kind::CenterCrop { height, width, depth } => Box::new(Resizing {
+            size: PerAxis { height: *height, width: *width, depth: *depth },
+            filter: Filter::Bilinear,
+            aspect: Aspect::Crop,
+            fill_value: 0.0,
+            antialias: false,
+            cuts: true,
+        }),
+        Kind::Stft(spec) => Box::new(stft::Stft(spec.clone())),
         Kind::Rescaling { scale, offset } => Box::new(rescaling::Rescaling::new(*scale, *offset)),
         Kind::Conv1D(conv) => Box::new(conv::Conv::new(conv, 1)?),
         Kind::Conv2D(conv) => Box::new(conv::Conv::new(conv, 2)?),

@@ -9,6 +9,7 @@ pub(super) mod activity;
 mod adaptive;
 pub(super) mod augment;
 mod batch_norm;
+mod colour;
 mod conv;
 mod conv_transpose;
 pub(super) mod custom;
@@ -19,6 +20,8 @@ mod dropout;
 mod factory;
 mod group_norm;
 pub(super) mod merge;
+mod mix_up;
+pub(super) mod moving;
 mod noise;
 mod normalization;
 mod pad;
@@ -26,6 +29,8 @@ mod pool;
 mod prelu;
 mod rescaling;
 mod reshaping;
+pub(super) mod resizing;
+pub(super) mod stft;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -115,6 +120,11 @@ pub trait Layer<T: Element>: Send + Sync {
     fn macs(&self, input: &[usize]) -> usize {
         let _ = input;
         0
+    }
+
+    /// Whether its ops may be ones of [`Op::moves`].
+    fn moves(&self) -> bool {
+        false
     }
 
     /// Plans the ops for a concrete input.
@@ -274,6 +284,16 @@ pub trait Op<T: Element>: Send + Sync {
 
     /// Whether output equals input at inference.
     fn idle_at_inference(&self) -> bool {
+        false
+    }
+
+    /// What it moves, if it does.
+    fn moves(&self) -> Option<moving::Moves<'_>> {
+        None
+    }
+
+    /// Whether positions do not keep their order along the axes of the grid.
+    fn rearranges(&self) -> bool {
         false
     }
 

@@ -82,17 +82,26 @@ impl<T: Element> Layer<T> for Permute {
     }
 
     fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
-        Ok(vec![Box::new(PermuteOp { sources: self.sources(site.input)? })])
+        let positions = self.axes.len().saturating_sub(1);
+        let rearranges = self.axes[..positions].windows(2).any(|pair| pair[0] > pair[1])
+            || self.axes.last().is_some_and(|&last| last != positions);
+        Ok(vec![Box::new(PermuteOp { sources: self.sources(site.input)?, rearranges })])
     }
 }
 
 struct PermuteOp {
     sources: Vec<usize>,
+    /// Whether it is more than the identity.
+    rearranges: bool,
 }
 
 impl<T: Element> Op<T> for PermuteOp {
     fn output_len(&self) -> usize {
         self.sources.len()
+    }
+
+    fn rearranges(&self) -> bool {
+        self.rearranges
     }
 
     fn forward(&self, _: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {

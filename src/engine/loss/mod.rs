@@ -162,7 +162,8 @@ impl Loss {
         matches!(self, Self::Hinge {} | Self::SquaredHinge {})
     }
 
-    fn ignored(&self) -> Option<i64> {
+    /// The label of positions that do not count.
+    pub(super) fn ignored(&self) -> Option<i64> {
         match self {
             Self::SparseCategoricalCrossentropy { ignore_class, .. } => *ignore_class,
             _ => None,
@@ -220,6 +221,10 @@ pub(super) struct Scorer<'a> {
     pub channels: usize,
     /// Whether the loss or a metric is to see labels of 0 and 1 as -1 and 1.
     pub signs: bool,
+    /// The number of metrics, the last ones, that weights of positions count for.
+    pub weighted: usize,
+    /// Weights of positions by their class, in the order of the classes.
+    pub class_weight: &'a [(i64, f64)],
     pub overlap: Option<&'a Overlap>,
     pub tier: Tier,
 }
@@ -232,6 +237,8 @@ pub(super) struct Sample<'a, 'b, T> {
     pub row: usize,
     /// What its gradient is multiplied by: its weight over the count of loss elements.
     pub scale: f64,
+    /// Weights of its positions.
+    pub weights: Option<&'a [f64]>,
 }
 
 /// Room for the numbers of one position.
@@ -293,14 +300,16 @@ impl Scorer<'_> {
             }
             // The logarithm of the sum of exponentials, for a softmax.
             let spread = self.outputs(z, rows);
+            let weight = self.weight(sample, position, rows);
             let mut start = 0;
-            for metric in self.metrics {
+            for (number, metric) in self.metrics.iter().enumerate() {
                 let end = start + metric.width(c);
-                metric.add(rows, (self.signs, self.loss.wants_signs()), &mut counted[start..end]);
+                let counts = if number + self.weighted < self.metrics.len() { 1.0 } else { weight };
+                metric.add(rows, (self.signs, self.loss.wants_signs()), counts, &mut counted[start..end]);
                 start = end;
             }
             if let Some(overlap) = self.overlap {
-                overlap.gather(position * c, &rows.p, &rows.t, &mut counted[start..]);
+                overlap.gather(position * c, (&rows.p, &rows.t), weight, &mut counted[start..]);
                 continue;
             }
             if self.loss.custom() {
@@ -311,7 +320,7 @@ impl Scorer<'_> {
                 let share = smoothing / c as f64;
                 rows.t.iter_mut().for_each(|t| *t = *t * (1.0 - smoothing) + share);
             }
-            total[0] += self.element(z, spread, sample.scale, rows, dy);
+            total[0] += weight * self.element(z, spread, sample.scale * weight, rows, dy);
         }
         Ok(())
     }
@@ -332,9 +341,22 @@ impl Scorer<'_> {
             overlap.slope(position * self.channels, &rows.t, sums, &mut rows.g);
             self.outputs(z, rows);
             self.loss.output(self.channels).through(&rows.p, &mut rows.g);
-            dy.iter_mut().zip(&rows.g).for_each(|(dy, g)| *dy = T::from_f64(sample.scale * g));
+            let scale = sample.scale * self.weight(sample, position, rows);
+            dy.iter_mut().zip(&rows.g).for_each(|(dy, g)| *dy = T::from_f64(scale * g));
         }
         Ok(())
+    }
+
+    /// The weight of a position, whose targets have been read.
+    fn weight<T>(&self, sample: &Sample<'_, '_, T>, position: usize, rows: &Rows) -> f64 {
+        let own = sample.weights.map_or(1.0, |weights| weights[position]);
+        if self.class_weight.is_empty() {
+            return own;
+        }
+        // Of several targets the largest says which class it is.
+        let class = if let [t] = rows.t[..] { t.round() as i64 } else { argmax(&rows.t) as i64 };
+        let found = self.class_weight.binary_search_by_key(&class, |(class, _)| *class);
+        own * found.map_or(1.0, |at| self.class_weight[at].1)
     }
 
     /// Reads the targets of a position; returns whether it counts.

@@ -69,13 +69,13 @@ impl Overlap {
         group
     }
 
-    /// Adds outputs and targets from element `first` of a sample on to the sums of their groups.
-    pub(super) fn gather(&self, first: usize, p: &[f64], t: &[f64], sums: &mut [f64]) {
+    /// Adds outputs and targets from element `first` of a sample on, times a weight, to the sums of their groups.
+    pub(super) fn gather(&self, first: usize, (p, t): (&[f64], &[f64]), weight: f64, sums: &mut [f64]) {
         for (i, (p, t)) in p.iter().zip(t).enumerate() {
             let own = &mut sums[self.group(first + i) * SUMS..][..SUMS];
-            own[0] += p * t;
-            own[1] += t;
-            own[2] += p;
+            own[0] += weight * (p * t);
+            own[1] += weight * t;
+            own[2] += weight * p;
         }
     }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
+use super::super::Target;
 use super::super::loss::overlap::SUMS;
 use super::super::loss::{Loss, Sample, Scorer};
 use super::super::plan::Slot;
@@ -19,7 +20,7 @@ struct Scored<'c, 'b> {
     loss: &'c Loss,
     scoring: &'c Scoring,
     y: &'c Source<'b>,
-    sample_weight: Option<&'c [f64]>,
+    target: &'c Target<'b>,
     /// Its tensor.
     tensor: usize,
     output: usize,
@@ -43,7 +44,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             loss: objective.loss.as_ref()?,
             scoring: self.goal.scorings.get(output)?,
             y: target.y.as_ref()?,
-            sample_weight: target.sample_weight,
+            target,
             tensor: self.step_plan.outputs[output],
             output,
         })
@@ -55,13 +56,36 @@ impl<T: Element> StepProgram<'_, '_, T> {
             metrics: &scored.objective.metrics,
             channels: self.lowered.output_shapes[scored.output].last().copied().unwrap_or(1),
             signs: scored.scoring.signs,
+            weighted: scored.objective.weighted_metrics,
+            class_weight: scored.target.class_weight,
             overlap: scored.scoring.overlap.as_ref(),
             tier: self.kernels.tier,
         }
     }
 
+    /// The row of a sample among the targets.
+    fn target_row(&self, scored: &Scored<'_, '_>, sample: usize) -> usize {
+        if scored.target.ordered { sample } else { self.batch.row(sample) }
+    }
+
+    /// The weights of a sample: one that is the same for all positions, or one for each.
+    fn weights<'c>(&self, scored: &Scored<'c, '_>, sample: usize) -> &'c [f64] {
+        let Some(weights) = scored.target.sample_weight else { return &[] };
+        let len = weights.len() / scored.y.rows().max(1);
+        &weights[self.target_row(scored, sample) * len..][..len]
+    }
+
+    /// The weight that all positions of a sample have.
     fn sample_weight(&self, scored: &Scored<'_, '_>, sample: usize) -> f64 {
-        scored.sample_weight.map_or(1.0, |weights| weights[self.batch.row(sample)])
+        match self.weights(scored, sample) {
+            [weight] => *weight,
+            _ => 1.0,
+        }
+    }
+
+    /// The weights of the positions of a sample, where they have their own.
+    fn position_weights<'c>(&self, scored: &Scored<'c, '_>, sample: usize) -> Option<&'c [f64]> {
+        Some(self.weights(scored, sample)).filter(|weights| weights.len() > 1)
     }
 
     /// The weight of the whole batch, for a loss that is one number of it.
@@ -101,7 +125,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
             let weight = self.sample_weight(&scored, sample);
             let scale = self.gradient_scale(&scored, weight);
             let dy = dys.as_deref_mut().map(|dys| &mut dys[i * len..(i + 1) * len]);
-            let item = Sample { output, y: scored.y, row: self.batch.row(sample), scale };
+            let weights = self.position_weights(&scored, sample);
+            let item = Sample { output, y: scored.y, row: self.target_row(&scored, sample), scale, weights };
             scorer.score(&item, dy, scores, &mut own.rows)?;
             scores[weighted.clone()].iter_mut().for_each(|counted| *counted *= weight);
             if let Some(overlap) = scoring.overlap.as_ref().filter(|overlap| !overlap.across) {
@@ -154,7 +179,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
             let end = scored.scores_of(&(0..if overlap.across { 1 } else { sample + 1 })).end;
             let sums = self.memory.scores.read(end - overlap.groups * SUMS..end);
             let mut dy = self.write_grad(scored.tensor, &one, worker);
-            let item = Sample { output: &output, y: scored.y, row: self.batch.row(sample), scale };
+            let weights = self.position_weights(&scored, sample);
+            let row = self.target_row(&scored, sample);
+            let item = Sample { output: &output, y: scored.y, row, scale, weights };
             scorer.slope(&item, &sums, &mut dy, &mut own.rows)?;
         }
         Ok(())

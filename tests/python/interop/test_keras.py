@@ -310,6 +310,7 @@ CALL = {"class_name": "__keras_tensor__", "config": {"keras_history": ["inputlay
         (entry("MultiHeadAttention", num_heads=3), "no such layer"),
         (entry("Residual", layers=[]), "no such layer"),
         (entry("RandomCrop", height=2, width=2), "at inference"),
+        (entry("MixUp", alpha=0.2), "leaves labels"),
         (
             entry("Conv2D", filters=2, kernel_size=3, data_format="channels_first"),
             "data_format='channels_first'",
@@ -441,6 +442,9 @@ class Own(layers.Layer):
         (layers.Padding2D(1, "edge"), "mode='edge'"),
         (layers.RandomNoise(0.1), "no such layer"),
         (layers.RandomFlip([0]), "`mode`"),
+        (layers.RandomContrast((0.5, 0.2)), "`factor`"),
+        (layers.RandomErasing(fill_value=(1, 2)), "`fill_value`"),
+        (layers.MixUp(), "no such layer"),
         (Own(), "'own'.*written in Python"),
     ],
 )

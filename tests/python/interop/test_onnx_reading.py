@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_checks import LAYOUTS, SETTINGS, THOROUGH, expect_close, installed, reference, runtime
-from test_contract import CASES
+from test_contract import EXPORTED
 from test_onnx_networks import NETWORKS, spread_statistics
 
 import gridnn as gn
@@ -43,7 +43,7 @@ def sample(shape, count=2):
 
 
 @pytest.mark.parametrize(("opset", "layout"), SETTINGS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", EXPORTED, ids=str)
 def test_rows_come_back(case, opset, layout, back):
     model = gn.Sequential([gn.Input(case.shape), case.layer()], seed=1)
     again = back(to_bytes(model, opset_version=opset, layout=layout))
@@ -621,7 +621,7 @@ def mutated(rng, contents):
 def test_mutated_files_are_read_or_refused(seed, back):
     rng = random.Random(seed)
     seeds = [path.read_bytes() for path in sorted(FILES.glob("*.onnx"))]
-    for number, case in enumerate(CASES):
+    for number, case in enumerate(EXPORTED):
         model = gn.Sequential([gn.Input(case.shape), case.layer()], seed=1)
         seeds.append(to_bytes(model, opset_version=(13, 17, 21)[number % 3], layout=LAYOUTS[number % 2]))
     read = 0

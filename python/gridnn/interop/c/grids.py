@@ -12,12 +12,14 @@ from gridnn.interop.c.steps import Site, size_of
 
 __all__ = [
     "border",
+    "center_crop",
     "cropping",
     "padding",
     "permute",
     "random_crop",
     "repeat_vector",
     "reshape",
+    "resizing",
     "unchanged",
     "up_sampling",
     "zero_padding",
@@ -125,6 +127,20 @@ def random_crop(site: Site) -> None:
     sizes = site.shape[:-1]
     part = site.layer.part(list(sizes))
     _cut(site, [(size - wanted) // 2 for size, wanted in zip(sizes, part, strict=True)])
+
+
+def center_crop(site: Site) -> None:
+    """`CenterCrop`, where nothing has to be resampled."""
+    sizes = site.shape[:-1]
+    if any(size < wanted for size, wanted in zip(sizes, site.layer.part(list(sizes)), strict=True)):
+        site.refuse("samples smaller than the part are resampled, which is not known in C")
+    random_crop(site)
+
+
+def resizing(site: Site) -> None:
+    """`Resizing`, where nothing changes."""
+    if site.shape != site.output_shape:
+        site.refuse("resampling is not known in C: resize data before they go into the model")
 
 
 def _cut(site: Site, starts: Sequence[int]) -> None:

@@ -10,6 +10,7 @@ from gridnn.layers import (
     activation,
     adaptive,
     augmentation,
+    colour,
     conv,
     conv_transpose,
     dense,
@@ -20,6 +21,7 @@ from gridnn.layers import (
     preprocessing,
     regularization,
     reshaping,
+    resizing,
 )
 from gridnn.layers.base import Layer
 
@@ -42,6 +44,10 @@ CONVERTERS: dict[type[Layer], Converter] = {
     augmentation.RandomRotation: grids.unchanged,
     augmentation.RandomTranslation: grids.unchanged,
     augmentation.RandomZoom: grids.unchanged,
+    colour.MixUp: grids.unchanged,
+    colour.RandomBrightness: grids.unchanged,
+    colour.RandomContrast: grids.unchanged,
+    colour.RandomErasing: grids.unchanged,
     conv.Convolution: windows.convolution,
     conv_transpose.TransposedConvolution: windows.transposed,
     dense.Dense: windows.dense,
@@ -69,6 +75,8 @@ CONVERTERS: dict[type[Layer], Converter] = {
     reshaping.Permute: grids.permute,
     reshaping.RepeatVector: grids.repeat_vector,
     reshaping.Reshape: grids.reshape,
+    resizing.CenterCrop: grids.center_crop,
+    resizing.Resizing: grids.resizing,
 }
 """Layer class -> what writes it; subclasses share it."""
 

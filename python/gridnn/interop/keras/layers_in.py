@@ -37,6 +37,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {"data_format": ("channels_last", None), 
 
 _NO_COUNTERPART = {
     "RandomCrop": "Keras resizes or crops at inference as well, by other rules",
+    "MixUp": "in Keras it mixes inputs and leaves labels as they are",
     "Lambda": "it holds code of Python, which is not executed",
     "TFOpLambda": "it is an operation of TensorFlow, not a layer",
 }
@@ -140,6 +141,7 @@ _ONLY_OURS = {
     "Parallel",
     "RandomNoise",
     "Residual",
+    "STFT",
     "SeparableConv3D",
 }
 

@@ -29,8 +29,10 @@ Described = tuple[str, str, Options]
 
 _LACKING = {
     "DepthwiseConv3D",
+    "MixUp",  # in a model of Keras it mixes inputs and leaves labels as they are
     "RandomCrop",
     "RandomNoise",
+    "STFT",
     "SeparableConv3D",
 }
 """Classes that Keras does not have, or that do something else there."""
@@ -42,7 +44,17 @@ _MODULES = {
 }
 
 _WITH_FORMAT_IN_SERIES = ("Conv", "Pooling")
-_WITH_FORMAT = (*_WITH_FORMAT_IN_SERIES, "Padding", "Cropping", "UpSampling", "Flatten", "Spatial", "Random")
+_WITH_FORMAT = (
+    *_WITH_FORMAT_IN_SERIES,
+    "CenterCrop",
+    "Cropping",
+    "Flatten",
+    "Padding",
+    "Random",
+    "Resizing",
+    "Spatial",
+    "UpSampling",
+)
 """Parts of names of classes that have a `data_format`."""
 
 
@@ -190,6 +202,30 @@ def _random(layer: Any, options: Options, shape: Sequence[int | None]) -> list[D
     return []
 
 
+def _contrast(layer: Any, options: Options, shape: Sequence[int | None]) -> list[Described]:
+    lower, upper = layer.factor
+    if lower > upper:
+        raise _lacking(layer, "a `factor` whose first number is the larger one")
+    return []
+
+
+def _erasing(layer: Any, options: Options, shape: Sequence[int | None]) -> list[Described]:
+    if isinstance(layer.fill_value, tuple) and len(layer.fill_value) != 3:
+        raise _lacking(layer, "a `fill_value` of other than 1 or 3 numbers")
+    return []
+
+
+def _sized(layer: Any, options: Options, shape: Sequence[int | None]) -> list[Described]:
+    if options.pop("depth") is not None or len(shape) != 3:
+        raise _lacking(layer, "it takes images only")
+    rows, columns = shape[:2]
+    for key, size in (("height", rows), ("width", columns)):
+        options[key] = getattr(layer, key) or size
+        if options[key] is None:
+            raise _lacking(layer, f"a `{key}` that depends on the input")
+    return []
+
+
 def _dropout(layer: Any, options: Options, shape: Sequence[int | None]) -> list[Described]:
     if options["noise_shape"] is not None and None in options["noise_shape"]:
         sizes = [None, *shape]
@@ -234,6 +270,9 @@ _CONVERSIONS: list[tuple[type | tuple[type, ...], Conversion]] = [
     ((MaxPooling, AveragePooling), _pooling),
     (Padding, _border),
     ((layers.RandomFlip, layers.RandomRotation, layers.RandomTranslation, layers.RandomZoom), _random),
+    (layers.RandomContrast, _contrast),
+    (layers.RandomErasing, _erasing),
+    ((layers.CenterCrop, layers.Resizing), _sized),
     (layers.Dropout, _dropout),
     (layers.Normalization, _normalization),
     (layers.PReLU, _prelu),

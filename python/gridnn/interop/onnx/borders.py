@@ -9,7 +9,17 @@ import numpy as np
 from gridnn.interop.onnx.builder import Site
 from gridnn.interop.onnx.tensors import Order, Tensor, axis_in
 
-__all__ = ["bordered", "cropping", "cut", "filled", "padding", "random_crop", "zero_padding"]
+__all__ = [
+    "bordered",
+    "center_crop",
+    "cropping",
+    "cut",
+    "filled",
+    "padding",
+    "random_crop",
+    "resizing",
+    "zero_padding",
+]
 
 Pairs = Sequence[tuple[int, int]]
 """Elements before and after, one pair per spatial axis."""
@@ -98,6 +108,25 @@ def cropping(site: Site) -> Tensor:
     starts = [before for before, _ in pairs]
     ends = [-after if after else _END for _, after in pairs]
     return site.output(cut(site, x.name, x.order, starts, ends, ""), x.order)
+
+
+def center_crop(site: Site) -> Tensor:
+    """`CenterCrop`, where nothing has to be resampled."""
+    sizes = [size for size in site.x.shape[:-1] if size is not None]
+    if len(sizes) == site.x.rank - 1:
+        part = site.layer.part(sizes)
+        if any(size < wanted for size, wanted in zip(sizes, part, strict=True)):
+            site.refuse("samples smaller than the part are resampled, by rules that ONNX does not have")
+    return random_crop(site)
+
+
+def resizing(site: Site) -> Tensor:
+    """`Resizing`, where nothing changes."""
+    x = site.x
+    sizes = [size for size in x.shape[:-1] if size is not None]
+    if len(sizes) < x.rank - 1 or site.layer.part(sizes) != tuple(sizes):
+        site.refuse("ONNX resamples by other rules: resize data before they go into the model")
+    return x
 
 
 def random_crop(site: Site) -> Tensor:

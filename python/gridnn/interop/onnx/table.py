@@ -11,6 +11,7 @@ from gridnn.layers import (
     activation,
     adaptive,
     augmentation,
+    colour,
     conv,
     conv_transpose,
     dense,
@@ -20,6 +21,7 @@ from gridnn.layers import (
     pooling,
     preprocessing,
     regularization,
+    resizing,
 )
 from gridnn.layers import merging as merged
 from gridnn.layers import reshaping as reshaped
@@ -44,6 +46,10 @@ CONVERTERS: dict[type[Layer], Converter] = {
     augmentation.RandomRotation: reshaping.unchanged,
     augmentation.RandomTranslation: reshaping.unchanged,
     augmentation.RandomZoom: reshaping.unchanged,
+    colour.MixUp: reshaping.unchanged,
+    colour.RandomBrightness: reshaping.unchanged,
+    colour.RandomContrast: reshaping.unchanged,
+    colour.RandomErasing: reshaping.unchanged,
     conv.Convolution: convolutions.convolution,
     conv_transpose.TransposedConvolution: convolutions.transposed,
     dense.Dense: convolutions.dense,
@@ -75,6 +81,8 @@ CONVERTERS: dict[type[Layer], Converter] = {
     regularization.GaussianDropout: reshaping.unchanged,
     regularization.GaussianNoise: reshaping.unchanged,
     regularization.SpatialDropout: reshaping.unchanged,
+    resizing.CenterCrop: borders.center_crop,
+    resizing.Resizing: borders.resizing,
     reshaped.Flatten: reshaping.flatten,
     reshaped.Permute: reshaping.permute,
     reshaped.RepeatVector: reshaping.repeat_vector,

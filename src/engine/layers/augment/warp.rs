@@ -137,24 +137,64 @@ pub(super) struct Warp {
     pub sizes: [usize; 3],
 }
 
+/// The up to two indices of an axis that a place is mixed from, with their shares; None is the fill value.
+type Around = [(Option<usize>, f64); 2];
+
+/// The largest whole number that is not above one of moderate size: where a processor has no instruction for it, it
+/// takes a call else.
+fn floor(x: f64) -> f64 {
+    let whole = x as i64 as f64;
+    if whole > x { whole - 1.0 } else { whole }
+}
+
 impl Warp {
     /// Calls `tap(output position, input position, weight)` for all positions that an output is mixed from; without an
     /// input position it is the fill value.
-    pub(super) fn taps(&self, stream: Stream, mut tap: impl FnMut(usize, Option<usize>, f64)) {
+    pub(super) fn taps(
+        &self,
+        stream: Stream,
+        sampling: Sampling,
+        mut tap: impl FnMut(usize, Option<usize>, f64),
+    ) {
         let [depth, height, width] = self.sizes;
         let affine = Affine::draw(self.map, self.rank, self.sizes.map(|size| size as f64), stream);
+        let along =
+            |axis: usize, position: [usize; 3]| self.around(affine.place(position)[axis], axis, sampling);
+        // Slices move by themselves, and so do rows and columns unless they are turned.
+        let slices: Vec<Around> = (0..depth).map(|slice| along(0, [slice, 0, 0])).collect();
+        let turned = matches!(self.map, Map::Rotation { .. });
+        let (rows, columns): (Vec<Around>, Vec<Around>) = match turned {
+            // Of a volume all slices are alike.
+            true if depth > 1 => {
+                let plane = (0..height).flat_map(|row| (0..width).map(move |column| [0, row, column]));
+                plane.map(|position| (along(1, position), along(2, position))).unzip()
+            }
+            true => (Vec::new(), Vec::new()),
+            false => (
+                (0..height).map(|row| along(1, [0, row, 0])).collect(),
+                (0..width).map(|column| along(2, [0, 0, column])).collect(),
+            ),
+        };
         let mut output = 0;
-        for slice in 0..depth {
+        for slice in &slices {
             for row in 0..height {
                 for column in 0..width {
-                    let at = affine.place([slice, row, column]);
-                    match self.spec.interpolation {
-                        Sampling::Nearest => {
-                            let next =
-                                std::array::from_fn(|axis| self.inside((at[axis] + 0.5).floor(), axis));
-                            tap(output, self.position(next), 1.0);
+                    let at = row * width + column;
+                    let (rows, columns) = match turned {
+                        true if depth > 1 => (rows[at], columns[at]),
+                        true => (along(1, [0, row, column]), along(2, [0, row, column])),
+                        false => (rows[row], columns[column]),
+                    };
+                    for (slice, share) in slice.iter().filter(|(_, share)| *share != 0.0) {
+                        for (row, part) in rows.iter().map(|(row, part)| (row, share * part)) {
+                            for (column, weight) in
+                                columns.iter().map(|(column, piece)| (column, part * piece))
+                            {
+                                if weight != 0.0 {
+                                    tap(output, self.position([*slice, *row, *column]), weight);
+                                }
+                            }
                         }
-                        Sampling::Bilinear => self.mix(at, |input, weight| tap(output, input, weight)),
                     }
                     output += 1;
                 }
@@ -162,20 +202,14 @@ impl Warp {
         }
     }
 
-    /// Calls `tap(position, weight)` for the up to eight positions around a place.
-    fn mix(&self, at: [f64; 3], mut tap: impl FnMut(Option<usize>, f64)) {
-        let [slices, rows, columns] = std::array::from_fn(|axis| {
-            let low = at[axis].floor();
-            let far = at[axis] - low;
-            [(self.inside(low, axis), 1.0 - far), (self.inside(low + 1.0, axis), far)]
-        });
-        for (slice, share) in slices {
-            for (row, part) in rows.map(|(row, part)| (row, share * part)) {
-                for (column, weight) in columns.map(|(column, piece)| (column, part * piece)) {
-                    if weight != 0.0 {
-                        tap(self.position([slice, row, column]), weight);
-                    }
-                }
+    /// What a place along an axis is mixed from.
+    fn around(&self, at: f64, axis: usize, sampling: Sampling) -> Around {
+        match sampling {
+            Sampling::Nearest => [(self.inside(floor(at + 0.5), axis), 1.0), (None, 0.0)],
+            Sampling::Bilinear => {
+                let low = floor(at);
+                let far = at - low;
+                [(self.inside(low, axis), 1.0 - far), (self.inside(low + 1.0, axis), far)]
             }
         }
     }
