@@ -20,6 +20,10 @@ RUNS = {
     "fashion_mnist": ("fashion-mnist", r"accuracy on (\d+) test images: (\d+\.\d\d)%", 93),
     "land_use": ("eurosat-rgb32", r"accuracy on (\d+) test images: (\d+\.\d)%", 90),
     "hippocampus": ("hippocampus-msd", r"mean Dice on (\d+) test volumes: (\d\.\d+)", 0.8),
+    "hippocampus_augmented": ("hippocampus-msd", r"mean Dice on (\d+) test volumes: (\d\.\d+)", 0.88),
+    "land_use_files": ("eurosat-rgb32", r"accuracy on (\d+) test images: (\d+\.\d)%", 93),
+    "spoken_digits_files": ("fsdd", r"accuracy on (\d+) test recordings: (\d+\.\d)%", 95),
+    "large_image": ("eurosat-rgb32", r"accuracy on (\d+) pixels: (\d+\.\d)%", 70),
 }
 
 
@@ -108,6 +112,10 @@ MADE_UP = {
     "fashion_mnist": (write_clothes, 20),
     "land_use": (write_land, 20),
     "hippocampus": (write_brains, 2),
+    "hippocampus_augmented": (write_brains, 2),
+    "land_use_files": (write_land, 20),
+    "spoken_digits_files": (write_recordings, 20),
+    "large_image": (write_land, 256 * 256),
 }
 
 
