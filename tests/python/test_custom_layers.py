@@ -427,3 +427,49 @@ def test_threads_take_turns():
         worker.join()
     assert len(results) == 8
     assert all(result == expected for result in results[::2])
+
+
+class Squares(layers.Layer):
+    """Remembers its input by itself, as layers do that are called once."""
+
+    def build(self, input_shape):
+        self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+
+    def call(self, x):
+        self.seen = x
+        return x + self.factor * x * x
+
+    def backward(self, x, dy):
+        x = self.seen
+        return dy * (1 + 2 * self.factor * x), {"factor": (dy * x * x).sum(axis=0)}
+
+
+def test_a_layer_in_python_that_is_called_again():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
+    own, inputs = Squares(name="own"), gn.Input((3,))
+    model = gn.Model(inputs, own(own(layers.Dense(3)(inputs))), dtype="float64", seed=1)
+    model.compile("sgd", "mse")
+    found = gn.inspect.gradients(model, x, y)
+    assert len(own.get_weights()) == 1
+    slopes = found.weights["own"][0]
+    for number in range(3):
+        losses = []
+        for step in (1e-5, -1e-5):
+            moved = np.ones(3)
+            moved[number] += step
+            own.factor = moved
+            losses.append(model.evaluate(x, y, verbose=0))
+        own.factor = np.ones(3)
+        assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(slopes[number], rel=1e-6)
+    kernel = model.get_weights()[0]
+    for place in ((0, 1), (2, 2)):
+        losses = []
+        for step in (1e-5, -1e-5):
+            moved = kernel.copy()
+            moved[place] += step
+            model.layers[1].kernel = moved
+            losses.append(model.evaluate(x, y, verbose=0))
+        model.layers[1].kernel = kernel
+        expected = found.weights["dense"][0][place]
+        assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(expected, rel=1e-6)

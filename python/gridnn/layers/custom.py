@@ -122,17 +122,24 @@ class LayerCalls(_network.CustomLayer):
         self, x: NDArray[Any], weights: list[NDArray[Any]], random: Random | None, shape: tuple[int, ...]
     ) -> NDArray[Any]:
         """Calls `call`."""
-        training = {"training": random is not None} if self._takes_training else {}
         for array in weights:
             array.flags.writeable = False  # what is written there would be lost
         self._weights = {str(w.name): array for w, array in zip(self._wanted, weights, strict=True)}
         with self._in_step("call", random):
-            return self._array(self._layer.call(x, **training), shape, x.dtype, "call", "an array")
+            return self._array(self._call(x, random), shape, x.dtype, "call", "an array")
+
+    def _call(self, x: NDArray[Any], random: Random | None) -> Any:
+        training = {"training": random is not None} if self._takes_training else {}
+        return self._layer.call(x, **training)
 
     def backward(
         self, x: NDArray[Any], dy: NDArray[Any], random: Random | None
     ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
         """Calls `backward`."""
+        if len(self._layer._calls) > 1:
+            # What the layer remembers is of the call that came last, in another place of the graph.
+            with self._in_step("call", random):
+                self._call(x, random)
         with self._in_step("backward", random):
             answer = self._layer.backward(x, dy)
             dx, given = answer if isinstance(answer, tuple) else (answer, {})

@@ -135,11 +135,6 @@ def apply(layer: Layer, value: object, training: bool | None) -> Tensor:
         )
     if layer.merges and not isinstance(value, (list, tuple)):
         raise ValueError(f"{layer.label} takes a list of tensors. Received one.")
-    if layer.in_python and layer._calls:
-        raise ValueError(
-            f"{layer.label} is written in Python, and may be called once only: its `backward` follows the "
-            "last `call`. Make another with the same configuration: copy.deepcopy(layer)."
-        )
     shape = result_shape(layer, [tensor.shape for tensor in tensors])
     call = Call(layer, tensors, training, [shape])
     layer._calls.append(call)
