@@ -223,7 +223,7 @@ pub fn constrain<T: Element>(constraint: &Constraint, weights: &mut [T], shape: 
     Ok(())
 }
 
-/// An optimizer on some arrays, one behind the other in a flat buffer.
+/// An optimizer on some arrays, one after the other in a flat buffer.
 pub struct OptimizerSteps<T: Element> {
     optimizer: Optimizer,
     blocks: Vec<Block>,
@@ -233,7 +233,7 @@ pub struct OptimizerSteps<T: Element> {
 }
 
 impl<T: Element> OptimizerSteps<T> {
-    /// An optimizer for arrays of so many elements each.
+    /// An optimizer for arrays of these numbers of elements.
     pub fn new(optimizer: Optimizer, lens: &[usize]) -> Self {
         let mut blocks = Vec::new();
         let mut start = 0;

@@ -283,7 +283,7 @@ pub(in crate::kernels) trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn select(mask: Self::CmpMask, a: Self::V, b: Self::V) -> Self::V;
-    /// `n` bytes as numbers, zero behind them; touches no other byte.
+    /// `n` bytes as numbers, zero after them; touches no other byte.
     ///
     /// # Safety
     /// See the trait.

@@ -47,7 +47,7 @@ impl<T> std::fmt::Debug for Matrix<'_, T> {
 }
 
 impl<T: Element> Matrix<'_, T> {
-    /// Writes panels of so many columns as the kernels want: `out[p][i][j] = at(i, p * panel + j)`, zero behind the last
+    /// Writes panels of as many columns as the kernels want: `out[p][i][j] = at(i, p * panel + j)`, zero after the last
     /// column; of them all the elements from `first` on, as many as `out` has.
     ///
     /// # Panics
@@ -62,7 +62,7 @@ impl<T: Element> Matrix<'_, T> {
             let (p, i) = (row / rows, row % rows);
             // Rows of one tap at a time.
             let count = (self.k - i % self.k).min(rest.len() / panel);
-            let (block, behind) = rest.split_at_mut(count * panel);
+            let (block, after) = rest.split_at_mut(count * panel);
             let columns = panel.min(self.n - p * panel);
             let [apart, column] = self.apart;
             let start = (self.tap)(i / self.k) + i % self.k * apart + p * panel * column;
@@ -85,7 +85,7 @@ impl<T: Element> Matrix<'_, T> {
                     block.chunks_exact_mut(panel).for_each(|line| line[columns..].fill(T::ZERO));
                 }
             }
-            rest = behind;
+            rest = after;
             row += count;
         }
     }

@@ -60,7 +60,7 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     #[inline(always)]
     unsafe fn load_masked(p: *const T, (from, to): (usize, usize)) -> Self::V {
         // SAFETY: the caller vouches for the elements `from..to`; a full mask is the common case. Wrapping, because
-        // those in front of them may lie outside.
+        // those before them may lie outside.
         unsafe {
             if (from, to) == (0, W) {
                 return Self::load(p);

@@ -261,7 +261,7 @@ struct Peaks<L: Lanes> {
     centre: [L::V; MOST_CENTRE],
 }
 
-/// Positions in front of one that are in the centre of an axis.
+/// Positions before one that are in the centre of an axis.
 #[inline(always)]
 fn in_centre<A: Along<I, O>, const I: usize, const O: usize>(end: usize) -> usize {
     let mut count = 0;

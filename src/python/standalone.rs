@@ -156,7 +156,7 @@ impl OptimizerState {
     }
 }
 
-/// Arrays one behind the other.
+/// Arrays one after the other.
 fn flat<T: Element + NumpyElement>(
     name: &str,
     arrays: &[Bound<'_, PyAny>],
@@ -182,9 +182,9 @@ fn parts<'py, T: Element + NumpyElement>(
     let mut rest = values;
     let mut made = Vec::new();
     for len in lens {
-        let (own, behind) = rest.split_at(*len);
+        let (own, after) = rest.split_at(*len);
         made.push(super::arrays::array(py, own, &[*len])?);
-        rest = behind;
+        rest = after;
     }
     Ok(made)
 }

@@ -17,7 +17,7 @@ const MOST_GROUP: usize = 8;
 const REDUCE_COST: usize = 400;
 /// Chunks of a batch: at least as many as are work for some threads, at most as many as some hosts share.
 const CHUNKS: [usize; 2] = [8, 64];
-/// Batches of so many samples are cut into the most chunks whatever that costs.
+/// Batches of this many samples are cut into the most chunks whatever that costs.
 const MANY_SAMPLES: usize = 512;
 
 impl StepPlan {

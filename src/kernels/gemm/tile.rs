@@ -330,7 +330,7 @@ pub(in crate::kernels) unsafe fn tile<
         // The hardware does not see streams whose rows lie a kilobyte apart (pointwise convolutions): the lines of the
         // next tile are asked for while this one is computed.
         let sparse = K_CONTIGUOUS && rs_a * size_of::<L::Elem>() >= SPARSE_ROWS;
-        // Nor those of a gradient to the kernel, whose next call most likely goes on behind this one.
+        // Nor those of a gradient to the kernel, whose next call most likely goes on after this one.
         let next = !K_CONTIGUOUS && panel == 0 && cs_a * size_of::<L::Elem>() >= SPARSE_ROWS;
         for offsets in p.batch {
             let mut a = a_row.wrapping_add(offsets.a);
