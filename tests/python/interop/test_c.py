@@ -13,7 +13,7 @@ from c_checks import COMPILER, FLAGS, Bundle, needs_compiler, run
 import gridnn as gn
 from gridnn import layers, models
 from gridnn.cli import main
-from gridnn.interop.c import verification
+from gridnn.interop.c import verification, writer
 from gridnn.interop.c.code import identifier, number
 from gridnn.interop.c.writer import to_bytes
 
@@ -308,6 +308,18 @@ def test_all_that_is_lacking_is_one_error():
         "  layer 'mine' (Twice): it is written in Python",
         "  layer 'both' (Add): branches meet there",
     ]
+
+
+def test_too_many_weights(monkeypatch):
+    monkeypatch.setattr(writer, "_MOST_NUMBERS", 100)
+    with pytest.raises(ValueError, match=r"has 119 constants, .* stop at 100: export an ONNX file"):
+        to_bytes(small(), "net")
+
+
+def test_arrays_beyond_long():
+    model = gn.Sequential([gn.Input((60_000, 60_000, 1)), layers.ReLU(name="large")])
+    with pytest.raises(ValueError, match=r"'large' \(ReLU\): its output has 3,600,000,000 elements"):
+        to_bytes(model, "net")
 
 
 def test_open_sizes():
