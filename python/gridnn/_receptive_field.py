@@ -10,7 +10,7 @@ from typing import Any
 from gridnn import functional
 from gridnn._fields import Field, Grid, Span, Whole, hull, union
 from gridnn._graph import Graph, Node
-from gridnn._network import place_window
+from gridnn._network import Shape, place_window
 from gridnn.layers import (
     activation,
     adaptive,
@@ -80,20 +80,32 @@ class ReceptiveField:
         return tuple(field.at(i) for field, i in zip(self._tensor.fields, index, strict=True))
 
 
-def receptive_fields(graph: Graph, sizes: tuple[int, ...]) -> list[ReceptiveField]:
+def receptive_fields(graph: Graph, sizes: tuple[int, ...], source: int = 0) -> list[ReceptiveField]:
     """Receptive fields of all layers, those inside a container in front of it.
 
     Args:
-        graph: the layers, of a model of one input.
+        graph: the layers.
         sizes: the spatial axes of the input.
+        source: which of the inputs that is; layers that do not depend on it are left out.
     """
-    states: list[State] = []
+    states: list[State | None] = []
     found = []
     for node in graph.nodes:
-        states.append(_state(node, [states[number] for number in node.inputs], sizes))
-        if node.kind != "input":
-            found.append(_found(node.name, states[-1], sizes))
+        if node.kind == "input":
+            own = node.number == graph.inputs[source]
+            states.append(State(Grid((Field.of_input(),) * len(sizes)), sizes) if own else None)
+            continue
+        seen = [state for number in node.inputs if (state := states[number]) is not None]
+        state = _state(node, seen) if seen else None
+        states.append(state)
+        if state is not None:
+            found.append(_found(node.name, state, sizes))
     return found
+
+
+def grid_inputs(shapes: Sequence[Shape]) -> list[int]:
+    """Which inputs have spatial axes, by the shapes of one sample each."""
+    return [number for number, shape in enumerate(shapes) if len(shape) > 1]
 
 
 @dataclass(frozen=True)
@@ -108,10 +120,8 @@ class State:
         return hull(self.tensor, self.sizes)
 
 
-def _state(node: Node, inputs: Sequence[State], input_sizes: tuple[int, ...]) -> State:
-    """What the outputs of a node see, by what those of its inputs do."""
-    if node.kind == "input":
-        return State(Grid((Field.of_input(),) * len(input_sizes)), input_sizes)
+def _state(node: Node, inputs: Sequence[State]) -> State:
+    """What the outputs of a node see, by what those of its inputs do that see anything."""
     first = inputs[0]
     if node.layer is not None and node.layer.merges and (node.kind == "layer" or _stretches(inputs)):
         seen = union([state.tensor for state in inputs], first.sizes)

@@ -287,3 +287,30 @@ def test_arithmetic(kernel, stride, dilation, padding, transposed):
 def test_no_output():
     with pytest.raises(gn.errors.ShapeError):
         inspect.conv_arithmetic(3, 5)
+
+
+def test_fields_in_one_of_several_inputs():
+    image, age = gn.Input((9, 9, 1), name="image"), gn.Input((2,), name="age")
+    x = layers.Conv2D(2, 3, strides=2, name="conv")(image)
+    x = layers.Conv2D(2, 2, name="further")(x)
+    known = layers.Dense(2, name="known")(age)
+    y = layers.concatenate([layers.GlobalMaxPooling2D(name="top")(x), known], name="both")
+    model = gn.Model([image, age], layers.Dense(1, name="end")(y))
+    found = {field.name: field for field in gn.inspect.receptive_field(model)}
+    assert list(found) == ["conv", "further", "top", "both", "end"]
+    assert found["further"].size == (5, 5)
+    assert found["end"].of() == ((0, 8), (0, 8))
+    assert gn.inspect.receptive_field(model, input_name="image")[1].size == (5, 5)
+    with pytest.raises(ValueError, match="no spatial axes"):
+        gn.inspect.receptive_field(model, input_name="age")
+    with pytest.raises(ValueError, match="one of image, age"):
+        gn.inspect.receptive_field(model, input_name="other")
+    text = []
+    model.summary(print_fn=text.append)
+    assert "5 x 5" in text[0]
+    other = gn.Input((5, 5, 1), name="other")
+    two = gn.Model([image, other], layers.add([x, layers.Conv2D(2, 3, name="own")(other)]))
+    with pytest.raises(ValueError, match="choose one by input_name"):
+        gn.inspect.receptive_field(two)
+    assert [field.name for field in gn.inspect.receptive_field(two, input_name="other")] == ["own", "add"]
+    assert [field.size for field in gn.inspect.receptive_field(two, input_name="other")] == [(3, 3)] * 2

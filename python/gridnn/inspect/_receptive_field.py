@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gridnn import _validation
-from gridnn._receptive_field import ReceptiveField, receptive_fields
+from gridnn._receptive_field import ReceptiveField, grid_inputs, receptive_fields
 from gridnn.model.protocol import Model
 from gridnn.model.trainable import TrainableModel
 
 __all__ = ["ReceptiveField", "receptive_field"]
 
 
-def receptive_field(model: Model, input_shape: Sequence[int] | None = None) -> list[ReceptiveField]:
+def receptive_field(
+    model: Model, input_shape: Sequence[int] | None = None, *, input_name: str | None = None
+) -> list[ReceptiveField]:
     """Receptive fields of all layers, through branches.
 
     Size and jump follow ``size += (span - 1) * jump; jump *= stride`` with ``span = dilation * (kernel - 1)
@@ -25,12 +27,14 @@ def receptive_field(model: Model, input_shape: Sequence[int] | None = None) -> l
     Args:
         model: a built model with at least one spatial axis.
         input_shape: shape of a sample; needed where the model leaves sizes open.
+        input_name: which of several inputs the fields are parts of; None for the only one with spatial axes.
 
     Returns:
-        One entry per layer, in their order; the layers inside a container stand in front of it.
+        One entry per layer, in their order; the layers inside a container stand in front of it. Those that do
+        not depend on the input are left out.
 
     Raises:
-        ValueError: the model is not built, or sizes are unknown.
+        ValueError: the model is not built, sizes are unknown, or several inputs have spatial axes.
 
     Example:
         >>> import gridnn as gn
@@ -48,12 +52,9 @@ def receptive_field(model: Model, input_shape: Sequence[int] | None = None) -> l
     """
     if not isinstance(model, TrainableModel):
         raise TypeError(f"`model` must be a Sequential or another model. Received {model!r}.")
-    if len(model.input_names) > 1:
-        raise ValueError(
-            f"Receptive fields are parts of one input. Model '{model.name}' has {len(model.input_names)}: "
-            f"{', '.join(model.input_names)}."
-        )
-    shape = model.input_shape[1:] if input_shape is None else tuple(input_shape)
+    source = _source(model, input_name)
+    own = model.network.sources[source]
+    shape = own if input_shape is None else tuple(input_shape)
     sizes = tuple(_validation.positive_integer(n, "input_shape") for n in shape if n is not None)
     if len(sizes) < len(shape):
         raise ValueError(
@@ -61,5 +62,21 @@ def receptive_field(model: Model, input_shape: Sequence[int] | None = None) -> l
             f"{tuple(n or 64 for n in shape)}."
         )
     if len(sizes) < 2:
-        raise ValueError(f"Model '{model.name}' has no spatial axes: its input shape is {model.input_shape}.")
-    return receptive_fields(model.graph, sizes[:-1])
+        raise ValueError(f"Model '{model.name}' has no spatial axes: its input shape is {(None, *own)}.")
+    return receptive_fields(model.graph, sizes[:-1], source)
+
+
+def _source(model: Model, name: str | None) -> int:
+    """Which input the fields are parts of."""
+    names = model.input_names
+    if name is not None:
+        if name not in names:
+            raise ValueError(f"`input_name` must be one of {', '.join(names)}. Received {name!r}.")
+        return names.index(name)
+    grids = grid_inputs(model.network.sources) if len(names) > 1 else [0]
+    if len(grids) != 1:
+        raise ValueError(
+            f"Receptive fields are parts of one input. Model '{model.name}' has {len(names)}: "
+            f"{', '.join(names)}; choose one by input_name=."
+        )
+    return grids[0]

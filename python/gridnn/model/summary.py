@@ -6,7 +6,7 @@ import math
 
 from gridnn._graph import Graph
 from gridnn._network import Network
-from gridnn._receptive_field import receptive_fields
+from gridnn._receptive_field import grid_inputs, receptive_fields
 
 _BATCH = 32  # that of `fit`
 _HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds", "Receptive field")
@@ -80,10 +80,11 @@ def table(name: str, graph: Graph, network: Network | None) -> str:
 
 def _fields(network: Network | None, graph: Graph) -> dict[str, tuple[int, ...]]:
     """Sizes of the layers' receptive fields, by name; none where sizes are open or there is no grid."""
-    if network is not None and len(network.sources) > 1:
+    grids = [] if network is None else grid_inputs(network.sources)
+    if network is None or len(grids) != 1:
         return {}  # there is no such thing as the input
-    sizes = () if network is None else network.input_shape[:-1]
+    sizes = network.sources[grids[0]][:-1]
     known = tuple(size for size in sizes if size is not None)
-    if not known or len(known) < len(sizes):
+    if len(known) < len(sizes):
         return {}
-    return {field.name: field.size for field in receptive_fields(graph, known)}
+    return {field.name: field.size for field in receptive_fields(graph, known, grids[0])}
