@@ -9,6 +9,7 @@ which), 130 stopped with Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -46,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(arguments, "threads", None) is not None:
             gn.set_num_threads(arguments.threads)
         arguments.run(arguments)
+        sys.stdout.flush()  # here, where what goes wrong is heard
+    except BrokenPipeError:
+        # Whoever read has had enough, as `head` has: no mistake. What is still in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, FileFormatError, ImportError, LookupError, ArithmeticError, CommandError) as error:
         print(f"gridnn {arguments.command}: error: {error}", file=sys.stderr)
         return 2

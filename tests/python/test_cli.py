@@ -58,6 +58,15 @@ def test_info_names_what_is_in_use(capsys):
     assert np.__version__ in output
 
 
+def test_a_reader_that_has_had_enough_is_no_error(tmp_path):
+    gn.models.resnet(110, input_shape=(8, 8, 1), classes=2).save(tmp_path / "deep.gridnn")
+    command = [sys.executable, "-m", "gridnn", "info", tmp_path / "deep.gridnn"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        program.stdout.close()
+        assert program.stderr.read() == ""
+    assert program.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
