@@ -175,7 +175,8 @@ class Variable(NDArrayOperatorsMixin):
         return format(self._read()[()] if not self.shape else self._read(), spec)
 
     def __repr__(self) -> str:
-        return f"<Variable '{self.path}': {self.dtype} of shape {self.shape}>"
+        value = "" if self.shape else f", {self._read()[()]}"
+        return f"<Variable '{self.path}': {self.dtype} of shape {self.shape}{value}>"
 
 
 def shape_of(sizes: int | Sequence[int]) -> tuple[int, ...]:

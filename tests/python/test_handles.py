@@ -84,6 +84,7 @@ def test_a_variable_of_ones_own():
     count.assign_add(2)
     assert int(count) == 2
     assert f"{count}" == "2"
+    assert repr(count) == "<Variable 'count': int64 of shape (), 2>"
     assert count == 2
     assert range(5)[count] == 2
 
