@@ -377,6 +377,9 @@ class Network:
     def release_memory(self) -> None:
         """Gives back plans and what steps work in; the next step makes them anew."""
 
+    def trace(self, on: bool) -> list[tuple[int, str, float]]:
+        """Begins or ends a record of tasks; returns what was recorded: phase, work and seconds of each."""
+
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a plan for this batch size takes."""
 

@@ -6,6 +6,7 @@ mod phases;
 mod scores;
 mod split;
 mod statistics;
+mod trace;
 mod tree;
 mod undo;
 mod update;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use super::Target;
 use super::layers::{Context, FoldedNorm, Random};
@@ -32,6 +34,7 @@ use crate::kernels::{Element, Job, Kernels};
 use crate::memory;
 use crate::parallel::{self, Program, Pulse, Reading, Shared, Writing, lock};
 pub(super) use phases::Phases;
+use trace::Traced;
 use tree::Tree;
 use undo::Undo;
 pub(super) use update::constrained;
@@ -62,6 +65,8 @@ pub(super) struct Memory<T: Element> {
     pub undo: Mutex<Undo<T>>,
     /// The partial gradients of the stack that runs.
     pub tree: Mutex<Tree>,
+    /// The tasks that ran, while they are recorded.
+    pub trace: Option<Mutex<Vec<Traced>>>,
     pub phases: Phases,
 }
 
@@ -79,6 +84,7 @@ impl<T: Element> Memory<T> {
             workers: Vec::new(),
             undo: Mutex::default(),
             tree: Mutex::default(),
+            trace: None,
             phases: Phases::default(),
         }
     }
@@ -387,6 +393,23 @@ impl<T: Element> Program for StepProgram<'_, '_, T> {
                 None => return Ok(()),
             }
         };
+        let start = self.memory.trace.is_some().then(Instant::now);
+        let outcome = self.task(work, (phase, task, worker), pulse);
+        if let Some(start) = start {
+            self.trace(phase, work, start);
+        }
+        outcome
+    }
+}
+
+impl<T: Element> StepProgram<'_, '_, T> {
+    /// Runs a task of a work.
+    fn task(
+        &self,
+        work: Work,
+        (phase, task, worker): (usize, usize, usize),
+        pulse: &Pulse<'_>,
+    ) -> Result<()> {
         let block =
             |op: usize| self.step_plan.group(task, self.step_plan.block(self.planned(op).op.as_ref()));
         match work {

@@ -521,6 +521,10 @@ impl Network {
         })
     }
 
+    fn trace(&self, py: Python<'_>, on: bool) -> PyResult<Vec<(usize, String, f64)>> {
+        self.run(py, |network, _| Ok(with!(network, n => n.trace(on))))
+    }
+
     fn memory(&self, py: Python<'_>, batch_size: usize, training: bool) -> PyResult<usize> {
         self.run(py, |network, _| with!(network, n => n.memory(batch_size, training)))
     }
