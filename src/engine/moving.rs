@@ -27,7 +27,7 @@ pub(super) enum Path {
 /// Sizes of the grids that targets of an output may have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TargetGrids {
-    /// In front of every op that targets follow, and that of the output itself.
+    /// Before every op that targets follow, and that of the output itself.
     pub grids: Vec<Vec<usize>>,
     /// How many of them, from the first on, are there in training, where targets follow whatever is drawn.
     pub starts: usize,
@@ -49,7 +49,7 @@ impl<T: Element> Lowered<T> {
         outputs.map(|(&tensor, shape)| self.target_path(inputs, tensor, shape)).collect()
     }
 
-    /// The op behind which a tensor stands.
+    /// The op that writes a tensor.
     fn makers(&self) -> Vec<Option<usize>> {
         let mut makers = vec![None; self.lens.len()];
         self.ops.iter().enumerate().for_each(|(i, op)| makers[op.output] = Some(i));
@@ -76,7 +76,7 @@ impl<T: Element> Lowered<T> {
 
     fn target_path(&self, inputs: &[Vec<usize>], tensor: usize, shape: &[usize]) -> Path {
         let grid = &shape[..shape.len().saturating_sub(1)];
-        let (behind, _) = self.sources(tensor, None);
+        let (needed, _) = self.sources(tensor, None);
         let counts = |&op: &usize| {
             let planned = &self.ops[op];
             let idle = planned.inference && planned.op.idle_at_inference();
@@ -85,11 +85,11 @@ impl<T: Element> Lowered<T> {
                 Some(Moves::Samples(_)) => true,
                 None => false,
             };
-            behind[op] && moves && !idle
+            needed[op] && moves && !idle
         };
         let moving: Vec<usize> = (0..self.ops.len()).filter(counts).collect();
         let refused = |op: usize, reason: String| Path::Refused { layer: self.ops[op].layer, reason };
-        // What stands behind the op that is looked at: sizes that it must leave, or None for any.
+        // What comes after the op that is looked at: sizes that it must leave, or None for any.
         let mut wanted = grid;
         for &op in moving.iter().rev() {
             let mixes = matches!(self.ops[op].op.moves(), Some(Moves::Samples(_)));
@@ -104,7 +104,7 @@ impl<T: Element> Lowered<T> {
                     return refused(
                         op,
                         format!(
-                            "it leaves a grid of {}, and behind it there is one of {}",
+                            "it leaves a grid of {}, and after it there is one of {}",
                             text(after),
                             text(wanted)
                         ),
@@ -118,22 +118,22 @@ impl<T: Element> Lowered<T> {
         let rearranged = |op: &usize| {
             let turned =
                 |i: usize| self.ops[i].op.rearranges() && self.sources(self.ops[i].inputs[0], None).0[*op];
-            (0..self.ops.len()).filter(|&i| behind[i]).any(turned)
+            (0..self.ops.len()).filter(|&i| needed[i]).any(turned)
         };
         match first.map(|first| moving[first]).filter(rearranged) {
-            Some(op) => refused(op, "a layer behind it changes the order of axes".to_string()),
+            Some(op) => refused(op, "a layer after it changes the order of axes".to_string()),
             None => Path::Along(moving),
         }
     }
 
-    /// The grids in front of the ops of a path, and behind it.
+    /// The grids before the ops of a path, and after it.
     fn grids(&self, ops: &[usize], output: &[usize]) -> Vec<Vec<usize>> {
         let mut grids = vec![output[..output.len().saturating_sub(1)].to_vec()];
         for &op in ops.iter().rev() {
-            let behind = grids[grids.len() - 1].clone();
+            let after = grids[grids.len() - 1].clone();
             grids.push(match self.ops[op].op.moves() {
                 Some(Moves::Positions(shifts)) => shifts.grids()[0].to_vec(),
-                _ => behind,
+                _ => after,
             });
         }
         grids.reverse();

@@ -48,10 +48,10 @@ class STFT(Layer):
         periodic: whether the last step of the window is left out, so that it goes on evenly.
         scaling: "density" (divided by the root of the sum of the window's squares), "spectrum" (by its sum)
             or None.
-        padding: "valid": frames within the series; "same": frames from before its begin to behind its end,
+        padding: "valid": frames within the series; "same": frames from before its begin to after its end,
             filled up with zeros.
         expand_dims: make an image of frames, frequencies and channels; otherwise the spectra of the channels
-            stand one behind the other.
+            follow each other.
         name: see `Layer`.
 
     Input shape:

@@ -215,7 +215,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
                 `CenterCrop`, `Resizing`). "auto": every target moves with its position, by the same draws.
                 Between positions it is the one that is next, so that no label comes up that was not there;
                 what comes in from outside with ``fill_mode="constant"`` is `ignore_class` of the loss, or 0.
-                They have the sizes that the samples have in front of the first such layer. "bilinear" mixes
+                They have the sizes that the samples have before the first such layer. "bilinear" mixes
                 values as inputs are mixed, for targets that are pictures themselves. True is "auto", and an
                 error where nothing moves. False leaves targets as they are, in the sizes of the outputs. For
                 several outputs also a dict of these by name. With `MixUp` targets are mixed likewise.

@@ -108,7 +108,7 @@ impl ColourOp {
         sums.iter().map(|sum| sum / positions).collect()
     }
 
-    /// The channel behind one.
+    /// The channel after one.
     fn next(&self, channel: usize) -> usize {
         if channel + 1 == self.channels { 0 } else { channel + 1 }
     }
@@ -180,7 +180,7 @@ impl ColourOp {
                         let value = match fill.as_deref() {
                             Some([value]) => *value,
                             Some(values) => values[i],
-                            // Behind the draws of the box.
+                            // After the draws of the box.
                             None => {
                                 let element = (first + i) as u64;
                                 stream.normals(8 + element / 2)[(element % 2) as usize] * self.colour.range.1

@@ -55,7 +55,7 @@ impl StftSpec {
         self.frequencies() * if self.mode == Mode::Stft { 2 } else { 1 }
     }
 
-    /// Frames of a series, and how many zeros stand in front of it.
+    /// Frames of a series, and how many zeros stand before it.
     fn frames(&self, steps: usize) -> Result<(usize, usize)> {
         if self.same {
             let frames = steps.div_ceil(self.frame_step);
