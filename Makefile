@@ -34,7 +34,7 @@ KERAS := $(VENV)/keras
 KERAS_TOOLS := $(KERAS)/.tools
 MISSING := $(if $(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd),,missing)
 
-.PHONY: demo test test-estimators test-full test-interchange campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
+.PHONY: demo test test-estimators test-full test-interchange test-programs campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
 demo: dev ## set up everything and train a small network on scans of digits
 	@$(PY) -m gridnn demo
@@ -50,6 +50,10 @@ test-full: test ## the same, more random cases, and the runs that take minutes
 test-interchange: dev $(KERAS_TOOLS) ## ONNX in all opsets and layouts, Keras opens ours, 20,000 damaged files
 	GRIDNN_INTERCHANGE=1 GRIDNN_KERAS_PYTHON=$(CURDIR)/$(KERAS)/$(notdir $(BIN))/python \
 		$(PY) -m pytest tests/python/interop --timeout 600
+
+test-programs: dev $(KERAS_TOOLS) ## the programs of tests/python/programs under Keras and under gridnn, with equal results
+	GRIDNN_KERAS_PYTHON=$(CURDIR)/$(KERAS)/$(notdir $(BIN))/python \
+		$(PY) -m pytest tests/python/programs --timeout 600
 
 dev: $(EXTENSION) ## build the extension (release mode) and install it with all tools into .venv
 

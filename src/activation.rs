@@ -93,6 +93,11 @@ impl Activation {
     /// # Errors
     /// No activation has this name.
     pub fn named(name: &str, channels: usize) -> Result<Self> {
+        // Some may have other parameters, in parentheses: leaky_relu(0.1).
+        if let Some((kind, parameters)) = name.strip_suffix(')').and_then(|name| name.split_once('(')) {
+            let unknown = || Error::value("activation", "the name of an activation", format!("\"{name}\""));
+            return Self::with_parameters(kind, parameters).ok_or_else(unknown);
+        }
         Ok(match name {
             "linear" => Self::Linear,
             "relu" => Self::Relu,
@@ -114,6 +119,27 @@ impl Activation {
             "softmax" => Self::Softmax { size: channels, inner: 1 },
             _ => return Err(Error::value("activation", "the name of an activation", format!("\"{name}\""))),
         })
+    }
+
+    /// The activation of this kind with parameters of its own, separated by commas; `None` is one that is not there.
+    fn with_parameters(kind: &str, parameters: &str) -> Option<Self> {
+        let parse = |part: &str| match part.trim() {
+            "None" => Some(None),
+            number => number.parse::<f64>().ok().filter(|number| number.is_finite()).map(Some),
+        };
+        let numbers: Vec<Option<f64>> = parameters.split(',').map(parse).collect::<Option<_>>()?;
+        match (kind, &numbers[..]) {
+            ("leaky_relu", [Some(negative_slope)]) => {
+                Some(Self::LeakyRelu { negative_slope: *negative_slope })
+            }
+            ("elu", [Some(alpha)]) => Some(Self::Elu { alpha: *alpha }),
+            ("relu", [max_value, Some(negative_slope), Some(threshold)]) => Some(Self::Rectifier {
+                max_value: *max_value,
+                negative_slope: *negative_slope,
+                threshold: *threshold,
+            }),
+            _ => None,
+        }
     }
 
     /// Which tensor [`Activation::backward`] looks at.

@@ -37,9 +37,11 @@ def model_page(name: str, graph: Graph, network: Network | None) -> str:
     )
 
 
-def summary_table(name: str, graph: Graph, network: Network | None) -> str:
+def summary_table(
+    name: str, graph: Graph, network: Network | None, options: summary.Options | None = None
+) -> str:
     """The table of `summary`."""
-    headings, *rows = summary.rows_of(graph, network)
+    headings, *rows = summary.rows_of(graph, network, options, name)
     cells = []
     for label, *values in rows:
         words = label.lstrip(" ")

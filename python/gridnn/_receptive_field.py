@@ -17,6 +17,7 @@ from gridnn.layers import (
     augmentation,
     conv,
     conv_transpose,
+    core,
     depthwise,
     normalization,
     padding,
@@ -130,7 +131,7 @@ def _state(node: Node, inputs: Sequence[State]) -> State:
         return State(union([state.tensor for state in inputs], first.sizes), first.sizes)
     if node.kind == "alias" or node.layer is None or isinstance(first.tensor, Whole):
         return first
-    rule = next((_RULES[cls] for cls in type(node.layer).__mro__ if cls in _RULES), None)
+    rule = _rule_of(node.layer)
     if node.layer.in_python:
         rule = _everything
     return first if rule is None else rule(node.layer, first.tensor.fields, first.sizes)
@@ -223,6 +224,23 @@ def _adaptive(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
     return State(Grid(tuple(along(f, n, o) for f, n, o in axes)), layer.output_size)
 
 
+def _slices(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
+    """Layers that act on every slice along the first axis."""
+    inner = _rule_of(layer.layer)
+    if inner is None:
+        return State(Grid(fields), sizes)
+    if len(sizes) == 1:
+        return _everything(layer, fields, sizes)  # the slices have no grid
+    state = inner(layer.layer, fields[1:], sizes[1:])
+    if isinstance(state.tensor, Whole):
+        return _everything(layer, fields, sizes)
+    return State(Grid((fields[0], *state.tensor.fields)), (sizes[0], *state.sizes))
+
+
+def _rule_of(layer: Layer) -> Rule | None:
+    return next((_RULES[cls] for cls in type(layer).__mro__ if cls in _RULES), None)
+
+
 def _centre(layer: Any, fields: Fields, sizes: tuple[int, ...]) -> State:
     """Random crops, which take the middle in inference mode."""
     part = layer.part(sizes)
@@ -252,6 +270,8 @@ _RULES: dict[type[Layer], Rule] = {
     pooling.MaxPooling: _window,
     activation.Softmax: _along_axis,
     augmentation.RandomCrop: _centre,
+    core.TimeDistributed: _slices,
+    core.UnitNormalization: _along_axis,
     normalization.GroupNormalization: _everything,
     normalization.LayerNormalization: _along_axis,
     reshaping.Flatten: _everything,

@@ -3,12 +3,14 @@
 Norms are taken over `axis`, an axis of the weight or several, for every position of the others: for a dense
 kernel ``(inputs, units)`` ``axis=0`` is the weights of one unit, for a kernel ``(height, width, channels,
 filters)`` ``axis=(0, 1, 2)`` those of one filter.
+
+`get(None)` is None, and classes have names in lower case as well: ``constraints.max_norm(3)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 from numpy.typing import NDArray
 
@@ -134,11 +136,26 @@ class MinMaxNorm(Constraint):
         self.axis = _axes(axis)
 
 
-def get(identifier: object) -> Constraint:
+# The names in lower case that Keras has besides.
+max_norm = MaxNorm
+min_max_norm = MinMaxNorm
+non_neg = NonNeg
+unit_norm = UnitNorm
+
+
+@overload
+def get(identifier: None) -> None: ...
+
+
+@overload
+def get(identifier: object) -> Constraint: ...
+
+
+def get(identifier: object) -> Constraint | None:
     """The constraint for a string id ("max_norm"), a description or an instance.
 
     Example:
         >>> get("non_neg")
         NonNeg()
     """
-    return REGISTRY.get(identifier)
+    return None if identifier is None else REGISTRY.get(identifier)

@@ -2,6 +2,8 @@
 
 Every draw is counter-based on (seed, position of the layer, position in the weight), so initial weights
 depend on the model's seed alone, never on the order of construction or the number of threads.
+
+`get(None)` is None, and classes have names in lower case as well: ``initializers.he_normal()``.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -437,11 +439,44 @@ class LecunNormal(_NamedScaling):
     _scaling = (1.0, "fan_in", "truncated_normal")
 
 
-def get(identifier: object) -> Initializer:
+# The names in lower case that Keras has besides.
+constant = Constant
+glorot_normal = GlorotNormal
+glorot_uniform = GlorotUniform
+he_normal = HeNormal
+he_uniform = HeUniform
+identity = Identity
+lecun_normal = LecunNormal
+lecun_uniform = LecunUniform
+ones = Ones
+orthogonal = Orthogonal
+random_normal = RandomNormal
+random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+variance_scaling = VarianceScaling
+zeros = Zeros
+IdentityInitializer = Identity
+OrthogonalInitializer = Orthogonal
+
+
+@overload
+def get(identifier: None) -> None: ...
+
+
+@overload
+def get(identifier: object) -> Initializer: ...
+
+
+def get(identifier: object) -> Initializer | None:
     """The initializer for a string id ("he_normal", "HeNormal"), a description or an instance.
 
     Example:
         >>> get("zeros")
         Zeros()
     """
-    return REGISTRY.get(identifier)
+    return None if identifier is None else REGISTRY.get(identifier)
+
+
+def of_weight(identifier: object) -> Initializer:
+    """The initializer of a weight, which is "glorot_uniform" for None as in Keras."""
+    return get("glorot_uniform" if identifier is None else identifier)

@@ -6,6 +6,8 @@ while a model trains, or a schedule of `gridnn.schedules`.
 
 from __future__ import annotations
 
+import re
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -18,7 +20,7 @@ from gridnn._optimizer_steps import Steps
 from gridnn._variables import Variable
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
 __all__ = [
     "SGD",
@@ -49,6 +51,8 @@ class Common(TypedDict, total=False):
     ema_overwrite_frequency: int | None
     gradient_accumulation_steps: int | None
     name: str | None
+    lr: Rate | None
+    decay: float | None
 
 
 _DEFAULTS = {
@@ -84,6 +88,8 @@ class Optimizer(Configurable):
         ema_overwrite_frequency: put the average in the weights' place every so many updates as well.
         gradient_accumulation_steps: average the gradients of so many batches, at least 2, for one update.
         name: name of the optimizer.
+        lr: former name of `learning_rate`, with a warning.
+        decay: no longer there, and ignored with a warning: `gridnn.schedules` are what it was for.
 
     Example:
         >>> isinstance(gn.optimizers.get("adam"), gn.optimizers.Optimizer)
@@ -104,7 +110,17 @@ class Optimizer(Configurable):
         ema_overwrite_frequency: int | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
+        *,
+        lr: Rate | None = None,
+        decay: float | None = None,
     ) -> None:
+        self._undecayed: tuple[str, ...] = ()  # regular expressions of weights' paths
+        self._begun = False
+        if lr is not None:
+            warnings.warn("The `lr` argument is deprecated, use `learning_rate` instead.", stacklevel=3)
+            learning_rate = lr
+        if decay is not None:
+            warnings.warn("Argument `decay` is no longer supported and will be ignored.", stacklevel=3)
         self._learning_rate = _as_rate(learning_rate)
         self.weight_decay = _optional(weight_decay, "weight_decay")
         self.clipnorm = _optional(clipnorm, "clipnorm", positive=True)
@@ -146,6 +162,45 @@ class Optimizer(Configurable):
             return rate
         found = rate(step) if isinstance(rate, schedules.LearningRateSchedule) else rate()
         return _validation.real(found, "learning_rate", low=0.0)
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Says which weights do not decay; before training begins.
+
+        Args:
+            var_list: weights, as `Model.weights` has them.
+            var_names: regular expressions; they are looked for in names such as ``conv2d/bias``, so that
+                ``["bias", "norm"]`` means all weights of that name, and all of layers called so.
+
+        Raises:
+            ValueError: the optimizer has begun to train a model.
+
+        Example:
+            >>> optimizer = AdamW(1e-3)
+            >>> optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        """
+        if self._begun:
+            raise ValueError(
+                "`exclude_from_weight_decay` must be called before the optimizer trains a model."
+            )
+        paths = [re.escape(str(getattr(weight, "path", weight))) + "$" for weight in var_list or ()]
+        names = [_validation.string(name, "var_names") for name in var_names or ()]
+        self._undecayed = (*self._undecayed, *paths, *names)
+
+    def undecayed(self, paths: Sequence[str]) -> list[int]:
+        """Which of the weights with these paths do not decay, by number."""
+        found = [re.compile(pattern) for pattern in self._undecayed]
+        return [i for i, path in enumerate(paths) if any(pattern.search(path) for pattern in found)]
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The optimizer that has this `get_config`."""
+        config = dict(config)
+        undecayed = config.pop("undecayed", ())
+        optimizer = cls(**config)
+        optimizer.exclude_from_weight_decay(var_names=undecayed)
+        return optimizer
 
     # Steps of one's own
 
@@ -215,6 +270,8 @@ class Optimizer(Configurable):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values; of a function its value now."""
         config = super().get_config()
+        if self._undecayed:
+            config["undecayed"] = list(self._undecayed)
         if not isinstance(self._learning_rate, (float, schedules.LearningRateSchedule)):
             config["learning_rate"] = self.rate(0)
         return config

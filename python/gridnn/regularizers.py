@@ -1,11 +1,13 @@
 """Penalties on weights, as descriptions; the engine adds them to the loss and to the gradients.
 
 The training and validation losses that `fit` logs contain the penalties of all trainable weights.
+
+`get(None)` is None, and classes have names in lower case as well: ``regularizers.l2(1e-4)``.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from gridnn import _validation
 from gridnn._config import Configurable, Registry
@@ -144,7 +146,22 @@ class OrthogonalRegularizer(Regularizer):
         self.mode = _validation.choice(mode, "mode", ("rows", "columns"))
 
 
-def get(identifier: object) -> Regularizer:
+# The names in lower case that Keras has besides.
+l1 = L1
+l2 = L2
+l1_l2 = L1L2
+orthogonal_regularizer = OrthogonalRegularizer
+
+
+@overload
+def get(identifier: None) -> None: ...
+
+
+@overload
+def get(identifier: object) -> Regularizer: ...
+
+
+def get(identifier: object) -> Regularizer | None:
     """The regularizer for a string id ("l2"), a description or an instance.
 
     Raises:
@@ -155,4 +172,4 @@ def get(identifier: object) -> Regularizer:
         >>> get("l2")
         L2(l2=0.01)
     """
-    return REGISTRY.get(identifier)
+    return None if identifier is None else REGISTRY.get(identifier)

@@ -25,13 +25,18 @@ pub enum Metric {
     Mean {
         loss: Loss,
     },
-    /// Hits, false alarms and misses of one class (or all) at a threshold, or of the `top_k` largest outputs.
+    /// Hits, false alarms, misses and right rejections of one class (or all) at thresholds, or of the `top_k` largest
+    /// outputs; with `by_class` those of every class by itself.
     Hits {
-        threshold: Option<f64>,
+        /// Empty for the default.
+        #[serde(default)]
+        thresholds: Vec<f64>,
         top_k: Option<usize>,
         class_id: Option<usize>,
+        #[serde(default)]
+        by_class: bool,
     },
-    /// Per class hits, false alarms and misses; without a threshold the largest of several outputs is the only positive
+    /// Per class hits, false alarms, misses and right rejections; without a threshold the largest of several outputs is the only positive
     /// one.
     HitsByClass {
         threshold: Option<f64>,
@@ -46,15 +51,23 @@ pub enum Metric {
     Confusion {
         num_classes: usize,
         ignore_class: Option<i64>,
+        /// Of a single output, what class 1 lies above.
+        #[serde(default)]
+        threshold: Option<f64>,
     },
 }
+
+/// Numbers that [`tally`] keeps.
+const TALLIES: usize = 4;
 
 impl Metric {
     /// Numbers that it keeps, for outputs of `channels` channels.
     pub(super) fn width(&self, channels: usize) -> usize {
         match self {
-            Self::Hits { .. } => 3,
-            Self::HitsByClass { .. } => 3 * channels,
+            Self::Hits { thresholds, by_class, .. } => {
+                TALLIES * thresholds.len().max(1) * if *by_class { channels } else { 1 }
+            }
+            Self::HitsByClass { .. } => TALLIES * channels,
             Self::Histogram { buckets } => 2 * buckets,
             Self::Moments {} => 4 * channels,
             Self::Confusion { num_classes, .. } => num_classes * num_classes,
@@ -110,20 +123,23 @@ impl Metric {
         let middle = if margins { 0.0 } else { 0.5 };
         let wanted = |t: f64| if margins { flag(t > 0.0) } else { t };
         match self {
-            Self::Hits { threshold, top_k, class_id } => {
+            Self::Hits { thresholds, top_k, class_id, by_class } => {
                 // The largest of one says nothing.
                 let lowest = if top_k.is_some() && p.len() > 1 { f64::NEG_INFINITY } else { middle };
-                for (i, t) in t.iter().enumerate() {
-                    if class_id.is_none_or(|class| class == i) {
-                        let found = found(p, i, threshold.unwrap_or(lowest), *top_k);
-                        tally(found, wanted(*t), weight, sums);
+                let thresholds = if thresholds.is_empty() { &[lowest] } else { &thresholds[..] };
+                let classes = if *by_class { p.len() } else { 1 };
+                for (own, threshold) in sums.chunks_exact_mut(TALLIES * classes).zip(thresholds) {
+                    for (i, t) in t.iter().enumerate().filter(|(i, _)| class_id.is_none_or(|id| id == *i)) {
+                        let start = if *by_class { TALLIES * i } else { 0 };
+                        let found = found(p, i, *threshold, *top_k);
+                        tally(found, wanted(*t), weight, &mut own[start..start + TALLIES]);
                     }
                 }
             }
             Self::HitsByClass { threshold } => {
                 let top = argmax(p);
                 let threshold = threshold.or((p.len() == 1).then_some(middle));
-                for (i, (t, own)) in t.iter().zip(sums.chunks_exact_mut(3)).enumerate() {
+                for (i, (t, own)) in t.iter().zip(sums.chunks_exact_mut(TALLIES)).enumerate() {
                     let found = threshold.map_or(i == top, |threshold| p[i] > threshold);
                     tally(found, wanted(*t), weight, own);
                 }
@@ -144,8 +160,8 @@ impl Metric {
                     own.iter_mut().zip(adds).for_each(|(own, add)| *own += weight * add);
                 }
             }
-            Self::Confusion { num_classes, ignore_class } => {
-                let (wanted, found) = (class(t, 0.5), class(p, middle));
+            Self::Confusion { num_classes, ignore_class, threshold } => {
+                let (wanted, found) = (class(t, 0.5), class(p, threshold.unwrap_or(middle)));
                 if *ignore_class != Some(wanted as i64) && wanted < *num_classes && found < *num_classes {
                     sums[wanted * num_classes + found] += weight;
                 }
@@ -171,10 +187,11 @@ fn found(p: &[f64], i: usize, threshold: f64, top_k: Option<usize>) -> bool {
     p[i] > threshold && top_k.is_none_or(|k| (0..p.len()).filter(|&j| larger(j)).count() < k)
 }
 
-/// Adds to hits, false alarms and misses.
+/// Adds to hits, false alarms, misses and right rejections.
 fn tally(found: bool, t: f64, weight: f64, sums: &mut [f64]) {
     let found = flag(found);
     sums[0] += weight * (found * t);
     sums[1] += weight * (found * (1.0 - t));
     sums[2] += weight * ((1.0 - found) * t);
+    sums[3] += weight * ((1.0 - found) * (1.0 - t));
 }

@@ -84,8 +84,8 @@ pub enum LayerKind {
         shape: Vec<Size>,
     },
     Rescaling {
-        scale: f64,
-        offset: f64,
+        scale: PerChannel,
+        offset: PerChannel,
     },
     Normalization {
         axis: Vec<isize>,
@@ -277,7 +277,10 @@ pub enum LayerKind {
         shared_axes: Vec<usize>,
     },
     Softmax {
-        axis: isize,
+        axis: Axes,
+    },
+    UnitNormalization {
+        axis: Axes,
     },
     Dropout {
         rate: f64,
@@ -319,6 +322,10 @@ pub enum LayerKind {
     /// A layer that the caller computes, by its number among the custom layers.
     Custom {
         number: usize,
+    },
+    /// A layer that acts on every slice along the first axis of a sample.
+    TimeDistributed {
+        layer: Box<LayerSpec>,
     },
     /// Layers one after the other.
     Chain {
@@ -363,6 +370,36 @@ impl LayerKind {
             Self::Dot { axes, normalize } => Merge::Dot { axes: *axes, normalize: *normalize },
             _ => return None,
         })
+    }
+}
+
+/// A number, or one for every channel.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum PerChannel {
+    /// The same for all.
+    One(f64),
+    /// In the order of the channels.
+    Each(Vec<f64>),
+}
+
+/// An axis or several, which count the batch as axis 0 or are negative.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Axes {
+    /// One.
+    One(isize),
+    /// Several together.
+    Several(Vec<isize>),
+}
+
+impl Axes {
+    /// All of them.
+    pub fn list(&self) -> &[isize] {
+        match self {
+            Self::One(axis) => std::slice::from_ref(axis),
+            Self::Several(axes) => axes,
+        }
     }
 }
 

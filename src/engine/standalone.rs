@@ -281,7 +281,7 @@ impl<T: Element> OptimizerSteps<T> {
             let factor = if update.clips_by_norm() { *factor } else { 1.0 };
             let own = &mut weights[block.range.clone()];
             let mut views = memory::collect(slots.iter_mut().map(|slot| &mut slot[block.range.clone()]))?;
-            update.apply(tier, factor, own, &grads[block.range.clone()], &mut views);
+            update.apply(tier, (block.weight, factor), own, &grads[block.range.clone()], &mut views);
             if !(tier.vectorize(AllFinite(own)) && views.iter().all(|slot| tier.vectorize(AllFinite(slot)))) {
                 return Err(Error::Overflow { layer: name(block) });
             }

@@ -31,6 +31,7 @@ class Case:
     output: tuple[int, ...]
     free: bool = field(default=True)  # whether spatial sizes may be unknown
     label: str = ""  # instead of the arguments
+    exported: bool = True  # whether ONNX and C headers have it
 
     def layer(self):
         return self.cls(**copy.deepcopy(self.arguments))
@@ -211,6 +212,32 @@ def others():
     yield Case(layers.PReLU, {**drawn, "shared_axes": (1, 2)}, (3, 2, 2), (3, 2, 2))
     yield Case(layers.PReLU, {**drawn, "shared_axes": 2}, (3, 2, 2), (3, 2, 2), free=False)
     yield Case(layers.Softmax, {}, (2, 4), (2, 4))
+    for axes in ((1, 2), (-1, 1), [2]):
+        yield Case(layers.Softmax, {"axis": axes}, (3, 2, 4), (3, 2, 4), exported=False)
+    for axes in (-1, 1, (1, 3), (1, 2, 3)):
+        yield Case(layers.UnitNormalization, {"axis": axes}, (3, 2, 4), (3, 2, 4), exported=False)
+    yield Case(layers.Identity, {}, (3, 2), (3, 2))
+    for scale, offset in (([0.5, 2.0], 1.0), (2.0, [1.0, -1.0])):
+        yield Case(layers.Rescaling, {"scale": scale, "offset": offset}, (3, 2), (3, 2), exported=False)
+    for activation in (layers.LeakyReLU(0.1), layers.ELU(0.5), layers.ReLU(0.5, 0.1, 0.2)):
+        options = {"units": 4, "activation": activation}
+        yield Case(layers.Dense, options, (3,), (4,), label=f"{activation}", exported=False)
+    for inner, size in (
+        (layers.Dense(3, "relu"), (4,)),
+        (layers.Conv2D(2, 3, activation="tanh", kernel_regularizer="l2"), (4, 5, 2)),
+        (layers.Conv1D(2, 3, padding="same", strides=2, activation="relu"), (5, 2)),
+        (layers.MaxPooling1D(2), (4, 2)),
+        (layers.Flatten(), (2, 3)),
+        (layers.Dropout(0.0), (3,)),
+        (layers.PReLU("random_normal"), (3,)),
+        (layers.SeparableConv1D(2, 2), (4, 2)),
+        (layers.LayerNormalization(), (3, 2)),
+    ):
+        output = gn.Sequential([gn.Input(size), copy.deepcopy(inner)]).output_shape[1:]
+        options, label = {"layer": inner}, type(inner).__name__
+        yield Case(
+            layers.TimeDistributed, options, (3, *size), (3, *output), free=False, label=label, exported=False
+        )
     yield Case(layers.ActivityRegularization, {"l1": 0.1, "l2": 0.2}, (2, 3), (2, 3))
     yield Case(layers.Flatten, {}, (2, 3, 2), (12,), free=False)
     yield Case(layers.Dropout, {"rate": 0.0}, (3, 2), (3, 2))
@@ -365,7 +392,7 @@ CASES = [
     *branches(),
 ]
 # No other format knows their arithmetic: exporters name them.
-EXPORTED = [case for case in CASES if case.cls not in (layers.Resizing, layers.STFT)]
+EXPORTED = [case for case in CASES if case.exported and case.cls not in (layers.Resizing, layers.STFT)]
 each_layer = pytest.mark.parametrize("case", CASES, ids=str)
 
 

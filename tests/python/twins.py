@@ -190,6 +190,19 @@ ACTIVATIONS = {
 }
 
 
+def activation(name):
+    """The function of a name, which may have parameters."""
+    kind, _, parameters = name.rstrip(")").partition("(")
+    if not parameters:
+        return ACTIVATIONS[name]
+    numbers = [None if part == "None" else float(part) for part in parameters.split(", ")]
+    if kind == "relu":
+        return lambda x: relu(x, *numbers)
+    if kind == "elu":
+        return lambda x: np.where(x > 0, x, numbers[0] * np.expm1(np.minimum(x, 0)))
+    return lambda x: np.where(x > 0, x, numbers[0] * x)
+
+
 def relu(x, max_value, negative_slope, threshold):
     y = np.where(x >= threshold, x, negative_slope * (x - threshold))
     return y if max_value is None else np.minimum(y, max_value)
@@ -252,7 +265,7 @@ def layer(description, weights, x):
     if kind.endswith("Transpose"):
         names = ("strides", "padding", "output_padding", "dilation_rate", "groups")
         y = transposed_convolution(x, *weights, **{name: config[name] for name in names})
-        return ACTIVATIONS[config["activation"]](y)
+        return activation(config["activation"])(y)
     if kind.startswith(("Depthwise", "Separable")):
         names = ("strides", "padding", "padding_mode", "dilation_rate")
         options = {name: config[name] for name in names}
@@ -261,14 +274,14 @@ def layer(description, weights, x):
         y = convolution(x, flat, **options, groups=kernel.shape[-2])
         if kind.startswith("Separable"):
             y = y @ rest[0].reshape(rest[0].shape[-2:])
-        return ACTIVATIONS[config["activation"]](y + rest[-1] if config["use_bias"] else y)
+        return activation(config["activation"])(y + rest[-1] if config["use_bias"] else y)
     if kind.startswith("Conv"):
         names = ("strides", "padding", "padding_mode", "dilation_rate", "groups")
         y = convolution(x, *weights, **{name: config[name] for name in names})
-        return ACTIVATIONS[config["activation"]](y)
+        return activation(config["activation"])(y)
     if kind == "Dense":
         y = x @ weights[0] + (weights[1] if config["use_bias"] else 0)
-        return ACTIVATIONS[config["activation"]](y)
+        return activation(config["activation"])(y)
     if kind.startswith("MaxPooling"):
         names = ("pool_size", "strides", "padding", "ceil_mode")
         return max_pooling(x, *(config[name] for name in names))
@@ -291,7 +304,7 @@ def layer(description, weights, x):
     if kind == "ActivityRegularization":
         return x
     if kind == "Activation":
-        return ACTIVATIONS[config["activation"]](x)
+        return activation(config["activation"])(x)
     if kind == "ReLU":
         return relu(x, config["max_value"], config["negative_slope"], config["threshold"])
     if kind == "LeakyReLU":
@@ -300,10 +313,21 @@ def layer(description, weights, x):
         return np.where(x > 0, x, config["alpha"] * np.expm1(np.minimum(x, 0)))
     if kind == "PReLU":
         return np.where(x > 0, x, weights[0] * x)
+    if kind == "Identity":
+        return x
+    if kind == "UnitNormalization":
+        axis = config["axis"] if isinstance(config["axis"], int) else tuple(config["axis"])
+        return x / np.sqrt(np.maximum((x**2).sum(axis=axis, keepdims=True), 1e-12))
+    if kind == "TimeDistributed":
+        slices = [layer(config["layer"], weights, x[:, time]) for time in range(x.shape[1])]
+        return np.stack(slices, axis=1)
+    if kind == "Softmax" and not isinstance(config["axis"], int):
+        powers = np.exp(x)
+        return powers / powers.sum(axis=tuple(config["axis"]), keepdims=True)
     if kind == "Softmax":
         return softmax(x, config["axis"])
     if kind == "Rescaling":
-        return x * config["scale"] + config["offset"]
+        return x * np.asarray(config["scale"]) + np.asarray(config["offset"])
     if kind == "Normalization":
         mean, deviation = config["mean"], np.sqrt(config["variance"])
         return x * deviation + mean if config["invert"] else (x - mean) / deviation
@@ -393,6 +417,8 @@ def weight_count(description):
         return 2 + config["scale"] + config["center"]
     if kind.endswith("Normalization") and "scale" in config:
         return config["scale"] + config["center"]
+    if kind == "TimeDistributed":
+        return weight_count(config["layer"])
     if kind == "Parallel":
         return sum(weight_count(child) for branch in config["branches"] for child in branch)
     if kind in ("Chain", "Residual"):

@@ -5,6 +5,7 @@
 `on_train_end`. `evaluate` calls the `on_test_...` methods and `predict` the `on_predict_...` ones.
 """
 
+from gridnn.callbacks.averages import SwapEMAWeights
 from gridnn.callbacks.base import Callback, CallbackList, History, LambdaCallback, Logs
 from gridnn.callbacks.files import BackupAndRestore, ModelCheckpoint
 from gridnn.callbacks.loggers import CSVLogger, TensorBoard
@@ -31,6 +32,7 @@ __all__ = [
     "OptunaPruning",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
     "has_live_display",

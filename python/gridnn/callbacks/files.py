@@ -67,7 +67,9 @@ class ModelCheckpoint(_EveryFewBatches):
 
     Args:
         filepath: file to write; may hold fields such as ``{epoch:02d}`` (counted from 1), ``{batch}`` and the
-            names of logs: ``"model-{epoch:02d}-{val_loss:.2f}.gridnn"``. Folders are made.
+            names of logs: ``"model-{epoch:02d}-{val_loss:.2f}.gridnn"``. Folders are made. A name that ends
+            in ``.keras``, or with `save_weights_only` in ``.weights.h5``, makes a file for Keras, from which
+            training cannot be continued to the byte.
         monitor: name of the value that `save_best_only` looks at.
         verbose: 1 prints what is saved.
         save_best_only: save only where the value is the best so far; where it is missing, NaN or not a
@@ -104,7 +106,13 @@ class ModelCheckpoint(_EveryFewBatches):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(save_freq)
-        file_format.check_ending(filepath)
+        for_keras = (
+            file_format.is_weights_of_keras(filepath)
+            if save_weights_only
+            else os.path.splitext(os.fsdecode(filepath))[1].lower() == ".keras"
+        )
+        if not for_keras:
+            file_format.check_ending(filepath)
         self.filepath = os.fspath(filepath)
         self._watch = Watch(monitor, mode)
         self.monitor, self.mode = monitor, mode

@@ -22,6 +22,7 @@ from gridnn.layers.branches import Parallel, Residual
 from gridnn.layers.colour import MixUp, RandomBrightness, RandomContrast, RandomErasing
 from gridnn.layers.conv import Conv1D, Conv2D, Conv3D
 from gridnn.layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
+from gridnn.layers.core import Identity, Lambda, TimeDistributed, UnitNormalization
 from gridnn.layers.dense import Dense
 from gridnn.layers.depthwise import (
     DepthwiseConv1D,
@@ -158,7 +159,9 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "Identity",
     "Input",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
@@ -202,6 +205,8 @@ __all__ = [
     "SpatialDropout2D",
     "SpatialDropout3D",
     "Subtract",
+    "TimeDistributed",
+    "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",

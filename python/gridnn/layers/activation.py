@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from gridnn import _validation, initializers
 from gridnn.layers.base import REGISTRY, Layer, Weight
@@ -12,7 +14,19 @@ from gridnn.layers.limits import LimitedLayer, SlopeLimits, limit_fields
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["ELU", "Activation", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
+__all__ = [
+    "ELU",
+    "Activation",
+    "LeakyReLU",
+    "PReLU",
+    "ReLU",
+    "Softmax",
+    "activation_as_layer",
+    "activation_name",
+]
+
+AnyActivation = str | Layer | type[Layer] | Callable[..., Any] | None
+"""What an argument `activation` may be."""
 
 ACTIVATIONS = (
     "elu",
@@ -37,22 +51,91 @@ ACTIVATIONS = (
 _ALIASES = {"swish": "silu"}
 
 
+def sample_axes(axis: object) -> int | tuple[int, ...]:
+    """An axis of a sample, or several; the batch is axis 0.
+
+    Raises:
+        ValueError: the batch is among them, or there is none.
+    """
+    several = isinstance(axis, (list, tuple))
+    axes = tuple(_validation.integer(one, "axis") for one in (axis if several else (axis,)))  # type: ignore[attr-defined]
+    if 0 in axes or not axes:
+        raise ValueError(
+            f"The `axis` argument must name axes of a sample, without 0, which is the batch axis. Received "
+            f"axis={axis}."
+        )
+    return axes if several else axes[0]
+
+
+_WITH_NUMBERS = re.compile(r"(relu|leaky_relu|elu)\((.*)\)")
+
+
 def activation_name(identifier: object) -> str:
     """The canonical name of an activation; None is "linear".
 
+    Layers whose parameters are not those of a name have these with it: ``leaky_relu(0.1)``, ``elu(0.5)``, and
+    ``relu(max_value, negative_slope, threshold)``.
+
     Args:
-        identifier: a name, or the function of `gridnn.activations` that has it.
+        identifier: a name, a layer that is an activation, or a function of `gridnn.activations`.
 
     Raises:
-        TypeError: neither (functions of one's own cannot run inside the engine).
+        TypeError: something else (functions of one's own cannot run inside the engine).
         ValueError: an unknown name.
     """
     if identifier is None:
         return "linear"
-    if getattr(identifier, "__module__", None) == "gridnn.activations":
+    if isinstance(identifier, type) and issubclass(identifier, (ReLU, LeakyReLU, ELU, Softmax)):
+        identifier = identifier()
+    if isinstance(identifier, Layer):
+        return _name_of_layer(identifier)
+    if callable(identifier) and getattr(identifier, "__module__", None) == "gridnn.activations":
         identifier = getattr(identifier, "__name__", identifier)
     name = _validation.string(identifier, "activation")
+    if _WITH_NUMBERS.fullmatch(name):
+        return _name_of_layer(activation_as_layer(name))
     return _validation.choice(_ALIASES.get(name, name), "activation", ACTIVATIONS)
+
+
+def _name_of_layer(layer: Layer) -> str:
+    """The name of what a layer does, when it is the activation of another one."""
+    if isinstance(layer, Activation):
+        return layer.activation
+    if isinstance(layer, LeakyReLU):
+        plain = layer.negative_slope == 0.2
+        return "leaky_relu" if plain else f"leaky_relu({layer.negative_slope!r})"
+    if isinstance(layer, ELU):
+        return "elu" if layer.alpha == 1.0 else f"elu({layer.alpha!r})"
+    if isinstance(layer, ReLU):
+        numbers = (layer.max_value, layer.negative_slope, layer.threshold)
+        if numbers == (None, 0.0, 0.0):
+            return "relu"
+        return "relu6" if numbers == (6.0, 0.0, 0.0) else f"relu({', '.join(map(repr, numbers))})"
+    if isinstance(layer, Softmax) and layer.axis == -1:
+        return "softmax"
+    raise TypeError(
+        f"The `activation` argument must be a name, or one of the layers Activation, ReLU, LeakyReLU, ELU "
+        f"and Softmax along the last axis. Received {layer!r}; put it after this one, as a layer of its own."
+    )
+
+
+def activation_as_layer(name: str) -> Layer:
+    """The layer that does what an activation of this canonical name does."""
+    found = _WITH_NUMBERS.fullmatch(name)
+    if found is None:
+        return Activation(name)
+    numbers = [None if part == "None" else _number(part, name) for part in found[2].split(", ")]
+    kind: type[Layer] = {"relu": ReLU, "leaky_relu": LeakyReLU, "elu": ELU}[found[1]]
+    if len(numbers) != (3 if kind is ReLU else 1):
+        raise ValueError(f"The `activation` argument has another number of parameters: {name!r}.")
+    return kind(*numbers)
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"The `activation` argument holds {text!r} for a number: {name!r}.") from None
 
 
 @REGISTRY.register()
@@ -63,7 +146,8 @@ class Activation(Layer):
         activation: "linear", "relu", "relu6" (capped at 6), "leaky_relu" (slope 0.2), "elu", "selu", "gelu"
             (exact), "gelu_tanh" (Keras' ``gelu(approximate=True)``), "silu" (also "swish"), "mish",
             "sigmoid", "hard_sigmoid" (``x / 6 + 1/2`` clipped to [0, 1]), "tanh", "softplus", "softsign",
-            "exponential", "softmax" or "log_softmax".
+            "exponential", "softmax" or "log_softmax"; a function of `gridnn.activations`; or a layer such as
+            ``LeakyReLU(0.1)``, which is then called ``"leaky_relu(0.1)"``.
         name: see `Layer`.
 
     Input shape:
@@ -82,7 +166,7 @@ class Activation(Layer):
 
     config_fields = ("activation",)
 
-    def __init__(self, activation: str, *, name: str | None = None) -> None:
+    def __init__(self, activation: AnyActivation, *, name: str | None = None) -> None:
         super().__init__(name=name)
         self.activation = activation_name(activation)
 
@@ -142,6 +226,7 @@ class LeakyReLU(Layer):
     Args:
         negative_slope: at least 0. Note that the activation "leaky_relu" has 0.2, as in Keras.
         name: see `Layer`.
+        alpha: former name of `negative_slope`, with a warning.
 
     Input shape:
         Any.
@@ -157,8 +242,13 @@ class LeakyReLU(Layer):
 
     config_fields = ("negative_slope",)
 
-    def __init__(self, negative_slope: float = 0.3, *, name: str | None = None) -> None:
+    def __init__(
+        self, negative_slope: float = 0.3, *, name: str | None = None, alpha: float | None = None
+    ) -> None:
         super().__init__(name=name)
+        if alpha is not None:
+            negative_slope = alpha
+            warnings.warn("Argument `alpha` is deprecated. Use `negative_slope` instead.", stacklevel=2)
         self.negative_slope = _validation.real(negative_slope, "negative_slope", low=0.0)
 
     @property
@@ -241,7 +331,7 @@ class PReLU(LimitedLayer):
         **limits: Unpack[SlopeLimits],
     ) -> None:
         super().__init__(name=name, trainable=trainable)
-        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_initializer = initializers.of_weight(alpha_initializer)
         axes = () if shared_axes is None else shared_axes
         axes = axes if isinstance(axes, Sequence) else (axes,)
         self.shared_axes = tuple(_validation.positive_integer(axis, "shared_axes") for axis in axes)
@@ -255,10 +345,11 @@ class PReLU(LimitedLayer):
 
 @REGISTRY.register()
 class Softmax(Layer):
-    """Positive outputs that sum to 1 along an axis: ``exp(x) / sum(exp(x))``.
+    """Positive outputs that sum to 1 along an axis, or over several: ``exp(x) / sum(exp(x))``.
 
     Args:
-        axis: the axis; the batch axis counts, so the first axis of a sample is 1.
+        axis: the axis, or a list of those that the sum runs over together; the batch axis counts, so the
+            first axis of a sample is 1.
         name: see `Layer`.
 
     Input shape:
@@ -275,11 +366,9 @@ class Softmax(Layer):
 
     config_fields = ("axis",)
 
-    def __init__(self, axis: int = -1, *, name: str | None = None) -> None:
+    def __init__(self, axis: int | Sequence[int] = -1, *, name: str | None = None) -> None:
         super().__init__(name=name)
-        self.axis = _validation.integer(axis, "axis")
-        if self.axis == 0:
-            raise ValueError("The `axis` argument must not be 0, which is the batch axis. Received axis=0.")
+        self.axis = sample_axes(axis)
 
     @property
     def output_activation(self) -> str:

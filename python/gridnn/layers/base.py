@@ -26,6 +26,7 @@ from gridnn._sharing import share
 from gridnn.errors import NotReadyError
 from gridnn.layers.calls import Calls, on_arrays
 from gridnn.layers.custom import CallContext, LayerCalls, WantedWeight
+from gridnn.layers.first import takes_shapes
 from gridnn.layers.handles import LayerWeight, handles_of
 from gridnn.layers.symbolic import Call, Tensor, apply, is_symbolic, result_shape
 
@@ -139,6 +140,15 @@ class Layer(Configurable):
     merges: ClassVar[bool] = False
     """Whether it is called on a list of tensors."""
 
+    _first_shape: Shape | None = None
+    """What `input_shape` or `input_dim` said: shape of a sample, for the first layer of a `Sequential`."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = takes_shapes(cls.__init__)  # type: ignore[method-assign]
+
+    @takes_shapes
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
         self._name = _validation.object_name(name)
         self._assigned: str | None = None  # the name in a model

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from gridnn import _validation, initializers
-from gridnn.layers.activation import activation_name
+from gridnn.layers.activation import AnyActivation, activation_name
 from gridnn.layers.base import REGISTRY, Weight
 from gridnn.layers.limits import KernelLimits, LimitedLayer, limit_fields
 
@@ -107,7 +107,7 @@ class Convolution(LimitedLayer):
         padding_mode: str = "zeros",
         dilation_rate: int | Sequence[int] = 1,
         groups: int = 1,
-        activation: str | None = None,
+        activation: AnyActivation = None,
         use_bias: bool = True,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
@@ -124,8 +124,8 @@ class Convolution(LimitedLayer):
         self.dilation_rate = _validation.axis_integers(dilation_rate, self.rank, "dilation_rate")
         self.activation = activation_name(activation)
         self.use_bias = _validation.boolean(use_bias, "use_bias")
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_initializer = initializers.of_weight(kernel_initializer)
+        self.bias_initializer = initializers.of_weight(bias_initializer)
         self._set_limits(limits)
 
 

@@ -50,7 +50,7 @@ class WantedWeight:
         return cls(
             _validation.object_name(name),
             tuple(_validation.positive_integer(size, "shape") for size in shape),
-            initializers.get("glorot_uniform" if initializer is None else initializer),
+            initializers.of_weight(initializer),
             _validation.boolean(trainable, "trainable"),
             None if regularizer is None else regularizers.get(regularizer),
             None if constraint is None else constraints.get(constraint),

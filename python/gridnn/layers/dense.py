@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gridnn import _validation, initializers
-from gridnn.layers.activation import activation_name
+from gridnn.layers.activation import AnyActivation, activation_name
 from gridnn.layers.base import REGISTRY, Weight
 from gridnn.layers.limits import KernelLimits, LimitedLayer, limit_fields
 
@@ -61,7 +61,7 @@ class Dense(LimitedLayer):
     def __init__(
         self,
         units: int,
-        activation: str | None = None,
+        activation: AnyActivation = None,
         use_bias: bool = True,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
@@ -79,6 +79,6 @@ class Dense(LimitedLayer):
             )
         self.activation = activation_name(activation)
         self.use_bias = _validation.boolean(use_bias, "use_bias")
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_initializer = initializers.of_weight(kernel_initializer)
+        self.bias_initializer = initializers.of_weight(bias_initializer)
         self._set_limits(limits)

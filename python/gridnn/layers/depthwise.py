@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from gridnn import _validation, initializers
-from gridnn.layers.activation import activation_name
+from gridnn.layers.activation import AnyActivation, activation_name
 from gridnn.layers.base import REGISTRY, Weight
 from gridnn.layers.conv import checked_filters
 from gridnn.layers.limits import DepthwiseLimits, LimitedLayer, SeparableLimits, limit_fields
@@ -81,7 +81,7 @@ class DepthwiseConvolution(LimitedLayer):
         padding_mode: str = "zeros",
         depth_multiplier: int = 1,
         dilation_rate: int | Sequence[int] = 1,
-        activation: str | None = None,
+        activation: AnyActivation = None,
         use_bias: bool = True,
         depthwise_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
@@ -98,8 +98,8 @@ class DepthwiseConvolution(LimitedLayer):
         self.dilation_rate = _validation.axis_integers(dilation_rate, self.rank, "dilation_rate")
         self.activation = activation_name(activation)
         self.use_bias = _validation.boolean(use_bias, "use_bias")
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.depthwise_initializer = initializers.of_weight(depthwise_initializer)
+        self.bias_initializer = initializers.of_weight(bias_initializer)
         self._set_limits(limits)
 
 
@@ -220,7 +220,7 @@ class SeparableConvolution(LimitedLayer):
         padding_mode: str = "zeros",
         depth_multiplier: int = 1,
         dilation_rate: int | Sequence[int] = 1,
-        activation: str | None = None,
+        activation: AnyActivation = None,
         use_bias: bool = True,
         depthwise_initializer: str | initializers.Initializer = "glorot_uniform",
         pointwise_initializer: str | initializers.Initializer = "glorot_uniform",
@@ -239,9 +239,9 @@ class SeparableConvolution(LimitedLayer):
         self.dilation_rate = _validation.axis_integers(dilation_rate, self.rank, "dilation_rate")
         self.activation = activation_name(activation)
         self.use_bias = _validation.boolean(use_bias, "use_bias")
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.pointwise_initializer = initializers.get(pointwise_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.depthwise_initializer = initializers.of_weight(depthwise_initializer)
+        self.pointwise_initializer = initializers.of_weight(pointwise_initializer)
+        self.bias_initializer = initializers.of_weight(bias_initializer)
         self._set_limits(limits)
 
 

@@ -14,9 +14,6 @@ _Constraint = str | constraints.Constraint | Mapping[str, Any] | None
 
 # What users of Keras may write, and what stands for it here.
 _INSTEAD = {
-    "data_format": " Channels come last: numpy.moveaxis brings them there.",
-    "input_dim": " The first layer of a model is gn.Input(shape).",
-    "input_shape": " The first layer of a model is gn.Input(shape).",
     "weights": " Weights are set by set_weights.",
 }
 

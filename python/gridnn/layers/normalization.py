@@ -113,10 +113,10 @@ class BatchNormalization(LimitedLayer):
         self.epsilon = _validation.real(epsilon, "epsilon", low=0.0)
         self.center = _validation.boolean(center, "center")
         self.scale = _validation.boolean(scale, "scale")
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.beta_initializer = initializers.of_weight(beta_initializer)
+        self.gamma_initializer = initializers.of_weight(gamma_initializer)
+        self.moving_mean_initializer = initializers.of_weight(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.of_weight(moving_variance_initializer)
         self._set_limits(limits)
 
     @property
@@ -159,8 +159,8 @@ class SampleNormalization(LimitedLayer):
         self.epsilon = _validation.real(epsilon, "epsilon", low=0.0)
         self.center = _validation.boolean(center, "center")
         self.scale = _validation.boolean(scale, "scale")
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_initializer = initializers.of_weight(beta_initializer)
+        self.gamma_initializer = initializers.of_weight(gamma_initializer)
         self._set_limits(limits)
 
     @property

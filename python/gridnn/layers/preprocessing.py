@@ -186,12 +186,12 @@ class Rescaling(Layer):
     As first layer it reads integer images directly: ``Rescaling(1 / 255)`` turns uint8 into [0, 1].
 
     Args:
-        scale: factor.
-        offset: added after scaling.
+        scale: factor; or a list with one for every channel.
+        offset: added after scaling, likewise.
         name: see `Layer`.
 
     Input shape:
-        Any.
+        Any; with lists the last axis has as many channels as they have numbers.
 
     Output shape:
         Same as the input.
@@ -203,12 +203,30 @@ class Rescaling(Layer):
 
     config_fields = ("scale", "offset")
 
-    def __init__(self, scale: float, offset: float = 0.0, *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        scale: float | Sequence[float],
+        offset: float | Sequence[float] = 0.0,
+        *,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name=name)
-        self.scale = _validation.real(scale, "scale")
-        self.offset = _validation.real(offset, "offset")
+        self.scale = _per_channel(scale, "scale")
+        self.offset = _per_channel(offset, "offset")
 
     @property
     def output_activation(self) -> str:
         """Always "linear": whatever the input was, the output is no probability any more."""
         return "linear"
+
+
+def _per_channel(value: Any, name: str) -> float | tuple[float, ...]:
+    """A number, or one for every channel."""
+    if not isinstance(value, (list, tuple, np.ndarray)) or np.ndim(value) == 0:
+        return _validation.real(value, name)
+    if np.ndim(value) != 1 or not len(value):
+        raise ValueError(
+            f"The `{name}` argument must be a number, or a list of one for every channel. Received an array "
+            f"of shape {np.shape(value)}."
+        )
+    return tuple(_validation.real(number, name) for number in value)

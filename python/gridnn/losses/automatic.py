@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from gridnn._config import Configurable
 from gridnn.losses.base import REGISTRY, Loss
 from gridnn.losses.crossentropy import (
@@ -27,7 +29,15 @@ class AutomaticCrossentropy(Configurable):
         return loss.resolve(probabilities=probabilities)
 
 
-def get(identifier: object) -> Loss | AutomaticCrossentropy:
+@overload
+def get(identifier: None) -> None: ...
+
+
+@overload
+def get(identifier: object) -> Loss | AutomaticCrossentropy: ...
+
+
+def get(identifier: object) -> Loss | AutomaticCrossentropy | None:
     """The loss for a string id, a description, an instance, or a function of this module.
 
     String ids are class names, their snake-case forms and Keras' short ones ("mse", "bce", "KLD", ...);
@@ -38,7 +48,7 @@ def get(identifier: object) -> Loss | AutomaticCrossentropy:
         >>> get("mse")
         MeanSquaredError(reduction='sum_over_batch_size')
     """
-    if isinstance(identifier, AutomaticCrossentropy):
+    if identifier is None or isinstance(identifier, AutomaticCrossentropy):
         return identifier
     if isinstance(identifier, dict) and identifier.get("class_name") == AutomaticCrossentropy.__name__:
         return AutomaticCrossentropy.from_config(identifier.get("config", {}))

@@ -28,6 +28,16 @@ from gridnn.metrics.automatic import get
 from gridnn.metrics.base import REGISTRY as REGISTRY
 from gridnn.metrics.base import Metric
 from gridnn.metrics.base import Targets as Targets
+from gridnn.metrics.counts import (
+    FalseNegatives,
+    FalsePositives,
+    PrecisionAtRecall,
+    RecallAtPrecision,
+    SensitivityAtSpecificity,
+    SpecificityAtSensitivity,
+    TrueNegatives,
+    TruePositives,
+)
 from gridnn.metrics.errors import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -48,7 +58,18 @@ from gridnn.metrics.errors import (
 )
 from gridnn.metrics.functions import FunctionMetric as FunctionMetric
 from gridnn.metrics.functions import Mean, MeanMetricWrapper, Sum
-from gridnn.metrics.hits import AUC, F1Score, MeanIoU, OneHotMeanIoU, Precision, Recall
+from gridnn.metrics.hits import (
+    AUC,
+    BinaryIoU,
+    F1Score,
+    FBetaScore,
+    IoU,
+    MeanIoU,
+    OneHotIoU,
+    OneHotMeanIoU,
+    Precision,
+    Recall,
+)
 from gridnn.metrics.values import (
     binary_accuracy,
     categorical_accuracy,
@@ -90,12 +111,17 @@ __all__ = [
     "Accuracy",
     "BinaryAccuracy",
     "BinaryCrossentropy",
+    "BinaryIoU",
     "CategoricalAccuracy",
     "CategoricalCrossentropy",
     "CategoricalHinge",
     "CosineSimilarity",
     "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
     "Hinge",
+    "IoU",
     "KLDivergence",
     "LogCoshError",
     "Mean",
@@ -106,18 +132,25 @@ __all__ = [
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
     "Metric",
+    "OneHotIoU",
     "OneHotMeanIoU",
     "Poisson",
     "Precision",
+    "PrecisionAtRecall",
     "R2Score",
     "Recall",
+    "RecallAtPrecision",
     "RootMeanSquaredError",
+    "SensitivityAtSpecificity",
     "SparseCategoricalAccuracy",
     "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy",
+    "SpecificityAtSensitivity",
     "SquaredHinge",
     "Sum",
     "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
     "binary_accuracy",
     "binary_crossentropy",
     "binary_focal_crossentropy",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from gridnn import _validation
 from gridnn._config import Configurable
 from gridnn.metrics.accuracies import BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
@@ -58,7 +60,15 @@ class AutomaticAccuracy(Automatic):
         return CategoricalAccuracy(name=self.name)
 
 
-def get(identifier: object) -> Metric | Automatic:
+@overload
+def get(identifier: None) -> None: ...
+
+
+@overload
+def get(identifier: object) -> Metric | Automatic: ...
+
+
+def get(identifier: object) -> Metric | Automatic | None:
     """The metric for a string id, a description or an instance.
 
     "accuracy" and "acc" stand for the accuracy that suits the targets, which is known once training begins;
@@ -71,7 +81,7 @@ def get(identifier: object) -> Metric | Automatic:
         >>> get("mse")
         MeanSquaredError(name='mse')
     """
-    if isinstance(identifier, Automatic):
+    if identifier is None or isinstance(identifier, Automatic):
         return identifier
     for automatic in (AutomaticAccuracy, AutomaticCrossentropy):
         if isinstance(identifier, dict) and identifier.get("class_name") == automatic.__name__:

@@ -294,3 +294,23 @@ def optional_index(value: object, name: str, least: int) -> int | None:
     if number < least:
         raise ValueError(f"The `{name}` argument must be at least {least}. Received {name}={value}.")
     return number
+
+
+def as_thresholds(value: object) -> float | tuple[float, ...] | None:
+    """None, a number from 0 to 1, or several."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        if not len(value):
+            raise ValueError("The `thresholds` argument must hold at least one number. Received none.")
+        return tuple(as_threshold(number, "thresholds") for number in value)
+    return None if value is None else as_threshold(value, "thresholds")
+
+
+def class_ids(value: Sequence[int], classes: int) -> tuple[int, ...]:
+    """Numbers of classes, at least one."""
+    numbers = tuple(_validation.non_negative_integer(number, "target_class_ids") for number in value)
+    if not numbers or max(numbers) >= classes:
+        raise ValueError(
+            f"The `target_class_ids` argument must hold classes below {classes}. Received "
+            f"target_class_ids={list(value)}."
+        )
+    return numbers

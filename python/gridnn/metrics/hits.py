@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._reduction import same_rank
-from gridnn.metrics.base import REGISTRY, Metric, Targets, as_threshold, optional_index, ratio
+from gridnn.metrics.base import (
+    REGISTRY,
+    Metric,
+    Targets,
+    as_threshold,
+    as_thresholds,
+    class_ids,
+    optional_index,
+    ratio,
+)
 
 
 class _Hits(Metric):
@@ -18,35 +27,62 @@ class _Hits(Metric):
 
     Args:
         thresholds: outputs above it count as found; None is 0.5 (0 with hinge losses), or none if `top_k` is
-            given and there are several outputs.
+            given and there are several outputs. With a list there is a result for each.
         top_k: count only the so many largest outputs of a position as found.
         class_id: look at this output alone.
         name: key in logs.
+        average: "micro" counts all outputs together, "macro" is the mean of the classes' results, None is the
+            result of each class.
     """
 
-    config_fields = ("thresholds", "top_k", "class_id", "name")
+    config_fields = ("thresholds", "top_k", "class_id", "name", "average")
     targets = "any"
     direction = "max"
 
     def __init__(
         self,
-        thresholds: float | None = None,
+        thresholds: float | Sequence[float] | None = None,
         top_k: int | None = None,
         class_id: int | None = None,
         name: str | None = None,
+        *,
+        average: str | None = "micro",
     ) -> None:
         super().__init__(name)
-        self.thresholds = None if thresholds is None else as_threshold(thresholds, "thresholds")
+        self.thresholds = as_thresholds(thresholds)
         self.top_k = optional_index(top_k, "top_k", 1)
         self.class_id = optional_index(class_id, "class_id", 0)
+        self.average = None if average is None else _validation.choice(average, "average", ("micro", "macro"))
+        if self.class_id is not None and self.average != "micro":
+            raise ValueError("`class_id` looks at one class, and `average` is about all of them: give one.")
 
     def engine_description(self) -> dict[str, Any]:
-        """Hits, false alarms and misses."""
-        config = {"threshold": self.thresholds, "top_k": self.top_k, "class_id": self.class_id}
-        return {"class_name": "Hits", "config": config}
+        """Hits, false alarms, misses and right rejections."""
+        thresholds = () if self.thresholds is None else np.atleast_1d(self.thresholds)
+        config = {"thresholds": list(thresholds), "top_k": self.top_k, "class_id": self.class_id}
+        return {"class_name": "Hits", "config": {**config, "by_class": self.average != "micro"}}
 
     def _single(self) -> bool:
-        return self.top_k is None and self.class_id is None
+        return self.top_k is None and self.class_id is None and self.average == "micro"
+
+    def value_of(self, counts: Sequence[float]) -> Any:
+        """The result, or one for each threshold and each class."""
+        several = len(self.thresholds) if isinstance(self.thresholds, tuple) else 1
+        parts = np.moveaxis(np.reshape(counts, (several, -1, 4)), -1, 0)
+        found = self._share(*parts)
+        found = found if self.average is None else found.mean(axis=1)
+        found = found if isinstance(self.thresholds, tuple) else found[0]
+        return found if np.ndim(found) else float(found)
+
+    def _share(
+        self,
+        hits: NDArray[np.float64],
+        alarms: NDArray[np.float64],
+        misses: NDArray[np.float64],
+        rejections: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """What the counts come to."""
+        raise NotImplementedError
 
 
 @REGISTRY.register()
@@ -54,10 +90,13 @@ class Precision(_Hits):
     """Share of what was found that is right: ``hits / (hits + false alarms)``, 0 if nothing was found.
 
     Args:
-        thresholds: outputs above it count as found; None is 0.5, or none if `top_k` is given.
+        thresholds: outputs above it count as found; None is 0.5, or none if `top_k` is given. With a list
+            there is a result for each.
         top_k: count only the so many largest outputs of a position as found.
         class_id: look at this output alone.
         name: key in logs.
+        average: "micro" counts all outputs together, "macro" is the mean of the classes' results, None is the
+            result of each class, an array.
 
     Example:
         >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
@@ -68,9 +107,14 @@ class Precision(_Hits):
         0.5
     """
 
-    def value_of(self, counts: Sequence[float]) -> float:
-        """Hits to all that was found."""
-        return ratio(counts[0], counts[0] + counts[1])
+    def _share(
+        self,
+        hits: NDArray[np.float64],
+        alarms: NDArray[np.float64],
+        misses: NDArray[np.float64],
+        rejections: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        return quotients(hits, hits + alarms)
 
 
 @REGISTRY.register()
@@ -82,6 +126,7 @@ class Recall(_Hits):
         top_k: see `Precision`.
         class_id: see `Precision`.
         name: key in logs.
+        average: see `Precision`.
 
     Example:
         >>> model = gn.Sequential([gn.Input((1,)), layers.Flatten()])  # puts out what it is given
@@ -92,19 +137,82 @@ class Recall(_Hits):
         0.5
     """
 
-    def value_of(self, counts: Sequence[float]) -> float:
-        """Hits to all that was to be found."""
-        return ratio(counts[0], counts[0] + counts[2])
+    def _share(
+        self,
+        hits: NDArray[np.float64],
+        alarms: NDArray[np.float64],
+        misses: NDArray[np.float64],
+        rejections: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        return quotients(hits, hits + misses)
 
 
 @REGISTRY.register()
-class F1Score(Metric):
+class FBetaScore(Metric):
+    """``(1 + b^2) precision recall / (b^2 precision + recall)``, class by class.
+
+    Args:
+        average: "macro" (the mean over the classes), "micro" (all classes counted together), "weighted" (by
+            the targets of each class), or None for a result of each class, an array, which is Keras' default.
+        beta: how much recall counts, above 0.
+        threshold: outputs above it count as found; None finds the largest output of a position
+            alone; a single output is found above 0.5 (0 with hinge losses).
+        name: key in logs.
+
+    Example:
+        >>> metric = FBetaScore(beta=2.0, threshold=0.5)
+        >>> round(metric([[1.0], [1.0], [0.0]], [[0.9], [0.2], [0.7]]), 4)
+        0.5
+    """
+
+    config_fields: ClassVar[tuple[str, ...]] = ("average", "beta", "threshold", "name")
+    targets = "any"
+    direction = "max"
+
+    def __init__(
+        self,
+        average: str | None = "macro",
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.average = (
+            None
+            if average is None
+            else _validation.choice(average, "average", ("micro", "macro", "weighted"))
+        )
+        self.beta = _validation.real(beta, "beta")
+        if self.beta <= 0.0:
+            raise ValueError(f"The `beta` argument must be above 0. Received beta={beta}.")
+        self.threshold = None if threshold is None else as_threshold(threshold, "threshold")
+
+    def engine_description(self) -> dict[str, Any]:
+        """Hits, false alarms and misses of every class."""
+        return {"class_name": "HitsByClass", "config": {"threshold": self.threshold}}
+
+    def value_of(self, counts: Sequence[float]) -> Any:
+        """The score, or that of each class."""
+        hits, alarms, misses, _ = np.reshape(counts, (-1, 4)).T
+        if self.average == "micro":
+            hits, alarms, misses = (np.sum(part, keepdims=True) for part in (hits, alarms, misses))
+        # Keras keeps the quotients finite by 1e-7.
+        precision, recall = hits / (hits + alarms + 1e-7), hits / (hits + misses + 1e-7)
+        square = self.beta**2
+        scores = (1 + square) * precision * recall / (square * precision + recall + 1e-7)
+        if self.average is None:
+            return scores
+        weights = (hits + misses) if self.average == "weighted" else np.ones(len(scores))
+        return ratio(float((scores * weights).sum()), float(weights.sum()))
+
+
+@REGISTRY.register()
+class F1Score(FBetaScore):
     """``2 hits / (2 hits + false alarms + misses)``, class by class.
 
     Args:
-        average: "macro" (the mean over the classes), "micro" (all classes counted together) or "weighted" (by
-            the targets of each class). Keras' default None would be one number per class, which logs cannot
-            hold.
+        average: "macro" (the mean over the classes), "micro" (all classes counted together), "weighted" (by
+            the targets of each class), or None for a result of each class, an array, which is Keras' default.
         threshold: outputs above it count as found; None finds the largest output of a position
             alone; a single output is found above 0.5 (0 with hinge losses).
         name: key in logs.
@@ -118,31 +226,12 @@ class F1Score(Metric):
         0.6667
     """
 
-    config_fields = ("average", "threshold", "name")
-    targets = "any"
-    direction = "max"
+    config_fields: ClassVar[tuple[str, ...]] = ("average", "threshold", "name")
 
     def __init__(
-        self, average: str = "macro", threshold: float | None = None, name: str | None = None
+        self, average: str | None = "macro", threshold: float | None = None, name: str | None = None
     ) -> None:
-        super().__init__(name)
-        self.average = _validation.choice(average, "average", ("micro", "macro", "weighted"))
-        self.threshold = None if threshold is None else as_threshold(threshold, "threshold")
-
-    def engine_description(self) -> dict[str, Any]:
-        """Hits, false alarms and misses of every class."""
-        return {"class_name": "HitsByClass", "config": {"threshold": self.threshold}}
-
-    def value_of(self, counts: Sequence[float]) -> float:
-        """The score."""
-        hits, alarms, misses = np.reshape(counts, (-1, 3)).T
-        if self.average == "micro":
-            hits, alarms, misses = (np.sum(part, keepdims=True) for part in (hits, alarms, misses))
-        # Keras keeps the quotients finite by 1e-7.
-        precision, recall = hits / (hits + alarms + 1e-7), hits / (hits + misses + 1e-7)
-        scores = 2 * precision * recall / (precision + recall + 1e-7)
-        weights = (hits + misses) if self.average == "weighted" else np.ones(len(scores))
-        return ratio(float((scores * weights).sum()), float(weights.sum()))
+        super().__init__(average, 1.0, threshold, name)
 
 
 @REGISTRY.register()
@@ -205,9 +294,9 @@ class AUC(Metric):
         misses, rejections = hits[0] - hits, alarms[0] - alarms
         if self.curve == "PR" and self.summation_method == "interpolation":
             return self._interpolated(hits, alarms, misses)
-        recall = _quotients(hits, hits + misses)
-        x = _quotients(alarms, alarms + rejections) if self.curve == "ROC" else recall
-        y = recall if self.curve == "ROC" else _quotients(hits, hits + alarms)
+        recall = quotients(hits, hits + misses)
+        x = quotients(alarms, alarms + rejections) if self.curve == "ROC" else recall
+        y = recall if self.curve == "ROC" else quotients(hits, hits + alarms)
         heights = {
             "interpolation": (y[:-1] + y[1:]) / 2,
             "minoring": np.minimum(y[:-1], y[1:]),
@@ -222,21 +311,157 @@ class AUC(Metric):
         """Between two thresholds hits are a straight line over what is found: its integral, a logarithm."""
         found = hits + alarms
         gained, widened = hits[:-1] - hits[1:], found[:-1] - found[1:]
-        slope = _quotients(gained, np.maximum(widened, 0))
+        slope = quotients(gained, np.maximum(widened, 0))
         intercept = hits[1:] - slope * found[1:]
         both = (found[:-1] > 0) & (found[1:] > 0)
-        ratio = np.where(both, _quotients(found[:-1], found[1:]), 1.0)
+        ratio = np.where(both, quotients(found[:-1], found[1:]), 1.0)
         parts = slope * (gained + intercept * np.log(ratio))
-        return float(_quotients(parts, hits[1:] + misses[1:]).sum())
+        return float(quotients(parts, hits[1:] + misses[1:]).sum())
 
 
-def _quotients(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+def quotients(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     """Element by element, 0 where the divisor is."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
 
 
+class _Overlap(Metric):
+    """What metrics of the overlap of classes share: a table of wanted and found ones.
+
+    Args:
+        num_classes: number of classes.
+        ignore_class: positions labelled so do not count.
+        name: key in logs.
+    """
+
+    targets: ClassVar[Targets | Literal["any"]] = "any"
+    direction = "max"
+
+    def __init__(self, num_classes: int, ignore_class: int | None = None, name: str | None = None) -> None:
+        super().__init__(name)
+        self.num_classes = _validation.positive_integer(num_classes, "num_classes")
+        self.ignore_class = (
+            None if ignore_class is None else _validation.integer(ignore_class, "ignore_class")
+        )
+
+    def engine_description(self) -> dict[str, Any]:
+        """A table of pairs of classes."""
+        config = {"num_classes": self.num_classes, "ignore_class": self.ignore_class}
+        return {"class_name": "Confusion", "config": {**config, "threshold": self._threshold()}}
+
+    def _threshold(self) -> float | None:
+        """What class 1 of a single output lies above; None for the default."""
+        return None
+
+    def _counted_classes(self) -> Sequence[int]:
+        """The classes whose mean it is."""
+        return range(self.num_classes)
+
+    def _compared(
+        self, targets: NDArray[Any], outputs: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any], bool]:
+        """Outputs of the targets' shape are classes that were found, as in Keras."""
+        wide, found = same_rank(targets, outputs)
+        if self.targets == "any" and wide.shape == found.shape and self._threshold() is None:
+            classes = range(self.num_classes)
+            return wide.reshape(-1), np.asarray(found.reshape(-1, 1) == classes, np.float32), True
+        return super()._compared(targets, outputs)
+
+    def value_of(self, counts: Sequence[float]) -> float:
+        """The mean."""
+        table = np.reshape(counts, (self.num_classes, self.num_classes))
+        hits = np.diagonal(table)
+        union = table.sum(axis=0) + table.sum(axis=1) - hits
+        chosen = list(self._counted_classes())
+        hits, union = hits[chosen], union[chosen]
+        there = union > 0
+        return float(np.mean(hits[there] / union[there])) if there.any() else 0.0
+
+
+@REGISTRY.register("iou")
+class IoU(_Overlap):
+    """Mean over some classes of ``hits / (hits + false alarms + misses)``; see `MeanIoU`.
+
+    Args:
+        num_classes: number of classes.
+        target_class_ids: the classes whose mean it is.
+        name: key in logs.
+        ignore_class: positions labelled so do not count.
+
+    Example:
+        >>> IoU(num_classes=2, target_class_ids=[0])([0, 0, 1, 1], [0, 1, 0, 1])
+        0.3333333333333333
+    """
+
+    config_fields: ClassVar[tuple[str, ...]] = ("num_classes", "target_class_ids", "name", "ignore_class")
+
+    def __init__(
+        self,
+        num_classes: int,
+        target_class_ids: Sequence[int],
+        name: str | None = None,
+        ignore_class: int | None = None,
+    ) -> None:
+        super().__init__(num_classes, ignore_class, name)
+        self.target_class_ids = class_ids(target_class_ids, self.num_classes)
+
+    def _counted_classes(self) -> Sequence[int]:
+        return self.target_class_ids
+
+
+@REGISTRY.register("one_hot_iou")
+class OneHotIoU(IoU):
+    """`IoU` for one-hot targets.
+
+    Args:
+        num_classes: number of classes.
+        target_class_ids: the classes whose mean it is.
+        name: key in logs.
+        ignore_class: positions of this class do not count.
+
+    Example:
+        >>> wanted, found = [[1, 0], [0, 1]], [[0.9, 0.1], [0.6, 0.4]]
+        >>> OneHotIoU(num_classes=2, target_class_ids=[0])(wanted, found)
+        0.5
+    """
+
+    targets = "values"
+
+
+@REGISTRY.register("binary_iou")
+class BinaryIoU(_Overlap):
+    """Mean of ``hits / (hits + false alarms + misses)`` of a class and of what is none of it.
+
+    Args:
+        target_class_ids: 0, 1 or both: whose mean it is.
+        threshold: outputs above it are of class 1.
+        name: key in logs.
+
+    Example:
+        >>> BinaryIoU(threshold=0.3)([0, 1, 0, 1], [0.1, 0.2, 0.4, 0.7])
+        0.3333333333333333
+    """
+
+    config_fields = ("target_class_ids", "threshold", "name")
+
+    def __init__(
+        self, target_class_ids: Sequence[int] = (0, 1), threshold: float = 0.5, name: str | None = None
+    ) -> None:
+        super().__init__(2, None, name)
+        self.target_class_ids = class_ids(target_class_ids, 2)
+        self.threshold = as_threshold(threshold, "threshold")
+
+    def _threshold(self) -> float | None:
+        return self.threshold
+
+    def _single(self) -> bool:
+        return True
+
+    def _counted_classes(self) -> Sequence[int]:
+        return self.target_class_ids
+
+
 @REGISTRY.register("mean_iou")
-class MeanIoU(Metric):
+class MeanIoU(_Overlap):
     """Mean over the classes of ``hits / (hits + false alarms + misses)``.
 
     Classes that occur neither among targets nor among outputs are left out.
@@ -259,37 +484,6 @@ class MeanIoU(Metric):
     """
 
     config_fields = ("num_classes", "ignore_class", "name")
-    targets: ClassVar[Targets | Literal["any"]] = "any"
-    direction = "max"
-
-    def __init__(self, num_classes: int, ignore_class: int | None = None, name: str | None = None) -> None:
-        super().__init__(name)
-        self.num_classes = _validation.positive_integer(num_classes, "num_classes")
-        self.ignore_class = (
-            None if ignore_class is None else _validation.integer(ignore_class, "ignore_class")
-        )
-
-    def engine_description(self) -> dict[str, Any]:
-        """A table of pairs of classes."""
-        return {"class_name": "Confusion", "config": self.engine_config()}
-
-    def _compared(
-        self, targets: NDArray[Any], outputs: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any], bool]:
-        """Outputs of the targets' shape are classes that were found, as in Keras."""
-        wide, found = same_rank(targets, outputs)
-        if self.targets == "any" and wide.shape == found.shape:
-            classes = range(self.num_classes)
-            return wide.reshape(-1), np.asarray(found.reshape(-1, 1) == classes, np.float32), True
-        return super()._compared(targets, outputs)
-
-    def value_of(self, counts: Sequence[float]) -> float:
-        """The mean."""
-        table = np.reshape(counts, (self.num_classes, self.num_classes))
-        hits = np.diagonal(table)
-        union = table.sum(axis=0) + table.sum(axis=1) - hits
-        there = union > 0
-        return float(np.mean(hits[there] / union[there])) if there.any() else 0.0
 
 
 @REGISTRY.register("one_hot_mean_iou")

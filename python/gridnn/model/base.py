@@ -352,19 +352,45 @@ class BaseModel(parts.Nestable):
         if self._network is not None:
             self._network.release_memory()
 
-    def summary(self, *, print_fn: Callable[[str], object] | None = None) -> None:
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], object] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
         """Prints a table of the layers: output shape, number of weights, multiply-adds of one sample.
 
         In a notebook it is an HTML table.
 
         Args:
+            line_length: width of the table, where it is wider than what stands in it; None for no more than
+                that takes.
+            positions: where columns end: shares of the width, or numbers of characters. Columns are as wide
+                as their contents at least.
             print_fn: receives the text instead of standard output.
+            expand_nested: accepted for programs written for Keras; what a container or a model holds is
+                always shown.
+            show_trainable: whether a column says which layers are trained.
+            layer_range: names of the first and of the last layer to show.
+
+        Raises:
+            ValueError: there is no layer of a name in `layer_range`.
         """
-        text = summary.table(self.name, self.graph, self._network)
+        _validation.boolean(expand_nested, "expand_nested")
+        options = summary.Options(
+            None if line_length is None else _validation.positive_integer(line_length, "line_length"),
+            None if positions is None else [_validation.real(at, "positions", low=0.0) for at in positions],
+            _validation.boolean(show_trainable, "show_trainable"),
+            None if layer_range is None else [_validation.string(n, "layer_range") for n in layer_range],
+        )
+        text = summary.table(self.name, self.graph, self._network, options)
         if print_fn is not None:
             print_fn(text)
         elif in_notebook():
-            Display().show(_html.summary_table(self.name, self.graph, self._network), text)
+            Display().show(_html.summary_table(self.name, self.graph, self._network, options), text)
         else:
             print(text)
 

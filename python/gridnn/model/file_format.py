@@ -69,6 +69,11 @@ _FOREIGN = {
 """Endings that promise a format which is not written here."""
 
 
+def is_weights_of_keras(path: Path) -> bool:
+    """Whether a name is that of a file of weights for Keras."""
+    return os.fsdecode(path).lower().endswith(".weights.h5")
+
+
 def check_ending(path: Path) -> None:
     """Refuses names that promise a file of another program.
 
@@ -81,7 +86,7 @@ def check_ending(path: Path) -> None:
         raise ValueError(
             f"The file would be called {name!r}, as one of {_FOREIGN[ending]}, but gridnn writes a format of "
             "its own (safetensors with a description). Use the ending .gridnn or .safetensors. For Keras, "
-            "model.save writes .keras files."
+            "model.save writes .keras files, and model.save_weights .weights.h5."
         )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gridnn._network import Network, Shape
     from gridnn.callbacks.base import History
     from gridnn.layers.base import Layer
+    from gridnn.layers.handles import LayerWeight
     from gridnn.losses import AutomaticCrossentropy, Loss
     from gridnn.model.training_state import TrainingState
     from gridnn.optimizers import Optimizer
@@ -109,6 +110,10 @@ class Model(Protocol):
 
     def locked(self) -> AbstractContextManager[object]:
         """While it lasts, nobody else changes the structure or what was compiled."""
+
+    @property
+    def weights(self) -> list[LayerWeight]:
+        """Handles of all weights."""
 
     def count_params(self) -> int:
         """Number of weights, counting every element."""

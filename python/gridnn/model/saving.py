@@ -22,6 +22,7 @@ from gridnn._encoding import decode, encode
 from gridnn.callbacks.base import History
 from gridnn.initializers import undrawn
 from gridnn.layers import parts
+from gridnn.layers.core import Lambda
 from gridnn.model.compilation import Compilation
 from gridnn.model.file_format import (
     RUN,
@@ -34,6 +35,7 @@ from gridnn.model.file_format import (
     check_header,
     dumps,
     header,
+    is_weights_of_keras,
     loads,
     progress_of,
     record_of,
@@ -109,11 +111,22 @@ def save(model: Model, path: Path) -> None:
         writing.save(model, path)
         return
     check_ending(path)
+    for node in model.graph.nodes:
+        if isinstance(node.layer, Lambda):
+            raise ValueError(
+                f"{node.layer.label} calls a function, and files do not keep functions: write a subclass of "
+                "gn.layers.Layer, or save_weights."
+            )
     _network.save_tensors(path, *pack(model, within_fit=True))
 
 
 def save_weights(model: Model, path: Path) -> None:
     """Writes the weights alone; see `Sequential.save_weights`."""
+    if is_weights_of_keras(path):
+        from gridnn.interop.keras import writing  # only here: it is built on models
+
+        writing.save_weights(model, path)
+        return
     check_ending(path)
     with model.locked():
         _network.save_tensors(path, _weights(model), header())

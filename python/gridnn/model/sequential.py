@@ -12,6 +12,7 @@ from gridnn.model import saving
 from gridnn.model.base import BaseModel
 from gridnn.model.nesting import NestingStack, holds_models
 from gridnn.model.trainable import TrainableModel, copied
+from gridnn.model.training_state import settle
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -94,6 +95,15 @@ class Sequential(NestingStack):
     def __repr__(self) -> str:
         state = "built" if self.built else "not built"
         return f"<Sequential '{self.name}': {len(self._layers)} layers, {state}>"
+
+    def _open(self, sizes: Shape) -> None:
+        """Builds anew for inputs of these sizes; weights, and what training has made, stay."""
+        old, compilation = self.network, self._training_state.compilation
+        NestingStack._build(self, sizes)
+        if compilation is not None and compilation.in_engine and compilation.objective is not None:
+            compilation.in_engine = False
+            settle(self, compilation.objective)
+            self.network.set_optimizer_state(old.optimizer_state(), old.iterations)
 
     def _build(self, shape: Shape) -> None:
         """Makes the network; what was compiled is to be compiled into the new one."""

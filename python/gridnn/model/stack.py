@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
-from gridnn import _hints, _validation
+from gridnn import _hints, _network, _validation
 from gridnn._graph import Graph, graph_of
 from gridnn._network import Network, Shape, output_shapes
 from gridnn.errors import ShapeError
@@ -211,6 +211,9 @@ class LayerStack(BaseModel):
         if isinstance(layer, BaseModel):
             self._append_model(layer)
             return
+        first = getattr(layer, "_first_shape", None)
+        if first is not None and not self._stack():
+            self._append(parts.Input(first))
         if getattr(layer, "merges", False):
             raise ValueError(
                 f"{layer.label} puts several tensors together, and layers of a Sequential have one input: "
@@ -430,6 +433,8 @@ class LayerStack(BaseModel):
                         f"as {x.shape[0]} samples of shape {x.shape[1:]}; one sample is "
                         f"{argument}[numpy.newaxis]."
                     ) from error
+            elif self._input is None and not any(isinstance(layer, BaseModel) for layer in self._layers):
+                self._take_another_size(tuple(x.shape[1:]))
             return self.network
 
     def _path_of(self, layer: str) -> str:
@@ -443,6 +448,29 @@ class LayerStack(BaseModel):
             return list(inputs)
         found = output_shapes([input_description(tuple(inputs[0])), *layers])
         return [found[1 + sum(len(list(layer._family())) for layer in self._layers[:-1])]]
+
+    def _take_another_size(self, shape: tuple[int, ...]) -> None:
+        """Leaves sizes open in which data differs from what a model without `Input` was built for.
+
+        Nothing changes where the channels are others, or a layer has weights that depend on a size.
+        """
+        own = self.network.input_shape
+        if len(shape) != len(own) or all(a in (None, b) for a, b in zip(own, shape, strict=True)):
+            return
+        sizes = tuple(a if a == b else None for a, b in zip(own, shape, strict=True))
+        if sizes[-1] is None:
+            return
+        layers = [layer._twin().engine_description() for layer in self._layers]
+        try:
+            weights = _network.weight_shapes([input_description(sizes), *layers], self._dtype)
+        except ValueError:
+            return
+        if list(weights.values()) == [info.shape for info in self.network.weights]:
+            self._open(sizes)
+
+    def _open(self, sizes: Shape) -> None:
+        """Builds anew for inputs of these sizes; weights, and what training has made, stay."""
+        self._build(sizes)
 
     def network_like(self, input_shape: Sequence[int]) -> Network:
         """A network of the same layers for inputs of another shape, with weights of its own."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from gridnn._graph import Graph
+from gridnn._graph import Graph, Node
 from gridnn._network import Network
 from gridnn._receptive_field import grid_inputs, receptive_fields
 
@@ -12,13 +14,27 @@ _BATCH = 32  # that of `fit`
 _HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds", "Receptive field")
 
 
-def rows_of(graph: Graph, network: Network | None) -> list[tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `summary` was asked for."""
+
+    line_length: int | None = None
+    positions: Sequence[float] | None = None
+    show_trainable: bool = False
+    layer_range: Sequence[str] | None = None
+
+
+def rows_of(
+    graph: Graph, network: Network | None, options: Options | None = None, model: str = "model"
+) -> list[tuple[str, ...]]:
     """Headings, and a row per layer; see `table`."""
+    options = options or Options()
     rows: list[tuple[str, ...]] = [_HEADINGS]
     fields = _fields(network, graph)
-    for node in graph.by_position:
-        if node.kind == "input" or node.layer is None:
-            continue
+    nodes = [node for node in graph.by_position if node.kind != "input" and node.layer is not None]
+    shown = _shown(nodes, options.layer_range, model)
+    for node in shown:
+        assert node.layer is not None
         label = f"{'  ' * node.depth}{node.name} ({type(node.layer).__name__})"
         if node.output_shape is None:
             rows.append((label, "?", "?", "?", "?"))
@@ -33,6 +49,11 @@ def rows_of(graph: Graph, network: Network | None) -> list[tuple[str, ...]]:
                 " x ".join(map(str, fields.get(node.name, ()))) or "?",
             )
         )
+    if options.show_trainable:
+        rows[0] = (*_HEADINGS, "Trainable")
+        for number, node in enumerate(shown, 1):
+            own = node.layer
+            rows[number] = (*rows[number], "?" if own is None else "Y" if own.trainable else "N")
     return rows
 
 
@@ -57,13 +78,13 @@ def totals_of(network: Network | None) -> list[str]:
     return lines
 
 
-def table(name: str, graph: Graph, network: Network | None) -> str:
+def table(name: str, graph: Graph, network: Network | None, options: Options | None = None) -> str:
     """A line per layer: output shape, weights, multiply-adds of one sample, size of the receptive field.
 
     What a container holds stands below it, set in; its numbers are theirs together.
     """
-    rows = rows_of(graph, network)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    rows = rows_of(graph, network, options, name)
+    widths = _widths(rows, options or Options())
     lines = [f"Model: {name}"]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     for i, row in enumerate(rows):
@@ -76,6 +97,33 @@ def table(name: str, graph: Graph, network: Network | None) -> str:
         if i in (0, len(rows) - 1):
             lines.append(rule)
     return "\n".join([*lines, *totals_of(network)])
+
+
+def _shown(nodes: list[Node], names: Sequence[str] | None, model: str) -> list[Node]:
+    """The layers from the first of two names to the second."""
+    if names is None:
+        return nodes
+    known = [node.name for node in nodes]
+    for wanted in names:
+        if wanted not in known:
+            raise ValueError(
+                f"The `layer_range` argument names {wanted!r}, which is no layer of model '{model}': they "
+                f"are {', '.join(known)}."
+            )
+    return nodes[known.index(names[0]) : known.index(names[-1]) + 1]
+
+
+def _widths(rows: list[tuple[str, ...]], options: Options) -> list[int]:
+    """Widths of the columns, which hold what is in them at least."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    if options.positions is not None:
+        scale = (options.line_length or 98) if max(options.positions, default=0) <= 1 else 1
+        ends = [round(scale * end) for end in options.positions]
+        wanted = [end - start - 2 for start, end in zip([-2, *ends], ends, strict=False)]
+        widths = [max(pair) for pair in zip(widths, [*wanted, *widths[len(wanted) :]], strict=False)]
+    missing = (options.line_length or 0) - sum(widths) - 2 * (len(widths) - 1)
+    widths[0] += max(missing, 0)
+    return widths
 
 
 def _fields(network: Network | None, graph: Graph) -> dict[str, tuple[int, ...]]:

@@ -66,6 +66,10 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         metrics: Any = None,
         loss_weights: Any = None,
         weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: str | bool = "auto",
+        auto_scale_loss: bool = True,
     ) -> None:
         """Sets what training does; the optimizer starts afresh.
 
@@ -80,11 +84,21 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             loss_weights: what the losses of several outputs are multiplied by before they are added; None is
                 1.
             weighted_metrics: metrics in which samples count by `sample_weight` and `class_weight`.
+            run_eagerly: accepted for programs written for Keras, as are the following: there is nothing that
+                they would change.
+            steps_per_execution: accepted; callbacks hear of every batch.
+            jit_compile: accepted; the engine is compiled.
+            auto_scale_loss: accepted; nothing is computed in float16.
 
         Raises:
             ValueError: an unknown id, or an output that there is not.
             TypeError: an object that the engine does not know.
         """
+        _validation.boolean(run_eagerly, "run_eagerly")
+        _validation.positive_integer(steps_per_execution, "steps_per_execution")
+        if jit_compile != "auto":
+            _validation.boolean(jit_compile, "jit_compile")
+        _validation.boolean(auto_scale_loss, "auto_scale_loss")
         compilation = Compilation(
             optimizer, loss, metrics, loss_weights, weighted_metrics, self._several_outputs()
         )
@@ -109,6 +123,10 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             **options: for `json.dumps`, such as ``indent=2``.
         """
         return json.dumps({"class_name": type(self).__name__, "config": self.get_config()}, **options)
+
+    @abstractmethod
+    def build(self, input_shape: Any) -> None:
+        """Builds the model for inputs of this shape, whose first axis is the batch."""
 
     def _several_outputs(self) -> list[str] | None:
         """Names of the outputs, if there are several."""
@@ -399,7 +417,14 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         saving.save(self, path)
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
-        """Writes the weights to one file."""
+        """Writes the weights to one file; for Keras if its name ends in ``.weights.h5``.
+
+        Raises:
+            ValueError: the name promises another file of another program; or the file is for Keras, which
+                lacks something that the model has.
+            NotReadyError: the model is not built.
+            ImportError: the file is for Keras, and h5py is not installed.
+        """
         saving.save_weights(self, path)
 
     def load_weights(

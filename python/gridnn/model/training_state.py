@@ -71,7 +71,10 @@ def settle(model: Model, objective: Objectives) -> None:
         compilation = compilation_of(model)
         if compilation.objective is not objective or not compilation.in_engine:
             model.network.compile(
-                compilation.optimizer.engine_description(),
+                {
+                    **compilation.optimizer.engine_description(),
+                    "undecayed": compilation.optimizer.undecayed([weight.path for weight in model.weights]),
+                },
                 [output.engine_description() for output in objective.outputs],
             )
             compilation.objective = objective

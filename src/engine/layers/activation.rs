@@ -45,12 +45,7 @@ impl Named {
         match self {
             Self::Elementwise(activation) => Ok(activation),
             Self::Softmax(axis) | Self::LogSoftmax(axis) => {
-                let rank = shape.len();
-                // Counted from the end, or from the front with the batch as axis 0.
-                let at = if axis < 0 { axis + rank as isize } else { axis - 1 };
-                let at = usize::try_from(at).ok().filter(|&i| i < rank).ok_or_else(|| {
-                    Error::value("axis", format!("1 to {rank} or -{rank} to -1 (axis 0 is the batch)"), axis)
-                })?;
+                let at = axis_of_sample(axis, shape.len())?;
                 let (size, inner) = (shape[at], shape[at + 1..].iter().product());
                 Ok(match self {
                     Self::LogSoftmax(_) => Activation::LogSoftmax { size, inner },
@@ -60,10 +55,27 @@ impl Named {
         }
     }
 
+    /// The op of a softmax over the last axis, of `size` elements, of samples of `len`.
+    pub(super) fn softmax_op<T: Element>(size: usize, len: usize, tier: Tier) -> Box<dyn Op<T>> {
+        Box::new(ActivationOp { activation: Activation::Softmax { size, inner: 1 }, len, tier })
+    }
+
     /// The op that applies it to tensors of `shape`.
     pub(super) fn op<T: Element>(self, shape: &[usize], tier: Tier) -> Result<Box<dyn Op<T>>> {
         Ok(Box::new(ActivationOp { activation: self.place(shape)?, len: shape.iter().product(), tier }))
     }
+}
+
+/// The axis of a sample of `rank` axes that is meant by one counted from the end, or from the start with the batch as
+/// axis 0.
+///
+/// # Errors
+/// No axis has this number.
+pub(super) fn axis_of_sample(axis: isize, rank: usize) -> Result<usize> {
+    let at = if axis < 0 { axis + rank as isize } else { axis - 1 };
+    usize::try_from(at).ok().filter(|&i| i < rank).ok_or_else(|| {
+        Error::value("axis", format!("1 to {rank} or -{rank} to -1 (axis 0 is the batch)"), axis)
+    })
 }
 
 /// The description.

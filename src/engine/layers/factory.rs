@@ -7,8 +7,8 @@ use super::colour::{Change, Colour};
 use super::custom::{Custom, CustomLayer};
 use super::resizing::{Aspect, Filter, Resizing};
 use super::{
-    Layer, activation, activity, adaptive, batch_norm, conv, conv_transpose, dense, depthwise, dropout,
-    group_norm, mix_up, noise, normalization, pad, pool, prelu, rescaling, reshaping, stft,
+    Layer, activation, activity, adaptive, along, batch_norm, conv, conv_transpose, dense, depthwise,
+    dropout, group_norm, mix_up, noise, normalization, pad, pool, prelu, rescaling, reshaping, stft, time,
 };
 use crate::engine::spec::{L1L2, LayerKind, LayerSpec};
 use crate::error::{Error, Result};
@@ -81,7 +81,7 @@ pub fn layer<T: Element>(
             cuts: true,
         }),
         Kind::Stft(spec) => Box::new(stft::Stft(spec.clone())),
-        Kind::Rescaling { scale, offset } => Box::new(rescaling::Rescaling::new(*scale, *offset)),
+        Kind::Rescaling { scale, offset } => Box::new(rescaling::Rescaling::new(scale, offset)),
         Kind::Conv1D(conv) => Box::new(conv::Conv::new(conv, 1)?),
         Kind::Conv2D(conv) => Box::new(conv::Conv::new(conv, 2)?),
         Kind::Conv3D(conv) => Box::new(conv::Conv::new(conv, 3)?),
@@ -142,7 +142,11 @@ pub fn layer<T: Element>(
         Kind::PReLU { alpha_initializer, shared_axes } => {
             Box::new(prelu::Prelu::new(alpha_initializer, shared_axes))
         }
-        Kind::Softmax { axis } => Box::new(activation::ActivationLayer::softmax(*axis)),
+        Kind::Softmax { axis } => match axis.list() {
+            [axis] => Box::new(activation::ActivationLayer::softmax(*axis)),
+            axes => Box::new(along::Along::softmax(axes)),
+        },
+        Kind::UnitNormalization { axis } => Box::new(along::Along::unit(axis.list())),
         Kind::BatchNormalization(norm) => Box::new(batch_norm::BatchNorm::new(norm)),
         Kind::LayerNormalization(norm) => Box::new(group_norm::SampleNorm::layer(norm)),
         Kind::GroupNormalization(norm) => Box::new(group_norm::SampleNorm::group(norm)),
@@ -154,6 +158,9 @@ pub fn layer<T: Element>(
         Kind::SpatialDropout3D { rate, seed } => Box::new(dropout::Dropout::channels(*rate, *seed, 3)),
         Kind::GaussianNoise { stddev, seed } => Box::new(noise::Gaussian::noise(*stddev, *seed)),
         Kind::GaussianDropout { rate, seed } => Box::new(noise::Gaussian::dropout(*rate, *seed)),
+        Kind::TimeDistributed { layer: inner } => {
+            Box::new(time::TimeDistributed(layer::<T>(inner, custom_layers)?))
+        }
         Kind::Residual { .. } | Kind::Parallel { .. } | Kind::Chain { .. } => {
             return Err(Error::value("", "a layer that holds no others", "a container"));
         }

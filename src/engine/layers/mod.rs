@@ -7,6 +7,7 @@
 mod activation;
 pub(super) mod activity;
 mod adaptive;
+mod along;
 pub(super) mod augment;
 mod batch_norm;
 mod colour;
@@ -31,6 +32,7 @@ mod rescaling;
 mod reshaping;
 pub(super) mod resizing;
 pub(super) mod stft;
+mod time;
 
 use std::borrow::Cow;
 use std::ops::Range;

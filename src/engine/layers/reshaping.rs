@@ -72,6 +72,16 @@ impl Permute {
     }
 }
 
+/// The op that puts the axes of samples of sizes `input` into the order `axes`, counted from 0, on the way to another
+/// op and back from it.
+///
+/// # Errors
+/// There is no memory for the table of positions.
+pub(super) fn permute_op<T: Element>(axes: &[usize], input: &[usize]) -> Result<Box<dyn Op<T>>> {
+    let permute = Permute { axes: axes.to_vec() };
+    Ok(Box::new(PermuteOp { sources: permute.sources(input)?, rearranges: false }))
+}
+
 impl<T: Element> Layer<T> for Permute {
     fn output_shape(&self, input: &[Size]) -> Result<Vec<Size>> {
         if input.len() != self.axes.len() {

@@ -22,6 +22,9 @@ pub struct Optimizer {
     #[serde(flatten)]
     pub rule: Rule,
     pub weight_decay: Option<f64>,
+    /// Numbers of weights that do not decay.
+    #[serde(default)]
+    pub undecayed: Vec<usize>,
     pub clipnorm: Option<f64>,
     pub clipvalue: Option<f64>,
     pub global_clipnorm: Option<f64>,
@@ -141,12 +144,12 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Updates the weights of a block; `factor` is what [`Update::clip`] has found. Returns whether all that it has made
+    /// Updates a block of the weight of number `weight`; `factor` is what [`Update::clip`] has found. Returns whether all that it has made
     /// is within the bounds.
     pub(super) fn apply<T: Element>(
         &self,
         tier: Tier,
-        factor: f64,
+        (weight, factor): (usize, f64),
         weights: &mut [T],
         grads: &[T],
         slots: &mut [&mut [T]],
@@ -166,7 +169,10 @@ impl<'a> Update<'a> {
             let shape = Shape {
                 factor: T::from_f64(factor),
                 most: optimizer.clipvalue.map(T::from_f64),
-                decay: optimizer.weight_decay.map(|decay| (T::from_f64(decay), lr)),
+                decay: optimizer
+                    .weight_decay
+                    .filter(|_| !optimizer.undecayed.contains(&weight))
+                    .map(|decay| (T::from_f64(decay), lr)),
             };
             let updates = self.updates() + 1;
             within &= optimizer.rule.update(

@@ -50,7 +50,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         if !self.sound() {
             return;
         }
-        let Block { range, layer, .. } = self.state.blocks[block].clone();
+        let Block { range, weight, layer, .. } = self.state.blocks[block].clone();
         let factor = if update.clips_by_norm() { self.memory.factors.read(block..block + 1)[0] } else { 1.0 };
         let mut weights = self.state.params.write(range.clone());
         let grads = self.state.grads.read(range.clone());
@@ -58,7 +58,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let mut held: [Option<Writing<'_, T>>; MOST_SLOTS] =
             std::array::from_fn(|i| slots.get(i).map(|slot| slot.write(range.clone())));
         let mut views = held.each_mut().map(|slot| slot.as_deref_mut().unwrap_or_default());
-        if !update.apply(self.kernels.tier, factor, &mut weights, &grads, &mut views[..slots.len()]) {
+        if !update.apply(self.kernels.tier, (weight, factor), &mut weights, &grads, &mut views[..slots.len()])
+        {
             self.beyond(&weights, layer);
             views[..slots.len()].iter().for_each(|slot| self.beyond(slot, layer));
         }

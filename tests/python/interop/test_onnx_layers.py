@@ -1,10 +1,13 @@
 """Every row of the layer contract goes out to ONNX, with equal outputs."""
 
+import re
+
 import pytest
 from onnx_checks import SETTINGS, expect_export
-from test_contract import EXPORTED
+from test_contract import CASES, EXPORTED
 
 import gridnn as gn
+from gridnn.interop.c.writer import to_bytes as c_header
 from gridnn.interop.onnx.table import CONVERTERS, converter_of
 from gridnn.interop.onnx.writer import to_bytes
 from gridnn.layers.base import REGISTRY
@@ -12,6 +15,9 @@ from gridnn.layers.branches import Container
 
 pytest.importorskip("onnx")
 pytestmark = pytest.mark.one_tier
+
+
+REFUSED = (gn.layers.Input, gn.layers.STFT, gn.layers.TimeDistributed, gn.layers.UnitNormalization)
 
 
 @pytest.mark.parametrize(("opset", "layout"), SETTINGS)
@@ -22,10 +28,20 @@ def test_row(case, opset, layout):
     assert to_bytes(model, opset_version=opset, layout=layout) == contents
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if not case.exported], ids=str)
+def test_other_rows_are_refused_by_name(case):
+    model = gn.Sequential([gn.Input(case.shape), case.layer()], seed=1)
+    name = re.escape(model.layers[0].label)
+    with pytest.raises(ValueError, match=name):
+        to_bytes(model)
+    with pytest.raises(ValueError, match=name):
+        c_header(model)
+
+
 def test_every_layer_has_a_converter():
     for cls in REGISTRY.classes():
         # Tensors that meet are the writer's own business.
-        if cls not in (gn.layers.Input, gn.layers.STFT) and not issubclass(cls, Container) and not cls.merges:
+        if cls not in REFUSED and not issubclass(cls, Container) and not cls.merges:
             assert any(base in CONVERTERS for base in cls.__mro__), cls
 
 

@@ -87,6 +87,8 @@ def elu(site: Site) -> None:
 def softmax_layer(site: Site) -> None:
     """`Softmax` along any axis."""
     axis = site.layer.axis
+    if not isinstance(axis, int):
+        site.refuse("there is no softmax over several axes")
     _along(site, (axis if axis < 0 else axis - 1) % site.rank, logarithm=False)
 
 

@@ -147,6 +147,8 @@ def prelu(site: Site) -> None:
 
 def rescaling(site: Site) -> None:
     """`Rescaling`."""
+    if isinstance(site.layer.scale, tuple) or isinstance(site.layer.offset, tuple):
+        site.refuse("it has numbers for every channel; use Normalization")
     scale, offset = (float(site.finite(getattr(site.layer, key), key)) for key in ("scale", "offset"))
     if scale != 1.0 or offset:
         elementwise(site, f"v * {number(scale)}" + (f" + {number(offset)}" if offset else ""))

@@ -39,6 +39,7 @@ _NO_COUNTERPART = {
     "RandomCrop": "Keras resizes or crops at inference as well, by other rules",
     "MixUp": "in Keras it mixes inputs and leaves labels as they are",
     "Lambda": "it holds code of Python, which is not executed",
+    "TimeDistributed": "layers inside others are not read",
     "TFOpLambda": "it is an operation of TensorFlow, not a layer",
 }
 

@@ -11,6 +11,7 @@ from gridnn import layers
 from gridnn._config import Configurable
 from gridnn._network import place_window
 from gridnn.interop._layer_arithmetic import window_pads
+from gridnn.layers.activation import activation_as_layer
 from gridnn.layers.base import Layer
 from gridnn.layers.conv import Convolution
 from gridnn.layers.conv_transpose import TransposedConvolution
@@ -34,8 +35,9 @@ _LACKING = {
     "RandomNoise",
     "STFT",
     "SeparableConv3D",
+    "TimeDistributed",
 }
-"""Classes that Keras does not have, or that do something else there."""
+"""Classes that Keras does not have, or that do something else there, or hold layers."""
 
 _MODULES = {
     "initializer": "keras.initializers",
@@ -88,9 +90,17 @@ def described(layer: Layer, shape: Sequence[int | None]) -> list[Described]:
             return [("Gelu", layer.name, gelu)]
         options["activation"] = "linear"
         after = [("Gelu", f"{layer.name}_gelu", gelu)]
+    if "(" in str(options.get("activation")):  # a layer's parameters: it comes after
+        own = activation_as_layer(options["activation"])
+        options["activation"] = "linear"
+        after = [(type(own).__name__, f"{layer.name}_activation", _parameters(own))]
     if any(part in kind for part in (_WITH_FORMAT_IN_SERIES if kind.endswith("1D") else _WITH_FORMAT)):
         options["data_format"] = "channels_last"
     return [*before, (options.pop("class_name", kind), layer.name, options), *after]
+
+
+def _parameters(layer: Layer) -> Options:
+    return {key: getattr(layer, key) for key in layer.config_fields}
 
 
 def _lacking(layer: Layer, reason: str) -> ValueError:

@@ -17,7 +17,7 @@ from gridnn.interop.keras.layers_out import OPERATIONS
 from gridnn.layers.limits import LimitedLayer
 from gridnn.model.protocol import Model
 
-__all__ = ["save"]
+__all__ = ["save", "save_weights"]
 
 _VERSION = "3.15.0"
 """The version of Keras whose format is written."""
@@ -34,6 +34,26 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         ValueError: Keras lacks something that the model has; the message names the layers.
         ImportError: h5py is not installed.
     """
+    config, weights = _contents(model)
+    metadata = {"keras_version": _VERSION, "date_saved": "1980-01-01@00:00:00"}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, contents in (
+            ("metadata.json", json.dumps(metadata).encode()),
+            ("config.json", json.dumps(config, allow_nan=False).encode()),
+            ("model.weights.h5", weights),
+        ):
+            archive.writestr(zipfile.ZipInfo(name, _DATE), contents)
+    _network.write_file(path, buffer.getvalue())
+
+
+def save_weights(model: Model, path: str | os.PathLike[str]) -> None:
+    """Writes the weights of a built model as a ``.weights.h5`` file; errors as of `save`."""
+    _network.write_file(path, _contents(model)[1])
+
+
+def _contents(model: Model) -> tuple[dict[str, Any], bytes]:
+    """The description of a model, and its weights as a file."""
     if importlib.util.find_spec("h5py") is None:
         raise ImportError('Files of Keras are written with h5py: pip install "gridnn[keras]"')
     with model.locked():
@@ -45,17 +65,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
             raise ValueError(f"Keras cannot open this model, since it lacks:\n{listed}")
         config, items = _entry(described, model.dtype)
         paths_of(items)
-        weights = _hdf5(model.name, described, items)
-    metadata = {"keras_version": _VERSION, "date_saved": "1980-01-01@00:00:00"}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, contents in (
-            ("metadata.json", json.dumps(metadata).encode()),
-            ("config.json", json.dumps(config, allow_nan=False).encode()),
-            ("model.weights.h5", weights),
-        ):
-            archive.writestr(zipfile.ZipInfo(name, _DATE), contents)
-    _network.write_file(path, buffer.getvalue())
+        return config, _hdf5(model.name, described, items)
 
 
 def _hdf5(name: str, model: KerasModel, items: Sequence[Item]) -> bytes:

@@ -28,6 +28,8 @@ def activate(site: Site, x: Tensor, activation: str) -> Tensor:
     """A tensor behind an activation, in the order that it is in."""
     if activation == "linear":
         return x
+    if activation not in _RULES:
+        site.refuse(f"the activation '{activation}' is to be a layer of its own")
     return x.like(_RULES[activation](site, x, activation))
 
 
@@ -171,5 +173,7 @@ def prelu(site: Site) -> Tensor:
 def softmax_layer(site: Site) -> Tensor:
     """`Softmax` along any axis."""
     axis = site.layer.axis
+    if not isinstance(axis, int):
+        site.refuse("there is no softmax over several axes")
     sample = axis if axis < 0 else axis - 1
     return site.x.like(site.op("Softmax", [site.x.name], axis=site.x.axis(sample)))

@@ -174,6 +174,8 @@ def _spread(values: NDArray[np.floating], sizes: Sequence[int | None], x: Tensor
 def rescaling(site: Site) -> Tensor:
     """`Rescaling`."""
     layer, y = site.layer, site.x.name
+    if isinstance(layer.scale, tuple) or isinstance(layer.offset, tuple):
+        site.refuse("it has numbers for every channel; use Normalization")
     if layer.scale != 1.0:
         suffix = "scaled" if layer.offset else ""
         y = site.op("Mul", [y, site.constant(np.float32(layer.scale), "scale")], suffix)
