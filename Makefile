@@ -103,11 +103,12 @@ docs: dev $(DOCS_TOOLS) ## build the site into docs/_build/html, executing every
 	$(PY) -m sphinx -E -W --keep-going -q -j 2 -b html docs docs/_build/html
 	$(PY) tools/check_docs.py docs/_build/html
 
-bench: dev ## kernels, whole steps and functional calls; other libraries through GRIDNN_PEERS_PYTHON=/their/python
+bench: dev ## kernels, whole steps, functional calls, many threads foretold; other libraries through GRIDNN_PEERS_PYTHON=/their/python
 	cargo bench --bench kernels
 	$(PY) -m gridnn bench
 	$(PY) benches/python/steps.py
 	$(PY) benches/python/functional.py
+	$(PY) benches/python/scaling.py --no-check
 
 record: dev ## measure on a quiet machine, in minutes, and write the tables of docs/performance.md
 	$(PY) benches/python/record.py

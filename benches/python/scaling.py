@@ -16,8 +16,8 @@ percentage of the ideal one, and the kind of phase that loses most of it.
 from __future__ import annotations
 
 import argparse
+import functools
 import heapq
-import statistics
 import sys
 import time
 from collections import defaultdict
@@ -71,7 +71,7 @@ def steps(records: Sequence[tuple[int, str, float]]) -> list[list[tuple[int, str
 
 
 def phases(records: Sequence[tuple[int, str, float]]) -> list[Phase]:
-    """The phases of steps on one thread; a task's duration is the median over them."""
+    """The phases of steps on one thread; a task's duration is the least of them."""
     tasks: dict[int, list[list[tuple[str, float]]]] = defaultdict(list)
     for step in steps(records):
         own: dict[int, list[tuple[str, float]]] = defaultdict(list)
@@ -82,7 +82,7 @@ def phases(records: Sequence[tuple[int, str, float]]) -> list[Phase]:
     found = []
     for phase in sorted(tasks):
         runs = tasks[phase]
-        durations = tuple(statistics.median(run[i][1] for run in runs) for i in range(len(runs[0])))
+        durations = tuple(min(run[i][1] for run in runs) for i in range(len(runs[0])))
         shares: dict[str, float] = defaultdict(float)
         for (kind, _), seconds in zip(runs[0], durations, strict=True):
             shares[kind.split()[0]] += seconds
@@ -96,7 +96,7 @@ def shared(alone: Sequence[Phase], records: Sequence[tuple[int, str, float]]) ->
     for step in steps_of_two(records):
         for phase, seconds in step.items():
             sums[phase].append(seconds)
-    totals = [statistics.median(sums[phase]) for phase in sorted(sums)]
+    totals = [min(sums[phase]) for phase in sorted(sums)]
     if len(totals) != len(alone):
         return list(alone)
     return [
@@ -164,20 +164,20 @@ def measure(model: Any, batch: int, rounds: int) -> tuple[list[Phase], float]:
             times.append(time.perf_counter() - start)
     finally:
         gn.set_num_threads(before)
-    return shared(phases(records[1]), records[2]), statistics.median(times)
+    return shared(phases(records[1]), records[2]), min(times)
 
 
 def main() -> int:
     """Measures, schedules, prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="*", help="names; all of them if there are none")
-    parser.add_argument("--rounds", type=int, default=7, help="steps of which durations are medians")
+    parser.add_argument("--rounds", type=int, default=7, help="steps of which the least durations count")
     parser.add_argument("--no-check", action="store_true", help="print the error of the prediction only")
     options = parser.parse_args()
-    builders = {
-        name: (lambda own=own: _own.build(own), _BATCHES.get(name, _BATCH)) for name, own in MODELS.items()
+    builders: dict[str, tuple[Callable[[], Any], int]] = {
+        name: (functools.partial(_own.build, own), _BATCHES.get(name, _BATCH)) for name, own in MODELS.items()
     }
-    builders |= _ARCHITECTURES
+    builders.update(_ARCHITECTURES)
     print(
         "| model | batch | two threads ms | foretold | " + " | ".join(map(str, WORKERS)) + " | limits at 16 |"
     )
