@@ -33,13 +33,22 @@ def public_names() -> set[str]:
     return names - {"gridnn.Input"}  # which is gridnn.layers.Input
 
 
+def _object(name: str) -> object:
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def main() -> None:
     """Exits with the names that the site in the folder given as argument lacks."""
     site = Path(sys.argv[1])
     with (site / "objects.inv").open("rb") as file:
         inventory = InventoryFile.load(file, site.as_posix(), lambda folder, name: f"{folder}/{name}")
     known = {name for kind, objects in inventory.items() if kind.startswith("py:") for name in objects}
-    if lacking := sorted(public_names() - known):
+    listed = [_object(name) for name in public_names() & known]
+    missing = public_names() - known
+    # Some functions are losses and metrics: described in one place, they need no other.
+    lacking = sorted(name for name in missing if not any(_object(name) is each for each in listed))
+    if lacking:
         sys.exit(f"the reference lacks {len(lacking)} names: {', '.join(lacking)}")
     print(f"reference: {len(public_names())} public names")
 
