@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
 /// What the modules of a level may use: other modules of the crate, and crates that are not for everybody.
 struct Rule {
     module: &'static str,
@@ -107,102 +109,53 @@ const EXTERNAL_CRATES: &[&str] =
 /// Where `unsafe` may be written.
 const UNSAFE_HOMES: &[&str] = &["kernels/", "parallel.rs"];
 
-/// Blanks out comments, strings and characters; everything keeps its place.
-fn code_of(source: &str) -> String {
-    let chars: Vec<char> = source.chars().collect();
-    let mut code: Vec<char> = Vec::with_capacity(chars.len());
-    let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
-    let mut i = 0;
-    while i < chars.len() {
-        let start = i;
-        match chars[i] {
-            '/' if at(i + 1) == '/' => {
-                while i < chars.len() && chars[i] != '\n' {
-                    i += 1;
-                }
-            }
-            '/' if at(i + 1) == '*' => {
-                let mut depth = 0;
-                loop {
-                    match (at(i), at(i + 1)) {
-                        ('/', '*') => (depth, i) = (depth + 1, i + 2),
-                        ('*', '/') => (depth, i) = (depth - 1, i + 2),
-                        _ => i += 1,
-                    }
-                    if depth == 0 || i >= chars.len() {
-                        break;
-                    }
-                }
-            }
-            '"' => {
-                i += 1;
-                while i < chars.len() && chars[i] != '"' {
-                    i += if chars[i] == '\\' { 2 } else { 1 };
-                }
-                i += 1;
-            }
-            'r' if (at(i + 1) == '"' || at(i + 1) == '#')
-                && (i == 0 || !is_word(chars[i - 1]) || chars[i - 1] == 'b') =>
-            {
-                let hashes = chars[i + 1..].iter().take_while(|c| **c == '#').count();
-                if at(i + 1 + hashes) == '"' {
-                    i += hashes + 2;
-                    while i < chars.len() && !(chars[i] == '"' && (0..hashes).all(|h| at(i + 1 + h) == '#')) {
-                        i += 1;
-                    }
-                    i += hashes + 1;
-                }
-            }
-            '\'' if at(i + 1) == '\\' => {
-                i += 3;
-                while i < chars.len() && chars[i] != '\'' {
-                    i += 1;
-                }
-                i += 1;
-            }
-            // Anything else behind a quote is a lifetime.
-            '\'' if at(i + 2) == '\'' => i += 3,
-            _ => {}
-        }
-        if i == start {
-            code.push(chars[i]);
-            i += 1;
-        } else {
-            let blank = chars[start..i.min(chars.len())].iter().map(|c| if *c == '\n' { '\n' } else { ' ' });
-            code.extend(blank);
-        }
-    }
-    code.into_iter().collect()
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// A word, `::`, or one other character, with its line (from 0).
+/// A word, `::`, a literal or one other character, with its line (from 0).
 #[derive(Debug, Clone, PartialEq)]
 struct Token {
     text: String,
     line: usize,
 }
 
-fn tokens_of(code: &str) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    for (line, text) in code.lines().enumerate() {
-        let mut rest = text.trim_start();
-        while let Some(first) = rest.chars().next() {
-            let len = if is_word(first) {
-                rest.find(|c| !is_word(c)).unwrap_or(rest.len())
-            } else if rest.starts_with("::") {
-                2
-            } else {
-                first.len_utf8()
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// The tokens of a file, those within macros too.
+fn tokens_of(source: &str) -> Vec<Token> {
+    fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
+        let mut joint = false;
+        for tree in stream {
+            let line = tree.span().start().line - 1;
+            let joins = std::mem::take(&mut joint);
+            let text = match tree {
+                TokenTree::Group(group) => {
+                    let [open, close] = match group.delimiter() {
+                        Delimiter::Brace => ["{", "}"],
+                        Delimiter::Bracket => ["[", "]"],
+                        Delimiter::Parenthesis => ["(", ")"],
+                        Delimiter::None => ["", ""],
+                    };
+                    tokens.push(Token { text: open.to_string(), line });
+                    flatten(group.stream(), tokens);
+                    let line = group.span_close().start().line - 1;
+                    tokens.push(Token { text: close.to_string(), line });
+                    continue;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ':' => {
+                    if joins && let Some(last) = tokens.last_mut() {
+                        last.text.push(':');
+                        continue;
+                    }
+                    joint = punct.spacing() == Spacing::Joint;
+                    ":".to_string()
+                }
+                other => other.to_string(),
             };
-            let (token, behind) = rest.split_at(len);
-            tokens.push(Token { text: token.to_string(), line });
-            rest = behind.trim_start();
+            tokens.push(Token { text, line });
         }
     }
+    let mut tokens = Vec::new();
+    flatten(source.parse().unwrap_or_else(|error| panic!("not Rust: {error}")), &mut tokens);
     tokens
 }
 
@@ -315,7 +268,7 @@ fn layering_problems(file: &str, source: &str) -> Vec<String> {
     let Some(rule) = RULES.iter().find(|rule| rule.module == module[0]) else {
         return vec![format!("{file}: no rule for the module {}", module[0])];
     };
-    let tokens = without_tests(&tokens_of(&code_of(source)));
+    let tokens = without_tests(&tokens_of(source));
     let mut problems = Vec::new();
     for (path, line) in crate_paths(&tokens, &module) {
         let used = match path[0].as_str() {
@@ -349,7 +302,7 @@ fn explained(lines: &[&str], line: usize, most: usize, mark: &str) -> bool {
             if text.contains(mark) {
                 return true;
             }
-        } else if !text.starts_with("#[") {
+        } else if !text.starts_with("#[") && !text.starts_with("$(#[") {
             code += 1;
             if code > most || text.contains("unsafe") {
                 return false;
@@ -362,7 +315,7 @@ fn explained(lines: &[&str], line: usize, most: usize, mark: &str) -> bool {
 /// `unsafe` in the wrong place, or without its reason.
 fn unsafe_problems(file: &str, source: &str) -> Vec<String> {
     let lines: Vec<&str> = source.lines().collect();
-    let tokens = tokens_of(&code_of(source));
+    let tokens = tokens_of(source);
     let text = |i: usize| tokens.get(i).map_or("", |t| t.text.as_str());
     let mut problems = Vec::new();
     // For each open brace, whether it is the body of the implementation of a trait.
