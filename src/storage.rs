@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use bytemuck::Pod;
 pub use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde_json::{Map, Value, json};
@@ -29,46 +30,32 @@ const NO_DIGITS: &str = "00000000";
 const LONGEST_HEADER: u64 = 100_000_000;
 /// Axes of a tensor at most, as in NumPy 1.
 const MOST_AXES: usize = 32;
-/// Bytes that are converted at a time.
+/// Bytes that are summed up and written, or read and summed up, at a time: the sum finds them in the cache.
 const CHUNK: usize = 1 << 18;
 
 fn format_error(path: &Path, problem: impl std::fmt::Display) -> Error {
     Error::FileFormat { path: path.display().to_string(), problem: problem.to_string() }
 }
 
-/// A number as it is in files.
-pub trait Plain: Copy + Send {
+/// A number as it is in files: as in memory, which has its lowest byte first on every system that gridnn supports.
+pub trait Plain: Pod {
     /// Its type there.
     const DTYPE: Dtype;
-    /// Appends its bytes.
-    fn put(self, bytes: &mut Vec<u8>);
-    /// The number of these bytes.
-    fn get(bytes: &[u8]) -> Self;
 }
 
+const _: () = assert!(cfg!(target_endian = "little"), "files hold numbers with the lowest byte first");
+
 macro_rules! plain {
-    ($($variant:ident: $type:ty),*) => { $(
-        impl Plain for $type {
+    ($($variant:ident: $type:ty),*) => {
+        $(impl Plain for $type {
             const DTYPE: Dtype = Dtype::$variant;
-            fn put(self, bytes: &mut Vec<u8>) {
-                bytes.extend_from_slice(&self.to_le_bytes());
-            }
-            fn get(bytes: &[u8]) -> Self {
-                bytes.try_into().map(Self::from_le_bytes).unwrap_or_default()
-            }
-        }
-    )* };
+        })*
+    };
 }
 plain!(U8: u8, I8: i8, U16: u16, I16: i16, U32: u32, I32: i32, U64: u64, I64: i64, F32: f32, F64: f64);
 
 fn dtype_of<T: Plain>(_: &[T]) -> Dtype {
     T::DTYPE
-}
-
-fn chunk() -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(CHUNK)?;
-    Ok(bytes)
 }
 
 /// Writes a file, see [`write`]. The same tensors and texts give the same bytes.
@@ -106,13 +93,9 @@ pub fn save(
         };
         put(file, &(header.len() as u64).to_le_bytes())?;
         put(file, &header)?;
-        let mut bytes = chunk()?;
         for (_, _, source) in &order {
-            each!(source.values, values => for part in values.chunks(CHUNK / 8) {
-                bytes.clear();
-                part.iter().for_each(|x| x.put(&mut bytes));
-                put(file, &bytes)?;
-            });
+            let bytes: &[u8] = each!(source.values, values => bytemuck::cast_slice(values));
+            bytes.chunks(CHUNK).try_for_each(|part| put(file, part))?;
         }
         let place = digits(&header).ok_or_else(|| io::Error::other("no place for the checksum"))?;
         file.seek(SeekFrom::Start(8 + place as u64))?;
@@ -218,14 +201,9 @@ impl Reader {
     /// # Errors
     /// The system's.
     pub fn read<T: Plain>(&mut self, out: &mut [T]) -> Result<()> {
-        let size = size_of::<T>();
-        let io = |error: io::Error| io_error(&self.path, &error);
-        let mut bytes = chunk().map_err(io)?;
-        for part in out.chunks_mut(CHUNK / size) {
-            bytes.resize(size_of_val(part), 0);
-            self.file.read_exact(&mut bytes).map_err(io)?;
-            self.hasher.update(&bytes);
-            part.iter_mut().zip(bytes.chunks_exact(size)).for_each(|(x, bytes)| *x = T::get(bytes));
+        for part in bytemuck::cast_slice_mut::<T, u8>(out).chunks_mut(CHUNK) {
+            self.file.read_exact(part).map_err(|error| io_error(&self.path, &error))?;
+            self.hasher.update(part);
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ const RULES: &[Rule] = &[
     rule("rng", &["error", "kernels", "memory"], &[]),
     rule("parallel", &["error", "kernels", "memory"], &["rustix"]),
     rule("arrays", &[], &[]),
-    rule("storage", &["arrays", "error"], &["crc32fast", "safetensors", "tempfile"]),
+    rule("storage", &["arrays", "error"], &["bytemuck", "crc32fast", "safetensors", "tempfile"]),
     // The algorithms. Epilogue, scratch and column sums are conv's, and shared by its siblings.
     rule("conv", &["error", "geometry", "kernels", "memory", "parallel", "rng"], &[]),
     rule("activation", &["error", "geometry", "kernels", "memory", "parallel", "rng"], &[]),
@@ -104,7 +104,7 @@ const RULES: &[Rule] = &[
 
 /// Crates that have one home.
 const EXTERNAL_CRATES: &[&str] =
-    &["crc32fast", "libc", "ndarray", "numpy", "pyo3", "rustix", "safetensors", "tempfile"];
+    &["bytemuck", "crc32fast", "libc", "ndarray", "numpy", "pyo3", "rustix", "safetensors", "tempfile"];
 
 /// Where `unsafe` may be written.
 const UNSAFE_HOMES: &[&str] = &["kernels/", "parallel.rs"];
