@@ -27,7 +27,7 @@ const RULES: &[Rule] = &[
     rule("memory", &["error", "kernels"], &[]),
     rule("geometry", &["error", "memory"], &[]),
     rule("rng", &["error", "kernels", "memory"], &[]),
-    rule("parallel", &["error", "kernels", "memory"], &["rustix"]),
+    rule("parallel", &["error", "kernels", "memory"], &["num_cpus", "rustix"]),
     rule("arrays", &[], &[]),
     rule("storage", &["arrays", "error"], &["bytemuck", "crc32fast", "safetensors", "tempfile"]),
     // The algorithms. Epilogue, scratch and column sums are conv's, and shared by its siblings.
@@ -103,8 +103,18 @@ const RULES: &[Rule] = &[
 ];
 
 /// Crates that have one home.
-const EXTERNAL_CRATES: &[&str] =
-    &["bytemuck", "crc32fast", "libc", "ndarray", "numpy", "pyo3", "rustix", "safetensors", "tempfile"];
+const EXTERNAL_CRATES: &[&str] = &[
+    "bytemuck",
+    "crc32fast",
+    "libc",
+    "ndarray",
+    "num_cpus",
+    "numpy",
+    "pyo3",
+    "rustix",
+    "safetensors",
+    "tempfile",
+];
 
 /// Where `unsafe` may be written.
 const UNSAFE_HOMES: &[&str] = &["kernels/", "parallel.rs"];

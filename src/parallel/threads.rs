@@ -48,9 +48,10 @@ pub fn set_threads(count: usize) -> Result<()> {
 /// quota leave of the physical cores.
 fn default_threads() -> usize {
     from_environment(VARIABLE).or_else(|| from_environment("OMP_NUM_THREADS")).unwrap_or_else(|| {
-        // `available_parallelism` knows affinity and cgroups, but counts hardware threads.
+        // `available_parallelism` knows affinity and cgroups, but counts hardware threads; `num_cpus` knows the cores,
+        // and where the system does not tell them, it counts hardware threads too.
         let logical = std::thread::available_parallelism().map_or(1, usize::from);
-        physical_cores().map_or(logical, |cores| logical.min(cores))
+        logical.min(num_cpus::get_physical())
     })
 }
 
@@ -72,19 +73,6 @@ pub fn ignored_setting() -> Option<String> {
              default of {default} is used"
         )
     })
-}
-
-/// Distinct physical cores, where the system tells.
-fn physical_cores() -> Option<usize> {
-    let mut cores = std::collections::HashSet::new();
-    for entry in std::fs::read_dir("/sys/devices/system/cpu").ok()? {
-        let topology = entry.ok()?.path().join("topology");
-        let read = |name| std::fs::read_to_string(topology.join(name)).ok();
-        if let (Some(package), Some(core)) = (read("physical_package_id"), read("core_id")) {
-            cores.insert((package, core));
-        }
-    }
-    Some(cores.len()).filter(|&n| n > 0)
 }
 
 /// Holds the lock of the pool, which a fork must not find with another thread, until the result is dropped.
