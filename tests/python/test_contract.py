@@ -739,8 +739,61 @@ def _hits(kind, **arguments):
     return twin
 
 
+def _counts(number, threshold=0.5):
+    """One of hits, false alarms, misses and right rejections."""
+    return lambda y, p: (
+        lt.hits(y, p, threshold=threshold)[number] if number < 3 else _rejections(y, p, threshold)
+    )
+
+
+def _rejections(y, p, threshold):
+    return float(((p <= threshold) & (y == 0)).sum())
+
+
+def _best(given, wanted, least, thresholds=200):
+    """The largest of one share at thresholds where the other is at least `least`."""
+    shares = {
+        "precision": lambda hits, alarms, misses, others: hits / max(hits + alarms, 1e-300),
+        "recall": lambda hits, alarms, misses, others: hits / max(hits + misses, 1e-300),
+        "specificity": lambda hits, alarms, misses, others: others / max(others + alarms, 1e-300),
+    }
+
+    def twin(y, p):
+        allowed = [0.0]
+        for threshold in [-1.0, *(i / (thresholds - 1) for i in range(1, thresholds))]:
+            found = p > threshold
+            tally = [(found * y).sum(), (found * (1 - y)).sum(), (~found * y).sum(), (~found * (1 - y)).sum()]
+            if shares[given](*tally) >= least:
+                allowed.append(shares[wanted](*tally))
+        return max(allowed)
+
+    return twin
+
+
+def _iou(classes, threshold=None):
+    def twin(y, p):
+        wanted = y.astype(int).ravel() if threshold is not None else y.argmax(-1).ravel()
+        found = (p > threshold).astype(int).ravel() if threshold is not None else p.argmax(-1).ravel()
+        both = [((wanted == c) & (found == c)).sum() for c in classes]
+        either = [((wanted == c) | (found == c)).sum() for c in classes]
+        return np.mean([a / b for a, b in zip(both, either, strict=True) if b])
+
+    return twin
+
+
 M = metrics
 METRICS = [
+    (M.TruePositives(0.3), "one-hot", _counts(0, 0.3)),
+    (M.FalsePositives(0.3), "one-hot", _counts(1, 0.3)),
+    (M.FalseNegatives(), "bits", _counts(2)),
+    (M.TrueNegatives(), "bits", _counts(3)),
+    (M.PrecisionAtRecall(0.4), "bits", _best("recall", "precision", 0.4)),
+    (M.RecallAtPrecision(0.4, 20), "bits", _best("precision", "recall", 0.4, 20)),
+    (M.SensitivityAtSpecificity(0.4), "bits", _best("specificity", "recall", 0.4)),
+    (M.SpecificityAtSensitivity(0.4), "bits", _best("recall", "specificity", 0.4)),
+    (M.FBetaScore("macro", 1.0), "labels", lambda y, p: lt.f1_score(y, p, "macro")),
+    (M.IoU(4, [1, 3]), "labels", _iou([1, 3])),
+    (M.OneHotIoU(4, [0, 2]), "one-hot", _iou([0, 2])),
     (M.SparseCategoricalAccuracy(), "labels", lambda y, p: p.argmax(-1) == y.argmax(-1)),
     (M.Accuracy(), "bits", lambda y, p: p == y),
     (M.CategoricalAccuracy(), "one-hot", lambda y, p: p.argmax(-1) == y.argmax(-1)),
@@ -791,7 +844,8 @@ METRICS = [
 
 
 def test_every_metric_has_a_case():
-    assert {type(metric) for metric, _, _ in METRICS} == set(metrics.REGISTRY.classes())
+    # BinaryIoU is of a single output, and has a test of its own.
+    assert {type(metric) for metric, _, _ in METRICS} == set(metrics.REGISTRY.classes()) - {M.BinaryIoU}
 
 
 @pytest.mark.parametrize(("metric", "targets", "twin"), METRICS, ids=[repr(m) for m, _, _ in METRICS])
@@ -809,6 +863,15 @@ def test_metric(metric, targets, twin, rng):
     # Metrics are not weighted, as Keras' `metrics=` are not.
     weight = rng.uniform(size=23)
     assert model.evaluate(x, y, batch_size=5, verbose=0, sample_weight=weight)[1] == pytest.approx(expected)
+
+
+def test_the_overlap_of_one_output(rng):
+    model = gn.Sequential([gn.Input((1,)), layers.Flatten()])
+    metric = M.BinaryIoU([0, 1], threshold=0.3)
+    model.compile("sgd", "mse", metrics=[metric])
+    y, p = rng.integers(0, 2, (23, 1)).astype(float), rng.uniform(size=(23, 1))
+    assert model.evaluate(p, y, batch_size=5, verbose=0)[1] == pytest.approx(_iou([0, 1], 0.3)(y, p))
+    assert metric(y, p) == pytest.approx(_iou([0, 1], 0.3)(y, p))
 
 
 def test_accuracy_counts_equal_numbers():
