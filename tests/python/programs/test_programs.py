@@ -241,7 +241,6 @@ def in_double(config):
     inside = []
     for layer in config["layers"]:
         own = {key: None if "regularizer" in key else value for key, value in layer["config"].items()}
-        inside.append(
-            {**layer, "config": in_double({**own, "dtype": "float64"})} if "layers" in own else layer
-        )
+        own = in_double({**own, "dtype": "float64"}) if "layers" in own else own
+        inside.append({**layer, "config": own})
     return {**config, "layers": inside}
