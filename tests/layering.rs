@@ -27,7 +27,7 @@ const RULES: &[Rule] = &[
     rule("memory", &["error", "kernels"], &[]),
     rule("geometry", &["error", "memory"], &[]),
     rule("rng", &["error", "kernels", "memory"], &[]),
-    rule("parallel", &["error", "kernels", "memory"], &["num_cpus", "rustix"]),
+    rule("parallel", &["error", "kernels", "memory"], &["num_cpus", "rayon", "rustix"]),
     rule("arrays", &[], &[]),
     rule("storage", &["arrays", "error"], &["bytemuck", "crc32fast", "safetensors", "tempfile"]),
     // The algorithms. Epilogue, scratch and column sums are conv's, and shared by its siblings.
@@ -111,6 +111,7 @@ const EXTERNAL_CRATES: &[&str] = &[
     "num_cpus",
     "numpy",
     "pyo3",
+    "rayon",
     "rustix",
     "safetensors",
     "tempfile",

@@ -1,8 +1,16 @@
 //! The threads: how many, and the pool that is made of them.
+//!
+//! rayon owns the threads. A helper is a job of theirs ([`rayon::ThreadPool::spawn`]): it works on programs as long as
+//! they are offered in short succession, then returns to rayon, which puts the thread to sleep. Programs are lent by
+//! offers that can be withdrawn, which is what a scope of rayon's cannot do: it waits for every job that it has spawned,
+//! also for those that another program keeps from starting.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
 
 use super::execution::linger;
 use super::lock;
@@ -18,7 +26,14 @@ const REFUSED: Duration = Duration::from_secs(1);
 const ROOM_OF_THREAD: usize = 4 << 20;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
-static POOL: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
+static POOL: Mutex<Current> = Mutex::new(Current { pool: None, refused: None });
+
+/// The pool of this process.
+struct Current {
+    pool: Option<Arc<Pool>>,
+    /// When the system last refused to start a thread.
+    refused: Option<Instant>,
+}
 
 /// The number of threads in use.
 pub fn threads() -> usize {
@@ -80,43 +95,58 @@ pub fn pause() -> Box<dyn std::any::Any> {
     Box::new(lock(&POOL))
 }
 
-/// The pool, with at least `helpers` threads, or with as many as the system allows.
-pub(super) fn pool(helpers: usize) -> Arc<Pool> {
+/// A pool of at least `helpers` threads, or of as many as the system allows: programs then run on fewer, with the same
+/// results.
+pub(super) fn pool(helpers: usize) -> Option<Arc<Pool>> {
     let process = std::process::id();
-    let mut slot = lock(&POOL);
-    if let Some(old) = slot.take_if(|pool| pool.process != process) {
+    let mut current = lock(&POOL);
+    if let Some(old) = current.pool.take_if(|pool| pool.process != process) {
         // The threads of the parent do not exist in this child, and may have held its locks.
         std::mem::forget(old);
+        current.refused = None;
     }
-    let pool = slot.get_or_insert_with(|| Arc::new(Pool::new(process)));
-    pool.grow(helpers);
-    Arc::clone(pool)
+    let size = current.pool.as_ref().map_or(0, |pool| pool.size());
+    if size < helpers && current.refused.is_none_or(|refused| refused.elapsed() >= REFUSED) {
+        let grown = Pool::new(process, helpers);
+        let reached = grown.as_ref().map_or(0, Pool::size);
+        current.refused = (reached < helpers).then(Instant::now);
+        // The threads of the smaller pool end when its last program does.
+        if let Some(grown) = grown.filter(|_| reached > size) {
+            current.pool = Some(Arc::new(grown));
+        }
+    }
+    current.pool.clone()
 }
 
 /// What helpers run; the argument is the number of the worker.
 type Task = &'static (dyn Fn(usize) + Sync);
 
-/// The threads besides the calling ones, which wait for offers as long as the process lives.
+/// The threads besides the calling ones.
 pub(super) struct Pool {
     process: u32,
+    threads: ThreadPool,
+    offers: Arc<Offers>,
+}
+
+/// What callers and helpers share.
+#[derive(Default)]
+struct Offers {
     state: Mutex<State>,
-    /// Offers made so far: what an idle helper looks at before it parks.
+    /// Offers made so far: what an idle helper looks at.
     made: AtomicUsize,
-    /// Helpers that are parked.
-    parked: AtomicUsize,
-    called: Condvar,
-    /// A helper has left an offer.
+    /// A helper has left a program.
     left: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Helpers that were started; those that run have joined `placed`.
-    started: usize,
-    /// When the system last refused to start one.
-    refused: Option<Instant>,
+    /// The threads that have started.
     placed: Helpers,
-    offers: Vec<Job>,
+    /// Helpers: jobs that rayon has and that have not returned. Each has a thread, there are never more of them.
+    helpers: usize,
+    /// Those of them that are at work.
+    busy: usize,
+    jobs: Vec<Job>,
 }
 
 /// A program that takes helpers.
@@ -132,128 +162,230 @@ struct Job {
 
 /// Stands until it is dropped, which waits for the helpers that have come.
 pub(super) struct Offer {
-    pool: Arc<Pool>,
+    offers: Arc<Offers>,
     number: usize,
 }
 
 impl Pool {
-    fn new(process: u32) -> Self {
-        Self {
-            process,
-            // Room for 64 programs at a time without allocating.
-            state: Mutex::new(State { offers: Vec::with_capacity(64), ..State::default() }),
-            made: AtomicUsize::new(0),
-            parked: AtomicUsize::new(0),
-            called: Condvar::new(),
-            left: Condvar::new(),
+    /// A pool of as many threads up to `helpers` as the system allows; None if that is not one.
+    fn new(process: u32, helpers: usize) -> Option<Self> {
+        let mut wanted = helpers;
+        while wanted > 0 {
+            let offers = Arc::new(Offers::new(wanted));
+            let mut started = Vec::new();
+            let placed = Arc::clone(&offers);
+            let built = ThreadPoolBuilder::new()
+                .num_threads(wanted)
+                .thread_name(|index| format!("gridnn-{}", index + 1))
+                .start_handler(move |_| lock(&placed.state).placed.join())
+                // rayon would end the process. Tasks catch their panics; one of a program itself has been printed.
+                .panic_handler(|_| ())
+                .spawn_handler(|thread| {
+                    started.push(start(thread)?);
+                    Ok(())
+                })
+                .build();
+            if let Ok(threads) = built {
+                // crossbeam makes a global state when a thread first looks for work. A process that is forked in that
+                // moment would wait for it for ever, so it is made now: no fork happens while the pool is locked.
+                threads.install(|| ());
+                return Some(Self { process, threads, offers });
+            }
+            // The builder has told those that did start to end; as long as they live they count against a limit.
+            wanted = started.len().min(wanted - 1);
+            for thread in started {
+                // They run nothing that could panic.
+                let _ = thread.join();
+            }
         }
+        None
     }
 
-    /// Starts threads until there are `helpers`, or no more are allowed: programs then run on fewer, with the same
-    /// results.
-    fn grow(self: &Arc<Self>, helpers: usize) {
-        let mut state = lock(&self.state);
-        if state.started >= helpers || state.refused.is_some_and(|refused| refused.elapsed() < REFUSED) {
-            return;
-        }
-        state.placed.reserve(helpers);
-        while state.started < helpers {
-            let number = state.started + 1;
-            let pool = Arc::clone(self);
-            // A thread that starts and then finds no room for its signal stack ends the process: it is started only if
-            // there is room for more than that.
-            let room = memory::with_room::<u8>(ROOM_OF_THREAD);
-            let builder = std::thread::Builder::new().name(format!("gridnn-{number}"));
-            if room.map(std::hint::black_box).is_err() || builder.spawn(move || pool.help()).is_err() {
-                state.refused = Some(Instant::now());
-                return;
-            }
-            state.started = number;
-        }
+    fn size(&self) -> usize {
+        self.threads.current_num_threads()
     }
 
     /// Offers a task to at most `most` helpers.
-    pub(super) fn offer(self: Arc<Self>, task: Task, most: usize) -> Offer {
-        let mut state = lock(&self.state);
+    pub(super) fn offer(&self, task: Task, most: usize) -> Offer {
+        let mut state = lock(&self.offers.state);
         // With several callers there is no processor that all helpers should keep off.
-        if state.offers.is_empty() {
+        if state.jobs.is_empty() {
             state.placed.keep_off_caller();
         }
-        let number = self.made.load(Ordering::Relaxed) + 1;
-        state.offers.push(Job { number, task, came: 0, most, inside: 0 });
-        // Under the lock, and sequentially consistent with `parked`: either the helper sees the offer before it parks,
-        // or it is seen here.
-        self.made.store(number, Ordering::SeqCst);
+        let number = self.offers.made.load(Ordering::Relaxed) + 1;
+        state.jobs.push(Job { number, task, came: 0, most, inside: 0 });
+        self.offers.made.store(number, Ordering::Release);
+        let called = state.call(self.size());
         drop(state);
-        match self.parked.load(Ordering::SeqCst) {
-            0 => {}
-            _ if most == 1 => self.called.notify_one(),
-            _ => self.called.notify_all(),
+        let offer = Offer { offers: Arc::clone(&self.offers), number };
+        for _ in 0..called {
+            let offers = Arc::clone(&self.offers);
+            self.threads.spawn(move || offers.help());
         }
-        Offer { pool: self, number }
+        offer
+    }
+}
+
+/// Starts a thread of rayon's.
+fn start(thread: ThreadBuilder) -> io::Result<std::thread::JoinHandle<()>> {
+    // A thread that starts and then finds no room for its signal stack ends the process: it is started only if there is
+    // room for more than that.
+    let room = memory::with_room::<u8>(ROOM_OF_THREAD);
+    if room.map(std::hint::black_box).is_err() {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    let builder = std::thread::Builder::new().name(thread.name().unwrap_or_default().to_string());
+    builder.spawn(|| thread.run())
+}
+
+impl State {
+    /// How many helpers to call besides those that are there and free. They count from now on.
+    fn call(&mut self, threads: usize) -> usize {
+        let wanted: usize = self.jobs.iter().map(|job| job.most.saturating_sub(job.came)).sum();
+        let free = self.helpers - self.busy;
+        let called = wanted.saturating_sub(free).min(threads - self.helpers);
+        self.helpers += called;
+        called
+    }
+}
+
+impl Offers {
+    /// No offers yet, with room for `helpers` threads and 64 programs at a time.
+    fn new(helpers: usize) -> Self {
+        let mut state = State { jobs: Vec::with_capacity(64), ..State::default() };
+        state.placed.reserve(helpers);
+        Self { state: Mutex::new(state), ..Self::default() }
     }
 
-    /// The life of a helper.
+    /// A helper: works on what is offered until nothing has been for a while.
     fn help(&self) {
         let mut state = lock(&self.state);
-        state.placed.join();
+        let mut idle = false;
         loop {
-            if let Some(place) = state.offers.iter_mut().find(|place| place.came < place.most) {
-                place.came += 1;
-                place.inside += 1;
-                let (number, task, worker) = (place.number, place.task, place.came);
+            if let Some(job) = state.jobs.iter_mut().find(|job| job.came < job.most) {
+                job.came += 1;
+                job.inside += 1;
+                let (number, task, worker) = (job.number, job.task, job.came);
+                state.busy += 1;
                 drop(state);
-                let leave = Leave { pool: self, number };
+                let leave = Leave { offers: self, number };
                 task(worker);
-                drop(leave);
-                state = lock(&self.state);
+                state = leave.done();
+                idle = false;
                 continue;
+            }
+            if idle {
+                // Under the lock: an offer that comes later calls somebody again.
+                state.helpers -= 1;
+                return;
             }
             let seen = self.made.load(Ordering::Relaxed);
             drop(state);
-            let waiting = || self.made.load(Ordering::SeqCst) == seen;
-            let park = linger(waiting);
+            idle = linger(|| self.made.load(Ordering::Acquire) == seen);
             state = lock(&self.state);
-            if park {
-                self.parked.fetch_add(1, Ordering::SeqCst);
-                while waiting() {
-                    state = self.called.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-                self.parked.fetch_sub(1, Ordering::SeqCst);
-            }
         }
     }
 }
 
-/// Counts a helper out, even if its task panics.
+/// Counts a helper out of a program, even if its task panics: then it is no helper any more.
 struct Leave<'a> {
-    pool: &'a Pool,
+    offers: &'a Offers,
     number: usize,
+}
+
+impl<'a> Leave<'a> {
+    /// The task has returned.
+    fn done(self) -> MutexGuard<'a, State> {
+        let state = self.leave();
+        std::mem::forget(self);
+        state
+    }
+
+    fn leave(&self) -> MutexGuard<'a, State> {
+        let mut state = lock(&self.offers.state);
+        state.busy -= 1;
+        if let Some(job) = state.jobs.iter_mut().find(|job| job.number == self.number) {
+            job.inside -= 1;
+            if job.inside == 0 {
+                self.offers.left.notify_all();
+            }
+        }
+        state
+    }
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.pool.state);
-        if let Some(place) = state.offers.iter_mut().find(|place| place.number == self.number) {
-            place.inside -= 1;
-            if place.inside == 0 {
-                self.pool.left.notify_all();
-            }
-        }
+        self.leave().helpers -= 1;
     }
 }
 
 impl Drop for Offer {
     fn drop(&mut self) {
-        let mut state = lock(&self.pool.state);
-        while let Some(i) = state.offers.iter().position(|place| place.number == self.number) {
+        let mut state = lock(&self.offers.state);
+        while let Some(i) = state.jobs.iter().position(|job| job.number == self.number) {
             // Nobody else may come.
-            state.offers[i].most = 0;
-            if state.offers[i].inside == 0 {
-                state.offers.swap_remove(i);
+            state.jobs[i].most = 0;
+            if state.jobs[i].inside == 0 {
+                state.jobs.swap_remove(i);
                 return;
             }
-            state = self.pool.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.offers.left.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    fn wait_until(reached: impl Fn(&State) -> bool, pool: &Pool) {
+        let start = Instant::now();
+        while !reached(&lock(&pool.offers.state)) {
+            assert!(start.elapsed() < Duration::from_secs(20), "helpers do not come or do not go");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn helpers_come_to_every_offer_and_return_to_rayon() {
+        static CAME: AtomicUsize = AtomicUsize::new(0);
+        let pool = Pool::new(std::process::id(), 3).unwrap();
+        assert_eq!(pool.size(), 3);
+        for round in 1..=100 {
+            let offer = pool.offer(
+                &|_| {
+                    CAME.fetch_add(1, Ordering::SeqCst);
+                },
+                2,
+            );
+            wait_until(|state| CAME.load(Ordering::SeqCst) == 2 * round && state.helpers <= 3, &pool);
+            drop(offer);
+            if round % 10 == 0 {
+                // Those that find nothing to do are rayon's again.
+                wait_until(|state| state.helpers == 0 && state.busy == 0, &pool);
+            }
+        }
+        assert!(lock(&pool.offers.state).jobs.is_empty());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_helper_that_is_kept_elsewhere() {
+        static HELD: AtomicBool = AtomicBool::new(true);
+        let pool = Pool::new(std::process::id(), 1).unwrap();
+        let held = pool.offer(
+            &|_| {
+                while HELD.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+            },
+            1,
+        );
+        wait_until(|state| state.busy == 1, &pool);
+        drop(pool.offer(&|_| unreachable!("the only helper is elsewhere"), 1));
+        HELD.store(false, Ordering::SeqCst);
+        drop(held);
     }
 }
