@@ -53,6 +53,7 @@ CALLBACKS = {
     callbacks.OptunaPruning: lambda _: callbacks.OptunaPruning(Trial()),
     callbacks.ProgbarLogger: lambda _: callbacks.ProgbarLogger(),
     callbacks.ReduceLROnPlateau: lambda _: callbacks.ReduceLROnPlateau("loss", min_delta=1e6, patience=1),
+    callbacks.SwapEMAWeights: lambda _: callbacks.SwapEMAWeights(swap_on_epoch=True),
     callbacks.TensorBoard: lambda folder: callbacks.TensorBoard(folder / "logs"),
     callbacks.TerminateOnNaN: lambda _: callbacks.TerminateOnNaN(),
 }

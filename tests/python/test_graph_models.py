@@ -287,7 +287,6 @@ def test_bad_graphs():
 
 def test_bad_data():
     model = compiled(two_sided())
-    refused(lambda: model.save("model.keras"), "Sequential alone")
     good = [IMAGES, AGES], [CLASSES, VALUES]
     refused(lambda: model.predict(IMAGES), "list of 2 arrays", "'image', 'age'", "(24, 8, 8, 1)")
     refused(lambda: model.predict({"image": IMAGES, "weight": AGES}), "'weight'", "no input")

@@ -173,7 +173,7 @@ def test_the_middle_of_a_random_crop_of_another_rank(crop, sizes, start):
 # A new layer either stands here or has a rule of its own.
 BY_POSITION = """
 Activation ActivityRegularization Add Average BatchNormalization Chain Concatenate Dense Dot Dropout ELU
-GaussianDropout GaussianNoise Input LeakyReLU Maximum Minimum MixUp Multiply Normalization Parallel
+GaussianDropout GaussianNoise Identity Input LeakyReLU Maximum Minimum MixUp Multiply Normalization Parallel
 PReLU RandomBrightness RandomContrast RandomErasing RandomFlip RandomNoise RandomRotation RandomTranslation
 RandomZoom ReLU Rescaling Residual SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract
 """

@@ -596,7 +596,7 @@ def test_one_output_is_no_output_for_each_of_two_classes(loss):
 
 
 def test_arguments_that_only_keras_has():
-    with pytest.raises(TypeError, match=r"'input_shape'.*gn.Input\(shape\)"):
+    with pytest.warns(UserWarning, match=r"`input_shape`.*`Input\(shape\)`"):
         layers.Conv2D(4, 3, input_shape=(8, 8, 1))
     with pytest.raises(TypeError, match=r"'data_format'.*numpy.moveaxis"):
         layers.Conv2D(4, 3, data_format="channels_first")

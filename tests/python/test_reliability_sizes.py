@@ -426,7 +426,7 @@ def test_layers_that_are_nested_too_deep_are_told_so(kind):
             layer = inside(layer)
         return gridnn.Sequential([gridnn.Input((2,)), layer])
 
-    most = 27 if kind == "parallel" else 36
+    most = {"residual": 36, "parallel": 27, "model": 99}[kind]
     model = nested(most)
     assert model.predict(np.ones((1, 2)), verbose=0).shape == (1, 2)
     with pytest.raises(ValueError, match="nested too deep"):

@@ -68,10 +68,17 @@ def on_arrays(layer: Layer, x: Any, training: bool) -> NDArray[Any]:
 
 def _arrays(layer: Layer, x: Any) -> list[NDArray[Any]]:
     if not layer.merges:
-        return [as_array(x, "x")]
+        return [_array(x, "x")]
     if not isinstance(x, (list, tuple)) or not x:
         raise TypeError(f"{layer.label} takes a list of arrays. Received {type(x).__name__}.")
-    return [as_array(array, f"x[{number}]") for number, array in enumerate(x)]
+    return [_array(array, f"x[{number}]") for number, array in enumerate(x)]
+
+
+def _array(x: Any, argument: str) -> NDArray[Any]:
+    array = as_array(x, argument)
+    # Numbers in a list say nothing of the type that they are to be computed in.
+    listed = isinstance(x, (list, tuple)) and array.dtype == np.float64
+    return array.astype(np.float32) if listed else array
 
 
 def _network(layer: Layer, arrays: list[NDArray[Any]]) -> Network:

@@ -25,6 +25,9 @@ from gridnn.layers.symbolic import Tensor
 from gridnn.model import summary
 from gridnn.model.tracing import Trace
 
+#: Models within one another at most: every level is some calls deep, and Python's stack has an end.
+MOST_NESTED = 100
+
 
 class BaseModel(parts.Nestable):
     """Weights, structure and network of a model, whatever its layers are arranged like.
@@ -36,6 +39,19 @@ class BaseModel(parts.Nestable):
     """
 
     default_name = "model"
+
+    #: Models within one another, this one counted.
+    nesting = 1
+
+    def _set_nesting(self, owners: Iterable[Any]) -> None:
+        """Counts the models within one another, of which `owners` are those that this one calls."""
+        depth = 1 + max((owner.nesting for owner in owners if isinstance(owner, BaseModel)), default=0)
+        if depth > MOST_NESTED:
+            raise ValueError(
+                f"{self.name}: models are nested too deep. Within one another may be at most {MOST_NESTED}; "
+                f"this is {depth}."
+            )
+        self.nesting = depth
 
     def __init__(self, name: str | None, dtype: str, seed: int | None) -> None:
         self._asked = _validation.object_name(name)

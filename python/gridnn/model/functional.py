@@ -70,6 +70,7 @@ class Model(TrainableModel):
         sources, self._input_keys, self._input_form = _form(inputs, "inputs")
         ends, self._output_keys, self._output_form = _form(outputs, "outputs")
         self._trace = trace(sources, ends, self.name)
+        self._set_nesting(self._trace.owners)
         given = _names_for(self._trace.owners, self.name)
         self._own_names = given
         self._entries, self._ends = entries_of(self._trace, given)

@@ -85,6 +85,7 @@ class NestingStack(LayerStack, Model):
         if not self.nests:
             LayerStack._build(self, shape)
             return
+        self._set_nesting(self._layers)
         old = self._network
         self._forget_structure()
         source = self._input or parts.Input(shape)

@@ -35,7 +35,7 @@ def test_other_rows_are_refused_by_name(case):
     with pytest.raises(ValueError, match=name):
         to_bytes(model)
     with pytest.raises(ValueError, match=name):
-        c_header(model)
+        c_header(model, "net")
 
 
 def test_every_layer_has_a_converter():
