@@ -69,11 +69,12 @@ def make(cls, folder):
     return CALLBACKS[cls](folder)
 
 
-def fitted(chosen, count=2, epochs=4, model=None, **more):
+def fitted(chosen, count=2, epochs=4, model=None, ema=False, **more):
     stack, x = front((3,))
     if model is None:
         model = gn.Sequential(stack, seed=4)
-        model.compile(gn.optimizers.Adam(0.01), "ce", metrics=["accuracy"])
+        ema = ema or any(isinstance(callback, callbacks.SwapEMAWeights) for callback in chosen)
+        model.compile(gn.optimizers.Adam(0.01, use_ema=ema), "ce", metrics=["accuracy"])
     with threads(count):
         history = model.fit(
             x, np.arange(len(x)) % 3, 8, epochs, 0, chosen, validation_split=0.25, seed=6, **more
@@ -100,7 +101,7 @@ def test_it_acts_the_same_for_any_number_of_threads(cls, tmp_path):
         model, history = fitted([make(cls, folder)], count)
         results.append((weights(model), repr(history)))
     assert results[0] == results[1]
-    plain, _ = fitted([])
+    plain, _ = fitted([], ema=cls is callbacks.SwapEMAWeights)
     assert (weights(plain) != results[0][0]) == (cls in ACTING)
 
 
@@ -131,6 +132,8 @@ def test_one_that_was_used_serves_again(cls, tmp_path):
 def test_training_continues_to_the_byte_beside_it(cls, tmp_path):
     if cls in (callbacks.EarlyStopping, callbacks.ReduceLROnPlateau, callbacks.LearningRateScheduler):
         pytest.skip("its decisions depend on the epochs that it has seen")
+    if cls is callbacks.SwapEMAWeights:
+        pytest.skip("with a moving average, fit ends with that in the weights' place")
     whole, _ = fitted([make(cls, tmp_path)])
     half, _ = fitted([make(cls, tmp_path)], epochs=2)
     half.save(tmp_path / "half")
