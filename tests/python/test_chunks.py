@@ -9,6 +9,10 @@ import pytest
 
 import gridnn as gn
 from gridnn import functional, layers
+from gridnn._core import fused_tiers
+
+# The portable tier cuts the same chunks, and takes minutes.
+pytestmark = pytest.mark.skipif(gn.simd_tier() not in fused_tiers(), reason="the tiers that fuse are enough")
 
 THREADS = (1, 2, 3, 5, 8)
 # Chunks of two and of three samples with a short last one, and too few samples for chunks.
