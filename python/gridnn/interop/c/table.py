@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gridnn.interop._converters import converter_in
 from gridnn.interop.c import activations, grids, normalizations, windows
 from gridnn.interop.c.steps import Site
 from gridnn.layers import (
@@ -85,6 +86,4 @@ CONVERTERS: dict[type[Layer], Converter] = {
 
 def converter_of(layer: Layer) -> Converter | None:
     """What writes a layer; None if nothing does."""
-    if layer.in_python:
-        return None
-    return next((CONVERTERS[cls] for cls in type(layer).__mro__ if cls in CONVERTERS), None)
+    return converter_in(CONVERTERS, layer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gridnn.interop._converters import converter_in
 from gridnn.interop.onnx import activations, borders, convolutions, merging, normalizations, pools, reshaping
 from gridnn.interop.onnx.builder import Site
 from gridnn.interop.onnx.tensors import Tensor
@@ -95,6 +96,4 @@ CONVERTERS: dict[type[Layer], Converter] = {
 
 def converter_of(layer: Layer) -> Converter | None:
     """What writes a layer; None if nothing does."""
-    if layer.in_python:
-        return None
-    return next((CONVERTERS[cls] for cls in type(layer).__mro__ if cls in CONVERTERS), None)
+    return converter_in(CONVERTERS, layer)
