@@ -193,7 +193,8 @@ def place_window(
 class Network:
     """A built model: parameters, optimizer state and cached execution plans.
 
-    Every method may be called from several threads; calls wait for each other and release the GIL.
+    Every method may be called from several threads, and releases the GIL. Predictions, evaluations and copies
+    of weights run side by side; what changes the network runs alone.
     """
 
     def __new__(cls, description: str, seed: int, custom_layers: Sequence[object] = ...) -> Network:

@@ -4,10 +4,10 @@
 //! so that the function may take as long as it likes, and may fail.
 
 use super::layers::Random;
+use super::network::{Extent, PlanIndex};
 use super::plan::Slot;
-use super::run::{Batch, Scoring};
+use super::run::{Batch, Memory, Scoring};
 use super::spec::Loss;
-use super::train::Extent;
 use super::{Data, Network};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
@@ -43,7 +43,8 @@ impl<T: Element> Network<T> {
     /// what else they say among what is scored.
     pub(super) fn run_custom_objectives(
         &mut self,
-        (plan, step_plan): (usize, usize),
+        memory: &mut Memory<T>,
+        (plan, step_plan): PlanIndex,
         data: &Data<'_>,
         training: Option<Random>,
         scorings: &mut [Scoring],
@@ -52,11 +53,11 @@ impl<T: Element> Network<T> {
         let Some(objective) = data.custom else { return self.check_objectives(scorings) };
         // Room for both halves: memory that grows in between would lose what the first one left.
         let threads = parallel::threads();
-        self.memory.reserve(&self.plans[plan].step_plans[step_plan], threads, self.blocks.len())?;
+        memory.reserve(&self.plans[plan].step_plans[step_plan], threads, self.blocks.len())?;
         let batch = Batch { x: data.x, targets: &[], indices: data.indices, first: 0 };
-        self.execute((plan, step_plan), batch, Extent::Outputs, training, interrupt)?;
+        self.execute(memory, (plan, step_plan), batch, Extent::Outputs, training, interrupt)?;
         for (output, scoring) in scorings.iter_mut().enumerate() {
-            self.run_custom_objective((plan, step_plan), objective, output, scoring)?;
+            self.run_custom_objective(memory, (plan, step_plan), objective, output, scoring)?;
         }
         if parallel::threads() > threads {
             return Err(Error::value("threads", format!("at most {threads} to the end of a step"), "more"));
@@ -66,8 +67,9 @@ impl<T: Element> Network<T> {
 
     /// Calls the custom loss of an output.
     fn run_custom_objective(
-        &mut self,
-        (plan, step_plan): (usize, usize),
+        &self,
+        memory: &mut Memory<T>,
+        (plan, step_plan): PlanIndex,
         objective: CustomObjective<'_>,
         output: usize,
         scoring: &mut Scoring,
@@ -76,7 +78,7 @@ impl<T: Element> Network<T> {
         let ready = &plans.step_plans[step_plan];
         let tensor = ready.outputs[output];
         let len = plans.lowered.lens[tensor] * ready.batch;
-        let arena = self.memory.arena.get_mut();
+        let arena = memory.arena.get_mut();
         let Slot::Batch(start) = ready.values[tensor] else {
             return Err(Error::internal("a plan whose outputs have no place"));
         };
@@ -101,7 +103,7 @@ impl<T: Element> Network<T> {
     }
 
     /// Checks that every loss is computed once.
-    fn check_objectives(&self, scorings: &[Scoring]) -> Result<()> {
+    pub(super) fn check_objectives(&self, scorings: &[Scoring]) -> Result<()> {
         let objectives = self.compiled.iter().flat_map(|compiled| &compiled.spec.outputs);
         let custom = objectives.map(|objective| objective.loss.as_ref().is_some_and(Loss::custom));
         if custom.zip(scorings).all(|(custom, scoring)| custom == scoring.losses.is_some()) {

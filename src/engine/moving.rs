@@ -10,6 +10,7 @@ use super::layers::moving::{Draw, Mixes, Moves, Shifts};
 use super::loss::Loss;
 use super::lowering::Lowered;
 use super::source::{Source, Values};
+use super::structure::Operation;
 use super::{Data, Moving, Network, Target, View};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
@@ -207,8 +208,8 @@ impl<T: Element> Network<T> {
     /// Whether layers may move what targets have to follow.
     pub fn moves(&self) -> bool {
         self.nodes.iter().any(|node| match &node.operation {
-            super::Operation::Layer(layer) => layer.moves(),
-            super::Operation::Merge(_) => false,
+            Operation::Layer(layer) => layer.moves(),
+            Operation::Merge(_) => false,
         })
     }
 

@@ -12,9 +12,10 @@ use super::errors::{enter, raise};
 use super::gate::Gate;
 use crate::engine::source::Source;
 use crate::engine::spec::{Dtype, LrSchedule, ModelSpec, Size, parse};
-use crate::engine::{self, CustomObjective, Data, MovedTargets, Moving, Scores, Seed, Target};
-use crate::error::Result;
-use crate::parallel::lock;
+use crate::engine::{self, CustomObjective, Data, MovedTargets, Moving, Request, Scores, Seed, Target};
+use crate::error::{Error, Result};
+use crate::memory;
+use crate::parallel::{Interrupt, lock};
 
 enum Typed {
     Float32(Box<engine::Network<f32>>),
@@ -36,11 +37,14 @@ mod inspection;
 
 /// A built model: parameters, optimizer state and cached execution plans.
 ///
-/// Every method may be called from several threads; calls wait for each other and release the GIL.
+/// Every method may be called from several threads, and releases the GIL. Predictions, evaluations and copies of weights
+/// run side by side; what changes the network runs alone, as do models with layers, losses or metrics written in Python.
 #[pyclass(module = "gridnn._core", frozen)]
 pub(super) struct Network {
     inner: Gate<Typed>,
     raised: Raised,
+    /// Whether it has layers written in Python, which one thread at a time may call.
+    calls_python: bool,
 }
 
 /// Of every output the sum of its loss, the count and what each metric counts; and the penalty of the weights.
@@ -128,19 +132,19 @@ fn borrow_flat<'py, T: numpy::Element>(
 }
 
 impl Network {
-    /// Runs `work` on the network, without the GIL and after every earlier call.
+    /// Runs `work` on the network, without the GIL and while nobody else is inside.
     fn run<R: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut Typed, crate::parallel::Interrupt<'_>) -> Result<R> + Send,
+        work: impl FnOnce(&mut Typed, Interrupt<'_>) -> Result<R> + Send,
     ) -> PyResult<R> {
         let mut raised = None;
         let result = enter(py, |interrupt| {
-            let mut inner = match self.inner.enter(interrupt)? {
-                Ok(inner) => inner,
+            let mut alone = match self.inner.alone(interrupt)? {
+                Ok(alone) => alone,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            let result = work(&mut inner, interrupt);
+            let result = work(&mut alone.write(), interrupt);
             // Before the next call comes in, whose own exception would be there too.
             raised = lock(&self.raised).take();
             result.map(Ok)
@@ -151,15 +155,64 @@ impl Network {
         }
     }
 
-    /// Waits for the network without holding the GIL, then works on it with the GIL: for copies in and out.
-    fn hold<R>(&self, py: Python<'_>, work: impl FnOnce(&mut Typed) -> PyResult<R>) -> PyResult<R> {
-        loop {
-            if let Some(mut inner) = self.inner.try_enter() {
-                return work(&mut inner);
+    /// Runs `work` without the GIL, beside other threads that do the same: it reads only. What it needs that is not
+    /// `ready` is prepared alone before. Where memory for all of them is lacking it has what there is alone.
+    fn run_beside<R: Send>(
+        &self,
+        py: Python<'_>,
+        ready: impl FnOnce(&Typed) -> Result<bool> + Send,
+        prepare: impl Fn(&mut Typed, Interrupt<'_>) -> Result<()> + Sync,
+        work: impl Fn(&Typed, Interrupt<'_>) -> Result<R> + Sync,
+    ) -> PyResult<R> {
+        let result = enter(py, |interrupt| {
+            let mut place = match self.inner.read(interrupt)? {
+                Ok(place) => place,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let is_ready = ready(&place.read())?;
+            if !is_ready {
+                drop(place);
+                let mut alone = match self.inner.alone(interrupt)? {
+                    Ok(alone) => alone,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                prepare(&mut alone.write(), interrupt)?;
+                place = alone.reader();
             }
-            // Somebody else works on it and may need the GIL to finish: wait without it, then try again.
-            enter(py, |interrupt| self.inner.wait(interrupt))??;
-        }
+            let result = memory::catch(|| work(&place.read(), interrupt));
+            drop(place);
+            if !matches!(result, Err(Error::Memory { .. })) {
+                return result.map(Ok);
+            }
+            let mut alone = match self.inner.alone(interrupt)? {
+                Ok(alone) => alone,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let mut network = alone.write();
+            with!(&mut *network, n => n.release_memory());
+            prepare(&mut network, interrupt)?;
+            work(&network, interrupt).map(Ok)
+        });
+        Ok(result??)
+    }
+
+    /// Waits for the network without holding the GIL, then changes it with the GIL: for copies in.
+    fn hold<R>(&self, py: Python<'_>, work: impl FnOnce(&mut Typed) -> PyResult<R>) -> PyResult<R> {
+        // Somebody else works on it and may need the GIL to finish: wait without it.
+        let mut alone = match self.inner.try_alone() {
+            Some(alone) => alone,
+            None => enter(py, |interrupt| self.inner.alone(interrupt))??,
+        };
+        work(&mut alone.write())
+    }
+
+    /// The same for looking at it: for copies out.
+    fn look<R>(&self, py: Python<'_>, work: impl FnOnce(&Typed) -> PyResult<R>) -> PyResult<R> {
+        let place = match self.inner.try_read() {
+            Some(place) => place,
+            None => enter(py, |interrupt| self.inner.read(interrupt))??,
+        };
+        work(&place.read())
     }
 
     fn step(
@@ -181,12 +234,21 @@ impl Network {
             targets: &targets,
             indices: indices.as_ref().map(|i| i.as_slice()).transpose()?,
         };
-        let scores = self.run(py, |network, interrupt| {
-            with!(network, network => match train {
-                Some((learning_rate, seed)) => network.train_step(&data, learning_rate, seed, interrupt),
-                None => network.evaluate_step(&data, interrupt),
+        let scores = if train.is_none() && data.custom.is_none() && !self.calls_python {
+            self.run_beside(
+                py,
+                |network| with!(network, n => n.is_prepared_to_evaluate(&data)),
+                |network, interrupt| with!(network, n => n.prepare_to_evaluate(&data, interrupt)),
+                |network, interrupt| with!(network, n => n.evaluate_prepared(&data, interrupt)),
+            )
+        } else {
+            self.run(py, |network, interrupt| {
+                with!(network, network => match train {
+                    Some((learning_rate, seed)) => network.train_step(&data, learning_rate, seed, interrupt),
+                    None => network.evaluate_step(&data, interrupt),
+                })
             })
-        });
+        };
         objective.or_raised(scores.map(sums))
     }
 
@@ -203,10 +265,23 @@ impl Network {
         }
         let x = borrow_inputs(x)?;
         let x = sources(&x)?;
-        let values = self.run(py, |network, interrupt| match network {
-            Typed::Float32(network) => network.predict(&x, batch_size, training, interrupt).map(Values::F32),
-            Typed::Float64(network) => network.predict(&x, batch_size, training, interrupt).map(Values::F64),
-        })?;
+        let request = Request { x: &x, batch_size, training };
+        let values = if self.calls_python {
+            self.run(py, |network, interrupt| match network {
+                Typed::Float32(n) => n.predict(&x, batch_size, training, interrupt).map(Values::F32),
+                Typed::Float64(n) => n.predict(&x, batch_size, training, interrupt).map(Values::F64),
+            })?
+        } else {
+            self.run_beside(
+                py,
+                |network| with!(network, n => n.is_prepared(request)),
+                |network, interrupt| with!(network, n => n.prepare(request, interrupt)),
+                |network, interrupt| match network {
+                    Typed::Float32(n) => n.predict_prepared(request, interrupt).map(Values::F32),
+                    Typed::Float64(n) => n.predict_prepared(request, interrupt).map(Values::F64),
+                },
+            )?
+        };
         match values {
             Values::F32(outputs) => outputs.into_iter().map(|(v, shape)| into_array(py, v, &shape)).collect(),
             Values::F64(outputs) => outputs.into_iter().map(|(v, shape)| into_array(py, v, &shape)).collect(),
@@ -243,26 +318,26 @@ impl Network {
             }
         };
         let inner = Gate::new(or_raised(typed, &raised)?);
-        Ok(Self { inner, raised })
+        Ok(Self { inner, raised, calls_python: !custom_layers.is_empty() })
     }
 
     #[getter]
     fn output_shapes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        self.hold(py, |network| {
+        self.look(py, |network| {
             with!(network, n => n.layers().iter().map(|layer| shape_tuple(py, &layer.output)).collect())
         })
     }
 
     #[getter]
     fn input_shapes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        self.hold(py, |network| {
+        self.look(py, |network| {
             with!(network, n => n.layers().iter().map(|layer| shape_tuple(py, &layer.input)).collect())
         })
     }
 
     #[getter]
     fn results<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        self.hold(py, |network| {
+        self.look(py, |network| {
             with!(network, n => n.output_shapes().iter().map(|shape| shape_tuple(py, shape)).collect())
         })
     }
@@ -273,7 +348,7 @@ impl Network {
         &self,
         py: Python<'py>,
     ) -> PyResult<Vec<(usize, String, Bound<'py, PyTuple>, bool)>> {
-        self.hold(py, |network| {
+        self.look(py, |network| {
             with!(network, n => n
                 .weights()
                 .iter()
@@ -284,19 +359,19 @@ impl Network {
 
     #[getter]
     fn macs(&self, py: Python<'_>) -> PyResult<Vec<Option<usize>>> {
-        self.hold(py, |network| Ok(with!(network, n => n.macs())))
+        self.look(py, |network| Ok(with!(network, n => n.macs())))
     }
 
     fn get_weights<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let count = self.hold(py, |network| Ok(with!(network, n => n.weights().len())))?;
+        let count = self.look(py, |network| Ok(with!(network, n => n.weights().len())))?;
         (0..count).map(|i| self.get_weight(py, i)).collect()
     }
 
     fn get_weight<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyAny>> {
-        self.hold(py, |network| {
+        self.look(py, |network| {
             with!(network, n => {
                 let shape = n.weights().get(index).map(|w| w.shape.clone()).ok_or_else(|| no_weight(index))?;
-                array(py, n.weight(index), &shape)
+                array(py, &n.weight(index), &shape)
             })
         })
     }
@@ -476,7 +551,7 @@ impl Network {
 
     #[getter]
     fn iterations(&self, py: Python<'_>) -> PyResult<u64> {
-        self.hold(py, |network| Ok(with!(network, n => n.iterations())))
+        self.look(py, |network| Ok(with!(network, n => n.iterations())))
     }
 
     fn optimizer_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

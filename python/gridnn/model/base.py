@@ -324,7 +324,7 @@ class BaseModel(parts.Nestable):
         That is weights, gradients and the state of the optimizer, the packed copies of weights, and whatever
         the layers keep or hand on, for the number of threads in use. The data, what Python itself takes and
         buffers of a few hundred kilobytes per thread are not counted; steps on other batch sizes use the same
-        memory again.
+        memory again. Predictions that run side by side have memory of their own for what layers hand on.
 
         Args:
             batch_size: samples of a step.

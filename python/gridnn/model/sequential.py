@@ -25,7 +25,8 @@ class Sequential(NestingStack):
     """A stack of layers, trained and used as one.
 
     The model is built (weights exist, shapes are known) as soon as it has an `Input` and another layer, else
-    by its first data. Methods may be called from several threads; calls wait for each other.
+    by its first data. Methods may be called from several threads: predictions and evaluations run side by
+    side, training waits for them and they for training.
 
     Args:
         layers: the layers, first to last; more can follow with `add`. A model among them is called there: it

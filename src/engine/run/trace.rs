@@ -29,7 +29,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
 impl<T: Element> Network<T> {
     /// Begins or ends a record of all tasks; returns what was recorded since: number of the phase, what was done, seconds.
     pub fn trace(&mut self, on: bool) -> Vec<(usize, String, f64)> {
-        let trace = std::mem::replace(&mut self.memory.trace, on.then(Default::default));
+        let mut memory = self.memories.take();
+        let trace = std::mem::replace(&mut memory.trace, on.then(Default::default));
+        self.memories.give(memory);
         let traced = trace.map(|trace| trace.into_inner().unwrap_or_default()).unwrap_or_default();
         traced.iter().map(|task| (task.phase, format!("{:?}", task.work), task.seconds)).collect()
     }

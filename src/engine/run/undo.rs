@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::Network;
 use super::super::optim::{Within, bounds};
-use super::{AllFinite, StepProgram};
+use super::{AllFinite, Memory, StepProgram};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::parallel::lock;
@@ -81,8 +81,8 @@ impl<T: Element> Network<T> {
     }
 
     /// Ends a step: takes back what an update has changed, if `failed`, and lets memory go that was not needed.
-    pub(in super::super) fn close_undo(&mut self, failed: bool) {
-        let undo = self.memory.undo.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub(in super::super) fn close_undo(&mut self, memory: &mut Memory<T>, failed: bool) {
+        let undo = memory.undo.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !undo.held {
             undo.values = Vec::new();
             return;

@@ -48,7 +48,7 @@ impl Network {
                 Typed::Float64(network) => Found::Float64(network.inspect(x, seed, interrupt)?),
             })
         })?;
-        let shapes = self.hold(py, |network| {
+        let shapes = self.look(py, |network| {
             Ok(with!(network, n => n.weights().iter().map(|w| w.shape.clone()).collect::<Vec<_>>()))
         })?;
         match found {

@@ -2,11 +2,13 @@
 //!
 //! It works in inference mode: dropout does nothing, and normalisations use their moving statistics.
 
-use super::plan::{Purpose, Slot};
-use super::run::{Batch, Memory};
-use super::source::Source;
-use super::train::{Aim, Extent};
-use super::{Data, Network, Scores, View};
+use super::super::plan::{Purpose, Slot};
+use super::super::run::{Batch, Memory};
+use super::super::source::Source;
+use super::super::structure::LayerInfo;
+use super::super::{Data, Scores, View};
+use super::train::Aim;
+use super::{Extent, Network, PlanIndex};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::memory;
@@ -56,16 +58,16 @@ impl<T: Element> Network<T> {
     ) -> Result<Inspection<T>> {
         // All tensors at once may take much more memory than a step: it is given back.
         let all = memory::filled(true, self.layers.len())?;
-        let memory = std::mem::replace(&mut self.memory, Memory::empty());
+        let mut memory = Memory::empty();
         let frozen = std::mem::replace(&mut self.frozen, all);
-        let found = memory::catch(|| self.inspected(x, seed, interrupt));
-        self.memory = memory;
+        let found = memory::catch(|| self.inspected(&mut memory, x, seed, interrupt));
         self.frozen = frozen;
         found
     }
 
     fn inspected(
         &mut self,
+        memory: &mut Memory<T>,
         x: &[Source<'_>],
         seed: Seed<'_>,
         interrupt: Interrupt<'_>,
@@ -84,25 +86,25 @@ impl<T: Element> Network<T> {
             Seed::None | Seed::Loss(_) => View::Whole,
         };
         self.grads.get_mut().fill(T::ZERO);
-        let (plan, step_plan) = self.plan(x, batch, Purpose::Inspect, view)?;
+        let at = self.plan(x, batch, Purpose::Inspect, view)?;
         let data = Batch { x, targets: &[], indices: None, first: 0 };
         let scores = match seed {
             Seed::None => {
-                self.execute((plan, step_plan), data, Extent::Outputs, None, interrupt)?;
+                self.execute(memory, at, data, Extent::Outputs, None, interrupt)?;
                 None
             }
             Seed::Output { dy, .. } => {
-                self.plant((plan, step_plan), dy)?;
-                self.execute((plan, step_plan), data, Extent::Gradients, None, interrupt)?;
+                self.plant(memory, at, dy)?;
+                self.execute(memory, at, data, Extent::Gradients, None, interrupt)?;
                 None
             }
-            Seed::Loss(data) => Some(self.scored_step(data, Aim::Inspect, interrupt)?),
+            Seed::Loss(data) => Some(self.scored_step(memory, data, Aim::Inspect, interrupt)?),
         };
-        self.found((plan, step_plan), !matches!(seed, Seed::None), scores)
+        self.findings(memory, at, !matches!(seed, Seed::None), scores)
     }
 
     /// Puts a gradient where that of the output belongs.
-    fn plant(&mut self, (plan, step_plan): (usize, usize), dy: &Source<'_>) -> Result<()> {
+    fn plant(&self, memory: &mut Memory<T>, (plan, step_plan): PlanIndex, dy: &Source<'_>) -> Result<()> {
         let lowered = &self.plans[plan].lowered;
         let ready = &self.plans[plan].step_plans[step_plan];
         let output = ready.outputs[0];
@@ -112,24 +114,25 @@ impl<T: Element> Network<T> {
             let expected = format!("{} samples of {len} elements", ready.batch);
             return Err(Error::shape("dy", expected, format!("{:?}", dy.shape)));
         }
-        self.memory.reserve(ready, parallel::threads(), self.blocks.len())?;
+        memory.reserve(ready, parallel::threads(), self.blocks.len())?;
         if let Slot::Batch(start) = ready.grads[output] {
-            let target = &mut self.memory.arena.get_mut()[start..start + len * ready.batch];
+            let target = &mut memory.arena.get_mut()[start..start + len * ready.batch];
             target.chunks_exact_mut(len.max(1)).enumerate().for_each(|(row, target)| dy.gather(row, target));
         }
         Ok(())
     }
 
     /// Copies of everything that a run has left.
-    fn found(
+    fn findings(
         &mut self,
-        (plan, step_plan): (usize, usize),
+        memory: &mut Memory<T>,
+        (plan, step_plan): PlanIndex,
         backward: bool,
         scores: Option<Scores>,
     ) -> Result<Inspection<T>> {
         let plans = &self.plans[plan];
         let ready = &plans.step_plans[step_plan];
-        let arena = self.memory.arena.get_mut();
+        let arena = memory.arena.get_mut();
         let copies = |slots: &[Slot]| -> Result<Vec<Option<Vec<T>>>> {
             let of_edge = |edge: usize| {
                 let Some((tensor, _)) = plans.lowered.edges[edge].as_ref() else { return Ok(None) };
@@ -139,7 +142,7 @@ impl<T: Element> Network<T> {
             };
             self.layers.iter().map(|layer| of_edge(layer.edge)).collect()
         };
-        let sizes = |layer: &super::structure::LayerInfo| {
+        let sizes = |layer: &LayerInfo| {
             let sizes = plans.lowered.edges[layer.edge].iter().flat_map(|(_, sizes)| sizes.iter().copied());
             std::iter::once(ready.batch).chain(sizes).collect()
         };
