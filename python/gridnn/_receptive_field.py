@@ -28,7 +28,7 @@ from gridnn.layers import (
 )
 from gridnn.layers.base import Layer
 
-__all__ = ["ReceptiveField", "receptive_fields"]
+__all__ = ["ReceptiveField", "input_field", "receptive_fields"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,11 @@ def receptive_fields(graph: Graph, sizes: tuple[int, ...], source: int = 0) -> l
         if state is not None:
             found.append(_found(node.name, state, sizes))
     return found
+
+
+def input_field(sizes: tuple[int, ...]) -> ReceptiveField:
+    """That of an input of these sizes: every element sees itself."""
+    return _found("input", State(Grid((Field.of_input(),) * len(sizes)), sizes), sizes)
 
 
 def grid_inputs(shapes: Sequence[Shape]) -> list[int]:

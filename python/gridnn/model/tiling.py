@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn._graph import Graph
-from gridnn._receptive_field import ReceptiveField, receptive_fields
+from gridnn._receptive_field import ReceptiveField, input_field, receptive_fields
 
 __all__ = ["Axis", "Window", "blended_axis", "exact_axis", "output_field"]
 
 _WINOGRAD_TILE = 4  # outputs; tiles of 2 fit into it
+_MOST_WINDOWS = 1 << 20
+"""Along one axis: they are listed, in some 300 MB."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Pattern:
 def output_field(graph: Graph, sizes: tuple[int, ...]) -> tuple[list[ReceptiveField], ReceptiveField]:
     """The receptive fields of all layers for inputs of these sizes, and that of the model's output."""
     fields = receptive_fields(graph, sizes)
+    if graph.outputs[0] in graph.inputs:
+        return fields, input_field(sizes)
     layers = [node.number for node in graph.nodes if node.kind != "input"]
     return fields, fields[layers.index(graph.outputs[0])]
 
@@ -111,6 +115,9 @@ def exact_axis(pattern: Pattern, size: int, *, ragged: bool) -> Axis | None:
 
     Returns:
         The axis; None if a window sees less than an output does.
+
+    Raises:
+        ValueError: there are more windows than can be listed.
     """
     if size <= pattern.size:
         return _single(pattern, size)
@@ -123,7 +130,7 @@ def exact_axis(pattern: Pattern, size: int, *, ragged: bool) -> Axis | None:
     last = padded - pattern.size
     if ragged:
         last += -last % alignment
-    starts = [*range(0, last, advance), last]
+    starts = _starts(last, advance)
     total = pattern.output_at(padded - pattern.size) + pattern.outputs
     windows: list[Window] = []
     done = 0
@@ -144,7 +151,7 @@ def blended_axis(pattern: Pattern, size: int, overlap: int) -> Axis:
     last = padded - pattern.size
     windows = tuple(
         Window(start, pattern.size, pattern.output_at(start), (0, pattern.outputs))
-        for start in [*range(0, last, advance), last]
+        for start in _starts(last, advance)
     )
     return Axis(padded, outputs, windows)
 
@@ -159,6 +166,15 @@ def gaussian(count: int) -> NDArray[np.float64]:
 def _single(pattern: Pattern, size: int) -> Axis:
     window = Window(0, pattern.size, 0, (0, pattern.outputs))
     return Axis(*pattern.extent(size), (window,))
+
+
+def _starts(last: int, advance: int) -> list[int]:
+    if last // advance >= _MOST_WINDOWS:
+        raise ValueError(
+            f"The `window` argument makes {last // advance + 2} windows along an axis, more than the "
+            f"{_MOST_WINDOWS} that can be listed: take larger windows, or hand over `x` in parts."
+        )
+    return [*range(0, last, advance), last]
 
 
 def _surplus(pattern: Pattern, padding: int) -> int:

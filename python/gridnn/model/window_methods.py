@@ -60,8 +60,10 @@ class WindowMethods:
             Array ``(*spatial, channels)``, without the last axis if reduced; or `out`.
 
         Raises:
-            ValueError: a window sees less than an output does and there is no `overlap`; the model's outputs
-                have no spatial axes, or all see the whole input; or an argument is wrong.
+            ValueError: a window sees less than an output does and there is no `overlap`; the model has
+                several inputs or outputs; its outputs have no spatial axes, or all see the whole input; a
+                layer says something else of windows than of the whole (`CenterCrop`, adaptive pools, padding
+                with "wrap", weights of positions); or an argument is wrong.
             ShapeError: `x` or `out` has another shape.
             MemoryError: the result does not fit into memory, and there is no `out`.
             NotReadyError: the model is not built.

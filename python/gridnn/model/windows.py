@@ -27,6 +27,7 @@ from gridnn.metrics import Metric
 from gridnn.model.sequential import Sequential
 from gridnn.model.tiling import Axis, Pattern, Window, blended_axis, exact_axis, gaussian, output_field
 from gridnn.model.training_state import resolve
+from gridnn.model.window_layers import border_made_inside, reason_against, what_instead
 from gridnn.model.window_methods import Overlap
 
 if TYPE_CHECKING:
@@ -163,7 +164,15 @@ def tiled(
     network, graph = model.network, model.graph
     rank = len(network.input_shape) - 1
     if len(graph.inputs) > 1 or len(graph.outputs) > 1:
-        raise ValueError(f"Model '{model.name}' has several inputs or outputs: windows are for one of each.")
+        join = "" if len(graph.inputs) == 1 else " Join the inputs to channels of one first."
+        raise ValueError(
+            f"Model '{model.name}' has inputs {model.input_names} and outputs {model.output_names}: windows "
+            "are for one of each. For a single output make a model of it, gn.Model(model.inputs, "
+            f"model.outputs[0]).{join}"
+        )
+    reason = reason_against(graph, rank)
+    if reason is not None:
+        raise ValueError(f"Model '{model.name}' gives windows something else than the whole: {reason}.")
     if rank not in (1, 2, 3) or len(network.output_shape) != rank + 1:
         raise ValueError(
             f"Model '{model.name}' makes outputs {model.output_shape} of inputs {model.input_shape}: windows "
@@ -184,6 +193,13 @@ def tiled(
         extents = [pattern.extent(size)[1] for pattern, size in zip(patterns, sizes, strict=True)]
         room((*extents, result_bytes), np.dtype(np.uint8))
     if overlap is None:
+        own = tuple(pattern.size for pattern in patterns)
+        border = border_made_inside(graph, output_field(graph, own)[0], own)
+        if border is not None:
+            raise ValueError(
+                f"Model '{model.name}' has borders of its own in each window: {border}. Crop at the end, or "
+                "blend windows that overlap: overlap=0.5."
+            )
         axes = []
         for number, (pattern, size) in enumerate(zip(patterns, sizes, strict=True)):
             axis = exact_axis(pattern, size, ragged=free[number] and fits)
@@ -372,11 +388,10 @@ def _patterns(
     )
     fields, output = output_field(model.graph, asked)
     if not output.outputs or not all(output.jump):
+        name = next((field.name for field in fields if not all(field.jump)), output.name)
         raise ValueError(
-            f"Model '{model.name}': every output sees the whole input (through "
-            f"{next((field.name for field in fields if not all(field.jump)), output.name)}), so that no "
-            "window gives what the whole would. Use `predict` on the whole, or train a model without such "
-            "layers (BatchNormalization in place of GroupNormalization)."
+            f"Model '{model.name}': every output sees the whole input (through {name}), so that no window "
+            f"gives what the whole would. {what_instead(model.graph, name)}"
         )
     first = [Pattern.of(fields, output, axis, size) for axis, size in enumerate(asked)]
     even = tuple(

@@ -377,6 +377,26 @@ def test_a_result_that_does_not_fit_into_memory_is_an_error_at_once(overlap, red
         same(3).predict_windows(Volume(), 32, overlap=overlap, reduce=reduce)
 
 
+@pytest.mark.one_tier
+@pytest.mark.parametrize("overlap", [None, 0.5])
+def test_more_windows_than_can_be_listed_are_an_error_at_once(overlap):
+    class Volume:
+        shape, dtype = (10**9, 10**9, 10**9, 2), np.dtype("f4")
+
+        def __getitem__(self, rows):
+            raise AssertionError("nothing is to be read")
+
+    class Result(Volume):
+        shape = (10**9, 10**9, 10**9, 3)
+
+    model = same(3)
+    with pytest.raises(ValueError, match=r"windows along an axis, more than .*take larger windows"):
+        model.predict_windows(Volume(), 32, overlap=overlap, out=Result())
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="take larger windows"):
+        model.evaluate_windows(Volume(), Result(), 32, overlap=overlap)
+
+
 def test_windows_far_beyond_the_sample_are_those_of_its_size():
     model, x = same(2), sample(40, 50, 2)
     assert np.array_equal(model.predict_windows(x, 10**12), model.predict_windows(x, 64))
