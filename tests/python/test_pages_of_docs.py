@@ -73,10 +73,133 @@ def test_guides_run_on_files_as_they_describe_them(page, prepare, tmp_path):
     prepare(tmp_path)
     text = (DOCS / "how-to" / page).read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    # Libraries of a field are not at hand here; one epoch says as much as ten.
-    code = "\n".join(block for block in blocks if "pydicom" not in block).replace("epochs=10", "epochs=1")
+    code = "\n".join(blocks).replace("epochs=10", "epochs=1")  # one says as much as ten
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def scans(folder):
+    """Two volumes with masks, of which one is stored from left to right."""
+    nibabel = pytest.importorskip("nibabel")
+    for name in ("scans", "masks"):
+        (folder / name).mkdir()
+    place = np.diag([-2.0, 1, 1, 1])
+    for number in range(2):
+        values = np.random.default_rng(number).normal(size=(6, 5, 4)).astype(np.float32)
+        nibabel.Nifti1Image(values, place).to_filename(folder / "scans" / f"{number}.nii.gz")
+        classes = (values > 0).astype(np.uint8)
+        nibabel.Nifti1Image(classes, place).to_filename(folder / "masks" / f"{number}.nii.gz")
+    return """
+assert x.shape == (2, 6, 5, 4, 1) and x.dtype == np.float32 and y.dtype == np.uint8
+first = np.random.default_rng(0).normal(size=(6, 5, 4)).astype(np.float32)[::-1]
+assert np.array_equal(y[0], first > 0)
+assert np.allclose(x[0, ..., 0], (first - first.mean()) / first.std(), atol=1e-5)
+"""
+
+
+def study(folder):
+    """Three slices whose files are in another order than space."""
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import FileDataset, FileMetaDataset
+
+    (folder / "study").mkdir()
+    for number, height in enumerate((20, 0, 10)):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
+            pydicom.uid.CTImageStorage,
+            f"1.2.{number}",
+        )
+        image = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+        image.SOPClassUID, image.SOPInstanceUID = (
+            meta.MediaStorageSOPClassUID,
+            meta.MediaStorageSOPInstanceUID,
+        )
+        image.Rows, image.Columns, image.SamplesPerPixel = 2, 3, 1
+        image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 16, 15, 0
+        image.PhotometricInterpretation = "MONOCHROME2"
+        image.RescaleSlope, image.RescaleIntercept = 2, -1000
+        image.ImageOrientationPatient, image.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [5, 5, height]
+        image.PixelData = np.full((2, 3), height, "<u2").tobytes()
+        image.save_as(folder / "study" / f"{number}.dcm")
+    return "assert np.allclose(x[0, :, 0, 0, 0], [-1.0, -0.98, -0.96]) and x.shape == (1, 3, 2, 3, 1)"
+
+
+def cells(folder):
+    """Four channels that stand in front, and a picture that is not compressed."""
+    tifffile = pytest.importorskip("tifffile")
+    channels = np.arange(4 * 6 * 5, dtype=np.uint16).reshape(4, 6, 5)
+    tifffile.imwrite(folder / "cells.tif", channels, metadata={"axes": "CYX"}, imagej=True)
+    tifffile.imwrite(folder / "slide.tif", np.ones((6, 5, 3), np.uint8), photometric="rgb")
+    return "assert x.shape == (6, 5, 4) and x[0, 0].tolist() == [0, 30, 60, 90] and slide.shape == (6, 5, 3)"
+
+
+def gestures(folder):
+    """Two series of two channels; as .arff of one."""
+    pytest.importorskip("scipy")
+    head = "# a remark\n@problemName gestures\n@classLabel true up down\n@data\n"
+    (folder / "gestures.ts").write_text(head + "1,2,3:4,5,6:up\n0,0,1:7,8,9:down\n")
+    head = "@relation beats\n@attribute a numeric\n@attribute b numeric\n@attribute c {n,v}\n@data\n"
+    (folder / "beats.arff").write_text(head + "1,2,v\n3,4,n\n")
+    return """
+assert x[..., 0].tolist() == [[1, 2], [3, 4]] and y.tolist() == [1, 0] and list(names) == ["n", "v"]
+x, y, names = read_ts("gestures.ts")
+assert x[0].tolist() == [[1, 4], [2, 5], [3, 6]] and y.tolist() == [1, 0] and names == ["down", "up"]
+"""
+
+
+def tables(folder):
+    """Two runs of several lengths, and a table of images."""
+    pytest.importorskip("pandas")
+    image = pytest.importorskip("PIL.Image")
+    rows = ["run,time,volt,ampere,state", "2,1,0.5,5,on", "2,0,0.25,4,on", "1,0,1,2,off"]
+    (folder / "sensors.csv").write_text("\n".join(rows))
+    (folder / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        image.new("RGB", (8, 8), (9, 9, 9)).save(folder / "images" / name)
+    (folder / "labels.csv").write_text("file,label\na.png,dog\nb.png,cat\n")
+    return """
+assert x.shape == (2, 64, 64, 3) and y.tolist() == [1, 0] and list(names) == ["cat", "dog"]
+series = [part[["volt", "ampere"]].to_numpy() for part in parts]
+x = gn.utils.pad_sequences(series, dtype="float32", padding="post")
+assert x.tolist() == [[[1, 2], [0, 0]], [[0.25, 4], [0.5, 5]]]
+"""
+
+
+def stores(folder):
+    pytest.importorskip("h5py")
+    pytest.importorskip("zarr")
+    return """
+assert first.shape == (2, 8, 8, 1) and set(labels.tolist()) <= {0, 1, 2}
+model = gn.Sequential([gn.Input((8, 8, 1)), gn.layers.Flatten(), gn.layers.Dense(3)])
+model.compile("sgd", "sparse_categorical_crossentropy")
+model.fit(batches, epochs=1, verbose=0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("section", "prepare"),
+    [
+        ("NIfTI", scans),
+        ("DICOM", study),
+        ("TIFF", cells),
+        ("`.ts`", gestures),
+        ("pandas", tables),
+        ("HDF5", stores),
+    ],
+)
+def test_recipes_for_files_of_a_field_run(section, prepare, tmp_path):
+    checks = prepare(tmp_path)
+    text = (DOCS / "how-to" / "formats.md").read_text("utf-8")
+    (part,) = (part for part in text.split("\n## ")[1:] if part.startswith(section))
+    start = "import numpy as np\nfrom pathlib import Path\nimport gridnn as gn\n"
+    if section == "HDF5":
+        start += "x, y = np.zeros((6, 8, 8, 1), np.uint8), np.arange(6) % 3\n"
+    code = start + "\n".join(re.findall(r"^```python\n(.*?)^```", part, re.DOTALL | re.MULTILINE)) + checks
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
