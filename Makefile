@@ -29,12 +29,13 @@ ESTIMATORS := .venv-estimators
 ESTIMATOR_TESTS := tests/python/estimators/test_aeon.py tests/python/estimators/test_dask.py
 EXTENSION := $(VENV)/.extension
 DOCS_TOOLS := $(VENV)/.docs
-# Keras and TensorFlow live beside, since what they ask for may not be what the tests are to run with.
+# Keras and TensorFlow live beside, since what they ask for may not be what the tests are to run with; SciPy is for
+# Keras on NumPy.
 KERAS := $(VENV)/keras
 KERAS_TOOLS := $(KERAS)/.tools
 MISSING := $(if $(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd),,missing)
 
-.PHONY: demo test test-estimators test-full test-interchange test-programs campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
+.PHONY: demo test test-estimators test-full test-interchange test-programs test-keras campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
 demo: dev ## set up everything and train a small network on scans of digits
 	@$(PY) -m gridnn demo
@@ -54,6 +55,10 @@ test-interchange: dev $(KERAS_TOOLS) ## ONNX in all opsets and layouts, Keras op
 test-programs: dev $(KERAS_TOOLS) ## the programs of tests/python/programs under Keras and under gridnn, with equal results
 	GRIDNN_KERAS_PYTHON=$(CURDIR)/$(KERAS)/$(notdir $(BIN))/python \
 		$(PY) -m pytest tests/python/programs --timeout 600
+
+test-keras: dev $(KERAS_TOOLS) ## Keras' own tests, from its wheel, on gridnn, counted
+	GRIDNN_KERAS_PYTHON=$(CURDIR)/$(KERAS)/$(notdir $(BIN))/python \
+		$(PY) -m pytest tests/python/keras_tests --timeout 900
 
 dev: $(EXTENSION) ## build the extension (release mode) and install it with all tools into .venv
 
@@ -174,7 +179,7 @@ $(EXTENSION): $(RUST_SOURCES) pyproject.toml $(TOOLS) $(MISSING) | rust
 $(KERAS_TOOLS): | $(TOOLS)
 	$(PYTHON) -m venv $(KERAS) || { $(PYTHON) -m venv --clear --without-pip $(KERAS) && \
 		$(PYTHON) -m pip --python $(KERAS)/$(notdir $(BIN))/python install --quiet pip; }
-	$(KERAS)/$(notdir $(BIN))/python -m pip install --quiet "keras==3.15.*" tensorflow-cpu h5py
+	$(KERAS)/$(notdir $(BIN))/python -m pip install --quiet "keras==3.15.*" tensorflow-cpu h5py scipy
 	@touch $@
 
 $(DOCS_TOOLS): pyproject.toml $(EXTENSION)

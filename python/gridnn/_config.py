@@ -87,7 +87,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Configurable):
         return serialize(value)
     if isinstance(value, (tuple, list)):
-        return [_plain(element) for element in value]
+        return type(value)(_plain(element) for element in value)
     return value
 
 

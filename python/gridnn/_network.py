@@ -590,12 +590,12 @@ def initial_values(
 
 def penalty(description: Mapping[str, Any], weights: NDArray[Any]) -> float:
     """What a regularizer charges for an array of float32 or float64, by its engine description."""
-    return _core.penalty(json.dumps(description), weights)
+    return _core.penalty(json.dumps(description), as_array(weights, "x"))
 
 
 def constrained(description: Mapping[str, Any], weights: NDArray[Any]) -> NDArray[Any]:
     """An array of float32 or float64 held to a constraint, by its engine description."""
-    return _core.constrained(json.dumps(description), weights)
+    return _core.constrained(json.dumps(description), as_array(weights, "w"))
 
 
 def optimizer_state(description: Mapping[str, Any], lens: Sequence[int], dtype: str) -> _core.OptimizerState:

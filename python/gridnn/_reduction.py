@@ -18,7 +18,9 @@ REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "
 def floating(value: object, argument: str) -> NDArray[Any]:
     """`value` as an array of float64, if it is one, else of float32."""
     array = as_numbers(value, argument)
-    return array if array.dtype == np.float64 else np.asarray(array, np.float32)
+    # That of another machine is double precision too, and NumPy does not call it equal.
+    double = array.dtype.newbyteorder("=") == np.float64
+    return np.asarray(array, np.float64 if double else np.float32)
 
 
 def same_rank(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -14,13 +14,14 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gridnn import _validation
-from gridnn._arrays import as_numbers
+from gridnn._reduction import floating
 from gridnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, activation_name
 from gridnn.layers.base import Layer
 from gridnn.layers.symbolic import is_symbolic
@@ -49,30 +50,36 @@ __all__ = [
 ]
 
 
-def _applied(layer: Layer, x: Any, axis: int | None = None) -> Any:
+def _applied(layer: Layer, x: Any, axis: int | Sequence[int] | None = None) -> Any:
     """What a layer without weights makes of an array of any shape, or of a symbolic tensor.
 
     Args:
         layer: the layer.
         x: an array or a symbolic tensor.
-        axis: the axis that the layer works along, where it is made for the last one.
+        axis: the axis, or several, that the layer works along, where it is made for the last one.
     """
     if is_symbolic(x):
         if axis not in (None, -1, len(x.shape) - 1):
             raise ValueError(f"`axis` of a symbolic tensor must be its last one. Received axis={axis}.")
         return layer(x)
-    array = as_numbers(x, "x")
-    array = array if array.dtype == np.float64 else array.astype(np.float32)
+    array = floating(x, "x")
+    shape = array.shape
+    last: tuple[int, ...] = ()
     if axis is not None:
-        rank = max(array.ndim, 1)
-        if not -rank <= _validation.integer(axis, "axis") < rank:
-            raise ValueError(f"`axis` must be one of the {array.ndim} axes of `x`. Received axis={axis}.")
-        array = np.moveaxis(np.atleast_1d(array), axis, -1)
+        array = np.atleast_1d(array)
+        given = axis if isinstance(axis, (tuple, list)) else (axis,)
+        first = tuple(_validation.integer(one, "axis") for one in given)
+        if not first or any(not -array.ndim <= one < array.ndim for one in first):
+            raise ValueError(f"`axis` must be of the {len(shape)} axes of `x`. Received axis={axis}.")
+        last = tuple(range(-len(first), 0))
+        array = np.moveaxis(array, first, last)
     if array.size == 0:
-        return array.copy()
-    sample = array if array.ndim > 1 else array.reshape(1, -1)
+        return np.zeros(shape, array.dtype)
+    # What is worked along together is one axis for the layer.
+    columns = math.prod(array.shape[len(array.shape) - len(last) :]) if last else array.shape[-1:] or (1,)
+    sample = array.reshape(-1, *(columns if isinstance(columns, tuple) else (columns,)))
     made = layer(sample).reshape(array.shape)
-    return made if axis is None else np.ascontiguousarray(np.moveaxis(made, -1, axis)).reshape(np.shape(x))
+    return (np.ascontiguousarray(np.moveaxis(made, last, first)) if last else made).reshape(shape)
 
 
 def linear(x: Any) -> Any:
@@ -257,12 +264,12 @@ def exponential(x: Any) -> Any:
     return _applied(Activation("exponential"), x)
 
 
-def softmax(x: Any, axis: int = -1) -> Any:
-    """``exp(x) / sum(exp(x))`` along an axis.
+def softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
+    """``exp(x) / sum(exp(x))`` along an axis, or over several.
 
     Args:
         x: array, or symbolic tensor.
-        axis: the axis; of a symbolic tensor the last one.
+        axis: the axis, or a tuple of them; of a symbolic tensor the last one.
 
     Example:
         >>> gn.activations.softmax([-1.0, 0.5, 8.0]).round(3)
@@ -271,7 +278,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
     return _applied(Activation("softmax"), x, axis)
 
 
-def log_softmax(x: Any, axis: int = -1) -> Any:
+def log_softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
     """The logarithm of `softmax`, without its underflow.
 
     Example:

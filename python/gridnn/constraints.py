@@ -23,7 +23,7 @@ __all__ = ["Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get"]
 
 
 class Constraint(Configurable):
-    """Base of all constraints. Called on an array it returns what becomes of it.
+    """Base of all constraints. Called on an array it returns what becomes of it; the base leaves it as it is.
 
     Example:
         >>> gn.constraints.get("non_neg")([-1.0, 2.0])
@@ -43,15 +43,28 @@ class Constraint(Configurable):
             >>> NonNeg()([-1.0, 2.0])
             array([0., 2.])
         """
-        return constrained(self.engine_description(), floating(w, "w"))
+        weights = floating(w, "w")
+        return weights.copy() if type(self) is Constraint else constrained(self.engine_description(), weights)
 
 
 REGISTRY: Registry[Constraint] = Registry("constraint", Constraint, snake_names=True)
 
 
-def _axes(axis: int | Sequence[int]) -> tuple[int, ...]:
-    axes = axis if isinstance(axis, Sequence) else (axis,)
-    return tuple(_validation.integer(number, "axis") for number in axes)
+class _AlongAxes(Constraint):
+    """One that takes norms along axes."""
+
+    axis: int | tuple[int, ...]
+
+    def engine_config(self) -> dict[str, Any]:
+        """Axes as a list, also a single one."""
+        axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
+        return {**super().engine_config(), "axis": axes}
+
+
+def _axes(axis: int | Sequence[int]) -> int | tuple[int, ...]:
+    if isinstance(axis, (tuple, list)):
+        return tuple(_validation.integer(number, "axis") for number in axis)
+    return _validation.integer(axis, "axis")
 
 
 @REGISTRY.register()
@@ -66,7 +79,7 @@ class NonNeg(Constraint):
 
 
 @REGISTRY.register()
-class MaxNorm(Constraint):
+class MaxNorm(_AlongAxes):
     """Longer vectors are scaled down to a length of `max_value`.
 
     Args:
@@ -76,7 +89,7 @@ class MaxNorm(Constraint):
     Example:
         >>> layer = layers.Dense(2, kernel_constraint=gn.constraints.MaxNorm(max_value=1.0))
         >>> layer.kernel_constraint
-        MaxNorm(max_value=1.0, axis=(0,))
+        MaxNorm(max_value=1.0, axis=0)
     """
 
     config_fields = ("max_value", "axis")
@@ -87,7 +100,7 @@ class MaxNorm(Constraint):
 
 
 @REGISTRY.register()
-class UnitNorm(Constraint):
+class UnitNorm(_AlongAxes):
     """Vectors are scaled to a length of 1.
 
     Args:
@@ -96,7 +109,7 @@ class UnitNorm(Constraint):
     Example:
         >>> layer = layers.Dense(2, kernel_constraint=gn.constraints.UnitNorm())
         >>> layer.kernel_constraint
-        UnitNorm(axis=(0,))
+        UnitNorm(axis=0)
     """
 
     config_fields = ("axis",)
@@ -106,7 +119,7 @@ class UnitNorm(Constraint):
 
 
 @REGISTRY.register()
-class MinMaxNorm(Constraint):
+class MinMaxNorm(_AlongAxes):
     """Vectors are scaled towards a length between two bounds.
 
     Args:
@@ -118,7 +131,7 @@ class MinMaxNorm(Constraint):
     Example:
         >>> layer = layers.Dense(2, kernel_constraint=gn.constraints.MinMaxNorm(min_value=0.5, max_value=1.0))
         >>> layer.kernel_constraint
-        MinMaxNorm(min_value=0.5, max_value=1.0, rate=1.0, axis=(0,))
+        MinMaxNorm(min_value=0.5, max_value=1.0, rate=1.0, axis=0)
     """
 
     config_fields = ("min_value", "max_value", "rate", "axis")

@@ -468,12 +468,14 @@ def get(identifier: object) -> Initializer: ...
 
 
 def get(identifier: object) -> Initializer | None:
-    """The initializer for a string id ("he_normal", "HeNormal"), a description or an instance.
+    """The initializer for a string id ("he_normal", "HeNormal"), a description, an instance or an array.
 
     Example:
         >>> get("zeros")
         Zeros()
     """
+    if isinstance(identifier, np.ndarray):
+        return Constant(identifier)
     return None if identifier is None else REGISTRY.get(identifier)
 
 

@@ -19,14 +19,14 @@ from typing import Any
 
 from gridnn import _validation, layers
 from gridnn._custom import custom_classes
-from gridnn._seeding import next_seed
 from gridnn._series_models import fcn, inception_time, resnet1d
 from gridnn.layers.base import Layer
 from gridnn.model import saving
+from gridnn.model.cloning import clone_model
 from gridnn.model.functional import Model
 from gridnn.model.loading import load_model
 from gridnn.model.sequential import Sequential
-from gridnn.model.trainable import TrainableModel, made_anew
+from gridnn.model.trainable import TrainableModel
 
 __all__ = [
     "Model",
@@ -48,29 +48,6 @@ __all__ = [
 ]
 
 Shape = Sequence[int | None]
-
-
-def clone_model(model: TrainableModel) -> TrainableModel:
-    """A model of the same layers with initial weights of its own; it is not compiled.
-
-    `copy.deepcopy` copies weights, and everything else, as well.
-
-    Args:
-        model: a `Sequential`, or a model of any other structure.
-
-    Raises:
-        TypeError: not a model.
-
-    Example:
-        >>> import gridnn as gn
-        >>> model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(3)])
-        >>> twin = gn.models.clone_model(model)
-        >>> (twin.get_weights()[0] == model.get_weights()[0]).any()
-        np.False_
-    """
-    if not isinstance(model, TrainableModel):
-        raise TypeError(f"`model` must be a model. Received {model!r:.200}.")
-    return made_anew(model, _reseeded(model.get_config()))
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, type] | None = None) -> TrainableModel:
@@ -105,16 +82,6 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, type] | None 
     if not isinstance(model, TrainableModel):
         raise ValueError(f"`json_string` describes a {described['class_name']}, which is no model.")
     return model
-
-
-def _reseeded(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a model with other seeds, those of models inside included."""
-    inside = []
-    for layer in config["layers"]:
-        own = layer["config"]
-        nested = "layers" in own and "seed" in own
-        inside.append({**layer, "config": _reseeded(own)} if nested else layer)
-    return {**config, "layers": inside, "seed": next_seed()}
 
 
 def _ranked(kind: str, rank: int) -> Any:

@@ -137,6 +137,7 @@ LEVELS = (
         "_arrays",
         "_batches",
         "_custom",
+        "_dtypes",
         "_forks",
         "_hints",
         "_network",

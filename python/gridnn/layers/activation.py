@@ -166,6 +166,11 @@ class Activation(Layer):
 
     config_fields = ("activation",)
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself."""
+        return self.activation not in ("softmax", "log_softmax")
+
     def __init__(self, activation: AnyActivation, *, name: str | None = None) -> None:
         super().__init__(name=name)
         self.activation = activation_name(activation)
@@ -199,6 +204,11 @@ class ReLU(Layer):
     """
 
     config_fields = ("max_value", "negative_slope", "threshold")
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself."""
+        return True
 
     def __init__(
         self,
@@ -242,6 +252,11 @@ class LeakyReLU(Layer):
 
     config_fields = ("negative_slope",)
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself."""
+        return True
+
     def __init__(
         self, negative_slope: float = 0.3, *, name: str | None = None, alpha: float | None = None
     ) -> None:
@@ -278,6 +293,11 @@ class ELU(Layer):
     """
 
     config_fields = ("alpha",)
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself."""
+        return True
 
     def __init__(self, alpha: float = 1.0, *, name: str | None = None) -> None:
         super().__init__(name=name)

@@ -23,8 +23,8 @@ from gridnn._config import Configurable, Registry, custom_classes_of, snake_case
 from gridnn._custom import custom_classes
 from gridnn._network import Network, Shape
 from gridnn._sharing import share
-from gridnn.errors import NotReadyError
-from gridnn.layers.calls import Calls, on_arrays
+from gridnn.errors import NotReadyError, ShapeError
+from gridnn.layers.calls import Calls, build, on_arrays
 from gridnn.layers.custom import CallContext, LayerCalls, WantedWeight
 from gridnn.layers.first import takes_shapes
 from gridnn.layers.handles import LayerWeight, handles_of
@@ -140,6 +140,11 @@ class Layer(Configurable):
     merges: ClassVar[bool] = False
     """Whether it is called on a list of tensors."""
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself: samples of arrays may then be single numbers."""
+        return False
+
     _first_shape: Shape | None = None
     """What `input_shape` or `input_dim` said: shape of a sample, for the first layer of a `Sequential`."""
 
@@ -202,14 +207,30 @@ class Layer(Configurable):
 
     # Layers written in Python
 
-    def build(self, input_shape: Shape) -> None:
-        """Asks for weights with `add_weight`; for layers written in Python.
+    def build(self, input_shape: Any) -> None:
+        """Makes the weights for inputs of a shape, unless they exist.
 
-        It is called whenever the model is built, and must do the same for the same shape.
+        A model, and a call on an array, do it as well.
+
+        That of a layer written in Python asks for weights with `add_weight`. It is called whenever the model
+        is built, and must do the same for the same shape.
 
         Args:
-            input_shape: shape of the input; the batch and other sizes that are not known are None.
+            input_shape: shape of the input; the batch and other sizes that are not known are None. Of a layer
+                that merges a list of shapes.
+
+        Raises:
+            ShapeError: the layer does not fit the input.
+
+        Example:
+            >>> import gridnn as gn
+            >>> layer = gn.layers.Dense(2)
+            >>> layer.build((None, 3))
+            >>> layer.kernel.shape
+            (3, 2)
         """
+        if not self.in_python:
+            build(self, self._shapes_of(input_shape))
 
     def add_weight(
         self,
@@ -256,9 +277,22 @@ class Layer(Configurable):
         """
         if self.in_python:
             return tuple(input_shape)
-        several = bool(input_shape) and isinstance(input_shape[0], (tuple, list))
-        shapes = [tuple(shape) for shape in (input_shape if several else [input_shape])]
+        shapes = self._shapes_of(input_shape)
+        if len(shapes[0]) == 1:
+            return shapes[0]
         return (shapes[0][0], *result_shape(self, shapes)[1:])
+
+    def _shapes_of(self, input_shape: Any) -> list[Shape]:
+        """Shapes of the inputs, with the batch axis, of one shape or a list of them."""
+        given = tuple(input_shape)
+        shapes = given if given and isinstance(given[0], (tuple, list)) else (given,)
+        for shape in shapes:
+            if len(shape) < 2 and not self.elementwise:
+                raise ShapeError(
+                    f"{self.label}: expected an input shape with the batch axis, as (None, 28, 28, 1). "
+                    f"Received {input_shape!r}."
+                )
+        return [tuple(shape) for shape in shapes]
 
     def call(self, x: NDArray[Any], *args: Any, **kwargs: Any) -> NDArray[Any]:
         """The outputs of a layer written in Python: ``call(x)``, or ``call(x, training)``.
@@ -568,7 +602,7 @@ class Layer(Configurable):
             )
         return self._calls[0]
 
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
+    def __call__(self, x: Any = None, training: bool | None = None, *, inputs: Any = None) -> Any:
         """What the layer makes: of symbolic tensors a symbolic tensor, of a batch its outputs.
 
         Args:
@@ -577,6 +611,7 @@ class Layer(Configurable):
                 and its other axes are free. Layers that merge take a list.
             training: whether a layer such as Dropout acts on arrays as in training; moving statistics stay
                 as they are. In a graph, False has the layer always act as at inference.
+            inputs: another name of `x`, which Keras has.
 
         Returns:
             A symbolic tensor; or an array, in the type of the weights. A layer without weights computes in
@@ -590,6 +625,8 @@ class Layer(Configurable):
             >>> gn.layers.Rescaling(0.5)([[0, 1, 4]])
             array([[0. , 0.5, 2. ]], dtype=float32)
         """
+        if x is None:
+            x = inputs
         training = None if training is None else _validation.boolean(training, "training")
         return apply(self, x, training) if is_symbolic(x) else on_arrays(self, x, bool(training))
 

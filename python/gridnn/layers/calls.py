@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _hints
-from gridnn._network import Network, as_array, derive_seed, weight_shapes
+from gridnn._network import Network, Shape, as_array, derive_seed, weight_shapes
 from gridnn._seeding import next_seed
 from gridnn.errors import ShapeError
 from gridnn.layers.symbolic import input_description
@@ -24,7 +24,7 @@ from gridnn.layers.symbolic import input_description
 if TYPE_CHECKING:
     from gridnn.layers.base import Layer
 
-__all__ = ["Calls", "on_arrays"]
+__all__ = ["Calls", "build", "on_arrays"]
 
 
 _building = threading.RLock()
@@ -62,8 +62,22 @@ def on_arrays(layer: Layer, x: Any, training: bool) -> NDArray[Any]:
         TypeError: not an array, or not a list of them.
     """
     arrays = _arrays(layer, x)
+    if arrays[0].ndim == 1 and layer.elementwise:
+        return on_arrays(layer, arrays[0][:, np.newaxis], training)[:, 0]
     network = _network(layer, arrays)
     return network.forward(arrays, training, layer._array_calls.next_seed() if training else 0)[0]
+
+
+def build(layer: Layer, shapes: Sequence[Shape]) -> None:
+    """Makes the weights of a layer for inputs of these shapes, with the batch axis, unless it has some.
+
+    Raises:
+        ShapeError: the layer does not fit them.
+    """
+    with _building:
+        if not layer.built:
+            samples = [tuple(shape[1:]) for shape in shapes]
+            layer._array_calls.latest = (samples, "float32"), _first_network(layer, samples, "float32")
 
 
 def _arrays(layer: Layer, x: Any) -> list[NDArray[Any]]:
@@ -110,13 +124,13 @@ def _network(layer: Layer, arrays: list[NDArray[Any]]) -> Network:
     return network
 
 
-def _lines(layer: Layer, shapes: Sequence[tuple[int, ...]]) -> list[dict[str, Any]]:
+def _lines(layer: Layer, shapes: Sequence[Shape]) -> list[dict[str, Any]]:
     """What the engine is told."""
     inputs = [input_description(shape) for shape in shapes]
     return [*inputs, {**layer.engine_description(), "inputs": list(range(len(inputs)))}]
 
 
-def _first_network(layer: Layer, shapes: Sequence[tuple[int, ...]], dtype: str) -> Network:
+def _first_network(layer: Layer, shapes: Sequence[Shape], dtype: str) -> Network:
     """The network of a layer that has none; it is the home of its weights, if it has some."""
     lines = _lines(layer, shapes)
     if not weight_shapes(lines, dtype):
@@ -135,7 +149,7 @@ def _first_network(layer: Layer, shapes: Sequence[tuple[int, ...]], dtype: str) 
     return network
 
 
-def _further_network(layer: Layer, shapes: Sequence[tuple[int, ...]]) -> Network:
+def _further_network(layer: Layer, shapes: Sequence[Shape]) -> Network:
     """One for a layer whose weights are elsewhere; rules on shapes stay in the engine that way."""
     place = layer._built()
     try:
@@ -149,6 +163,10 @@ def _further_network(layer: Layer, shapes: Sequence[tuple[int, ...]]) -> Network
     except ShapeError as error:
         wanted = place.network.input_shapes[place.position]
         channels = (*[None] * len(wanted[:-1]), *wanted[-1:])
-        hint = "" if len(shapes) > 1 else _hints.for_input(channels, (1, *map(int, shapes[0])), "x")
+        hint = "" if len(shapes) > 1 else _hints.for_input(channels, (1, *map(_size, shapes[0])), "x")
         raise ShapeError(f"{error}{hint and '.' + hint}") from error
     return network
+
+
+def _size(size: int | None) -> int:
+    return 1 if size is None else size

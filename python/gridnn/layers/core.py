@@ -43,6 +43,11 @@ class Identity(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself."""
+        return True
+
     def engine_description(self) -> dict[str, Any]:
         """A linear activation, which computes nothing."""
         config = {"activation": "linear"}
@@ -110,7 +115,8 @@ class Lambda(Layer):
 
     Args:
         function: takes the inputs of a batch, an array, and returns an array with as many samples.
-        output_shape: shape of what comes out of a sample; None to find out by calling the function on zeros.
+        output_shape: shape of what comes out of a sample, or a function that makes it of the input's shape,
+            both of them with the batch axis; None to find out by calling the function on zeros.
         mask: accepted for programs written for Keras, as None only.
         arguments: further arguments of the function, by name.
         name: see `Layer`.
@@ -136,7 +142,7 @@ class Lambda(Layer):
     def __init__(
         self,
         function: Callable[..., Any] | _Held,
-        output_shape: Sequence[int | None] | None = None,
+        output_shape: Sequence[int | None] | Callable[[Any], Any] | _Held | None = None,
         mask: None = None,
         arguments: Mapping[str, Any] | None = None,
         *,
@@ -151,16 +157,19 @@ class Lambda(Layer):
             raise ValueError("The `mask` argument must be None: there are no masks.")
         self._held = function
         self.function = function.function
-        self._given_shape = (
-            None if output_shape is None else _validation.sample_shape(output_shape, "output_shape")
-        )
+        self._given_shape: Any = output_shape
+        if callable(output_shape):
+            self._given_shape = _Held(output_shape)
+        elif output_shape is not None and not isinstance(output_shape, _Held):
+            self._given_shape = _validation.sample_shape(output_shape, "output_shape")
         self.arguments = dict(arguments or {})
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; of the function what finds it again in this process."""
         own: dict[str, Any] = {"function": self._held.key, "arguments": self.arguments}
         if self._given_shape is not None:
-            own["output_shape"] = list(self._given_shape)
+            given = self._given_shape
+            own["output_shape"] = given.key if isinstance(given, _Held) else given
         return {"name": self._assigned or self._name, **own}
 
     @classmethod
@@ -176,7 +185,11 @@ class Lambda(Layer):
                 f"A Lambda layer calls a function ({config['function']!r}) that this process does not have: "
                 "files and pickles do not keep functions. Write a subclass of gn.layers.Layer instead."
             )
-        return cls(**{**config, "function": function})
+        shape = config.get("output_shape")
+        own = {**config, "function": function}
+        if isinstance(shape, str):
+            own["output_shape"] = _held[shape]
+        return cls(**own)
 
     def _free_config(self) -> dict[str, Any]:
         return {**self.get_config(), "name": self._name}
@@ -196,6 +209,9 @@ class Lambda(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the output; sizes that are not known stay so."""
         given = self._given_shape
+        if isinstance(given, _Held):
+            found = tuple(given.function(tuple(input_shape)))
+            return (None, *_validation.sample_shape(found[1:], "output_shape"))
         if given is not None:
             return (None, *given)
         shapes = []

@@ -7,6 +7,7 @@ from typing import Any
 
 from gridnn import _validation
 from gridnn.layers.base import REGISTRY, Layer
+from gridnn.layers.symbolic import ARITHMETIC
 
 __all__ = [
     "Add",
@@ -113,6 +114,9 @@ class Multiply(Merging):
         >>> layers.Multiply()([a, b])
         array([[ 3., 10.]])
     """
+
+
+ARITHMETIC.update(Add=Add, Subtract=Subtract, Multiply=Multiply)
 
 
 @REGISTRY.register()

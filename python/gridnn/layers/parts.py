@@ -61,6 +61,7 @@ class Input(Layer, Tensor):
         batch_size: noted, and not needed: models take batches of any size.
         dtype: noted; arrays of any real type are taken.
         name: see `Layer`.
+        batch_shape: ``(batch_size, *shape)`` in one, instead of the two.
 
     Output shape:
         ``(batch, *shape)``.
@@ -79,8 +80,17 @@ class Input(Layer, Tensor):
         dtype: Any = None,
         *,
         name: str | None = None,
+        batch_shape: Sequence[int | None] | None = None,
     ) -> None:
         super().__init__(name=name)
+        if batch_shape is not None:
+            if shape is not None or batch_size is not None:
+                raise ValueError("`batch_shape` stands for `shape` and `batch_size`: give it, or them.")
+            if not isinstance(batch_shape, (list, tuple)) or not batch_shape:
+                raise TypeError(
+                    f"The `batch_shape` argument must be a tuple of sizes. Received {batch_shape!r}."
+                )
+            batch_size, shape = batch_shape[0], tuple(batch_shape[1:])
         if shape is None:
             raise ValueError("`shape` must be the shape of one sample, as in gn.Input((28, 28, 1)).")
         self.sample_shape = _validation.sample_shape(shape, "shape")

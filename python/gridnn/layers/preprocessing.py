@@ -14,6 +14,7 @@ from gridnn._arrays import not_finite
 from gridnn._batches import in_batch, inputs_of, is_batches
 from gridnn._network import as_array
 from gridnn.layers.base import REGISTRY, Layer
+from gridnn.layers.symbolic import ARITHMETIC
 
 __all__ = ["Normalization", "Rescaling"]
 
@@ -203,6 +204,11 @@ class Rescaling(Layer):
 
     config_fields = ("scale", "offset")
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself."""
+        return isinstance(self.scale, float) and isinstance(self.offset, float)
+
     def __init__(
         self,
         scale: float | Sequence[float],
@@ -230,3 +236,6 @@ def _per_channel(value: Any, name: str) -> float | tuple[float, ...]:
             f"of shape {np.shape(value)}."
         )
     return tuple(_validation.real(number, name) for number in value)
+
+
+ARITHMETIC["Rescaling"] = Rescaling

@@ -41,6 +41,11 @@ class ActivityRegularization(Layer):
 
     config_fields = ("l1", "l2")
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself."""
+        return True
+
     def __init__(self, l1: float = 0.0, l2: float = 0.0, *, name: str | None = None) -> None:
         super().__init__(name=name)
         self.l1 = _validation.real(l1, "l1", low=0.0)
@@ -78,6 +83,11 @@ class Dropout(Layer):
     """
 
     config_fields = ("rate", "noise_shape", "seed")
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself."""
+        return True
 
     def __init__(
         self,
@@ -205,6 +215,11 @@ class GaussianNoise(Layer):
 
     config_fields = ("stddev", "seed")
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself."""
+        return True
+
     def __init__(self, stddev: float, seed: int | None = None, *, name: str | None = None) -> None:
         super().__init__(name=name)
         self.stddev = _validation.real(stddev, "stddev", low=0.0)
@@ -237,6 +252,11 @@ class GaussianDropout(Layer):
     """
 
     config_fields = ("rate", "seed")
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether it treats every value by itself."""
+        return True
 
     def __init__(self, rate: float, seed: int | None = None, *, name: str | None = None) -> None:
         super().__init__(name=name)

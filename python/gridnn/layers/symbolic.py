@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, SupportsFloat
+
+import numpy as np
 
 from gridnn import _network
 from gridnn._network import Shape
+from gridnn.errors import ShapeError
 
 if TYPE_CHECKING:
     from gridnn.layers.base import Layer
 
-__all__ = ["Call", "Tensor", "apply", "is_symbolic", "tensors_of"]
+__all__ = ["ARITHMETIC", "Call", "Tensor", "apply", "batch_of", "is_symbolic", "tensors_of"]
+
+
+#: Layers that do the arithmetic of symbolic tensors, by name, put here by their modules, which need this one.
+ARITHMETIC: dict[str, Callable[..., Any]] = {}
 
 
 class Tensor:
@@ -25,7 +32,7 @@ class Tensor:
 
     @property
     def shape(self) -> Shape:
-        """Shape with the batch axis, which is None, as other sizes are that nobody knows."""
+        """Shape with the batch axis, which is None unless an `Input` says it; so are other unknown sizes."""
         raise NotImplementedError
 
     @property
@@ -37,6 +44,36 @@ class Tensor:
     def name(self) -> str:
         """Name of what makes it."""
         raise NotImplementedError
+
+    # Arithmetic is done by layers: of two tensors by those that merge, of one and a number by `Rescaling`.
+
+    def __add__(self, other: Any) -> Any:
+        return _merged("Add", self, other) if isinstance(other, Tensor) else _rescaled(self, 1.0, other, "+")
+
+    def __sub__(self, other: Any) -> Any:
+        if isinstance(other, Tensor):
+            return _merged("Subtract", self, other)
+        return _rescaled(self, 1.0, other, "-", negative=True)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _rescaled(self, -1.0, other, "-")
+
+    def __mul__(self, other: Any) -> Any:
+        return (
+            _merged("Multiply", self, other)
+            if isinstance(other, Tensor)
+            else _rescaled(self, other, 0.0, "*")
+        )
+
+    def __truediv__(self, other: Any) -> Any:
+        return _rescaled(self, other, 0.0, "/", inverse=True)
+
+    def __neg__(self) -> Any:
+        return _rescaled(self, -1.0, 0.0, "-")
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+    __array_ufunc__ = None  # so that a number of NumPy leaves the arithmetic to these
 
 
 class Result(Tensor):
@@ -136,9 +173,24 @@ def apply(layer: Layer, value: object, training: bool | None) -> Tensor:
     if layer.merges and not isinstance(value, (list, tuple)):
         raise ValueError(f"{layer.label} takes a list of tensors. Received one.")
     shape = result_shape(layer, [tensor.shape for tensor in tensors])
-    call = Call(layer, tensors, training, [shape])
+    call = Call(layer, tensors, training, [(batch_of(tensors, layer.label), *shape[1:])])
     layer._calls.append(call)
     return call.outputs[0]
+
+
+def batch_of(tensors: Sequence[Tensor], label: str) -> int | None:
+    """The number of samples of tensors that are read together; None where nobody knows it.
+
+    Raises:
+        ShapeError: there are several.
+    """
+    sizes = {tensor.shape[0] for tensor in tensors} - {None}
+    if len(sizes) > 1:
+        raise ShapeError(
+            f"{label}: all inputs must have the same number of samples. Received tensors of shapes "
+            f"{', '.join(str(tensor.shape) for tensor in tensors)}."
+        )
+    return sizes.pop() if sizes else None
 
 
 def result_shape(layer: Layer, shapes: Sequence[Shape]) -> Shape:
@@ -151,3 +203,33 @@ def result_shape(layer: Layer, shapes: Sequence[Shape]) -> Shape:
 def input_description(shape: Shape, name: str = "input") -> dict[str, Any]:
     """What the engine is told about an input of samples of this shape."""
     return {"class_name": "Input", "name": name, "config": {"shape": list(shape)}}
+
+
+def _merged(name: str, first: Tensor, second: Tensor) -> Any:
+    """What a merging layer makes of two tensors."""
+    return ARITHMETIC[name]()([first, second])
+
+
+def _rescaled(
+    tensor: Tensor, scale: Any, offset: Any, sign: str, *, negative: bool = False, inverse: bool = False
+) -> Any:
+    """``tensor * scale + offset``, by a layer.
+
+    Raises:
+        TypeError: one of them is no number.
+    """
+    numbers = []
+    for number in (scale, offset):
+        single = not isinstance(number, (bool, str, bytes)) and np.ndim(number) == 0
+        if not single or not isinstance(number, SupportsFloat):
+            raise TypeError(
+                f"{tensor!r} {sign} {type(number).__name__}: expected a number, or (but for /) a symbolic "
+                "tensor of the same model. Other arithmetic is a layer: layers.Rescaling, or one of your own."
+            )
+        numbers.append(float(number))
+    scale, offset = numbers
+    if inverse:
+        if scale == 0.0:
+            raise ZeroDivisionError(f"{tensor!r} / 0")
+        scale = 1.0 / scale
+    return ARITHMETIC["Rescaling"](scale, -offset if negative else offset)(tensor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from gridnn import _network, _validation
 from gridnn._arrays import as_numbers
 from gridnn._config import Configurable, Registry
 from gridnn._custom import calling
+from gridnn._dtypes import takes_dtype
 from gridnn._reduction import REDUCTIONS, floating, reduced, same_rank
 from gridnn.errors import ShapeError
 from gridnn.metrics.base import Targets
@@ -47,8 +49,16 @@ class Loss(Configurable):
     config_fields: ClassVar[tuple[str, ...]] = ("reduction", "name")
     _custom_method = "call"
     targets: ClassVar[Targets] = "values"
+    broadcasts: ClassVar[bool] = True
+    """Whether shapes of arrays may broadcast, as Keras has it for differences of numbers."""
     target_range: ClassVar[tuple[float, float] | None] = None  # between which all targets must be
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = takes_dtype(cls.__init__)  # type: ignore[method-assign]
+
+    @takes_dtype
     def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
         if reduction is not None:
             allowed = tuple(known for known in REDUCTIONS if known is not None)
@@ -119,11 +129,11 @@ class Loss(Configurable):
             fits = targets.shape == outputs.shape[:-1]
         else:
             targets, outputs = same_rank(targets, outputs)
-            try:
-                targets, outputs = np.broadcast_arrays(targets, outputs)
-                fits = True
-            except ValueError:
-                fits = False
+            fits = targets.shape == outputs.shape
+            if self.broadcasts:
+                with contextlib.suppress(ValueError):
+                    targets, outputs = np.broadcast_arrays(targets, outputs)
+                    fits = True
         if not fits:
             wanted = outputs.shape[:-1] if self.targets == "labels" else outputs.shape
             raise ShapeError(

@@ -77,6 +77,8 @@ class CategoricalCrossentropy(OfProbabilities):
 
     config_fields = ("from_logits", "label_smoothing", "reduction", "name")
 
+    broadcasts = False
+
     def __init__(
         self,
         from_logits: bool | None = None,
@@ -115,6 +117,8 @@ class CategoricalFocalCrossentropy(OfProbabilities):
     """
 
     config_fields = ("alpha", "gamma", "from_logits", "label_smoothing", "reduction", "name")
+
+    broadcasts = False
 
     def __init__(
         self,
@@ -159,6 +163,8 @@ class BinaryCrossentropy(OfProbabilities):
     always_sigmoid = True
 
     config_fields = ("from_logits", "label_smoothing", "reduction", "name")
+
+    broadcasts = False
 
     def __init__(
         self,
@@ -209,6 +215,8 @@ class BinaryFocalCrossentropy(OfProbabilities):
         "reduction",
         "name",
     )
+
+    broadcasts = False
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gridnn import _network, _validation, initializers
 from gridnn._arrays import as_numbers
 from gridnn._config import Configurable, Registry, snake_case
+from gridnn._dtypes import noted, takes_dtype
 from gridnn._reduction import floating, same_rank, samplewise, spread_out
 from gridnn._variables import Variable, shape_of
 from gridnn.errors import ShapeError
@@ -66,7 +67,13 @@ class Metric(Configurable):
     _counts: list[float] | None = None
     _variables: tuple[Variable, ...] = ()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = takes_dtype(cls.__init__)  # type: ignore[method-assign]
+
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        noted(dtype, type(self).__name__)
         self.name = _validation.object_name(name) or snake_case(type(self).__name__)
 
     def value_of(self, counts: Sequence[float]) -> Any:
@@ -296,18 +303,18 @@ def optional_index(value: object, name: str, least: int) -> int | None:
     return number
 
 
-def as_thresholds(value: object) -> float | tuple[float, ...] | None:
+def as_thresholds(value: object) -> float | list[float] | None:
     """None, a number from 0 to 1, or several."""
     if isinstance(value, (list, tuple, np.ndarray)):
         if not len(value):
             raise ValueError("The `thresholds` argument must hold at least one number. Received none.")
-        return tuple(as_threshold(number, "thresholds") for number in value)
+        return [as_threshold(number, "thresholds") for number in value]
     return None if value is None else as_threshold(value, "thresholds")
 
 
-def class_ids(value: Sequence[int], classes: int) -> tuple[int, ...]:
+def class_ids(value: Sequence[int], classes: int) -> list[int]:
     """Numbers of classes, at least one."""
-    numbers = tuple(_validation.non_negative_integer(number, "target_class_ids") for number in value)
+    numbers = [_validation.non_negative_integer(number, "target_class_ids") for number in value]
     if not numbers or max(numbers) >= classes:
         raise ValueError(
             f"The `target_class_ids` argument must hold classes below {classes}. Received "

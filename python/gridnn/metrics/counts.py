@@ -44,7 +44,7 @@ class _Count(Metric):
     def value_of(self, counts: Sequence[float]) -> Any:
         """The count, or one for each threshold."""
         found = np.reshape(counts, (-1, 4))[:, self._number]
-        return found if isinstance(self.thresholds, tuple) else float(found[0])
+        return found if isinstance(self.thresholds, list) else float(found[0])
 
 
 @REGISTRY.register()

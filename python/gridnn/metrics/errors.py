@@ -67,6 +67,15 @@ class RootMeanSquaredError(_MeanLoss):
 
     loss = "MeanSquaredError"
 
+    def _compared(
+        self, targets: NDArray[Any], outputs: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any], bool]:
+        """Numbers without an axis of outputs are samples, so that each may have a weight."""
+        wide, outputs, labels = super()._compared(targets, outputs)
+        if wide.ndim == 1:
+            return wide[:, np.newaxis], outputs[:, np.newaxis], labels
+        return wide, outputs, labels
+
     def value_of(self, counts: Sequence[float]) -> float:
         """The root of the mean."""
         return math.sqrt(super().value_of(counts))
@@ -363,7 +372,9 @@ class R2Score(Metric):
     """Coefficient of determination: ``1 - sum (t - p)^2 / sum (t - mean t)^2``, output by output.
 
     Args:
-        class_aggregation: "uniform_average" (the mean over the outputs) or "variance_weighted_average".
+        class_aggregation: "uniform_average" (the mean over the outputs), "variance_weighted_average", or None
+            for the coefficient of every output.
+        num_regressors: 0; the adjusted coefficient is not here.
         name: key in logs.
 
     Example:
@@ -378,11 +389,22 @@ class R2Score(Metric):
     config_fields = ("class_aggregation", "name")
     direction = "max"
 
-    def __init__(self, class_aggregation: str = "uniform_average", name: str | None = None) -> None:
+    def __init__(
+        self,
+        class_aggregation: str | None = "uniform_average",
+        num_regressors: int = 0,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name)
-        self.class_aggregation = _validation.choice(
-            class_aggregation, "class_aggregation", ("uniform_average", "variance_weighted_average")
-        )
+        if class_aggregation is not None:
+            kinds = ("uniform_average", "variance_weighted_average")
+            class_aggregation = _validation.choice(class_aggregation, "class_aggregation", kinds)
+        self.class_aggregation = class_aggregation
+        if _validation.integer(num_regressors, "num_regressors"):
+            raise ValueError(
+                "The `num_regressors` argument must be 0: the adjusted coefficient is not here. Received "
+                f"num_regressors={num_regressors}."
+            )
 
     def engine_description(self) -> dict[str, Any]:
         """Sums of targets and of squares."""
@@ -398,8 +420,8 @@ class R2Score(Metric):
             else (wide, outputs, labels)
         )
 
-    def value_of(self, counts: Sequence[float]) -> float:
-        """The coefficient; an output whose targets are all alike, within rounding, has 0."""
+    def value_of(self, counts: Sequence[float]) -> Any:
+        """The coefficient, or those of the outputs; where targets are all alike, within rounding, it is 0."""
         number, total, squares, errors = np.reshape(counts, (-1, 4)).T
         if not number[0]:
             return 0.0
@@ -408,5 +430,7 @@ class R2Score(Metric):
         # would be measured by noise.
         spread[spread <= 16 * np.finfo(np.float64).eps * np.sqrt(number) * squares] = 0.0
         scores = np.divide(spread - errors, spread, out=np.zeros_like(spread), where=spread != 0)
+        if self.class_aggregation is None:
+            return scores
         weights = np.ones_like(spread) if self.class_aggregation == "uniform_average" else spread
         return ratio(float((scores * weights).sum()), float(weights.sum()))

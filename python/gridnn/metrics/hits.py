@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._reduction import same_rank
+from gridnn.errors import ShapeError
 from gridnn.metrics.base import (
     REGISTRY,
     Metric,
@@ -62,16 +63,26 @@ class _Hits(Metric):
         config = {"thresholds": list(thresholds), "top_k": self.top_k, "class_id": self.class_id}
         return {"class_name": "Hits", "config": {**config, "by_class": self.average != "micro"}}
 
+    def _compared(
+        self, targets: NDArray[Any], outputs: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any], bool]:
+        if self.class_id is not None and outputs.ndim < 2:
+            raise ShapeError(
+                f"metric '{self.name}': `class_id` chooses among the outputs of a sample: expected `y_pred` "
+                f"of shape (batch, classes). Received {outputs.shape}."
+            )
+        return super()._compared(targets, outputs)
+
     def _single(self) -> bool:
         return self.top_k is None and self.class_id is None and self.average == "micro"
 
     def value_of(self, counts: Sequence[float]) -> Any:
         """The result, or one for each threshold and each class."""
-        several = len(self.thresholds) if isinstance(self.thresholds, tuple) else 1
+        several = len(self.thresholds) if isinstance(self.thresholds, list) else 1
         parts = np.moveaxis(np.reshape(counts, (several, -1, 4)), -1, 0)
         found = self._share(*parts)
         found = found if self.average is None else found.mean(axis=1)
-        found = found if isinstance(self.thresholds, tuple) else found[0]
+        found = found if isinstance(self.thresholds, list) else found[0]
         return found if np.ndim(found) else float(found)
 
     def _share(
@@ -363,6 +374,12 @@ class _Overlap(Metric):
         wide, found = same_rank(targets, outputs)
         if self.targets == "any" and wide.shape == found.shape and self._threshold() is None:
             classes = range(self.num_classes)
+            strange = found[(found != self.ignore_class) & ~np.isin(found, classes)]
+            if strange.size:
+                raise ValueError(
+                    f"metric '{self.name}': expected classes from 0 to {self.num_classes - 1} in `y_pred`. "
+                    f"Received {strange[0]:g}."
+                )
             return wide.reshape(-1), np.asarray(found.reshape(-1, 1) == classes, np.float32), True
         return super()._compared(targets, outputs)
 

@@ -43,6 +43,10 @@ class BaseModel(parts.Nestable):
     #: Models within one another, this one counted.
     nesting = 1
 
+    #: How inputs and outputs were given: "tensor", "list" or "dict".
+    _input_form = "tensor"
+    _output_form = "tensor"
+
     def _set_nesting(self, owners: Iterable[Any]) -> None:
         """Counts the models within one another, of which `owners` are those that this one calls."""
         depth = 1 + max((owner.nesting for owner in owners if isinstance(owner, BaseModel)), default=0)
@@ -189,14 +193,18 @@ class BaseModel(parts.Nestable):
 
     @property
     def input(self) -> Any:
-        """The only one of `inputs`, or all of them."""
+        """The only one of `inputs`, or all of them: a list, or a dict if the model was made of one."""
         inputs = self.inputs
+        if self._input_form == "dict":
+            return dict(zip(self.input_names, inputs, strict=True))
         return inputs[0] if len(inputs) == 1 else inputs
 
     @property
     def output(self) -> Any:
-        """The only one of `outputs`, or all of them."""
+        """The only one of `outputs`, or all of them: a list, or a dict if the model was made of one."""
         outputs = self.outputs
+        if self._output_form == "dict":
+            return dict(zip(self.output_names, outputs, strict=True))
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _check_sharing(self, layers: Iterable[base.Layer], replaced: Network | None) -> None:

@@ -70,15 +70,15 @@ class Objectives:
     @property
     def loss_names(self) -> list[str | None]:
         """Of every output the key of its loss in logs, where it has one of its own."""
-        if not self.keys:
-            return [None]
+        if sum(one.loss is not None for one in self.outputs) < 2:
+            return [None] * len(self.outputs)  # it is the loss
         pairs = zip(self.keys, self.outputs, strict=True)
         return [None if one.loss is None else f"{key}_loss" for key, one in pairs]
 
     @property
     def metric_names(self) -> list[list[str]]:
         """Of every output the keys of its metrics in logs."""
-        return named(self.keys, [one.metrics for one in self.outputs])
+        return named(self.keys, [one.metrics for one in self.outputs], [one.weighted for one in self.outputs])
 
     @property
     def names(self) -> list[str]:
@@ -88,11 +88,22 @@ class Objectives:
         return ["loss", *own, *(sorted(rest) if self.keys else rest)]  # as Keras has them
 
 
-def named(keys: Sequence[str], chosen: Iterable[Iterable[AnyMetric]]) -> list[list[str]]:
-    """Keys in logs of the metrics of each output."""
-    if not keys:
-        return [[metric.name for metric in own] for own in chosen]
-    return [[f"{key}_{metric.name}" for metric in own] for key, own in zip(keys, chosen, strict=True)]
+def named(
+    keys: Sequence[str], chosen: Iterable[Sequence[AnyMetric]], weighted: Iterable[int]
+) -> list[list[str]]:
+    """Keys in logs of the metrics of each output, so many of which at the end are weighted.
+
+    Of two metrics of one name, with weights and without, the first is called ``weighted_<name>``, as Keras
+    has it.
+    """
+    found = []
+    for number, (own, count) in enumerate(zip(chosen, weighted, strict=True)):
+        front = f"{keys[number]}_" if keys else ""
+        names = [metric.name for metric in own]
+        plain = names[: len(names) - count]
+        rest = [f"weighted_{name}" if name in plain else name for name in names[len(plain) :]]
+        found.append([front + name for name in (*plain, *rest)])
+    return found
 
 
 class Compilation:
@@ -136,6 +147,8 @@ class Compilation:
             each = [loss] * len(names)
         else:
             each = _by_output(loss, outputs, "loss")
+        # Lists of one loss are what Keras takes for an output as well.
+        each = [own[0] if isinstance(own, (list, tuple)) and len(own) == 1 else own for own in each]
         self.losses = [None if own is None else losses.get(own) for own in each]
         for known in self.losses:
             if isinstance(known, losses.Loss):
@@ -146,8 +159,8 @@ class Compilation:
         if loss_weights is not None:
             wanted = [1.0 if w is None else w for w in _weights(loss_weights, outputs)]
             self.loss_weights = [_validation.real(weight, "loss_weights") for weight in wanted]
-        for own, key in zip(self.all_metrics, names, strict=True):
-            taken = ["loss", *(metric.name for metric in own)]
+        for keys, key in zip(self._metric_names(keyed=False), names, strict=True):
+            taken = ["loss", *keys]
             for name in taken:
                 if taken.count(name) > 1:
                     where = "" if outputs is None else f" of output '{key}'"
@@ -178,17 +191,21 @@ class Compilation:
         """The metrics of every output, those that are weighted at the end."""
         return [own + more for own, more in zip(self.metrics, self.weighted_metrics, strict=True)]
 
+    def _metric_names(self, *, keyed: bool = True) -> list[list[str]]:
+        """Keys in logs of the metrics of each output, without its name unless they are `keyed`."""
+        return named(self._several if keyed else (), self.all_metrics, map(len, self.weighted_metrics))
+
     @property
     def loss_names(self) -> list[str]:
         """Keys of losses in logs."""
         pairs = zip(self._several, self.losses, strict=False)
-        return ["loss", *(f"{key}_loss" for key, loss in pairs if loss is not None)]
+        own = [f"{key}_loss" for key, loss in pairs if loss is not None]
+        return ["loss", *(own if len(own) > 1 else ())]
 
     @property
     def metrics_by_name(self) -> dict[str, AnyMetric]:
         """All metrics by their keys in logs."""
-        names = named(self._several, self.all_metrics)
-        pairs = zip(names, self.all_metrics, strict=True)
+        pairs = zip(self._metric_names(), self.all_metrics, strict=True)
         return {name: metric for own, metrics in pairs for name, metric in zip(own, metrics, strict=True)}
 
     @property

@@ -38,6 +38,7 @@ class Model(TrainableModel):
         dtype: "float32", or "float64" to compute everything in double precision.
         seed: seed of the initial weights; None draws one from the sequence that `gridnn.set_random_seed`
             fixes.
+        trainable: False freezes all layers; see `trainable`.
 
     Raises:
         TypeError: not symbolic tensors.
@@ -65,6 +66,7 @@ class Model(TrainableModel):
         name: str | None = None,
         dtype: str = "float32",
         seed: int | None = None,
+        trainable: bool = True,
     ) -> None:
         super().__init__(name, dtype, seed)
         sources, self._input_keys, self._input_form = _form(inputs, "inputs")
@@ -80,6 +82,8 @@ class Model(TrainableModel):
             if isinstance(owner, base.Layer):
                 owner._claims += 1
                 owner._assigned = owner._assigned or given[id(owner)]
+        if not _validation.boolean(trainable, "trainable"):
+            self.trainable = False
 
     # Structure
 

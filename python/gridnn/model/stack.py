@@ -297,7 +297,8 @@ class LayerStack(BaseModel):
         """Shape of a sample, as far as it is known."""
         if self._network is not None:
             return self._network.input_shape
-        return None if self._input is None else self._input.sample_shape
+        # One without layers makes nothing yet, and is built when it gets some.
+        return None if self._input is None or not self._layers else self._input.sample_shape
 
     def _as_layer(self) -> base.Layer:
         with self._lock:

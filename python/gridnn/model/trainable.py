@@ -15,7 +15,7 @@ from gridnn._network import derive_seed
 from gridnn._structures import spread
 from gridnn.callbacks import Callback, History
 from gridnn.errors import ShapeError
-from gridnn.layers.symbolic import Call, is_symbolic, tensors_of
+from gridnn.layers.symbolic import Call, batch_of, is_symbolic, tensors_of
 from gridnn.model import saving
 from gridnn.model.base import BaseModel
 from gridnn.model.binding import Binder
@@ -390,7 +390,8 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
                     f"{label}: expected a tensor of shape {own.shape} for input '{own.name}'. Received "
                     f"{tensor.shape}."
                 )
-        call = Call(self, tensors, training, [output.shape for output in traced.outputs])
+        batch = batch_of(tensors, f"Model '{self.name}'")
+        call = Call(self, tensors, training, [(batch, *output.shape[1:]) for output in traced.outputs])
         return self.packed(call.outputs)
 
     # Files and copies
