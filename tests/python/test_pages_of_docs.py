@@ -79,6 +79,57 @@ def test_guides_run_on_files_as_they_describe_them(page, prepare, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def run(code, folder):
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_page_of_large_images_runs_on_small_ones(tmp_path):
+    text = (DOCS / "how-to" / "large-images.md").read_text("utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    for size, small in (("2000", "200"), ("window=512", "window=96"), ("window=128", "window=32")):
+        assert size in code
+        code = code.replace(size, small)
+    run(code + "\nassert outputs.shape == (200, 200, 2)", tmp_path)
+
+
+def test_the_page_of_the_command_line_runs(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    nibabel = pytest.importorskip("nibabel")
+    pytest.importorskip("onnx")
+    pytest.importorskip("matplotlib")
+    pictures(tmp_path)
+    image.new("RGB", (50, 40)).save(tmp_path / "holiday.jpg")
+    for name in ("scans", "maps"):
+        (tmp_path / name).mkdir()
+    volume = nibabel.Nifti1Image(np.zeros((20, 16, 12), np.float32), np.eye(4))
+    volume.to_filename(tmp_path / "scans" / "1.nii.gz")
+    shape = "(None, None, None, 1)"
+    run(f"import gridnn as gn; gn.models.unet({shape}, 2, width=2, depth=1).save('unet.gridnn')", tmp_path)
+
+    text = (DOCS / "how-to" / "command-line.md").read_text("utf-8")
+    lines = re.findall(r"^\$ gridnn (.*)$", text, re.MULTILINE)
+    assert len(lines) == 8
+    printed = {}
+    for line in lines:
+        words = [
+            str(part)
+            for word in line.split()
+            for part in (sorted(tmp_path.glob(word)) if "*" in word else [word])
+        ]
+        words = ["1" if word == "20" else "24" if word == "96" else word for word in words]
+        command = [sys.executable, "-W", "error", "-m", "gridnn", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (line, done.stderr)
+        printed[" ".join(words[:2])] = done.stdout
+    assert re.fullmatch(r"holiday\.jpg\t(cat|dog)\t[01]\.\d{4}\n", printed["predict pets.gridnn"])
+    assert nibabel.load(tmp_path / "maps" / "1.nii.gz").shape == (20, 16, 12)
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    run(code + "\nassert model.class_names == ['cat', 'dog']", tmp_path)
+
+
 def scans(folder):
     """Two volumes with masks, of which one is stored from left to right."""
     nibabel = pytest.importorskip("nibabel")
