@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from gridnn import _validation, losses, metrics, optimizers
@@ -25,6 +26,12 @@ class Objective:
     """What the loss counts among those of several outputs."""
     weighted: int = 0
     """How many of the metrics, at the end, samples' weights count for."""
+
+    @property
+    def in_python(self) -> bool:
+        """Whether the loss or a metric is computed by the user's code."""
+        by_metric = any(metric.in_python for metric in self.metrics)
+        return by_metric or (self.loss is not None and self.loss.in_python)
 
     def engine_description(self) -> dict[str, Any]:
         """What the engine is told; metrics written in Python it never hears of."""
@@ -59,15 +66,15 @@ class Objective:
         return cls(loss, own, weight, weighted)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Objectives:
-    """What is asked of all outputs."""
+    """What is asked of all outputs; what follows from it is found once, and read in every step."""
 
     outputs: tuple[Objective, ...]
     keys: tuple[str, ...] = ()
     """Names of the outputs, where there are several: what keys of logs begin with."""
 
-    @property
+    @cached_property
     def loss_names(self) -> list[str | None]:
         """Of every output the key of its loss in logs, where it has one of its own."""
         if sum(one.loss is not None for one in self.outputs) < 2:
@@ -75,12 +82,17 @@ class Objectives:
         pairs = zip(self.keys, self.outputs, strict=True)
         return [None if one.loss is None else f"{key}_loss" for key, one in pairs]
 
-    @property
+    @cached_property
     def metric_names(self) -> list[list[str]]:
         """Of every output the keys of its metrics in logs."""
         return named(self.keys, [one.metrics for one in self.outputs], [one.weighted for one in self.outputs])
 
-    @property
+    @cached_property
+    def in_python(self) -> bool:
+        """Whether a loss or a metric is computed by the user's code."""
+        return any(one.in_python for one in self.outputs)
+
+    @cached_property
     def names(self) -> list[str]:
         """The keys of logs, in the order of the lists that `evaluate` returns."""
         own = [name for name in self.loss_names if name is not None]

@@ -11,7 +11,7 @@ from gridnn._custom import calling, expect_shape
 from gridnn._network import CustomLoss, Network, StepResult
 from gridnn.errors import ShapeError
 from gridnn.losses import Loss
-from gridnn.model.compilation import Objective, Objectives
+from gridnn.model.compilation import Objectives
 from gridnn.model.data import Arrays, Target
 
 __all__ = ["ObjectiveCalls"]
@@ -50,7 +50,7 @@ class ObjectiveCalls:
             network: the network that takes the step.
             seed: of the step; None in inference.
         """
-        if not any(_in_python(objective) for objective in objectives.outputs):
+        if not objectives.in_python:
             return None
         if arrays.moving:
             arrays, indices = arrays.moved(network, indices, seed), None
@@ -60,7 +60,7 @@ class ObjectiveCalls:
         """Counts the metrics of an output; returns what the loss says, unless that is the engine's."""
         objective, target = self._objectives.outputs[number], self._arrays.targets[number]
         loss = objective.loss
-        if loss is None or target.y is None or not _in_python(objective):
+        if loss is None or target.y is None or not objective.in_python:
             return None
         targets = self._rows(target.y)
         if loss.targets == "values":
@@ -115,9 +115,3 @@ class ObjectiveCalls:
         scale = weights if loss.training_reduction == "sum" else weights / max(values.size, 1)
         scale = scale.reshape(scale.shape + (1,) * (outputs.ndim - scale.ndim))
         return weighted.reshape(batch, -1).sum(axis=1), float(values.size), gradient * scale
-
-
-def _in_python(objective: Objective) -> bool:
-    """Whether a loss or a metric of an output is computed by the user's code."""
-    by_metric = any(metric.in_python for metric in objective.metrics)
-    return by_metric or (objective.loss is not None and objective.loss.in_python)

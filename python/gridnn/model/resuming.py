@@ -149,6 +149,8 @@ class RunningMeans:
         """Name -> value."""
         losses = [output.loss * output.objective.weight for output in self._outputs]
         logs = {"loss": sum(losses) + self._penalty / self._samples if self._samples else 0.0}
+        if len(self._objectives.names) == 1:
+            return logs
         for name, output in zip(self._objectives.loss_names, self._outputs, strict=True):
             if name is not None:
                 logs[name] = output.loss
