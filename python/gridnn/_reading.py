@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._network import permutation
+from gridnn.errors import ShapeError
 
 __all__ = ["Batches", "read_ahead"]
 
@@ -56,7 +57,11 @@ class Batches:
         """Whether `fit` may change the order."""
 
     def read(self, rows: NDArray[np.int64]) -> Any:
-        """The batch of these samples, in this order: ``(x, y)``, or inputs alone."""
+        """The batch of these samples, in this order: ``(x, y)``, or inputs alone.
+
+        Args:
+            rows: their numbers, from 0 to `samples` - 1; as many samples are returned.
+        """
         raise NotImplementedError
 
     def maker(self, seed: int | None, data_pass: int) -> Callable[[int], Any]:
@@ -68,7 +73,7 @@ class Batches:
         """
         order = np.arange(self.samples) if seed is None else permutation(self.samples, seed, data_pass)
         size = self.batch_size
-        return lambda number: self.read(order[number * size : (number + 1) * size])
+        return lambda number: self._batch(order[number * size : (number + 1) * size])
 
     def in_pass(self, seed: int | None, data_pass: int, first: int = 0) -> Iterator[Any]:
         """The batches of a pass from number `first` on, read ahead."""
@@ -82,7 +87,18 @@ class Batches:
         if not -len(self) <= place < len(self):
             raise IndexError(f"there are {len(self)} batches; received number {number}")
         start = place % len(self) * self.batch_size
-        return self.read(np.arange(start, min(start + self.batch_size, self.samples)))
+        return self._batch(np.arange(start, min(start + self.batch_size, self.samples)))
+
+    def _batch(self, rows: NDArray[np.int64]) -> Any:
+        """What `read` gives, which is as many samples as it was asked for."""
+        batch = self.read(rows)
+        x = batch[0] if isinstance(batch, tuple) and batch else batch
+        if isinstance(x, np.ndarray) and x.shape[:1] != rows.shape:
+            raise ShapeError(
+                f"{type(self).__name__}.read was asked for {len(rows)} samples and gave inputs of shape "
+                f"{x.shape}: it returns those of `rows`, in this order."
+            )
+        return batch
 
     def __iter__(self) -> Iterator[Any]:
         return self.in_pass(None, 0)

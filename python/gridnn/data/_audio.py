@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn.data._folders import Groups, PathLike, Split, chosen, class_folders
 from gridnn.data._samples import FileBatches, Samples, read_files
-from gridnn.data._wav import read_wav
+from gridnn.data._wav import CompressedError, read_wav
 from gridnn.errors import FileFormatError
 
 __all__ = ["audio_folder", "read_audio"]
@@ -63,7 +64,7 @@ def audio_folder(
     """Reads a folder that has a subfolder of sounds for each class.
 
     WAV files (integers of 8, 16, 24 and 32 bits, floats) are read with NumPy alone, to the same values on
-    every system; FLAC, Ogg, MP3, AIFF and others with soundfile. Floats stay as they are. Classes,
+    every system; FLAC, Ogg, MP3, AIFF, A-law and others with soundfile. Floats stay as they are. Classes,
     hidden files, `split`, `groups` and `class_names` are as in `image_folder`.
 
     Args:
@@ -109,7 +110,7 @@ def audio_folder(
 
 def read_audio(path: Path, rate: int | None, length: int, mono: bool) -> NDArray[np.float32]:
     """A sound as ``(length, channels)``."""
-    sound, found = read_wav(path) if path.suffix.lower() in _WAV else _read_with_soundfile(path)
+    sound, found = _read(path)
     if rate is not None and found != rate:
         raise ValueError(
             f"{path}: {found} samples per second, expected rate={rate}. Convert the files to one rate first, "
@@ -137,12 +138,20 @@ def read_audio(path: Path, rate: int | None, length: int, mono: bool) -> NDArray
     return result
 
 
+def _read(path: Path) -> tuple[NDArray[np.float32], int]:
+    if path.suffix.lower() in _WAV:
+        with suppress(CompressedError):
+            return read_wav(path)
+    return _read_with_soundfile(path)
+
+
 def _read_with_soundfile(path: Path) -> tuple[NDArray[np.float32], int]:
     try:
         import soundfile
     except ImportError as error:
         raise ImportError(
-            f'{path} is read with soundfile: pip install "gridnn[audio]". WAV files need nothing.'
+            f'{path} is read with soundfile: pip install "gridnn[audio]". WAV files of integers and floats '
+            "need nothing."
         ) from error
     # Opened here, so that what is missing is an error of the system and what is damaged one of soundfile.
     with path.open("rb") as file:

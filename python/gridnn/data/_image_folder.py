@@ -231,7 +231,8 @@ def _pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     for place, file in left.items():
         if place not in right:
             raise FileNotFoundError(
-                f"{file} has no mask: expected {masks / place} with the ending of an image."
+                f"{file} has no mask: expected {masks / place} with the ending of an image. Masks have the "
+                f"names of their images; the first one is {next(iter(right.values()))}."
             )
     for place, file in right.items():
         if place not in left:

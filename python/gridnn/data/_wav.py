@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 
 from gridnn.errors import FileFormatError
 
-__all__ = ["read_wav"]
+__all__ = ["CompressedError", "read_wav"]
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_TELEPHONE = (6, 7)  # A-law and mu-law
 # Lengths that programs write into pipes, not knowing it yet: ffmpeg, arecord, SoX.
 _UNKNOWN = frozenset({0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000})
+
+
+class CompressedError(FileFormatError):
+    """The file holds no plain numbers, but what soundfile reads."""
 
 
 def read_wav(path: Path) -> tuple[NDArray[np.float32], int]:
@@ -29,6 +34,7 @@ def read_wav(path: Path) -> tuple[NDArray[np.float32], int]:
 
     Raises:
         FileFormatError: it is no such file, or damaged; the message names it.
+        CompressedError: it is A-law or mu-law.
         OSError: it cannot be opened.
     """
     contents = memoryview(path.read_bytes())
@@ -75,9 +81,10 @@ def _layout(body: memoryview, path: Path) -> tuple[int, int, int, int]:
         (kind,) = struct.unpack_from("<H", body, 24)
     known = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64)}
     if bits not in known.get(kind, ()):
-        raise FileFormatError(
+        what = CompressedError if kind in _TELEPHONE else FileFormatError
+        raise what(
             f"{path}: numbers of kind {kind} with {bits} bits; WAV files are read with integers (kind 1) of "
-            "8, 16, 24 or 32 bits and floats (kind 3) of 32 or 64"
+            "8, 16, 24 or 32 bits and floats (kind 3) of 32 or 64. Convert the file"
         )
     if not channels or not rate or frame != channels * bits // 8:
         raise FileFormatError(

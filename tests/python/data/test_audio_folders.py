@@ -143,6 +143,23 @@ def test_other_formats_are_read_with_soundfile(tmp_path):
         gn.data.audio_folder(tmp_path, 8000, 6)
 
 
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW"])
+def test_telephone_recordings_are_read_with_soundfile(tmp_path, subtype):
+    soundfile = pytest.importorskip("soundfile")
+    (tmp_path / "a").mkdir()
+    soundfile.write(tmp_path / "a" / "1.wav", SOUND, 8000, subtype=subtype)
+    expected, _ = soundfile.read(tmp_path / "a" / "1.wav", dtype="float32")
+    assert np.array_equal(gn.data.audio_folder(tmp_path, 8000, 6).x[0, :, 0], expected)
+
+
+def test_telephone_recordings_say_what_they_need(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.wav").write_bytes(riff(struct.pack("<HHIIHH", 7, 1, 8000, 8000, 1, 8), b"\0\0"))
+    with pytest.raises(ImportError, match=r'1\.wav is read with soundfile: pip install "gridnn\[audio\]"'):
+        gn.data.audio_folder(tmp_path, 8000, 6)
+
+
 def test_soundfile_agrees_on_wav(tmp_path):
     soundfile = pytest.importorskip("soundfile")
     noise = np.random.default_rng(0).uniform(-1, 1, (100, 2))

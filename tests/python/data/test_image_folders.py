@@ -475,8 +475,10 @@ def test_what_is_no_mask_is_explained(scene):
     with pytest.raises(FileFormatError, match=r"0\.jpg: a mask in a JPEG file"):
         gn.data.image_mask_folder(*folders)
     (scene / "masks" / "0.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"images.0\.png has no mask"):
+    write(scene / "masks" / "0_mask.png", RNG.integers(0, 3, (6, 8), np.uint8))
+    with pytest.raises(FileNotFoundError, match=r"images.0\.png has no mask.*the first one is .*0_mask\.png"):
         gn.data.image_mask_folder(*folders)
+    (scene / "masks" / "0_mask.png").unlink()
     write(scene / "masks" / "0.png", RNG.integers(0, 3, (8, 6), np.uint8))
     with pytest.raises(ShapeError, match=r"masks.0\.png is 8 x 6 .*images.0\.png is 6 x 8"):
         gn.data.image_mask_folder(*folders)

@@ -363,3 +363,20 @@ def test_a_dataset_of_a_closed_file_is_said_to_be_closed(tmp_path):
     dataset.file.close()
     with pytest.raises(ValueError, match=r"`x` argument cannot be read \(.*must be open"):
         gn.data.lazy(dataset)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda model, data: model.fit(data, verbose=0), lambda _, data: data[0], list]
+)
+def test_a_batch_of_another_number_of_samples_is_an_error(call):
+    class Short(gn.data.Batches):
+        def read(self, rows):
+            return np.zeros((len(rows) - 1, 8)), np.zeros(len(rows) - 1)
+
+    model = gn.Sequential([gn.Input((8,)), gn.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = Short(10, 4)
+    with pytest.raises(
+        ShapeError, match=r"Short\.read was asked for 4 samples and gave inputs of shape \(3, 8\)"
+    ):
+        call(data) if call is list else call(model, data)
