@@ -79,7 +79,9 @@ def test_agrees_with_keras(name, quiet, tmp_path):
     weights, record = tmp_path / "weights.npz", tmp_path / "record.json"
     running.write_weights(weights, ours.weights)
     command = [KERAS, running.__file__, "keras", name, "--record", record, "--weights", weights]
-    environment = {"KERAS_BACKEND": "tensorflow", **os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    # Without oneDNN: with it TensorFlow 2.21 writes beyond its memory in the residual net ("munmap_chunk").
+    environment = {"TF_ENABLE_ONEDNN_OPTS": "0", "KERAS_BACKEND": "tensorflow", **os.environ}
+    environment["CUDA_VISIBLE_DEVICES"] = ""
     environment.pop("PYTHONPATH", None)
     command += ["--quiet"] if quiet else []
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -191,9 +193,8 @@ def test_instruments(name, tmp_path):
     pytest.importorskip("matplotlib")
     gn.utils.plot_model(model, tmp_path / "model.png", dpi=40)
     assert (tmp_path / "model.png").stat().st_size > 1000
-    if len(model.input_names) == len(model.output_names) == 1:
-        model.report(tmp_path / "report.html")
-        assert (tmp_path / "report.html").stat().st_size > 1000
+    model.report(tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size > 1000
 
 
 @MODELS
