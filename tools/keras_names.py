@@ -38,7 +38,6 @@ RENAMED = {
     "layers.Wrapper": "call the wrapped layer in your own; see [Your own code](own-code.md)",
     "optimizers.LossScaleOptimizer": "nothing: float32 and float64 need no scaling",
     "utils.clear_session": "nothing: models are objects, and there is no global state to clear",
-    "utils.is_keras_tensor": "`isinstance(x, gn.layers.SymbolicTensor)` where it matters",
     "utils.model_to_dot": "`gn.utils.plot_model` and `gn.plot.diagram`, which need no Graphviz",
     "utils.audio_dataset_from_directory": "`gn.data.audio_folder`",
     "utils.save_img": "Pillow's `Image.save`",

@@ -1,8 +1,9 @@
 """Activations as functions of arrays, by the names that Keras has for them; the engine computes them.
 
 They take arrays of any shape. What is float64 stays so, everything else becomes float32. Of a symbolic
-tensor, as `gridnn.Input` makes one, they make another: the activation is then a layer of the model. Their
-names are those that the `activation` argument of layers takes, and the functions may stand for them there.
+tensor, as `gridnn.Input` makes one, they make another: the activation is then a layer of the model. Most
+names are those that the `activation` argument of layers takes, and the functions may stand for them there;
+those from `celu` to `tanh_shrink` which it does not take are made of others, as several layers.
 
 Example:
     >>> import gridnn as gn
@@ -22,19 +23,26 @@ import numpy as np
 
 from gridnn import _validation
 from gridnn._reduction import floating
-from gridnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, activation_name
+from gridnn.layers.activation import COMPOSED, ELU, Activation, LeakyReLU, ReLU, activation_name
 from gridnn.layers.base import Layer
 from gridnn.layers.symbolic import is_symbolic
 
 __all__ = [
+    "celu",
     "elu",
     "exponential",
     "gelu",
     "gelu_tanh",
     "get",
+    "glu",
+    "hard_shrink",
     "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
     "leaky_relu",
     "linear",
+    "log_sigmoid",
     "log_softmax",
     "mish",
     "relu",
@@ -42,11 +50,15 @@ __all__ = [
     "selu",
     "sigmoid",
     "silu",
+    "soft_shrink",
     "softmax",
     "softplus",
     "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
     "swish",
     "tanh",
+    "tanh_shrink",
 ]
 
 
@@ -288,6 +300,160 @@ def log_softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
     return _applied(Activation("log_softmax"), x, axis)
 
 
+# What follows is made of the others, and is several layers in a graph: none is a name that the argument
+# `activation` of a layer takes.
+
+
+def _numbers(x: Any) -> Any:
+    """A symbolic tensor as it is, anything else as an array of floats."""
+    return x if is_symbolic(x) else floating(x, "x")
+
+
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """``max(x, 0) + min(alpha (exp(x / alpha) - 1), 0)``.
+
+    Args:
+        x: array, or symbolic tensor.
+        alpha: minus the limit at minus infinity, above 0.
+
+    Example:
+        >>> gn.activations.celu([-1.0, 0.5], alpha=2.0).round(3)
+        array([-0.787,  0.5  ])
+    """
+    alpha = _positive(alpha, "alpha")
+    return elu(_numbers(x) * (1.0 / alpha)) * alpha
+
+
+def glu(x: Any, axis: int = -1) -> Any:
+    """The first half along an axis, times the sigmoid of the second half; of arrays.
+
+    Args:
+        x: array, with an even size along the axis.
+        axis: the axis.
+
+    Raises:
+        ValueError: the size is odd.
+        TypeError: a symbolic tensor, which cannot be cut in halves.
+
+    Example:
+        >>> gn.activations.glu([1.0, 2.0, 0.0, 0.0])
+        array([0.5, 1. ])
+    """
+    if is_symbolic(x):
+        raise TypeError(f"glu: expected an array, since a graph has no halves of tensors. Received {x!r}.")
+    array = np.atleast_1d(floating(x, "x"))
+    if not -array.ndim <= _validation.integer(axis, "axis") < array.ndim or array.shape[axis] % 2:
+        raise ValueError(
+            f"glu: expected an even size along axis {axis}. Received an array of shape {array.shape}."
+        )
+    first, second = np.split(array, 2, axis)
+    return first * sigmoid(second)
+
+
+def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """``x`` where ``|x| >= threshold``, else 0.
+
+    Args:
+        x: array, or symbolic tensor.
+        threshold: at least 0.
+
+    Example:
+        >>> gn.activations.hard_shrink([-1.0, 0.25, 8.0])
+        array([-1.,  0.,  8.])
+    """
+    x = _numbers(x)
+    return relu(x, threshold=threshold) - relu(-x, threshold=threshold)
+
+
+def hard_silu(x: Any) -> Any:
+    """``x hard_sigmoid(x)``; also called `hard_swish`.
+
+    Example:
+        >>> gn.activations.hard_silu([-1.0, 0.5, 8.0]).round(3)
+        array([-0.333,  0.292,  8.   ])
+    """
+    x = _numbers(x)
+    return x * hard_sigmoid(x)
+
+
+hard_swish = hard_silu
+
+
+def hard_tanh(x: Any) -> Any:
+    """``x`` held between -1 and 1.
+
+    Example:
+        >>> gn.activations.hard_tanh([-1.5, 0.5, 8.0])
+        array([-1. ,  0.5,  1. ])
+    """
+    return relu(_numbers(x) + 1.0, max_value=2.0) - 1.0
+
+
+def log_sigmoid(x: Any) -> Any:
+    """The logarithm of `sigmoid`, without its underflow.
+
+    Example:
+        >>> gn.activations.log_sigmoid([-1.0, 0.5]).round(3)
+        array([-1.313, -0.474])
+    """
+    return -softplus(-_numbers(x))
+
+
+def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """``x`` moved towards 0 by the threshold, and 0 within it.
+
+    Args:
+        x: array, or symbolic tensor.
+        threshold: at least 0.
+
+    Example:
+        >>> gn.activations.soft_shrink([-1.0, 0.25, 8.0])
+        array([-0.5,  0. ,  7.5])
+    """
+    x, threshold = _numbers(x), _validation.real(threshold, "threshold", low=0.0)
+    return relu(x - threshold) - relu(-x - threshold)
+
+
+def sparse_plus(x: Any) -> Any:
+    """0 up to -1, ``x`` from 1 on, ``(x + 1)^2 / 4`` between.
+
+    Example:
+        >>> gn.activations.sparse_plus([-2.0, 0.0, 3.0])
+        array([0.  , 0.25, 3.  ])
+    """
+    x = _numbers(x)
+    within = relu(x + 1.0, max_value=2.0)
+    return within * within * 0.25 + relu(x - 1.0)
+
+
+def sparse_sigmoid(x: Any) -> Any:
+    """0 up to -1, 1 from 1 on, ``(x + 1) / 2`` between.
+
+    Example:
+        >>> gn.activations.sparse_sigmoid([-0.5, 0.0, 3.0])
+        array([0.25, 0.5 , 1.  ])
+    """
+    return relu(_numbers(x) + 1.0, max_value=2.0) * 0.5
+
+
+def tanh_shrink(x: Any) -> Any:
+    """``x - tanh(x)``.
+
+    Example:
+        >>> gn.activations.tanh_shrink([-1.0, 0.5]).round(3)
+        array([-0.238,  0.038])
+    """
+    x = _numbers(x)
+    return x - tanh(x)
+
+
+def _positive(value: object, name: str) -> float:
+    number = _validation.real(value, name)
+    if number <= 0:
+        raise ValueError(f"The `{name}` argument must be above 0. Received {name}={value!r}.")
+    return number
+
+
 def get(identifier: Any) -> Callable[..., Any]:
     """The function for a name, None (`linear`), or a function, which is returned.
 
@@ -301,5 +467,9 @@ def get(identifier: Any) -> Callable[..., Any]:
     """
     if callable(identifier):
         return identifier  # type: ignore[no-any-return]
-    function: Callable[..., Any] = globals()[activation_name(identifier)]
+    function: Callable[..., Any]
+    if isinstance(identifier, str) and identifier in COMPOSED:
+        function = globals()[identifier]
+    else:
+        function = globals()[activation_name(identifier)]
     return function

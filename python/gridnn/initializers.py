@@ -8,8 +8,11 @@ depend on the model's seed alone, never on the order of construction or the numb
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar, overload
@@ -46,12 +49,23 @@ __all__ = [
 class Initializer(Configurable):
     """Base of all initializers: a description of how a weight is first filled.
 
-    Called on a shape it returns an array.
+    Called on a shape it returns an array. One of your own is a subclass with `__call__`, whose further
+    arguments go into `config_fields` and into attributes of their names; a function of a shape and a `dtype`
+    will do as well. Both are called once the sizes are known. A file keeps the name of such a class, and no
+    function; the weights are in it in any case.
 
     Example:
         >>> gn.initializers.get("he_normal")((3, 3, 1, 4)).shape
         (3, 3, 1, 4)
+        >>> def ramp(shape, dtype=None):
+        ...     return np.arange(np.prod(shape)).reshape(shape)
+        >>> layer = layers.Dense(2, kernel_initializer=ramp)
+        >>> layer.build((None, 2))
+        >>> layer.kernel.tolist()
+        [[0.0, 1.0], [2.0, 3.0]]
     """
+
+    _custom_method = "__call__"
 
     def __call__(self, shape: int | Sequence[int], dtype: str = "float32") -> NDArray[Any]:
         """An array filled as a weight is.
@@ -87,8 +101,60 @@ class Initializer(Configurable):
     _own_seed: int | None = None  # that of an initializer without one, once it was called
 
     def engine_description(self) -> dict[str, Any]:
-        """What the engine is told about this object."""
-        return {"class_name": "Zeros", "config": {}} if _UNDRAWN.get() else super().engine_description()
+        """What the engine is told about this object; what Python fills it leaves at 0."""
+        if _UNDRAWN.get() or self.in_python:
+            return {"class_name": "Zeros", "config": {}}
+        return super().engine_description()
+
+    def drawn(self, shape: Sequence[int], dtype: str) -> Any:
+        """What one that is written in Python fills a weight with; None while weights are about to be set.
+
+        Args:
+            shape: shape of the weight.
+            dtype: its type.
+        """
+        return None if _UNDRAWN.get() else self(tuple(shape), dtype=dtype)
+
+
+class FromFunction(Initializer):
+    """Calls a function of a shape, and of a `dtype` if it takes one.
+
+    Args:
+        function: the function; or, in descriptions, what finds it again in the same process.
+    """
+
+    config_fields = ("function",)
+
+    def __init__(self, function: Callable[..., Any] | str) -> None:
+        if isinstance(function, str):
+            self._held = _held.get(function)
+            self.function: Any = function
+        else:
+            self.function = f"{getattr(function, '__name__', 'function')} {next(_counter)}"
+            self._held = _held[self.function] = _Function(function)
+
+    def __call__(self, shape: int | Sequence[int], dtype: str = "float32") -> NDArray[Any]:
+        """What the function returns, as an array."""
+        if self._held is None:
+            raise ValueError(
+                f"An initializer calls a function ({self.function!r}) that this process does not have: files "
+                "and pickles do not keep functions. Write a subclass of gn.initializers.Initializer instead."
+            )
+        function = self._held.function
+        parameters = inspect.signature(function).parameters.values()
+        takes_type = any(one.name == "dtype" or one.kind is one.VAR_KEYWORD for one in parameters)
+        return np.asarray(function(shape, dtype=dtype) if takes_type else function(shape))
+
+
+class _Function:
+    """A function that initializers and their copies have in common."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+
+_counter = itertools.count()
+_held: weakref.WeakValueDictionary[str, _Function] = weakref.WeakValueDictionary()
 
 
 _UNDRAWN: ContextVar[bool] = ContextVar("_UNDRAWN", default=False)
@@ -468,7 +534,9 @@ def get(identifier: object) -> Initializer: ...
 
 
 def get(identifier: object) -> Initializer | None:
-    """The initializer for a string id ("he_normal", "HeNormal"), a description, an instance or an array.
+    """The initializer for a string id ("he_normal", "HeNormal"), a description or an instance.
+
+    An array is a `Constant`; a function of a shape is called once the shape is known.
 
     Example:
         >>> get("zeros")
@@ -476,6 +544,10 @@ def get(identifier: object) -> Initializer | None:
     """
     if isinstance(identifier, np.ndarray):
         return Constant(identifier)
+    if isinstance(identifier, type) and issubclass(identifier, Initializer):
+        return REGISTRY.get(identifier())
+    if callable(identifier) and not isinstance(identifier, Initializer):
+        return FromFunction(identifier)
     return None if identifier is None else REGISTRY.get(identifier)
 
 

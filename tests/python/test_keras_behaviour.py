@@ -277,3 +277,118 @@ def test_more_results_of_metrics():
     root = metrics.RootMeanSquaredError()([2, 4, 6, 8], [1, 3, 2, 3], sample_weight=[0, 1, 0, 1])
     assert root == pytest.approx(np.sqrt(13))
     assert constraints.Constraint()([-1.0, 2.0]).tolist() == [-1.0, 2.0]
+
+
+class Ramp(gn.initializers.Initializer):
+    config_fields = ("step",)
+
+    def __init__(self, step=1.0):
+        self.step = step
+
+    def __call__(self, shape, dtype=None):
+        return self.step * np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Ramp(),
+        Ramp,
+        lambda shape: np.arange(np.prod(shape)).reshape(shape),
+        lambda shape, dtype=None: np.arange(np.prod(shape), dtype=dtype).reshape(shape),
+    ],
+)
+def test_functions_and_classes_are_initial_values(given, tmp_path):
+    layer = layers.Conv2D(2, 2, kernel_initializer=given, name="conv")
+    inside = layers.Residual([layers.Dense(3, kernel_initializer=given, name="inside")])
+    model = gn.Sequential([gn.Input((4, 4, 3)), layer, layers.Flatten(), layers.Dense(3), inside])
+    assert layer.kernel.ravel().tolist() == list(range(24))
+    assert model.get_layer("inside").kernel.ravel().tolist() == list(range(9))
+    for again in (gn.models.clone_model(model), pickle.loads(pickle.dumps(model))):
+        assert again.layers[0].kernel.ravel().tolist() == list(range(24))
+    layer.kernel = np.ones((2, 2, 3, 2))
+    model.save(tmp_path / "model.gridnn")
+    assert gn.load_model(tmp_path / "model.gridnn").layers[0].kernel.ravel().tolist() == [1.0] * 24
+    assert gn.Model(model.inputs, model.outputs[0]).get_weights()[0].ravel().tolist() == [1.0] * 24
+
+
+def test_initial_values_of_layers_written_in_python_may_be_functions():
+    class Scale(layers.Layer):
+        def build(self, input_shape):
+            self.factor = self.add_weight(shape=input_shape[-1:], initializer=Ramp(2.0))
+
+        def call(self, x):
+            return x * self.factor
+
+    assert gn.Sequential([gn.Input((3,)), Scale()]).get_weights()[0].tolist() == [0.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda shape: np.ones((1, 1)), lambda shape: "text", lambda shape: 1 / 0, lambda: 1]
+)
+def test_functions_that_make_no_weight_are_errors_of_the_layer(wrong):
+    layer = layers.Dense(2, kernel_initializer=wrong)
+    for _ in range(2):
+        with pytest.raises((ValueError, TypeError, ZeroDivisionError)):
+            layer(np.ones((1, 3)))
+    assert layer.weights == []
+
+
+COMPOSED = {
+    "celu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "hard_shrink": lambda x: np.where(np.abs(x) > 0.5, x, 0),
+    "hard_silu": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "hard_tanh": lambda x: np.clip(x, -1, 1),
+    "log_sigmoid": lambda x: -np.log1p(np.exp(-x)),
+    "soft_shrink": lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0),
+    "sparse_plus": lambda x: np.where(x <= -1, 0, np.where(x < 1, (x + 1) ** 2 / 4, x)),
+    "sparse_sigmoid": lambda x: np.clip((x + 1) / 2, 0, 1),
+    "tanh_shrink": lambda x: x - np.tanh(x),
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_activations_of_several_steps(name):
+    function, x = getattr(gn.activations, name), 2 * RNG.normal(size=(4, 5))
+    np.testing.assert_allclose(function(x), COMPOSED[name](x), rtol=1e-12, atol=1e-12)
+    source = gn.Input((5,))
+    model = gn.Model(source, function(source), dtype="float64")
+    np.testing.assert_allclose(model(x), COMPOSED[name](x), rtol=1e-12, atol=1e-12)
+    assert gn.activations.get(name) is function
+    with pytest.raises(ValueError, match=rf"gn.activations.{name} on what the layer makes"):
+        layers.Dense(2, activation=name)
+
+
+def test_gated_halves():
+    x = RNG.normal(size=(3, 4, 2))
+    np.testing.assert_allclose(gn.activations.glu(x, axis=1), x[:, :2] / (1 + np.exp(-x[:, 2:])))
+    with pytest.raises(ValueError, match="even size"):
+        gn.activations.glu(x, axis=0)
+    with pytest.raises(TypeError, match="halves"):
+        gn.activations.glu(gn.Input((4,)))
+    with pytest.raises(ValueError, match="alpha"):
+        gn.activations.celu(x, alpha=0)
+
+
+def test_names_in_full():
+    assert layers.Convolution2D is layers.Conv2D
+    assert layers.Convolution1DTranspose is layers.Conv1DTranspose
+    assert layers.SeparableConvolution2D is layers.SeparableConv2D
+    assert gn.utils.is_keras_tensor(layers.Dense(2)(gn.Input((3,))))
+    assert not gn.utils.is_keras_tensor(np.ones(3))
+
+
+def test_reports_of_several_inputs_and_outputs(tmp_path):
+    pytest.importorskip("matplotlib")
+    a, b = gn.Input((8, 8, 1), name="a"), gn.Input((2,), name="b")
+    x = layers.concatenate([layers.Flatten()(layers.Conv2D(2, 3)(a)), b])
+    model = gn.Model([a, b], [layers.Dense(1, name="one")(x), layers.Dense(1, name="two")(x)])
+    model.compile("sgd", "mse", metrics={"one": ["mae"]})
+    data = [RNG.normal(size=(4, 8, 8, 1)), RNG.normal(size=(4, 2))]
+    targets = [np.ones((4, 1)), np.ones((4, 1))]
+    model.fit(data, targets, verbose=0)
+    model.report(tmp_path / "report.html", data, targets)
+    page = (tmp_path / "report.html").read_text()
+    assert "Evaluation" in page
+    assert "two loss" in page

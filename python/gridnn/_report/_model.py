@@ -6,7 +6,7 @@ import html
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -42,28 +42,31 @@ def write(
     if (x is None) != (y is None):
         raise ValueError("Pass `x` and `y`, or neither.")
     model.count_params()  # an error if the model is not built
-    if len(model.input_names) > 1 or len(model.output_names) > 1:
-        raise ValueError(
-            f"Reports are about models of one input and one output. Model '{model.name}' has "
-            f"{len(model.input_names)} and {len(model.output_names)}; gn.plot.diagram and summary() take it."
-        )
+    several = len(model.input_names) > 1 or len(model.output_names) > 1
     source: Any = history if history is not None else model.history
     logs = numbers_of(source)
-    results = None if x is None else results_of(model, x, y)
+    results = None if x is None or several else results_of(model, x, y)
     names = None if classes is None else [str(name) for name in classes]
     with pyplot.ioff():
         sections = [
             _figures_of_merit(model, logs, results),
             _curves(logs, source),
             *([] if results is None else _labelled.sections(model, results, names)),
+            *([_evaluated(model, x, y)] if several and x is not None else []),
             _architecture(model),
             _filters(model),
             _maps(model, results),
-            _fields(model, results),
-            _costs(model, results),
+            *([] if len(model.input_names) > 1 else [_fields(model, results), _costs(model, results)]),
             section("Settings", table((), settings_of(model, model.history))),
         ]
     write_page(path, title or f"Report on {model.name}", sections)
+
+
+def _evaluated(model: Model, x: Any, y: Any) -> str:
+    """Losses and metrics on samples, of a model of several inputs or outputs."""
+    found = cast("Any", model).evaluate(x, y, verbose=0, return_dict=True)
+    rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in found.items()]
+    return section("Evaluation", table(("", "on the samples given"), rows))
 
 
 def numbers_of(source: Any) -> dict[str, list[float]]:

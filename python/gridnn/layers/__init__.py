@@ -20,8 +20,15 @@ from gridnn.layers.augmentation import (
 from gridnn.layers.base import Layer
 from gridnn.layers.branches import Parallel, Residual
 from gridnn.layers.colour import MixUp, RandomBrightness, RandomContrast, RandomErasing
-from gridnn.layers.conv import Conv1D, Conv2D, Conv3D
-from gridnn.layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
+from gridnn.layers.conv import Conv1D, Conv2D, Conv3D, Convolution1D, Convolution2D, Convolution3D
+from gridnn.layers.conv_transpose import (
+    Conv1DTranspose,
+    Conv2DTranspose,
+    Conv3DTranspose,
+    Convolution1DTranspose,
+    Convolution2DTranspose,
+    Convolution3DTranspose,
+)
 from gridnn.layers.core import Identity, Lambda, TimeDistributed, UnitNormalization
 from gridnn.layers.dense import Dense
 from gridnn.layers.depthwise import (
@@ -31,6 +38,8 @@ from gridnn.layers.depthwise import (
     SeparableConv1D,
     SeparableConv2D,
     SeparableConv3D,
+    SeparableConvolution1D,
+    SeparableConvolution2D,
 )
 from gridnn.layers.merging import (
     Add,
@@ -134,6 +143,12 @@ __all__ = [
     "Conv2DTranspose",
     "Conv3D",
     "Conv3DTranspose",
+    "Convolution1D",
+    "Convolution1DTranspose",
+    "Convolution2D",
+    "Convolution2DTranspose",
+    "Convolution3D",
+    "Convolution3DTranspose",
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
@@ -200,6 +215,8 @@ __all__ = [
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConv3D",
+    "SeparableConvolution1D",
+    "SeparableConvolution2D",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",

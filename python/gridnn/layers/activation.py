@@ -48,6 +48,20 @@ ACTIVATIONS = (
     "softsign",
     "tanh",
 )
+COMPOSED = (
+    "celu",
+    "glu",
+    "hard_shrink",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "log_sigmoid",
+    "soft_shrink",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "tanh_shrink",
+)
+"""Functions of `gridnn.activations` that the engine has no single step for."""
 _ALIASES = {"swish": "silu"}
 
 
@@ -92,6 +106,11 @@ def activation_name(identifier: object) -> str:
     if callable(identifier) and getattr(identifier, "__module__", None) == "gridnn.activations":
         identifier = getattr(identifier, "__name__", identifier)
     name = _validation.string(identifier, "activation")
+    if name in COMPOSED:
+        raise ValueError(
+            f"The `activation` argument must be one of the engine's. Received activation={name!r}, which is "
+            f"made of several: call gn.activations.{name} on what the layer makes."
+        )
     if _WITH_NUMBERS.fullmatch(name):
         return _name_of_layer(activation_as_layer(name))
     return _validation.choice(_ALIASES.get(name, name), "activation", ACTIVATIONS)

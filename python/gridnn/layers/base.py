@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn._arrays import contiguous
 from gridnn._config import Configurable, Registry, custom_classes_of, snake_case
-from gridnn._custom import custom_classes
+from gridnn._custom import calling, custom_classes
 from gridnn._network import Network, Shape
 from gridnn._sharing import share
 from gridnn.errors import NotReadyError, ShapeError
@@ -452,6 +452,7 @@ class Layer(Configurable):
             replaced: the network whose place this one takes.
         """
         old = self._place
+        fresh = old is None and self._initial is None
         if old is not None and (old.network is not replaced or old.network.group is not None):
             if weights:
                 share(old.network, list(old.weights.values()), network, list(weights.values()))
@@ -459,9 +460,34 @@ class Layer(Configurable):
                 self._others.append((weakref.ref(old.network), old.position))
         self._others = [(ref, at) for ref, at in self._others if ref() is not None]
         self._place = _Place(network, position, weights)
+        if fresh:
+            try:
+                self._draw(network, weights)
+            except BaseException:
+                self._place = None
+                raise
         self._initial = None
         if not self._trainable:
             network.set_trainable(position, False)
+
+    def _draw(self, network: Network, weights: Mapping[str, int]) -> None:
+        """Fills new weights whose initializers are written in Python."""
+        for name, index in weights.items():
+            initializer = self._initializer_of(name)
+            if initializer is None or not initializer.in_python:
+                continue
+            with calling(f"the initializer of `{name}` of {self.label}"):
+                value = initializer.drawn(network.weights[index].shape, network.dtype.name)
+            if value is not None:
+                network.set_weight(index, network.as_weight(index, value, self.label))
+
+    def _initializer_of(self, weight: str) -> Any:
+        """What fills a weight at first; None where it has no choice."""
+        for wanted in self._wanted:
+            if wanted.name == weight:
+                return wanted.initializer
+        field = f"{weight.removesuffix('_kernel')}_initializer"
+        return getattr(self, field, None)
 
     def _own_weights(self) -> list[NDArray[Any]] | None:
         """Weights to go on with in another network, without those of layers inside; None to draw new ones."""

@@ -205,7 +205,8 @@ class Residual(Container):
     sum, as far as speed goes.
 
     Args:
-        layers: the layers of the main branch, first to last.
+        layers: the layers of the main branch, first to last. A model among them becomes a copy with weights
+            of its own; to share them call the model in a `gridnn.Model`, and add.
         shortcut: the layers of the other one; None, or none, passes the input on.
         name: see `Layer`.
         trainable: see `Layer`; False freezes all layers inside.
@@ -257,7 +258,8 @@ class Parallel(Container):
     """Branches that read the same input, and what is made of their outputs.
 
     Args:
-        branches: a list of lists of layers; an empty one passes the input on.
+        branches: a list of lists of layers; an empty one passes the input on. A model among them becomes a
+            copy with weights of its own; to share them call the model in a `gridnn.Model`.
         merge: "concat" puts the channels of the branches side by side, in order; "add", "multiply", "average"
             and "maximum" work element by element. Of equal maxima the first branch gets the gradient.
         name: see `Layer`.

@@ -13,11 +13,7 @@ from gridnn.layers.limits import KernelLimits, LimitedLayer, limit_fields
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = [
-    "Conv1D",
-    "Conv2D",
-    "Conv3D",
-]
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D"]
 
 
 def checked_filters(filters: object, groups: object) -> tuple[int, int]:
@@ -183,3 +179,9 @@ class Conv3D(Convolution):
     """
 
     rank = 3
+
+
+# The names in full that Keras has besides.
+Convolution1D = Conv1D
+Convolution2D = Conv2D
+Convolution3D = Conv3D

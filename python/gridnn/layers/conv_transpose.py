@@ -18,6 +18,9 @@ __all__ = [
     "Conv1DTranspose",
     "Conv2DTranspose",
     "Conv3DTranspose",
+    "Convolution1DTranspose",
+    "Convolution2DTranspose",
+    "Convolution3DTranspose",
 ]
 
 
@@ -164,3 +167,9 @@ class Conv3DTranspose(TransposedConvolution):
     """
 
     rank = 3
+
+
+# The names in full that Keras has besides.
+Convolution1DTranspose = Conv1DTranspose
+Convolution2DTranspose = Conv2DTranspose
+Convolution3DTranspose = Conv3DTranspose

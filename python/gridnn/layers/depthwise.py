@@ -21,6 +21,8 @@ __all__ = [
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConv3D",
+    "SeparableConvolution1D",
+    "SeparableConvolution2D",
 ]
 
 
@@ -297,3 +299,8 @@ class SeparableConv3D(SeparableConvolution):
     """
 
     rank = 3
+
+
+# The names in full that Keras has besides.
+SeparableConvolution1D = SeparableConv1D
+SeparableConvolution2D = SeparableConv2D

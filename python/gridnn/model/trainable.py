@@ -497,7 +497,8 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
 
         Args:
             path: the file to write.
-            x: samples that were not trained on, ``(n, ..., channels)``.
+            x: samples that were not trained on, ``(n, ..., channels)``. Of a model of several inputs or
+                outputs what `evaluate` takes: the page then has losses and metrics, and no single samples.
             y: their labels: a class per sample (or per voxel), one-hot rows, or numbers to predict.
             history: what `fit` returned; None takes that of the last fit of this model.
             title: title of the page.

@@ -6,7 +6,7 @@ Example:
 """
 
 from gridnn._seeding import set_random_seed
-from gridnn.utils._arrays import normalize, pad_sequences, to_categorical
+from gridnn.utils._arrays import is_keras_tensor, normalize, pad_sequences, to_categorical
 from gridnn.utils._files import get_file, image_dataset_from_directory, img_to_array, load_img
 from gridnn.utils._pictures import plot_model
 from gridnn.utils._sets import PyDataset, Sequence, timeseries_dataset_from_array
@@ -17,6 +17,7 @@ __all__ = [
     "get_file",
     "image_dataset_from_directory",
     "img_to_array",
+    "is_keras_tensor",
     "load_img",
     "normalize",
     "pad_sequences",

@@ -10,8 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from gridnn import _validation
 from gridnn._arrays import as_numbers
+from gridnn.layers.symbolic import Tensor
 
-__all__ = ["as_type", "normalize", "pad_sequences", "to_categorical"]
+__all__ = ["as_type", "is_keras_tensor", "normalize", "pad_sequences", "to_categorical"]
 
 _MOST_CLASSES = 2**62
 
@@ -181,3 +182,16 @@ def pad_sequences(
         place = slice(length - len(part), None) if padding == "pre" else slice(None, len(part))
         result[number, place] = as_type(part, kind, f"Number {number} of the `sequences` argument")
     return result
+
+
+def is_keras_tensor(x: object) -> bool:
+    """Whether `x` is a symbolic tensor, as `gridnn.Input` and calls of layers on one return them.
+
+    Args:
+        x: anything.
+
+    Example:
+        >>> gn.utils.is_keras_tensor(gn.Input((3,)))
+        True
+    """
+    return isinstance(x, Tensor)

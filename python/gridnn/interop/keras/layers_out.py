@@ -10,6 +10,7 @@ import numpy as np
 from gridnn import layers
 from gridnn._config import Configurable
 from gridnn._network import place_window
+from gridnn.initializers import Initializer, Zeros
 from gridnn.interop._layer_arithmetic import window_pads
 from gridnn.layers.activation import activation_as_layer
 from gridnn.layers.base import Layer
@@ -109,6 +110,8 @@ def _lacking(layer: Layer, reason: str) -> ValueError:
 
 def _plain(layer: Layer, key: str, value: Any) -> Any:
     """An argument as JSON, in the words of Keras."""
+    if isinstance(value, Initializer) and value.in_python:
+        value = Zeros()  # Keras has no such class, and the weights are in the file
     if isinstance(value, Configurable):
         config = {field: _plain(layer, field, getattr(value, field)) for field in value.config_fields}
         module = _MODULES[key.rpartition("_")[2]]
