@@ -28,7 +28,7 @@ from gridnn.layers import (
 )
 from gridnn.layers.base import Layer
 
-__all__ = ["ReceptiveField", "input_field", "receptive_fields"]
+__all__ = ["ReceptiveField", "input_field", "receptive_fields", "spans_read"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,16 @@ def receptive_fields(graph: Graph, sizes: tuple[int, ...], source: int = 0) -> l
 def input_field(sizes: tuple[int, ...]) -> ReceptiveField:
     """That of an input of these sizes: every element sees itself."""
     return _found("input", State(Grid((Field.of_input(),) * len(sizes)), sizes), sizes)
+
+
+def spans_read(layer: Layer, sizes: tuple[int, ...]) -> tuple[Span, ...]:
+    """The first and the last element, axis by axis, that a layer reads of a tensor of these sizes.
+
+    Negative, or the size and more, where it reads what is not there.
+    """
+    rule = None if layer.in_python else _rule_of(layer)
+    tensor = Grid((Field.of_input(),) * len(sizes))
+    return (State(tensor, sizes) if rule is None else rule(layer, tensor.fields, sizes)).hull()
 
 
 def grid_inputs(shapes: Sequence[Shape]) -> list[int]:

@@ -142,11 +142,22 @@ def exact_axis(pattern: Pattern, size: int, *, ragged: bool) -> Axis | None:
     return Axis(padded, outputs, tuple(windows))
 
 
-def blended_axis(pattern: Pattern, size: int, overlap: int) -> Axis:
-    """Windows that overlap by at least so many elements, and are asked for all of their outputs."""
+def blended_axis(pattern: Pattern, size: int, overlap: int) -> Axis | None:
+    """Windows that overlap by at least so many elements, and are asked for all of their outputs.
+
+    Returns:
+        The axis; None if windows have too few outputs for those of one to begin where another's end.
+
+    Raises:
+        ValueError: there are more windows than can be listed.
+    """
     if size <= pattern.size:
         return _single(pattern, size)
-    advance = max((pattern.size - overlap) // pattern.step, 1) * pattern.step
+    turns = pattern.outputs // pattern.period
+    if not turns:
+        return None
+    # Convolutions without padding have fewer outputs than inputs; there may be no gap between those of two.
+    advance = min(max((pattern.size - overlap) // pattern.step, 1), turns) * pattern.step
     padded, outputs = pattern.extent(size)
     last = padded - pattern.size
     windows = tuple(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gridnn._graph import Graph, Node
-from gridnn._receptive_field import ReceptiveField, input_field
+from gridnn._graph import Graph
+from gridnn._receptive_field import ReceptiveField, input_field, spans_read
 from gridnn.layers import activation, adaptive, augmentation, normalization, preprocessing, resizing
 from gridnn.layers.base import Layer
 
@@ -103,32 +103,18 @@ def border_made_inside(graph: Graph, fields: list[ReceptiveField], sizes: tuple[
     for node in layers:
         if node.kind != "layer" or (node.layer is not None and node.layer.merges):
             continue
-        before, after = of_node[node.inputs[0]], of_node[node.number]
-        if before.outputs and after.outputs and _reads_beyond(before, after, sizes):
-            return f"layer '{node.name}' ({_kind(node)}) pads what '{before.name}' has cut"
+        before = of_node[node.inputs[0]]
+        if before.outputs and node.layer is not None and _reads_beyond(node.layer, before, sizes):
+            return f"layer '{node.name}' ({type(node.layer).__name__}) pads what '{before.name}' has cut"
     return None
 
 
-def _kind(node: Node) -> str:
-    return type(node.layer).__name__
-
-
-def _reads_beyond(before: ReceptiveField, after: ReceptiveField, sizes: tuple[int, ...]) -> bool:
-    """Whether a layer reads elements that its input lacks although the window has what they see."""
-    rank = len(sizes)
-    missing = before.of(*(-1,) * rank), before.of(*before.outputs)
-    for axis, size in enumerate(sizes):
-        starts = [field.of(*(i,) * rank)[axis][0] for field, i in ((before, 0), (after, 0))]
-        own, read = (_last(field, axis) for field in (before, after))
-        if missing[0][axis][0] >= 0 and starts[1] < starts[0]:
-            return True
-        if missing[1][axis][1] < size and read > own:
-            return True
-    return False
-
-
-def _last(field: ReceptiveField, axis: int) -> int:
-    """The last element that any output along an axis sees."""
-    rank, count, (period, _) = len(field.size), field.outputs[axis], field.periods[axis]
-    places = range(max(count - period, 0), count)
-    return max(field.of(*(place,) * rank)[axis][1] for place in places)
+def _reads_beyond(layer: Layer, before: ReceptiveField, sizes: tuple[int, ...]) -> bool:
+    """Whether a layer reads elements that its input lacks although the window has all that they see."""
+    first, last = before.of(*(-1,) * len(sizes)), before.of(*before.outputs)
+    reads = spans_read(layer, before.outputs)
+    return any(
+        (reads[axis][0] < 0 <= first[axis][0])
+        or (reads[axis][1] >= before.outputs[axis] and last[axis][1] < size)
+        for axis, size in enumerate(sizes)
+    )

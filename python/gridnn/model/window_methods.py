@@ -43,7 +43,7 @@ class WindowMethods:
             x: one sample ``(*spatial, channels)``: an array, or whatever has a shape and gives slices (HDF5,
                 Zarr, `numpy.memmap`), of which a slab is read at a time.
             window: size of a window, one number for all axes or one for each. The axes of the model's Input
-                that have a size are of that size. Windows of open axes may be a little smaller.
+                that have a size are of that size. Windows of open axes may be a little smaller or larger.
             overlap: None; or by how much windows overlap, elements (integers) or a share below 1, for all
                 axes or for each.
             blend: "gaussian" weighs the centre of a window most, "constant" all of it alike; acts with

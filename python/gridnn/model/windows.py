@@ -212,7 +212,12 @@ def tiled(
     if len(shares) != rank:
         raise ValueError(f"The `overlap` argument must have {rank} elements. Received overlap={overlap!r}.")
     elements = [_overlap(share, pattern.size) for share, pattern in zip(shares, patterns, strict=True)]
-    axes = [blended_axis(*each) for each in zip(patterns, sizes, elements, strict=True)]
+    axes = []
+    for number, each in enumerate(zip(patterns, sizes, elements, strict=True)):
+        axis = blended_axis(*each)
+        if axis is None:
+            raise ValueError(_too_small(model, each[0], number, rank))
+        axes.append(axis)
     return Tiled(model, x, tuple(axes), blend, batch_size, padding)
 
 
@@ -376,7 +381,7 @@ def _rows(work: Tiled, y: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
 def _patterns(
     model: Model, sizes: tuple[int, ...], asked: tuple[int, ...], free: tuple[bool, ...]
 ) -> tuple[list[Pattern], bool]:
-    """The patterns of windows, which are a little smaller where the whole then comes out even.
+    """The patterns of windows, which are a little smaller or larger where the whole then comes out even.
 
     With steps above 1, the padding of "same" depends on what sizes leave as a remainder: windows have that of
     the whole, if the model takes such sizes. Returns also whether it does.
@@ -386,7 +391,12 @@ def _patterns(
         window - max((window - size) // _FAR - 1, 0) * _FAR if may else window
         for size, window, may in zip(sizes, asked, free, strict=True)
     )
-    fields, output = output_field(model.graph, asked)
+    try:
+        fields, output = output_field(model.graph, asked)
+    except ShapeError as error:
+        raise ValueError(f"Windows of {asked} are too small for model '{model.name}': {error}") from error
+    if any(min(field.outputs, default=1) < 1 for field in fields):
+        raise ValueError(f"Windows of {asked} are too small for model '{model.name}': nothing is left.")
     if not output.outputs or not all(output.jump):
         name = next((field.name for field in fields if not all(field.jump)), output.name)
         raise ValueError(
@@ -394,16 +404,21 @@ def _patterns(
             f"gives what the whole would. {what_instead(model.graph, name)}"
         )
     first = [Pattern.of(fields, output, axis, size) for axis, size in enumerate(asked)]
-    even = tuple(
-        min(size, window - (window - size) % pattern.step) if may else window
-        for size, window, may, pattern in zip(sizes, asked, free, first, strict=True)
-    )
-    if even == asked:
-        return first, True
-    if min(even) < 1 or not _accepts(model, even):
-        return first, False
-    fields, output = output_field(model.graph, even)
-    return [Pattern.of(fields, output, axis, size) for axis, size in enumerate(even)], True
+    rests = [
+        (size - window) % pattern.step for size, window, pattern in zip(sizes, asked, first, strict=True)
+    ]
+    # A little smaller, or larger where that is too small.
+    for more in (0, 1):
+        even = tuple(
+            min(size, window + rest - (0 if more or not rest else pattern.step)) if may else window
+            for size, window, rest, may, pattern in zip(sizes, asked, rests, free, first, strict=True)
+        )
+        if even == asked:
+            return first, True
+        if min(even) >= 1 and _accepts(model, even):
+            fields, output = output_field(model.graph, even)
+            return [Pattern.of(fields, output, axis, size) for axis, size in enumerate(even)], True
+    return first, False
 
 
 def _accepts(model: Model, sizes: tuple[int, ...]) -> bool:

@@ -190,6 +190,45 @@ def test_padding_behind_a_cropping_is_refused_without_overlap(cropping, behind):
     assert model.predict_windows(x, 32, overlap=0.5).shape == model.predict(x[np.newaxis], verbose=0)[0].shape
 
 
+def test_what_an_upsampling_makes_of_a_cut_border_is_no_way_around():
+    # Two outputs of the second upsampling see the same input, of which one is left in each window.
+    model = stack(
+        layers.UpSampling1D(3),
+        layers.Cropping1D(2),
+        layers.UpSampling1D(2),
+        layers.Conv1D(3, 5, padding="same"),
+        rank=1,
+    )
+    with pytest.raises(ValueError, match="pads what 'up_sampling1d_1' has cut"):
+        model.predict_windows(sample(1), 19)
+
+
+@pytest.mark.parametrize("overlap", [0, 0.3, 25])
+def test_windows_of_valid_convolutions_leave_no_gap(overlap):
+    model, x = stack(layers.Conv2D(3, 5), layers.Conv2D(3, 5, dilation_rate=2)), sample(2)
+    whole = model.predict(x[np.newaxis], verbose=0)[0]
+    result = model.predict_windows(x, 30, overlap=overlap)  # of which 18 are left
+    assert np.allclose(result, whole, atol=1e-5)
+
+
+def test_windows_of_which_nothing_is_left_are_too_small():
+    model = stack(layers.Conv2D(3, 5, dilation_rate=3), layers.MaxPooling2D(3))
+    for overlap in (None, 0.5):
+        with pytest.raises(ValueError, match=r"Windows of \(12, 12\) are too small for model"):
+            model.predict_windows(sample(2), 12, overlap=overlap)
+        with pytest.raises(ValueError, match="are too small for model 'sequential': nothing is left"):
+            stack(layers.MaxPooling2D(4), layers.Cropping2D(1)).predict_windows(sample(2), 8, overlap=overlap)
+
+
+@pytest.mark.parametrize("overlap", [None, 0.3])
+def test_windows_become_larger_where_smaller_ones_are_too_small(overlap):
+    # 96 elements want windows of an even number; of 8 nothing is left, so that 10 are taken.
+    model = stack(layers.Conv1D(3, 3, strides=2), layers.Conv1D(3, 4), rank=1)
+    x = sample(1)
+    whole = model.predict(x[np.newaxis], verbose=0)[0]
+    assert np.allclose(model.predict_windows(x, 9, overlap=overlap), whole, atol=1e-5)
+
+
 def test_several_inputs_or_outputs_are_refused_by_name():
     first, second = (gn.Input((None, None, 2), name=name) for name in ("near", "far"))
     model = gn.Model([first, second], layers.Add(name="sum")([first, second]))
