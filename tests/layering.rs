@@ -23,7 +23,7 @@ const fn rule(module: &'static str, uses: &'static [&'static str], crates: &'sta
 const RULES: &[Rule] = &[
     rule("error", &[], &[]),
     rule("tuning", &[], &[]),
-    rule("kernels", &["error", "tuning"], &["libc"]),
+    rule("kernels", &["error", "tuning"], &["bytemuck", "libc"]),
     rule("memory", &["error", "kernels"], &[]),
     rule("geometry", &["error", "memory"], &[]),
     rule("rng", &["error", "kernels", "memory"], &[]),
@@ -79,7 +79,7 @@ const RULES: &[Rule] = &[
             "storage",
             "tuning",
         ],
-        &[],
+        &["bytemuck"],
     ),
     rule(
         "python",

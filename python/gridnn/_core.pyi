@@ -14,6 +14,7 @@ _CustomObjective = Callable[
     [int, NDArray[np.float64]], tuple[NDArray[np.float64], float, NDArray[np.float64]] | None
 ]
 _Target = tuple[NDArray[Any] | None, NDArray[np.float64] | None, Sequence[tuple[int, float]], str | None]
+_Peers = Any  # see gridnn._network.Peers
 _Scores = tuple[list[tuple[float, float, list[list[float]]]], float]
 
 __all__ = [
@@ -272,6 +273,7 @@ class Network:
         learning_rate: float,
         seed: int,
         custom_objective: _CustomObjective | None = None,
+        peers: _Peers | None = None,
     ) -> _Scores:
         """One optimizer step on rows `indices` of inputs and targets (None: all rows).
 
@@ -281,7 +283,7 @@ class Network:
         Integer labels are class numbers for sparse losses. Random numbers come from (seed, `iterations`,
         sample, position). `custom_objective` is called with the number and the values of every output before
         the loss; it returns None, or weighted losses of the samples, how many values they sum up and the
-        gradient of the output.
+        gradient of the output. `peers` are other ranks that make the same call on the same batch.
 
         Returns:
             For every output ``(sum of the loss, its count, [what each metric counts])``; and the penalty of
@@ -299,6 +301,7 @@ class Network:
         targets: Sequence[_Target],
         indices: NDArray[np.int64] | None,
         custom_objective: _CustomObjective | None = None,
+        peers: _Peers | None = None,
     ) -> _Scores:
         """Loss and metrics in inference mode; returns the same as `train_step`."""
 
@@ -334,7 +337,9 @@ class Network:
     def finalize(self) -> None:
         """Replaces the trainable weights by their average, if there is one and a step was taken."""
 
-    def predict(self, x: Sequence[NDArray[Any]], batch_size: int) -> list[NDArray[Any]]:
+    def predict(
+        self, x: Sequence[NDArray[Any]], batch_size: int, peers: _Peers | None = None
+    ) -> list[NDArray[Any]]:
         """The outputs for every row of `x`, in inference mode, in batches of `batch_size`."""
 
     def inspect(
@@ -380,6 +385,9 @@ class Network:
 
     def trace(self, on: bool) -> list[tuple[int, str, float]]:
         """Begins or ends a record of tasks; returns what was recorded: phase, work and seconds of each."""
+
+    def traffic(self, batch_size: int, ranks: int) -> list[tuple[str, int]]:
+        """What rank 0 of so many sends in a training step: what for, and bytes, exchange by exchange."""
 
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a plan for this batch size takes."""

@@ -106,6 +106,23 @@ pub(super) enum Work {
     Commit { op: usize },
     /// Holds the weights to their constraints, a task per weight.
     Constrain,
+    /// Sends and receives, between two parts of the program.
+    Exchange(Exchange),
+}
+
+/// What ranks that share a batch tell each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exchange {
+    /// The sums of a statistics op, forward (0) or backward (1).
+    Statistics { op: usize, pass: usize },
+    /// A tensor.
+    Values { tensor: usize },
+    /// Its gradient.
+    Gradients { tensor: usize },
+    /// Losses and metrics of the samples, and what the loss is charged for outputs.
+    Scores,
+    /// Partial gradients.
+    Sums,
 }
 
 /// What happens to the gradient that an op has for one of its inputs.

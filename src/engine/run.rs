@@ -2,6 +2,7 @@
 
 mod backward;
 mod custom;
+mod exchange;
 mod phases;
 mod scores;
 mod split;
@@ -23,6 +24,7 @@ use super::loss::Rows;
 use super::loss::overlap::Overlap;
 use super::lowering::{FORWARD, INFERENCE, Lowered, PlannedOp};
 use super::optim::{Block, Update};
+use super::peers::Shares;
 use super::plan::{Slot, StepPlan, Work};
 use super::regularizers::{Angles, Penalty};
 use super::source::Source;
@@ -36,6 +38,7 @@ use crate::parallel::{self, Program, Pulse, Reading, Shared, Writing, lock};
 pub(super) use phases::Phases;
 use trace::Traced;
 use tree::Tree;
+pub(super) use tree::roots;
 use undo::Undo;
 pub(super) use update::constrained;
 
@@ -65,6 +68,8 @@ pub(super) struct Memory<T: Element> {
     pub undo: Mutex<Undo<T>>,
     /// The partial gradients of the stack that runs.
     pub tree: Mutex<Tree>,
+    /// Partial gradients of this rank's chunks, added up as far as they are its own.
+    pub nodes: Shared<T>,
     /// The tasks that ran, while they are recorded.
     pub trace: Option<Mutex<Vec<Traced>>>,
     pub phases: Phases,
@@ -84,6 +89,7 @@ impl<T: Element> Memory<T> {
             workers: Vec::new(),
             undo: Mutex::default(),
             tree: Mutex::default(),
+            nodes: Shared::empty(),
             trace: None,
             phases: Phases::default(),
         }
@@ -102,6 +108,15 @@ impl<T: Element> Memory<T> {
             norms.clear();
             norms.try_reserve_exact(vectors).map_err(|_| memory::lack::<f64>(vectors))
         })
+    }
+
+    /// Makes room for the partial gradients that this rank has for others.
+    pub(super) fn reserve_nodes(&mut self, len: usize) -> Result<()> {
+        if self.nodes.len() < len {
+            self.nodes = Shared::empty();
+            self.nodes = Shared::zeroed(len)?;
+        }
+        Ok(())
     }
 
     /// Makes room for a step_plan and a number of workers. Contents are lost when it grows: nothing lives across steps.
@@ -211,6 +226,9 @@ pub(super) struct StepProgram<'a, 'b, T: Element> {
     pub goal: Goal<'a>,
     pub training: Option<Random>,
     pub kernels: &'static Kernels<T>,
+    /// The samples that are computed here, and their chunks: all of them, unless ranks share the batch.
+    pub own: Own,
+    pub shares: Option<&'a Shares<'a>>,
     /// Workers that memory was reserved for.
     pub workers: usize,
     pub phases: &'a Phases,
@@ -224,6 +242,13 @@ pub(super) struct StepProgram<'a, 'b, T: Element> {
     pub large: AtomicBool,
     /// Lowest number of a layer of which the update has made NaN or infinity.
     pub spoilt: AtomicUsize,
+}
+
+/// Samples and chunks.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    pub samples: Range<usize>,
+    pub chunks: Range<usize>,
 }
 
 /// Inputs whose borrows are held on the stack; a merge of more branches allocates for them.
@@ -270,6 +295,12 @@ impl<T: Element> StepProgram<'_, '_, T> {
         task * per_task..((task + 1) * per_task).min(self.step_plan.batch)
     }
 
+    /// Those of some samples that are computed here.
+    fn own(&self, samples: Range<usize>) -> Range<usize> {
+        let start = samples.start.max(self.own.samples.start);
+        start..samples.end.min(self.own.samples.end).max(start)
+    }
+
     /// Calls `work` with the values of some tensors.
     fn with_values<R>(
         &self,
@@ -290,6 +321,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Runs some active ops forward on some samples; the first stack gathers the inputs.
     fn forward(&self, ops: Range<usize>, samples: &Range<usize>, worker: usize) {
+        if samples.is_empty() {
+            return;
+        }
         let mut own = lock(&self.memory.workers[worker]);
         if ops.start == 0 && !self.reads_batch(&ops) {
             for (input, source) in self.batch.x.iter().enumerate() {
@@ -410,32 +444,39 @@ impl<T: Element> StepProgram<'_, '_, T> {
         (phase, task, worker): (usize, usize, usize),
         pulse: &Pulse<'_>,
     ) -> Result<()> {
-        let block =
-            |op: usize| self.step_plan.group(task, self.step_plan.block(self.planned(op).op.as_ref()));
+        let block = |op: usize| {
+            self.own(self.step_plan.group(task, self.step_plan.block(self.planned(op).op.as_ref())))
+        };
         match work {
             Work::Pack { op, pass } => {
                 self.lowered.pack((op, pass), task, &self.state.params.read(0..self.state.params.len()));
             }
             Work::FinalizeStatistics { op } => self.finalize(op),
             Work::Forward { from, to, group } => {
-                self.forward(from..to, &self.step_plan.group(task, group), worker);
+                self.forward(from..to, &self.own(self.step_plan.group(task, group)), worker);
             }
             Work::BatchForward { op } => self.forward(op..op + 1, &block(op), worker),
             Work::SplitForward { op } => self.split_forward(op, task, worker),
             Work::SumInputs { op } => self.split_sums(op, task, worker),
             Work::Loss { output } => {
-                return self.score(output, self.samples(task, self.step_plan.loss_samples()), worker);
+                let samples = self.own(self.samples(task, self.step_plan.loss_samples()));
+                return self.score(output, samples, worker);
             }
             Work::ReduceLoss { output } => self.reduce_loss(output),
             Work::Slope { output } => {
                 if self.wants_output_grad(output) {
-                    return self.slope(output, self.samples(task, self.step_plan.loss_samples()), worker);
+                    let samples = self.own(self.samples(task, self.step_plan.loss_samples()));
+                    return self.slope(output, samples, worker);
                 }
             }
             Work::BatchBackward { op } => {
+                let samples = block(op);
+                if samples.is_empty() {
+                    return Ok(());
+                }
                 let mut own = lock(&self.memory.workers[worker]);
                 let params = self.state.params.read(0..self.state.params.len());
-                self.backward_op(op, &block(op), (&mut [], &params), &mut own.scratch, worker);
+                self.backward_op(op, &samples, (&mut [], &params), &mut own.scratch, worker);
             }
             Work::Grad { op } => return self.batch_grad(op, task, worker),
             Work::Backward { from, to, group } => {
@@ -453,7 +494,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             Work::Commit { op } => self.commit_statistics(op),
             Work::Constrain => self.constrain(task, worker),
             // `execute` has them done between two parts.
-            Work::Custom { .. } | Work::CustomBackward { .. } => {}
+            Work::Custom { .. } | Work::CustomBackward { .. } | Work::Exchange(_) => {}
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub struct Aligned<T> {
 }
 
 /// Numbers for which all-zero bytes are a value.
-pub trait Plain: Copy + Send + Sync + 'static {}
+pub trait Plain: bytemuck::Pod + Send + Sync {}
 impl Plain for f32 {}
 impl Plain for f64 {}
 impl Plain for u8 {}

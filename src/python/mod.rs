@@ -13,6 +13,7 @@ mod gate;
 mod geometry;
 mod network;
 mod overlap;
+mod peers;
 mod standalone;
 
 use std::ffi::CString;

@@ -10,6 +10,7 @@ use super::custom_layer::{Raised, or_raised, python_layers};
 use super::custom_objective::Objective;
 use super::errors::{enter, raise};
 use super::gate::Gate;
+use super::peers::python_peers;
 use crate::engine::source::Source;
 use crate::engine::spec::{Dtype, LrSchedule, ModelSpec, Size, parse};
 use crate::engine::{self, CustomObjective, Data, MovedTargets, Moving, Request, Scores, Seed, Target};
@@ -222,10 +223,12 @@ impl Network {
         indices: Option<&Bound<'_, PyArray1<i64>>>,
         train: Option<(f64, u64)>,
         custom_objective: Option<Py<PyAny>>,
+        peers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Sums> {
         let (x, targets) = (borrow_inputs(x)?, borrow_targets(targets)?);
         let (x, targets) = (sources(&x)?, targets_of(&targets)?);
         let indices = indices.map(borrow_flat).transpose()?;
+        let peers = peers.map(|peers| python_peers(peers, &self.raised)).transpose()?;
         let objective = Objective::new(custom_objective);
         let ask = |output: usize, values: &[f64], shape: &[usize]| objective.ask(output, values, shape);
         let data = Data {
@@ -234,7 +237,7 @@ impl Network {
             targets: &targets,
             indices: indices.as_ref().map(|i| i.as_slice()).transpose()?,
         };
-        let scores = if train.is_none() && data.custom.is_none() && !self.calls_python {
+        let scores = if train.is_none() && data.custom.is_none() && !self.calls_python && peers.is_none() {
             self.run_beside(
                 py,
                 |network| with!(network, n => n.is_prepared_to_evaluate(&data)),
@@ -243,9 +246,12 @@ impl Network {
             )
         } else {
             self.run(py, |network, interrupt| {
-                with!(network, network => match train {
-                    Some((learning_rate, seed)) => network.train_step(&data, learning_rate, seed, interrupt),
-                    None => network.evaluate_step(&data, interrupt),
+                with!(network, network => {
+                    let mut network = network.with_peers(peers);
+                    match train {
+                        Some((learning_rate, seed)) => network.train_step(&data, learning_rate, seed, interrupt),
+                        None => network.evaluate_step(&data, interrupt),
+                    }
                 })
             })
         };
@@ -258,6 +264,7 @@ impl Network {
         x: &Inputs<'py>,
         batch_size: usize,
         training: Option<u64>,
+        peers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         enum Values {
             F32(Vec<(Vec<f32>, Vec<usize>)>),
@@ -266,10 +273,15 @@ impl Network {
         let x = borrow_inputs(x)?;
         let x = sources(&x)?;
         let request = Request { x: &x, batch_size, training };
-        let values = if self.calls_python {
+        let peers = peers.map(|peers| python_peers(peers, &self.raised)).transpose()?;
+        let values = if self.calls_python || peers.is_some() {
             self.run(py, |network, interrupt| match network {
-                Typed::Float32(n) => n.predict(&x, batch_size, training, interrupt).map(Values::F32),
-                Typed::Float64(n) => n.predict(&x, batch_size, training, interrupt).map(Values::F64),
+                Typed::Float32(n) => {
+                    n.with_peers(peers).predict(&x, batch_size, training, interrupt).map(Values::F32)
+                }
+                Typed::Float64(n) => {
+                    n.with_peers(peers).predict(&x, batch_size, training, interrupt).map(Values::F64)
+                }
             })?
         } else {
             self.run_beside(
@@ -424,7 +436,7 @@ impl Network {
         self.run(py, |network, _| with!(network, n => n.compile(spec)))
     }
 
-    #[pyo3(signature = (x, targets, indices, learning_rate, seed, custom_objective=None))]
+    #[pyo3(signature = (x, targets, indices, learning_rate, seed, custom_objective=None, peers=None))]
     #[expect(clippy::too_many_arguments, reason = "it is the signature of the stub file")]
     fn train_step(
         &self,
@@ -435,12 +447,13 @@ impl Network {
         learning_rate: f64,
         seed: u64,
         custom_objective: Option<Py<PyAny>>,
+        peers: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Sums> {
         let train = Some((learning_rate, seed));
-        self.step(py, (&x, &targets), indices.as_ref(), train, custom_objective)
+        self.step(py, (&x, &targets), indices.as_ref(), train, custom_objective, peers.as_ref())
     }
 
-    #[pyo3(signature = (x, targets, indices, custom_objective=None))]
+    #[pyo3(signature = (x, targets, indices, custom_objective=None, peers=None))]
     fn evaluate_step(
         &self,
         py: Python<'_>,
@@ -448,8 +461,9 @@ impl Network {
         targets: Targets<'_>,
         indices: Option<Bound<'_, PyArray1<i64>>>,
         custom_objective: Option<Py<PyAny>>,
+        peers: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Sums> {
-        self.step(py, (&x, &targets), indices.as_ref(), None, custom_objective)
+        self.step(py, (&x, &targets), indices.as_ref(), None, custom_objective, peers.as_ref())
     }
 
     #[getter]
@@ -487,13 +501,15 @@ impl Network {
         moved.into_iter().map(|own| own.map(array).transpose()).collect()
     }
 
+    #[pyo3(signature = (x, batch_size, peers=None))]
     fn predict<'py>(
         &self,
         py: Python<'py>,
         x: Inputs<'py>,
         batch_size: usize,
+        peers: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        self.outputs(py, &x, batch_size, None)
+        self.outputs(py, &x, batch_size, None, peers.as_ref())
     }
 
     fn forward<'py>(
@@ -503,7 +519,7 @@ impl Network {
         training: bool,
         seed: u64,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        self.outputs(py, &x, usize::MAX, training.then_some(seed))
+        self.outputs(py, &x, usize::MAX, training.then_some(seed), None)
     }
 
     #[pyo3(signature = (x, seed=None))]
@@ -598,6 +614,15 @@ impl Network {
 
     fn trace(&self, py: Python<'_>, on: bool) -> PyResult<Vec<(usize, String, f64)>> {
         self.run(py, |network, _| Ok(with!(network, n => n.trace(on))))
+    }
+
+    fn traffic(
+        &self,
+        py: Python<'_>,
+        batch_size: usize,
+        ranks: usize,
+    ) -> PyResult<Vec<(&'static str, usize)>> {
+        self.run(py, |network, _| with!(network, n => n.traffic(batch_size, ranks)))
     }
 
     fn memory(&self, py: Python<'_>, batch_size: usize, training: bool) -> PyResult<usize> {

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use super::super::layers::Random;
 use super::super::lowering::{BACKWARD, FORWARD, INFERENCE, Lowered};
 use super::super::optim::{Rates, Update};
+use super::super::peers::Shares;
 use super::super::plan::{self, Purpose, StepPlan, Work};
-use super::super::run::{self, AllFinite, Batch, Goal, Memory, Phases, Scoring, State, StepProgram};
+use super::super::run::{self, AllFinite, Batch, Goal, Memory, Own, Phases, Scoring, State, StepProgram};
 use super::super::structure::Weight;
 use super::{Network, Plans};
 use crate::error::{Error, Result};
@@ -100,7 +101,7 @@ impl<T: Element> Network<T> {
             self.plans[plan].lowered.packed_version[*pass] = self.version;
         }
         if updates && found.bad != usize::MAX {
-            return Err(self.blame(memory, (plan, step_plan), found.bad));
+            return Err(self.blame(memory, (plan, step_plan), found.bad)?);
         }
         if found.spoilt != usize::MAX {
             return Err(Error::Overflow { layer: self.layers[found.spoilt].name.clone() });
@@ -149,7 +150,16 @@ impl<T: Element> Network<T> {
         let mut phases = std::mem::take(&mut memory.phases);
         self.order((lowered, ready), extent, update.as_ref(), &mut phases);
         let workers = workers((lowered, ready), &phases, extent);
+        let shares = self.shares(ready);
+        if let Some(shares) = &shares {
+            shares.order((lowered, ready), matches!(extent, Extent::Outputs), &mut phases);
+        }
+        let whole = Own { samples: 0..ready.batch, chunks: 0..ready.chunks() };
+        let own = shares.as_ref().map_or(whole, Shares::own);
         memory.reserve(ready, workers, self.blocks.len())?;
+        if let Some(shares) = shares.as_ref().filter(|_| update.is_some()) {
+            memory.reserve_nodes(shares.nodes()[shares.rank()].len() * lowered.partial_len)?;
+        }
         if update.is_some() {
             let constraints = run::constrained(&self.weights);
             let vectors = constraints.filter_map(|w| Some(w.constraint.as_ref()?.vectors(&w.shape)));
@@ -180,6 +190,8 @@ impl<T: Element> Network<T> {
             },
             training,
             kernels: self.kernels,
+            own,
+            shares: shares.as_ref(),
             workers,
             part: 0..phases.len(),
             phases: &phases,
@@ -240,24 +252,32 @@ impl<T: Element> Network<T> {
     }
 
     /// Names the first layer whose output is not finite, else what the step found.
-    fn blame(&self, memory: &mut Memory<T>, (plan, step_plan): PlanIndex, bad: usize) -> Error {
+    ///
+    /// # Errors
+    /// The other ranks cannot be asked.
+    fn blame(&self, memory: &mut Memory<T>, (plan, step_plan): PlanIndex, bad: usize) -> Result<Error> {
         let Plans { lowered, step_plans, .. } = &self.plans[plan];
         let step_plan = &step_plans[step_plan];
         let arena = memory.arena.get_mut();
         let name = |layer: usize| self.layers[layer].name.clone();
-        for active in &step_plan.active {
-            if let plan::Slot::Batch(start) = step_plan.values[active.output] {
-                let values = &arena[start..start + lowered.lens[active.output] * step_plan.batch];
-                if !self.kernels.tier.vectorize(AllFinite(values)) {
-                    return Error::NonFinite {
-                        what: "the output",
-                        layer: name(lowered.ops[active.op].layer),
-                    };
-                }
+        let shares = self.shares(step_plan);
+        let samples = shares.as_ref().map_or(0..step_plan.batch, |shares| shares.own().samples);
+        let finite = |active: &plan::Active| match step_plan.values[active.output] {
+            plan::Slot::Batch(start) => {
+                let len = lowered.lens[active.output];
+                let values = &arena[start + samples.start * len..start + samples.end * len];
+                self.kernels.tier.vectorize(AllFinite(values))
             }
+            _ => true,
+        };
+        let first = step_plan.active.iter().position(|active| !finite(active)).unwrap_or(usize::MAX);
+        let first = shares.map_or(Ok(first), |shares| shares.least(first))?;
+        if let Some(active) = step_plan.active.get(first) {
+            let layer = name(lowered.ops[active.op].layer);
+            return Ok(Error::NonFinite { what: "the output", layer });
         }
         if bad == run::BAD_LOSS {
-            return Error::NonFinite { what: "the loss", layer: "the model".to_string() };
+            return Ok(Error::NonFinite { what: "the loss", layer: "the model".to_string() });
         }
         let finalizes = |active: &plan::Active| {
             let planned = &lowered.ops[active.op];
@@ -265,7 +285,7 @@ impl<T: Element> Network<T> {
         };
         let statistics = step_plan.active.iter().any(finalizes);
         let what = if statistics { "a statistic or gradient" } else { "the gradient" };
-        Error::NonFinite { what, layer: name(bad) }
+        Ok(Error::NonFinite { what, layer: name(bad) })
     }
 }
 

@@ -16,6 +16,7 @@ pub use predict::Request;
 use super::layers::custom::CustomLayer;
 use super::lowering::{Graph, Lowered};
 use super::optim::Block;
+use super::peers::Peers;
 use super::plan::{Purpose, StepPlan};
 use super::regularizers::Angles;
 use super::run::Memory;
@@ -115,6 +116,8 @@ pub struct Network<T: Element> {
     pub(super) kernels: &'static Kernels<T>,
     /// What was set when the model was built.
     pub(super) algorithm: Algorithm,
+    /// Other ranks, during the calls that are shared with them.
+    pub(super) peers: Option<Arc<dyn Peers>>,
 }
 
 impl<T: Element> Network<T> {
@@ -172,6 +175,7 @@ impl<T: Element> Network<T> {
             memories: Memories::none(),
             kernels: Kernels::of(tier),
             algorithm: Algorithm::current()?,
+            peers: None,
         };
         for (i, (weight, initializer)) in network.weights.iter().zip(&initializers).enumerate() {
             let out = &mut network.params.get_mut()[weight.range.clone()];
@@ -218,19 +222,26 @@ impl<T: Element> Network<T> {
         self.iterations
     }
 
-    /// Bytes that a step on `batch` samples takes besides the data set: parameters, optimizer state, plan.
+    /// The plan for a batch of the sizes that the inputs say.
     ///
     /// # Errors
-    /// A size of the input is unknown, or a layer does not fit it.
-    pub fn memory(&mut self, batch: usize, training: bool) -> Result<usize> {
+    /// A size is unknown, or a layer does not fit it.
+    pub(super) fn plan_of_known(&mut self, batch: usize, purpose: Purpose) -> Result<PlanIndex> {
         let known = |info: &LayerInfo| {
             let sizes: Option<Vec<usize>> = info.input.iter().copied().collect();
             sizes.ok_or_else(|| Error::value(&info.name, "known sizes", shape_text(&info.input)))
         };
         let shapes = self.inputs().iter().map(known).collect::<Result<Vec<_>>>()?;
+        self.plan_for(shapes.iter().map(Vec::as_slice), batch.max(1), purpose, View::Step)
+    }
+
+    /// Bytes that a step on `batch` samples takes besides the data set: parameters, optimizer state, plan.
+    ///
+    /// # Errors
+    /// A size of the input is unknown, or a layer does not fit it.
+    pub fn memory(&mut self, batch: usize, training: bool) -> Result<usize> {
         let purpose = if training { Purpose::Train } else { Purpose::Infer };
-        let (plan, step_plan) =
-            self.plan_for(shapes.iter().map(Vec::as_slice), batch.max(1), purpose, View::Step)?;
+        let (plan, step_plan) = self.plan_of_known(batch, purpose)?;
         let plans = &self.plans[plan];
         let step_plan = &plans.step_plans[step_plan];
         let arena = step_plan.arena_len(parallel::threads()) * size_of::<T>()

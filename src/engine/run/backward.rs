@@ -84,6 +84,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
         (phase, task, worker): (usize, usize, usize),
         pulse: &Pulse<'_>,
     ) {
+        if !self.own.chunks.contains(&task) {
+            return;
+        }
         let stack = self.stack_sums(ops);
         let (chunk, buffer) = match stack.is_empty() {
             true => (task, 0),

@@ -1,4 +1,4 @@
-//! Custom layers, which are called between two parts of a program.
+//! Custom layers, which are called between two parts of a program, as exchanges with other ranks are.
 
 use super::super::plan::Work;
 use super::{Add, StepProgram, Worker};
@@ -8,14 +8,14 @@ use crate::memory;
 use crate::parallel::{self, Interrupt, lock};
 
 impl<T: Element> StepProgram<'_, '_, T> {
-    /// Runs all phases. Custom layers run on this thread alone, while no program does.
+    /// Runs all phases. Custom layers and exchanges run on this thread alone, while no program does.
     pub(in super::super) fn execute(&mut self, workers: usize, interrupt: Interrupt<'_>) -> Result<()> {
         let mut start = 0;
         loop {
-            let custom = self.phases.find(start, is_custom);
-            self.part = start..custom.unwrap_or(self.phases.len());
+            let outside = self.phases.find(start, is_outside);
+            self.part = start..outside.unwrap_or(self.phases.len());
             parallel::execute(self, workers, interrupt)?;
-            let Some(phase) = custom else { return Ok(()) };
+            let Some(phase) = outside else { return Ok(()) };
             for (work, _) in self.phases.works(phase) {
                 self.call(*work)?;
             }
@@ -23,7 +23,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    /// Calls a custom layer with the whole batch.
+    /// Calls a custom layer with the whole batch, or exchanges something.
     fn call(&self, work: Work) -> Result<()> {
         let all = 0..self.step_plan.batch;
         match work {
@@ -57,6 +57,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
                 }
                 Ok(())
             }
+            Work::Exchange(exchange) => self.exchange(exchange),
             _ => Ok(()),
         }
     }
@@ -66,6 +67,6 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 }
 
-fn is_custom(work: Work) -> bool {
-    matches!(work, Work::Custom { .. } | Work::CustomBackward { .. })
+fn is_outside(work: Work) -> bool {
+    matches!(work, Work::Custom { .. } | Work::CustomBackward { .. } | Work::Exchange(_))
 }

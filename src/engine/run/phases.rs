@@ -1,6 +1,6 @@
 //! The order of work of a program, in memory that is used again: a steady op allocates nothing.
 
-use super::super::plan::Work;
+use super::super::plan::{Exchange, Work};
 
 /// Phases of independent works and their tasks.
 #[derive(Debug, Default)]
@@ -27,6 +27,23 @@ impl Phases {
     pub fn extend(&mut self, phases: &[Vec<(Work, usize)>]) {
         for phase in phases {
             self.push(phase.iter().copied());
+        }
+    }
+
+    /// Adds exchanges before and after phases, each in one of its own; both are asked for the works of a phase.
+    pub fn interleave<'w>(
+        &mut self,
+        before: impl Fn(&[(Work, usize)]) -> Vec<Exchange>,
+        after: impl Fn(&[(Work, usize)]) -> Vec<Exchange>,
+    ) {
+        let alone = std::mem::take(self);
+        for phase in 0..alone.len() {
+            let works = alone.works(phase);
+            let exchanges =
+                |list: Vec<Exchange>| list.into_iter().map(|exchange| [(Work::Exchange(exchange), 1)]);
+            exchanges(before(works)).for_each(|exchange| self.push(exchange));
+            self.push(works.iter().copied());
+            exchanges(after(works)).for_each(|exchange| self.push(exchange));
         }
     }
 

@@ -105,6 +105,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
 
     /// Losses and metrics of some samples, and the gradient of the output if it is wanted.
     pub(super) fn score(&self, output: usize, samples: Range<usize>, worker: usize) -> Result<()> {
+        if samples.is_empty() {
+            return Ok(());
+        }
         let Some(scored) = self.scored(output) else {
             if self.wants_output_grad(output) && self.goal.backward {
                 self.write_grad(self.step_plan.outputs[output], &samples, worker).fill(T::ZERO);
@@ -142,7 +145,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         self.step_plan.grads[self.step_plan.outputs[output]] != Slot::None
     }
 
-    fn check_loss(&self, loss: f64) {
+    pub(super) fn check_loss(&self, loss: f64) {
         if !loss.is_finite() {
             self.bad_layer.fetch_min(BAD_LOSS, Ordering::Relaxed);
         }

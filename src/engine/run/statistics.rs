@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::super::layers::Statistics;
 use super::super::lowering::INFERENCE;
+use super::super::peers::{Shares, ends};
 use super::super::plan::StatisticsSlots;
 use super::{Add, StepProgram};
 use crate::error::Result;
@@ -53,21 +54,64 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
     }
 
-    /// Joins the parts of every chunk, and the chunks: the first part is the whole then.
-    fn join(parts: &mut [f64], (len, per_chunk): (usize, usize), join: impl Fn(&mut [f64], &[f64])) {
+    /// Parts of a chunk, forward or backward.
+    fn per_chunk(&self, slots: &StatisticsSlots, pass: usize) -> usize {
+        if pass == 0 { self.step_plan.chunk.div_ceil(slots.grain) } else { 1 }
+    }
+
+    /// Joins the parts of every chunk, and the chunks, where `wanted` says so of a node: the first part is the whole then.
+    fn join(&self, i: usize, pass: usize, parts: &mut [f64], wanted: impl Fn(Range<usize>) -> bool) {
+        let Some((statistics, slots)) = self.slots(i) else { return };
+        let (len, per_chunk) = (statistics.part_len()[pass], self.per_chunk(slots, pass));
         let count = parts.len() / len.max(1);
         let mut add = |to: usize, from: usize| {
             let (left, right) = parts.split_at_mut(from * len);
-            join(&mut left[to * len..(to + 1) * len], &right[..len]);
+            let (to, from) = (&mut left[to * len..(to + 1) * len], &right[..len]);
+            match pass {
+                0 => statistics.join_inputs(to, from),
+                _ => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
+            }
         };
-        for first in (0..count).step_by(per_chunk) {
+        let chunks = count.div_ceil(per_chunk);
+        for chunk in (0..chunks).filter(|&chunk| wanted(chunk..chunk + 1)) {
+            let first = chunk * per_chunk;
             (first + 1..(first + per_chunk).min(count)).for_each(|part| add(first, part));
         }
-        let mut size = per_chunk;
-        while size < count {
-            (0..count - size).step_by(2 * size).for_each(|first| add(first, first + size));
+        let mut size = 1;
+        while size < chunks {
+            for first in (0..chunks - size).step_by(2 * size) {
+                if wanted(first..(first + 2 * size).min(chunks)) {
+                    add(first * per_chunk, (first + size) * per_chunk);
+                }
+            }
             size *= 2;
         }
+    }
+
+    /// Joins what is left to join once all sums of the batch are there.
+    fn join_all(&self, i: usize, pass: usize, parts: &mut [f64]) {
+        let whole = |node: Range<usize>| self.shares.is_none_or(|shares| !shares.somebody_has(&node));
+        self.join(i, pass, parts, whole);
+    }
+
+    /// Joins the sums of this rank's chunks, and shares what comes of it.
+    pub(super) fn share_statistics(&self, shares: &Shares<'_>, i: usize, pass: usize) -> Result<()> {
+        let Some((statistics, slots)) = self.slots(i).filter(|_| pass == 1 || !self.frozen(i)) else {
+            return Ok(());
+        };
+        let mut parts = self.memory.sums.write(slots.parts[pass].clone());
+        let own = &self.own.chunks;
+        self.join(i, pass, &mut parts, |node| own.start <= node.start && node.end <= own.end);
+        let (len, per_chunk) = (statistics.part_len()[pass], self.per_chunk(slots, pass));
+        let place = |node: &Range<usize>| node.start * per_chunk * len..(node.start * per_chunk + 1) * len;
+        let nodes = shares.nodes().iter().flatten();
+        let mut sums = memory::collect(nodes.clone().flat_map(|node| parts[place(node)].to_vec()))?;
+        let counts = shares.nodes().iter().map(|nodes| nodes.len() * len);
+        shares.gather(&mut sums, &ends(counts))?;
+        for (node, sums) in nodes.zip(sums.chunks_exact(len)) {
+            parts[place(node)].copy_from_slice(sums);
+        }
+        Ok(())
     }
 
     /// Coefficients of the forward pass.
@@ -79,9 +123,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
             statistics.finalize_moving(&params, &mut coefficients);
         } else {
             let mut parts = self.memory.sums.write(slots.parts[0].clone());
-            let (len, per_chunk) = (statistics.part_len()[0], self.step_plan.chunk.div_ceil(slots.grain));
-            Self::join(&mut parts, (len, per_chunk), |to, from| statistics.join_inputs(to, from));
-            statistics.finalize(&params, &parts[..len], &mut coefficients);
+            self.join_all(i, 0, &mut parts);
+            statistics.finalize(&params, &parts[..statistics.part_len()[0]], &mut coefficients);
             // A variance may overflow where no output does.
             self.check(&coefficients[..statistics.finalized_len()], self.planned(i).layer);
         }
@@ -108,11 +151,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
     pub(super) fn finalize_gradients(&self, i: usize, worker: usize) -> Result<()> {
         let Some((statistics, slots)) = self.slots(i) else { return Ok(()) };
         let mut parts = self.memory.sums.write(slots.parts[1].clone());
-        let len = statistics.part_len()[1];
-        Self::join(&mut parts, (len, 1), |to, from| {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-        });
-        let sums = &parts[..len];
+        self.join_all(i, 1, &mut parts);
+        let sums = &parts[..statistics.part_len()[1]];
         let mut coefficients = self.memory.arena.write(slots.coefficients.clone());
         statistics.finalize_gradients(sums, self.step_plan.batch, self.frozen(i), &mut coefficients);
         self.check(&coefficients, self.planned(i).layer);

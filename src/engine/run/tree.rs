@@ -30,6 +30,10 @@ pub(in super::super) struct Tree {
     /// Number of the phase, if one is under way.
     phase: Option<usize>,
     leaves: usize,
+    /// Chunks that are summed here.
+    own: Range<usize>,
+    /// Nodes that are still to come of those that end here.
+    left: usize,
     /// The next chunk.
     next: usize,
     free: Vec<usize>,
@@ -43,11 +47,13 @@ impl Tree {
         self.phase = None;
     }
 
-    fn begin(&mut self, phase: usize, leaves: usize, buffers: usize) {
+    fn begin(&mut self, phase: usize, leaves: usize, own: &Range<usize>, buffers: usize) {
         if self.phase != Some(phase) {
             self.phase = Some(phase);
             self.leaves = leaves;
-            self.next = 0;
+            self.own = own.clone();
+            self.left = roots(leaves, own).count();
+            self.next = own.start;
             self.free.clear();
             self.free.extend(0..buffers);
             self.waiting.clear();
@@ -62,8 +68,11 @@ impl Tree {
         Some((self.next - 1, buffer))
     }
 
-    fn is_root(&self, (level, _): Node) -> bool {
-        1 << level >= self.leaves
+    /// Whether a node ends here: that of all chunks, or one whose parent has chunks of others.
+    fn is_root(&self, (level, number): Node) -> bool {
+        let parent = number / 2 << (level + 1);
+        let end = (parent + (2 << level)).min(self.leaves);
+        1 << level >= self.leaves || parent < self.own.start || self.own.end < end
     }
 
     fn place(&mut self, (level, number): Node) -> &mut Option<usize> {
@@ -87,6 +96,39 @@ impl Tree {
     }
 }
 
+/// The largest nodes among some chunks, from left to right.
+pub(in super::super) fn roots(
+    leaves: usize,
+    own: &Range<usize>,
+) -> impl Iterator<Item = Range<usize>> + use<> {
+    let (mut start, last) = (own.start, own.end);
+    std::iter::from_fn(move || {
+        let fits = |level: &u32| {
+            let size = 1 << level;
+            start.is_multiple_of(size) && (start + size).min(leaves) <= last && size < 2 * leaves
+        };
+        let level = (0..usize::BITS).take_while(fits).last().filter(|_| start < last)?;
+        let node = start..(start + (1 << level)).min(leaves);
+        start = node.end;
+        Some(node)
+    })
+}
+
+/// Joins the nodes of ranks, which are all there is, up to the root: `add(to, from)` adds one node to another. Nodes are
+/// named by their first chunks; what is inside `owned` is joined already.
+pub(super) fn join(leaves: usize, owned: &[Range<usize>], mut add: impl FnMut(usize, usize)) {
+    let mut size = 1;
+    while size < leaves {
+        for first in (0..leaves - size).step_by(2 * size) {
+            let end = (first + 2 * size).min(leaves);
+            if !owned.iter().any(|own| own.start <= first && end <= own.end) {
+                add(first, first + size);
+            }
+        }
+        size *= 2;
+    }
+}
+
 impl<T: Element> StepProgram<'_, '_, T> {
     /// The next chunk of a phase with partial gradients and a buffer for them; None if the program was abandoned.
     pub(super) fn draw(&self, phase: usize, pulse: &Pulse<'_>) -> Option<(usize, usize)> {
@@ -94,7 +136,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
             {
                 let mut tree = lock(&self.memory.tree);
                 let buffers = self.step_plan.buffers(self.workers);
-                tree.begin(phase, self.step_plan.chunks(), buffers);
+                tree.begin(phase, self.step_plan.chunks(), &self.own.chunks, buffers);
                 if let Some(drawn) = tree.draw() {
                     return Some(drawn);
                 }
@@ -107,7 +149,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     /// Brings the sums of a chunk, which are at `totals`, up the tree as far as it goes; those of all chunks end in the
-    /// place of the whole gradient.
+    /// place of the whole gradient, or where ranks share a batch those of nodes among the rank's.
     pub(super) fn climb(
         &self,
         ops: &Range<usize>,
@@ -145,15 +187,24 @@ impl<T: Element> StepProgram<'_, '_, T> {
                     Some(own) => Some(&**own),
                     None => leaf.then(|| &totals[sums.start - stack.start..sums.end - stack.start]),
                 };
-                let to = if root { self.total(&partial) } else { place(buffer) };
-                let to = &mut self.memory.arena.write(to);
+                let to = &mut match self.shares {
+                    _ if !root => self.memory.arena.write(place(buffer)),
+                    None => self.memory.arena.write(self.total(&partial)),
+                    Some(shares) => {
+                        let start = shares.number(node.1 << node.0) * self.lowered.partial_len;
+                        self.memory.nodes.write(start + partial.start..start + partial.end)
+                    }
+                };
                 self.kernels.tier.vectorize(Climb { own, others, to });
             }
             let mut tree = lock(&self.memory.tree);
             tree.free.extend_from_slice(partners);
             if root {
                 tree.free.push(buffer);
-                tree.phase = None;
+                tree.left -= 1;
+                if tree.left == 0 {
+                    tree.phase = None;
+                }
                 return;
             }
             leaf = false;
@@ -240,7 +291,7 @@ mod tests {
         pick: &mut dyn FnMut(usize) -> usize,
     ) -> (usize, String) {
         let mut tree = Tree::default();
-        tree.begin(0, leaves, buffers);
+        tree.begin(0, leaves, &(0..leaves), buffers);
         let mut contents = vec![String::new(); buffers];
         let mut active: Vec<(usize, usize)> = Vec::new();
         let mut most = 0;

@@ -1,0 +1,318 @@
+//! Ranks that share batches end with the bytes of one process: weights, the optimizer's state, scores, predictions.
+
+#[path = "common/ranks.rs"]
+mod ranks;
+
+use std::sync::Arc;
+
+use gridnn::engine::source::{Source, Values};
+use gridnn::engine::spec::parse;
+use gridnn::engine::{CustomLoss, CustomObjective, Data, Network, Peers, Target};
+use gridnn::error::{Error, Result};
+use gridnn::parallel::set_threads;
+use ranks::Hub;
+use serde_json::{Value, json};
+
+const GRID: [usize; 3] = [12, 12, 3];
+const CLASSES: usize = 5;
+
+fn layer(class: &str, config: Value) -> Value {
+    json!({"class_name": class, "name": class, "config": config})
+}
+
+/// A layer that reads some entries of the list.
+fn reading(mut layer: Value, inputs: &[usize]) -> Value {
+    layer["inputs"] = json!(inputs);
+    layer
+}
+
+fn filled(class: &str) -> Value {
+    json!({"class_name": class, "config": {}})
+}
+
+fn glorot() -> Value {
+    let config = json!({"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": null});
+    json!({"class_name": "VarianceScaling", "config": config})
+}
+
+fn conv(filters: usize, kernel: usize, activation: &str) -> Value {
+    let config = json!({
+        "filters": filters, "kernel_size": [kernel, kernel], "strides": [1, 1], "padding": "same",
+        "padding_mode": "zeros", "dilation_rate": [1, 1], "groups": 1, "activation": activation, "use_bias": true,
+        "kernel_initializer": glorot(), "bias_initializer": filled("Zeros"),
+    });
+    layer("Conv2D", config)
+}
+
+fn pool(class: &str, size: usize) -> Value {
+    layer(class, json!({"pool_size": [size, size], "strides": [size, size], "padding": "same"}))
+}
+
+fn dense(units: usize, activation: &str) -> Value {
+    let config = json!({
+        "units": units, "activation": activation, "use_bias": true,
+        "kernel_initializer": glorot(), "bias_initializer": filled("Zeros"),
+    });
+    layer("Dense", config)
+}
+
+fn batch_norm() -> Value {
+    let config = json!({
+        "axis": -1, "momentum": 0.9, "epsilon": 0.001, "center": true, "scale": true,
+        "beta_initializer": filled("Zeros"), "gamma_initializer": filled("Ones"),
+        "moving_mean_initializer": filled("Zeros"), "moving_variance_initializer": filled("Ones"),
+    });
+    layer("BatchNormalization", config)
+}
+
+fn relu() -> Value {
+    layer("ReLU", json!({"max_value": null, "negative_slope": 0.0, "threshold": 0.0}))
+}
+
+fn dropout() -> Value {
+    layer("Dropout", json!({"rate": 0.4, "noise_shape": null, "seed": null}))
+}
+
+fn average() -> Value {
+    layer("GlobalAveragePooling2D", json!({"keepdims": false}))
+}
+
+fn flatten() -> Value {
+    layer("Flatten", json!({}))
+}
+
+fn residual(layers: Vec<Value>) -> Value {
+    layer("Residual", json!({"layers": layers, "shortcut": null}))
+}
+
+fn crossentropy() -> Value {
+    json!({
+        "class_name": "SparseCategoricalCrossentropy",
+        "config": {"from_logits": true, "ignore_class": null, "axis": -1},
+    })
+}
+
+/// A model and what is trained.
+struct Case {
+    name: &'static str,
+    layers: Vec<Value>,
+    outputs: Option<Vec<usize>>,
+    /// Of every output; all are compared with the same labels.
+    losses: Vec<Value>,
+    optimizer: Value,
+    /// Whether the gradient of the loss comes from a function of the caller.
+    custom: bool,
+}
+
+fn adam(options: Value) -> Value {
+    let mut optimizer = json!({
+        "class_name": "Adam", "config": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": false},
+    });
+    if let (Value::Object(all), Value::Object(options)) = (&mut optimizer, options) {
+        all.extend(options);
+    }
+    optimizer
+}
+
+impl Case {
+    fn new(name: &'static str, layers: Vec<Value>) -> Self {
+        let layers = std::iter::once(layer("Input", json!({"shape": GRID}))).chain(layers).collect();
+        let optimizer = adam(json!({}));
+        Self { name, layers, outputs: None, losses: vec![crossentropy()], optimizer, custom: false }
+    }
+
+    fn network(&self) -> Network<f32> {
+        let model = json!({"dtype": "float32", "layers": self.layers, "outputs": self.outputs}).to_string();
+        let mut network = Network::<f32>::new(parse("model", &model).unwrap(), 7).unwrap();
+        let objective = |loss: &Value| json!({"loss": loss, "reduction": "sum_over_batch_size", "weight": 0.5, "metrics": []});
+        let outputs: Vec<Value> = self.losses.iter().map(objective).collect();
+        let compiled = json!({"optimizer": self.optimizer, "outputs": outputs}).to_string();
+        network.compile(parse("compile", &compiled).unwrap()).unwrap();
+        network
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let gradient_of_all = vec![
+        conv(8, 3, "relu"),
+        pool("MaxPooling2D", 2),
+        flatten(),
+        dense(40, "relu"),
+        dropout(),
+        dense(CLASSES, "linear"),
+    ];
+    let mut cases = vec![
+        Case::new("convolutions and dense layers", gradient_of_all.clone()),
+        Case::new(
+            "normalisation behind convolutions and dense layers",
+            vec![
+                batch_norm(),
+                conv(8, 3, "linear"),
+                batch_norm(),
+                relu(),
+                pool("AveragePooling2D", 2),
+                conv(12, 3, "relu"),
+                average(),
+                dense(16, "linear"),
+                batch_norm(),
+                relu(),
+                dense(CLASSES, "linear"),
+            ],
+        ),
+        Case::new(
+            "a residual block",
+            vec![
+                conv(8, 3, "relu"),
+                residual(vec![conv(8, 3, "linear"), batch_norm(), relu(), conv(8, 3, "linear")]),
+                relu(),
+                layer("ActivityRegularization", json!({"l1": 1e-3, "l2": 1e-3})),
+                average(),
+                dense(CLASSES, "linear"),
+            ],
+        ),
+        Case::new(
+            "samples that are mixed",
+            vec![
+                conv(4, 3, "relu"),
+                layer("MixUp", json!({"alpha": 0.3, "seed": null})),
+                conv(4, 3, "relu"),
+                average(),
+                dense(CLASSES, "linear"),
+            ],
+        ),
+        Case {
+            optimizer: adam(json!({
+                "weight_decay": 1e-3, "global_clipnorm": 0.1, "gradient_accumulation_steps": 2,
+                "ema": {"momentum": 0.9, "overwrite_frequency": null},
+            })),
+            ..Case::new("clipping, accumulation, averages", gradient_of_all.clone())
+        },
+        Case {
+            losses: vec![json!({"class_name": "Custom", "config": {"sparse": true}})],
+            custom: true,
+            ..Case::new("a loss of the caller's", gradient_of_all)
+        },
+    ];
+    cases.push(Case {
+        outputs: Some(vec![4, 6]),
+        losses: vec![crossentropy(), crossentropy()],
+        ..Case::new(
+            "two outputs, and a layer called twice",
+            vec![
+                conv(6, 3, "relu"),
+                average(),
+                dense(9, "tanh"),
+                dense(CLASSES, "linear"),
+                {
+                    let mut again = reading(dense(9, "tanh"), &[2]);
+                    again["shares"] = json!(3);
+                    again
+                },
+                reading(dense(CLASSES, "linear"), &[5]),
+            ],
+        )
+    });
+    cases
+}
+
+/// Everything that a run leaves, in bytes.
+#[derive(PartialEq, Debug)]
+struct Left {
+    scores: Vec<String>,
+    weights: Vec<Vec<u32>>,
+    slots: Vec<(String, Vec<u32>)>,
+    predicted: Vec<Vec<u32>>,
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
+/// Steps of a rank, or of a single process.
+fn train(
+    case: &Case,
+    batches: &[usize],
+    peers: Option<Arc<dyn Peers>>,
+    spoilt: Option<usize>,
+) -> Result<Left> {
+    let mut network = case.network();
+    let mut network = network.with_peers(peers);
+    let rows = batches.iter().sum::<usize>();
+    let len = rows * GRID.iter().product::<usize>();
+    let mut x: Vec<f32> = (0..len).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
+    if let Some(row) = spoilt {
+        x[row * GRID.iter().product::<usize>()] = f32::INFINITY;
+    }
+    let y: Vec<i64> = (0..rows).map(|i| (i * 31 % 7 % CLASSES) as i64).collect();
+    let x = [Source { values: Values::F32(&x), shape: [&[rows][..], &GRID].concat() }];
+    let target =
+        || Target { y: Some(Source { values: Values::I64(&y), shape: vec![rows] }), ..Target::default() };
+    let targets: Vec<Target<'_>> = case.losses.iter().map(|_| target()).collect();
+    let ask = |_: usize, values: &[f64], shape: &[usize]| {
+        let samples = values.chunks_exact(CLASSES);
+        let losses = samples.map(|sample| sample.iter().map(|x| x * x).sum()).collect();
+        let dy = values.iter().map(|x| 2.0 * x / shape[0] as f64).collect();
+        Ok(Some(CustomLoss { losses, count: shape[0] as f64, dy }))
+    };
+    let custom = case.custom.then_some(CustomObjective(&ask));
+    let mut left = Left { scores: Vec::new(), weights: Vec::new(), slots: Vec::new(), predicted: Vec::new() };
+    let mut first = 0;
+    for (seed, batch) in batches.iter().enumerate() {
+        let indices: Vec<i64> = (first..first + batch).rev().map(|row| row as i64).collect();
+        let data = Data { x: &x, targets: &targets, indices: Some(&indices), custom };
+        left.scores.push(format!("{:?}", network.train_step(&data, 1e-2, seed as u64, &|| false)?));
+        left.scores.push(format!("{:?}", network.evaluate_step(&data, &|| false)?));
+        first += batch;
+    }
+    for (values, _) in network.predict(&x, 16, None, &|| false)? {
+        left.predicted.push(bits(&values));
+    }
+    for weight in 0..network.weights().len() {
+        left.weights.push(bits(&network.weight(weight)));
+    }
+    left.slots =
+        network.optimizer_state().iter().map(|(name, slot)| (name.to_string(), bits(slot))).collect();
+    Ok(left)
+}
+
+/// What every rank is left with.
+fn ranks(case: &Case, batches: &[usize], size: usize, spoilt: Option<usize>) -> Vec<Result<Left>> {
+    std::thread::scope(|scope| {
+        let run = |peers| scope.spawn(move || train(case, batches, Some(peers), spoilt));
+        let running: Vec<_> = Hub::ranks(size).into_iter().map(run).collect();
+        running.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+/// Full batches, one of few samples per chunk, one below all numbers of chunks, and an uneven last one.
+const BATCHES: [usize; 4] = [32, 9, 5, 19];
+
+#[test]
+fn ranks_end_with_the_bytes_of_one_process() {
+    set_threads(1).unwrap();
+    for case in cases() {
+        let expected = train(&case, &BATCHES, None, None).unwrap();
+        for size in 1..=8 {
+            for (rank, left) in ranks(&case, &BATCHES, size, None).into_iter().enumerate() {
+                let left =
+                    left.unwrap_or_else(|error| panic!("{}, rank {rank} of {size}: {error}", case.name));
+                for (step, (left, expected)) in left.scores.iter().zip(&expected.scores).enumerate() {
+                    assert_eq!(left, expected, "{}, rank {rank} of {size}, scores {step}", case.name);
+                }
+                assert!(left == expected, "{}, rank {rank} of {size}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn infinity_in_any_share_is_the_same_error_everywhere() {
+    let case = &cases()[1];
+    for row in [0, 12, 31] {
+        let expected = train(case, &[32], None, Some(row)).unwrap_err();
+        assert!(matches!(expected, Error::NonFinite { .. }), "{expected}");
+        for left in ranks(case, &[32], 3, Some(row)) {
+            assert_eq!(left.unwrap_err().to_string(), expected.to_string());
+        }
+    }
+}
