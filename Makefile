@@ -26,6 +26,7 @@ RUST_SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
 # Stamps live in the environment, so that deleting it starts afresh; so does deleting the compiled module.
 TOOLS := $(VENV)/.tools
 ESTIMATORS := .venv-estimators
+MPI := .venv-mpi
 ESTIMATOR_TESTS := tests/python/estimators/test_aeon.py tests/python/estimators/test_dask.py
 EXTENSION := $(VENV)/.extension
 DOCS_TOOLS := $(VENV)/.docs
@@ -35,7 +36,7 @@ KERAS := $(VENV)/keras
 KERAS_TOOLS := $(KERAS)/.tools
 MISSING := $(if $(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd),,missing)
 
-.PHONY: demo test test-estimators test-full test-interchange test-programs test-keras campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
+.PHONY: demo test test-estimators test-mpi test-full test-interchange test-programs test-keras campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
 demo: dev ## set up everything and train a small network on scans of digits
 	@$(PY) -m gridnn demo
@@ -94,6 +95,10 @@ test-python: dev ## Python tests on every SIMD tier of this CPU
 # aeon wants Python 3.11, brings numba and holds NumPy and scikit-learn to releases of its own; Dask starts processes.
 test-estimators: dev $(ESTIMATORS)/.tools ## estimators beside aeon and Dask, in an environment of their own
 	PYTHONPATH=$(CURDIR)/python $(subst $(VENV),$(ESTIMATORS),$(PY)) -m pytest $(ESTIMATOR_TESTS)
+
+# The wheel of MPICH brings the library and mpiexec.
+test-mpi: dev $(MPI)/.tools ## training over MPI with one to five ranks, in an environment of its own
+	PYTHONPATH=$(CURDIR)/python $(subst $(VENV),$(MPI),$(PY)) -m pytest tests/python/mpi
 
 wheel: dev ## build the wheel into dist/ and check its size and contents
 	@rm -rf dist
@@ -192,6 +197,13 @@ $(ESTIMATORS)/.tools: pyproject.toml | python
 		$(PYTHON) -m pip --python $(subst $(VENV),$(ESTIMATORS),$(PY)) install --quiet pip; }
 	$(subst $(VENV),$(ESTIMATORS),$(PY)) -m pip install --quiet 'aeon>=1.6' 'dask[distributed]>=2024.1' \
 		'pytest>=8.2,<10' 'pytest-timeout>=2.3'
+	@touch $@
+
+$(MPI)/.tools: pyproject.toml | python
+	$(PYTHON) -m venv $(MPI) || { \
+		$(PYTHON) -m venv --clear --without-pip $(MPI) && \
+		$(PYTHON) -m pip --python $(subst $(VENV),$(MPI),$(PY)) install --quiet pip; }
+	$(subst $(VENV),$(MPI),$(PY)) -m pip install --quiet 'numpy' 'mpi4py>=4.0' 'mpich>=4.2' 'pytest>=8.2,<10' 'pytest-timeout>=2.3'
 	@touch $@
 
 missing:

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ __all__ = [
     "Inspection",
     "Network",
     "OutputResult",
+    "Peers",
     "StepResult",
     "Target",
     "TargetGrids",
@@ -179,6 +180,25 @@ def set_convolution_algorithm(algorithm: str) -> None:
 def shape_text(shape: Sequence[int | None]) -> str:
     """A shape with its batch axis: ``(batch, 28, 28, 1)``; unknown sizes are shown as None."""
     return "(" + ", ".join(["batch", *(str(size) for size in shape)]) + ")"
+
+
+class Peers(Protocol):
+    """Moves bytes between ranks that share batches; the engine calls it between the phases of a step."""
+
+    rank: int
+    size: int
+
+    def gather(self, buffer: NDArray[np.uint8], ends: list[int]) -> None:
+        """Fills `buffer` with the parts of all ranks; that of rank r ends at ``ends[r]``."""
+
+    def exchange(
+        self,
+        send: NDArray[np.uint8],
+        send_ends: list[int],
+        receive: NDArray[np.uint8],
+        receive_ends: list[int],
+    ) -> None:
+        """Sends every rank a part of `send`, and fills `receive` with the parts that come from each."""
 
 
 class CustomLayer:
@@ -425,10 +445,13 @@ class Network:
         learning_rate: float,
         seed: int,
         custom: CustomObjective | None = None,
+        peers: Peers | None = None,
     ) -> StepResult:
-        """One optimizer step on rows `indices` (None: all) of canonical arrays."""
+        """One optimizer step on rows `indices` (None: all) of canonical arrays, shared with `peers`."""
         with self._work(writes=True):
-            return StepResult.of(self._engine.train_step(x, targets, indices, learning_rate, seed, custom))
+            return StepResult.of(
+                self._engine.train_step(x, targets, indices, learning_rate, seed, custom, peers)
+            )
 
     def target_grids(self, x: Sequence[NDArray[Any]]) -> list[TargetGrids]:
         """What targets of every output may look like for such inputs."""
@@ -455,15 +478,18 @@ class Network:
         targets: Sequence[Target],
         indices: NDArray[np.int64] | None,
         custom: CustomObjective | None = None,
+        peers: Peers | None = None,
     ) -> StepResult:
         """Losses and metrics in inference mode."""
         with self._work():
-            return StepResult.of(self._engine.evaluate_step(x, targets, indices, custom))
+            return StepResult.of(self._engine.evaluate_step(x, targets, indices, custom, peers))
 
-    def predict(self, x: Sequence[NDArray[Any]], batch_size: int) -> list[NDArray[Any]]:
+    def predict(
+        self, x: Sequence[NDArray[Any]], batch_size: int, peers: Peers | None = None
+    ) -> list[NDArray[Any]]:
         """All outputs for every row of `x`, in inference mode."""
         with self._work():
-            return self._engine.predict(x, batch_size)
+            return self._engine.predict(x, batch_size, peers)
 
     def forward(self, x: Sequence[NDArray[Any]], training: bool, seed: int) -> list[NDArray[Any]]:
         """All outputs for one batch; with `training`, dropout is active."""
@@ -499,6 +525,10 @@ class Network:
         with self._work():
             tensors, scores = self._engine.inspect_loss(x, targets, custom)
         return Inspection(*tensors), StepResult.of(scores)
+
+    def traffic(self, batch_size: int, ranks: int) -> list[tuple[str, int]]:
+        """What each exchange of a training step is for, and the bytes that rank 0 sends in it."""
+        return self._engine.traffic(batch_size, ranks)
 
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a step on `batch_size` samples takes, as planned."""

@@ -5,7 +5,14 @@ the only argument, so that it survives pickling and crosses process boundaries. 
 classes.
 """
 
-__all__ = ["FileFormatError", "NonFiniteError", "NonFiniteInputError", "NotReadyError", "ShapeError"]
+__all__ = [
+    "DistributedError",
+    "FileFormatError",
+    "NonFiniteError",
+    "NonFiniteInputError",
+    "NotReadyError",
+    "ShapeError",
+]
 
 
 class ShapeError(ValueError):
@@ -32,6 +39,17 @@ class FileFormatError(ValueError):
         ... except gn.errors.FileFormatError as error:
         ...     print(type(error).__name__)
         FileFormatError
+    """
+
+
+class DistributedError(RuntimeError):
+    """One of the processes that share a run has failed, or does not fit the others; all of them raise it.
+
+    The message names its rank, its host, and what it raised.
+
+    Example:
+        >>> issubclass(gn.errors.DistributedError, RuntimeError)
+        True
     """
 
 

@@ -67,6 +67,8 @@ class Callback:
     model: TrainableModel
     _comes_last: ClassVar[bool] = False
     """Whether it is called after all others at the end of batches, epochs and training."""
+    main_only: ClassVar[bool] = False
+    """Whether, of ranks that share a run, it is called on rank 0 alone: because it writes or prints."""
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -159,6 +161,7 @@ class CallbackList(Callback):
         callbacks: a callback, or an iterable of them; None for none.
         model: the model at work.
         params: see `Callback`.
+        is_main: False leaves out those that are called on rank 0 alone.
 
     Example:
         >>> model = gn.Sequential([gn.Input((4,)), layers.Dense(1)], seed=0)
@@ -175,6 +178,7 @@ class CallbackList(Callback):
         callbacks: Callback | Iterable[Callback] | None,
         model: TrainableModel,
         params: dict[str, Any],
+        is_main: bool = True,
     ) -> None:
         super().__init__()
         self.callbacks = members(callbacks)
@@ -184,7 +188,8 @@ class CallbackList(Callback):
                     f"`callbacks` must hold instances of gridnn.callbacks.Callback. Received {callback!r}."
                 )
         # A backup holds what all others have made of an epoch, wherever it stands in the list.
-        self._in_turn = sorted(self.callbacks, key=lambda callback: callback._comes_last)
+        called = [callback for callback in self.callbacks if is_main or not callback.main_only]
+        self._in_turn = sorted(called, key=lambda callback: callback._comes_last)
         self._event: tuple[str, tuple[Any, ...]] | None = None
         self._turn = 0
         self._skipped: frozenset[int] = frozenset()

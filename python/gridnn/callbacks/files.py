@@ -24,6 +24,8 @@ class _EveryFewBatches(Callback):
         save_freq: "epoch", or a number of batches.
     """
 
+    main_only = True
+
     def __init__(self, save_freq: str | int) -> None:
         super().__init__()
         if save_freq != "epoch":

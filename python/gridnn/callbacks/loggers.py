@@ -48,6 +48,8 @@ class CSVLogger(Callback):
         epoch,loss,val_loss
     """
 
+    main_only = True
+
     def __init__(self, filename: PathLike, separator: str = ",", append: bool = False) -> None:
         super().__init__()
         self.filename = os.fspath(filename)
@@ -203,6 +205,8 @@ class TensorBoard(Callback):
         >>> x, y = np.ones((8, 4)), np.ones(8)
         >>> history = model.fit(x, y, callbacks=[board], verbose=0)  # doctest: +SKIP
     """
+
+    main_only = True
 
     def __init__(
         self, log_dir: PathLike = "logs", histogram_freq: int = 0, update_freq: str | int = "epoch"

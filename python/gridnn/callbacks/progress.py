@@ -53,6 +53,8 @@ class ProgbarLogger(Callback):
     _bar_width = 20
     _epochs_shown = 5
 
+    main_only = True
+
     def __init__(self) -> None:
         super().__init__()
         self._training = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import re
 import time
 from pathlib import Path
@@ -15,6 +17,7 @@ from gridnn import layers, models
 from gridnn._auto import auto
 from gridnn.commands.common import CommandError, add_data_options, explained, positive, share, writable
 from gridnn.commands.sources import Part, Source, Wanted, read_source
+from gridnn.errors import DistributedError
 from gridnn.model.sequential import Sequential
 
 __all__ = ["add_options", "run"]
@@ -61,11 +64,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="of each class, held out and evaluated on, unless the data has a test set (%(default)s)",
     )
     parser.add_argument("--augment", action="store_true", help="mirror and shift images in training")
+    parser.add_argument(
+        "--distribute",
+        choices=("mpi",),
+        help="share each batch among the processes that mpiexec has started (needs gridnn[mpi])",
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads (default: one a core)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Trains, says how well the model does on what was held out, and saves it."""
+    if not arguments.distribute:
+        _train(arguments, None)
+        return
+    try:
+        ranks = gn.distribute.MPI()
+        # Of all that happens, so that data which one rank cannot read end the others as well.
+        with contextlib.ExitStack() as stack:
+            if not ranks.is_main:
+                nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(ranks.session())
+            _train(arguments, ranks)
+    except (ImportError, DistributedError) as error:
+        raise CommandError(str(error)) from error
+
+
+def _train(arguments: argparse.Namespace, ranks: gn.distribute.MPI | None) -> None:
     out = writable(arguments.out, "--out")
     gn.set_random_seed(arguments.seed)
     wanted = Wanted(
@@ -99,13 +124,14 @@ def run(arguments: argparse.Namespace) -> None:
         options["batch_size"] = arguments.batch_size
     start = time.perf_counter()
     with explained():
-        model.fit(**source.train.arguments, **options)
+        model.fit(**source.train.arguments, **options, distribute=ranks)
     seconds = (time.perf_counter() - start) / arguments.epochs
-    model.save(out)
+    if ranks is None or ranks.is_main:
+        model.save(out)
     threads = gn.get_num_threads()
     print(f"{seconds:.1f} s an epoch on {threads} thread{'s' * (threads > 1)}, tier {gn.simd_tier()}")
     if held_out is not None:
-        result = model.evaluate(**held_out.arguments, verbose=0, return_dict=True)
+        result = model.evaluate(**held_out.arguments, verbose=0, return_dict=True, distribute=ranks)
         print(f"test accuracy {result['accuracy']:.2%}, test loss {result['loss']:.4f}")
     print(f"saved as {out}")
 

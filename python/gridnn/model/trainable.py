@@ -12,6 +12,7 @@ from gridnn import _validation
 from gridnn._config import custom_classes_of
 from gridnn._custom import custom_classes
 from gridnn._network import derive_seed
+from gridnn._ranks import Ranks
 from gridnn._structures import spread
 from gridnn.callbacks import Callback, History
 from gridnn.errors import ShapeError
@@ -191,6 +192,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         *,
         seed: int | None = None,
         augment_targets: AugmentTargets = "auto",
+        distribute: Ranks | None = None,
     ) -> History:
         """Trains the model.
 
@@ -237,6 +239,9 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
                 values as inputs are mixed, for targets that are pictures themselves. True is "auto", and an
                 error where nothing moves. False leaves targets as they are, in the sizes of the outputs. For
                 several outputs also a dict of these by name. With `MixUp` targets are mixed likewise.
+            distribute: `gridnn.distribute.MPI()` in a program that ``mpiexec`` has started several times: the
+                processes share each batch, and all of them end with the bytes of a single one. Every one is
+                given the same arguments.
 
         Returns:
             The history: ``history.history["loss"]`` is the list of the epochs' losses.
@@ -248,6 +253,8 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             NonFiniteError: the loss or a gradient became NaN or infinite; weights are as before that step. It
                 is a NonFiniteInputError, which is a ValueError too, if a sample of `x` is not finite.
             KeyboardInterrupt: Ctrl-C; weights are as before the step in progress.
+            DistributedError: with `distribute`, a process has failed or does not fit the others; all of them
+                raise it.
         """
         return Trainer(self).fit(
             x,
@@ -268,6 +275,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             validation_freq,
             seed=seed,
             augment_targets=augment_targets,
+            distribute=distribute,
         )
 
     def evaluate(
@@ -280,6 +288,8 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         steps: int | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
         return_dict: bool = False,
+        *,
+        distribute: Ranks | None = None,
     ) -> Any:
         """Loss and metrics on a data set, in inference mode.
 
@@ -292,6 +302,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             steps: evaluate at most this many batches; each is evaluated once.
             callbacks: see `gridnn.callbacks`.
             return_dict: return name -> value.
+            distribute: as in `fit`.
 
         Returns:
             The loss; with metrics, a list of the loss and them.
@@ -299,7 +310,9 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         Raises:
             ValueError, TypeError: as in `fit`.
         """
-        return Trainer(self).evaluate(x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict)
+        return Trainer(self).evaluate(
+            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, distribute=distribute
+        )
 
     def predict(
         self,
@@ -307,6 +320,8 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         batch_size: int | None = None,
         verbose: str | int = "auto",
         steps: int | None = None,
+        *,
+        distribute: Ranks | None = None,
     ) -> Any:
         """The outputs for a data set, in inference mode.
 
@@ -319,6 +334,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             verbose: 0 or 2 for a line at the end, 1 for a progress line; "auto" is 1 on a terminal or in a
                 notebook, else 0.
             steps: predict at most this many batches.
+            distribute: as in `fit`; every process gets all outputs.
 
         Returns:
             Array ``(samples, ...)``; of several outputs a list, or a dict if the model was given one.
@@ -326,7 +342,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         Raises:
             ValueError, TypeError: `x` does not fit.
         """
-        return Trainer(self).predict(x, batch_size, verbose, steps)
+        return Trainer(self).predict(x, batch_size, verbose, steps, distribute=distribute)
 
     def train_on_batch(
         self,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn._batches import in_batch, inputs_of, is_batches
 from gridnn._network import Inspection, StepResult, derive_seed
+from gridnn._ranks import Ranks, warn_if_alone
 from gridnn._seeding import next_seed
 from gridnn.callbacks import (
     BackupAndRestore,
@@ -29,8 +30,9 @@ from gridnn.errors import NonFiniteError
 from gridnn.model.binding import Binder, batch_size_or_default, optional_count
 from gridnn.model.class_weight import OutputClassWeight
 from gridnn.model.custom import ObjectiveCalls
-from gridnn.model.data import Arrays, Source
+from gridnn.model.data import Arrays, ArraySource, Source
 from gridnn.model.following import AugmentTargets, Follow
+from gridnn.model.handshake import shake_hands
 from gridnn.model.results import NamedResults, Results
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.start import Start
@@ -70,6 +72,7 @@ class Trainer:
     def __init__(self, model: TrainableModel) -> None:
         self.model = model
         self._binder = Binder(model)
+        self._ranks: Ranks | None = None
 
     # Training
 
@@ -94,8 +97,54 @@ class Trainer:
         *,
         seed: int | None = None,
         augment_targets: AugmentTargets = "auto",
+        distribute: Ranks | None = None,
     ) -> History:
         """Trains the model; see `Sequential.fit`."""
+        if distribute is None:
+            warn_if_alone()
+        with self._shared(distribute):
+            return self._fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                verbose,
+                callbacks,
+                validation_split,
+                validation_data,
+                shuffle,
+                class_weight,
+                sample_weight,
+                initial_epoch,
+                steps_per_epoch,
+                validation_steps,
+                validation_batch_size,
+                validation_freq,
+                seed,
+                augment_targets,
+            )
+
+    def _fit(
+        self,
+        x: object,
+        y: object,
+        batch_size: int | None,
+        epochs: int,
+        verbose: str | int,
+        callbacks: Callbacks,
+        validation_split: float,
+        validation_data: object,
+        shuffle: bool,
+        class_weight: OutputClassWeight | None,
+        sample_weight: object,
+        initial_epoch: int,
+        steps_per_epoch: int | None,
+        validation_steps: int | None,
+        validation_batch_size: int | None,
+        validation_freq: int | Sequence[int],
+        seed: int | None,
+        augment_targets: AugmentTargets,
+    ) -> History:
         epochs = _validation.non_negative_integer(epochs, "epochs")
         initial_epoch = _validation.non_negative_integer(initial_epoch, "initial_epoch")
         verbose = _validation.verbosity(verbose)
@@ -113,6 +162,8 @@ class Trainer:
             seed = saved.seed
         if seed is None:
             seed = self._seed_to_continue(initial_epoch)
+            if self._ranks is not None:
+                seed = int(self._ranks.values(seed)[0])
 
         follow = Follow.of(augment_targets, self.model.output_names)
         source, held_out = self._binder.training(
@@ -139,10 +190,20 @@ class Trainer:
         with self._listening(callbacks, params, history) as listeners:
             run = Run(listeners, source, seed, initial_epoch, validation is not None, saved is not None)
             start = Start(self.model, run, saved, record)
+            arguments = {
+                "epochs": (initial_epoch, epochs),
+                "seed": seed,
+                "shuffle": shuffle,
+                "validation_freq": validation_freq,
+                "data": [_sizes(each) for each in (source, validation)],
+                "callbacks": [type(callback).__name__ for callback in listeners.callbacks],
+            }
             state = self.model.training_state
             outer, state.run = state.run, run
             try:
-                logs = self._run_epochs(range(initial_epoch, epochs), run, start, validation, is_validated)
+                logs = self._run_epochs(
+                    range(initial_epoch, epochs), run, start, validation, is_validated, arguments
+                )
             finally:
                 if state.run is run:  # not that of another thread
                     state.run = outer if outer is not None and outer.thread == run.thread else None
@@ -156,11 +217,13 @@ class Trainer:
         start: Start,
         validation: Source | None,
         is_validated: Callable[[int], bool],
+        arguments: dict[str, Any],
     ) -> Logs:
         model, listeners = self.model, run.listeners
         model.stop_training = False
         model.training_state.record = None
         start.before_training()
+        self._shake_hands(arguments, run.source, validation)
         listeners.on_train_begin({})
         start.between_epochs()
         for epoch in epochs:
@@ -176,7 +239,7 @@ class Trainer:
             model.training_state.progress = Progress(epoch + 1, run.seed)
             run.completed(epoch, logs)
             listeners.on_epoch_end(epoch, logs)
-            if model.stop_training:
+            if self._stops():
                 break
         if model.built:
             model.network.finalize()
@@ -200,10 +263,12 @@ class Trainer:
                     raise
                 guard.refused(step, error)
                 break
+            if self._ranks is not None:
+                self._ranks.count_step()
             means.add(result, size)
             run.step, run.means, run.position = step + 1, means, run.source.position
             listeners.on_train_batch_end(step, means.logs())
-            if model.stop_training:
+            if self._stops():
                 break
         return {} if means is None else means.logs()
 
@@ -243,12 +308,16 @@ class Trainer:
         steps: int | None = None,
         callbacks: Callbacks = None,
         return_dict: bool = False,
+        *,
+        distribute: Ranks | None = None,
     ) -> Any:
         """Loss and metrics on a data set; see `Sequential.evaluate`."""
         verbose = _validation.verbosity(verbose)
-        source = self._binder.evaluation(x, y, sample_weight, batch_size, steps)
-        with self._listening(callbacks, _params(verbose, source)) as listeners:
-            logs = self._evaluate(source, listeners)
+        with self._shared(distribute):
+            source = self._binder.evaluation(x, y, sample_weight, batch_size, steps)
+            self._shake_hands({"data": _sizes(source)}, source)
+            with self._listening(callbacks, _params(verbose, source)) as listeners:
+                logs = self._evaluate(source, listeners)
         return self._result(logs, return_dict)
 
     def test_on_batch(
@@ -294,8 +363,16 @@ class Trainer:
         verbose: str | int = "auto",
         steps: int | None = None,
         callbacks: Callbacks = None,
+        *,
+        distribute: Ranks | None = None,
     ) -> Any:
         """The outputs for a data set; see `Sequential.predict`."""
+        with self._shared(distribute):
+            return self._predict(x, batch_size, verbose, steps, callbacks)
+
+    def _predict(
+        self, x: object, batch_size: int | None, verbose: str | int, steps: int | None, callbacks: Callbacks
+    ) -> Any:
         steps = optional_count(steps, "steps")
         verbose = _validation.verbosity(verbose)
         if verbose == "auto" and not has_live_display():
@@ -312,10 +389,12 @@ class Trainer:
         if steps is not None:
             arrays = tuple(array[: steps * size] for array in arrays)
         samples = len(arrays[0])
+        self._shake_hands({"inputs": [array.shape for array in arrays], "batch_size": size})
         total = max(-(-samples // size), 1)
         params = {"verbose": verbose, "epochs": 1, "steps": total, "samples": samples, "batch_size": size}
         # In one call if nobody watches: the engine then spreads the whole range over its threads at once.
-        stride = -(-total // _PREDICT_UPDATES) if verbose or callbacks else total
+        watched = (verbose or callbacks) and self._ranks is None  # ranks make the same calls, watched or not
+        stride = -(-total // _PREDICT_UPDATES) if watched else total
         parts = (
             (
                 tuple(array[first * size : (first + stride) * size] for array in arrays),
@@ -339,7 +418,7 @@ class Trainer:
             listeners.on_predict_begin({})
             for rows, batch_size, batches in parts:
                 listeners.on_predict_batch_begin(done, {})
-                outputs.append(self.model.network.predict(rows, batch_size))
+                outputs.append(self.model.network.predict(rows, batch_size, self._ranks))
                 done += batches
                 listeners.on_predict_batch_end(done - 1, {})
             listeners.on_predict_end({})
@@ -369,13 +448,44 @@ class Trainer:
 
     # What the above have in common
 
+    @contextmanager
+    def _shared(self, distribute: Ranks | None) -> Iterator[None]:
+        """While it lasts, steps are shared by ranks."""
+        if distribute is None:
+            yield
+            return
+        if not isinstance(distribute, Ranks):
+            raise TypeError(
+                f"The `distribute` argument must be a gn.distribute.MPI(), or None. Received {distribute!r}."
+            )
+        with distribute.session():
+            self._ranks = distribute
+            try:
+                yield
+            finally:
+                self._ranks = None
+
+    def _shake_hands(self, arguments: dict[str, Any], *sources: Source | None) -> None:
+        """Has ranks compare what they must have in common."""
+        if self._ranks is not None:
+            targets = [array for source in sources for array in _target_arrays(source)]
+            shake_hands(self.model, self._ranks, arguments, targets)
+
+    def _stops(self) -> bool:
+        """Whether training is over; of several ranks, the first one says so."""
+        if self._ranks is not None:
+            self.model.stop_training = self._ranks.stops(self.model.stop_training)
+        return bool(self.model.stop_training)
+
     def _train_step(
         self, arrays: Arrays, indices: NDArray[np.int64] | None, rate: float, seed: int
     ) -> StepResult:
         network = self.model.network
         custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices, network, seed)
         try:
-            result = network.train_step(arrays.x, arrays.engine_targets(), indices, rate, seed, custom)
+            result = network.train_step(
+                arrays.x, arrays.engine_targets(), indices, rate, seed, custom, self._ranks
+            )
         except NonFiniteError:
             arrays.check_inputs(indices, network.dtype)  # only now: good data cost nothing
             raise
@@ -384,7 +494,7 @@ class Trainer:
     def _evaluate_step(self, arrays: Arrays, indices: NDArray[np.int64] | None) -> StepResult:
         network = self.model.network
         custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices, network)
-        result = network.evaluate_step(arrays.x, arrays.engine_targets(), indices, custom)
+        result = network.evaluate_step(arrays.x, arrays.engine_targets(), indices, custom, self._ranks)
         if not all(math.isfinite(output.loss_sum) for output in result.outputs):
             arrays.check_inputs(indices, network.dtype)
         return result if custom is None else custom.complete(result)
@@ -420,12 +530,15 @@ class Trainer:
             self.model.history = history
             if history not in all_:
                 all_.append(history)
+        is_main = self._ranks is None or self._ranks.is_main
         line = _first(all_, ProgbarLogger)
         if line is None and params["verbose"] != 0:
             line = ProgbarLogger()
             all_.append(line)
+        if line is not None and not is_main:
+            line = None
         try:
-            yield CallbackList(all_, self.model, params)
+            yield CallbackList(all_, self.model, params, is_main)
         finally:
             if line is not None:
                 line.close()
@@ -434,6 +547,18 @@ class Trainer:
 def _first(callbacks: Iterable[Callback], kind: type[Any]) -> Any:
     """The first callback of a kind, or None."""
     return next((callback for callback in callbacks if isinstance(callback, kind)), None)
+
+
+def _target_arrays(source: Source | None) -> list[NDArray[Any]]:
+    """Targets and weights of a source of arrays; batches of an iterable are not known before."""
+    if not isinstance(source, ArraySource):
+        return []
+    pairs = ((target.y, target.sample_weight) for target in source.arrays.targets)
+    return [array for pair in pairs for array in pair if array is not None]
+
+
+def _sizes(source: Source | None) -> object:
+    return None if source is None else (source.steps, source.samples, source.batch_size)
 
 
 def _params(verbose: str | int, source: Source) -> dict[str, Any]:

@@ -1,0 +1,153 @@
+"""`MPI`: ranks of an MPI communicator."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridnn import _network
+from gridnn._ranks import Ranks, launched
+from gridnn.errors import DistributedError
+
+__all__ = ["MPI"]
+
+
+class MPI(Ranks):
+    """The processes that ``mpiexec`` or ``srun`` has started, as ranks that share batches.
+
+    All ranks run the same program. They share the cores of a host: each takes its part of those that it may
+    run on as threads.
+
+    Args:
+        comm: communicator of mpi4py; None for ``COMM_WORLD``.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: number of processes.
+        is_main: whether this is rank 0, which writes files and prints.
+
+    Raises:
+        ImportError: mpi4py is not installed.
+        DistributedError: the launcher has started several processes, and MPI knows of one: they come from two
+            different implementations of MPI.
+
+    Example:
+        >>> dist = gn.distribute.MPI()  # doctest: +SKIP
+        >>> history = model.fit(x, y, batch_size=1024, distribute=dist)  # doctest: +SKIP
+        >>> if dist.is_main:  # doctest: +SKIP
+        ...     model.save("model.gridnn")
+    """
+
+    def __init__(self, comm: Any = None) -> None:
+        try:
+            # Here, because the import starts MPI.
+            library: Any = importlib.import_module("mpi4py.MPI")
+        except ImportError as error:
+            raise ImportError(
+                'gn.distribute.MPI needs mpi4py and an MPI library: pip install "gridnn[mpi]" brings both '
+                f"({error})"
+            ) from error
+        world = library.COMM_WORLD if comm is None else comm
+        self._library = library
+        self.rank, self.size = world.Get_rank(), world.Get_size()
+        super().__init__()
+        if comm is None and self.size == 1 and launched() > 1:
+            raise DistributedError(
+                f"{launched()} processes were launched, and MPI ({library.Get_library_version().split()[0]}) "
+                "knows of one: mpiexec belongs to another MPI than mpi4py. Start with the mpiexec of the "
+                "environment that mpi4py is installed in"
+            )
+        # What others send on the communicator never meets what is sent here.
+        self._comm = world.Dup()
+        self._share_cores()
+        if self.size > 1:
+            self._abort_when_uncaught()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("ranks belong to their process and cannot be copied or pickled")
+
+    def _share_cores(self) -> None:
+        """Takes this rank's part of the cores that ranks of its host share."""
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
+        everyone = self.values([self.host, cores])
+        here = [others for host, others in everyone if host == self.host]
+        used = set().union(*here)
+        if len(here) == 1:
+            return
+        sharing = sum(others == cores for others in here)
+        _network.set_num_threads(max(min(len(cores) // sharing, _network.get_num_threads()), 1))
+        first = everyone.index(next(each for each in everyone if each[0] == self.host))
+        if self.rank != first:
+            return
+        if len(used) < len(here):
+            warnings.warn(
+                f"{len(here)} ranks share {len(used)} cores of {self.host}, which makes steps many times "
+                "slower: start at most one rank a core.",
+                stacklevel=3,
+            )
+        elif sharing == 1 and len(used) < (os.cpu_count() or 1):
+            warnings.warn(
+                f"The ranks on {self.host} are bound to {len(used)} of {os.cpu_count()} cores, and use no "
+                "others. Open MPI binds a rank to one core: mpiexec --bind-to none.",
+                stacklevel=3,
+            )
+
+    def _abort_when_uncaught(self) -> None:
+        """Has an exception that ends this rank alone end the others, which would wait for it for ever."""
+        before = sys.excepthook
+
+        def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+            if error is self._ended:
+                # All ranks end with it; one message is enough.
+                if self.is_main:
+                    before(kind, error, trace)
+                return
+            before(kind, error, trace)
+            sys.stderr.flush()
+            self._comm.Abort(1)
+
+        sys.excepthook = hook
+
+    def _gather(self, buffer: NDArray[np.uint8], ends: Sequence[int]) -> None:
+        target = [buffer, *_places(ends), self._library.BYTE]
+        with self._reached():
+            self._comm.Allgatherv(self._library.IN_PLACE, target)
+
+    def _exchange(
+        self,
+        send: NDArray[np.uint8],
+        send_ends: Sequence[int],
+        receive: NDArray[np.uint8],
+        receive_ends: Sequence[int],
+    ) -> None:
+        kind = self._library.BYTE
+        with self._reached():
+            self._comm.Alltoallv([send, *_places(send_ends), kind], [receive, *_places(receive_ends), kind])
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except self._library.Exception as error:
+            # Nobody can be told by this way any more.
+            self._broken = True
+            raise DistributedError(
+                f"rank {self.rank} (host {self.host}) cannot reach the others: {error}"
+            ) from error
+
+
+def _places(ends: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Lengths and starts of parts."""
+    pairs = list(pairwise([0, *ends]))
+    return [end - start for start, end in pairs], [start for start, _ in pairs]

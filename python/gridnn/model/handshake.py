@@ -1,0 +1,90 @@
+"""What ranks that share a run must have in common, compared before it begins."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gridnn import _network
+from gridnn._ranks import Ranks
+from gridnn.errors import DistributedError
+
+if TYPE_CHECKING:
+    from gridnn.model.trainable import TrainableModel
+
+__all__ = ["shake_hands"]
+
+_ADVICE = {
+    "weights": "give the model a seed, or call gn.set_random_seed, in all of them",
+    "version": "install the same release everywhere",
+    "instructions": "GRIDNN_SIMD=portable on all of them makes them alike, and slow",
+    "targets": "every rank is given all targets",
+    "inputs": "every rank is given arrays of all samples, of which it reads its own",
+}
+
+
+def shake_hands(
+    model: TrainableModel, ranks: Ranks, arguments: Mapping[str, Any], targets: Any = None
+) -> None:
+    """Compares model, optimizer, targets and arguments of all ranks.
+
+    Args:
+        model: the model, as the run begins with it.
+        ranks: the ranks.
+        arguments: what else has to agree, by name; anything that `repr` tells apart.
+        targets: arrays, or None.
+
+    Raises:
+        DistributedError: they differ; on every rank, with the names of what differs and the ranks.
+    """
+    parts = {**_parts(model), **{name: repr(value) for name, value in arguments.items()}}
+    if targets is not None:
+        parts["targets"] = _digest(targets)
+    everyone = ranks.values(parts)
+    problems = []
+    for name in dict.fromkeys(name for each in everyone for name in each):
+        others = [rank for rank, each in enumerate(everyone) if each.get(name) != everyone[0].get(name)]
+        if others:
+            numbers = ", ".join(map(str, others))
+            advice = f": {_ADVICE[name]}" if name in _ADVICE else ""
+            problems.append(f"{name} (rank{'s' * (len(others) > 1)} {numbers}){advice}")
+    if problems:
+        raise DistributedError(f"ranks differ from rank 0 in {'; '.join(problems)}")
+
+
+def _parts(model: TrainableModel) -> dict[str, str]:
+    tier = _network.simd_tier()
+    parts = {
+        "version": _network.version,
+        # All tiers that fuse multiply and add have the same bytes.
+        "instructions": "portable" if tier == "portable" else "fused",
+        "layers": _text(model.get_config()),
+    }
+    compilation = model.training_state.compilation
+    if compilation is not None:
+        parts["compilation"] = _text(compilation.get_config())
+    if model.built:
+        network = model.network
+        state = network.optimizer_state()
+        parts["weights"] = _digest(network.get_weights())
+        parts["optimizer state"] = _digest([*(state[name] for name in sorted(state))])
+        parts["steps"] = str(network.iterations)
+    return parts
+
+
+def _text(config: Any) -> str:
+    return hashlib.blake2b(
+        json.dumps(config, sort_keys=True, default=repr).encode(), digest_size=16
+    ).hexdigest()
+
+
+def _digest(arrays: Any) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+    return digest.hexdigest()

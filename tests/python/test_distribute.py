@@ -1,0 +1,286 @@
+"""Training that several ranks share, here threads: the bytes of one process, and one error for all."""
+
+import json
+import pickle
+import sys
+
+import numpy as np
+import pytest
+from thread_ranks import run
+
+import gridnn as gn
+from gridnn import layers
+from gridnn._ranks import launched
+
+pytestmark = pytest.mark.one_tier
+
+
+def data(samples=40, shape=(8, 8, 2), classes=3):
+    rng = np.random.default_rng(5)
+    return rng.normal(size=(samples, *shape)).astype("float32"), rng.integers(0, classes, samples)
+
+
+def convolutional(seed=1):
+    model = gn.Sequential(
+        [
+            gn.Input((8, 8, 2)),
+            layers.RandomFlip("horizontal"),
+            layers.Conv2D(4, 3, padding="same"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Residual([layers.Conv2D(4, 3, padding="same"), layers.BatchNormalization()]),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(12),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Dropout(0.3),
+            layers.Dense(3),
+        ],
+        seed=seed,
+    )
+    optimizer = gn.optimizers.Adam(0.01, global_clipnorm=0.5, use_ema=True)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def left(model, history):
+    """Everything that training has left, comparable."""
+    state = model.network.optimizer_state()
+    return (
+        [weights.tobytes() for weights in model.get_weights()],
+        {name: slot.tobytes() for name, slot in state.items()},
+        {name: [float(value).hex() for value in values] for name, values in history.history.items()},
+    )
+
+
+def trained(distribute=None, model=None, **options):
+    x, y = data()
+    model = model or convolutional()
+    history = model.fit(
+        x,
+        y,
+        batch_size=13,
+        epochs=2,
+        validation_split=0.2,
+        seed=3,
+        verbose=0,
+        distribute=distribute,
+        **options,
+    )
+    results = model.evaluate(x, y, batch_size=16, verbose=0, distribute=distribute)
+    outputs = model.predict(x, batch_size=16, distribute=distribute)
+    return *left(model, history), results, outputs.tobytes()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_ranks_end_with_the_bytes_of_one_process(size):
+    expected = trained()
+    for result in run(size, trained):
+        assert result == expected
+
+
+class Centred(layers.Layer):
+    """Looks at the whole batch, as a layer of its own may."""
+
+    def call(self, x):
+        return x - x.mean(axis=0)
+
+    def backward(self, x, dy):
+        return dy - dy.mean(axis=0)
+
+
+class Squares(gn.losses.Loss):
+    def call(self, y_true, y_pred):
+        return ((y_pred - y_true) ** 2).mean(axis=-1)
+
+    def gradient(self, y_true, y_pred):
+        return 2 * (y_pred - y_true) / y_pred.shape[-1]
+
+
+def own_code(distribute=None):
+    stack = [
+        gn.Input((8, 8, 2)),
+        layers.Conv2D(3, 3),
+        Centred(),
+        layers.BatchNormalization(),
+        layers.MixUp(0.4),
+        layers.Conv2D(3, 3),
+        layers.Flatten(),
+        layers.Dense(4),
+    ]
+    model = gn.Sequential(stack, seed=1)
+    model.compile("adam", Squares(), metrics=["mae"])
+    x = data()[0]
+    y = np.random.default_rng(1).normal(size=(len(x), 4))
+    history = model.fit(x, y, batch_size=13, epochs=2, seed=1, verbose=0, distribute=distribute)
+    return left(model, history)
+
+
+def test_layers_and_losses_in_python():
+    expected = own_code()
+    assert run(3, own_code) == [expected] * 3
+
+
+def masks(distribute=None):
+    """A loss of the whole batch, and targets that follow what moves samples."""
+    stack = [
+        gn.Input((8, 8, 1)),
+        layers.RandomFlip("horizontal"),
+        layers.Conv2D(4, 3, padding="same", activation="relu"),
+        layers.Conv2D(2, 1, activation="softmax"),
+    ]
+    model = gn.Sequential(stack, seed=1)
+    model.compile("adam", gn.losses.Dice())
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(20, 8, 8, 1)).astype("float32")
+    y = np.eye(2)[(x[..., 0] > 0).astype(int)]
+    history = model.fit(x, y, batch_size=9, epochs=2, seed=1, verbose=0, distribute=distribute)
+    return left(model, history)
+
+
+def test_masks_and_a_loss_of_the_whole_batch():
+    expected = masks()
+    assert run(3, masks) == [expected] * 3
+
+
+def graph(distribute=None):
+    rng = np.random.default_rng(7)
+    x = [rng.normal(size=(24, 6, 1)).astype("float32"), rng.normal(size=(24, 4)).astype("float32")]
+    y = [rng.normal(size=(24, 2)), rng.integers(0, 3, 24)]
+    series, numbers = gn.Input((6, 1), name="series"), gn.Input((4,), name="numbers")
+    body = layers.Conv1D(5, 3, activation="relu")(series)
+    body = layers.GlobalMaxPooling1D()(body)
+    joined = layers.Concatenate()([body, layers.Dense(5, activation="tanh")(numbers)])
+    outputs = [layers.Dense(2, name="values")(joined), layers.Dense(3, name="classes")(joined)]
+    model = gn.Model([series, numbers], outputs, seed=2)
+    model.compile("sgd", ["mse", "sparse_categorical_crossentropy"], loss_weights=[1.0, 0.3])
+    history = model.fit(x, y, batch_size=10, epochs=2, seed=1, verbose=0, distribute=distribute)
+    return left(model, history)
+
+
+def test_graph_models():
+    expected = graph()
+    assert run(3, graph) == [expected] * 3
+
+
+def test_a_rank_that_fails_is_the_same_error_on_all():
+    class Fails(gn.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1 and self.rank == 2:
+                raise ValueError("the disk is full")
+
+    def work(ranks):
+        callback = Fails()
+        callback.rank = ranks.rank
+        trained(ranks, callbacks=[callback])
+
+    errors = run(3, work)
+    assert all(type(error) is gn.errors.DistributedError for error in errors)
+    messages = {str(error) for error in errors}
+    assert len(messages) == 1
+    assert "rank 2 (host " in messages.pop()
+    assert isinstance(errors[2].__cause__, ValueError)
+
+
+def test_an_error_of_all_ranks_is_itself():
+    def work(ranks):
+        convolutional().fit(*data(shape=(7, 7, 2)), verbose=0, distribute=ranks)
+
+    errors = run(2, work)
+    assert all(type(error) is gn.errors.ShapeError for error in errors)
+
+
+@pytest.mark.parametrize("row", [0, 20, 39])
+def test_infinity_in_any_share_is_the_same_error(row):
+    def work(ranks):
+        x, y = data()
+        x[row, 0, 0, 0] = np.inf
+        convolutional().fit(x, y, batch_size=40, verbose=0, shuffle=False, distribute=ranks)
+
+    errors = run(3, work)
+    assert all(isinstance(error, gn.errors.NonFiniteError) for error in errors)
+    assert len({str(error) for error in errors}) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ("seed", "weights (rank 1)"),
+        ("targets", "targets (rank 1)"),
+        ("epochs", "epochs (rank 1)"),
+        ("optimizer", "compilation (rank 1)"),
+        ("layers", "layers (rank 1)"),
+    ],
+)
+def test_mismatches_are_named(change, name):
+    def work(ranks):
+        other = ranks.rank == 1
+        x, y = data()
+        model = convolutional(seed=2 if change == "seed" and other else 1)
+        if change == "layers" and other:
+            model = gn.Sequential([gn.Input((8, 8, 2)), layers.Flatten(), layers.Dense(3)], seed=1)
+            model.compile("adam", "sparse_categorical_crossentropy")
+        if change == "optimizer" and other:
+            model.compile(gn.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
+        if change == "targets" and other:
+            y = y[::-1].copy()
+        model.fit(x, y, epochs=2 if change == "epochs" and other else 1, verbose=0, distribute=ranks)
+
+    errors = run(2, work)
+    for error in errors:
+        assert type(error) is gn.errors.DistributedError
+        assert name in str(error)
+
+
+def test_rank_0_ends_training_and_writes_files(tmp_path):
+    class Stops(gn.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = self.rank == 0
+
+    def work(ranks):
+        stops = Stops()
+        stops.rank = ranks.rank
+        log = gn.callbacks.CSVLogger(tmp_path / f"{ranks.rank}.csv")
+        return len(trained(ranks, callbacks=[stops, log])[2]["loss"])
+
+    assert run(2, work) == [1, 1]
+    assert [path.name for path in tmp_path.iterdir()] == ["0.csv"]
+
+
+def test_more_ranks_than_chunks():
+    expected = trained()
+    assert run(9, trained)[8] == expected
+
+
+def test_report(capsys):
+    def work(ranks):
+        trained(ranks)
+        ranks.report()
+
+    assert run(2, work) == [None, None]
+    assert "2 ranks, 6 steps" in capsys.readouterr().out
+
+
+def test_launchers_are_known(monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "4")
+    assert launched() == 4
+    with pytest.warns(UserWarning, match="4 processes were launched"):
+        trained()
+
+
+def test_what_is_not_a_rank_is_refused():
+    with pytest.raises(TypeError, match="`distribute` argument"):
+        trained("mpi")
+
+
+def test_without_mpi4py_the_error_names_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(ImportError, match=r'pip install "gridnn\[mpi\]"'):
+        gn.distribute.MPI()
+
+
+def test_errors_survive_pickling():
+    error = gn.errors.DistributedError("rank 1")
+    assert str(pickle.loads(pickle.dumps(error))) == "rank 1"
+    assert json.dumps(str(error))

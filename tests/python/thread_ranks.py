@@ -1,0 +1,64 @@
+"""Ranks that are threads, for tests without MPI: what one has for others lies on a board between meetings."""
+
+import threading
+
+import numpy as np
+
+from gridnn._ranks import Ranks
+
+PATIENCE = 60  # seconds until a rank that does not come is an error
+
+
+class Hub:
+    """Where the ranks meet."""
+
+    def __init__(self, size):
+        self.boards = [None] * size
+        self.barrier = threading.Barrier(size, timeout=PATIENCE)
+
+    def ranks(self):
+        return [ThreadRanks(self, rank) for rank in range(len(self.boards))]
+
+
+def parts(buffer, ends):
+    return np.split(buffer, ends[:-1])
+
+
+class ThreadRanks(Ranks):
+    def __init__(self, hub, rank):
+        super().__init__()
+        self.hub, self.rank, self.size = hub, rank, len(hub.boards)
+
+    def _gather(self, buffer, ends):
+        assert ends[-1] == buffer.size
+        self.hub.boards[self.rank] = parts(buffer, ends)[self.rank].copy()
+        self.hub.barrier.wait()
+        for own, board in zip(parts(buffer, ends), self.hub.boards, strict=True):
+            own[...] = board
+        self.hub.barrier.wait()
+
+    def _exchange(self, send, send_ends, receive, receive_ends):
+        self.hub.boards[self.rank] = [part.copy() for part in parts(send, send_ends)]
+        self.hub.barrier.wait()
+        for own, board in zip(parts(receive, receive_ends), self.hub.boards, strict=True):
+            own[...] = board[self.rank]
+        self.hub.barrier.wait()
+
+
+def run(size, work):
+    """What ``work(ranks)`` returns or raises in each of `size` threads."""
+    results = [None] * size
+
+    def rank(ranks):
+        try:
+            results[ranks.rank] = work(ranks)
+        except BaseException as error:
+            results[ranks.rank] = error
+
+    threads = [threading.Thread(target=rank, args=(ranks,), daemon=True) for ranks in Hub(size).ranks()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE + 10)
+        assert not thread.is_alive(), "a rank is left hanging"
+    return results
