@@ -70,7 +70,7 @@ impl Tree {
 
     /// Whether a node ends here: that of all chunks, or one whose parent has chunks of others.
     fn is_root(&self, (level, number): Node) -> bool {
-        let parent = number / 2 << (level + 1);
+        let parent = (number / 2) << (level + 1);
         let end = (parent + (2 << level)).min(self.leaves);
         1 << level >= self.leaves || parent < self.own.start || self.own.end < end
     }
