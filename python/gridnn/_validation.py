@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex
 
+import numpy as np
+
 Padding = str | tuple[tuple[int, int], ...]
 
 PADDING_MODES = ("zeros", "reflect", "edge", "wrap", "symmetric")
@@ -79,6 +81,16 @@ def real(value: object, name: str, *, low: float = -math.inf, high: float = math
             limits = f"finite and at least {low:g}"
         raise ValueError(f"The `{name}` argument must be {limits}. Received {name}={value!r}.")
     return number
+
+
+def element_type(value: Any, name: str = "dtype") -> str:
+    """Returns the name of a type of array elements."""
+    try:
+        return str(np.dtype(value).name)
+    except TypeError:
+        raise TypeError(
+            f"The `{name}` argument must be a type of NumPy, such as 'float32'. Received {name}={value!r}."
+        ) from None
 
 
 def string(value: object, name: str) -> str:

@@ -284,15 +284,23 @@ class Layer(Configurable):
 
     def _shapes_of(self, input_shape: Any) -> list[Shape]:
         """Shapes of the inputs, with the batch axis, of one shape or a list of them."""
+        problem = (
+            f"{self.label}: expected an input shape with the batch axis, as (None, 28, 28, 1). Received "
+            f"{input_shape!r}."
+        )
+        if not isinstance(input_shape, (tuple, list)):
+            raise TypeError(problem)
         given = tuple(input_shape)
         shapes = given if given and isinstance(given[0], (tuple, list)) else (given,)
         for shape in shapes:
-            if len(shape) < 2 and not self.elementwise:
-                raise ShapeError(
-                    f"{self.label}: expected an input shape with the batch axis, as (None, 28, 28, 1). "
-                    f"Received {input_shape!r}."
-                )
-        return [tuple(shape) for shape in shapes]
+            if not isinstance(shape, (tuple, list)):
+                raise TypeError(problem)
+            if len(shape) < 2 and not (self.elementwise and shape):
+                raise ShapeError(problem)
+            for size in shape:
+                if size is not None and _validation.integer(size, "input_shape") < 0:
+                    raise ShapeError(problem)
+        return [tuple(None if size is None else int(size) for size in shape) for shape in shapes]
 
     def call(self, x: NDArray[Any], *args: Any, **kwargs: Any) -> NDArray[Any]:
         """The outputs of a layer written in Python: ``call(x)``, or ``call(x, training)``.
@@ -651,7 +659,9 @@ class Layer(Configurable):
             >>> gn.layers.Rescaling(0.5)([[0, 1, 4]])
             array([[0. , 0.5, 2. ]], dtype=float32)
         """
-        if x is None:
+        if inputs is not None:
+            if x is not None:
+                raise TypeError(f"{self.label}: `inputs` is another name of `x`: give one. Received both.")
             x = inputs
         training = None if training is None else _validation.boolean(training, "training")
         return apply(self, x, training) if is_symbolic(x) else on_arrays(self, x, bool(training))

@@ -81,11 +81,21 @@ def build(layer: Layer, shapes: Sequence[Shape]) -> None:
 
 
 def _arrays(layer: Layer, x: Any) -> list[NDArray[Any]]:
-    if not layer.merges:
-        return [_array(x, "x")]
-    if not isinstance(x, (list, tuple)) or not x:
-        raise TypeError(f"{layer.label} takes a list of arrays. Received {type(x).__name__}.")
-    return [_array(array, f"x[{number}]") for number, array in enumerate(x)]
+    """The arrays of an argument; errors name the layer."""
+    if layer.merges and (not isinstance(x, (list, tuple)) or not x):
+        received = f"an empty {type(x).__name__}" if isinstance(x, (list, tuple)) else type(x).__name__
+        raise TypeError(f"{layer.label} takes a list of arrays. Received {received}.")
+    named = [(f"x[{number}]", array) for number, array in enumerate(x)] if layer.merges else [("x", x)]
+    try:
+        arrays = [_array(array, argument) for argument, array in named]
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{layer.label}: {error}") from error
+    if len({len(array) for array in arrays}) > 1:
+        raise ShapeError(
+            f"{layer.label}: all arrays must have the same number of samples. Received arrays of shapes "
+            f"{', '.join(str(array.shape) for array in arrays)}."
+        )
+    return arrays
 
 
 def _array(x: Any, argument: str) -> NDArray[Any]:

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from gridnn import _validation
 from gridnn._config import serialize
 from gridnn._network import Shape
@@ -97,7 +95,7 @@ class Input(Layer, Tensor):
         self.batch_size = (
             None if batch_size is None else _validation.positive_integer(batch_size, "batch_size")
         )
-        self._type = None if dtype is None else np.dtype(dtype).name
+        self._type = None if dtype is None else _validation.element_type(dtype)
 
     @property
     def shape(self) -> Shape:
@@ -108,6 +106,9 @@ class Input(Layer, Tensor):
     def dtype(self) -> str:
         """Type of what goes in, as far as it is known."""
         return self._type or "float32"
+
+    def __bool__(self) -> bool:
+        return True  # a layer, where the other symbolic tensors refuse to be asked
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain JSON values."""

@@ -73,7 +73,28 @@ class Tensor:
 
     __radd__ = __add__
     __rmul__ = __mul__
-    __array_ufunc__ = None  # so that a number of NumPy leaves the arithmetic to these
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Leaves the arithmetic of a number of NumPy with a tensor to the methods above."""
+        sums = {"add": self.__radd__, "subtract": self.__rsub__, "multiply": self.__rmul__}
+        reflected = sums.get(ufunc.__name__)
+        if method == "__call__" and reflected and len(inputs) == 2 and inputs[1] is self and not options:
+            return reflected(inputs[0])
+        raise TypeError(f"numpy.{ufunc.__name__}: {self._valueless}")
+
+    @property
+    def _valueless(self) -> str:
+        return (
+            f"expected numbers. Received {self!r}, which has no values: it is what a layer will make. "
+            "Use layers of gridnn.layers on it, or make a gn.Model and call predict."
+        )
+
+    def _refused(self, *others: Any) -> Any:
+        raise TypeError(self._valueless)
+
+    __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __rtruediv__ = __floordiv__ = __mod__ = _refused
+    __lt__ = __le__ = __gt__ = __ge__ = __abs__ = __float__ = __int__ = _refused
+    __getitem__ = __len__ = __array__ = _refused
 
 
 class Result(Tensor):
@@ -135,7 +156,7 @@ def is_symbolic(value: object) -> bool:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
-        return any(isinstance(item, Tensor) for item in value)
+        return any(is_symbolic(item) for item in value if isinstance(item, (Tensor, list, tuple)))
     return isinstance(value, Tensor)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _forks, _html, _validation
@@ -60,7 +59,7 @@ class BaseModel(parts.Nestable):
     def __init__(self, name: str | None, dtype: str, seed: int | None) -> None:
         self._asked = _validation.object_name(name)
         self.name = self._asked or self.default_name
-        self._dtype = _validation.choice(np.dtype(dtype).name, "dtype", ("float32", "float64"))
+        self._dtype = _validation.choice(_validation.element_type(dtype), "dtype", ("float32", "float64"))
         seed = _validation.seed(seed)
         self._seed = next_seed() if seed is None else seed
         self._lock = threading.RLock()  # structure and compile state; the engine has its own for steps

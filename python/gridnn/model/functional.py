@@ -192,6 +192,11 @@ class Model(TrainableModel):
             ValueError: the shape is another one.
         """
         if len(self._trace.inputs) == 1:
+            if not isinstance(input_shape, (tuple, list)):
+                raise TypeError(
+                    f"Model '{self.name}': `input_shape` must be a tuple with the batch axis. Received "
+                    f"{input_shape!r}."
+                )
             sizes = tuple(input_shape)[1:]
             known = all(
                 a is None or b is None or a == b for a, b in zip(sizes, self.input_shape[1:], strict=False)
@@ -348,6 +353,11 @@ class Model(TrainableModel):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A new, untrained model with this `get_config`."""
+        with saving.configuration_of(cls, config):
+            return cls._from_config(config)
+
+    @classmethod
+    def _from_config(cls, config: Mapping[str, Any]) -> Self:
         owners = [saving.restored(description) for description in config["layers"]]
         count = next((n for n, owner in enumerate(owners) if not isinstance(owner, parts.Input)), len(owners))
         made: list[list[Tensor]] = [[owner] for owner in owners[:count] if isinstance(owner, parts.Input)]

@@ -243,6 +243,27 @@ def pack(model: Model, *, within_fit: bool = False) -> tuple[Tensors, Metadata]:
         return tensors, metadata
 
 
+@contextmanager
+def configuration_of(cls: type, config: object) -> Iterator[None]:
+    """Says of a configuration that something is missing in it.
+
+    Raises:
+        TypeError: it is none at all.
+        ValueError: an entry, or what a number stands for, is missing.
+    """
+    expected = f"`config` must be what `get_config` of a {cls.__name__} returns. Received"
+    if not isinstance(config, Mapping):
+        raise TypeError(f"{expected} {config!r:.80}.")
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{expected} one that lacks {error}.") from error
+    except IndexError as error:
+        raise ValueError(
+            f"{expected} one that speaks of a layer or a tensor that it does not have."
+        ) from error
+
+
 def unpack(tensors: Tensors, metadata: Metadata) -> TrainableModel:
     """The model that `pack` was given; whatever does not fit raises ValueError, TypeError or KeyError."""
     check_header(metadata)

@@ -72,11 +72,12 @@ class Sequential(NestingStack):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A new, untrained model with this `get_config`."""
-        layers = [saving.restored(description) for description in config["layers"]]
-        model = cls(layers, name=config["name"], dtype=config["dtype"], seed=config["seed"])
-        if config["build_input_shape"] is not None:
-            model.build((None, *config["build_input_shape"]))
-        return model
+        with saving.configuration_of(cls, config):
+            layers = [saving.restored(description) for description in config["layers"]]
+            model = cls(layers, name=config["name"], dtype=config["dtype"], seed=config["seed"])
+            if config["build_input_shape"] is not None:
+                model.build((None, *config["build_input_shape"]))
+            return model
 
     @classmethod
     def made_for(cls, config: Mapping[str, Any], check: Callable[[saving.Shapes], None]) -> Self:

@@ -194,6 +194,11 @@ class LayerStack(BaseModel):
         Raises:
             ValueError: a layer does not fit, or the model is built for another shape.
         """
+        if not isinstance(input_shape, (tuple, list)):
+            raise TypeError(
+                f"Model '{self.name}': `input_shape` must be a tuple with the batch axis. Received "
+                f"{input_shape!r}."
+            )
         shape = _validation.sample_shape(tuple(input_shape)[1:], "input_shape")
         with self._lock:
             if self._network is None:
