@@ -18,6 +18,8 @@ PY := $(BIN)/python
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # Another environment that happens to be active must not receive the build: without these, maturin takes .venv.
 unexport VIRTUAL_ENV CONDA_PREFIX
+# Python tests run in a process for every core, up to four: each of them uses several threads for moments only.
+PYTEST := $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 # The tests force each tier themselves; one forced from outside would hide the others.
 unexport GRIDNN_SIMD
 
@@ -51,7 +53,7 @@ test-full: test ## the same, more random cases, and the runs that take minutes
 # One opset and one layout are part of test-python.
 test-interchange: dev $(KERAS_TOOLS) ## ONNX in all opsets and layouts, Keras opens ours, 20,000 damaged files
 	GRIDNN_INTERCHANGE=1 GRIDNN_KERAS_PYTHON=$(CURDIR)/$(KERAS)/$(notdir $(BIN))/python \
-		$(PY) -m pytest tests/python/interop --timeout 600
+		$(PYTEST) tests/python/interop --timeout 600
 
 test-programs: dev $(KERAS_TOOLS) ## the programs of tests/python/programs under Keras and under gridnn, with equal results
 	GRIDNN_KERAS_PYTHON=$(CURDIR)/$(KERAS)/$(notdir $(BIN))/python \
@@ -90,7 +92,7 @@ test-rust: dev ## Rust tests on every SIMD tier of this CPU, and the examples of
 # Those marked one_tier run in the first round only, which is the best tier's (tests/python/conftest.py).
 test-python: dev ## Python tests on every SIMD tier of this CPU
 	@set -e; tiers=$$($(PY) tools/check_tiers.py); \
-	for tier in $$tiers; do echo "== Python tests, tier $$tier"; GRIDNN_SIMD=$$tier $(PY) -m pytest -m "not slow"; done
+	for tier in $$tiers; do echo "== Python tests, tier $$tier"; GRIDNN_SIMD=$$tier $(PYTEST) -m "not slow"; done
 
 # aeon wants Python 3.11, brings numba and holds NumPy and scikit-learn to releases of its own; Dask starts processes.
 test-estimators: dev $(ESTIMATORS)/.tools ## estimators beside aeon and Dask, in an environment of their own
@@ -117,6 +119,7 @@ bench: dev ## kernels, whole steps, functional calls, many threads foretold; oth
 	cargo bench --bench kernels
 	$(PY) -m gridnn bench
 	$(PY) benches/python/steps.py
+	$(PY) benches/python/architectures.py --quick
 	$(PY) benches/python/functional.py
 	$(PY) benches/python/scaling.py --no-check
 

@@ -53,6 +53,7 @@ def trained(first, batch, steps=2):
     return losses, b"".join(weight.tobytes() for weight in model.get_weights())
 
 
+@pytest.mark.timeout(600)  # Eight threads on two cores that others use as well wait for each other.
 @pytest.mark.parametrize("name", MODELS)
 def test_architectures_have_the_same_bytes_for_any_threads(name):
     model = MODELS[name]()

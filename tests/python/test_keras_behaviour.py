@@ -45,7 +45,9 @@ ARRAY_FUNCTIONS = [
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("layout", ["columns", "gaps", "reversed", "swapped"])
-@pytest.mark.parametrize("function", ARRAY_FUNCTIONS, ids=repr)
+@pytest.mark.parametrize(
+    "function", ARRAY_FUNCTIONS, ids=lambda function: getattr(function, "__name__", repr(function))
+)
 def test_layouts_of_arrays_change_nothing(function, layout, dtype):
     x = RNG.normal(size=(4, 6)).astype(dtype)
     np.testing.assert_array_equal(function(layouts(x)[layout]), function(x))
