@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import chains
 import numpy as np
 from libraries import OWN, load, peers
 from models import MODELS
@@ -78,6 +79,20 @@ class Worker:
         arrays = self.load(file)
         weights = [arrays[f"arr_{i}"] for i in range(len(arrays) - 2)]
         prepared = self.library.network(MODELS[model], weights, (arrays["x"], arrays["y"]), layout)
+        self.tasks.update(zip(tasks, prepared, strict=True))
+        return {}
+
+    def chain(self, tasks: list[int], file: str, model: str, chain: Any, layout: str) -> dict[str, Any]:
+        """Prepares the training step and inference of an architecture."""
+        arrays = self.load(file)
+        weights = [arrays[f"arr_{i}"] for i in range(len(arrays) - 2)]
+        x, y = arrays["x"], arrays["y"]
+        if self.own:
+            from architectures import own_tasks  # it needs gridnn
+
+            prepared = own_tasks(model, weights, x, y)
+        else:
+            prepared = chains.network(self.library, chain, weights, (x, y), layout)
         self.tasks.update(zip(tasks, prepared, strict=True))
         return {}
 
