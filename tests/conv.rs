@@ -7,6 +7,7 @@ use common::{
 };
 use gridnn::conv::{
     Algorithm, Epilogue, GradOperands, Operands, Part, Pass, Region, Scratch, Sums, kernel_grad, map,
+    map_plans,
 };
 use gridnn::geometry::{ConvGeometry, Padding, PaddingMode, PaddingRule};
 use gridnn::kernels::{Element, Kernels, Tier};
@@ -85,6 +86,15 @@ fn named() -> Vec<(&'static str, ConvCase)> {
         }),
         ("map of one pixel", case(&[1, 1], 3, 40, 50).same()),
         ("map of 2 x 2", case(&[2, 2], 3, 70, 66).same()),
+        ("small map, large kernel", case(&[4, 4], 3, 96, 80).same()),
+        ("small map, large kernel, stride", case(&[5, 4], 3, 90, 88).same().stride(&[2, 2])),
+        ("small map, large kernel, dilation", case(&[3, 5], 3, 97, 75).same().dilation(&[2, 3])),
+        ("small map, positions that see padding only", case(&[2, 1], 3, 90, 90).pad(&[(4, 3), (2, 1)])),
+        ("small volume, large kernel", case(&[2, 2, 3], 3, 56, 48).same()),
+        ("small series, large kernel", case(&[12], 5, 120, 112).causal()),
+        ("small map, large pointwise kernel", case(&[3, 4], 1, 260, 300)),
+        ("small map, large pointwise kernel, stride", case(&[5, 7], 1, 260, 300).stride(&[2, 2])),
+        ("small result of a large kernel", case(&[3, 3], 3, 90, 90)),
         ("kernel larger than the input", case(&[3, 2], 7, 3, 5).same()),
         ("outputs that see padding only", case(&[2, 3], 2, 3, 4).pad(&[(4, 3), (5, 4)])),
         ("padding in front only", case(&[6, 6], 3, 4, 4).pad(&[(3, 0), (3, 0)])),
@@ -507,6 +517,30 @@ fn tilings_count_what_results_have() {
     assert_eq!(plan.tiling().whole(), Part { rows: 0..1, columns: 0..40 });
     for pass in [Pass::Forward, Pass::InputGrad, Pass::KernelGrad] {
         assert_eq!(pass.transposed().transposed(), pass);
+    }
+}
+
+/// What an algorithm for some maps computes has the bytes of the one for all of them, where both sum up directly.
+#[test]
+fn small_maps_have_the_bits_of_all_others() {
+    for (name, case) in named().into_iter().filter(|(name, _)| name.starts_with("small ")) {
+        let problem = Problem::<f32>::new(&case, uniform);
+        let kernels = Kernels::of(Tier::available()[0]);
+        for (number, pass) in [Pass::Forward, Pass::InputGrad].into_iter().enumerate() {
+            let results =
+                map_plans(pass, &problem.geometry, kernels, Algorithm::Direct).into_iter().map(|plan| {
+                    let mut packed = vec![f32::NAN; plan.tiling().weights];
+                    plan.pack(&problem.kernel, 0, &mut packed);
+                    let from = [&problem.x, &problem.dy][number];
+                    let mut to = vec![f32::NAN; problem.samples * plan.tiling().len()];
+                    let operands =
+                        Operands { from, packed: &packed, epilogue: Epilogue::NONE, non_temporal: false };
+                    plan.run(operands, &mut to, &Region::Samples(problem.samples), &mut Scratch::default());
+                    bits(&to)
+                });
+            let results: Vec<_> = results.collect();
+            assert!(results.iter().all(|result| *result == results[0]), "{name}, {}", PASSES[number]);
+        }
     }
 }
 

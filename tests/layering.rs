@@ -31,7 +31,7 @@ const RULES: &[Rule] = &[
     rule("arrays", &[], &[]),
     rule("storage", &["arrays", "error"], &["bytemuck", "crc32fast", "safetensors", "tempfile"]),
     // The algorithms. Epilogue, scratch and column sums are conv's, and shared by its siblings.
-    rule("conv", &["error", "geometry", "kernels", "memory", "parallel", "rng"], &[]),
+    rule("conv", &["error", "geometry", "kernels", "memory", "parallel", "rng", "tuning"], &[]),
     rule("activation", &["error", "geometry", "kernels", "memory", "parallel", "rng"], &[]),
     rule("dense", &["conv", "error", "geometry", "kernels", "memory", "parallel", "rng"], &[]),
     rule("pool", &["conv", "error", "geometry", "kernels", "memory", "parallel", "rng"], &[]),

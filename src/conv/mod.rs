@@ -4,6 +4,7 @@
 //! everything. A plan depends on the geometry, the user's choice of an [`Algorithm`] and the instruction set only.
 //! Functional calls and the training step use the same plans, through the contract in `contract.rs`.
 
+mod across;
 mod algorithm;
 mod blocked;
 mod contract;
@@ -55,8 +56,8 @@ fn any_border<T: Element>() -> [Entry<T>; 2] {
 }
 
 /// Those that know no other borders than zeros: they are asked next, where the borders are zeros or there are none.
-fn zero_border<T: Element>() -> [Entry<T>; 4] {
-    [depthwise::plan, kn2row::plan, kn2col::plan, direct]
+fn zero_border<T: Element>() -> [Entry<T>; 5] {
+    [depthwise::plan, kn2row::plan, kn2col::plan, across::plan, direct]
 }
 
 /// Sums of products, for everything.
