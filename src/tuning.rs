@@ -17,6 +17,8 @@ pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// A share of L2 that values and gradients of a group of samples fit, beside weights.
 pub const L2_GROUP_BYTES: usize = 256 << 10;
+/// Bytes of weights that stay in L2 from one use to the next.
+pub const NEAR_WEIGHTS_BYTES: usize = 1 << 20;
 /// A share of the last level of cache: operand and result of this size together are bound by memory, and results are
 /// written past the cache.
 pub const LAST_LEVEL_BYTES: usize = 16 << 20;

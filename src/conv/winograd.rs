@@ -35,6 +35,7 @@ use super::{
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{B, Element, Gemm, Offsets, RowGroups, Stage, Start, Store, Transform};
+use crate::tuning::{LAST_LEVEL_BYTES, NEAR_WEIGHTS_BYTES};
 
 /// Weights are read for every block, and sums read and written: these shares of them a block should have.
 const SHARES: [usize; 2] = [16, 2];
@@ -62,14 +63,13 @@ fn chosen<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Form> {
 }
 
 /// Most weights, `c_in * c_out`, that were measured to gain, forward and to the input.
-const MOST_WEIGHTS: usize = 512 * 512;
+const MOST_WEIGHTS: usize = 1024 * 1024;
 /// Weights for an output of a sample: packing brings them to the points, which a small map does not pay for.
 const WEIGHTS_PER_POSITION: usize = 5400;
 
-/// Bytes of weights at the points that stay in L2 for the next task, and tiles of a task where they do not: so many
-/// hide the reading of a line from the last level of cache.
-const NEAR_BYTES: usize = 1 << 20;
-const HIDING_TILES: usize = 16;
+/// Tiles of a task where weights at the points do not stay in L2 for the next one: so many hide the reading of a line
+/// from the last level of cache, and from memory.
+const HIDING_TILES: [usize; 2] = [16, 32];
 
 /// Tiles of a plane: with fewer, what a task computes of a sample has too few rows for the products.
 const FEWEST_TILES: usize = 4;
@@ -160,9 +160,12 @@ impl<T: Element> Winograd<T> {
             direct_taps: grid.direct_taps(),
             ..Request::default()
         };
-        let near = grid.kernel_bytes() <= NEAR_BYTES;
+        let tiles = match grid.kernel_bytes() {
+            0..=NEAR_WEIGHTS_BYTES => 1,
+            bytes => HIDING_TILES[usize::from(bytes >= LAST_LEVEL_BYTES)],
+        };
         plan.tiling = Tiling {
-            least_units: if near { 1 } else { HIDING_TILES.div_ceil(grid.unit_tiles()) },
+            least_units: tiles.div_ceil(grid.unit_tiles()),
             weight_unit: plan.packing.panel_len(),
             ..grid.tiling(plan.packing.len(), scratch)
         };

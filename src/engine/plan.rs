@@ -23,8 +23,9 @@ use super::lowering::{BACKWARD, FORWARD, Lowered, PlannedOp};
 use crate::kernels::Element;
 use crate::tuning::{SERIAL_MACS_OF_PROGRAM, UPDATE_TASK_ELEMENTS};
 
-/// Samples of a task of the loss.
+/// Samples of a task of the loss at most, and elements of outputs that are enough: maps of labels are scored one by one.
 const LOSS_SAMPLES: usize = 16;
+const LOSS_ELEMENTS: usize = 1 << 14;
 
 /// Whether a program on a batch is worth waking other threads for; `backward` if it computes gradients.
 pub(super) fn shared<T: Element>(lowered: &Lowered<T>, batch: usize, backward: bool) -> bool {
@@ -267,12 +268,12 @@ impl StepPlan {
             local_sums: 0,
             buffer_len: 0,
             forward: Vec::new(),
-            loss: (0..lowered.outputs.len())
-                .map(|output| (Work::Loss { output }, batch.div_ceil(LOSS_SAMPLES)))
-                .collect(),
+            loss: Vec::new(),
             backward: Vec::new(),
             commits: Vec::new(),
         };
+        let loss = |output| (Work::Loss { output }, batch.div_ceil(step_plan.loss_samples(lowered, output)));
+        step_plan.loss = (0..lowered.outputs.len()).map(loss).collect();
         let items = step_plan.cut(lowered);
         step_plan.place(lowered, &items);
         step_plan.plan_forward(lowered, &items);
@@ -464,9 +465,11 @@ impl StepPlan {
         ends || range.clone().any(|i| self.active[i].backward)
     }
 
-    /// Samples of a task of the loss.
-    pub fn loss_samples(&self) -> usize {
-        self.batch.div_ceil(self.batch.div_ceil(LOSS_SAMPLES))
+    /// Samples of a task of the loss at an output.
+    pub fn loss_samples<T: Element>(&self, lowered: &Lowered<T>, output: usize) -> usize {
+        let len = lowered.lens[self.outputs[output]].max(1);
+        let most = (LOSS_ELEMENTS / len).clamp(1, LOSS_SAMPLES);
+        self.batch.div_ceil(self.batch.div_ceil(most).max(1)).max(1)
     }
 
     /// Buffers for partial gradients that a number of workers take: those that chunks are summed in, those that wait for

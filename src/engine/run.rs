@@ -301,6 +301,11 @@ impl<T: Element> StepProgram<'_, '_, T> {
         start..samples.end.min(self.own.samples.end).max(start)
     }
 
+    /// The samples of a task of the loss at an output.
+    fn scored_samples(&self, output: usize, task: usize) -> Range<usize> {
+        self.own(self.samples(task, self.step_plan.loss_samples(self.lowered, output)))
+    }
+
     /// Calls `work` with the values of some tensors.
     fn with_values<R>(
         &self,
@@ -459,14 +464,12 @@ impl<T: Element> StepProgram<'_, '_, T> {
             Work::SplitForward { op } => self.split_forward(op, task, worker),
             Work::SumInputs { op } => self.split_sums(op, task, worker),
             Work::Loss { output } => {
-                let samples = self.own(self.samples(task, self.step_plan.loss_samples()));
-                return self.score(output, samples, worker);
+                return self.score(output, self.scored_samples(output, task), worker);
             }
             Work::ReduceLoss { output } => self.reduce_loss(output),
             Work::Slope { output } => {
                 if self.wants_output_grad(output) {
-                    let samples = self.own(self.samples(task, self.step_plan.loss_samples()));
-                    return self.slope(output, samples, worker);
+                    return self.slope(output, self.scored_samples(output, task), worker);
                 }
             }
             Work::BatchBackward { op } => {

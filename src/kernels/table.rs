@@ -262,12 +262,15 @@ impl<T: Element> Kernels<T> {
     pub fn gemm_strided_batched(&self, p: Gemm<'_, T>, batch: StridedBatch) {
         let mut p = p.strided(self.panel());
         p.check(self.panel(), batch);
-        for row in 0..batch.count {
-            if row > 0 {
-                p.advance(batch);
+        for columns in p.columns_together(self.panel(), batch) {
+            let mut some = p.some_columns(columns, self.panel());
+            for row in 0..batch.count {
+                if row > 0 {
+                    some.advance(batch);
+                }
+                // SAFETY: tables exist for detected tiers only, and the check covers every row and all columns.
+                unsafe { (self.gemm)(&mut some) }
             }
-            // SAFETY: tables exist for detected tiers only, and the check covers every row.
-            unsafe { (self.gemm)(&mut p) }
         }
     }
 

@@ -311,6 +311,15 @@ impl<T: Element> ConvOp<T> {
 }
 
 impl<T: Element> BatchOp<T> for ConvOp<T> {
+    fn least_samples(&self) -> usize {
+        let tilings = [&self.forward, &self.input_grad].map(|plan| plan.tiling());
+        tilings
+            .map(|tiling| tiling.least_units.div_ceil(tiling.units().max(1)))
+            .into_iter()
+            .max()
+            .unwrap_or(1)
+    }
+
     fn grad_tasks(&self) -> usize {
         self.kernel_grad.tiling().weight_units().div_ceil(self.task_rows())
     }
@@ -348,8 +357,9 @@ impl<T: Element> SplitOp<T> for ConvOp<T> {
         self.geometry.macs()
     }
 
-    fn units(&self) -> [(usize, usize); 2] {
-        [&self.forward, &self.input_grad].map(|plan| (plan.tiling().len(), plan.tiling().unit))
+    fn units(&self) -> [(usize, usize, usize); 2] {
+        let tilings = [&self.forward, &self.input_grad].map(|plan| plan.tiling());
+        tilings.map(|tiling| (tiling.len(), tiling.unit, tiling.least_units))
     }
 
     fn grad_unit(&self) -> (usize, usize) {

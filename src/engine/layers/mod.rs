@@ -344,6 +344,12 @@ pub trait CustomOutcome: Send + Sync {
 
 /// An op whose weight gradient is a sum over the whole batch, cut by weights and not by samples.
 pub trait BatchOp<T: Element>: Send + Sync {
+    /// Samples that a task of a map of tensors should have at least, so that their arithmetic hides the reading of the
+    /// weights.
+    fn least_samples(&self) -> usize {
+        1
+    }
+
     /// In how many tasks the weight gradient is cut; a matter of the shapes only.
     fn grad_tasks(&self) -> usize;
 
@@ -362,8 +368,9 @@ pub trait SplitOp<T: Element>: Send + Sync {
     /// Multiply-adds of a sample in one pass.
     fn macs(&self) -> usize;
 
-    /// The output and the gradient to the input: elements of a sample, and at which multiples it had best be cut.
-    fn units(&self) -> [(usize, usize); 2];
+    /// The output and the gradient to the input: elements of a sample, at which multiples it had best be cut, and how many
+    /// of these hide the reading of the weights.
+    fn units(&self) -> [(usize, usize, usize); 2];
 
     /// The same for what the weight gradient is a sum over.
     fn grad_unit(&self) -> (usize, usize);

@@ -45,7 +45,8 @@ impl StepPlan {
     pub fn block<T: Element>(&self, op: &dyn Op<T>) -> usize {
         // Weights that are large beside the map are read for as many positions as hide that.
         let rows = if op.split().is_some() { 2 * FOUR_TILES_ROWS } else { TWO_TILES_ROWS };
-        let tasks = self.batch.div_ceil(rows.div_ceil(op.positions().max(1)));
+        let least = op.batch().map_or(1, |op| op.least_samples());
+        let tasks = self.batch.div_ceil(rows.div_ceil(op.positions().max(1)).max(least));
         let tasks = if tasks > 1 || op.split().is_some() { tasks.next_multiple_of(2) } else { 1 };
         let block = self.batch.div_ceil(tasks.min(self.batch));
         if block > self.chunk { block / self.chunk * self.chunk } else { block }

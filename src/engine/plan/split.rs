@@ -16,8 +16,10 @@ const FEW_SAMPLES: usize = 8;
 const HEAVY_MACS: usize = 128 << 10;
 /// Multiply-adds of a piece, if there are enough: a microsecond or two, of which a task costs a quarter.
 const PIECE_MACS: usize = 48 << 10;
-/// Pieces of all samples together that are enough.
+/// Pieces of all samples together that are enough, and those that are made even if each reads all of large weights for
+/// little arithmetic.
 const PIECES: usize = 16;
+const FEW_PIECES: usize = 4;
 /// Elements of what the gradient is a sum over, for each of the kernel, that pay for adding up a buffer.
 const PAYING: usize = 24;
 
@@ -62,7 +64,9 @@ impl Split {
     pub(super) fn new<T: Element>(op: &dyn Op<T>, batch: usize, weights: usize) -> Option<Self> {
         let own: &dyn SplitOp<T> = op.split()?;
         let macs = own.macs();
-        if batch >= FEW_SAMPLES || macs < HEAVY_MACS {
+        // Where all samples are worked on together, the weights are read for a few of them at a time.
+        let together = op.batch().is_some() && batch > 1;
+        if batch >= FEW_SAMPLES || macs < HEAVY_MACS || together {
             return None;
         }
         let wanted = (macs / PIECE_MACS).clamp(1, PIECES.div_ceil(batch));
@@ -70,7 +74,10 @@ impl Split {
         let sum = own.grad_unit();
         let paying = sum.0 / (PAYING * weights.max(1));
         let sums = Pieces::new(sum, wanted.div_ceil(rows.count()).min(paying));
-        let maps = own.units().map(|unit| Pieces::new(unit, wanted));
+        let maps = own.units().map(|(len, unit, least)| {
+            let most = (len.div_ceil(unit.max(1)) / least.max(1)).max(FEW_PIECES.div_ceil(batch.max(1)));
+            Pieces::new((len, unit), wanted.min(most))
+        });
         Some(Self { maps, grad: [sums, rows], partials: 0 })
     }
 

@@ -11,7 +11,7 @@ use super::multi_row::{self, LENGTHS, RowGroups};
 use super::planar;
 use super::streamed::{self, Stage};
 use crate::kernels::lanes::{Element, Lanes};
-use crate::tuning::LINE_BYTES;
+use crate::tuning::{LINE_BYTES, NEAR_WEIGHTS_BYTES, TWO_TILES_ROWS};
 
 /// Distance in bytes from which on neighbouring rows of A are fetched ahead.
 const SPARSE_ROWS: usize = 1024;
@@ -236,6 +236,33 @@ impl<T: Element> Strided<'_, T> {
         if let Start::Bias(bias) = self.start {
             assert_eq!(bias.len(), self.n, "bias length");
         }
+    }
+
+    /// The columns, in runs of whole panels that are computed for all rows of the map before the next run: where the weights
+    /// do not stay in L2 from one row to the next, a panel does. The last run is never shorter than a panel, so that no
+    /// kernel for few columns takes it.
+    pub(in crate::kernels) fn columns_together(
+        &self,
+        panel: usize,
+        maps: StridedBatch,
+    ) -> impl Iterator<Item = Range<usize>> + use<T> {
+        let n = self.n;
+        let bytes = self.batch.len() * self.k * n * size_of::<T>();
+        let far = self.b_packed && bytes >= NEAR_WEIGHTS_BYTES && maps.count * self.m > TWO_TILES_ROWS / 2;
+        let runs = if far { (n / panel).max(1) } else { 1 };
+        (0..runs).map(move |run| run * panel..if run + 1 == runs { n } else { (run + 1) * panel })
+    }
+
+    /// The part of the product that some columns are, from the start of a panel on.
+    #[inline(always)]
+    pub(in crate::kernels) fn some_columns(&mut self, columns: Range<usize>, panel: usize) -> Strided<'_, T> {
+        let start = match self.start {
+            Start::Bias(bias) => Start::Bias(&bias[columns.clone()]),
+            start => start,
+        };
+        // Without a batch B may be empty.
+        let b = self.b.get(columns.start / panel * self.ps_b..).unwrap_or_default();
+        Strided { b, c: &mut self.c[columns.start..], n: columns.len(), start, ..*self }
     }
 
     /// Moves on to the next row of the map.
