@@ -31,7 +31,7 @@ impl Phases {
     }
 
     /// Adds exchanges before and after phases, each in one of its own; both are asked for the works of a phase.
-    pub fn interleave<'w>(
+    pub fn interleave(
         &mut self,
         before: impl Fn(&[(Work, usize)]) -> Vec<Exchange>,
         after: impl Fn(&[(Work, usize)]) -> Vec<Exchange>,
