@@ -34,7 +34,6 @@ class MPI(Ranks):
     Attributes:
         rank: number of this process, from 0.
         size: number of processes.
-        is_main: whether this is rank 0, which writes files and prints.
 
     Raises:
         ImportError: mpi4py is not installed.
