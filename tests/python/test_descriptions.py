@@ -167,7 +167,7 @@ def test_unknown_ids(module):
         assert module.get(None) is None
     for wrong in (
         3,
-        dict if optional else None,
+        [] if optional else None,
         {"config": {}},
         {"class_name": "SGD", "config": 3},
         object(),

@@ -68,7 +68,7 @@ def test_bad_convolution_values(arguments, message):
         {"filters": 2, "kernel_size": 2, "padding": (1, 1)},
         {"filters": 2, "kernel_size": 2, "use_bias": 1},
         {"filters": 2, "kernel_size": 2, "activation": np.tanh},
-        {"filters": 2, "kernel_size": 2, "kernel_initializer": np.ones},
+        {"filters": 2, "kernel_size": 2, "kernel_initializer": 3},
         {"filters": 2, "kernel_size": 2, "name": 3},
         {"filters": 2, "kernel_size": 2, "data_format": "channels_first"},
     ],
