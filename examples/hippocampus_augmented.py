@@ -16,7 +16,7 @@ from hippocampus import dice, load
 import gridnn as gn
 from gridnn import layers
 
-BATCH, EPOCHS = 2, 20
+BATCH, EPOCHS = 2, 16
 
 
 def network() -> gn.Sequential:

@@ -16,7 +16,7 @@ from PIL import Image
 import gridnn as gn
 from gridnn import layers
 
-BATCH, EPOCHS = 64, 24
+BATCH, EPOCHS = 64, 18
 NAMES = [
     "AnnualCrop",
     "Forest",

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import architectures
 import functional
 import steps
 from libraries import ROOT, peers
@@ -38,7 +39,7 @@ def measure(full: bool) -> None:
         check=True,
     )
     (RECORD / "kernels.txt").write_text(kernels.stdout, encoding="utf-8")
-    for name in ("steps", "functional"):
+    for name in ("steps", "architectures", "functional"):
         file = RECORD / f"{name}.json"
         subprocess.run([sys.executable, _HERE / f"{name}.py", *pace, "--json", file], cwd=ROOT, check=True)
 
@@ -49,9 +50,17 @@ def sections() -> dict[str, str]:
         of_steps = json.load(file)
     with (RECORD / "functional.json").open(encoding="utf-8") as file:
         of_calls = json.load(file)
+    with (RECORD / "architectures.json").open(encoding="utf-8") as file:
+        of_architectures = json.load(file)
     return {
         "machine": _machine(of_steps["about"]),
         "steps": _tables(of_steps["rows"], steps.KEYS, "step"),
+        "architectures": "\n\n".join(
+            [
+                _machine(of_architectures["about"]),
+                _tables(of_architectures["rows"], architectures.KEYS, "step"),
+            ]
+        ),
         "kernels": _kernels((RECORD / "kernels.txt").read_text(encoding="utf-8")),
         "functional": _tables(of_calls["rows"], functional.KEYS, "pass"),
     }

@@ -22,6 +22,8 @@ def import_benches(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHES))
     yield
     for name in (
+        "architectures",
+        "chains",
         "curves",
         "examples",
         "functional",
@@ -55,6 +57,31 @@ def test_calls_against_numpy(tmp_path):
         assert row["milliseconds"].keys() == {"gridnn", "numpy"}
         assert row["notes"].keys() <= {"disturbed"}
         assert re.search(rf"one-image-64 +mid +{row['pass']} +1 ", output)
+
+
+def test_architectures(tmp_path, import_benches):
+    path = tmp_path / "architectures.json"
+    run("architectures.py", "mobilenet-64 b4", "--libraries", "", "--json", path)
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["model"], row["batch"], row["step"]) for row in rows] == [
+        ("mobilenet-64", 4, "train"),
+        ("mobilenet-64", 4, "infer"),
+    ]
+    import architectures
+    import chains
+
+    kinds = set()
+
+    def visit(chain):
+        for kind, _, own in chain:
+            kinds.add(kind)
+            if kind in ("Residual", "Parallel"):
+                [visit(branch) for branch in own]
+
+    for architecture in architectures.ARCHITECTURES.values():
+        visit(chains.describe(architecture.build().layers))
+    assert {"Residual", "Parallel", "Conv3DTranspose", "DepthwiseConv2D", "Cropping1D"} <= kinds
+    assert "Dropout" not in kinds
 
 
 def test_a_run_goes_on_where_it_was_cut(tmp_path):
