@@ -262,15 +262,25 @@ impl<T: Element> Kernels<T> {
     pub fn gemm_strided_batched(&self, p: Gemm<'_, T>, batch: StridedBatch) {
         let mut p = p.strided(self.panel());
         p.check(self.panel(), batch);
-        for columns in p.columns_together(self.panel(), batch) {
-            let mut some = p.some_columns(columns, self.panel());
-            for row in 0..batch.count {
-                if row > 0 {
-                    some.advance(batch);
-                }
-                // SAFETY: tables exist for detected tiers only, and the check covers every row and all columns.
-                unsafe { (self.gemm)(&mut some) }
+        // Most products are small: they do not pay for a copy of their description.
+        if !p.outgrows_cache(batch) {
+            return self.rows(&mut p, batch);
+        }
+        for columns in p.columns_together(self.panel()) {
+            self.rows(&mut p.some_columns(columns, self.panel()), batch);
+        }
+    }
+
+    /// Computes the rows of a map.
+    #[inline(always)]
+    fn rows(&self, p: &mut Strided<'_, T>, batch: StridedBatch) {
+        for row in 0..batch.count {
+            if row > 0 {
+                p.advance(batch);
             }
+            // SAFETY: tables exist for detected tiers only, and `p` or the whole that it is columns of passed its check,
+            // which covers every row and all columns.
+            unsafe { (self.gemm)(p) }
         }
     }
 

@@ -238,18 +238,20 @@ impl<T: Element> Strided<'_, T> {
         }
     }
 
-    /// The columns, in runs of whole panels that are computed for all rows of the map before the next run: where the weights
-    /// do not stay in L2 from one row to the next, a panel does. The last run is never shorter than a panel, so that no
-    /// kernel for few columns takes it.
+    /// Whether the weights do not stay in L2 from one row of the map to the next.
+    #[inline(always)]
+    pub(in crate::kernels) fn outgrows_cache(&self, maps: StridedBatch) -> bool {
+        let bytes = self.batch.len() * self.k * self.n * size_of::<T>();
+        bytes >= NEAR_WEIGHTS_BYTES && self.b_packed && maps.count * self.m > TWO_TILES_ROWS / 2
+    }
+
+    /// The columns, in runs of whole panels that are computed for all rows of the map before the next run: a panel stays in
+    /// L2. The last run is never shorter than a panel, so that no kernel for few columns takes it.
     pub(in crate::kernels) fn columns_together(
         &self,
         panel: usize,
-        maps: StridedBatch,
     ) -> impl Iterator<Item = Range<usize>> + use<T> {
-        let n = self.n;
-        let bytes = self.batch.len() * self.k * n * size_of::<T>();
-        let far = self.b_packed && bytes >= NEAR_WEIGHTS_BYTES && maps.count * self.m > TWO_TILES_ROWS / 2;
-        let runs = if far { (n / panel).max(1) } else { 1 };
+        let (n, runs) = (self.n, (self.n / panel).max(1));
         (0..runs).map(move |run| run * panel..if run + 1 == runs { n } else { (run + 1) * panel })
     }
 
