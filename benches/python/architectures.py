@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from chains import describe
-from libraries import OWN, peers
+from libraries import peers
 from options import Options, Record, parser
-from rounds import Pace, Result, Subject, Team, WorkerError, compare
+from rounds import Pace, Result, Team, agreeing, compare
 
 __all__ = ["ARCHITECTURES", "KEYS", "Architecture", "main"]
 
@@ -86,35 +86,10 @@ def measure(team: Team, name: str, batch: int, pace: Pace) -> dict[str, Result]:
     y = random.integers(0, model.output_shape[-1], (batch, *model.output_shape[1:-1]))
     first = next(count for count in macs if count)
     flops = {"train": 2 * batch * (3 * sum(macs) - first), "infer": 2 * batch * sum(macs)}
-    subjects: dict[str, list[Subject]] = {step: [] for step in _STEPS}
-    notes: dict[str, dict[str, str]] = {step: {} for step in _STEPS}
     with team.problem() as folder:
         np.savez(folder / "arrays.npz", *model.get_weights(), x=x, y=y)
-        expected: dict[str, Any] = {}
-        for library, worker, layout in team.members():
-            tasks = [next(team.numbers), next(team.numbers)]
-            label = f"{library} {layout}"
-            file = str(folder / "arrays.npz")
-            try:
-                worker.ask("chain", tasks=tasks, file=file, model=name, chain=chain, layout=layout)
-                # Inference first: the training steps move the weights.
-                for step, task in reversed(list(zip(_STEPS, tasks, strict=True))):
-                    worker.ask("result", task=task, to=str(folder / "result.npy"))
-                    found = np.load(folder / "result.npy")
-                    expected.setdefault(step, found)
-                    scale = np.max(np.abs(expected[step]))
-                    difference = float(
-                        np.max(np.abs(found.reshape(expected[step].shape) - expected[step])) / scale
-                    )
-                    if difference <= tolerances[step]:
-                        subjects[step].append(Subject(library, layout, worker, task))
-                    else:
-                        notes[step][label] = f"differs by {difference:.1e}"
-            except WorkerError as error:
-                if library == OWN:
-                    raise
-                for step in _STEPS:
-                    notes[step][label] = str(error)
+        request = {"do": "chain", "file": str(folder / "arrays.npz"), "model": name, "chain": chain}
+        subjects, notes = agreeing(team, folder, tolerances, request)
         return {step: compare(team, subjects[step], flops[step], pace, notes[step]) for step in _STEPS}
 
 

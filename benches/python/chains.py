@@ -78,29 +78,13 @@ def network(
 def _tensorflow(
     library: Any, chain: Chain, weights: list[Any], data: tuple[Any, Any], layout: str
 ) -> tuple[peers.Task, peers.Task]:
-    tf, keras = library._tf, library._keras
+    keras = library._keras
     inputs = keras.Input(data[0].shape[1:])
     model = keras.Model(inputs, _keras_chain(keras, chain, inputs, weights))
-    x, y = tf.constant(data[0]), tf.constant(data[1].astype(np.int32))
-    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    optimizer = keras.optimizers.SGD(RATE, momentum=MOMENTUM)
-    optimizer.build(model.trainable_variables)
-
-    @tf.function  # type: ignore[untyped-decorator]
-    def train(x: Any, y: Any) -> Any:
-        with tf.GradientTape() as tape:
-            loss = loss_of(y, model(x, training=True))
-        optimizer.apply(tape.gradient(loss, model.trainable_variables))
-        return loss
-
-    @tf.function  # type: ignore[untyped-decorator]
-    def infer(x: Any) -> Any:
-        return model(x, training=False)
-
-    return (
-        peers.Task(lambda: train(x, y), lambda: [np.array([float(train(x, y)) for _ in range(3)])]),
-        peers.Task(lambda: infer(x), lambda: [infer(x).numpy()]),
+    made: tuple[peers.Task, peers.Task] = library.tasks(
+        model, keras.optimizers.SGD(RATE, momentum=MOMENTUM), data
     )
+    return made
 
 
 def _keras_chain(keras: Any, chain: Chain, tensor: Any, weights: list[Any]) -> Any:

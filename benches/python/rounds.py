@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -22,11 +22,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 from libraries import OWN, peers
 
 from gridnn.bench._timing import settle
 
-__all__ = ["Pace", "Result", "Subject", "Team", "WorkerError", "compare"]
+__all__ = ["Pace", "Result", "Subject", "Team", "WorkerError", "agreeing", "compare"]
 
 _DISTURBED = 0.03
 """Share of a block that threads may have waited for a processor."""
@@ -306,6 +307,43 @@ def compare(team: Team, subjects: Sequence[Subject], flops: int, pace: Pace, not
         100 * flops / own.median / peak,
         notes,
     )
+
+
+def agreeing(
+    team: Team, folder: Path, tolerances: Mapping[str, float], request: Mapping[str, Any]
+) -> tuple[dict[str, list[Subject]], dict[str, dict[str, str]]]:
+    """Who computes what gridnn does, by step, and why the others take no part.
+
+    Args:
+        team: the workers.
+        folder: of the problem.
+        tolerances: of every step, how far a result may be from that of gridnn, relative to its largest one.
+        request: what prepares all tasks in a worker: "do", and arguments besides tasks and layout.
+    """
+    subjects: dict[str, list[Subject]] = {step: [] for step in tolerances}
+    notes: dict[str, dict[str, str]] = {step: {} for step in tolerances}
+    expected: dict[str, Any] = {}
+    for library, worker, layout in team.members():
+        tasks = [next(team.numbers) for _ in tolerances]
+        label = f"{library} {layout}"
+        try:
+            worker.ask(**request, tasks=tasks, layout=layout)
+            # Inference, the last one, first: the training steps move the weights.
+            for step, task in reversed(list(zip(tolerances, tasks, strict=True))):
+                worker.ask("result", task=task, to=str(folder / "result.npy"))
+                found = np.load(folder / "result.npy")
+                own = expected.setdefault(step, found)
+                difference = float(np.max(np.abs(found.reshape(own.shape) - own)) / np.max(np.abs(own)))
+                if difference <= tolerances[step]:
+                    subjects[step].append(Subject(library, layout, worker, task))
+                else:
+                    notes[step][label] = f"differs by {difference:.1e}"
+        except WorkerError as error:
+            if library == OWN:
+                raise
+            for step in tolerances:
+                notes[step][label] = str(error)
+    return subjects, notes
 
 
 def default_libraries(python: str) -> list[str]:

@@ -12,10 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from libraries import OWN
 from models import BATCHES, MODELS, data
 from options import Options, Record, parser
-from rounds import Result, Subject, Team, WorkerError, compare
+from rounds import Result, Team, agreeing, compare
 
 KEYS = ("model", "batch", "step", "threads")
 _STEPS = ("train", "infer")
@@ -46,35 +45,13 @@ def target(model: str, batch: int, step: str, threads: int) -> float:
 def measure(team: Team, name: str, batch: int, options: Options) -> dict[str, Result]:
     """Checks and times one model at one batch size: a result for training, one for inference."""
     model = MODELS[name]
-    subjects: dict[str, list[Subject]] = {step: [] for step in _STEPS}
-    notes: dict[str, dict[str, str]] = {step: {} for step in _STEPS}
     with team.problem() as folder:
         team.own.ask("weights", model=name, to=str(folder / "weights.npz"))
         with np.load(folder / "weights.npz") as weights:
             x, y = data(model, batch)
             np.savez(folder / "arrays.npz", x=x, y=y, **dict(weights))
-        expected: dict[str, Any] = {}
-        for library, worker, layout in team.members():
-            tasks = [next(team.numbers), next(team.numbers)]
-            label = f"{library} {layout}"
-            try:
-                worker.ask("network", tasks=tasks, file=str(folder / "arrays.npz"), model=name, layout=layout)
-                # Inference first: the training steps move the weights.
-                for step, task in reversed(list(zip(_STEPS, tasks, strict=True))):
-                    worker.ask("result", task=task, to=str(folder / "result.npy"))
-                    found = np.load(folder / "result.npy")
-                    expected.setdefault(step, found)
-                    scale = np.max(np.abs(expected[step]))
-                    difference = float(np.max(np.abs(found - expected[step])) / scale)
-                    if difference <= _TOLERANCES[step]:
-                        subjects[step].append(Subject(library, layout, worker, task))
-                    else:
-                        notes[step][label] = f"differs by {difference:.1e}"
-            except WorkerError as error:
-                if library == OWN:
-                    raise
-                for step in _STEPS:
-                    notes[step][label] = str(error)
+        request = {"do": "network", "file": str(folder / "arrays.npz"), "model": name}
+        subjects, notes = agreeing(team, folder, _TOLERANCES, request)
         return {
             step: compare(
                 team, subjects[step], model.flops(batch, step == "train"), options.pace, notes[step]

@@ -83,10 +83,13 @@ class Library:
         self, network: Network, weights: Sequence[Array], data: tuple[Array, Array], layout: str
     ) -> tuple[Task, Task]:
         """See `Peer`."""
-        tf, model = self._tf, self._model(network, weights)
+        return self.tasks(self._model(network, weights), self._keras.optimizers.Adam(1e-3), data)
+
+    def tasks(self, model: Any, optimizer: Any, data: tuple[Array, Array]) -> tuple[Task, Task]:
+        """The training step of a model of Keras, and its inference."""
+        tf = self._tf
         x, y = tf.constant(data[0]), tf.constant(data[1].astype(np.int32))
         loss_of = self._keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        optimizer = self._keras.optimizers.Adam(1e-3)
         optimizer.build(model.trainable_variables)
 
         @tf.function  # type: ignore[untyped-decorator]
