@@ -118,7 +118,7 @@ def _nifti(file: Path) -> tuple[Any, Writer]:
         import nibabel
     except ImportError as error:
         raise ImportError(f"{file} is read with nibabel: pip install nibabel") from error
-    image = nibabel.load(file)
+    image: Any = nibabel.load(file)
     x = np.asanyarray(image.dataobj)
 
     def write(result: NDArray[Any], path: Path) -> Path:
