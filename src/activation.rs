@@ -31,7 +31,7 @@ pub enum Activation {
         /// Slope below 0.
         negative_slope: f64,
     },
-    /// `x > 0 ? x : alpha * (e^x - 1)`
+    /// `x > 0 ? x : alpha * (e^x - 1)` (Clevert, Unterthiner and Hochreiter 2016, arXiv 1511.07289).
     Elu {
         /// Minus the limit at minus infinity.
         alpha: f64,
@@ -40,19 +40,19 @@ pub enum Activation {
     Sigmoid,
     /// Hyperbolic tangent.
     Tanh,
-    /// `x * (1 + erf(x / sqrt 2)) / 2`
+    /// `x * (1 + erf(x / sqrt 2)) / 2` (Hendrycks and Gimpel 2016, arXiv 1606.08415).
     Gelu,
     /// `x * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`, near to `Gelu`.
     GeluTanh,
-    /// `1.0507 x` above 0, `1.0507 * 1.6733 (e^x - 1)` below (Klambauer et al., 2017).
+    /// `1.0507 x` above 0, `1.0507 * 1.6733 (e^x - 1)` below (Klambauer et al. 2017, arXiv 1706.02515).
     Selu,
-    /// `x * sigmoid(x)`
+    /// `x * sigmoid(x)` (Elfwing, Uchibe and Doya 2018, arXiv 1702.03118).
     Silu,
     /// `ln(1 + e^x)`
     Softplus,
     /// `x / (1 + |x|)`
     Softsign,
-    /// `x * tanh(ln(1 + e^x))`
+    /// `x * tanh(ln(1 + e^x))` (Misra 2019, arXiv 1908.08681).
     Mish,
     /// `x / 6 + 1/2`, clipped to [0, 1].
     HardSigmoid,

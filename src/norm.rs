@@ -2,8 +2,8 @@
 //!
 //! A tensor is read as rows of [`Columns`]: the channels, repeated until a row is long enough for vector registers. So
 //! one set of loops serves three channels and three hundred. Moments are float64 and need no second look at the whole
-//! batch: a part is summed around its own mean, and parts are put together by what Chan, Golub and LeVeque (1983) give
-//! for the union of two sets, so that a large mean costs no digits of a small variance.
+//! batch: a part is summed around its own mean, and parts are put together by what Chan, Golub and LeVeque (1983,
+//! "Algorithms for computing the sample variance", doi 10.1080/00031305.1983.10483115) give for the union of two sets, so that a large mean costs no digits of a small variance.
 
 mod groups;
 

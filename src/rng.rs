@@ -1,7 +1,7 @@
 //! Counter-based random numbers: the value depends on (key, counter) alone, never on who draws first.
 //!
 //! The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-//! SC 2011), which passes BigCrush and needs no state.
+//! SC 2011, doi 10.1145/2063384.2063405), which passes BigCrush and needs no state.
 
 use crate::error::Result;
 use crate::kernels::math;

@@ -5,8 +5,8 @@
 //! 3 taps, or 2 of 5. A tile is transformed along its row, or along both its axes, with 36 products. The points
 //! are 0, +-sqrt(1/2), +-sqrt(2) and infinity: their squares are exact, `a^2 + b^2 = 5/2` and `a b = 1`, and the
 //! matrices have rows of nearly equal size, which is what keeps the rounding errors near those of a direct sum
-//! (Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution", 2020, on the choice of
-//! points). `A'` has the rows `x^k`, `G` the columns `x^k / N(x)` with `N(x) = prod (x - other points)`, `B'` the
+//! (Barabasz et al. 2020, "Error analysis and improving the accuracy of Winograd convolution for deep neural networks",
+//! arXiv 1803.10986, on the choice of points). `A'` has the rows `x^k`, `G` the columns `x^k / N(x)` with `N(x) = prod (x - other points)`, `B'` the
 //! coefficients of `prod (t - other points)`.
 //!
 //! Every result is a fixed sequence of multiply-adds, so neither tiers nor the grouping of tiles change a bit of it.

@@ -1,5 +1,6 @@
-//! Dropout: in training, elements are zeroed with probability `rate` and the others scaled by `1 / (1 - rate)`; or
-//! whole channels of a grid are, or whatever a shape of the draws says.
+//! Dropout (Srivastava et al. 2014, Journal of Machine Learning Research 15): in training, elements are zeroed with
+//! probability `rate` and the others scaled by `1 / (1 - rate)`; or whole channels of a grid are (Tompson et al. 2015,
+//! arXiv 1411.4280), or whatever a shape of the draws says.
 //!
 //! The mask is never stored: the backward pass draws the same counter-based numbers again.
 

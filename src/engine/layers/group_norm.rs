@@ -1,5 +1,5 @@
-//! Normalisation inside a sample: over axes (layer normalisation; Ba, Kiros and Hinton, 2016) or over groups of
-//! channels and the whole grid (group normalisation; Wu and He, 2018).
+//! Normalisation inside a sample: over axes (layer normalisation; Ba, Kiros and Hinton 2016, arXiv 1607.06450) or over
+//! groups of channels and the whole grid (group normalisation; Wu and He 2018, arXiv 1803.08494).
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Mixing of samples: each becomes `share` of itself and `1 - share` of another one of its batch.
+//! Mixing of samples (Zhang et al. 2018, "mixup: beyond empirical risk minimization", arXiv 1710.09412): each becomes `share` of itself and `1 - share` of another one of its batch.
 //!
 //! It works on whole batches, on the calling thread, as custom layers do: a copy of the inputs, no more.
 
@@ -41,8 +41,8 @@ struct Mixer {
 /// Stands for the batch among the numbers of samples.
 const BATCH: u32 = u32::MAX;
 
-/// The logarithm of a draw from the gamma distribution (Marsaglia and Tsang, "A simple method for generating gamma
-/// variables", 2000); blocks of the stream are used up from `block` on.
+/// The logarithm of a draw from the gamma distribution (Marsaglia and Tsang 2000, "A simple method for generating gamma
+/// variables", doi 10.1145/358407.358414); blocks of the stream are used up from `block` on.
 fn ln_gamma(stream: Stream, alpha: f64, block: &mut u64) -> f64 {
     let mut next = || {
         *block += 1;

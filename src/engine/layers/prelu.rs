@@ -1,4 +1,4 @@
-//! The rectifier with a slope that is learned: `x` above 0, `alpha x` below.
+//! The rectifier with a slope that is learned (He et al. 2015, arXiv 1502.01852): `x` above 0, `alpha x` below.
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
-//! Losses of how much outputs and targets overlap, summed over some axes before they are divided: Dice and Tversky.
+//! Losses of how much outputs and targets overlap, summed over some axes before they are divided: Dice
+//! (Milletari, Navab and Ahmadi 2016, arXiv 1606.04797) and Tversky (Salehi, Erdogmus and Gholipour 2017, arXiv 1706.05721).
 //!
 //! Over the kept axes there is one number each, `1 - a I / (b I + c T + d P + epsilon)` with the sums
 //! `I = sum of p t`, `T = sum of t` and `P = sum of p`. Where the batch is summed over as well, samples are added in

@@ -1,4 +1,6 @@
 //! Losses of one position: from outputs `p` and targets `t` of the last axis a number and its gradient, in float64.
+//!
+//! Focal ones are those of Lin et al. 2017 (arXiv 1708.02002), Huber's that of Huber 1964 (doi 10.1214/aoms/1177703732).
 
 use super::{EPSILON, Loss};
 use crate::kernels::math;

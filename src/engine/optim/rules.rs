@@ -15,7 +15,7 @@ pub(super) const SLOTS: usize = 3;
 /// A slot's name and what it is filled with at first.
 pub(super) type Slot = (&'static str, f64);
 
-/// The rules, with their configuration; AdamW is Adam with weight decay.
+/// The rules, with their configuration; AdamW is Adam with weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "class_name", content = "config")]
 pub enum Rule {
@@ -312,7 +312,8 @@ impl<T: Element> Move<T> for Descend<T> {
     }
 }
 
-/// `v = m v - lr g; w += v`, or with Nesterov `w += m v - lr g`.
+/// `v = m v - lr g; w += v` (Polyak 1964, doi 10.1016/0041-5553(64)90137-5), or with Nesterov `w += m v - lr g` (Sutskever et
+/// al. 2013, PMLR 28).
 #[derive(Clone, Copy)]
 struct Momentum<T> {
     lr: T,
@@ -331,7 +332,8 @@ impl<T: Element> Move<T> for Momentum<T> {
 }
 
 /// `v = rho v + (1 - rho) g^2; s = lr g / sqrt(v + eps); w -= s`; centered: `v - a^2` with `a` the mean of `g` in place
-/// of `v`; with momentum `m = momentum m + s; w -= m`.
+/// of `v`; with momentum `m = momentum m + s; w -= m` (Tieleman and Hinton 2012, lecture 6.5 of "Neural networks for machine
+/// learning"; centered: Graves 2013, arXiv 1308.0850).
 #[derive(Clone, Copy)]
 struct RmsProp<T> {
     lr: T,
@@ -357,7 +359,7 @@ impl<T: Element> Move<T> for RmsProp<T> {
 }
 
 /// `m += (g - m)(1 - b1); v += (g^2 - v)(1 - b2); w -= lr sqrt(1 - b2^t)/(1 - b1^t) m / (sqrt(v) + eps)`; AMSGrad
-/// divides by the largest `v` so far.
+/// divides by the largest `v` so far (Kingma and Ba 2015, arXiv 1412.6980; Reddi, Kale and Kumar 2018, arXiv 1904.09237).
 #[derive(Clone, Copy)]
 struct Adam<T> {
     rate: T,
@@ -378,7 +380,7 @@ impl<T: Element> Move<T> for Adam<T> {
     }
 }
 
-/// `a += g^2; w -= lr g / sqrt(a + eps)`
+/// `a += g^2; w -= lr g / sqrt(a + eps)` (Duchi, Hazan and Singer 2011, Journal of Machine Learning Research 12).
 #[derive(Clone, Copy)]
 struct Adagrad<T> {
     lr: T,
@@ -394,6 +396,7 @@ impl<T: Element> Move<T> for Adagrad<T> {
 }
 
 /// `a = rho a + (1 - rho) g^2; d = -sqrt(e + eps) g / sqrt(a + eps); e = rho e + (1 - rho) d^2; w += lr d`
+/// (Zeiler 2012, arXiv 1212.5701).
 #[derive(Clone, Copy)]
 struct Adadelta<T> {
     lr: T,
@@ -412,7 +415,7 @@ impl<T: Element> Move<T> for Adadelta<T> {
     }
 }
 
-/// `m += (g - m)(1 - b1); u = max(b2 u, |g|); w -= lr m / ((1 - b1^t)(u + eps))`
+/// `m += (g - m)(1 - b1); u = max(b2 u, |g|); w -= lr m / ((1 - b1^t)(u + eps))` (Kingma and Ba 2015, section 7).
 #[derive(Clone, Copy)]
 struct Adamax<T> {
     rate: T,
@@ -430,7 +433,7 @@ impl<T: Element> Move<T> for Adamax<T> {
     }
 }
 
-/// Adam with Nesterov's momentum (Dozat, 2016): with `u_t = b1 (1 - 0.96^t / 2)` and `U_t` the product of `u_1 .. u_t`,
+/// Adam with Nesterov's momentum (Dozat 2016, ICLR workshop): with `u_t = b1 (1 - 0.96^t / 2)` and `U_t` the product of `u_1 .. u_t`,
 /// `w -= lr (u_{t+1} m / (1 - U_{t+1}) + (1 - u_t) g / (1 - U_t)) / (sqrt(v / (1 - b2^t)) + eps)`.
 #[derive(Clone, Copy)]
 struct Nadam<T> {
@@ -454,7 +457,7 @@ impl<T: Element> Move<T> for Nadam<T> {
     }
 }
 
-/// `w -= lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g` (Chen et al., 2023).
+/// `w -= lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g` (Chen et al. 2023, arXiv 2302.06675).
 #[derive(Clone, Copy)]
 struct Lion<T> {
     lr: T,

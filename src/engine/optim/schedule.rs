@@ -1,4 +1,5 @@
-//! Learning rates that follow a plan; names, defaults and formulas are Keras', [`LrSchedule::OneCycle`] apart.
+//! Learning rates that follow a plan; names, defaults and formulas are Keras', [`LrSchedule::OneCycle`] apart (Smith and Topin
+//! 2017, arXiv 1708.07120). Cosines and restarts are those of Loshchilov and Hutter 2017 (SGDR, arXiv 1608.03983).
 
 use serde::Deserialize;
 

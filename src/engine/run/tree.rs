@@ -1,4 +1,5 @@
-//! Sums over chunks: partial gradients move up a binary tree as chunks end.
+//! Sums over chunks: partial gradients move up a binary tree as chunks end. Its error grows with the logarithm of the number
+//! of terms (pairwise summation; Higham 1993, "The accuracy of floating point summation", doi 10.1137/0914050).
 //!
 //! Leaf `i` is chunk `i`. Node `(start, size)` joins `(start + size, size)` where `start` is a multiple of `2 * size`; at
 //! the right edge one without a partner moves up as it is. Which nodes are added depends on the number of chunks alone:
