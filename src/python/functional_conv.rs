@@ -119,7 +119,9 @@ fn forward<'py, T: Operand + NumpyElement>(
     let bias = Bias::new(bias)?;
     let batch = ConvBatch::new(named_kind(kind)?, x.shape(), kernel.shape(), options).map_err(raise)?;
     let (x, kernel, bias) = (x.as_array(), kernel.as_array(), bias.view());
-    let addresses: Vec<_> = [&x, &kernel].into_iter().chain(&bias).map(extent).collect();
+    // What a new result does not need.
+    let operands = [&x, &kernel].into_iter().chain(&bias).filter(|_| out.is_some());
+    let addresses: Vec<_> = operands.map(extent).collect();
     into(py, out, &batch.y, &addresses, |y, interrupt| {
         conv::conv(&batch, &x, &kernel, Finish { bias: bias.as_ref(), activation }, y, interrupt)
     })

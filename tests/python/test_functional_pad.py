@@ -79,3 +79,18 @@ def test_bad_arguments():
             bad()
     assert F.pad2d(np.ones((1, 0, 3, 1)), [(1, 1), (0, 0)]).shape == (1, 2, 3, 1)
     assert F.pad2d(np.ones((0, 2, 3, 1), np.int8), [(1, 1), (0, 0)], "wrap").shape == (0, 4, 3, 1)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_integers_stand_for_pairs_of_the_same(rank):
+    x = np.arange(2 * 3**rank * 2, dtype=np.float32).reshape(2, *(3,) * rank, 2)
+    sizes = tuple(range(1, rank + 1))
+    for short, pairs in ((2, ((2, 2),) * rank), (sizes, tuple((n, n) for n in sizes)), (0, ((0, 0),) * rank)):
+        if rank == 1 and isinstance(short, tuple):
+            short = short[0]
+        for given in (short, list(short) if isinstance(short, tuple) else np.int64(short)):
+            expected = F.pad(x, pairs)
+            assert np.array_equal(F.pad(x, given), expected)
+            assert np.array_equal(F.pad_grad(expected, given), F.pad_grad(expected, pairs))
+    if rank == 1:
+        assert np.array_equal(F.pad(x, (1, 2)), F.pad(x, ((1, 2),)))
