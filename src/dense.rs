@@ -82,7 +82,7 @@ impl<T: Element> Dense<T> {
             k: self.inputs,
             n: self.outputs,
             taps: 1,
-            apart: [self.outputs, 1],
+            strides: [self.outputs, 1],
             tap: &|_| 0,
         };
         matrix.panels(part, first, self.kernels);
@@ -95,7 +95,7 @@ impl<T: Element> Dense<T> {
             k: self.outputs,
             n: self.inputs,
             taps: 1,
-            apart: [1, self.outputs],
+            strides: [1, self.outputs],
             tap: &|_| 0,
         };
         matrix.panels(part, first, self.kernels);

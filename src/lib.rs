@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod arrays;
 pub mod conv;
+pub mod cuts;
 pub mod dense;
 pub mod engine;
 pub mod error;

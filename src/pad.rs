@@ -91,7 +91,7 @@ impl Sources {
     }
 }
 
-/// A stretch of a row that is copied as a whole.
+/// A run of a row that is copied as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     /// First output, in elements.

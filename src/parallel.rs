@@ -81,7 +81,7 @@ pub trait Parts: Sync {
     unsafe fn part(&self, i: usize) -> Self::Part;
 }
 
-/// A slice of equal samples, each of them cut into pieces of a given length (the last may be shorter).
+/// A slice of equal samples, each of them cut into parts of a given length (the last may be shorter).
 ///
 /// Parts are numbered sample by sample. They depend on sizes only, never on the number of threads.
 #[derive(Debug)]
@@ -89,11 +89,11 @@ pub struct Cut<'a, T> {
     data: *mut T,
     samples: usize,
     sample: usize,
-    piece: usize,
+    part_len: usize,
     slice: std::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: a `Cut` is used as a `&mut [T]` whose disjoint pieces go to other threads.
+// SAFETY: a `Cut` is used as a `&mut [T]` whose disjoint parts go to other threads.
 unsafe impl<T: Send> Sync for Cut<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Cut<'_, T> {}
@@ -103,20 +103,20 @@ impl<'a, T> Cut<'a, T> {
     ///
     /// # Panics
     /// `sample` is zero or does not divide the length.
-    pub fn new(slice: &'a mut [T], sample: usize, piece: usize) -> Self {
+    pub fn new(slice: &'a mut [T], sample: usize, part_len: usize) -> Self {
         assert!(sample > 0 && slice.len().is_multiple_of(sample), "{} not of {sample}", slice.len());
         Self {
             data: slice.as_mut_ptr(),
             samples: slice.len() / sample,
             sample,
-            piece: piece.clamp(1, sample),
+            part_len: part_len.clamp(1, sample),
             slice: std::marker::PhantomData,
         }
     }
 
     /// Pieces of a sample.
-    pub fn pieces(&self) -> usize {
-        self.sample.div_ceil(self.piece)
+    pub fn parts_per_sample(&self) -> usize {
+        self.sample.div_ceil(self.part_len)
     }
 }
 
@@ -124,15 +124,20 @@ impl<'a, T: Send> Parts for Cut<'a, T> {
     type Part = &'a mut [T];
 
     fn count(&self) -> usize {
-        self.samples * self.pieces()
+        self.samples * self.parts_per_sample()
     }
 
     unsafe fn part(&self, i: usize) -> &'a mut [T] {
-        let first = i % self.pieces() * self.piece;
-        let len = self.piece.min(self.sample - first);
-        // SAFETY: inside sample `i / pieces` of the slice that is borrowed for 'a; parts of different numbers do not
+        let first = i % self.parts_per_sample() * self.part_len;
+        let len = self.part_len.min(self.sample - first);
+        // SAFETY: inside sample `i / per_sample` of the slice that is borrowed for 'a; parts of different numbers do not
         // overlap, and the caller sees to it that there is only one of this number.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(i / self.pieces() * self.sample + first), len) }
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.data.add(i / self.parts_per_sample() * self.sample + first),
+                len,
+            )
+        }
     }
 }
 
@@ -342,20 +347,23 @@ mod tests {
 
     #[test]
     fn every_part_is_written_once() {
-        for (samples, sample, piece) in [(3, 10, 4), (1, 7, 100), (5, 1, 1), (0, 4, 2)] {
+        for (samples, sample, part_len) in [(3, 10, 4), (1, 7, 100), (5, 1, 1), (0, 4, 2)] {
             for workers in [1, 2, 3] {
                 let mut numbers = vec![0usize; samples * sample];
                 let mut bytes = vec![0u8; samples * sample * 2];
-                let parts =
-                    (Cut::new(&mut numbers, sample, piece), Cut::new(&mut bytes, sample * 2, piece * 2));
-                let pieces = sample.div_ceil(piece);
+                let parts = (
+                    Cut::new(&mut numbers, sample, part_len),
+                    Cut::new(&mut bytes, sample * 2, part_len * 2),
+                );
+                let per_sample = sample.div_ceil(part_len);
                 for_each_part(parts, workers, &|| false, &|task, _, (numbers, bytes), _| {
                     assert_eq!(bytes.len(), 2 * numbers.len());
                     numbers.iter_mut().for_each(|n| *n += task + 1);
                     bytes.fill(1);
                 })
                 .unwrap();
-                let expected = (0..samples * sample).map(|i| i / sample * pieces + i % sample / piece + 1);
+                let expected =
+                    (0..samples * sample).map(|i| i / sample * per_sample + i % sample / part_len + 1);
                 assert!(numbers.iter().copied().eq(expected));
                 assert!(bytes.iter().all(|b| *b == 1));
             }

@@ -12,9 +12,7 @@ use crate::geometry::{Axis, AxisMap, PoolGeometry};
 use crate::kernels::{CHAIN, Element, Job, Kernels, Pooling, Tap, Tier, WindowRun};
 use crate::memory;
 use crate::parallel::Interrupt;
-
-/// Elements that windows see between two looks at the keyboard: some milliseconds.
-const ELEMENTS: usize = 1 << 22;
+use crate::tuning::INTERRUPT_WORK;
 
 /// Rows (depth times height) of the input.
 fn input_rows(g: &PoolGeometry) -> usize {
@@ -87,9 +85,9 @@ fn for_runs(
             let window = (taps.len() * g.channels).max(1);
             let end = column + count;
             loop {
-                let count = (end - column).min((ELEMENTS / window).max(1));
+                let count = (end - column).min((INTERRUPT_WORK / window).max(1));
                 unasked += count.saturating_mul(window);
-                if unasked > ELEMENTS {
+                if unasked > INTERRUPT_WORK {
                     unasked = 0;
                     if stopped() {
                         return;

@@ -493,11 +493,11 @@ fn a_transposed_matrix_stays_inside() {
         let kernels = Kernels::<f32>::of(tier);
         for (rows, columns) in (1..=18).flat_map(|n| [(n, 1), (1, n), (n, 17), (32, n), (n, 33)]) {
             announce(format!("{rows} x {columns} transposed on {tier:?}, {edge:?}"));
-            let (apart, row) = (rows + 3, columns + 2);
-            let from = Fenced::new(&integers::<f32>((columns - 1) * apart + rows, 1), edge);
+            let (from_stride, row) = (rows + 3, columns + 2);
+            let from = Fenced::new(&integers::<f32>((columns - 1) * from_stride + rows, 1), edge);
             let mut to = Fenced::nans((rows - 1) * row + columns, edge);
-            kernels.transpose(Transpose { from: &from, apart, to: &mut to, row, rows, columns });
-            assert_eq!(to[(rows - 1) * row + columns - 1], from[(columns - 1) * apart + rows - 1]);
+            kernels.transpose(Transpose { from: &from, from_stride, to: &mut to, row, rows, columns });
+            assert_eq!(to[(rows - 1) * row + columns - 1], from[(columns - 1) * from_stride + rows - 1]);
         }
     }
 }

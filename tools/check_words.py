@@ -25,7 +25,6 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         r"dyn Step\b|\b(Batch|Split|Conv|Dense)Step\b|\bengine/steps?\.rs",
     ),
     "residue": (("src/conv", "src/geometry"), r"\bPhase\b"),
-    "halo": (("src/conv", "src/ops", "src/pool.rs"), r"\bband\b"),
     "non_temporal, stream": (("src", "docs"), r"\b(past_cache|store_past|copy_past)\b"),
     "CmpMask, TailMask, Permutation": (("src/kernels",), r"Self::(Lot|Mask|Order)\b"),
     "Pass::InputGrad, input_grad": (("src",), r"\b(to_input|ToInput)\b|\bDirection\b"),
@@ -46,7 +45,23 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         r"\b(notes_len|Notes|settled?|Settled|settle_\w+|SettleGradients|Prices)\b|\blimits\.rs",
     ),
     "TileBlock, TileRun, RowRegion": (("src/conv",), r"\b(Stretch|Area|ITEM_BYTES)\b|struct Item\b"),
-    "strides, spacing": (("src/conv",), r"\bapart: (\[usize|usize)|fn apart\b"),
+    "strides, spacing": (
+        ("src", "benches"),
+        r"\bapart: (\[usize|usize)|fn apart\b|\b(y_step|x_step|x_row)\b",
+    ),
+    "halo": (("src/conv", "src/ops", "src/pool.rs", "python/gridnn/functional"), r"\bband\b"),
+    "task, region": (("src/engine/plan", "src/engine/run", "src/ops", "src/parallel.rs"), r"\bpieces?\b"),
+    "regions of a tensor, tasks": (
+        ("src/engine", "src/conv", "src/ops"),
+        r"\b(strips?|stretch|area)\b(?!\()",
+    ),
+    "filters.py": (("src", "python/gridnn", "docs"), r"\bgridnn/kernels\.py\b"),
+    "custom layers": (("src",), r"\bwith_guests\b"),
+    "a doc that stands alone": (("src",), r"/// See there\b|//!? There is none\.$"),
+    "a number from `tuning`": (
+        ("src/conv", "src/ops", "src/engine"),
+        r"^\s*const (\w*_BYTES|\w*_MACS|LINE|TASKS|CHUNKS)\b",
+    ),
     "StepPlan, LrSchedule, ops/tiling.rs": (("src",), r"\bSchedule\b|\bops/schedule\.rs"),
 }
 

@@ -152,10 +152,10 @@ impl<T: Element> MapPlan<T> for Across<T> {
             // Kernel (tap, c_in, c_out): forward, k walks over the second axis and n over the third.
             let source = &kernel[tap * k * n..(tap + 1) * k * n];
             if self.pass == Pass::InputGrad {
-                let apart = [1, k];
+                let strides = [1, k];
                 for (packed, column) in packed.chunks_exact_mut(k * panel).zip((column..).step_by(panel)) {
                     let (source, n) = (&source[column * k..], panel.min(n - column));
-                    Matrix { source, k, n, taps: 1, apart, tap: &|_| 0 }.panels(packed, 0, kernels);
+                    Matrix { source, k, n, taps: 1, strides, tap: &|_| 0 }.panels(packed, 0, kernels);
                 }
                 continue;
             }

@@ -108,10 +108,10 @@ pub fn add_column_sums<T: Element>(tier: Tier, rows: &[T], sums: &mut [T]) {
         return tier.vectorize(ColumnSums { rows, columns, sums });
     }
     for block in rows.chunks(BLOCK_POSITIONS * columns) {
-        for (strip, sums) in sums.chunks_mut(SUMS).enumerate() {
+        for (group, sums) in sums.chunks_mut(SUMS).enumerate() {
             let mut own = [T::ZERO; SUMS];
             let own = &mut own[..sums.len()];
-            tier.vectorize(ColumnSums { rows: &block[strip * SUMS..], columns, sums: own });
+            tier.vectorize(ColumnSums { rows: &block[group * SUMS..], columns, sums: own });
             tier.vectorize(Add(own, sums));
         }
     }

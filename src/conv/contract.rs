@@ -203,7 +203,7 @@ pub struct Part {
 /// What is computed by one run, and what a tensor of results holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Region {
-    /// The results of so many samples.
+    /// The results of this many samples.
     Samples(usize),
     /// Some elements of one result: whole rows, or whole columns of a single row.
     Elements(Range<usize>),

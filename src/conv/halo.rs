@@ -7,9 +7,8 @@
 use std::ops::Range;
 
 use crate::kernels::Element;
-
-/// Bytes of a row of a halo that is short.
-const SHORT_ROW: usize = 512;
+use crate::tuning::HALO_BYTES;
+use crate::tuning::direct::SHORT_ROW_BYTES;
 
 /// Size of a sample: planes, rows, columns, channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +112,7 @@ pub(super) fn view_samples<'a, T: Element>(
         samples.chunks_exact(source.max(1)).zip(halo.chunks_exact_mut(sample_stride.max(1)))
     {
         // Filling all of a halo of short rows costs less than filling the margins of each.
-        let short = row * size_of::<T>() <= SHORT_ROW;
+        let short = row * size_of::<T>() <= SHORT_ROW_BYTES;
         if short {
             target.fill(T::ZERO);
         }
@@ -142,8 +141,7 @@ pub(super) fn block_rows<T>(
     rows_per_row: usize,
     most: usize,
 ) -> usize {
-    const BYTES: usize = 96 << 10;
     let (planes, rows) = (planes.min(extent.planes).max(1), rows_per_row.min(extent.rows).max(1));
     let row = len(extent, planes, rows, columns).saturating_mul(size_of::<T>());
-    (BYTES / row.max(1)).clamp(1, most)
+    (HALO_BYTES / row.max(1)).clamp(1, most)
 }

@@ -13,18 +13,10 @@ use super::{GradOperands, GradPlan, Part, Pass, Problem, Region, Request, Scratc
 use crate::geometry::{AXES, AxisMap, ConvGeometry};
 use crate::kernels::gemm::multi_row::LENGTHS;
 use crate::kernels::{B, Element, Gemm, Kernels, Offsets, RowGroups, Store};
-
-/// Positions between two visits to the accumulators in memory: enough to hide them, few enough that `dy` stays in L1.
-const POSITIONS: usize = 256;
-/// The same for a single tap: every position then brings a new row of `x`, which must stay in L1 as well.
-const POINTWISE_POSITIONS: usize = 64;
-/// Bytes of `dy` between two visits where a tile takes all taps, or nearly: it is read once or twice, from L2 as well.
-const LINES_BYTES: usize = 64 << 10;
-/// Samples that are visited together at most, where one has few positions.
-const MOST_TOGETHER: usize = 16;
-/// Bytes of the kernel, and its rows at least, that are gone through at a time: half of L2.
-const PART_BYTES: usize = 512 << 10;
-const PART_ROWS: usize = 56;
+use crate::tuning::L2_HALF_BYTES;
+use crate::tuning::direct::{
+    GRAD_LINES_BYTES, GRAD_POSITIONS, GRAD_ROWS, GRAD_TOGETHER, POINTWISE_GRAD_POSITIONS,
+};
 
 /// A planned kernel gradient.
 #[derive(Debug)]
@@ -75,16 +67,16 @@ impl<T: Element> KernelGrad<T> {
         let axes = geometry.axes.each_ref().map(AxisMap::forward);
         let [depth, height, width] = geometry.axes;
         let far = halo::too_far(width.kernel, width.dilation, width.input);
-        let clipped = far || halo::too_wide(reach_of(&axes[2], POSITIONS), width.input);
+        let clipped = far || halo::too_wide(reach_of(&axes[2], GRAD_POSITIONS), width.input);
         let lines = !clipped
             && depth.kernel * height.kernel > 1
             && width.dilation == 1
             && geometry.groups == 1
             && LENGTHS.contains(&(width.kernel * geometry.c_in));
         let positions = match geometry.taps() {
-            1 => POINTWISE_POSITIONS,
-            _ if lines => POSITIONS.max(LINES_BYTES / (geometry.c_out * size_of::<T>())),
-            _ => POSITIONS,
+            1 => POINTWISE_GRAD_POSITIONS,
+            _ if lines => GRAD_POSITIONS.max(GRAD_LINES_BYTES / (geometry.c_out * size_of::<T>())),
+            _ => GRAD_POSITIONS,
         };
         // Blocks of equal width.
         let block_columns = width.output.div_ceil(width.output.div_ceil(positions).max(1)).max(1);
@@ -93,7 +85,7 @@ impl<T: Element> KernelGrad<T> {
         let block_rows = halo::block_rows::<T>(input, depth.span(), reach, height.stride, most);
         let whole = depth.output == 1 && block_rows >= height.output && block_columns >= width.output;
         let map = height.output * width.output;
-        let together = if whole { (positions / map.max(1)).clamp(1, MOST_TOGETHER) } else { 1 };
+        let together = if whole { (positions / map.max(1)).clamp(1, GRAD_TOGETHER) } else { 1 };
         let tiling = Tiling::default();
         let mut plan = Self {
             kernels,
@@ -389,7 +381,7 @@ impl<T: Element> GradPlan<T> for KernelGrad<T> {
             return self.part((x, dy), region, &units, sums, scratch);
         }
         // A large kernel is gone through in parts that stay in the cache.
-        let parts = (all * row * size_of::<T>()).div_ceil(PART_BYTES).min(all.div_ceil(PART_ROWS)).max(1);
+        let parts = (all * row * size_of::<T>()).div_ceil(L2_HALF_BYTES).min(all.div_ceil(GRAD_ROWS)).max(1);
         for part in 0..parts {
             let units = part * all / parts..(part + 1) * all / parts;
             let sums = &mut sums[units.start * row..units.end * row];

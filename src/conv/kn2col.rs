@@ -18,14 +18,11 @@ use super::{Epilogue, MapPlan, Operands, Part, Pass, Plan, Problem, Region, Requ
 use crate::geometry::{AXES, AxisMap, ConvGeometry, PaddingMode};
 use crate::kernels::pack::{self, Matrix};
 use crate::kernels::{Aligned, B, Element, Gemm, Job, Kernels, Offsets, Store};
+use crate::tuning::kn2::{BLOCK, CHAIN};
 
 /// Channels of the result: with fewer, sums go into the lanes ([`crate::kernels::gemm::narrow`]); with more, a tile has work for
 /// its lanes. Shift-add is written for each of these numbers.
 const CHANNELS: std::ops::RangeInclusive<usize> = 5..=8;
-/// Columns of the result that are computed together: their products stay in L1.
-const BLOCK: usize = 112;
-/// Multiply-adds of a chain from which on shift-add is a small part of the work.
-const CHAIN: usize = 32;
 /// Lanes of the widest register. A constant: which algorithm runs must not depend on the instruction set.
 const LANES: usize = 16;
 
@@ -221,7 +218,11 @@ impl<T: Element> MapPlan<T> for Kn2col<T> {
         // Kernel (k_d, k_h, k_w, c_in, c_out); rows of the matrix are channels of the source.
         if self.pass == Pass::InputGrad {
             let tap = |tap: usize| tap * n * k;
-            Matrix { source: kernel, k, n, taps, apart: [1, k], tap: &tap }.panels(part, first, self.kernels);
+            Matrix { source: kernel, k, n, taps, strides: [1, k], tap: &tap }.panels(
+                part,
+                first,
+                self.kernels,
+            );
             return;
         }
         // The channels of the result are neighbours, the taps of the width lie a matrix apart.

@@ -19,23 +19,11 @@ use super::halo::Extent;
 use super::{MapPlan, Operands, Part, Pass, Plan, Problem, Region, Request, Scratch, Tiling};
 use crate::geometry::{AXES, ConvGeometry, PaddingMode, Residues};
 use crate::kernels::{B, Element, Gemm, Kernels, MOST_CHANNELS, Offsets, ShiftAdd, Store, TransposePanels};
+use crate::tuning::LINE_ELEMENTS;
+use crate::tuning::kn2::{LEAST_ROWS, LEAST_SOURCE, PRODUCT_BYTES, TASK_ROWS, TRANSPOSED_BYTES, WINDOW};
 
-/// Channels of the source from which on transposing and shift-add are a small part of the work.
-const LEAST_SOURCE: usize = 4;
-/// Rows of the product from which on transposing a position is.
-const LEAST_ROWS: usize = 8;
-/// Positions of a row that are computed from one window.
-const WINDOW: usize = 256;
-/// Bytes of transposed positions.
-const TRANSPOSED_BYTES: usize = 16 << 10;
 /// A multiple of every tier's panel.
 const PANEL: usize = 32;
-/// Bytes of the products that are waiting for results: they stay in L2.
-const PRODUCT_BYTES: usize = 768 << 10;
-/// Rows of a piece are so many times those at its end that are multiplied for the next one as well.
-const PIECE: usize = 8;
-/// Elements of a cache line of float32.
-const LINE: usize = 16;
 
 /// A planned pass.
 #[derive(Debug)]
@@ -110,11 +98,11 @@ impl<T: Element> Kn2row<T> {
         plan.ring = (alive + ahead).min(from.planes * from.rows);
         let height = plan.residues[1].out_step();
         let rows = to.planes * to.rows;
-        let piece = (PIECE * alive.saturating_sub(1) * height).clamp(1, rows.max(1));
+        let per_task = (TASK_ROWS * alive.saturating_sub(1) * height).clamp(1, rows.max(1));
         let scratch =
             Request { planes: plan.room(), batch: plan.taps[0] * plan.taps[1], ..Request::default() };
         let weights = plan.columns() * from.channels;
-        plan.tiling = Tiling::new([rows, to.columns, to.channels], [piece, window], weights, scratch);
+        plan.tiling = Tiling::new([rows, to.columns, to.channels], [per_task, window], weights, scratch);
         (plan.columns() * plan.line_stride() * size_of::<T>() <= PRODUCT_BYTES).then_some(plan)
     }
 
@@ -125,7 +113,7 @@ impl<T: Element> Kn2row<T> {
 
     /// Distance of the lines of products; no multiple of a page, or they would displace each other in L1.
     fn line_stride(&self) -> usize {
-        (self.ring * self.window[1]).div_ceil(LINE) / 2 * 2 * LINE + LINE
+        (self.ring * self.window[1]).div_ceil(LINE_ELEMENTS) / 2 * 2 * LINE_ELEMENTS + LINE_ELEMENTS
     }
 
     /// Elements of the products, and of transposed positions.
@@ -191,7 +179,7 @@ impl<T: Element> Kn2row<T> {
                     let (tap, next) = residue.kernel;
                     self.kernels.shift_add(ShiftAdd {
                         products,
-                        apart: line_stride,
+                        line_stride,
                         rows: batch,
                         len: span.len(),
                         taps: residue.taps,
@@ -200,7 +188,7 @@ impl<T: Element> Kn2row<T> {
                         column: (tap * channels, next * channels as isize),
                         channels,
                         y: &mut line[(x - origin) * channels..],
-                        y_step: residue.out_step * channels,
+                        y_stride: residue.out_step * channels,
                         count: part.len(),
                         bias: epilogue.bias,
                         relu: epilogue.relu,

@@ -14,14 +14,8 @@ use crate::geometry::{AXES, Axis, AxisMap, ConvGeometry, PaddingMode, Residues};
 use crate::kernels::gemm::narrow;
 use crate::kernels::pack::{self, Matrix};
 use crate::kernels::{self, B, Element, Gemm, Kernels, NarrowGemm, Offsets, Start, Store, StridedBatch};
-
-/// Output rows of a block at most: more would save no copying worth the cache.
-const MOST_ROWS: usize = 16;
-/// Output columns of a block at most. A long series would fill the cache with its halo otherwise; blocks inside the
-/// input need no halo at all.
-const MOST_COLUMNS: usize = 288;
-/// Contiguous products from which on it pays to keep the sums of a narrow result in the lanes.
-const NARROW_RUN: usize = 12;
+use crate::tuning::HALO_ROWS;
+use crate::tuning::direct::{MOST_COLUMNS, NARROW_RUN};
 
 /// Joins axes that a pointwise convolution does not tell apart, so that its rows are long.
 ///
@@ -103,7 +97,7 @@ impl<T: Element> Rows<T> {
         let [planes, _, columns] = rows.reach(1);
         let rows_per_row = rows.residues[1].iter().map(|p| p.step).max().unwrap_or(1);
         rows.block_rows =
-            halo::block_rows::<T>(from, planes, columns, rows_per_row, MOST_ROWS.min(to.rows.max(1)));
+            halo::block_rows::<T>(from, planes, columns, rows_per_row, HALO_ROWS.min(to.rows.max(1)));
         rows.tiling = rows.plan_tiling();
         rows
     }
@@ -125,7 +119,7 @@ impl<T: Element> Rows<T> {
     fn reach(&self, rows: usize) -> [usize; AXES] {
         let span = |axis: usize, outputs: usize| self.residues[axis].reach(outputs);
         let step = self.residues[1].out_step();
-        // Rows that follow each other are at most so many, and one more, of each residue.
+        // Rows that follow each other are at most this many, and one more, of each residue.
         let of_phase = rows.div_ceil(step) + usize::from(step > 1);
         // Blocks of a single row may start with any residue of the columns.
         let of_columns = self.block_columns + usize::from(self.residues[2].len() > 1);
@@ -214,7 +208,7 @@ impl<T: Element> MapPlan<T> for Rows<T> {
                     let tap = (d.kernel_tap(td) * kh + h.kernel_tap(th)) * kw + w.kernel_tap(tw);
                     tap * k_all * n_all + g * if input_grad { k } else { n }
                 };
-                let matrix = Matrix { source: kernel, k, n, taps: rows / k, apart: columns, tap: &tap };
+                let matrix = Matrix { source: kernel, k, n, taps: rows / k, strides: columns, tap: &tap };
                 if self.narrow {
                     matrix.columns(out);
                 } else {

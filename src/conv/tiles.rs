@@ -19,12 +19,9 @@ use super::{Part, Pass, Region, Request, Tiling};
 use crate::geometry::{AXES, ConvGeometry};
 use crate::kernels::winograd::{Extremes, Form, From, MOST_POINTS, NOWHERE, POINTS};
 use crate::kernels::{Element, Kernels, Offsets, Stage, Transform};
+use crate::tuning::LINE_ELEMENTS;
+use crate::tuning::winograd::BLOCK_BYTES;
 
-/// A cache line, in elements: planes are staggered by it, or those of a power of two would meet in the same sets.
-const LINE: usize = 16;
-/// Bytes of the inputs of a block, at the points: half of L2, unless what is read or summed up for every block is much
-/// larger and comes from the last level of cache.
-const BLOCK_BYTES: [usize; 2] = [512 << 10, 4 << 20];
 /// Tiles of a block at most, if they are flat.
 const MOST_TILES: usize = 128;
 /// Planes of a tile at most.
@@ -133,10 +130,10 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn new(form: Form, rows: usize, channels: usize) -> Self {
-        let row = channels.next_multiple_of(LINE);
+        let row = channels.next_multiple_of(LINE_ELEMENTS);
         // Rows of a multiple of 1 KiB would fall into a few sets of L1.
-        let row = if row.is_multiple_of(16 * LINE) { row + LINE } else { row };
-        Self { row, plane: rows * row + LINE, points: form.points() }
+        let row = if row.is_multiple_of(16 * LINE_ELEMENTS) { row + LINE_ELEMENTS } else { row };
+        Self { row, plane: rows * row + LINE_ELEMENTS, points: form.points() }
     }
 
     pub(super) fn len(self) -> usize {
@@ -331,7 +328,7 @@ impl<T: Element> Grid<T> {
         places: impl Fn(usize) -> ([usize; MOST_POINTS], usize),
     ) {
         let count = self.form.points();
-        for (columns, step) in pieces(&run.columns, |tile| self.width.steps[tile]) {
+        for (columns, step) in runs_alike(&run.columns, |tile| self.width.steps[tile]) {
             let part = run.part(columns);
             let at: [usize; MOST_POINTS] = std::array::from_fn(|p| {
                 if p >= count {
@@ -386,7 +383,7 @@ impl<T: Element> Grid<T> {
         let along = self.width.outputs;
         let alike = |tile: usize| self.width.written_alike(tile, &region.columns);
         for run in block.runs() {
-            for (columns, step) in pieces(&run.columns, alike) {
+            for (columns, step) in runs_alike(&run.columns, alike) {
                 let part = run.part(columns);
                 for (i, depth) in block.depths.clone().enumerate() {
                     let depth = self.depth.position(block.depth_tile, depth);
@@ -420,7 +417,7 @@ pub(super) struct Written<'a> {
 }
 
 /// Cuts tiles into runs of equal steps; `step(tile)` is that to the next one, if they are alike.
-fn pieces(
+fn runs_alike(
     tiles: &Range<usize>,
     step: impl Fn(usize) -> Option<usize>,
 ) -> impl Iterator<Item = (Range<usize>, usize)> {

@@ -1,11 +1,12 @@
-//! Winograd's algorithm for kernels of stride 1: six points for 4 outputs of 3 taps, or 2 of 5, along an axis.
+//! Winograd's algorithm for kernels of stride 1 (Lavin and Gray 2015, "Fast algorithms for convolutional neural networks",
+//! arXiv 1509.09308): six points for 4 outputs of 3 taps, or 2 of 5, along an axis.
 //!
 //! A tile of inputs and the kernel are brought to points (`kernels::winograd` has the mathematics), where the
 //! convolution is a product of matrices at each point: tiles times input channels, by output channels. Images take 36
 //! products where a direct sum has 144 (3 x 3) or 100 (5 x 5), series 6 where it has 12 or 10. What is not transformed
 //! (the planes of a volume's kernel, the parts of a series' kernel with 6 or 9 taps) is summed up at the points.
 //!
-//! The gradient to the input is the same with input_grad taps and exchanged channels. The gradient to the kernel is the
+//! The gradient to the input is the same with reversed taps and exchanged channels. The gradient to the kernel is the
 //! exact adjoint: the gradients of outputs are brought to points, multiplied with the inputs, summed up over the tiles
 //! there, and the sums are brought back to taps at the very end.
 //!
@@ -21,8 +22,6 @@
 mod direct;
 mod pack;
 
-use std::ops::Range;
-
 use direct::Add;
 use pack::{MOST_TAPS, Packing};
 
@@ -35,6 +34,10 @@ use super::{
 use crate::geometry::{Axis, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{B, Element, Gemm, Offsets, RowGroups, Stage, Start, Store, Transform};
+use crate::tuning::winograd::{
+    FEWEST_TILES, HIDING_TILES, MANY_POSITIONS, MOST_SUMS, MOST_SUMS_OF_MANY, MOST_WEIGHTS, SCATTERED,
+    SUMS_PER_POSITION, WEIGHTS_PER_POSITION,
+};
 use crate::tuning::{LAST_LEVEL_BYTES, NEAR_WEIGHTS_BYTES};
 
 /// Weights are read for every block, and sums read and written: these shares of them a block should have.
@@ -62,21 +65,6 @@ fn chosen<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Form> {
     })
 }
 
-/// Most weights, `c_in * c_out`, that were measured to gain, forward and to the input.
-const MOST_WEIGHTS: usize = 1024 * 1024;
-/// Weights for an output of a sample: packing brings them to the points, which a small map does not pay for.
-const WEIGHTS_PER_POSITION: usize = 5400;
-
-/// Tiles of a task where weights at the points do not stay in L2 for the next one: so many hide the reading of a line
-/// from the last level of cache, and from memory.
-const HIDING_TILES: [usize; 2] = [16, 32];
-
-/// Tiles of a plane: with fewer, what a task computes of a sample has too few rows for the products.
-const FEWEST_TILES: usize = 4;
-
-/// Distances of the taps of a series at which its tiles come in short runs: they pay from twice the channels on.
-const SCATTERED: Range<usize> = 2..16;
-
 /// Channels on both sides from which on the transforms are paid for by the products.
 fn fewest_channels(form: Form, direct_taps: usize, spacing: usize) -> usize {
     match form {
@@ -88,14 +76,6 @@ fn fewest_channels(form: Form, direct_taps: usize, spacing: usize) -> usize {
         Form::Line5 => 64,
     }
 }
-
-/// Most weights to the kernel.
-const MOST_SUMS: usize = 256 * 256;
-/// Of 3 x 3 taps sums are four times as large at the points, and they are read and written for every few samples: so many
-/// for an output of a sample at most, unless there are so many outputs, and then so many weights.
-const SUMS_PER_POSITION: usize = 600;
-const MANY_POSITIONS: usize = 150;
-const MOST_SUMS_OF_MANY: usize = 512 * 512;
 
 /// Whether it is the faster one: measured thresholds, see docs/performance.md.
 fn wins(g: &ConvGeometry, form: Form, pass: Pass) -> bool {

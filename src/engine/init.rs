@@ -1,4 +1,7 @@
 //! Initial weights: counter-based draws, so that they depend on the seed and the number of the weight alone.
+//!
+//! Variances by the number of inputs and outputs ("fans") are those of LeCun et al. 1998 ("Efficient BackProp", doi
+//! 10.1007/3-540-49430-8_2), Glorot and Bengio 2010 (AISTATS, PMLR 9) and He et al. 2015 (arXiv 1502.01852).
 
 use super::spec::{Distribution, FanMode, Filling, Initializer};
 use crate::error::{Error, Result};
@@ -6,12 +9,10 @@ use crate::kernels::Element;
 use crate::memory;
 use crate::parallel::Interrupt;
 use crate::rng::{Purpose, Stream};
+use crate::tuning::INTERRUPT_WORK;
 
 /// Standard deviation of a standard normal cut at two: variances are divided by its square (Keras' constant).
 const TRUNCATED_STDDEV: f64 = 0.879_625_661_034_239_8;
-
-/// Elements between two looks at the keyboard: some milliseconds.
-const ELEMENTS: usize = 1 << 22;
 
 /// Fills weight number `index` of a network with this seed.
 ///
@@ -24,7 +25,7 @@ pub fn fill<T: Element>(
     out: &mut [T],
     interrupt: Interrupt<'_>,
 ) -> Result<()> {
-    if out.len() > ELEMENTS && interrupt() {
+    if out.len() > INTERRUPT_WORK && interrupt() {
         return Err(Error::Interrupted);
     }
     let stream = |own: Option<u64>| match own {
@@ -108,7 +109,8 @@ pub fn check(initializer: &Initializer, shape: &[usize]) -> Result<()> {
 }
 
 /// A matrix of `rows` (all axes but the last) by `columns` with orthonormal columns, or rows if there are fewer of
-/// them: random directions, made orthogonal one after the other (Gram and Schmidt, twice for exactness).
+/// them: random directions (Saxe, McClelland and Ganguli 2013, arXiv 1312.6120), made orthogonal one after the other by Gram and
+/// Schmidt's method, twice, which is exact enough (Giraud, Langou and Rozloznik 2005, doi 10.1007/s00211-005-0615-4).
 ///
 /// # Errors
 /// There is no memory for the vectors, or an interrupt.
@@ -128,7 +130,7 @@ fn orthogonal<T: Element>(
     for i in 0..count {
         // The cost of making the vectors so far orthogonal to one more.
         unasked += i * len;
-        if unasked > ELEMENTS {
+        if unasked > INTERRUPT_WORK {
             unasked = 0;
             if interrupt() {
                 return Err(Error::Interrupted);

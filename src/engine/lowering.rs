@@ -385,13 +385,13 @@ impl<T: Element> Lowered<T> {
     pub fn pack_work(&self, pass: usize) -> impl Iterator<Item = (Work, usize)> {
         let tasks = move |op: usize| {
             let len = self.ops[op].packed[pass].len();
-            (Work::Pack { op, pass }, len.div_ceil(self.pack_piece(op, pass).max(1)))
+            (Work::Pack { op, pass }, len.div_ceil(self.pack_task_len(op, pass).max(1)))
         };
         (0..self.ops.len()).map(tasks).filter(|(_, tasks)| *tasks > 0)
     }
 
     /// Elements of packed weights that a task writes.
-    fn pack_piece(&self, op: usize, pass: usize) -> usize {
+    fn pack_task_len(&self, op: usize, pass: usize) -> usize {
         let planned = &self.ops[op];
         match pass {
             INFERENCE => planned.packed[pass].len(),
@@ -403,9 +403,9 @@ impl<T: Element> Lowered<T> {
     pub fn pack(&self, (op, pass): (usize, usize), task: usize, params: &[T]) {
         let planned = &self.ops[op];
         let all = &planned.packed[pass];
-        let piece = self.pack_piece(op, pass);
-        let first = task * piece;
-        let part = all.start + first..(all.start + first + piece).min(all.end);
+        let len = self.pack_task_len(op, pass);
+        let first = task * len;
+        let part = all.start + first..(all.start + first + len).min(all.end);
         let mut packed = self.packed[pass].write(part);
         let normalization = planned.folds.map_or(planned, |norm| &self.ops[norm]);
         match normalization.op.statistics() {

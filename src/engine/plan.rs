@@ -20,16 +20,13 @@ pub(super) use split::Split;
 
 use super::layers::{FoldedNorm, Op};
 use super::lowering::{BACKWARD, FORWARD, Lowered, PlannedOp};
+use crate::cuts;
 use crate::kernels::Element;
-use crate::tuning::{SERIAL_MACS_OF_PROGRAM, UPDATE_TASK_ELEMENTS};
-
-/// Samples of a task of the loss at most, and elements of outputs that are enough: maps of labels are scored one by one.
-const LOSS_SAMPLES: usize = 16;
-const LOSS_ELEMENTS: usize = 1 << 14;
+use crate::tuning::{LOSS_ELEMENTS, LOSS_SAMPLES, UPDATE_TASK_ELEMENTS};
 
 /// Whether a program on a batch is worth waking other threads for; `backward` if it computes gradients.
 pub(super) fn shared<T: Element>(lowered: &Lowered<T>, batch: usize, backward: bool) -> bool {
-    lowered.macs().saturating_mul(batch * if backward { 3 } else { 1 }) >= SERIAL_MACS_OF_PROGRAM
+    cuts::shares_program(lowered.macs().saturating_mul(batch * if backward { 3 } else { 1 }))
 }
 
 /// What a plan is for.
@@ -69,9 +66,9 @@ pub(super) enum Work {
     Custom { op: usize },
     /// Has its gradients computed.
     CustomBackward { op: usize },
-    /// Runs an op forward, a task per piece of a sample.
+    /// Runs an op forward, a task per region of a sample.
     SplitForward { op: usize },
-    /// Sums up what an op has written in pieces, for the statistics ops that read it; a task per sample.
+    /// Sums up what an op has written region by region, for the statistics ops that read it; a task per sample.
     SumInputs { op: usize },
     /// Computes losses, metrics and the gradient of an output.
     Loss { output: usize },
@@ -83,11 +80,11 @@ pub(super) enum Work {
     BatchBackward { op: usize },
     /// Computes the weight gradient of a batch op, a task per block of weights.
     Grad { op: usize },
-    /// Finishes the gradient of an op's output, a task per piece of a sample.
+    /// Finishes the gradient of an op's output, a task per region of a sample.
     SplitMask { op: usize },
-    /// Computes the input gradient of an op, a task per piece of a sample.
+    /// Computes the input gradient of an op, a task per region of a sample.
     SplitBackward { op: usize },
-    /// Computes the weight gradient of an op, a task per piece of a chunk.
+    /// Computes the weight gradient of an op, a task per region of a chunk.
     SplitGrad { op: usize },
     /// Runs a stack of ops backward, a task per chunk of samples, group by group.
     Backward { from: usize, to: usize, group: usize },
@@ -175,7 +172,7 @@ pub(super) struct Active {
     pub split: Option<Split>,
 }
 
-/// A piece of the order of work.
+/// What runs next in the order of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Item {
     /// A run of ops that work sample by sample. A statistics op is the first of its stack.
@@ -362,7 +359,7 @@ impl StepPlan {
                 Item::Batch(i) => self.forward.push(vec![(Work::BatchForward { op: *i }, tasks)]),
                 Item::Custom(i) => self.forward.push(vec![(Work::Custom { op: *i }, 1)]),
                 Item::Split(i) => {
-                    self.forward.push(vec![(Work::SplitForward { op: *i }, self.pieces(*i, FORWARD))]);
+                    self.forward.push(vec![(Work::SplitForward { op: *i }, self.split_tasks(*i, FORWARD))]);
                     if !self.active[*i].summed_by.is_empty() {
                         self.forward.push(vec![(Work::SumInputs { op: *i }, tasks)]);
                     }
@@ -371,8 +368,8 @@ impl StepPlan {
         }
     }
 
-    /// Pieces of all samples of a split op, in one of the passes.
-    fn pieces(&self, i: usize, pass: usize) -> usize {
+    /// Tasks of all samples of a split op, in one of the passes.
+    fn split_tasks(&self, i: usize, pass: usize) -> usize {
         self.batch * self.active[i].split.as_ref().map_or(0, |split| split.maps[pass].count())
     }
 
@@ -391,19 +388,19 @@ impl StepPlan {
                 }
                 Item::Split(i) if self.active[*i].backward => {
                     if self.op(lowered, *i).masks_by_sign() {
-                        phases.push(vec![(Work::SplitMask { op: *i }, self.pieces(*i, FORWARD))]);
+                        phases.push(vec![(Work::SplitMask { op: *i }, self.split_tasks(*i, FORWARD))]);
                     }
                     let tasks = self.active[*i].split.as_ref().map_or(0, Split::grad_tasks);
                     let grad = (Work::SplitGrad { op: *i }, self.chunks() * tasks);
                     if self.op(lowered, *i).batch().is_some() {
-                        phase.push((Work::SplitBackward { op: *i }, self.pieces(*i, BACKWARD)));
+                        phase.push((Work::SplitBackward { op: *i }, self.split_tasks(*i, BACKWARD)));
                         phase.extend(pending.take());
                         pending = self.batch_grad(lowered, *i, &mut phase, &mut phases);
                     } else if self.active[*i].flows[0] == Flow::None {
                         phase.push(grad);
                         phase.extend(pending.take());
                     } else {
-                        phase.push((Work::SplitBackward { op: *i }, self.pieces(*i, BACKWARD)));
+                        phase.push((Work::SplitBackward { op: *i }, self.split_tasks(*i, BACKWARD)));
                         phase.extend(pending.replace(grad));
                     }
                 }
@@ -468,8 +465,7 @@ impl StepPlan {
     /// Samples of a task of the loss at an output.
     pub fn loss_samples<T: Element>(&self, lowered: &Lowered<T>, output: usize) -> usize {
         let len = lowered.lens[self.outputs[output]].max(1);
-        let most = (LOSS_ELEMENTS / len).clamp(1, LOSS_SAMPLES);
-        self.batch.div_ceil(self.batch.div_ceil(most).max(1)).max(1)
+        cuts::even_task_within(self.batch, (LOSS_ELEMENTS / len).clamp(1, LOSS_SAMPLES))
     }
 
     /// Buffers for partial gradients that a number of workers take: those that chunks are summed in, those that wait for

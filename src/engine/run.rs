@@ -35,6 +35,7 @@ use crate::error::Result;
 use crate::kernels::{Element, Job, Kernels};
 use crate::memory;
 use crate::parallel::{self, Program, Pulse, Reading, Shared, Writing, lock};
+use crate::tuning::LARGE_ARENA_BYTES;
 pub(super) use phases::Phases;
 use trace::Traced;
 use tree::Tree;
@@ -42,9 +43,6 @@ pub(super) use tree::roots;
 use undo::Undo;
 pub(super) use update::constrained;
 
-/// Bytes of an arena from which on it is given back when a step needs much less: finding so much memory again takes the
-/// time of a small part of a step that uses it.
-const MUCH: usize = 64 << 20;
 /// What is much less: this part of it.
 const MUCH_LESS: usize = 8;
 
@@ -98,7 +96,8 @@ impl<T: Element> Memory<T> {
     /// Whether a step_plan needs much less than there is.
     pub(super) fn is_much_for(&self, step_plan: &StepPlan) -> bool {
         let have = self.arena.len();
-        have * size_of::<T>() >= MUCH && step_plan.arena_len(parallel::threads()) < have / MUCH_LESS
+        have * size_of::<T>() >= LARGE_ARENA_BYTES
+            && step_plan.arena_len(parallel::threads()) < have / MUCH_LESS
     }
 
     /// Makes room for `vectors` norms, as constraints find them in the part of a step that cannot fail.

@@ -15,9 +15,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{Element, Tier};
 use crate::memory;
 use crate::parallel::Interrupt;
-
-/// Positions between two looks at the keyboard.
-const POSITIONS: usize = 1 << 16;
+use crate::tuning::INTERRUPT_POSITIONS;
 
 /// Values of a loss at every position of the outputs, in row-major order; of a loss of overlaps, one for each group
 /// that it divides sums of. Positions that a loss ignores have 0.
@@ -78,7 +76,7 @@ pub fn loss_values(
     let y = Source { values: y_true.values, shape: vec![count, y_true.row_len() / inner] };
     let mut outputs = memory::filled(0.0f64, channels)?;
     for row in 0..count {
-        if row % POSITIONS == POSITIONS - 1 && interrupt() {
+        if row % INTERRUPT_POSITIONS == INTERRUPT_POSITIONS - 1 && interrupt() {
             return Err(Error::Interrupted);
         }
         x.gather(row, &mut outputs);
@@ -125,7 +123,7 @@ impl Compared<'_> {
         };
         let mut sums = memory::filled(0.0, metric.width(channels))?;
         for row in 0..count {
-            if row % POSITIONS == POSITIONS - 1 && interrupt() {
+            if row % INTERRUPT_POSITIONS == INTERRUPT_POSITIONS - 1 && interrupt() {
                 return Err(Error::Interrupted);
             }
             y_pred.gather(row, &mut rows.p);

@@ -10,7 +10,7 @@ pub(super) const PLAIN_FUSES: bool = false;
 /// Nothing is stored past the cache.
 pub(super) fn fence() {}
 
-/// See there.
+/// Nothing was copied past the cache: the caller does it.
 pub(super) fn stream_copy<T: Element>(_: &[T], _: &mut [T]) -> bool {
     false
 }

@@ -9,7 +9,7 @@ pub fn panels_len(k: usize, n: usize, panel: usize) -> usize {
     n.div_ceil(panel) * k * panel
 }
 
-/// Writes a matrix of `k` rows and `n` columns, so far `apart`, as panels.
+/// Writes a matrix of `k` rows and `n` columns, with the strides of both, as panels.
 ///
 /// # Panics
 /// As [`Matrix::panels`]; `out` does not have [`panels_len`] elements.
@@ -17,11 +17,11 @@ pub fn panels<T: Element>(
     out: &mut [T],
     source: &[T],
     (k, n): (usize, usize),
-    apart: [usize; 2],
+    strides: [usize; 2],
     kernels: &Kernels<T>,
 ) {
     assert_eq!(out.len(), panels_len(k, n, kernels.panel()));
-    Matrix { source, k, n, taps: 1, apart, tap: &|_| 0 }.panels(out, 0, kernels);
+    Matrix { source, k, n, taps: 1, strides, tap: &|_| 0 }.panels(out, 0, kernels);
 }
 
 /// A matrix of taps times `k` channels in rows and `n` columns, somewhere in a kernel.
@@ -34,8 +34,8 @@ pub struct Matrix<'a, T> {
     pub n: usize,
     /// Taps.
     pub taps: usize,
-    /// Distances of rows of a tap and of columns; one of them is 1.
-    pub apart: [usize; 2],
+    /// Of the rows of a tap, and of columns; one of them is 1.
+    pub strides: [usize; 2],
     /// Where a tap starts.
     pub tap: &'a dyn Fn(usize) -> usize,
 }
@@ -64,18 +64,18 @@ impl<T: Element> Matrix<'_, T> {
             let count = (self.k - i % self.k).min(rest.len() / panel);
             let (block, after) = rest.split_at_mut(count * panel);
             let columns = panel.min(self.n - p * panel);
-            let [apart, column] = self.apart;
-            let start = (self.tap)(i / self.k) + i % self.k * apart + p * panel * column;
-            if column == 1 {
+            let [row_stride, column_stride] = self.strides;
+            let start = (self.tap)(i / self.k) + i % self.k * row_stride + p * panel * column_stride;
+            if column_stride == 1 {
                 for (line, i) in block.chunks_exact_mut(panel).zip(0..) {
-                    let start = start + i * apart;
+                    let start = start + i * row_stride;
                     line[..columns].copy_from_slice(&self.source[start..start + columns]);
                     line[columns..].fill(T::ZERO);
                 }
             } else {
                 kernels.transpose(Transpose {
                     from: &self.source[start..],
-                    apart: column,
+                    from_stride: column_stride,
                     to: block,
                     row: panel,
                     rows: count,
@@ -102,7 +102,7 @@ impl<T: Element> Matrix<'_, T> {
             for i in 0..self.k {
                 for j in 0..self.n {
                     out[j * rows + tap * self.k + i] =
-                        self.source[start + i * self.apart[0] + j * self.apart[1]];
+                        self.source[start + i * self.strides[0] + j * self.strides[1]];
                 }
             }
         }

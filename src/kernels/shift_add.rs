@@ -10,34 +10,34 @@ use super::lanes::{Element, Lanes};
 pub const MOST_CHANNELS: usize = 4;
 /// Lanes of the widest register.
 const LANES: usize = 16;
-/// `y[o * y_step + c] = bias[c] + sum over taps t and rows r of products[line(t, r) + c][position(o, t, r)]`
+/// `y[o * y_stride + c] = bias[c] + sum over taps t and rows r of products[line(t, r) + c][position(o, t, r)]`
 ///
-/// `products` has lines `apart` elements apart; `line(t, r) = rows[r].b + column.0 + t * column.1`, and `position` is
+/// `products` has lines `line_stride` elements apart; `line(t, r) = rows[r].b + column.0 + t * column.1`, and `position` is
 /// `rows[r].a + i` with `i = shift + o + t * tap_step`. Terms whose `i` is not in `0..len` are zero and not read.
 #[derive(Debug)]
 pub struct ShiftAdd<'a, T> {
     /// The terms.
     pub products: &'a [T],
-    /// Distance of the lines.
-    pub apart: usize,
+    /// From one line to the next.
+    pub line_stride: usize,
     /// Rows of positions, and the first line of each.
     pub rows: &'a [Offsets],
     /// Positions of a row.
     pub len: usize,
     /// Taps along the row.
     pub taps: usize,
-    /// Place of tap 0 of result 0, and distance to the next tap.
+    /// Place of tap 0 of result 0.
     pub shift: isize,
-    /// See there.
+    /// From a tap to the next.
     pub tap_step: usize,
-    /// Line of tap 0, and distance to that of the next.
+    /// Line of tap 0, and how many lines on the next tap has its own.
     pub column: (usize, isize),
     /// Channels of a result.
     pub channels: usize,
     /// Results.
     pub y: &'a mut [T],
-    /// Distance of the results.
-    pub y_step: usize,
+    /// From one result to the next.
+    pub y_stride: usize,
     /// How many.
     pub count: usize,
     /// What the sums start from, unless that is zero.
@@ -51,8 +51,8 @@ impl<T: Element> ShiftAdd<'_, T> {
     pub(super) fn check(&self) {
         let reach = |n: usize, step: usize| n.checked_mul(step).expect("size overflow");
         assert!((1..=MOST_CHANNELS).contains(&self.channels) && self.count > 0, "shape");
-        assert!(self.y_step >= self.channels, "results overlap");
-        assert!(reach(self.count - 1, self.y_step) + self.channels <= self.y.len(), "results");
+        assert!(self.y_stride >= self.channels, "results overlap");
+        assert!(reach(self.count - 1, self.y_stride) + self.channels <= self.y.len(), "results");
         assert!(self.bias.is_none_or(|bias| bias.len() == self.channels), "bias");
         if self.taps == 0 || self.len == 0 {
             return;
@@ -62,8 +62,10 @@ impl<T: Element> ShiftAdd<'_, T> {
         for row in self.rows {
             let line = row.b.checked_add(first.max(last)).expect("size overflow") + self.channels - 1;
             let end = row.a.checked_add(self.len).expect("size overflow");
-            assert!(end <= self.apart, "a row reaches into the next line");
-            assert!(reach(line, self.apart).checked_add(end).is_some_and(|end| end <= self.products.len()));
+            assert!(end <= self.line_stride, "a row reaches into the next line");
+            assert!(
+                reach(line, self.line_stride).checked_add(end).is_some_and(|end| end <= self.products.len())
+            );
         }
     }
 }
@@ -140,10 +142,10 @@ unsafe fn some<L: Lanes, const C: usize, const V: usize>(
                     L::mask_between(inside(-place), inside(sums.len as isize - place).max(inside(-place)));
             }
             for row in sums.rows {
-                let at = (row.b + column) * sums.apart + row.a;
+                let at = (row.b + column) * sums.line_stride + row.a;
                 let from = sums.products.as_ptr().wrapping_add(at).wrapping_offset(place);
                 for c in 0..C {
-                    let from = from.wrapping_add(c * sums.apart);
+                    let from = from.wrapping_add(c * sums.line_stride);
                     for v in 0..V {
                         let from = from.wrapping_add(v * L::WIDTH);
                         let term = if whole { L::load(from) } else { L::load_masked(from, masks[v]) };
@@ -154,8 +156,8 @@ unsafe fn some<L: Lanes, const C: usize, const V: usize>(
         }
         // With constant indices, or the sums would live in memory.
         const { assert!(V <= 4) };
-        let y = sums.y.as_mut_ptr().add(first * sums.y_step);
-        let (step, relu) = (sums.y_step, sums.relu);
+        let y = sums.y.as_mut_ptr().add(first * sums.y_stride);
+        let (step, relu) = (sums.y_stride, sums.relu);
         let whole = L::WIDTH * step;
         store::<L, C>(y, step, acc[0], n.min(L::WIDTH), relu);
         if V > 1 {
@@ -242,15 +244,15 @@ mod tests {
     fn check_sums<T: Element>(
         kernels: &Kernels<T>,
         (channels, count, taps, tap_step): (usize, usize, usize, usize),
-        y_step: usize,
+        y_stride: usize,
     ) {
         // Two rows of positions in lines that end with the last; results reach beyond both ends of a row.
         let (len, column) = (count + 1, ((taps - 1) * channels, -(channels as isize)));
-        let apart = 2 * len + 3;
+        let line_stride = 2 * len + 3;
         let rows = [Offsets { a: 3, b: 0 }, Offsets { a: len + 3, b: taps * channels }];
-        let products: Vec<T> = integers(2 * taps * channels * apart, 1);
+        let products: Vec<T> = integers(2 * taps * channels * line_stride, 1);
         let (bias, before): (Vec<T>, Vec<T>) =
-            (integers(channels, 2), integers((count - 1) * y_step + channels, 3));
+            (integers(channels, 2), integers((count - 1) * y_stride + channels, 3));
         for (shift, with_bias) in [(0, true), (-2, false), (-(len as isize) - 40, true), (3, false)] {
             let relu = !with_bias;
             let mut expected = before.clone();
@@ -261,15 +263,15 @@ mod tests {
                     if let Some(place) = usize::try_from(place).ok().filter(|&place| place < len) {
                         let line =
                             (row.b as isize + column.0 as isize + tap as isize * column.1) as usize + c;
-                        sum += products[line * apart + row.a + place].to_f64();
+                        sum += products[line * line_stride + row.a + place].to_f64();
                     }
                 }
-                expected[o * y_step + c] = T::from_f64(if relu { sum.max(0.0) } else { sum });
+                expected[o * y_stride + c] = T::from_f64(if relu { sum.max(0.0) } else { sum });
             }
             let mut y = before.clone();
             kernels.shift_add(ShiftAdd {
                 products: &products,
-                apart,
+                line_stride,
                 rows: &rows,
                 len,
                 taps,
@@ -278,7 +280,7 @@ mod tests {
                 column,
                 channels,
                 y: &mut y,
-                y_step,
+                y_stride,
                 count,
                 bias: with_bias.then_some(&*bias),
                 relu,

@@ -312,19 +312,19 @@ impl LaneCase {
             format!("{what} on {tier:?}: k={k} channels={channels} count={count} taps at {taps:?}")
         };
         // Outputs next to each other and with a gap, which belongs to somebody else.
-        for (y_step, with_bias, relu, non_temporal) in [
+        for (y_stride, with_bias, relu, non_temporal) in [
             (channels, true, false, false),
             (channels, false, true, true),
             (2 * channels, true, true, true),
             (channels + 1, false, false, true),
         ] {
-            let before: Vec<T> = integers((count - 1) * y_step + channels, 4);
+            let before: Vec<T> = integers((count - 1) * y_stride + channels, 4);
             let mut sums = vec![0.0; count * channels];
             if with_bias {
                 sums.iter_mut().enumerate().for_each(|(i, sum)| *sum = bias[i % channels].to_f64());
             }
             self.for_each_product(|i, j, o, c| sums[o * channels + c] += x[i].to_f64() * w[j].to_f64());
-            let expected = before.iter().enumerate().map(|(i, gap)| match (i / y_step, i % y_step) {
+            let expected = before.iter().enumerate().map(|(i, gap)| match (i / y_stride, i % y_stride) {
                 (o, c) if c < channels && relu => sums[o * channels + c].max(0.0),
                 (o, c) if c < channels => sums[o * channels + c],
                 _ => gap.to_f64(),
@@ -337,7 +337,7 @@ impl LaneCase {
                 let y = &mut memory[offset..];
                 kernels.lane_work(
                     &run,
-                    LaneWork::Map { x: &x, w: &w, y, y_step, bias, relu, k, non_temporal, block: None },
+                    LaneWork::Map { x: &x, w: &w, y, y_stride, bias, relu, k, non_temporal, block: None },
                 );
                 let got = memory[offset..].iter().map(|v| v.to_f64());
                 assert!(got.eq(expected.clone()), "{}", about("outputs"));
@@ -414,12 +414,12 @@ fn block_battery<T: Element>(channels: usize, count: usize) {
                 });
                 taps.collect::<Vec<_>>()
             };
-            let block = Block { rows, sources: sources.clone(), x_row: row, y_row };
+            let block = Block { rows, sources: sources.clone(), x_row_stride: row, y_row_stride: y_row };
             let about = format!("{tier:?}: {block:?} channels={channels} count={count}");
             for (non_temporal, relu) in [(false, true), (true, false)] {
                 let map = |list: &[Tap], y: &mut [T], block: Option<Block>| {
-                    let (x, w, bias, y_step) = (&x, &w, Some(&*bias), channels);
-                    let work = LaneWork::Map { x, w, y, y_step, bias, relu, k, non_temporal, block };
+                    let (x, w, bias, y_stride) = (&x, &w, Some(&*bias), channels);
+                    let work = LaneWork::Map { x, w, y, y_stride, bias, relu, k, non_temporal, block };
                     kernels.lane_work(&WindowRun { taps: list, count, step: channels, channels }, work);
                 };
                 let mut expected = Aligned::try_zeroed(rows * y_row).unwrap();
@@ -461,14 +461,14 @@ fn transpose_battery<T: Element>() {
         let kernels = Kernels::<T>::of(tier);
         for rows in (1..=17).chain([31, 32, 33, 50]) {
             for columns in (1..=17).chain([31, 32, 33]) {
-                let (apart, row) = (rows + columns % 3, columns + rows % 4);
-                let from: Vec<T> = integers((columns - 1) * apart + rows, 1);
+                let (from_stride, row) = (rows + columns % 3, columns + rows % 4);
+                let from: Vec<T> = integers((columns - 1) * from_stride + rows, 1);
                 let before: Vec<T> = integers((rows - 1) * row + columns, 2);
                 let mut to = before.clone();
-                kernels.transpose(Transpose { from: &from, apart, to: &mut to, row, rows, columns });
+                kernels.transpose(Transpose { from: &from, from_stride, to: &mut to, row, rows, columns });
                 for (at, got) in to.iter().enumerate() {
                     let (i, j) = (at / row, at % row);
-                    let expected = if j < columns { from[j * apart + i] } else { before[at] };
+                    let expected = if j < columns { from[j * from_stride + i] } else { before[at] };
                     assert!(*got == expected, "{tier:?}: {rows} x {columns}, row {i}, column {j}");
                 }
             }

@@ -7,13 +7,13 @@ use super::lanes::{Element, Lanes};
 
 use crate::tuning::LINE_BYTES;
 
-/// Columns of a matrix that are to become rows: `to[i * row + j] = from[j * apart + i]`.
+/// Columns of a matrix that are to become rows: `to[i * row + j] = from[j * from_stride + i]`.
 #[derive(Debug)]
 pub struct Transpose<'a, T> {
     /// The columns, each contiguous.
     pub from: &'a [T],
     /// Distance of columns.
-    pub apart: usize,
+    pub from_stride: usize,
     /// The rows, each contiguous; what lies between them is left alone.
     pub to: &'a mut [T],
     /// Distance of rows.
@@ -28,10 +28,16 @@ impl<T: Element> Transpose<'_, T> {
     /// Panics unless every element that is read or written lies inside its slice.
     pub(super) fn check(&self) {
         assert!(self.rows > 0 && self.columns > 0, "empty matrix");
-        let fits = |count: usize, apart: usize, each: usize, len: usize| {
-            (count - 1).checked_mul(apart).and_then(|n| n.checked_add(each)).is_some_and(|end| end <= len)
+        let fits = |count: usize, from_stride: usize, each: usize, len: usize| {
+            (count - 1)
+                .checked_mul(from_stride)
+                .and_then(|n| n.checked_add(each))
+                .is_some_and(|end| end <= len)
         };
-        assert!(fits(self.columns, self.apart, self.rows, self.from.len()), "a column leaves the source");
+        assert!(
+            fits(self.columns, self.from_stride, self.rows, self.from.len()),
+            "a column leaves the source"
+        );
         assert!(fits(self.rows, self.row, self.columns, self.to.len()), "a row leaves the target");
     }
 }
@@ -70,14 +76,14 @@ unsafe fn block<L: Lanes>(
     let whole = if columns == L::WIDTH { rows - rows % L::PART } else { 0 };
     // SAFETY: as the caller's.
     unsafe {
-        let from = t.from.as_ptr().add(j * t.apart + i);
+        let from = t.from.as_ptr().add(j * t.from_stride + i);
         let to = t.to.as_mut_ptr().add(i * t.row + j);
         for l in 0..columns {
             // The line after the next: columns are too short, and too many, for the processor to see it coming.
-            L::prefetch_far(from.wrapping_add(l * t.apart + 2 * LINE_BYTES / size_of::<L::Elem>()));
+            L::prefetch_far(from.wrapping_add(l * t.from_stride + 2 * LINE_BYTES / size_of::<L::Elem>()));
         }
         for part in (0..whole).step_by(L::PART) {
-            L::transpose(from.add(part), t.apart, to.add(part * t.row), t.row);
+            L::transpose(from.add(part), t.from_stride, to.add(part * t.row), t.row);
         }
         for first in (whole..rows).step_by(L::WIDTH) {
             let n = L::WIDTH.min(rows - first);
@@ -106,11 +112,11 @@ unsafe fn square<L: Lanes, const W: usize>(
     // SAFETY: as the caller's; parts of vectors are read and written under masks.
     unsafe {
         let [all_rows, all_columns] = [L::mask(rows), L::mask(columns)];
-        let from = t.from.as_ptr().add(j * t.apart + i);
+        let from = t.from.as_ptr().add(j * t.from_stride + i);
         let to = t.to.as_mut_ptr().add(i * t.row + j);
         let mut lines = [L::zero(); W];
         for l in 0..columns {
-            lines[l] = L::load_masked(from.add(l * t.apart), all_rows);
+            lines[l] = L::load_masked(from.add(l * t.from_stride), all_rows);
         }
         // Taking turns, two vectors rotate the bits of (vector, lane) by one: after all of a lane's they are exchanged.
         for _ in 0..W.ilog2() {
@@ -157,7 +163,14 @@ impl<T: Element> TransposePanels<'_, T> {
         for first in (0..count).step_by(panel) {
             let to = &mut to[first * k..][..panel * k];
             let columns = panel.min(there - first);
-            transpose(Transpose { from: &from[first * k..], apart: k, to, row: panel, rows: k, columns });
+            transpose(Transpose {
+                from: &from[first * k..],
+                from_stride: k,
+                to,
+                row: panel,
+                rows: k,
+                columns,
+            });
         }
     }
 }

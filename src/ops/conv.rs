@@ -7,12 +7,13 @@ use std::borrow::Cow;
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::tiling::{self, Mapping, Summing, workers};
+use super::tiling::{self, Mapping, Summing};
 use super::workspace::{self, Operand, Workspace, room};
 use super::{Shape, join_shape, operand, out_slice, split_shape};
 use crate::activation::Activation;
 pub use crate::conv::Algorithm;
 use crate::conv::{self, Pass};
+use crate::cuts::workers_for_macs;
 use crate::error::{Error, Result};
 use crate::geometry::{AXES, Axis, ConvGeometry, Padding, PaddingMode, Window};
 use crate::kernels::{Kernels, Tier};
@@ -249,7 +250,7 @@ impl<'a, T: Operand> Call<'a, T> {
         let Workspace { packed, workers: own, .. } = workspace;
         let packed = room(&mut packed[slot], plan.tiling().weights);
         let macs = self.geometry.macs().saturating_mul(self.samples);
-        let own = &own[..workers(macs).min(own.len())];
+        let own = &own[..workers_for_macs(macs).min(own.len())];
         tiling::pack(&**plan, self.kernel, packed, own.len(), interrupt)?;
         let mapping = Mapping {
             plan: &**plan,
@@ -287,7 +288,7 @@ pub(super) fn sum_kernel<T: Operand>(
     let summing = Summing { plan: &**plan, x, dy, x_len, samples, macs, tier };
     let Workspace { partials, workers: own, .. } = workspace;
     let partials = room(partials, summing.partials_len(dkernel.len()));
-    let threads = workers(macs).min(own.len());
+    let threads = workers_for_macs(macs).min(own.len());
     summing.run(dkernel, (partials, &own[..threads]), interrupt)
 }
 
@@ -335,7 +336,7 @@ pub fn conv<T: Operand>(
         activation,
     };
     let y = out_slice("out", &mut y, &batch.y)?;
-    workspace::with(workers(batch.macs()), |workspace| call.run(y, 0, workspace, interrupt))
+    workspace::with(workers_for_macs(batch.macs()), |workspace| call.run(y, 0, workspace, interrupt))
 }
 
 /// The gradient of `<dy, conv(x, kernel)>` to `x`.
@@ -353,7 +354,7 @@ pub fn conv_input_grad<T: Operand>(
     let (dy, kernel) = (operand("dy", dy, &batch.y)?, operand("kernel", kernel, &batch.kernel)?);
     let call = Call::linear(batch, batch.pass(Pass::InputGrad), &dy, &kernel);
     let dx = out_slice("out", &mut dx, &batch.x)?;
-    workspace::with(workers(batch.macs()), |workspace| call.run(dx, 0, workspace, interrupt))
+    workspace::with(workers_for_macs(batch.macs()), |workspace| call.run(dx, 0, workspace, interrupt))
 }
 
 /// The gradient of `<dy, conv(x, kernel)>` to `kernel`.
@@ -371,7 +372,7 @@ pub fn conv_kernel_grad<T: Operand>(
     let (x, dy) = (operand("input", x, &batch.x)?, operand("dy", dy, &batch.y)?);
     let operands = if batch.transposed() { (&*dy, &*x) } else { (&*x, &*dy) };
     let dkernel = out_slice("out", &mut dkernel, &batch.kernel)?;
-    workspace::with(workers(batch.macs()), |workspace| {
+    workspace::with(workers_for_macs(batch.macs()), |workspace| {
         sum_kernel(batch, operands, dkernel, workspace, interrupt)
     })
 }

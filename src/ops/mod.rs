@@ -23,18 +23,6 @@ pub use workspace::{Operand, pause};
 use crate::error::{Error, Result};
 use crate::geometry::AXES;
 use crate::memory;
-use crate::parallel;
-use crate::tuning::{SERIAL_ELEMENTS, TASK_ELEMENTS};
-
-/// Threads for an operation that touches this many elements (or does as much work).
-pub fn workers(elements: usize) -> usize {
-    if elements < SERIAL_ELEMENTS { 1 } else { parallel::threads() }
-}
-
-/// Rows of a task, if a row costs as much as touching `row_cost` elements. Depends on nothing but the shape of a sample.
-pub fn task_rows(rows: usize, row_cost: usize) -> usize {
-    TASK_ELEMENTS.div_ceil(row_cost.max(1)).clamp(1, rows.max(1))
-}
 
 /// Splits the shape of a tensor into batch, spatial sizes and channels.
 ///

@@ -2,9 +2,8 @@
 
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
-use super::{
-    Shape, expect_shape, in_order, join_shape, out_slice, split_shape, task_rows, tensor_shape, workers,
-};
+use super::{Shape, expect_shape, in_order, join_shape, out_slice, split_shape, tensor_shape};
+use crate::cuts::{task_rows, workers_for_elements};
 use crate::error::{Error, Result};
 use crate::geometry::{PaddingMode, padded_size};
 use crate::kernels::Element;
@@ -82,13 +81,13 @@ pub fn pad<T: Element>(
     let y = out_slice("out", &mut y, &shape)?;
     let x = in_order(x)?;
     let (rows, row, x_len) = (plan.rows(), plan.row_len(), plan.input_rows() * plan.input_row_len());
-    let (piece, workers) = (task_rows(rows, row), workers(y.len()));
-    let cut = Cut::new(y, rows * row, piece * row);
-    let pieces = cut.pieces();
+    let (per_task, workers) = (task_rows(rows, row), workers_for_elements(y.len()));
+    let cut = Cut::new(y, rows * row, per_task * row);
+    let per_sample = cut.parts_per_sample();
     for_each_part(cut, workers, interrupt, &|task, _, y, _| {
-        let first = task % pieces * piece;
+        let first = task % per_sample * per_task;
         let rows = first..first + y.len() / row;
-        plan.forward(&x[task / pieces * x_len..][..x_len], y, rows);
+        plan.forward(&x[task / per_sample * x_len..][..x_len], y, rows);
     })
 }
 
@@ -114,12 +113,12 @@ pub fn pad_grad<T: Element>(
     }
     let dy = in_order(dy)?;
     let (rows, row, y_len) = (plan.input_rows(), plan.input_row_len(), plan.rows() * plan.row_len());
-    let (piece, workers) = (task_rows(rows, y_len.div_ceil(rows)), workers(dy.len()));
-    let cut = Cut::new(dx, rows * row, piece * row);
-    let pieces = cut.pieces();
+    let (per_task, workers) = (task_rows(rows, y_len.div_ceil(rows)), workers_for_elements(dy.len()));
+    let cut = Cut::new(dx, rows * row, per_task * row);
+    let per_sample = cut.parts_per_sample();
     for_each_part(cut, workers, interrupt, &|task, _, dx, _| {
-        let first = task % pieces * piece;
+        let first = task % per_sample * per_task;
         let rows = first..first + dx.len() / row;
-        plan.backward(&dy[task / pieces * y_len..][..y_len], dx, rows);
+        plan.backward(&dy[task / per_sample * y_len..][..y_len], dx, rows);
     })
 }

@@ -6,14 +6,14 @@ use std::sync::Mutex;
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
 use super::workspace::{self, Operand, Worker, Workspace};
-use super::{
-    Shape, expect_shape, in_order, join_shape, out_slice, split_shape, task_rows, tensor_shape, workers,
-};
+use super::{Shape, expect_shape, in_order, join_shape, out_slice, split_shape, tensor_shape};
+use crate::cuts::{task_rows, workers_for_elements};
 use crate::error::{Error, Result};
 use crate::geometry::{PoolGeometry, Window};
 use crate::kernels::{Kernels, Tier};
 use crate::parallel::{Cut, Interrupt, Parts, for_each_part, lock};
 use crate::pool::{self, AveragePool, MaxPool};
+use crate::tuning::POOL_TASK_CHANNELS;
 
 /// A window and how outputs are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Batch {
 
     /// Lends memory to as many threads as the work deserves.
     fn with_workers<T: Operand, R>(&self, call: impl FnOnce(&[Mutex<Worker<T>>]) -> R) -> R {
-        let workers = workers(self.work());
+        let workers = workers_for_elements(self.work());
         workspace::with(workers, |workspace: &mut Workspace<T>| {
             let own = &workspace.workers[..workers];
             for worker in own {
@@ -111,15 +111,15 @@ pub fn max_pool<T: Operand>(
     if y.is_empty() {
         return Ok(());
     }
-    let (rows, piece) = batch.output_task();
+    let (rows, per_task) = batch.output_task();
     let (sample, row) = (batch.geometry.output_len(), batch.geometry.output_len() / rows);
     let x_len = batch.geometry.input_len();
     let pool = MaxPool::new(batch.geometry.clone(), Kernels::of(Tier::current()?));
-    let cut = Cut::new(y, sample, piece * row);
-    let pieces = cut.pieces();
+    let cut = Cut::new(y, sample, per_task * row);
+    let per_sample = cut.parts_per_sample();
     let place = |task: usize, len: usize| {
-        let first = task % pieces * piece;
-        (&x[task / pieces * x_len..][..x_len], first..first + len / row)
+        let first = task % per_sample * per_task;
+        (&x[task / per_sample * x_len..][..x_len], first..first + len / row)
     };
     batch.with_workers(|own| {
         let Some(mut indices) = indices else {
@@ -129,7 +129,7 @@ pub fn max_pool<T: Operand>(
             });
         };
         let indices = out_slice("indices", &mut indices, &batch.output)?;
-        let cuts = (cut, Cut::new(indices, sample, piece * row));
+        let cuts = (cut, Cut::new(indices, sample, per_task * row));
         for_each_part(cuts, own.len(), interrupt, &|task, worker, (y, indices), stopped| {
             let (x, rows) = place(task, y.len());
             pool.forward_indices(x, y, indices, rows, (&mut lock(&own[worker]).pool, stopped));
@@ -150,15 +150,15 @@ fn for_bands<T: Operand>(
     if dx.is_empty() {
         return Ok(());
     }
-    let (rows, piece) = batch.input_task();
+    let (rows, per_task) = batch.input_task();
     let sample = batch.geometry.input_len();
     let row = sample / rows;
-    let cut = Cut::new(dx, sample, piece * row);
-    let pieces = cut.pieces();
+    let cut = Cut::new(dx, sample, per_task * row);
+    let per_sample = cut.parts_per_sample();
     batch.with_workers(|own| {
         for_each_part(cut, own.len(), interrupt, &|i, worker, dx, stopped| {
-            let first = i % pieces * piece;
-            task(i / pieces, first..first + dx.len() / row, dx, (&mut lock(&own[worker]), stopped));
+            let first = i % per_sample * per_task;
+            task(i / per_sample, first..first + dx.len() / row, dx, (&mut lock(&own[worker]), stopped));
         })
     })
 }
@@ -210,17 +210,17 @@ pub fn average_pool<T: Operand>(
     if y.is_empty() {
         return Ok(());
     }
-    let (rows, piece) = batch.output_task();
+    let (rows, per_task) = batch.output_task();
     let (sample, row) = (batch.geometry.output_len(), batch.geometry.output_len() / rows);
     let x_len = batch.geometry.input_len();
     let pool = AveragePool::new(batch.geometry.clone(), count_padding, Kernels::of(Tier::current()?));
-    let cut = Cut::new(y, sample, piece * row);
-    let pieces = cut.pieces();
+    let cut = Cut::new(y, sample, per_task * row);
+    let per_sample = cut.parts_per_sample();
     batch.with_workers(|own: &[Mutex<Worker<T>>]| {
         for_each_part(cut, own.len(), interrupt, &|task, worker, y, stopped| {
-            let first = task % pieces * piece;
+            let first = task % per_sample * per_task;
             let rows = first..first + y.len() / row;
-            let x = &x[task / pieces * x_len..][..x_len];
+            let x = &x[task / per_sample * x_len..][..x_len];
             pool.forward(x, y, rows, (lock(&own[worker]).scratch.taps(), stopped));
         })
     })
@@ -284,9 +284,6 @@ pub fn global_output_shape(input: &[usize], keepdims: bool) -> Result<Shape> {
     Ok(join_shape(n, std::iter::repeat_n(1, ones), channels))
 }
 
-/// Channels of a task of a global pool: a few cache lines of every position.
-const TASK_CHANNELS: usize = 64;
-
 /// Pools each channel of each sample over the whole grid.
 ///
 /// # Shapes
@@ -305,11 +302,11 @@ pub fn global_pool<T: Operand>(
     let y = out_slice("out", &mut y, &global_output_shape(x.shape(), keepdims)?)?;
     let x = in_order(x)?;
     let (tier, sample) = (Tier::current()?, positions * channels);
-    let cut = Cut::new(y, channels, TASK_CHANNELS);
-    let pieces = cut.pieces();
-    for_each_part(cut, workers(x.len()), interrupt, &|task, _, y, _| {
-        let x = &x[task / pieces * sample..][..sample];
-        let first = task % pieces * TASK_CHANNELS;
+    let cut = Cut::new(y, channels, POOL_TASK_CHANNELS);
+    let per_sample = cut.parts_per_sample();
+    for_each_part(cut, workers_for_elements(x.len()), interrupt, &|task, _, y, _| {
+        let x = &x[task / per_sample * sample..][..sample];
+        let first = task % per_sample * POOL_TASK_CHANNELS;
         match kind {
             Global::Max => pool::global_max(tier, x, channels, first, y),
             Global::Average => pool::global_average(tier, x, channels, first, y),
@@ -336,13 +333,13 @@ pub fn global_pool_grad<T: Operand>(
     expect_shape("dy", &global_output_shape(&shape, keepdims)?, dy.shape())?;
     let dx = out_slice("out", &mut dx, &shape)?;
     let dy = in_order(dy)?;
-    let (tier, sample, workers) = (Tier::current()?, positions * channels, workers(dx.len()));
+    let (tier, sample, workers) = (Tier::current()?, positions * channels, workers_for_elements(dx.len()));
     let Some(x) = x else {
-        let piece = task_rows(positions, channels);
-        let cut = Cut::new(dx, sample, piece * channels);
-        let pieces = cut.pieces();
+        let per_task = task_rows(positions, channels);
+        let cut = Cut::new(dx, sample, per_task * channels);
+        let per_sample = cut.parts_per_sample();
         return for_each_part(cut, workers, interrupt, &|task, _, dx, _| {
-            pool::global_average_grad(&dy[task / pieces * channels..][..channels], positions, dx);
+            pool::global_average_grad(&dy[task / per_sample * channels..][..channels], positions, dx);
         });
     };
     expect_shape("x", &shape, x.shape())?;

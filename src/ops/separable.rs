@@ -6,11 +6,12 @@
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
 use super::conv::{Call, ConvBatch, ConvKind, ConvOptions, Finish, sum_kernel};
-use super::tiling::{self, task_units, workers};
+use super::tiling;
 use super::workspace::{self, Operand, Worker, Workspace, room};
 use super::{operand, out_slice};
 use crate::activation::Activation;
 use crate::conv::{Epilogue, Operands, Pass, Region};
+use crate::cuts::{task_units, workers_for_macs};
 use crate::error::{Error, Result};
 use crate::geometry::{Axis, ConvGeometry, Padding, PaddingMode};
 use crate::kernels::{Kernels, Tier};
@@ -65,7 +66,7 @@ impl SeparableBatch {
     }
 
     fn threads(&self) -> usize {
-        workers(self.macs())
+        workers_for_macs(self.macs())
     }
 
     /// Elements of the tensor between the two steps.
@@ -103,10 +104,10 @@ pub fn separable<T: Operand>(
     let outer = workspace::map(Pass::Forward, &(g.clone(), depthwise.algorithm), Kernels::of(tier));
     // Rows as the plan of the first step sees them: with one channel and a kernel of one tap, axes are joined there.
     let (rows, columns) = (outer.tiling().rows, outer.tiling().columns);
-    let piece = task_units(rows, depthwise.samples, batch.macs());
+    let per_task = task_units(rows, depthwise.samples, batch.macs());
     // The second step on the rows of a task; a border mode, without a border, keeps them apart.
     let axis = |n: usize| Axis { input: n, output: n, ..Axis::UNIT };
-    let axes = [Axis::UNIT, axis(piece), axis(columns)];
+    let axes = [Axis::UNIT, axis(per_task), axis(columns)];
     let inner = ConvGeometry { axes, mode: PaddingMode::Edge, ..pointwise.geometry.clone() };
     let inner = workspace::map(Pass::Forward, &(inner, pointwise.algorithm), Kernels::of(tier));
     workspace::with(batch.threads(), |workspace| {
@@ -121,20 +122,20 @@ pub fn separable<T: Operand>(
         let epilogue = Epilogue { bias: bias.as_deref(), relu };
         let (x_len, y_row) = (g.input_len(), columns * pointwise.geometry.c_out);
         let middle_row = columns * g.c_out;
-        let cut = Cut::new(y, rows * y_row, piece * y_row);
-        let pieces = cut.pieces();
+        let cut = Cut::new(y, rows * y_row, per_task * y_row);
+        let per_sample = cut.parts_per_sample();
         for worker in &own[..threads] {
             let mut worker = lock(worker);
             worker.scratch.reserve(&outer.tiling().scratch);
             worker.scratch.reserve(&inner.tiling().scratch);
-            room(&mut worker.rows, piece * middle_row.max(y_row));
+            room(&mut worker.rows, per_task * middle_row.max(y_row));
         }
         for_each_part(cut, threads, interrupt, &|task, worker, to, _| {
             let worker = &mut *lock(&own[worker]);
             let Worker { scratch, rows: buffer, .. } = worker;
-            let (from, count) = (task % pieces * piece, to.len() / y_row);
-            let buffer = room(buffer, piece * middle_row.max(y_row));
-            let x = &x[task / pieces * x_len..][..x_len];
+            let (from, count) = (task % per_sample * per_task, to.len() / y_row);
+            let buffer = room(buffer, per_task * middle_row.max(y_row));
+            let x = &x[task / per_sample * x_len..][..x_len];
             let middle = &mut buffer[..count * middle_row];
             let operands = Operands { from: x, packed, epilogue: Epilogue::NONE, non_temporal: false };
             let rows = Region::Elements(from * middle_row..(from + count) * middle_row);

@@ -11,41 +11,12 @@ use std::sync::Mutex;
 use super::workspace::{Operand, Worker, room};
 use crate::activation::Activation;
 use crate::conv::{Epilogue, GradOperands, GradPlan, MapPlan, Operands, Region, Sums};
+use crate::cuts;
 use crate::error::Result;
 use crate::kernels::{Job, Tier};
-use crate::parallel::{self, Cut, Interrupt, Parts, for_each_part, lock};
-use crate::tuning::{CALL_PARTIAL_BYTES, COPY_TASK_ELEMENTS, LAST_LEVEL_BYTES, SERIAL_MACS_OF_CALL};
-
-/// Multiply-adds of a task, if there are enough: some 10 to 80 microseconds.
-const TASK_MACS: [usize; 2] = [1 << 20, 8 << 20];
-/// Tasks that there should be at least, if there is enough work: several for each of a few threads.
-const TASKS: usize = 16;
-/// Positions of a chunk that pay for adding up its buffer, and the fewest for one of a few.
-const CHUNK_POSITIONS: [usize; 2] = [400, 64];
-/// The fewest where sums are longer than the kernel, and are brought back to it before they are added up: this
-/// many times the ratio of both.
-const FEWEST_AT_POINTS: usize = 96;
-/// Chunks that are made even if adding up their buffers shows: two for each of two threads.
-const FEW_CHUNKS: usize = 4;
-/// Tasks of several units that there should be at least: two for each of two threads.
-const FEW_TASKS: usize = 4;
-/// Bytes of a kernel that make a part of their own, and rows of a part: with fewer, every part gathers what it reads
-/// for too little arithmetic.
-const PART_BYTES: usize = 64 << 10;
-const PART_ROWS: [usize; 2] = [64, 16];
-
-/// Threads for so much work.
-pub(super) fn workers(macs: usize) -> usize {
-    if macs < SERIAL_MACS_OF_CALL { 1 } else { parallel::threads() }
-}
-
-/// Units of a task, of `units` a sample that cost `macs` in all.
-pub(super) fn task_units(units: usize, samples: usize, macs: usize) -> usize {
-    let wanted = (macs / TASKS).clamp(TASK_MACS[0], TASK_MACS[1]);
-    let unit = (macs / (units * samples).max(1)).max(1);
-    let pieces = units.div_ceil(wanted.div_ceil(unit).clamp(1, units));
-    units.div_ceil(pieces)
-}
+use crate::parallel::{Cut, Interrupt, Parts, for_each_part, lock};
+use crate::tuning::grad_call::{CHUNK_POSITIONS, FEWEST_AT_POINTS, TASK_BYTES, TASK_ROWS};
+use crate::tuning::{CALL_PARTIAL_BYTES, COPY_TASK_ELEMENTS, FEW_TASKS, LAST_LEVEL_BYTES, TASK_MACS, TASKS};
 
 /// Packs weights on this many threads.
 pub(super) fn pack<T: Operand>(
@@ -59,10 +30,10 @@ pub(super) fn pack<T: Operand>(
     if len == 0 {
         return Ok(());
     }
-    let piece = (COPY_TASK_ELEMENTS / grain).max(1) * grain;
-    let workers = if len < 2 * piece { 1 } else { workers };
-    for_each_part(Cut::new(packed, len, piece), workers, interrupt, &|task, _, part, _| {
-        plan.pack(kernel, task * piece, part);
+    let per_task = (COPY_TASK_ELEMENTS / grain).max(1) * grain;
+    let workers = if len < 2 * per_task { 1 } else { workers };
+    for_each_part(Cut::new(packed, len, per_task), workers, interrupt, &|task, _, part, _| {
+        plan.pack(kernel, task * per_task, part);
     })
 }
 
@@ -85,12 +56,12 @@ pub(super) fn non_temporal<T>(elements: usize) -> bool {
 }
 
 impl<T: Operand> Mapping<'_, T> {
-    /// Computes a region by the plan: all at once if the plan can apply the activation, else `piece` elements at a time, so
-    /// that the sums stay in the cache; `region(elements)` is what a piece of `to` is.
+    /// Computes a region by the plan: all at once if the plan can apply the activation, else `at_once` elements at a time, so
+    /// that the sums stay in the cache; `region(elements)` is what some of `to` are.
     fn activated(
         &self,
         (from, to): (&[T], &mut [T]),
-        piece: usize,
+        at_once: usize,
         worker: &mut Worker<T>,
         region: impl Fn(Range<usize>) -> Region,
     ) {
@@ -104,7 +75,7 @@ impl<T: Operand> Mapping<'_, T> {
             let all = region(0..to.len());
             return self.plan.run(operands, to, &all, scratch);
         }
-        for (to, first) in to.chunks_mut(piece).zip((0..).step_by(piece)) {
+        for (to, first) in to.chunks_mut(at_once).zip((0..).step_by(at_once)) {
             let sums = room(buffer, to.len());
             self.plan.run(operands, sums, &region(first..first + to.len()), scratch);
             self.activation.forward(self.tier, sums, to);
@@ -157,14 +128,14 @@ impl<T: Operand> Mapping<'_, T> {
             });
         }
         // Pieces of equal size.
-        let wanted = task_units(units, samples, self.macs).max(least);
-        let piece = unit * units.div_ceil(units.div_ceil(wanted));
-        let cut = Cut::new(to, sample, piece);
-        let pieces = cut.pieces();
+        let wanted = cuts::task_units(units, samples, self.macs).max(least);
+        let per_task = unit * cuts::even_task_within(units, wanted);
+        let cut = Cut::new(to, sample, per_task);
+        let per_sample = cut.parts_per_sample();
         self.reserve(workers, unit.min(sample));
         for_each_part(cut, workers.len(), interrupt, &|task, worker, to, _| {
-            let from = &self.from[task / pieces * self.from_len..][..self.from_len];
-            self.part(from, to, task % pieces * piece, &mut lock(&workers[worker]));
+            let from = &self.from[task / per_sample * self.from_len..][..self.from_len];
+            self.part(from, to, task % per_sample * per_task, &mut lock(&workers[worker]));
         })
     }
 }
@@ -192,16 +163,16 @@ impl<T: Operand> Summing<'_, T> {
             len => len,
         };
         let bytes = sums_len * size_of::<T>();
-        let parts = (bytes / PART_BYTES).min(rows / PART_ROWS[0]).clamp(1, TASKS);
+        let parts = (bytes / TASK_BYTES).min(rows / TASK_ROWS[0]).clamp(1, TASKS);
         // Sums at the points of a transform are longer than the kernel, and reading and writing them costs the more.
         let fewest = if sums_len > kernel_len { FEWEST_AT_POINTS } else { CHUNK_POSITIONS[1] };
         let [paying, fewest] = [CHUNK_POSITIONS[0], fewest].map(|n| n * sums_len / kernel_len.max(1));
         let positions = tiling.rows * tiling.columns * self.samples;
-        let wanted = (positions / paying).next_power_of_two().max((positions / fewest).min(FEW_CHUNKS));
+        let wanted = (positions / paying).next_power_of_two().max((positions / fewest).min(FEW_TASKS));
         let fit = CALL_PARTIAL_BYTES / bytes.max(1);
         let chunks = wanted.min(fit).min(TASKS.div_ceil(parts)).min(self.samples * tiling.units()).max(1);
         let tasks = (self.macs / TASK_MACS[0]).clamp(1, TASKS);
-        [chunks, parts.max(tasks.div_ceil(chunks).min(rows / PART_ROWS[1]))]
+        [chunks, parts.max(tasks.div_ceil(chunks).min(rows / TASK_ROWS[1]))]
     }
 
     /// Elements of the buffers that are added up.
@@ -254,7 +225,7 @@ impl<T: Operand> Summing<'_, T> {
         let at_once = partials.is_empty();
         let sums = if at_once { &mut *dkernel } else { &mut *partials };
         let cut = Cut::new(sums, sums_len, part_rows * row_len);
-        let parts = cut.pieces();
+        let parts = cut.parts_per_sample();
         for worker in workers {
             lock(worker).scratch.reserve(&tiling.scratch);
         }

@@ -11,11 +11,10 @@ use crate::kernels::{Aligned, Element, Kernels};
 use crate::memory;
 use crate::parallel::lock;
 use crate::pool::PoolScratch;
+use crate::tuning::LARGE_WORKSPACE_BYTES;
 
 /// Workspaces that wait for their next call; as many calls may run at a time without allocating.
 const MOST_SHELVED: usize = 4;
-/// A workspace that has grown beyond this is given back to the system.
-const MOST_BYTES: usize = 256 << 20;
 /// Plans that are remembered per pass.
 const MOST_PLANS: usize = 32;
 
@@ -149,7 +148,7 @@ pub(super) fn with<T: Operand, R>(workers: usize, call: impl FnOnce(&mut Workspa
         workspace.workers.push(Mutex::default());
     }
     let result = call(&mut workspace);
-    if workspace.bytes() <= MOST_BYTES {
+    if workspace.bytes() <= LARGE_WORKSPACE_BYTES {
         let mut shelf = lock(T::shelf());
         if shelf.workspaces.len() < MOST_SHELVED {
             shelf.workspaces.push(workspace);

@@ -10,13 +10,10 @@ use std::time::{Duration, Instant};
 use super::{lock, with_helpers};
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::tuning::{SPINS, YIELDS};
 
 /// How long the calling thread goes without asking whether the user pressed Ctrl-C.
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(50);
-/// Rounds of `spin_loop` before a waiting worker yields (some 20 microseconds).
-const SPINS: u32 = 2_000;
-/// Rounds of `yield_now` before a waiting worker parks (some 50 microseconds on an idle machine).
-const YIELDS: u32 = 100;
 
 /// Spins, then yields while `waiting`; whether it is waiting still and should park.
 pub(super) fn linger(waiting: impl Fn() -> bool) -> bool {

@@ -17,7 +17,7 @@ use super::overlap::{extent, refuse_overlap, shared};
 use crate::engine::source::{Source, Values};
 use crate::kernels::Element;
 use crate::memory;
-use crate::tuning::LINE_BYTES;
+use crate::tuning::{ALIGNED_RESULT_BYTES, LINE_BYTES, ZEROED_RESULT_BYTES};
 
 /// An array of any type that we read in place, borrowed for as long as this lives.
 pub(super) enum Borrowed<'py> {
@@ -133,9 +133,6 @@ pub(super) fn readable<'py, T: Element + NumpyElement>(
     array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
-/// Bytes of a result from which on it starts on a cache line.
-const ALIGNED_BYTES: usize = 32 << 10;
-
 /// The array that a result goes to: `out`, or a new one of the shape.
 pub(super) fn result<'py, T: NumpyElement>(
     py: Python<'py>,
@@ -153,12 +150,15 @@ pub(super) fn result<'py, T: NumpyElement>(
         }
         return Ok(array.clone());
     }
+    let len = shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n));
+    if len.is_some_and(|len| (1..=ZEROED_RESULT_BYTES / size_of::<T>()).contains(&len)) {
+        return Ok(PyArrayDyn::zeros(py, shape, false));
+    }
     // NumPy's own allocator caches small blocks and asks for huge pages for large ones; and the elements are not
     // touched twice. But its large blocks start 16 bytes after a cache line, where every wide store meets two of them.
     let empty = EMPTY.import(py, "numpy", "empty")?;
-    let len = shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n));
     let (shape, dtype) = (PyTuple::new(py, shape)?, numpy::dtype::<T>(py));
-    let Some(len) = len.filter(|len| *len >= ALIGNED_BYTES / size_of::<T>()) else {
+    let Some(len) = len.filter(|len| *len >= ALIGNED_RESULT_BYTES / size_of::<T>()) else {
         return Ok(empty.call1((shape, dtype))?.cast_into::<PyArrayDyn<T>>()?);
     };
     let block =

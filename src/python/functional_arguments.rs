@@ -31,7 +31,7 @@ macro_rules! call_python {
 }
 
 /// What Python has made canonical must be readable here.
-fn canonical<T>(value: Option<T>, what: &str) -> PyResult<T> {
+pub(super) fn canonical<T>(value: Option<T>, what: &str) -> PyResult<T> {
     value.ok_or_else(|| PyRuntimeError::new_err(format!("{what}: not read after it was made canonical")))
 }
 
@@ -68,6 +68,16 @@ fn pairs(value: Object<'_, '_>, rank: usize) -> Option<Vec<(usize, usize)>> {
     elements(value, pair).filter(|pairs| pairs.len() == rank)
 }
 
+/// One pair per axis, or one integer for both sides of each, or of all.
+fn sides(value: Object<'_, '_>, rank: usize) -> Option<Vec<(usize, usize)>> {
+    if let Some(side) = integer(value) {
+        return Some(vec![(side, side); rank]);
+    }
+    // Two integers for a single axis are before and after, which Python tells from two axes.
+    let both = |side: Object<'_, '_>| integer(side).map(|side| (side, side));
+    pairs(value, rank).or_else(|| elements(value, both).filter(|pairs| pairs.len() == rank))
+}
+
 fn text<'a>(value: Object<'a, '_>) -> Option<&'a str> {
     value.cast_exact::<PyString>().ok()?.to_str().ok()
 }
@@ -76,7 +86,8 @@ fn boolean(value: Object<'_, '_>) -> Option<bool> {
     value.cast_exact::<PyBool>().ok().map(|value| value.is_true())
 }
 
-fn padding(value: Object<'_, '_>, rank: usize, causal: bool) -> Option<Padding> {
+/// A rule by its name, an integer for every side, or a pair per axis.
+pub(super) fn padding(value: Object<'_, '_>, rank: usize, causal: bool) -> Option<Padding> {
     match text(value) {
         Some(name) => match PaddingRule::named(name).ok()? {
             PaddingRule::Causal if !causal => None,
@@ -188,7 +199,7 @@ pub(super) fn pad_options<'py>(
     let plain = |tuple: &Bound<'py, PyTuple>| -> PyResult<Option<PadOptions>> {
         let (paddings, mode): (Bound<'py, PyAny>, Bound<'py, PyAny>) = tuple.extract()?;
         let mode = text(&mode).and_then(|mode| PaddingMode::named(mode).ok());
-        Ok(pairs(&paddings, rank).zip(mode).map(|(pairs, mode)| PadOptions { pairs, mode }))
+        Ok(sides(&paddings, rank).zip(mode).map(|(pairs, mode)| PadOptions { pairs, mode }))
     };
     if let Some(options) = plain(tuple)? {
         return Ok(options);

@@ -3,24 +3,8 @@
 use pyo3::prelude::*;
 
 use super::errors::raise;
-use crate::error::Result;
-use crate::geometry::{AXES, Padding, PaddingRule, Window};
-
-/// What `padding` is once Python has made it canonical.
-#[derive(FromPyObject)]
-pub(super) enum PaddingArgument {
-    Rule(String),
-    Pairs(Vec<(usize, usize)>),
-}
-
-impl PaddingArgument {
-    fn padding(self) -> Result<Padding> {
-        Ok(match self {
-            Self::Pairs(pairs) => Padding::Explicit(pairs),
-            Self::Rule(name) => Padding::Rule(PaddingRule::named(&name)?),
-        })
-    }
-}
+use super::functional_arguments::{self, canonical};
+use crate::geometry::{AXES, Window};
 
 /// `(input, output, before, after)` of an axis.
 type Placed = (usize, usize, usize, usize);
@@ -34,13 +18,13 @@ pub(super) fn place_window(
     sizes: Vec<usize>,
     kernel_size: Vec<usize>,
     strides: Vec<usize>,
-    padding: PaddingArgument,
+    padding: &Bound<'_, PyAny>,
     dilation_rate: Vec<usize>,
     transposed: bool,
     output_padding: Option<Vec<usize>>,
 ) -> PyResult<Vec<Placed>> {
+    let padding = canonical(functional_arguments::padding(padding, sizes.len(), true), "padding")?;
     let place = || {
-        let padding = padding.padding()?;
         let window = Window { kernel: kernel_size, stride: strides, dilation: dilation_rate, padding };
         if transposed {
             window.place_transposed(output_padding.as_deref(), &sizes)

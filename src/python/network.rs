@@ -317,14 +317,14 @@ impl Network {
             Dtype::Float32 => {
                 let own = python_layers(&custom_layers, &raised)?;
                 enter(py, |interrupt| {
-                    let network = engine::Network::with_guests(spec, own, seed, interrupt)?;
+                    let network = engine::Network::with_custom_layers(spec, own, seed, interrupt)?;
                     Ok(Typed::Float32(Box::new(network)))
                 })
             }
             Dtype::Float64 => {
                 let own = python_layers(&custom_layers, &raised)?;
                 enter(py, |interrupt| {
-                    let network = engine::Network::with_guests(spec, own, seed, interrupt)?;
+                    let network = engine::Network::with_custom_layers(spec, own, seed, interrupt)?;
                     Ok(Typed::Float64(Box::new(network)))
                 })
             }

@@ -14,12 +14,12 @@ the function names:
 
 - The packed kernel: its size, with the channels of what is computed (of a group) rounded up to a multiple of
   32 at most.
-- A band per thread, what a few rows of the result read: 200 KiB, or what one row reads if that is more (for
+- A halo per thread, what a few rows of the result read: 200 KiB, or what one row reads if that is more (for
   gradients to a kernel, 256 positions of `dy`). With an activation other than "relu", one row of the result.
 - For a gradient to a kernel, partial sums: as many as there are chunks of the batch, at most 16, and at most
   80 MiB of them or one.
 - Winograd's algorithm holds 36 numbers for 9 or 25 of a kernel (6 for 3 or 5 of a series), packed or as a
-  partial sum (which has the 9 or 25 as well), and in place of a band up to 512 KiB of each of two tensors,
+  partial sum (which has the 9 or 25 as well), and in place of a halo up to 512 KiB of each of two tensors,
   tile by tile; up to 4 MiB if the kernel at the points has several times as much.
 
 A workspace of more than 256 MiB is given back at the end of the call, and so is every one beyond the fourth.

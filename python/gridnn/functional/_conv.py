@@ -48,7 +48,7 @@ def conv(
     """Convolution, plus bias, through an activation.
 
     Slides a kernel over the grid and sums products (cross-correlation: the kernel is not flipped).
-    Memory: the output; the packed kernel and a band per thread (see `gridnn.functional`).
+    Memory: the output; the packed kernel and a halo per thread (see `gridnn.functional`).
 
     Args:
         x: ``(batch, [depth, [height,]] width, channels)``.
@@ -102,7 +102,7 @@ def conv_input_grad(
     """The gradient of ``sum(dy * conv(x, kernel))`` to `x`.
 
     Elements of `x` that a border repeats get the sum of their copies' gradients.
-    Memory: the result; the packed kernel and a band per thread (see `gridnn.functional`).
+    Memory: the result; the packed kernel and a halo per thread (see `gridnn.functional`).
 
     Args:
         dy: gradient of the output, in the output's shape.
@@ -153,7 +153,7 @@ def conv_kernel_grad(
     """The gradient of ``sum(dy * conv(x, kernel))`` to `kernel`.
 
     That to a bias is the sum of `dy` over all axes but the last.
-    Memory: the result; up to 16 partial sums of its size and a band per thread (see `gridnn.functional`).
+    Memory: the result; up to 16 partial sums of its size and a halo per thread (see `gridnn.functional`).
 
     Args:
         x: see `conv`.

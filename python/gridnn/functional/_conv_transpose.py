@@ -47,7 +47,7 @@ def conv_transpose(
     """Transposed convolution, plus bias, through an activation.
 
     The gradient of a convolution to its input, used forward: every element is spread over a window.
-    Memory: the output; the packed kernel and a band per thread (see `gridnn.functional`).
+    Memory: the output; the packed kernel and a halo per thread (see `gridnn.functional`).
 
     Args:
         x: ``(batch, [depth, [height,]] width, channels)``.
@@ -93,7 +93,7 @@ def conv_transpose_input_grad(
 ) -> NDArray[Any]:
     """The gradient of ``sum(dy * conv_transpose(x, kernel))`` to `x`.
 
-    Memory: the result; the packed kernel and a band per thread (see `gridnn.functional`).
+    Memory: the result; the packed kernel and a halo per thread (see `gridnn.functional`).
 
     Args:
         dy: gradient of the output, in the output's shape.
@@ -137,7 +137,7 @@ def conv_transpose_kernel_grad(
     """The gradient of ``sum(dy * conv_transpose(x, kernel))`` to `kernel`.
 
     That to a bias is the sum of `dy` over all axes but the last.
-    Memory: the result; up to 16 partial sums of its size and a band per thread (see `gridnn.functional`).
+    Memory: the result; up to 16 partial sums of its size and a halo per thread (see `gridnn.functional`).
 
     Args:
         x: see `conv_transpose`.

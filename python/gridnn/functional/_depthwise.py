@@ -45,7 +45,7 @@ def depthwise_conv(
     """Depthwise convolution, plus bias, through an activation.
 
     Convolves every channel with kernels of its own.
-    Memory: the output; the packed kernel and a band per thread (see `gridnn.functional`).
+    Memory: the output; the packed kernel and a halo per thread (see `gridnn.functional`).
 
     Args:
         x: ``(batch, [depth, [height,]] width, channels)``.
@@ -95,7 +95,7 @@ def depthwise_conv_input_grad(
     """The gradient of ``sum(dy * depthwise_conv(x, kernel))`` to `x`.
 
     Elements of `x` that a border repeats get the sum of their copies' gradients.
-    Memory: the result; the packed kernel and a band per thread (see `gridnn.functional`).
+    Memory: the result; the packed kernel and a halo per thread (see `gridnn.functional`).
 
     Args:
         dy: gradient of the output, in the output's shape.
@@ -141,7 +141,7 @@ def depthwise_conv_kernel_grad(
     """The gradient of ``sum(dy * depthwise_conv(x, kernel))`` to `kernel`.
 
     That to a bias is the sum of `dy` over all axes but the last.
-    Memory: the result; up to 16 partial sums of its size and a band per thread (see `gridnn.functional`).
+    Memory: the result; up to 16 partial sums of its size and a halo per thread (see `gridnn.functional`).
 
     Args:
         x: see `depthwise_conv`.

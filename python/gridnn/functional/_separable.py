@@ -47,7 +47,7 @@ def separable_conv(
     """Depthwise convolution, then a pointwise one that mixes the channels.
 
     Both steps are done on a few rows at a time: the tensor between them never exists as a whole.
-    Memory: the output; the packed kernels and, per thread, a band and some rows between the steps (see
+    Memory: the output; the packed kernels and, per thread, a halo and some rows between the steps (see
     `gridnn.functional`).
 
     Args:
@@ -101,7 +101,7 @@ def separable_conv_input_grad(
     """The gradient of ``sum(dy * separable_conv(x, ...))`` to `x`.
 
     Memory: the result; the packed kernels, the gradient of the tensor between the two steps (``batch *
-    new_height * new_width * channels * multiplier`` elements) and a band per thread (see
+    new_height * new_width * channels * multiplier`` elements) and a halo per thread (see
     `gridnn.functional`).
 
     Args:
@@ -153,7 +153,7 @@ def separable_conv_kernel_grad(
     """The gradients of ``sum(dy * separable_conv(x, ...))`` to the two kernels.
 
     Memory: the results; the packed kernels, the tensor between the two steps (``batch * new_height *
-    new_width * channels * multiplier`` elements), up to 16 partial sums of the larger result and a band per
+    new_width * channels * multiplier`` elements), up to 16 partial sums of the larger result and a halo per
     thread (see `gridnn.functional`).
 
     Args:

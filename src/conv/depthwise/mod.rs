@@ -19,12 +19,7 @@ use super::{
 };
 use crate::geometry::ConvGeometry;
 use crate::kernels::{self, Element, Kernels, LaneWork};
-
-/// Products of the channels of a group at most: beyond, tiles of outputs times channels are as good.
-const MOST_PRODUCTS: usize = 64;
-
-/// Inputs that a window spans, and a step between outputs, up to which spreading what lies between pays.
-const FARTHEST: usize = 256;
+use crate::tuning::depthwise::{FARTHEST, MOST_PRODUCTS};
 
 /// Whether the groups are so small that their channels would leave the lanes of a vector empty, and either kernels mix
 /// them or there is not much between the taps to spread.
@@ -78,8 +73,8 @@ impl<T: Element> Depthwise<T> {
             |Visit { x, run, block, row, column, y_stride }| {
                 let rows = block.as_ref().map_or(1, |block| block.rows);
                 let y = &mut to[row * row_len..(row + rows) * row_len][(column - first) * channels..];
-                let y_step = y_stride * channels;
-                let work = LaneWork::Map { x, w: packed, y, y_step, bias, relu, k, non_temporal, block };
+                let y_stride = y_stride * channels;
+                let work = LaneWork::Map { x, w: packed, y, y_stride, bias, relu, k, non_temporal, block };
                 self.kernels.lane_work(&run, work);
             },
         );

@@ -7,13 +7,8 @@ use crate::conv::Request;
 use crate::geometry::{AXES, Axis, Residues};
 use crate::kernels::{Block, Element, Job, Kernels, Tap, WindowRun};
 use crate::memory;
-
-/// Bytes of spread rows: half of a small share of L2.
-const HALO_BYTES: usize = 96 << 10;
-/// Rows of a block of spread rows at most.
-const MOST_ROWS: usize = 16;
-/// Columns of a series that tasks are made of.
-const STRIP: usize = 256;
+use crate::tuning::depthwise::TASK_COLUMNS;
+use crate::tuning::{HALO_BYTES, HALO_ROWS};
 
 /// A run of results, or the same run of several rows.
 pub(super) struct Visit<'a, T> {
@@ -35,12 +30,12 @@ struct Link {
     source: usize,
 }
 
-/// Positions of a row of results, `out_step` apart, that see the same taps `step` apart.
+/// Positions of a row of results, `out_stride` apart, that see the same taps `step` apart.
 #[derive(Debug)]
 struct Columns {
     first: usize,
     count: usize,
-    out_step: usize,
+    out_stride: usize,
     step: usize,
     /// What the first of them reads.
     links: Vec<Link>,
@@ -58,8 +53,8 @@ fn columns(axis: &Residues) -> Vec<Columns> {
     for map in axis.iter() {
         for alike in map.alike(0..map.count) {
             let first = map.first + alike.start * map.out_step;
-            let (out_step, step) = (map.out_step, map.step);
-            runs.push(Columns { first, count: alike.len(), out_step, step, links: links(axis, first) });
+            let (out_stride, step) = (map.out_step, map.step);
+            runs.push(Columns { first, count: alike.len(), out_stride, step, links: links(axis, first) });
         }
     }
     runs
@@ -121,7 +116,7 @@ impl Sweep {
         if sweep.spreads() {
             // A long row is spread in windows, one row at a time: sums over positions keep their order.
             let fits = |sweep: &Self| sweep.longest_halo() * size_of::<T>() <= HALO_BYTES;
-            sweep.block = to[1].min(MOST_ROWS);
+            sweep.block = to[1].min(HALO_ROWS);
             while sweep.block > 1 && !fits(&sweep) {
                 sweep.block /= 2;
             }
@@ -153,12 +148,12 @@ impl Sweep {
         self.groups * self.n
     }
 
-    /// How results are cut, with so many weights.
+    /// How results are cut, with this many weights.
     pub(super) fn tiling(&self, weights: usize) -> Tiling {
         let taps = self.kernel.iter().product::<usize>() * self.k;
         let scratch = Request { halo: self.halo_len, taps, ..Request::default() };
         let size = [self.to[0] * self.to[1], self.to[2], self.channels()];
-        Tiling::new(size, [self.together, self.window.min(STRIP)], weights, scratch)
+        Tiling::new(size, [self.together, self.window.min(TASK_COLUMNS)], weights, scratch)
     }
 
     /// Elements of a position of the spread rows.
@@ -241,8 +236,8 @@ impl Sweep {
                                 run: WindowRun { taps, count: part.len(), step, channels },
                                 block,
                                 row: row - rows.start + lines.start - first,
-                                column: run.first + part.start * run.out_step,
-                                y_stride: run.out_step,
+                                column: run.first + part.start * run.out_stride,
+                                y_stride: run.out_stride,
                             });
                         };
                         if self.meets(plane, &lines, run).is_some() {
@@ -360,8 +355,8 @@ impl Sweep {
         together.map(|sources| Block {
             rows: rows.len(),
             sources,
-            x_row: source.row,
-            y_row: self.to[2] * self.channels(),
+            x_row_stride: source.row,
+            y_row_stride: self.to[2] * self.channels(),
         })
     }
 }
@@ -370,7 +365,7 @@ impl Columns {
     /// The positions of the run, by number, that lie in a window.
     fn part(&self, window: &Range<usize>) -> Range<usize> {
         let number =
-            |column: usize| column.saturating_sub(self.first).div_ceil(self.out_step).min(self.count);
+            |column: usize| column.saturating_sub(self.first).div_ceil(self.out_stride).min(self.count);
         number(window.start)..number(window.end)
     }
 }
@@ -438,7 +433,7 @@ mod tests {
             let mut seen = vec![0; len];
             for run in &runs {
                 for i in 0..run.count {
-                    let at = run.first + i * run.out_step;
+                    let at = run.first + i * run.out_stride;
                     seen[at] += 1;
                     let moved = run.links.iter().map(|l| Link { source: l.source + i * run.step, ..*l });
                     assert!(moved.eq(links(&axis, at)), "{run:?}");

@@ -5,13 +5,8 @@ use std::ops::Range;
 use crate::conv::{Part, Request, Tiling};
 use crate::geometry::{AXES, Axis, BorderMap, ConvGeometry};
 use crate::kernels::Element;
-
-/// Bytes of a halo: half of a small share of L2, as for the other algorithms.
-pub(super) const HALO_BYTES: usize = 96 << 10;
-/// Rows of a block at most.
-pub(super) const MOST_ROWS: usize = 16;
-/// Columns of a block of a series at least.
-pub(super) const LEAST_COLUMNS: usize = 64;
+use crate::tuning::direct::LEAST_COLUMNS;
+use crate::tuning::{HALO_BYTES, HALO_ROWS};
 
 /// Blocks of output rows whose input rows are gathered into a halo; of a single row, a series, blocks of columns.
 #[derive(Debug)]
@@ -34,7 +29,7 @@ impl Halos {
         // Outputs of an axis so that `inputs` elements are not exceeded.
         let fit = |inputs: usize, axis: &Axis| inputs.saturating_sub(axis.span()) / axis.stride + 1;
         let rows = fit(HALO_BYTES / (maps[2].len() * column).max(1), height);
-        let rows = rows.clamp(1, MOST_ROWS.min(height.output));
+        let rows = rows.clamp(1, HALO_ROWS.min(height.output));
         let columns = fit(HALO_BYTES / (height.span() * column).max(1), width);
         let series = depth.output * height.output == 1;
         let columns = if series { columns.max(LEAST_COLUMNS).min(width.output) } else { width.output };

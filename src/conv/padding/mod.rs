@@ -12,7 +12,7 @@ mod halos;
 
 use std::ops::Range;
 
-use halos::{HALO_BYTES, Halos, LEAST_COLUMNS, MOST_ROWS};
+use halos::Halos;
 
 use super::{
     Algorithm, Epilogue, Grad, GradOperands, GradPlan, Map, MapPlan, Operands, Pass, Plan, Problem, Region,
@@ -20,6 +20,8 @@ use super::{
 };
 use crate::geometry::{AXES, Axis, BorderMap, ConvGeometry, PaddingMode};
 use crate::kernels::{Element, Job, Tier};
+use crate::tuning::direct::LEAST_COLUMNS;
+use crate::tuning::{HALO_BYTES, HALO_ROWS};
 
 /// Whether there is a border and it is not zero.
 pub(super) fn accepts(geometry: &ConvGeometry) -> bool {
@@ -144,7 +146,7 @@ impl<T: Element> PaddedInputGrad<T> {
         let inner = ConvGeometry { axes: g.axes.each_ref().map(Axis::padded), ..g.clone() };
         let inner = super::plans(Problem { geometry: &inner, ..p }, Pass::InputGrad).next()?.map()?;
         let row = maps[2].len() * c * size_of::<T>();
-        let rows = (HALO_BYTES / row.max(1)).clamp(1, MOST_ROWS.min(maps[1].input.max(1)));
+        let rows = (HALO_BYTES / row.max(1)).clamp(1, HALO_ROWS.min(maps[1].input.max(1)));
         let columns = (HALO_BYTES / (c * size_of::<T>())).max(LEAST_COLUMNS).min(maps[2].input);
         let columns = columns.max(1);
         let tier = p.kernels.tier;

@@ -74,7 +74,7 @@ pub(in crate::conv) struct Pixels<T> {
 const UNKNOWN: f64 = -1.0;
 
 impl<T: Element> Pixels<T> {
-    /// Makes room for tiles with so many taps that are summed up directly.
+    /// Makes room for tiles with this many taps that are summed up directly.
     pub fn reserve(&mut self, direct_taps: usize) {
         self.inputs.reserve((direct_taps * MOST_POINTS).saturating_sub(self.inputs.len()));
         self.outputs.reserve(MOST_OUTPUTS.saturating_sub(self.outputs.len()));

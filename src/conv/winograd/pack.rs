@@ -8,6 +8,7 @@ use crate::conv::Pass;
 use crate::kernels::pack::panels_len;
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{Element, Kernels, Stage, Transform, Transpose, fence, stream_copy};
+use crate::tuning::LAST_LEVEL_BYTES;
 
 /// Columns of the widest panel of packed weights of any tier.
 const WIDEST_PANEL: usize = 32;
@@ -18,10 +19,6 @@ const ROWS: usize = 16;
 /// Elements of the rows of a panel; and with a line more, so that planes do not meet in the same sets.
 const ROWS_LEN: usize = ROWS * WIDEST_PANEL;
 const PLANE: usize = ROWS_LEN + 16;
-
-/// Bytes of packed weights from which on they are written past the cache: half of a last level, with which they would
-/// be brought in line by line to be overwritten, and displaced before they are read.
-const PAST_BYTES: usize = 16 << 20;
 
 /// Room for some rows of a panel: taps as rows, and points.
 #[repr(align(64))]
@@ -91,7 +88,7 @@ impl<T: Element> Packing<T> {
     }
 
     fn non_temporal(&self) -> bool {
-        self.len() * size_of::<T>() >= PAST_BYTES
+        self.len() * size_of::<T>() >= LAST_LEVEL_BYTES
     }
 
     /// The taps of a panel again, from what was packed: `taps[tap][k][column]`, direct taps outermost.
@@ -138,7 +135,7 @@ impl<T: Element> Packing<T> {
             for (i, to) in room.taps.chunks_exact_mut(ROWS_LEN).take(taps).enumerate() {
                 let start = ((last - tap * taps - i) * n + first) * k + row;
                 let from = &kernel[start..];
-                kernels.transpose(Transpose { from, apart: k, to, row: panel, rows, columns });
+                kernels.transpose(Transpose { from, from_stride: k, to, row: panel, rows, columns });
             }
             at = std::array::from_fn(|i| i * ROWS_LEN);
             (from, from_step) = (&room.taps, panel);

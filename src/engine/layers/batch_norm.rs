@@ -1,4 +1,5 @@
-//! Batch normalisation (Ioffe and Szegedy, 2015): `y = (x - mean) / sqrt(variance + epsilon) * gamma + beta`.
+//! Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167):
+//! `y = (x - mean) / sqrt(variance + epsilon) * gamma + beta`.
 //!
 //! In training mean and biased variance are those of the batch, and the moving ones follow by `moving * momentum +
 //! batch * (1 - momentum)`; at inference and in a frozen layer the moving ones are used. With `xhat = (x - mean) /
@@ -93,7 +94,7 @@ struct Normalize {
 /// Rows of the coefficients: what [`Affine`] wants, the variance, and the two numbers of the gradient.
 const ROWS: usize = 6;
 /// Those before the numbers of the gradient.
-const SETTLED: usize = 4;
+const FINALIZED: usize = 4;
 
 impl Normalize {
     fn map<'a, T: Element>(&self, coefficients: &'a [T]) -> Affine<'a, T> {
@@ -157,7 +158,7 @@ impl<T: Element> Op<T> for Normalize {
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
         let Backward { x, dy, dx: [Some(dx)], .. } = tensors else { return };
         let width = self.columns.width;
-        let (a, b) = cx.coefficients[SETTLED * width..ROWS * width].split_at(width);
+        let (a, b) = cx.coefficients[FINALIZED * width..ROWS * width].split_at(width);
         self.map(cx.coefficients).backward(self.tier, (a, b), x[0], dy, dx);
     }
 
@@ -172,7 +173,7 @@ impl<T: Element> Statistics<T> for Normalize {
     }
 
     fn finalized_len(&self) -> usize {
-        SETTLED * self.columns.width
+        FINALIZED * self.columns.width
     }
 
     fn part_len(&self) -> [usize; 2] {

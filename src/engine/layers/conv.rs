@@ -11,21 +11,15 @@ use crate::activation::mask_by_sign;
 use crate::conv::{
     self, Epilogue, Grad, GradOperands, Map, Operands, Pass, Region, Scratch, Sums, add_column_sums,
 };
+use crate::cuts;
 use crate::engine::spec::ConvSpec;
 use crate::error::{Error, Result};
 use crate::geometry::{ConvGeometry, Window};
 use crate::kernels::{Element, Tier};
 use crate::memory;
 use crate::norm::Affine;
-use crate::tuning::FOUR_TILES_ROWS;
-
-/// Weights for an element of input and output together from which on samples are worked on together: reading the weights,
-/// and the sums of their gradient, would take longer than the arithmetic of a few samples.
-const LARGE_BESIDE_MAP: usize = 16;
-/// Weights that stay in the caches while single samples pass by.
-const NEAR_WEIGHTS: usize = 64 << 10;
-/// Tasks of the gradient of such weights at most; each copies what it reads of the maps.
-const GRAD_TASKS: usize = 16;
+use crate::tuning::step::{LARGE_BESIDE_MAP, NEAR_WEIGHTS};
+use crate::tuning::{FOUR_TILES_ROWS, TASKS};
 
 /// The description.
 pub(super) struct Conv {
@@ -306,7 +300,7 @@ impl<T: Element> ConvOp<T> {
     /// Rows of the kernel that a task of its gradient has.
     fn task_rows(&self) -> usize {
         let rows = self.kernel_grad.tiling().weight_units();
-        rows.div_ceil((rows / FOUR_TILES_ROWS).clamp(1, GRAD_TASKS))
+        cuts::even_task(rows, cuts::kernel_tasks(rows).min(TASKS))
     }
 }
 
@@ -325,11 +319,11 @@ impl<T: Element> BatchOp<T> for ConvOp<T> {
     }
 
     fn grad_ranges(&self, task: usize) -> [Range<usize>; 2] {
-        let (kernel, piece) = (&self.weights[0], self.task_rows() * self.kernel_grad.tiling().weight_unit);
-        let start = kernel.start + task * piece;
+        let (kernel, per_task) = (&self.weights[0], self.task_rows() * self.kernel_grad.tiling().weight_unit);
+        let start = kernel.start + task * per_task;
         // The first task has the bias as well.
         let bias = self.weights.get(1).filter(|_| task == 0).cloned();
-        [start..(start + piece).min(kernel.end), bias.unwrap_or(0..0)]
+        [start..(start + per_task).min(kernel.end), bias.unwrap_or(0..0)]
     }
 
     fn grad(&self, (x, dy): (&[T], &[T]), range: Range<usize>, grads: &mut [T], scratch: &mut Scratch<T>) {
@@ -370,26 +364,26 @@ impl<T: Element> SplitOp<T> for ConvOp<T> {
         self.kernel_grad.tiling().weight_units()
     }
 
-    fn forward_piece(&self, cx: &Context<'_, T>, x: &[T], y: (&mut [T], usize), scratch: &mut Scratch<T>) {
+    fn forward_region(&self, cx: &Context<'_, T>, x: &[T], y: (&mut [T], usize), scratch: &mut Scratch<T>) {
         let (packed, epilogue) = self.operands(cx);
         let (to, first) = y;
-        let piece = Region::Elements(first..first + to.len());
-        Self::run(&self.forward, (x, packed, epilogue), to, &piece, scratch);
+        let region = Region::Elements(first..first + to.len());
+        Self::run(&self.forward, (x, packed, epilogue), to, &region, scratch);
     }
 
     fn mask(&self, y: &[T], dy: &mut [T]) {
         mask_by_sign(self.tier, y, dy);
     }
 
-    fn input_grad_piece(
+    fn input_grad_region(
         &self,
         cx: &Context<'_, T>,
         dy: &[T],
         (dx, first): (&mut [T], usize),
         scratch: &mut Scratch<T>,
     ) {
-        let piece = Region::Elements(first..first + dx.len());
-        Self::run(&self.input_grad, (dy, cx.packed, Epilogue::NONE), dx, &piece, scratch);
+        let region = Region::Elements(first..first + dx.len());
+        Self::run(&self.input_grad, (dy, cx.packed, Epilogue::NONE), dx, &region, scratch);
     }
 
     fn kernel_grad_piece(

@@ -360,9 +360,9 @@ pub trait BatchOp<T: Element>: Send + Sync {
     fn grad(&self, operands: (&[T], &[T]), range: Range<usize>, grads: &mut [T], scratch: &mut Scratch<T>);
 }
 
-/// An op whose samples can be cut into pieces, which are work for several threads where a batch has few samples.
+/// An op whose samples can be cut into tasks for several threads where a batch has few samples.
 ///
-/// A map of tensors has the same bytes in any pieces. It reads one tensor, saves nothing else, and does its backward
+/// A map of tensors has the same bytes however it is cut. It reads one tensor, saves nothing else, and does its backward
 /// pass in three calls: the mask, then the gradients to the input and to the weights in any order.
 pub trait SplitOp<T: Element>: Send + Sync {
     /// Multiply-adds of a sample in one pass.
@@ -379,13 +379,13 @@ pub trait SplitOp<T: Element>: Send + Sync {
     fn kernel_rows(&self) -> usize;
 
     /// Computes what stands from element `first` of an output on.
-    fn forward_piece(&self, cx: &Context<'_, T>, x: &[T], y: (&mut [T], usize), scratch: &mut Scratch<T>);
+    fn forward_region(&self, cx: &Context<'_, T>, x: &[T], y: (&mut [T], usize), scratch: &mut Scratch<T>);
 
     /// Finishes the gradient of some elements of the output, where [`Op::masks_by_sign`] asks for it.
     fn mask(&self, y: &[T], dy: &mut [T]);
 
     /// Computes what stands from element `first` of the gradient to an input on.
-    fn input_grad_piece(
+    fn input_grad_region(
         &self,
         cx: &Context<'_, T>,
         dy: &[T],

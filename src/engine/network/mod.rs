@@ -126,14 +126,14 @@ impl<T: Element> Network<T> {
     /// # Errors
     /// A layer does not fit its input; the message names it.
     pub fn new(spec: ModelSpec, seed: u64) -> Result<Self> {
-        Self::with_guests(spec, Vec::new(), seed, &|| false)
+        Self::with_custom_layers(spec, Vec::new(), seed, &|| false)
     }
 
     /// The same with custom layers; drawing large weights asks `interrupt`.
     ///
     /// # Errors
     /// As [`Network::new`], those of the custom layers, and an interrupt.
-    pub fn with_guests(
+    pub fn with_custom_layers(
         spec: ModelSpec,
         custom_layers: Vec<Arc<dyn CustomLayer<T>>>,
         seed: u64,

@@ -6,19 +6,10 @@ use std::ops::Range;
 use super::super::layers::Op;
 use super::super::lowering::Lowered;
 use super::{Purpose, StepPlan};
+use crate::cuts;
 use crate::kernels::Element;
-use crate::tuning::{FOUR_TILES_ROWS, L2_GROUP_BYTES, TWO_TILES_ROWS};
-
-/// Groups of a batch, if it is large enough.
-const GROUPS: usize = 16;
-/// Most samples of a group.
-const MOST_GROUP: usize = 8;
-/// Cost of adding an element of a partial gradient, in multiply-adds, if it is to be two percent of the work.
-const REDUCE_COST: usize = 400;
-/// Chunks of a batch: at least as many as are work for some threads, at most as many as some hosts share.
-const CHUNKS: [usize; 2] = [8, 64];
-/// Batches of this many samples are cut into the most chunks whatever that costs.
-const MANY_SAMPLES: usize = 512;
+use crate::tuning::step::{CHUNKS, MANY_SAMPLES, MOST_GROUP, REDUCE_COST};
+use crate::tuning::{FOUR_TILES_ROWS, L2_GROUP_BYTES, TASKS, TWO_TILES_ROWS};
 
 impl StepPlan {
     /// Samples that some ops could work on together, or the gathering of the inputs if there are none: as many as fit,
@@ -36,7 +27,7 @@ impl StepPlan {
 
     /// Samples of a group of a stack, forward and backward.
     pub(super) fn groups<T: Element>(&self, lowered: &Lowered<T>, range: &Range<usize>) -> [usize; 2] {
-        let most = self.batch.div_ceil(GROUPS).min(self.chunk);
+        let most = self.batch.div_ceil(TASKS).min(self.chunk);
         [most, self.chunk].map(|most| self.fitting(lowered, range, most))
     }
 
@@ -48,7 +39,7 @@ impl StepPlan {
         let least = op.batch().map_or(1, |op| op.least_samples());
         let tasks = self.batch.div_ceil(rows.div_ceil(op.positions().max(1)).max(least));
         let tasks = if tasks > 1 || op.split().is_some() { tasks.next_multiple_of(2) } else { 1 };
-        let block = self.batch.div_ceil(tasks.min(self.batch));
+        let block = cuts::even_task(self.batch, tasks);
         if block > self.chunk { block / self.chunk * self.chunk } else { block }
     }
 

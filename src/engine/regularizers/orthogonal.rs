@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{Element, Job, Tier};
 use crate::memory;
 use crate::parallel::Interrupt;
+use crate::tuning::INTERRUPT_WORK;
 
 /// The description.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -64,9 +65,6 @@ pub(in crate::engine) struct Angles<T> {
     pub gradient: Vec<T>,
 }
 
-/// Multiply-adds between two looks at the keyboard: some milliseconds.
-const WORK: usize = 1 << 22;
-
 impl<T: Element> Angles<T> {
     /// Finds the gradient for a matrix; returns the penalty.
     ///
@@ -106,9 +104,9 @@ impl<T: Element> Angles<T> {
             sums.push((inverse, 0.0));
         }
         let mut total = 0.0;
-        let strip = (WORK / weights.len().max(1)).max(1);
-        for first in (0..count).step_by(strip) {
-            let vectors = first..(first + strip).min(count);
+        let vectors_at_once = (INTERRUPT_WORK / weights.len().max(1)).max(1);
+        for first in (0..count).step_by(vectors_at_once) {
+            let vectors = first..(first + vectors_at_once).min(count);
             total += tier.vectorize(Compare { vectors, len, directions, pulls, sums });
             if interrupt() {
                 return Err(Error::Interrupted);

@@ -26,12 +26,12 @@ impl<T: Element> StepProgram<'_, '_, T> {
             .map(|slots| self.range(slots[tensor], tensor, &(sample..sample + 1), worker))
     }
 
-    /// Computes a piece of a sample's output.
+    /// Computes a region of a sample's output.
     pub(super) fn split_forward(&self, i: usize, task: usize, worker: usize) {
         let Some((op, split)) = self.cut(i) else { return };
         let active = &self.step_plan.active[i];
-        let pieces = split.maps[FORWARD];
-        let (sample, piece) = (task / pieces.count(), pieces.of(task % pieces.count()));
+        let cut = split.maps[FORWARD];
+        let (sample, region) = (task / cut.count(), cut.of(task % cut.count()));
         let mut own = lock(&self.memory.workers[worker]);
         let params = self.state.params.read(0..self.state.params.len());
         let pass = if active.folded.is_some() { INFERENCE } else { FORWARD };
@@ -39,9 +39,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let [x, _] = self.sample(active.inputs[0], sample, worker);
         let [y, _] = self.sample(active.output, sample, worker);
         let x = self.memory.arena.read(x);
-        let mut y = self.memory.arena.write(inside(&y, &piece));
+        let mut y = self.memory.arena.write(inside(&y, &region));
         let cx = self.context(i, (&params, &packed, &[]), &(sample..sample + 1), active.folded);
-        op.forward_piece(&cx, &x, (&mut y, piece.start), &mut own.scratch);
+        op.forward_region(&cx, &x, (&mut y, region.start), &mut own.scratch);
     }
 
     /// Sums up a sample of what a split op has written.
@@ -51,29 +51,29 @@ impl<T: Element> StepProgram<'_, '_, T> {
         self.sum_inputs(&active.summed_by, &y, &(sample..sample + 1));
     }
 
-    /// Finishes a piece of a sample's output gradient.
+    /// Finishes a region of a sample's output gradient.
     pub(super) fn split_mask(&self, i: usize, task: usize, worker: usize) {
         let Some((op, split)) = self.cut(i) else { return };
-        let pieces = split.maps[FORWARD];
-        let piece = pieces.of(task % pieces.count());
+        let cut = split.maps[FORWARD];
+        let region = cut.of(task % cut.count());
         let [y, dy] = self
-            .sample(self.step_plan.active[i].output, task / pieces.count(), worker)
-            .map(|range| inside(&range, &piece));
+            .sample(self.step_plan.active[i].output, task / cut.count(), worker)
+            .map(|range| inside(&range, &region));
         op.mask(&self.memory.arena.read(y), &mut self.memory.arena.write(dy));
     }
 
-    /// Computes a piece of a sample's input gradient.
+    /// Computes a region of a sample's input gradient.
     pub(super) fn split_backward(&self, i: usize, task: usize, worker: usize) {
         let Some((op, split)) = self.cut(i) else { return };
         let active = &self.step_plan.active[i];
-        let pieces = split.maps[BACKWARD];
-        let (sample, piece) = (task / pieces.count(), pieces.of(task % pieces.count()));
+        let cut = split.maps[BACKWARD];
+        let (sample, region) = (task / cut.count(), cut.of(task % cut.count()));
         let mut own = lock(&self.memory.workers[worker]);
         let params = self.state.params.read(0..self.state.params.len());
         let packed = self.lowered.packed[BACKWARD].read(self.planned(i).packed[BACKWARD].clone());
         let [_, dy] = self.sample(active.output, sample, worker);
         let [_, dx] = self.sample(active.inputs[0], sample, worker);
-        let dx = inside(&dx, &piece);
+        let dx = inside(&dx, &region);
         let dy = self.memory.arena.read(dy);
         let cx = self.context(i, (&params, &packed, &[]), &(sample..sample + 1), None);
         let aside = match active.flows[0] {
@@ -81,18 +81,23 @@ impl<T: Element> StepProgram<'_, '_, T> {
             Flow::Write => None,
             Flow::Add(place) => {
                 let whole = self.range(place, active.inputs[0], &(sample..sample + 1), worker);
-                Some(inside(&whole, &piece))
+                Some(inside(&whole, &region))
             }
         };
         let target = aside.clone().unwrap_or(dx.clone());
-        op.input_grad_piece(&cx, &dy, (&mut self.memory.arena.write(target), piece.start), &mut own.scratch);
+        op.input_grad_region(
+            &cx,
+            &dy,
+            (&mut self.memory.arena.write(target), region.start),
+            &mut own.scratch,
+        );
         if let Some(aside) = aside {
             let from = self.memory.arena.read(aside);
             self.kernels.tier.vectorize(Add { from: &from, to: &mut self.memory.arena.write(dx) });
         }
     }
 
-    /// Computes a piece of a chunk's weight gradient.
+    /// Computes a part of a chunk's weight gradient.
     pub(super) fn split_grad(&self, i: usize, task: usize, worker: usize) {
         let Some((op, split)) = self.cut(i) else { return };
         let active = &self.step_plan.active[i];
@@ -128,14 +133,14 @@ impl<T: Element> StepProgram<'_, '_, T> {
         self.memory.arena.write(own_rows).copy_from_slice(&totals[..kernel.len() * row_len]);
     }
 
-    /// Some elements of the sums of a piece of a chunk.
+    /// Some elements of the sums of a task of a chunk.
     fn split_partial(&self, i: usize, chunk: usize, sum: usize, part: &Range<usize>) -> Range<usize> {
         let Some((_, split)) = self.cut(i) else { return 0..0 };
         let start = split.partials + (chunk * split.sums() + sum) * self.planned(i).partial.len();
         start + part.start..start + part.end
     }
 
-    /// The sum over all chunks of some elements; their pieces, which no two chunks share, are added in their order.
+    /// The sum over all chunks of some elements; their parts, which no two chunks share, are added in their order.
     pub(super) fn split_sum(&self, i: usize, part: &Range<usize>, first: bool, to: &mut [T], worker: usize) {
         let Some((_, split)) = self.cut(i) else { return };
         let tier = self.kernels.tier;

@@ -17,7 +17,7 @@ pub(super) struct Map<'a, L: Lanes, const K: usize> {
     x: *const L::Elem,
     w: *const L::Elem,
     y: *mut L::Elem,
-    y_step: usize,
+    y_stride: usize,
     bias: Option<*const L::Elem>,
     relu: bool,
     non_temporal: bool,
@@ -31,13 +31,13 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
         work: &mut LaneWork<'_, L::Elem>,
         orders: [L::Permutation; K],
     ) -> Self {
-        let LaneWork::Map { x, w, y, y_step, bias, relu, non_temporal, block, .. } = work else {
+        let LaneWork::Map { x, w, y, y_stride, bias, relu, non_temporal, block, .. } = work else {
             unreachable!("the caller has looked")
         };
         // Stores past the cache write whole registers at their own alignment.
         let bytes = L::WIDTH * size_of::<L::Elem>();
-        let y_row = block.as_ref().map_or(0, |block| block.y_row);
-        let steps = [*y_step, y_row].iter().all(|step| step.is_multiple_of(L::WIDTH));
+        let y_row_stride = block.as_ref().map_or(0, |block| block.y_row_stride);
+        let steps = [*y_stride, y_row_stride].iter().all(|step| step.is_multiple_of(L::WIDTH));
         let aligned = (y.as_ptr() as usize).is_multiple_of(bytes) && steps;
         // And whole lines at once, of which a block with short vectors would write a half.
         let whole = block.is_none() || bytes >= LINE_BYTES;
@@ -46,7 +46,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
             x: x.as_ptr(),
             w: w.as_ptr(),
             y: y.as_mut_ptr(),
-            y_step: *y_step,
+            y_stride: *y_stride,
             bias: bias.map(<[L::Elem]>::as_ptr),
             relu: *relu,
             non_temporal: *non_temporal && aligned && whole,
@@ -91,7 +91,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
         c: usize,
         n: usize,
     ) {
-        let Self { run, y_step, .. } = *self;
+        let Self { run, y_stride, .. } = *self;
         debug_assert!(first + N <= run.count && c + if FULL { V * L::WIDTH } else { n } <= run.channels);
         // SAFETY: as the caller's.
         unsafe {
@@ -127,11 +127,11 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
                     taps = rest;
                 }
             }
-            let y = self.y.add(first * y_step + c);
+            let y = self.y.add(first * y_stride + c);
             for (o, sums) in sums.iter().enumerate() {
                 for (v, sum) in sums.iter().enumerate() {
                     let value = if self.relu { L::relu(*sum) } else { *sum };
-                    let y = y.add(o * y_step + v * L::WIDTH);
+                    let y = y.add(o * y_stride + v * L::WIDTH);
                     if FULL && self.non_temporal {
                         L::stream(y, value);
                     } else {
@@ -224,7 +224,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
         c: usize,
         n: usize,
     ) {
-        let Self { run, y_step, .. } = *self;
+        let Self { run, y_stride, .. } = *self;
         debug_assert!(first + N <= run.count && c + if FULL { L::WIDTH } else { n } <= run.channels);
         // SAFETY: as the caller's.
         unsafe {
@@ -242,11 +242,11 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
                 let x = self.x.add(plane[0].at + first * run.step + c);
                 for source in 0..R + ROW - 1 {
                     let Some(inside) = block.inside(source) else { continue };
-                    let x = x.add(inside * block.x_row);
+                    let x = x.add(inside * block.x_row_stride);
                     if self.non_temporal && source >= ROW - 1 {
                         // The rows that the next block is the first to read.
                         for o in 0..N {
-                            L::prefetch(x.wrapping_add(R * block.x_row + o * run.step));
+                            L::prefetch(x.wrapping_add(R * block.x_row_stride + o * run.step));
                         }
                     }
                     for position in 0..N + ROW - 1 {
@@ -263,11 +263,11 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
                     }
                 }
             }
-            let y = self.y.add(first * y_step + c);
+            let y = self.y.add(first * y_stride + c);
             for row in 0..R {
                 for o in 0..N {
                     let value = if self.relu { L::relu(sums[row][o]) } else { sums[row][o] };
-                    let y = y.add(row * block.y_row + o * y_step);
+                    let y = y.add(row * block.y_row_stride + o * y_stride);
                     if FULL && self.non_temporal {
                         L::stream(y, value);
                     } else {

@@ -17,6 +17,7 @@ use sum::Sum;
 use super::lanes::{Element, Lanes};
 use super::transpose::touch;
 use super::window::{Tap, WindowRun};
+use crate::tuning::depthwise::AHEAD;
 
 /// Outputs of a tile of one vector: as many chains as hide the latency of two multiply-add units.
 const TILE: usize = 8;
@@ -26,8 +27,6 @@ const SMALL_TILE: usize = 4;
 const ROW: usize = 3;
 /// Positions between two visits to the sums in memory; what a channel vector reads in them stays in L1.
 const POSITIONS: usize = 32;
-/// Positions that are asked for ahead where operands come from beyond the cache.
-const AHEAD: usize = 32;
 
 /// Rows of outputs that are computed together where the kernel has three rows of three taps next to each other:
 /// neighbours read the same rows but one, so every row of the input then comes from the cache behind L1 once or twice
@@ -42,9 +41,9 @@ pub struct Block {
     /// Source rows that lie inside the input, counted from the first that output row 0 meets.
     pub sources: Range<usize>,
     /// Distance of the source rows.
-    pub x_row: usize,
+    pub x_row_stride: usize,
     /// Distance of the output rows.
-    pub y_row: usize,
+    pub y_row_stride: usize,
 }
 
 impl Block {
@@ -61,7 +60,7 @@ impl Block {
         let regular = |plane: &[Tap]| (0..ROW * ROW).all(|i| plane[i].at == plane[0].at + i % ROW * run.step);
         assert!(run.taps.chunks_exact(ROW * ROW).all(regular), "offsets of a block");
         let reach = |rows: usize, distance: usize| (rows - 1).checked_mul(distance).expect("size overflow");
-        [reach(self.sources.len(), self.x_row), reach(self.rows, self.y_row)]
+        [reach(self.sources.len(), self.x_row_stride), reach(self.rows, self.y_row_stride)]
     }
 
     /// The row of the source, if it is inside, seen from the first that is.
@@ -84,7 +83,7 @@ pub enum LaneWork<'a, T> {
         /// Output.
         y: &'a mut [T],
         /// Distance of the outputs.
-        y_step: usize,
+        y_stride: usize,
         /// What the sums start from, unless that is zero.
         bias: Option<&'a [T]>,
         /// Whether negative results become zero.
@@ -128,8 +127,8 @@ impl<T: Element> LaneWork<'_, T> {
         let reach =
             |step: usize, rows: usize| last(run.count, step).checked_add(rows).expect("size overflow");
         let (x, weights, k) = match self {
-            Self::Map { x, w, y, y_step, bias, k, .. } => {
-                assert!(*y_step >= channels && reach(*y_step, y_rows) <= y.len(), "outputs");
+            Self::Map { x, w, y, y_stride, bias, k, .. } => {
+                assert!(*y_stride >= channels && reach(*y_stride, y_rows) <= y.len(), "outputs");
                 assert!(bias.is_none_or(|bias| bias.len() == channels), "bias");
                 (x.len(), w.len(), *k)
             }

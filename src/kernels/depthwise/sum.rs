@@ -27,7 +27,7 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
     /// All channels of the next `N` taps; the first `whole` fill vectors.
     ///
     /// # Safety
-    /// As [`Lanes`]; there are so many taps.
+    /// As [`Lanes`]; `N` taps are there.
     #[inline(always)]
     pub(super) unsafe fn chunk<const N: usize>(&mut self, whole: usize) {
         let rest = self.run.channels - whole;
@@ -232,8 +232,8 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
             let (x, dy) = (self.x.add(at), self.dy);
             if self.ahead {
                 // The rows of the next block, line after line as the memory likes them, into the cache behind L1.
-                let x = x.wrapping_add((R + ROW - 1 - block.sources.start) * block.x_row);
-                let dy = dy.wrapping_add(R * block.y_row);
+                let x = x.wrapping_add((R + ROW - 1 - block.sources.start) * block.x_row_stride);
+                let dy = dy.wrapping_add(R * block.y_row_stride);
                 for i in 0..R * P {
                     let line = (c * self.count + first * L::WIDTH) * R + i * L::WIDTH;
                     L::prefetch_far(x.wrapping_add(line));
@@ -243,13 +243,13 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
             let mut flows = [[L::zero(); P]; R];
             for row in 0..R {
                 for p in 0..P {
-                    let dy = dy.add(row * block.y_row + (first + p) * channels + c);
+                    let dy = dy.add(row * block.y_row_stride + (first + p) * channels + c);
                     flows[row][p] = load::<L, FULL>(dy, mask);
                 }
             }
             for source in 0..R + ROW - 1 {
                 let Some(inside) = block.inside(source) else { continue };
-                let x = x.add(inside * block.x_row + first * step + c);
+                let x = x.add(inside * block.x_row_stride + first * step + c);
                 for position in 0..P + ROW - 1 {
                     let here = load::<L, FULL>(x.add(position * step), mask);
                     for row in 0..R {

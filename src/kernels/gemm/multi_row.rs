@@ -7,9 +7,8 @@
 
 use super::tile::{Heights, Strided, row_tiles};
 use crate::kernels::lanes::Lanes;
+use crate::tuning::gemm::AHEAD;
 
-/// Positions of B that are asked for ahead: it often comes from beyond the cache, and a page ends after a few of them.
-const AHEAD: usize = 16;
 /// Rows of a line that there are tiles for.
 pub const LENGTHS: [usize; 3] = [3, 5, 7];
 /// RowGroups of a tile at most: of three rows, which then are the taps of a volume.

@@ -10,11 +10,10 @@ use std::ops::Range;
 
 use super::tile::{Start, Strided};
 use crate::kernels::lanes::{Element, Lanes};
+use crate::tuning::gemm::STREAM_PRODUCTS;
 
 /// Elements of the largest tile of any tier: 14 rows of two registers of 16.
 pub(in crate::kernels) const LARGEST: usize = 14 * 32;
-/// Multiply-adds of an element from which on ordinary stores are hidden behind them.
-const MOST_PRODUCTS: usize = 128;
 
 /// Room for a tile, on a cache line as its rows in the result are.
 #[repr(align(64))]
@@ -24,7 +23,7 @@ pub(in crate::kernels) struct Stage<T>(MaybeUninit<[T; LARGEST]>);
 #[inline(always)]
 pub(in crate::kernels) fn fits<T: Element>(p: &Strided<'_, T>, width: usize) -> bool {
     p.non_temporal
-        && p.k * p.batch.len() < MOST_PRODUCTS
+        && p.k * p.batch.len() < STREAM_PRODUCTS
         && !matches!(p.start, Start::Result)
         && p.n.is_multiple_of(width)
         && p.rs_c.is_multiple_of(width)

@@ -1,4 +1,6 @@
-//! The microkernel: an outer-product tile `acc[MR][NV] += broadcast(A[m, k]) * B[k, vector]`.
+//! The microkernel: an outer-product tile `acc[MR][NV] += broadcast(A[m, k]) * B[k, vector]` (Goto and van de Geijn 2008,
+//! "Anatomy of high-performance matrix multiplication", doi 10.1145/1356052.1356053; named as in BLIS, Van Zee and van de
+//! Geijn 2015, doi 10.1145/2764454).
 //!
 //! One body serves convolution forward and to the input (`k` contiguous in A: taps and channels), kernel
 //! gradients (`m` contiguous in A: the taps become the rows of the result and `k` walks over positions) and dense
@@ -11,12 +13,8 @@ use super::multi_row::{self, LENGTHS, RowGroups};
 use super::planar;
 use super::streamed::{self, Stage};
 use crate::kernels::lanes::{Element, Lanes};
+use crate::tuning::gemm::{FETCH_RESULT, SPARSE_ROWS};
 use crate::tuning::{LINE_BYTES, NEAR_WEIGHTS_BYTES, TWO_TILES_ROWS};
-
-/// Distance in bytes from which on neighbouring rows of A are fetched ahead.
-const SPARSE_ROWS: usize = 1024;
-/// Products per element from which on the place of the result is fetched while they are added up.
-const LONG: usize = 64;
 
 /// Operands of a batch, as offsets into A and B.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -345,7 +343,7 @@ pub(in crate::kernels) unsafe fn tile<
         }
         let rs_a = if K_CONTIGUOUS { p.rs_a } else { 1 };
         let cs_a = if K_CONTIGUOUS { 1 } else { p.cs_a };
-        if K_CONTIGUOUS && p.k * p.batch.len() >= LONG {
+        if K_CONTIGUOUS && p.k * p.batch.len() >= FETCH_RESULT {
             // The sums take longer than the result's way into the cache.
             for i in 0..MR {
                 for j in 0..NV {

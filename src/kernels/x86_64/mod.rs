@@ -25,7 +25,7 @@ pub(super) fn stream_copy<T: Element>(from: &[T], to: &mut [T]) -> bool {
     let fits = target.is_aligned() && size_of_val(from).is_multiple_of(size_of::<__m128i>());
     if fits {
         for i in 0..size_of_val(from) / size_of::<__m128i>() {
-            // SAFETY: both slices have so many vectors, the target is aligned, and every x86-64 CPU has SSE2.
+            // SAFETY: both slices have this many vectors, the target is aligned, and every x86-64 CPU has SSE2.
             unsafe { _mm_stream_si128(target.add(i), _mm_loadu_si128(source.add(i))) }
         }
     }

@@ -188,7 +188,7 @@ impl Warp {
                     for (slice, share) in slice.iter().filter(|(_, share)| *share != 0.0) {
                         for (row, part) in rows.iter().map(|(row, part)| (row, share * part)) {
                             for (column, weight) in
-                                columns.iter().map(|(column, piece)| (column, part * piece))
+                                columns.iter().map(|(column, weight)| (column, part * weight))
                             {
                                 if weight != 0.0 {
                                     tap(output, self.position([*slice, *row, *column]), weight);
