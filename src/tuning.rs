@@ -201,6 +201,28 @@ pub mod kn2 {
     pub const BLOCK: usize = 112;
 }
 
+/// Small maps with large kernels: the section of that name.
+pub mod across {
+    use super::{FOUR_TILES_ROWS, L2_HALF_BYTES, TWO_TILES_ROWS};
+
+    /// Positions of a result at most, for kernels of so many weights at least. The rows of larger maps fill a product, and
+    /// smaller kernels stay in the caches, however often they are read; the largest are read for every row of a map.
+    pub const MOST_POSITIONS: [(usize, usize); 2] = [(16, 64 << 10), (64, 4 << 20)];
+    /// Positions of the source for each of the result at most: sources are copied.
+    pub const MOST_SOURCES: usize = 4;
+    /// Channels on both sides at least: fewer leave lanes empty, and have other algorithms.
+    pub const FEWEST_CHANNELS: usize = 32;
+    /// Panels of a tap that are packed together at most.
+    pub const MOST_TOGETHER: usize = 8;
+    /// Samples of a block: one tile of the tallest tier, if they are large, to four.
+    pub const BLOCK_ROWS: [usize; 2] = [TWO_TILES_ROWS / 2, FOUR_TILES_ROWS];
+    /// Bytes of the samples of a block, which stay in L2 beside a panel of the weights; and those that it may have so
+    /// that it fills a tile, beyond which it has fewer samples.
+    pub const BLOCK_BYTES: [usize; 2] = [L2_HALF_BYTES, 4 << 20];
+    /// Samples that a task should have at least: half a tile of the tallest tier, which hides the reading of a line.
+    pub const FEWEST_SAMPLES: usize = TWO_TILES_ROWS / 4;
+}
+
 /// Depthwise and grouped convolutions: "What was tried".
 pub mod depthwise {
     /// Products of the channels of a group at most: beyond, tiles of outputs times channels are as good.

@@ -14,25 +14,14 @@
 use std::ops::Range;
 
 use super::halo::Extent;
+use super::scratch::staggered;
 use super::{Algorithm, MapPlan, Operands, Pass, Plan, Problem, Region, Request, Scratch, Tiling};
 use crate::geometry::{AXES, Axis, ConvGeometry, Residues};
 use crate::kernels::pack::{self, Matrix};
 use crate::kernels::{B, Element, Gemm, Kernels, Offsets, Start, Store, fence};
-use crate::tuning::{FOUR_TILES_ROWS, LINE_ELEMENTS, TWO_TILES_ROWS};
-
-/// Positions of a result at most, for kernels of so many weights at least. The rows of larger maps fill a product, and
-/// smaller kernels stay in the caches, however often they are read; the largest are read for every row of a map.
-const MOST_POSITIONS: [(usize, usize); 2] = [(16, 64 << 10), (64, 4 << 20)];
-/// Positions of the source for each of the result at most: sources are copied.
-const MOST_SOURCES: usize = 4;
-/// Channels on both sides at least: fewer leave lanes empty, and have other algorithms.
-const FEWEST_CHANNELS: usize = 32;
-/// Panels of a tap that are packed together at most.
-const MOST_TOGETHER: usize = 8;
-/// Bytes of the samples of a block, which stay in L2 beside a panel of the weights.
-const BLOCK_BYTES: usize = 512 << 10;
-/// Samples that a task should have at least: half a tile of the tallest tier, which hides the reading of a line.
-const FEWEST_SAMPLES: usize = TWO_TILES_ROWS / 4;
+use crate::tuning::across::{
+    BLOCK_BYTES, BLOCK_ROWS, FEWEST_CHANNELS, FEWEST_SAMPLES, MOST_POSITIONS, MOST_SOURCES, MOST_TOGETHER,
+};
 
 /// A plan for a map.
 pub(super) fn plan<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Plan<T>> {
@@ -94,10 +83,10 @@ impl<T: Element> Across<T> {
             reads(g, pass, (from, to), pack::panels_len(k, n, kernels.panel()))
         };
         let from_len = if pointwise { k } else { pass.sample_lens(g)[0] };
-        let row = from_len.next_multiple_of(LINE_ELEMENTS);
-        // Rows of a multiple of 1 KiB would fall into a few sets of L1.
-        let row = if row.is_multiple_of(16 * LINE_ELEMENTS) { row + LINE_ELEMENTS } else { row };
-        let block = (BLOCK_BYTES / (row * size_of::<T>())).clamp(TWO_TILES_ROWS / 2, FOUR_TILES_ROWS);
+        let row = staggered(from_len);
+        let rows_in = |bytes: usize| bytes / (row * size_of::<T>());
+        let block =
+            rows_in(BLOCK_BYTES[0]).clamp(BLOCK_ROWS[0], BLOCK_ROWS[1]).min(rows_in(BLOCK_BYTES[1]).max(1));
         let taps: usize = g.axes.iter().map(|a| a.kernel).product();
         let size = [to.planes * to.rows, to.columns, n];
         let (panels, panel_len) = (n.div_ceil(kernels.panel()), k * kernels.panel());

@@ -4,6 +4,14 @@ use super::tiles::Pixels;
 use crate::kernels::winograd::Extremes;
 use crate::kernels::{Aligned, Element, Offsets, Tap};
 use crate::memory;
+use crate::tuning::LINE_ELEMENTS;
+
+/// The stride of rows of `len` elements that are gone through column by column: those of a multiple of 1 KiB would fall
+/// into a few sets of L1, and get a line more.
+pub(super) fn staggered(len: usize) -> usize {
+    let stride = len.next_multiple_of(LINE_ELEMENTS);
+    if stride.is_multiple_of(16 * LINE_ELEMENTS) { stride + LINE_ELEMENTS } else { stride }
+}
 
 /// What a run needs, in elements; what an algorithm has no use for is zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

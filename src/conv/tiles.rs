@@ -15,6 +15,7 @@ pub(super) use outliers::{Limits, Outlier, Pixels};
 pub(super) use side::covered;
 use side::{Cover, Side, spacing};
 
+use super::scratch::staggered;
 use super::{Part, Pass, Region, Request, Tiling};
 use crate::geometry::{AXES, ConvGeometry};
 use crate::kernels::winograd::{Extremes, Form, From, MOST_POINTS, NOWHERE, POINTS};
@@ -130,9 +131,7 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn new(form: Form, rows: usize, channels: usize) -> Self {
-        let row = channels.next_multiple_of(LINE_ELEMENTS);
-        // Rows of a multiple of 1 KiB would fall into a few sets of L1.
-        let row = if row.is_multiple_of(16 * LINE_ELEMENTS) { row + LINE_ELEMENTS } else { row };
+        let row = staggered(channels);
         Self { row, plane: rows * row + LINE_ELEMENTS, points: form.points() }
     }
 

@@ -21,6 +21,8 @@ the function names:
 - Winograd's algorithm holds 36 numbers for 9 or 25 of a kernel (6 for 3 or 5 of a series), packed or as a
   partial sum (which has the 9 or 25 as well), and in place of a halo up to 512 KiB of each of two tensors,
   tile by tile; up to 4 MiB if the kernel at the points has several times as much.
+- For small maps with large kernels (of 64 positions at most), in place of a halo, up to 56 samples of what is
+  read: 512 KiB of them, up to 4 MiB where a register tile needs as many, or one sample.
 
 A workspace of more than 256 MiB is given back at the end of the call, and so is every one beyond the fourth.
 """
