@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._batches import in_batch, inputs_of, is_batches
-from gridnn._network import Inspection, StepResult, derive_seed
+from gridnn._engine import derive_seed
+from gridnn._network import Inspection, StepResult
 from gridnn._ranks import Ranks, warn_if_alone
 from gridnn._seeding import next_seed
 from gridnn.callbacks import (
@@ -103,112 +104,65 @@ class Trainer:
         if distribute is None:
             warn_if_alone()
         with self._shared(distribute):
-            return self._fit(
+            epochs = _validation.non_negative_integer(epochs, "epochs")
+            initial_epoch = _validation.non_negative_integer(initial_epoch, "initial_epoch")
+            verbose = _validation.verbosity(verbose)
+            is_validated = _validation_rule(validation_freq)
+            shuffle = _validation.boolean(shuffle, "shuffle")
+            seed = _validation.seed(seed)
+            callbacks = members(callbacks)  # once, since it may be an iterator
+            backup: BackupAndRestore | None = _first(callbacks, BackupAndRestore)
+            saved = None if backup is None else backup.backup()
+            if saved is None:
+                record = self._record_to_continue(initial_epoch, seed)
+            else:
+                record = saved.record if initial_epoch <= saved.epoch else None
+                initial_epoch = max(initial_epoch, saved.epoch)
+                seed = saved.seed
+            if seed is None:
+                seed = self._seed_to_continue(initial_epoch)
+                if self._ranks is not None:
+                    seed = int(self._ranks.values(seed)[0])
+
+            follow = Follow.of(augment_targets, self.model.output_names)
+            source, held_out = self._binder.training(
                 x,
                 y,
-                batch_size,
-                epochs,
-                verbose,
-                callbacks,
-                validation_split,
-                validation_data,
-                shuffle,
-                class_weight,
                 sample_weight,
-                initial_epoch,
+                class_weight,
+                # `validation_data` beats the split: then all of `x` is trained on.
+                validation_split if validation_data is None else 0.0,
+                batch_size,
                 steps_per_epoch,
-                validation_steps,
-                validation_batch_size,
-                validation_freq,
-                seed,
-                augment_targets,
+                derive_seed(seed, _SHUFFLE) if shuffle else None,
+                follow,
             )
-
-    def _fit(
-        self,
-        x: object,
-        y: object,
-        batch_size: int | None,
-        epochs: int,
-        verbose: str | int,
-        callbacks: Callbacks,
-        validation_split: float,
-        validation_data: object,
-        shuffle: bool,
-        class_weight: OutputClassWeight | None,
-        sample_weight: object,
-        initial_epoch: int,
-        steps_per_epoch: int | None,
-        validation_steps: int | None,
-        validation_batch_size: int | None,
-        validation_freq: int | Sequence[int],
-        seed: int | None,
-        augment_targets: AugmentTargets,
-    ) -> History:
-        epochs = _validation.non_negative_integer(epochs, "epochs")
-        initial_epoch = _validation.non_negative_integer(initial_epoch, "initial_epoch")
-        verbose = _validation.verbosity(verbose)
-        is_validated = _validation_rule(validation_freq)
-        shuffle = _validation.boolean(shuffle, "shuffle")
-        seed = _validation.seed(seed)
-        callbacks = members(callbacks)  # once, since it may be an iterator
-        backup: BackupAndRestore | None = _first(callbacks, BackupAndRestore)
-        saved = None if backup is None else backup.backup()
-        if saved is None:
-            record = self._record_to_continue(initial_epoch, seed)
-        else:
-            record = saved.record if initial_epoch <= saved.epoch else None
-            initial_epoch = max(initial_epoch, saved.epoch)
-            seed = saved.seed
-        if seed is None:
-            seed = self._seed_to_continue(initial_epoch)
-            if self._ranks is not None:
-                seed = int(self._ranks.values(seed)[0])
-
-        follow = Follow.of(augment_targets, self.model.output_names)
-        source, held_out = self._binder.training(
-            x,
-            y,
-            sample_weight,
-            class_weight,
-            # `validation_data` beats the split: then all of `x` is trained on.
-            validation_split if validation_data is None else 0.0,
-            batch_size,
-            steps_per_epoch,
-            derive_seed(seed, _SHUFFLE) if shuffle else None,
-            follow,
-        )
-        validation = self._binder.validation(
-            validation_data,
-            held_out,
-            batch_size if validation_batch_size is None else validation_batch_size,
-            validation_steps,
-            follow.validating(),
-        )
-        history = _first(callbacks, History) or History()
-        params = {**_params(verbose, source), "epochs": epochs}
-        with self._listening(callbacks, params, history) as listeners:
-            run = Run(listeners, source, seed, initial_epoch, validation is not None, saved is not None)
-            start = Start(self.model, run, saved, record)
-            arguments = {
-                "epochs": (initial_epoch, epochs),
-                "seed": seed,
-                "shuffle": shuffle,
-                "validation_freq": validation_freq,
-                "data": [_sizes(each) for each in (source, validation)],
-                "callbacks": [type(callback).__name__ for callback in listeners.callbacks],
-            }
-            state = self.model.training_state
-            outer, state.run = state.run, run
-            try:
-                logs = self._run_epochs(
-                    range(initial_epoch, epochs), run, start, validation, is_validated, arguments
-                )
-            finally:
-                if state.run is run:  # not that of another thread
-                    state.run = outer if outer is not None and outer.thread == run.thread else None
-            listeners.on_train_end(logs)
-        return history
+            validation = self._binder.validation(
+                validation_data,
+                held_out,
+                batch_size if validation_batch_size is None else validation_batch_size,
+                validation_steps,
+                follow.validating(),
+            )
+            history = _first(callbacks, History) or History()
+            params = {**_params(verbose, source), "epochs": epochs}
+            with self._listening(callbacks, params, history) as listeners:
+                run = Run(listeners, source, seed, initial_epoch, validation is not None, saved is not None)
+                start = Start(self.model, run, saved, record)
+                arguments = {
+                    "epochs": (initial_epoch, epochs),
+                    "seed": seed,
+                    "shuffle": shuffle,
+                    "validation_freq": validation_freq,
+                    "data": [_sizes(each) for each in (source, validation)],
+                    "callbacks": [type(callback).__name__ for callback in listeners.callbacks],
+                }
+                with self.model.training_state.running(run):
+                    logs = self._run_epochs(
+                        range(initial_epoch, epochs), run, start, validation, is_validated, arguments
+                    )
+                listeners.on_train_end(logs)
+            return history
 
     def _run_epochs(
         self,
@@ -368,42 +322,45 @@ class Trainer:
     ) -> Any:
         """The outputs for a data set; see `Sequential.predict`."""
         with self._shared(distribute):
-            return self._predict(x, batch_size, verbose, steps, callbacks)
-
-    def _predict(
-        self, x: object, batch_size: int | None, verbose: str | int, steps: int | None, callbacks: Callbacks
-    ) -> Any:
-        steps = optional_count(steps, "steps")
-        verbose = _validation.verbosity(verbose)
-        if verbose == "auto" and not has_live_display():
-            verbose = 0  # a line per prediction would say nothing in a log
-        names = self.model.input_names
-        if is_batches(x, inputs=len(names)):
-            if batch_size is not None:
-                raise ValueError("`batch_size` cannot be given when `x` yields batches itself.")
-            parts = ((arrays, max(len(arrays[0]), 1), 1) for arrays in self._batches_to_predict(x, steps))
-            params = {"verbose": verbose, "epochs": 1, "steps": steps, "samples": None, "batch_size": None}
-            return self._predict_parts(parts, params, callbacks)
-        size = batch_size_or_default(batch_size)
-        arrays = self._binder.inputs(x)
-        if steps is not None:
-            arrays = tuple(array[: steps * size] for array in arrays)
-        samples = len(arrays[0])
-        self._shake_hands({"inputs": [array.shape for array in arrays], "batch_size": size})
-        total = max(-(-samples // size), 1)
-        params = {"verbose": verbose, "epochs": 1, "steps": total, "samples": samples, "batch_size": size}
-        # In one call if nobody watches: the engine then spreads the whole range over its threads at once.
-        watched = (verbose or callbacks) and self._ranks is None  # ranks make the same calls, watched or not
-        stride = -(-total // _PREDICT_UPDATES) if watched else total
-        parts = (
-            (
-                tuple(array[first * size : (first + stride) * size] for array in arrays),
-                size,
-                min(stride, total - first),
+            steps = optional_count(steps, "steps")
+            verbose = _validation.verbosity(verbose)
+            if verbose == "auto" and not has_live_display():
+                verbose = 0  # a line per prediction would say nothing in a log
+            names = self.model.input_names
+            if is_batches(x, inputs=len(names)):
+                if batch_size is not None:
+                    raise ValueError("`batch_size` cannot be given when `x` yields batches itself.")
+                parts = ((arrays, max(len(arrays[0]), 1), 1) for arrays in self._batches_to_predict(x, steps))
+                params = {
+                    "verbose": verbose,
+                    "epochs": 1,
+                    "steps": steps,
+                    "samples": None,
+                    "batch_size": None,
+                }
+                return self._predict_parts(parts, params, callbacks)
+            size = batch_size_or_default(batch_size)
+            arrays = self._binder.inputs(x)
+            if steps is not None:
+                arrays = tuple(array[: steps * size] for array in arrays)
+            samples = len(arrays[0])
+            self._shake_hands({"inputs": [array.shape for array in arrays], "batch_size": size})
+            total = max(-(-samples // size), 1)
+            params = {"verbose": verbose, "epochs": 1, "steps": total, "samples": samples, "batch_size": size}
+            # In one call if nobody watches: the engine then spreads the whole range over its threads at once.
+            watched = (
+                verbose or callbacks
+            ) and self._ranks is None  # ranks make the same calls, watched or not
+            stride = -(-total // _PREDICT_UPDATES) if watched else total
+            parts = (
+                (
+                    tuple(array[first * size : (first + stride) * size] for array in arrays),
+                    size,
+                    min(stride, total - first),
+                )
+                for first in range(0, total, stride)
             )
-            for first in range(0, total, stride)
-        )
-        return self._predict_parts(parts, params, callbacks)
+            return self._predict_parts(parts, params, callbacks)
 
     def _predict_parts(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,16 @@ class TrainingState:
     def now(self) -> Progress:
         """How far training has come; within `fit`, in that run."""
         return self.progress if self.run is None else Progress(self.run.epoch, self.run.seed)
+
+    @contextmanager
+    def running(self, run: Run) -> Iterator[None]:
+        """While it lasts, `run` is at work; after it the one that it was called within, if there is one."""
+        outer, self.run = self.run, run
+        try:
+            yield
+        finally:
+            if self.run is run:  # not that of another thread
+                self.run = outer if outer is not None and outer.thread == run.thread else None
 
 
 def compilation_of(model: Model) -> Compilation:
