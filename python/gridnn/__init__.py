@@ -23,8 +23,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gridnn._network import get_num_threads, set_convolution_algorithm, set_num_threads, simd_tier
-from gridnn._network import version as __version__
+from gridnn._engine import get_num_threads, set_convolution_algorithm, set_num_threads, simd_tier
+from gridnn._engine import version as __version__
 
 if TYPE_CHECKING:
     from gridnn import (

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._arrays import is_sparse
-from gridnn._network import Shape, as_array, shapes_agree
+from gridnn._arrays import as_array, is_sparse
+from gridnn._hints import shapes_agree
+from gridnn._network import Shape
 from gridnn.errors import ShapeError
 
 __all__ = ["in_batch", "inputs_of", "is_batch", "is_batches"]

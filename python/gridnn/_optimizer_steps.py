@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gridnn import _forks
 from gridnn._arrays import as_numbers, contiguous
-from gridnn._network import optimizer_state
+from gridnn._engine import optimizer_state
 from gridnn._variables import Variable
 from gridnn.errors import ShapeError
 

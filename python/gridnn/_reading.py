@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._network import permutation
+from gridnn._engine import permutation
 from gridnn.errors import ShapeError
 
 __all__ = ["Batches", "read_ahead"]

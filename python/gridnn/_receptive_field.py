@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gridnn import functional
+from gridnn._engine import place_window
 from gridnn._fields import Field, Grid, Span, Whole, hull, union
 from gridnn._graph import Graph, Node
-from gridnn._network import Shape, place_window
+from gridnn._network import Shape
 from gridnn.layers import (
     activation,
     adaptive,

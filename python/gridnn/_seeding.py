@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from gridnn import _forks, _validation
-from gridnn._network import derive_seed
+from gridnn._engine import derive_seed
 
 _lock = threading.Lock()
 _state: tuple[int, int] | None = None  # (seed, draws so far), or None before `set_random_seed`

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gridnn._network import get_num_threads, simd_tier, version
+from gridnn._engine import get_num_threads, simd_tier, version
 
 __all__ = ["show_versions"]
 

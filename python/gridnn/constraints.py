@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._config import Configurable, Registry
-from gridnn._network import constrained
+from gridnn._engine import constrained
 from gridnn._reduction import floating
 
 __all__ = ["Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get"]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._config import Configurable, Registry
-from gridnn._network import initial_values
+from gridnn._engine import initial_values
 from gridnn._seeding import next_seed
 
 __all__ = [

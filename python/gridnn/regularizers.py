@@ -11,7 +11,7 @@ from typing import Any, overload
 
 from gridnn import _validation
 from gridnn._config import Configurable, Registry
-from gridnn._network import penalty
+from gridnn._engine import penalty
 from gridnn._reduction import floating
 
 __all__ = ["L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer", "get"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from gridnn import _validation
 from gridnn._config import Configurable, Registry
-from gridnn._network import schedule_rate
+from gridnn._engine import schedule_rate
 
 __all__ = [
     "CosineDecay",

@@ -204,7 +204,7 @@ def test_training_does_not_depend_on_the_layout(x, y):
 
 
 def test_memory_mapped_files_are_not_copied(model, x, y, tmp_path):
-    from gridnn._network import as_array
+    from gridnn._arrays import as_array
 
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")

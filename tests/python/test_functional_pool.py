@@ -10,7 +10,7 @@ import pytest
 
 import gridnn as gn
 from gridnn import functional as F  # noqa: N812
-from gridnn._network import available_tiers
+from gridnn._engine import available_tiers
 from gridnn.errors import ShapeError
 
 RANKS = (1, 2, 3)

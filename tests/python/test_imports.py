@@ -138,6 +138,7 @@ LEVELS = (
         "_batches",
         "_custom",
         "_dtypes",
+        "_engine",
         "_forks",
         "_hints",
         "_network",

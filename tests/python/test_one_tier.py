@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gridnn._network import available_tiers
+from gridnn._engine import available_tiers
 
 pytestmark = pytest.mark.one_tier
 

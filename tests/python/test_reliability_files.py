@@ -17,7 +17,7 @@ import pytest
 
 import gridnn as gn
 from gridnn import callbacks, layers
-from gridnn._network import load_tensors, save_tensors, write_file
+from gridnn._engine import load_tensors, save_tensors, write_file
 from gridnn.errors import FileFormatError
 
 pytestmark = pytest.mark.one_tier
@@ -229,7 +229,7 @@ def test_leftovers_go_and_links_stay(tmp_path):
     path = tmp_path / ("n" * 240)
     code = (
         "import os, sys, gridnn as gn\n"
-        "from gridnn._network import write_file\n"
+        "from gridnn._engine import write_file\n"
         "import threading\n"
         "t = threading.Thread(target=lambda: [write_file(sys.argv[1], bytes(1 << 26)) for _ in range(99)])\n"
         "t.daemon = True; t.start()\n"

@@ -535,7 +535,7 @@ def test_an_iterator_of_callbacks(tmp_path):
 
 def test_files_of_before(tmp_path):
     """Backups and models that know nothing of callbacks and histories are taken up as they were."""
-    from gridnn._network import load_tensors, save_tensors
+    from gridnn._engine import load_tensors, save_tensors
 
     for folder in ("a", "b"):
         with pytest.raises(PowerCutError):
@@ -589,7 +589,7 @@ def test_a_run_that_a_callback_had_ended_is_another_one(tmp_path):
     ],
 )
 def test_damaged_records(tmp_path, key, value):
-    from gridnn._network import load_tensors, save_tensors
+    from gridnn._engine import load_tensors, save_tensors
 
     saver = Saver(tmp_path / "good", "on_epoch_end", 0)
     make().fit(X, Y, verbose=0, callbacks=[saver])

@@ -9,7 +9,7 @@ import pytest
 
 import gridnn as gn
 from gridnn import layers, losses, optimizers
-from gridnn._network import load_tensors, save_tensors
+from gridnn._engine import load_tensors, save_tensors
 from gridnn.errors import FileFormatError
 
 pytestmark = pytest.mark.one_tier

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from gridnn import _html, inspect, plot
-from gridnn._network import get_num_threads, simd_tier, version
+from gridnn._engine import get_num_threads, simd_tier, version
 from gridnn._report import _labelled
 from gridnn._report._page import drawing, figures, picture, section, table, tiles, write_page
 from gridnn._report._results import Results, results_of

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from gridnn._network import version, write_file
+from gridnn._engine import version, write_file
 from gridnn.plot._style import require
 
 if TYPE_CHECKING:

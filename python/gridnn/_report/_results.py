@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn._network import as_array
+from gridnn._arrays import as_array
 from gridnn.errors import ShapeError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import gridnn as gn
-from gridnn import _network, functional, layers
+from gridnn import _engine, functional, layers
 from gridnn.bench.peers import Array, Convolution, Network, Task
 
 __all__ = ["Library", "peak"]
@@ -112,12 +112,12 @@ def peak(threads: int) -> float:
     """FLOP/s that so many threads reach who only multiply and add in registers."""
     rounds = 20_000
     start = time.perf_counter()
-    _network.multiply_adds(rounds)
+    _engine.multiply_adds(rounds)
     rounds = max(1, int(rounds * _PEAK_SECONDS / (time.perf_counter() - start)))
 
     def run(_: int) -> float:
         start = time.perf_counter()
-        flops = _network.multiply_adds(rounds)
+        flops = _engine.multiply_adds(rounds)
         return flops / (time.perf_counter() - start)
 
     if threads == 1:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import gridnn as gn
-from gridnn._network import write_file
+from gridnn._engine import write_file
 
 __all__ = ["Row", "about", "chart", "processor", "require_matplotlib", "table", "write_json"]
 

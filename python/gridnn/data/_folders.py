@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._network import permutation
+from gridnn._engine import permutation
 
 __all__ = [
     "Groups",

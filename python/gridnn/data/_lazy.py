@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn._arrays import is_sparse, shape_of
-from gridnn._network import permutation
+from gridnn._engine import permutation
 from gridnn._reading import Batches
 from gridnn.errors import ShapeError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn._network import get_num_threads
+from gridnn._engine import get_num_threads
 from gridnn._reading import Batches
 from gridnn.errors import ShapeError
 

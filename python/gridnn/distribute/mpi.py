@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _network
+from gridnn import _engine
 from gridnn._ranks import Ranks, launched
 from gridnn.errors import DistributedError
 
@@ -85,7 +85,7 @@ class MPI(Ranks):
         if len(here) == 1:
             return
         sharing = sum(others == cores for others in here)
-        _network.set_num_threads(max(min(len(cores) // sharing, _network.get_num_threads()), 1))
+        _engine.set_num_threads(max(min(len(cores) // sharing, _engine.get_num_threads()), 1))
         first = everyone.index(next(each for each in everyone if each[0] == self.host))
         if self.rank != first:
             return

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridnn import _validation, filters
-from gridnn._network import as_array
+from gridnn._arrays import as_array
 from gridnn.inspect._receptive_field import receptive_field
 from gridnn.inspect._run import Run, expect_grid, filter_number, present
 from gridnn.layers.base import Layer

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gridnn import _validation
-from gridnn._network import place_window
+from gridnn._engine import place_window
 
 __all__ = ["ConvArithmetic", "conv_arithmetic"]
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridnn import _validation
-from gridnn._network import Network, Shape, get_num_threads, multiply_adds
+from gridnn._engine import get_num_threads, multiply_adds
+from gridnn._network import Network, Shape
 from gridnn.model.protocol import Model
 from gridnn.model.trainable import TrainableModel
 

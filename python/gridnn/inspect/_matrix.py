@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gridnn import _validation, functional
-from gridnn._network import place_window
+from gridnn._engine import place_window
 from gridnn.errors import ShapeError
 from gridnn.layers.base import Layer
 from gridnn.layers.conv import Convolution

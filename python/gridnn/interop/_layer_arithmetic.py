@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gridnn._network import place_window
+from gridnn._engine import place_window
 
 __all__ = ["adaptive_edges", "crops_and_fills", "divisor", "sample_axes", "sample_axis", "window_pads"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gridnn import datasets, filters, functional, inspect
-from gridnn._network import as_array
+from gridnn._arrays import as_array
 from gridnn.layers.conv import Convolution
 from gridnn.model.sequential import Sequential
 

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _hints
-from gridnn._network import Network, Shape, as_array, derive_seed, weight_shapes
+from gridnn._arrays import as_array
+from gridnn._engine import derive_seed
+from gridnn._network import Network, Shape, weight_shapes
 from gridnn._seeding import next_seed
 from gridnn.errors import ShapeError
 from gridnn.layers.symbolic import input_description

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._arrays import not_finite
+from gridnn._arrays import as_array, not_finite
 from gridnn._batches import in_batch, inputs_of, is_batches
-from gridnn._network import as_array
 from gridnn.layers.base import REGISTRY, Layer
 from gridnn.layers.symbolic import ARITHMETIC
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _network, _validation
+from gridnn import _engine, _validation
 from gridnn._arrays import as_numbers
 from gridnn._config import Configurable, Registry
 from gridnn._custom import calling
@@ -146,7 +146,7 @@ class Loss(Configurable):
         if outputs.ndim == 1:
             targets, outputs = targets[np.newaxis], outputs[np.newaxis]
         description = self.resolve(probabilities=True).engine_description()
-        return _network.loss_values(description, targets, outputs).reshape(shape), self._counted(targets)
+        return _engine.loss_values(description, targets, outputs).reshape(shape), self._counted(targets)
 
     def _values_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the values, for outputs of a shape."""

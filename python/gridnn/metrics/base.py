@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn import _network, _validation, initializers
+from gridnn import _engine, _validation, initializers
 from gridnn._arrays import as_numbers
 from gridnn._config import Configurable, Registry, snake_case
 from gridnn._dtypes import noted, takes_dtype
@@ -213,7 +213,7 @@ class Metric(Configurable):
         """
         targets, outputs, labels = self._compared(as_numbers(y_true, "y_true"), floating(y_pred, "y_pred"))
         rows, wanted, shape = self._rows(targets, outputs, labels)
-        found = _network.metric_values(self.engine_description(), wanted, rows, labels)
+        found = _engine.metric_values(self.engine_description(), wanted, rows, labels)
         return np.asarray(found.reshape(shape), outputs.dtype)
 
     def engine_config(self) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class Metric(Configurable):
         rows, wanted, shape = self._rows(targets, outputs, labels)
         description = self.engine_description()
         if self.averages:
-            found = _network.metric_values(description, wanted, rows, labels).reshape(shape)
+            found = _engine.metric_values(description, wanted, rows, labels).reshape(shape)
             values, weights = samplewise(found, sample_weight)
             return [float(values.sum()), float(values.size if weights is None else weights.sum())]
         numbers = None
@@ -240,7 +240,7 @@ class Metric(Configurable):
             given = np.asarray(as_numbers(sample_weight, "sample_weight"), np.float64)
             given = given.reshape(shape) if given.size == math.prod(shape) else spread_out(given, shape)
             numbers = np.ascontiguousarray(given).reshape(-1)
-        return _network.metric_counts(description, wanted, rows, labels, numbers)
+        return _engine.metric_counts(description, wanted, rows, labels, numbers)
 
     def _rows(
         self, targets: NDArray[Any], outputs: NDArray[Any], labels: bool

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from gridnn import _hints, _validation
+from gridnn._arrays import as_array
 from gridnn._batches import is_batch, is_batches
-from gridnn._network import as_array
 from gridnn._reading import Batches
 from gridnn._structures import spread
 from gridnn.losses import Loss
@@ -29,7 +29,7 @@ from gridnn.model.data import (
     check_lengths,
 )
 from gridnn.model.following import Follow
-from gridnn.model.training_state import compilation_of, resolve, settle
+from gridnn.model.training_state import compilation_of, compile_engine, resolve
 
 if TYPE_CHECKING:
     from gridnn.model.protocol import Model
@@ -151,7 +151,7 @@ class Binder:
         if sample_weight is not None:
             positions = _positions(targets, loss)
             weights = as_sample_weight(sample_weight, len(inputs), prefix + "sample_weight", positions)
-        settle(self._model, objectives)
+        compile_engine(self._model, objectives)
         target = Target(targets, weights, loss, network.output_shape[-1], moving=moving)
         return Arrays((inputs,), (target,), (f"`{prefix}x`",))
 
@@ -188,7 +188,7 @@ class Binder:
             if weight is not None:
                 weight = as_sample_weight(weight, len(inputs[0]), argument, _positions(own, loss))
             targets.append(Target(own, weight, loss, shape[-1], moving=moving))
-        settle(model, objectives)
+        compile_engine(model, objectives)
         sources = model.input_names
         called = [f"`{prefix}x['{name}']`" for name in sources] if len(sources) > 1 else [f"`{prefix}x`"]
         return Arrays(inputs, tuple(targets), tuple(called))

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _hints, _validation
-from gridnn._arrays import narrowed, not_finite
+from gridnn._arrays import as_array, narrowed, not_finite
 from gridnn._batches import in_batch
-from gridnn._network import Network, Shape, as_array, permutation, shape_text, shapes_agree
+from gridnn._engine import permutation
+from gridnn._hints import shapes_agree
+from gridnn._network import Network, Shape, shape_text
 from gridnn._network import Target as EngineTarget
 from gridnn._reading import Batches
 from gridnn.errors import NonFiniteInputError, ShapeError

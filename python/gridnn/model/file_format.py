@@ -17,7 +17,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gridnn import _network, _validation
+from gridnn import _engine, _validation
 from gridnn._encoding import decode
 from gridnn._texts import printable
 from gridnn.errors import FileFormatError
@@ -92,7 +92,7 @@ def check_ending(path: Path) -> None:
 
 def read_progress(path: Path) -> tuple[int, int | None]:
     """Epochs completed, and the seed of the last `fit`, of the model in a file."""
-    _, metadata = _network.load_tensors(path)
+    _, metadata = _engine.load_tensors(path)
     with blaming(path):
         check_header(metadata)
         return progress_of(loads(metadata["progress"]))
@@ -115,7 +115,7 @@ class Backup:
 
 def read_backup(path: Path) -> Backup:
     """Reads a model that is to be put into another one; see `restore`."""
-    tensors, metadata = _network.load_tensors(path)
+    tensors, metadata = _engine.load_tensors(path)
     with blaming(path):
         check_header(metadata)
         epoch, seed = progress_of(loads(metadata["progress"]))
@@ -124,7 +124,7 @@ def read_backup(path: Path) -> Backup:
 
 def read_record(path: Path) -> Record | None:
     """Where in a run of `fit` a file was written; None if it was written elsewhere."""
-    tensors, metadata = _network.load_tensors(path)
+    tensors, metadata = _engine.load_tensors(path)
     with blaming(path):
         check_header(metadata)
         return record_of(tensors, metadata)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridnn import _network
+from gridnn import _engine
 from gridnn._ranks import Ranks
 from gridnn.errors import DistributedError
 
@@ -57,9 +57,9 @@ def shake_hands(
 
 
 def _parts(model: TrainableModel) -> dict[str, str]:
-    tier = _network.simd_tier()
+    tier = _engine.simd_tier()
     parts = {
-        "version": _network.version,
+        "version": _engine.version,
         # All tiers that fuse multiply and add have the same bytes.
         "instructions": "portable" if tier == "portable" else "fused",
         "layers": _text(model.get_config()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gridnn import _network, _validation
+from gridnn import _engine, _validation
 from gridnn._custom import custom_classes
 from gridnn.model import sequential  # noqa: F401 - files may hold one
 from gridnn.model.file_format import Path, blaming
@@ -48,6 +48,6 @@ def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> 
         from gridnn.interop.keras import loading
 
         return loading.load_model(path)
-    tensors, metadata = _network.load_tensors(path)
+    tensors, metadata = _engine.load_tensors(path)
     with custom_classes(custom_objects), blaming(path):
         return unpack(tensors, metadata)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
-from gridnn import _network, _validation
+from gridnn import _engine, _validation
 from gridnn._encoding import decode, encode
 from gridnn.callbacks.base import History
 from gridnn.initializers import undrawn
@@ -41,7 +41,7 @@ from gridnn.model.file_format import (
     record_of,
     run_arrays,
 )
-from gridnn.model.training_state import Progress, compilation_of, settle
+from gridnn.model.training_state import Progress, compilation_of, compile_engine
 
 if TYPE_CHECKING:
     from gridnn._network import Network
@@ -117,7 +117,7 @@ def save(model: Model, path: Path) -> None:
                 f"{node.layer.label} calls a function, and files do not keep functions: write a subclass of "
                 "gn.layers.Layer, or save_weights."
             )
-    _network.save_tensors(path, *pack(model, within_fit=True))
+    _engine.save_tensors(path, *pack(model, within_fit=True))
 
 
 def save_weights(model: Model, path: Path) -> None:
@@ -129,7 +129,7 @@ def save_weights(model: Model, path: Path) -> None:
         return
     check_ending(path)
     with model.locked():
-        _network.save_tensors(path, _weights(model), header())
+        _engine.save_tensors(path, _weights(model), header())
 
 
 def load_weights(
@@ -170,7 +170,7 @@ def load_weights(
     if by_name or skip_mismatch:
         raise ValueError("`by_name` and `skip_mismatch` are for files of Keras.")
     network = model.network
-    tensors, metadata = _network.load_tensors(path)
+    tensors, metadata = _engine.load_tensors(path)
     with blaming(path):
         check_header(metadata)
         # By position, not by name: models of the same layers may name them differently.
@@ -298,7 +298,7 @@ def unpack(tensors: Tensors, metadata: Metadata) -> TrainableModel:
         training.compilation = Compilation.from_config(loads(metadata["compile"]))
         objective = training.compilation.objective
         if objective is not None:
-            settle(model, objective)
+            compile_engine(model, objective)
             model.network.set_optimizer_state(slots, iterations)
             slots = {}
     if slots:

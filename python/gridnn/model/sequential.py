@@ -12,7 +12,7 @@ from gridnn.model import saving
 from gridnn.model.base import BaseModel
 from gridnn.model.nesting import NestingStack, holds_models
 from gridnn.model.trainable import TrainableModel, copied
-from gridnn.model.training_state import settle
+from gridnn.model.training_state import compile_engine
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -104,7 +104,7 @@ class Sequential(NestingStack):
         NestingStack._build(self, sizes)
         if compilation is not None and compilation.in_engine and compilation.objective is not None:
             compilation.in_engine = False
-            settle(self, compilation.objective)
+            compile_engine(self, compilation.objective)
             self.network.set_optimizer_state(old.optimizer_state(), old.iterations)
 
     def _build(self, shape: Shape) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gridnn import _validation
 from gridnn._config import custom_classes_of
 from gridnn._custom import custom_classes
-from gridnn._network import derive_seed
+from gridnn._engine import derive_seed
 from gridnn._ranks import Ranks
 from gridnn._structures import spread
 from gridnn.callbacks import Callback, History

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gridnn.model.protocol import Model
     from gridnn.model.resuming import Record, Run
 
-__all__ = ["Progress", "TrainingState", "compilation_of", "objective_of", "resolve", "settle"]
+__all__ = ["Progress", "TrainingState", "compilation_of", "compile_engine", "objective_of", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ def compilation_of(model: Model) -> Compilation:
 
 
 def resolve(model: Model, target_shapes: Sequence[Sequence[int] | None]) -> Objectives:
-    """The objectives for targets of these shapes; `settle` makes them final."""
+    """The objectives for targets of these shapes; `compile_engine` makes them final."""
     return compilation_of(model).resolve(target_shapes, model.network.results, model.output_activations)
 
 
-def settle(model: Model, objective: Objectives) -> None:
+def compile_engine(model: Model, objective: Objectives) -> None:
     """Compiles the engine, the first time."""
     with model.locked():
         compilation = compilation_of(model)

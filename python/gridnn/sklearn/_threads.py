@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import threadpoolctl
 
-from gridnn._network import get_num_threads, library, set_num_threads, version
+from gridnn._engine import get_num_threads, library, set_num_threads, version
 
 __all__ = ["register", "shared_processors"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import gridnn as gn
-from gridnn import _network, layers
+from gridnn import _engine, layers
 from gridnn.errors import FileFormatError
 
 _EDGES = [0, -1, 1, 2, 3, 7, 2**16, 2**31, 2**33, 2**53, 2**62, 2**63, 2**64, -(2**63), 1e-320, 1e308, 0.5]
@@ -81,7 +81,7 @@ def _originals(folder):
         model.fit(x, y, epochs=1, verbose=0)
         path = folder / f"original-{index}.gridnn"
         model.save(path)
-        originals.append((path.read_bytes(), *_network.load_tensors(path)))
+        originals.append((path.read_bytes(), *_engine.load_tensors(path)))
     return originals
 
 
@@ -145,7 +145,7 @@ def _description(rng, folder):
     metadata[key] = json.dumps(_mutated(rng, json.loads(metadata[key])))
     path = folder / "described.gridnn"
     try:
-        _network.save_tensors(path, tensors, metadata)
+        _engine.save_tensors(path, tensors, metadata)
     except ValueError:
         return
     model = _load(path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gridnn as gn
-from gridnn import _network, layers
+from gridnn import _engine, layers
 from gridnn.errors import FileFormatError
 
 pytestmark = pytest.mark.one_tier
@@ -55,8 +55,8 @@ def test_there_are_as_many_as_outputs():
 def test_files_with_bad_names_are_named(tmp_path, text):
     model, file = classifier(), tmp_path / "m.gridnn"
     model.save(file)
-    tensors, metadata = _network.load_tensors(file)
-    _network.save_tensors(file, tensors, metadata | {"class_names": text})
+    tensors, metadata = _engine.load_tensors(file)
+    _engine.save_tensors(file, tensors, metadata | {"class_names": text})
     with pytest.raises(FileFormatError, match=r"m\.gridnn: "):
         gn.load_model(file)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import gridnn
 from gridnn import _validation
-from gridnn._network import write_file
+from gridnn._engine import write_file
 from gridnn.interop._labels import checked_activation, checked_class_names
 from gridnn.interop.c.activations import activate
 from gridnn.interop.c.code import Code, identifier

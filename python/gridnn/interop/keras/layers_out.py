@@ -9,7 +9,7 @@ import numpy as np
 
 from gridnn import layers
 from gridnn._config import Configurable
-from gridnn._network import place_window
+from gridnn._engine import place_window
 from gridnn.initializers import Initializer, Zeros
 from gridnn.interop._layer_arithmetic import window_pads
 from gridnn.layers.activation import activation_as_layer

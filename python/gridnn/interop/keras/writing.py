@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
-from gridnn import _network
+from gridnn import _engine
 from gridnn.interop.keras.calls_out import KerasCall, KerasLayer, KerasModel, Output, keras_model
 from gridnn.interop.keras.items import Item, paths_of
 from gridnn.interop.keras.layers_out import OPERATIONS
@@ -44,12 +44,12 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
             ("model.weights.h5", weights),
         ):
             archive.writestr(zipfile.ZipInfo(name, _DATE), contents)
-    _network.write_file(path, buffer.getvalue())
+    _engine.write_file(path, buffer.getvalue())
 
 
 def save_weights(model: Model, path: str | os.PathLike[str]) -> None:
     """Writes the weights of a built model as a ``.weights.h5`` file; errors as of `save`."""
-    _network.write_file(path, _contents(model)[1])
+    _engine.write_file(path, _contents(model)[1])
 
 
 def _contents(model: Model) -> tuple[dict[str, Any], bytes]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import gridnn
 from gridnn import _validation
-from gridnn._network import Shape, write_file
+from gridnn._engine import write_file
+from gridnn._network import Shape
 from gridnn.interop._labels import checked_activation, checked_class_names
 from gridnn.interop.onnx.builder import Builder, Site
 from gridnn.interop.onnx.merging import merged
