@@ -5,8 +5,13 @@
 
 #[path = "common/counting.rs"]
 mod counting;
+#[path = "common/descriptions.rs"]
+mod descriptions;
 
 use counting::allocations;
+use descriptions::{
+    adam, average, batch_norm, conv, crossentropy, dense, dropout, flatten, layer, pool, relu, residual,
+};
 use gridnn::engine::source::{Source, Values};
 use gridnn::engine::spec::parse;
 use gridnn::engine::{Data, Network, Target};
@@ -22,58 +27,6 @@ const CLASSES: usize = 10;
 /// Allocations of what a step returns: the list of the outputs' scores.
 const RETURNED: usize = 1;
 
-fn layer(class: &str, config: Value) -> Value {
-    json!({"class_name": class, "name": class, "config": config})
-}
-
-fn glorot() -> Value {
-    let config = json!({"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": null});
-    json!({"class_name": "VarianceScaling", "config": config})
-}
-
-fn filled(class: &str) -> Value {
-    json!({"class_name": class, "config": {}})
-}
-
-fn conv(filters: usize, kernel: usize, activation: &str) -> Value {
-    let config = json!({
-        "filters": filters, "kernel_size": [kernel, kernel], "strides": [1, 1], "padding": "same",
-        "padding_mode": "zeros", "dilation_rate": [1, 1], "groups": 1, "activation": activation, "use_bias": true,
-        "kernel_initializer": glorot(), "bias_initializer": filled("Zeros"),
-    });
-    layer("Conv2D", config)
-}
-
-fn pool(class: &str, size: usize, stride: usize) -> Value {
-    let config = json!({"pool_size": [size, size], "strides": [stride, stride], "padding": "same"});
-    layer(class, config)
-}
-
-fn dense(units: usize) -> Value {
-    let config = json!({
-        "units": units, "activation": "linear", "use_bias": true,
-        "kernel_initializer": glorot(), "bias_initializer": filled("Zeros"),
-    });
-    layer("Dense", config)
-}
-
-fn batch_norm() -> Value {
-    let config = json!({
-        "axis": -1, "momentum": 0.99, "epsilon": 0.001, "center": true, "scale": true,
-        "beta_initializer": filled("Zeros"), "gamma_initializer": filled("Ones"),
-        "moving_mean_initializer": filled("Zeros"), "moving_variance_initializer": filled("Ones"),
-    });
-    layer("BatchNormalization", config)
-}
-
-fn relu() -> Value {
-    layer("ReLU", json!({"max_value": null, "negative_slope": 0.0, "threshold": 0.0}))
-}
-
-fn residual(layers: Vec<Value>) -> Value {
-    layer("Residual", json!({"layers": layers, "shortcut": null}))
-}
-
 fn parallel(branches: &[Vec<Value>], merge: &str) -> Value {
     layer("Parallel", json!({"branches": branches, "merge": merge}))
 }
@@ -81,9 +34,6 @@ fn parallel(branches: &[Vec<Value>], merge: &str) -> Value {
 /// The models, by what they have.
 fn models() -> Vec<(&'static str, Vec<Value>)> {
     let max = || pool("MaxPooling2D", 2, 2);
-    let dropout = layer("Dropout", json!({"rate": 0.5, "noise_shape": null, "seed": 3}));
-    let average = layer("GlobalAveragePooling2D", json!({"keepdims": false}));
-    let flatten = || layer("Flatten", json!({}));
     vec![
         (
             "convolutions, pools, dropout",
@@ -93,10 +43,10 @@ fn models() -> Vec<(&'static str, Vec<Value>)> {
                 conv(32, 3, "relu"),
                 max(),
                 flatten(),
-                dense(64),
+                dense(64, "linear"),
                 relu(),
-                dropout,
-                dense(CLASSES),
+                dropout(0.5, Some(3)),
+                dense(CLASSES, "linear"),
             ],
         ),
         (
@@ -105,8 +55,8 @@ fn models() -> Vec<(&'static str, Vec<Value>)> {
                 conv(16, 3, "relu"),
                 residual(vec![conv(16, 3, "linear"), batch_norm(), relu(), conv(16, 3, "linear")]),
                 relu(),
-                average,
-                dense(CLASSES),
+                average(),
+                dense(CLASSES, "linear"),
             ],
         ),
         (
@@ -122,20 +72,10 @@ fn models() -> Vec<(&'static str, Vec<Value>)> {
                 ),
                 parallel(&[vec![conv(8, 3, "relu")], vec![conv(8, 5, "relu")]], "maximum"),
                 layer("GlobalMaxPooling2D", json!({"keepdims": false})),
-                dense(CLASSES),
+                dense(CLASSES, "linear"),
             ],
         ),
     ]
-}
-
-fn adam(options: Value) -> Value {
-    let mut optimizer = json!({
-        "class_name": "Adam", "config": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": true},
-    });
-    if let (Value::Object(all), Value::Object(options)) = (&mut optimizer, options) {
-        all.extend(options);
-    }
-    optimizer
 }
 
 /// Trains a network and checks that its steps stop allocating.
@@ -149,10 +89,7 @@ fn check(name: &str, layers: &[Value], optimizer: &Value, (batch, threads): (usi
     let compiled = json!({
         "optimizer": optimizer,
         "outputs": [{
-            "loss": {
-                "class_name": "SparseCategoricalCrossentropy",
-                "config": {"from_logits": true, "ignore_class": null, "axis": -1},
-            },
+            "loss": crossentropy(),
             "reduction": "sum_over_batch_size",
             "metrics": [],
         }],
@@ -182,11 +119,14 @@ fn check(name: &str, layers: &[Value], optimizer: &Value, (batch, threads): (usi
 
 #[test]
 fn a_steady_step_allocates_nothing() {
-    let plain = adam(json!({}));
-    let extras = adam(json!({
-        "weight_decay": 1e-4, "global_clipnorm": 1.0, "gradient_accumulation_steps": 2,
-        "ema": {"momentum": 0.9, "overwrite_frequency": 3},
-    }));
+    let plain = adam(true, json!({}));
+    let extras = adam(
+        true,
+        json!({
+            "weight_decay": 1e-4, "global_clipnorm": 1.0, "gradient_accumulation_steps": 2,
+            "ema": {"momentum": 0.9, "overwrite_frequency": 3},
+        }),
+    );
     for (name, layers) in models() {
         for (batch, threads) in [(32, 1), (32, 2), (2, 2)] {
             check(name, &layers, &plain, (batch, threads));

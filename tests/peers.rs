@@ -1,10 +1,15 @@
 //! Ranks that share batches end with the bytes of one process: weights, the optimizer's state, scores, predictions.
 
+#[path = "common/descriptions.rs"]
+mod descriptions;
 #[path = "common/ranks.rs"]
 mod ranks;
 
 use std::sync::Arc;
 
+use descriptions::{
+    adam, average, batch_norm, conv, crossentropy, dense, dropout, flatten, layer, pool, relu, residual,
+};
 use gridnn::engine::source::{Source, Values};
 use gridnn::engine::spec::parse;
 use gridnn::engine::{CustomLoss, CustomObjective, Data, Network, Peers, Target};
@@ -16,80 +21,10 @@ use serde_json::{Value, json};
 const GRID: [usize; 3] = [12, 12, 3];
 const CLASSES: usize = 5;
 
-fn layer(class: &str, config: Value) -> Value {
-    json!({"class_name": class, "name": class, "config": config})
-}
-
 /// A layer that reads some entries of the list.
 fn reading(mut layer: Value, inputs: &[usize]) -> Value {
     layer["inputs"] = json!(inputs);
     layer
-}
-
-fn filled(class: &str) -> Value {
-    json!({"class_name": class, "config": {}})
-}
-
-fn glorot() -> Value {
-    let config = json!({"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": null});
-    json!({"class_name": "VarianceScaling", "config": config})
-}
-
-fn conv(filters: usize, kernel: usize, activation: &str) -> Value {
-    let config = json!({
-        "filters": filters, "kernel_size": [kernel, kernel], "strides": [1, 1], "padding": "same",
-        "padding_mode": "zeros", "dilation_rate": [1, 1], "groups": 1, "activation": activation, "use_bias": true,
-        "kernel_initializer": glorot(), "bias_initializer": filled("Zeros"),
-    });
-    layer("Conv2D", config)
-}
-
-fn pool(class: &str, size: usize) -> Value {
-    layer(class, json!({"pool_size": [size, size], "strides": [size, size], "padding": "same"}))
-}
-
-fn dense(units: usize, activation: &str) -> Value {
-    let config = json!({
-        "units": units, "activation": activation, "use_bias": true,
-        "kernel_initializer": glorot(), "bias_initializer": filled("Zeros"),
-    });
-    layer("Dense", config)
-}
-
-fn batch_norm() -> Value {
-    let config = json!({
-        "axis": -1, "momentum": 0.9, "epsilon": 0.001, "center": true, "scale": true,
-        "beta_initializer": filled("Zeros"), "gamma_initializer": filled("Ones"),
-        "moving_mean_initializer": filled("Zeros"), "moving_variance_initializer": filled("Ones"),
-    });
-    layer("BatchNormalization", config)
-}
-
-fn relu() -> Value {
-    layer("ReLU", json!({"max_value": null, "negative_slope": 0.0, "threshold": 0.0}))
-}
-
-fn dropout() -> Value {
-    layer("Dropout", json!({"rate": 0.4, "noise_shape": null, "seed": null}))
-}
-
-fn average() -> Value {
-    layer("GlobalAveragePooling2D", json!({"keepdims": false}))
-}
-
-fn flatten() -> Value {
-    layer("Flatten", json!({}))
-}
-
-fn residual(layers: Vec<Value>) -> Value {
-    layer("Residual", json!({"layers": layers, "shortcut": null}))
-}
-
-fn crossentropy() -> Value {
-    json!({
-        "class_name": "SparseCategoricalCrossentropy",
-        "config": {"from_logits": true, "ignore_class": null, "axis": -1},
-    })
 }
 
 /// A model and what is trained.
@@ -104,20 +39,10 @@ struct Case {
     custom: bool,
 }
 
-fn adam(options: Value) -> Value {
-    let mut optimizer = json!({
-        "class_name": "Adam", "config": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": false},
-    });
-    if let (Value::Object(all), Value::Object(options)) = (&mut optimizer, options) {
-        all.extend(options);
-    }
-    optimizer
-}
-
 impl Case {
     fn new(name: &'static str, layers: Vec<Value>) -> Self {
         let layers = std::iter::once(layer("Input", json!({"shape": GRID}))).chain(layers).collect();
-        let optimizer = adam(json!({}));
+        let optimizer = adam(false, json!({}));
         Self { name, layers, outputs: None, losses: vec![crossentropy()], optimizer, custom: false }
     }
 
@@ -135,10 +60,10 @@ impl Case {
 fn cases() -> Vec<Case> {
     let gradient_of_all = vec![
         conv(8, 3, "relu"),
-        pool("MaxPooling2D", 2),
+        pool("MaxPooling2D", 2, 2),
         flatten(),
         dense(40, "relu"),
-        dropout(),
+        dropout(0.4, None),
         dense(CLASSES, "linear"),
     ];
     let mut cases = vec![
@@ -150,7 +75,7 @@ fn cases() -> Vec<Case> {
                 conv(8, 3, "linear"),
                 batch_norm(),
                 relu(),
-                pool("AveragePooling2D", 2),
+                pool("AveragePooling2D", 2, 2),
                 conv(12, 3, "relu"),
                 average(),
                 dense(16, "linear"),
@@ -181,10 +106,13 @@ fn cases() -> Vec<Case> {
             ],
         ),
         Case {
-            optimizer: adam(json!({
-                "weight_decay": 1e-3, "global_clipnorm": 0.1, "gradient_accumulation_steps": 2,
-                "ema": {"momentum": 0.9, "overwrite_frequency": null},
-            })),
+            optimizer: adam(
+                false,
+                json!({
+                    "weight_decay": 1e-3, "global_clipnorm": 0.1, "gradient_accumulation_steps": 2,
+                    "ema": {"momentum": 0.9, "overwrite_frequency": null},
+                }),
+            ),
             ..Case::new("clipping, accumulation, averages", gradient_of_all.clone())
         },
         Case {
