@@ -1,7 +1,7 @@
 //! The engine's `Network` as a Python class of either element type.
 
-use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use numpy::PyArray1;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -11,9 +11,8 @@ use super::custom_objective::Objective;
 use super::errors::{enter, raise};
 use super::gate::Gate;
 use super::peers::python_peers;
-use crate::engine::source::Source;
 use crate::engine::spec::{Dtype, LrSchedule, ModelSpec, Size, parse};
-use crate::engine::{self, CustomObjective, Data, MovedTargets, Moving, Request, Scores, Seed, Target};
+use crate::engine::{self, CustomObjective, Data, MovedTargets, Request, Scores, Seed};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::parallel::{Interrupt, lock};
@@ -35,6 +34,9 @@ macro_rules! with {
 
 // After the macro, which it uses.
 mod inspection;
+mod operands;
+
+use operands::{Inputs, Targets, borrow_flat, borrow_inputs, borrow_targets, sources, targets_of};
 
 /// A built model: parameters, optimizer state and cached execution plans.
 ///
@@ -56,14 +58,6 @@ fn sums(scores: Scores) -> Sums {
     (outputs.collect(), scores.penalty)
 }
 
-/// Inputs as Python gives them.
-type Inputs<'py> = Vec<Bound<'py, PyAny>>;
-
-/// Of every output: labels, and weights of samples or of their positions, both perhaps None; classes with their weights;
-/// and how targets follow layers that move samples, "nearest", "bilinear" or None.
-type Targets<'py> =
-    Vec<(Option<Bound<'py, PyAny>>, Option<Bound<'py, PyArray1<f64>>>, Vec<(i64, f64)>, Option<String>)>;
-
 /// Of an output: grids that its targets may have, how many of them in training, whether samples are mixed, and why
 /// targets cannot follow, if so.
 type Grids = (Vec<Vec<usize>>, usize, bool, Option<String>);
@@ -71,65 +65,8 @@ type Grids = (Vec<Vec<usize>>, usize, bool, Option<String>);
 /// Targets of an output that have moved, and their weights.
 type MovedArrays<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
 
-/// Labels and weights of an output, borrowed.
-struct BorrowedTarget<'py> {
-    y: Option<Borrowed<'py>>,
-    sample_weight: Option<PyReadonlyArray1<'py, f64>>,
-    class_weight: Vec<(i64, f64)>,
-    moving: Moving,
-}
-
-fn borrow_inputs<'py>(x: &Inputs<'py>) -> PyResult<Vec<Borrowed<'py>>> {
-    x.iter().map(|x| Borrowed::new("x", x)).collect()
-}
-
-fn sources<'a>(borrowed: &'a [Borrowed<'_>]) -> PyResult<Vec<Source<'a>>> {
-    borrowed.iter().map(Borrowed::source).collect()
-}
-
-fn borrow_targets<'py>(targets: &Targets<'py>) -> PyResult<Vec<BorrowedTarget<'py>>> {
-    targets
-        .iter()
-        .map(|(y, weight, classes, moving)| {
-            let mut class_weight = classes.clone();
-            class_weight.sort_unstable_by_key(|(class, _)| *class);
-            let moving = match moving.as_deref() {
-                None => Moving::Off,
-                Some("nearest") => Moving::Nearest,
-                Some("bilinear") => Moving::Bilinear,
-                Some(other) => return Err(PyValueError::new_err(format!("nobody moves targets by {other}"))),
-            };
-            Ok(BorrowedTarget {
-                y: y.as_ref().map(|y| Borrowed::new("y", y)).transpose()?,
-                sample_weight: weight.as_ref().map(borrow_flat).transpose()?,
-                class_weight,
-                moving,
-            })
-        })
-        .collect()
-}
-
-fn targets_of<'a>(borrowed: &'a [BorrowedTarget<'_>]) -> PyResult<Vec<Target<'a>>> {
-    let target = |target: &'a BorrowedTarget<'_>| {
-        Ok(Target {
-            y: target.y.as_ref().map(Borrowed::source).transpose()?,
-            sample_weight: target.sample_weight.as_ref().map(|w| w.as_slice()).transpose()?,
-            class_weight: &target.class_weight,
-            moving: target.moving,
-            ordered: false,
-        })
-    };
-    borrowed.iter().map(target).collect()
-}
-
 fn shape_tuple<'py>(py: Python<'py>, shape: &[Size]) -> PyResult<Bound<'py, PyTuple>> {
     PyTuple::new(py, shape)
-}
-
-fn borrow_flat<'py, T: numpy::Element>(
-    array: &Bound<'py, PyArray1<T>>,
-) -> PyResult<PyReadonlyArray1<'py, T>> {
-    array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
 impl Network {
