@@ -6,7 +6,7 @@
 //! progress, and a program that is not worth waking anybody up for simply runs there. The other threads are rayon's.
 //!
 //! This file holds the slices: [`Shared`] for the engine's own memory, whose borrows are checked range by range, and
-//! [`Cut`] for a caller's array that is cut into equal parts. Running a program allocates a small box for every helper
+//! [`Cut`] for a caller's array that is cut into tasks. Running a program allocates a small box for every helper
 //! that is called to it, and nothing else.
 
 #![allow(
@@ -66,34 +66,34 @@ fn with_helpers(helpers: usize, job: &(dyn Fn(usize) + Sync), own: impl FnOnce()
     drop(offer);
 }
 
-/// What tasks own one part each of: a [`Cut`], or a pair of them.
-pub trait Parts: Sync {
+/// Memory that is cut into tasks, each with its own: a [`Cut`], or a pair of them.
+pub trait Tasks: Sync {
     /// What a task owns.
-    type Part;
+    type Data;
 
     /// How many there are.
     fn count(&self) -> usize;
 
-    /// Part number `i`.
+    /// What task `i` owns.
     ///
     /// # Safety
-    /// `i < count()`, and nobody else asks for part `i` while this one is in use.
-    unsafe fn part(&self, i: usize) -> Self::Part;
+    /// `i < count()`, and nobody else asks for that of task `i` while this one is in use.
+    unsafe fn data(&self, i: usize) -> Self::Data;
 }
 
-/// A slice of equal samples, each of them cut into parts of a given length (the last may be shorter).
+/// A slice of equal samples, each of them cut into tasks of a given length (the last may be shorter).
 ///
-/// Parts are numbered sample by sample. They depend on sizes only, never on the number of threads.
+/// Tasks are numbered sample by sample. They depend on sizes only, never on the number of threads.
 #[derive(Debug)]
 pub struct Cut<'a, T> {
-    data: *mut T,
+    start: *mut T,
     samples: usize,
     sample: usize,
-    part_len: usize,
+    task_len: usize,
     slice: std::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: a `Cut` is used as a `&mut [T]` whose disjoint parts go to other threads.
+// SAFETY: a `Cut` is used as a `&mut [T]` whose tasks, which do not overlap, go to other threads.
 unsafe impl<T: Send> Sync for Cut<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Cut<'_, T> {}
@@ -103,77 +103,77 @@ impl<'a, T> Cut<'a, T> {
     ///
     /// # Panics
     /// `sample` is zero or does not divide the length.
-    pub fn new(slice: &'a mut [T], sample: usize, part_len: usize) -> Self {
+    pub fn new(slice: &'a mut [T], sample: usize, task_len: usize) -> Self {
         assert!(sample > 0 && slice.len().is_multiple_of(sample), "{} not of {sample}", slice.len());
         Self {
-            data: slice.as_mut_ptr(),
+            start: slice.as_mut_ptr(),
             samples: slice.len() / sample,
             sample,
-            part_len: part_len.clamp(1, sample),
+            task_len: task_len.clamp(1, sample),
             slice: std::marker::PhantomData,
         }
     }
 
-    /// Pieces of a sample.
-    pub fn parts_per_sample(&self) -> usize {
-        self.sample.div_ceil(self.part_len)
+    /// Tasks of a sample.
+    pub fn tasks_per_sample(&self) -> usize {
+        self.sample.div_ceil(self.task_len)
     }
 }
 
-impl<'a, T: Send> Parts for Cut<'a, T> {
-    type Part = &'a mut [T];
+impl<'a, T: Send> Tasks for Cut<'a, T> {
+    type Data = &'a mut [T];
 
     fn count(&self) -> usize {
-        self.samples * self.parts_per_sample()
+        self.samples * self.tasks_per_sample()
     }
 
-    unsafe fn part(&self, i: usize) -> &'a mut [T] {
-        let first = i % self.parts_per_sample() * self.part_len;
-        let len = self.part_len.min(self.sample - first);
-        // SAFETY: inside sample `i / per_sample` of the slice that is borrowed for 'a; parts of different numbers do not
+    unsafe fn data(&self, i: usize) -> &'a mut [T] {
+        let first = i % self.tasks_per_sample() * self.task_len;
+        let len = self.task_len.min(self.sample - first);
+        // SAFETY: inside sample `i / per_sample` of the slice that is borrowed for 'a; tasks of different numbers do not
         // overlap, and the caller sees to it that there is only one of this number.
         unsafe {
             std::slice::from_raw_parts_mut(
-                self.data.add(i / self.parts_per_sample() * self.sample + first),
+                self.start.add(i / self.tasks_per_sample() * self.sample + first),
                 len,
             )
         }
     }
 }
 
-impl<A: Parts, B: Parts> Parts for (A, B) {
-    type Part = (A::Part, B::Part);
+impl<A: Tasks, B: Tasks> Tasks for (A, B) {
+    type Data = (A::Data, B::Data);
 
     fn count(&self) -> usize {
         assert_eq!(self.0.count(), self.1.count(), "both are cut alike");
         self.0.count()
     }
 
-    unsafe fn part(&self, i: usize) -> Self::Part {
+    unsafe fn data(&self, i: usize) -> Self::Data {
         // SAFETY: as the caller's.
-        unsafe { (self.0.part(i), self.1.part(i)) }
+        unsafe { (self.0.data(i), self.1.data(i)) }
     }
 }
 
-/// What does a task: `(task, worker, part, stopped)`.
-type PartTask<'a, P> = dyn Fn(usize, usize, P, Interrupt<'_>) + Sync + 'a;
+/// What does a task: `(task, worker, data, stopped)`.
+type Run<'a, D> = dyn Fn(usize, usize, D, Interrupt<'_>) + Sync + 'a;
 
-/// Runs one task per part, `run(task, worker, part, stopped)`. A task of more than some milliseconds asks `stopped`
+/// Runs every task of `tasks`, `run(task, worker, data, stopped)`. A task of more than some milliseconds asks `stopped`
 /// now and then, and returns at once if it says so.
 ///
 /// # Errors
 /// As [`execute`].
-pub fn for_each_part<P: Parts>(
-    parts: P,
+pub fn for_each_task<C: Tasks>(
+    tasks: C,
     workers: usize,
     interrupt: Interrupt<'_>,
-    run: &PartTask<'_, P::Part>,
+    run: &Run<'_, C::Data>,
 ) -> Result<()> {
     let task = |task, worker, pulse: &Pulse<'_>| {
         // SAFETY: `for_each` runs every task number below the count once.
-        run(task, worker, unsafe { parts.part(task) }, &|| pulse.stopped());
+        run(task, worker, unsafe { tasks.data(task) }, &|| pulse.stopped());
     };
-    for_each(parts.count(), workers, interrupt, &task)
+    for_each(tasks.count(), workers, interrupt, &task)
 }
 
 /// A buffer that tasks share: any number of readers, or writers of ranges that do not overlap.
@@ -346,24 +346,24 @@ mod tests {
     }
 
     #[test]
-    fn every_part_is_written_once() {
-        for (samples, sample, part_len) in [(3, 10, 4), (1, 7, 100), (5, 1, 1), (0, 4, 2)] {
+    fn every_task_is_written_once() {
+        for (samples, sample, task_len) in [(3, 10, 4), (1, 7, 100), (5, 1, 1), (0, 4, 2)] {
             for workers in [1, 2, 3] {
                 let mut numbers = vec![0usize; samples * sample];
                 let mut bytes = vec![0u8; samples * sample * 2];
-                let parts = (
-                    Cut::new(&mut numbers, sample, part_len),
-                    Cut::new(&mut bytes, sample * 2, part_len * 2),
+                let tasks = (
+                    Cut::new(&mut numbers, sample, task_len),
+                    Cut::new(&mut bytes, sample * 2, task_len * 2),
                 );
-                let per_sample = sample.div_ceil(part_len);
-                for_each_part(parts, workers, &|| false, &|task, _, (numbers, bytes), _| {
+                let per_sample = sample.div_ceil(task_len);
+                for_each_task(tasks, workers, &|| false, &|task, _, (numbers, bytes), _| {
                     assert_eq!(bytes.len(), 2 * numbers.len());
                     numbers.iter_mut().for_each(|n| *n += task + 1);
                     bytes.fill(1);
                 })
                 .unwrap();
                 let expected =
-                    (0..samples * sample).map(|i| i / sample * per_sample + i % sample / part_len + 1);
+                    (0..samples * sample).map(|i| i / sample * per_sample + i % sample / task_len + 1);
                 assert!(numbers.iter().copied().eq(expected));
                 assert!(bytes.iter().all(|b| *b == 1));
             }

@@ -120,20 +120,20 @@ fn named() -> Vec<(&'static str, ConvCase)> {
         ("many groups with stride and dilation", {
             case(&[14, 15], 3, 20, 30).groups(10).stride(&[2, 3]).dilation(&[2, 1]).same()
         }),
-        ("series of several strips", case(&[901], 4, 3, 5).same()),
-        ("strips with stride", case(&[1500], 5, 2, 6).stride(&[3]).pad(&[(7, 1)])),
-        ("strips with stride and dilation", case(&[1400], 3, 2, 20).stride(&[4]).dilation(&[3]).same()),
-        ("strips, one output channel", case(&[700], 7, 4, 1).same()),
-        ("strips, depthwise", case(&[600], 3, 17, 17).causal().groups(17)),
-        ("strips, depthwise, stride", case(&[900], 4, 5, 5).groups(5).stride(&[2]).same()),
-        ("strips, groups", case(&[620], 3, 9, 6).groups(3).same()),
-        ("strips, wrapped", case(&[800], 9, 40, 12).same().mode(PaddingMode::Wrap)),
-        ("strips, reflected, stride", case(&[1000], 5, 40, 6).same().stride(&[3]).mode(PaddingMode::Reflect)),
-        ("strips, symmetric, depthwise", {
+        ("series of several blocks", case(&[901], 4, 3, 5).same()),
+        ("blocks with stride", case(&[1500], 5, 2, 6).stride(&[3]).pad(&[(7, 1)])),
+        ("blocks with stride and dilation", case(&[1400], 3, 2, 20).stride(&[4]).dilation(&[3]).same()),
+        ("blocks, one output channel", case(&[700], 7, 4, 1).same()),
+        ("blocks, depthwise", case(&[600], 3, 17, 17).causal().groups(17)),
+        ("blocks, depthwise, stride", case(&[900], 4, 5, 5).groups(5).stride(&[2]).same()),
+        ("blocks, groups", case(&[620], 3, 9, 6).groups(3).same()),
+        ("blocks, wrapped", case(&[800], 9, 40, 12).same().mode(PaddingMode::Wrap)),
+        ("blocks, reflected, stride", case(&[1000], 5, 40, 6).same().stride(&[3]).mode(PaddingMode::Reflect)),
+        ("blocks, symmetric, depthwise", {
             case(&[900], 3, 40, 40).causal().dilation(&[40]).groups(40).mode(PaddingMode::Symmetric)
         }),
         (
-            "strips, edge, longer than the series",
+            "blocks, edge, longer than the series",
             case(&[300], 2, 90, 3).pad(&[(700, 900)]).mode(PaddingMode::Edge),
         ),
         ("reflected image", case(&[9, 11], 3, 5, 7).same().mode(PaddingMode::Reflect)),

@@ -117,9 +117,9 @@ impl<T: Element> Lowered<T> {
         let first =
             moving.iter().position(|&op| matches!(self.ops[op].op.moves(), Some(Moves::Positions(_))));
         let rearranged = |op: &usize| {
-            let turned =
+            let reordered =
                 |i: usize| self.ops[i].op.rearranges() && self.sources(self.ops[i].inputs[0], None).0[*op];
-            (0..self.ops.len()).filter(|&i| needed[i]).any(turned)
+            (0..self.ops.len()).filter(|&i| needed[i]).any(reordered)
         };
         match first.map(|first| moving[first]).filter(rearranged) {
             Some(op) => refused(op, "a layer after it changes the order of axes".to_string()),

@@ -3,7 +3,7 @@
 //! Everything here depends on shapes, batch size and purpose, and on nothing else; that is what makes results equal
 //! for every number of threads.
 //!
-//! The ops, in topological order, are cut into [`Item`]s: *stacks*, runs of ops that work sample by sample, and
+//! The ops, in topological order, are cut into [`Stage`]s: *stacks*, runs of ops that work sample by sample, and
 //! batch ops. A normalisation by statistics of the batch begins a stack of its own in training: the work before it
 //! sums up its input, and backward the stack after it sums up its gradient, before the one before it goes on with it. A
 //! tensor that is only used inside one stack is a matter of a group of samples and a worker; all others hold the whole
@@ -174,7 +174,7 @@ pub(super) struct Active {
 
 /// What runs next in the order of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Item {
+enum Stage {
     /// A run of ops that work sample by sample. A statistics op is the first of its stack.
     Stack(Range<usize>),
     /// An op that works on the whole batch.
@@ -271,11 +271,11 @@ impl StepPlan {
         };
         let loss = |output| (Work::Loss { output }, batch.div_ceil(step_plan.loss_samples(lowered, output)));
         step_plan.loss = (0..lowered.outputs.len()).map(loss).collect();
-        let items = step_plan.cut(lowered);
-        step_plan.place(lowered, &items);
-        step_plan.plan_forward(lowered, &items);
+        let stages = step_plan.cut(lowered);
+        step_plan.place(lowered, &stages);
+        step_plan.plan_forward(lowered, &stages);
         if train {
-            step_plan.plan_backward(lowered, &items);
+            step_plan.plan_backward(lowered, &stages);
         }
         step_plan
     }
@@ -294,10 +294,10 @@ impl StepPlan {
         i < self.active.len() && self.op(lowered, i).custom().is_some()
     }
 
-    /// Cuts the ops into stacks and those that stand alone. The first item is a stack, even if it is empty: it gathers the inputs.
+    /// Cuts the ops into stacks and those that stand alone. The first stage is a stack, even if it is empty: it gathers the inputs.
     /// Before an op that waits there is a stack as well, which is where its backward pass ends.
-    fn cut<T: Element>(&self, lowered: &Lowered<T>) -> Vec<Item> {
-        let mut items = Vec::new();
+    fn cut<T: Element>(&self, lowered: &Lowered<T>) -> Vec<Stage> {
+        let mut stages = Vec::new();
         let mut start = 0;
         for i in 0..=self.active.len() {
             let batch = i < self.active.len() && self.op(lowered, i).batch().is_some();
@@ -307,29 +307,29 @@ impl StepPlan {
             if !(batch || split || custom || waits || i == self.active.len()) {
                 continue;
             }
-            if start < i || items.is_empty() || waits {
-                items.extend(self.regrouped(lowered, start..i).into_iter().map(Item::Stack));
+            if start < i || stages.is_empty() || waits {
+                stages.extend(self.regrouped(lowered, start..i).into_iter().map(Stage::Stack));
             }
             start = i;
             if batch || split || custom {
-                items.push(match (split, batch) {
-                    (true, _) => Item::Split(i),
-                    (_, true) => Item::Batch(i),
-                    _ => Item::Custom(i),
+                stages.push(match (split, batch) {
+                    (true, _) => Stage::Split(i),
+                    (_, true) => Stage::Batch(i),
+                    _ => Stage::Custom(i),
                 });
                 start = i + 1;
             }
         }
-        items
+        stages
     }
 
-    /// Samples that an item writes together.
-    fn written<T: Element>(&self, lowered: &Lowered<T>, item: &Item) -> usize {
-        match item {
-            Item::Split(_) => 1,
-            Item::Custom(_) => self.batch,
-            Item::Stack(range) => self.groups(lowered, range)[0],
-            Item::Batch(i) => self.block(self.op(lowered, *i)),
+    /// Samples that a stage writes together.
+    fn written<T: Element>(&self, lowered: &Lowered<T>, stage: &Stage) -> usize {
+        match stage {
+            Stage::Split(_) => 1,
+            Stage::Custom(_) => self.batch,
+            Stage::Stack(range) => self.groups(lowered, range)[0],
+            Stage::Batch(i) => self.block(self.op(lowered, *i)),
         }
     }
 
@@ -338,11 +338,11 @@ impl StepPlan {
         self.batch.div_ceil(self.chunk.max(1))
     }
 
-    fn plan_forward<T: Element>(&mut self, lowered: &Lowered<T>, items: &[Item]) {
-        for item in items {
-            let tasks = self.grouped(self.written(lowered, item));
-            match item {
-                Item::Stack(range) => {
+    fn plan_forward<T: Element>(&mut self, lowered: &Lowered<T>, stages: &[Stage]) {
+        for stage in stages {
+            let tasks = self.grouped(self.written(lowered, stage));
+            match stage {
+                Stage::Stack(range) => {
                     if range.start < range.end && self.waits(lowered, range.start) {
                         self.forward.push(vec![(Work::FinalizeStatistics { op: range.start }, 1)]);
                         let round = lowered.ops[self.active[range.start].op].call;
@@ -356,9 +356,9 @@ impl StepPlan {
                         self.forward.push(vec![(work, tasks)]);
                     }
                 }
-                Item::Batch(i) => self.forward.push(vec![(Work::BatchForward { op: *i }, tasks)]),
-                Item::Custom(i) => self.forward.push(vec![(Work::Custom { op: *i }, 1)]),
-                Item::Split(i) => {
+                Stage::Batch(i) => self.forward.push(vec![(Work::BatchForward { op: *i }, tasks)]),
+                Stage::Custom(i) => self.forward.push(vec![(Work::Custom { op: *i }, 1)]),
+                Stage::Split(i) => {
                     self.forward.push(vec![(Work::SplitForward { op: *i }, self.split_tasks(*i, FORWARD))]);
                     if !self.active[*i].summed_by.is_empty() {
                         self.forward.push(vec![(Work::SumInputs { op: *i }, tasks)]);
@@ -373,20 +373,20 @@ impl StepPlan {
         self.batch * self.active[i].split.as_ref().map_or(0, |split| split.maps[pass].count())
     }
 
-    fn plan_backward<T: Element>(&mut self, lowered: &Lowered<T>, items: &[Item]) {
+    fn plan_backward<T: Element>(&mut self, lowered: &Lowered<T>, stages: &[Stage]) {
         let mut phases: Vec<Vec<(Work, usize)>> = Vec::new();
         // Weight gradients of a batch op or a split one run together with whatever comes after the input gradient.
         let mut pending: Option<(Work, usize)> = None;
-        for item in items.iter().rev() {
+        for stage in stages.iter().rev() {
             let mut phase = Vec::new();
-            match item {
-                Item::Batch(i) if self.active[*i].backward => {
-                    let tasks = self.grouped(self.written(lowered, item));
+            match stage {
+                Stage::Batch(i) if self.active[*i].backward => {
+                    let tasks = self.grouped(self.written(lowered, stage));
                     phase.push((Work::BatchBackward { op: *i }, tasks));
                     phase.extend(pending.take());
                     pending = self.batch_grad(lowered, *i, &mut phase, &mut phases);
                 }
-                Item::Split(i) if self.active[*i].backward => {
+                Stage::Split(i) if self.active[*i].backward => {
                     if self.op(lowered, *i).masks_by_sign() {
                         phases.push(vec![(Work::SplitMask { op: *i }, self.split_tasks(*i, FORWARD))]);
                     }
@@ -404,10 +404,10 @@ impl StepPlan {
                         phase.extend(pending.replace(grad));
                     }
                 }
-                Item::Custom(i) if self.active[*i].backward => {
+                Stage::Custom(i) if self.active[*i].backward => {
                     phase.push((Work::CustomBackward { op: *i }, 1));
                 }
-                Item::Stack(range) if self.runs_backward(lowered, range) => {
+                Stage::Stack(range) if self.runs_backward(lowered, range) => {
                     let [_, group] = self.groups(lowered, range);
                     let work = Work::Backward { from: range.start, to: range.end, group };
                     phase.push((work, self.chunks()));
@@ -416,7 +416,7 @@ impl StepPlan {
                 _ => continue,
             }
             phases.push(phase);
-            if let Item::Stack(range) = item
+            if let Stage::Stack(range) = stage
                 && !range.is_empty()
                 && self.waits(lowered, range.start)
                 && self.active[range.start].backward

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::geometry::{PaddingMode, padded_size};
 use crate::kernels::Element;
 use crate::pad::{Gather, Sources};
-use crate::parallel::{Cut, Interrupt, for_each_part};
+use crate::parallel::{Cut, Interrupt, for_each_task};
 
 /// Elements before and after each spatial axis, and what they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +83,8 @@ pub fn pad<T: Element>(
     let (rows, row, x_len) = (plan.rows(), plan.row_len(), plan.input_rows() * plan.input_row_len());
     let (per_task, workers) = (task_rows(rows, row), workers_for_elements(y.len()));
     let cut = Cut::new(y, rows * row, per_task * row);
-    let per_sample = cut.parts_per_sample();
-    for_each_part(cut, workers, interrupt, &|task, _, y, _| {
+    let per_sample = cut.tasks_per_sample();
+    for_each_task(cut, workers, interrupt, &|task, _, y, _| {
         let first = task % per_sample * per_task;
         let rows = first..first + y.len() / row;
         plan.forward(&x[task / per_sample * x_len..][..x_len], y, rows);
@@ -115,8 +115,8 @@ pub fn pad_grad<T: Element>(
     let (rows, row, y_len) = (plan.input_rows(), plan.input_row_len(), plan.rows() * plan.row_len());
     let (per_task, workers) = (task_rows(rows, y_len.div_ceil(rows)), workers_for_elements(dy.len()));
     let cut = Cut::new(dx, rows * row, per_task * row);
-    let per_sample = cut.parts_per_sample();
-    for_each_part(cut, workers, interrupt, &|task, _, dx, _| {
+    let per_sample = cut.tasks_per_sample();
+    for_each_task(cut, workers, interrupt, &|task, _, dx, _| {
         let first = task % per_sample * per_task;
         let rows = first..first + dx.len() / row;
         plan.backward(&dy[task / per_sample * y_len..][..y_len], dx, rows);

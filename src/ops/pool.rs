@@ -11,7 +11,7 @@ use crate::cuts::{task_rows, workers_for_elements};
 use crate::error::{Error, Result};
 use crate::geometry::{PoolGeometry, Window};
 use crate::kernels::{Kernels, Tier};
-use crate::parallel::{Cut, Interrupt, Parts, for_each_part, lock};
+use crate::parallel::{Cut, Interrupt, Tasks, for_each_task, lock};
 use crate::pool::{self, AveragePool, MaxPool};
 use crate::tuning::POOL_TASK_CHANNELS;
 
@@ -116,21 +116,21 @@ pub fn max_pool<T: Operand>(
     let x_len = batch.geometry.input_len();
     let pool = MaxPool::new(batch.geometry.clone(), Kernels::of(Tier::current()?));
     let cut = Cut::new(y, sample, per_task * row);
-    let per_sample = cut.parts_per_sample();
+    let per_sample = cut.tasks_per_sample();
     let place = |task: usize, len: usize| {
         let first = task % per_sample * per_task;
         (&x[task / per_sample * x_len..][..x_len], first..first + len / row)
     };
     batch.with_workers(|own| {
         let Some(mut indices) = indices else {
-            return for_each_part(cut, own.len(), interrupt, &|task, worker, y, stopped| {
+            return for_each_task(cut, own.len(), interrupt, &|task, worker, y, stopped| {
                 let (x, rows) = place(task, y.len());
                 pool.forward(x, y, &mut [], rows, (lock(&own[worker]).scratch.taps(), stopped));
             });
         };
         let indices = out_slice("indices", &mut indices, &batch.output)?;
         let cuts = (cut, Cut::new(indices, sample, per_task * row));
-        for_each_part(cuts, own.len(), interrupt, &|task, worker, (y, indices), stopped| {
+        for_each_task(cuts, own.len(), interrupt, &|task, worker, (y, indices), stopped| {
             let (x, rows) = place(task, y.len());
             pool.forward_indices(x, y, indices, rows, (&mut lock(&own[worker]).pool, stopped));
         })
@@ -154,9 +154,9 @@ fn for_bands<T: Operand>(
     let sample = batch.geometry.input_len();
     let row = sample / rows;
     let cut = Cut::new(dx, sample, per_task * row);
-    let per_sample = cut.parts_per_sample();
+    let per_sample = cut.tasks_per_sample();
     batch.with_workers(|own| {
-        for_each_part(cut, own.len(), interrupt, &|i, worker, dx, stopped| {
+        for_each_task(cut, own.len(), interrupt, &|i, worker, dx, stopped| {
             let first = i % per_sample * per_task;
             task(i / per_sample, first..first + dx.len() / row, dx, (&mut lock(&own[worker]), stopped));
         })
@@ -215,9 +215,9 @@ pub fn average_pool<T: Operand>(
     let x_len = batch.geometry.input_len();
     let pool = AveragePool::new(batch.geometry.clone(), count_padding, Kernels::of(Tier::current()?));
     let cut = Cut::new(y, sample, per_task * row);
-    let per_sample = cut.parts_per_sample();
+    let per_sample = cut.tasks_per_sample();
     batch.with_workers(|own: &[Mutex<Worker<T>>]| {
-        for_each_part(cut, own.len(), interrupt, &|task, worker, y, stopped| {
+        for_each_task(cut, own.len(), interrupt, &|task, worker, y, stopped| {
             let first = task % per_sample * per_task;
             let rows = first..first + y.len() / row;
             let x = &x[task / per_sample * x_len..][..x_len];
@@ -303,8 +303,8 @@ pub fn global_pool<T: Operand>(
     let x = in_order(x)?;
     let (tier, sample) = (Tier::current()?, positions * channels);
     let cut = Cut::new(y, channels, POOL_TASK_CHANNELS);
-    let per_sample = cut.parts_per_sample();
-    for_each_part(cut, workers_for_elements(x.len()), interrupt, &|task, _, y, _| {
+    let per_sample = cut.tasks_per_sample();
+    for_each_task(cut, workers_for_elements(x.len()), interrupt, &|task, _, y, _| {
         let x = &x[task / per_sample * sample..][..sample];
         let first = task % per_sample * POOL_TASK_CHANNELS;
         match kind {
@@ -337,8 +337,8 @@ pub fn global_pool_grad<T: Operand>(
     let Some(x) = x else {
         let per_task = task_rows(positions, channels);
         let cut = Cut::new(dx, sample, per_task * channels);
-        let per_sample = cut.parts_per_sample();
-        return for_each_part(cut, workers, interrupt, &|task, _, dx, _| {
+        let per_sample = cut.tasks_per_sample();
+        return for_each_task(cut, workers, interrupt, &|task, _, dx, _| {
             pool::global_average_grad(&dy[task / per_sample * channels..][..channels], positions, dx);
         });
     };
@@ -346,7 +346,7 @@ pub fn global_pool_grad<T: Operand>(
     let x = in_order(x)?;
     let cut = Cut::new(dx, sample, sample);
     debug_assert_eq!(cut.count(), shape[0]);
-    for_each_part(cut, workers, interrupt, &|task, _, dx, _| {
+    for_each_task(cut, workers, interrupt, &|task, _, dx, _| {
         let (x, dy) = (&x[task * sample..][..sample], &dy[task * channels..][..channels]);
         pool::global_max_grad(tier, x, dy, dx);
     })

@@ -15,7 +15,7 @@ use crate::cuts::{task_units, workers_for_macs};
 use crate::error::{Error, Result};
 use crate::geometry::{Axis, ConvGeometry, Padding, PaddingMode};
 use crate::kernels::{Kernels, Tier};
-use crate::parallel::{Cut, Interrupt, for_each_part, lock};
+use crate::parallel::{Cut, Interrupt, for_each_task, lock};
 
 /// The two convolutions of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,14 +123,14 @@ pub fn separable<T: Operand>(
         let (x_len, y_row) = (g.input_len(), columns * pointwise.geometry.c_out);
         let middle_row = columns * g.c_out;
         let cut = Cut::new(y, rows * y_row, per_task * y_row);
-        let per_sample = cut.parts_per_sample();
+        let per_sample = cut.tasks_per_sample();
         for worker in &own[..threads] {
             let mut worker = lock(worker);
             worker.scratch.reserve(&outer.tiling().scratch);
             worker.scratch.reserve(&inner.tiling().scratch);
             room(&mut worker.rows, per_task * middle_row.max(y_row));
         }
-        for_each_part(cut, threads, interrupt, &|task, worker, to, _| {
+        for_each_task(cut, threads, interrupt, &|task, worker, to, _| {
             let worker = &mut *lock(&own[worker]);
             let Worker { scratch, rows: buffer, .. } = worker;
             let (from, count) = (task % per_sample * per_task, to.len() / y_row);

@@ -14,7 +14,7 @@ use crate::conv::{Epilogue, GradOperands, GradPlan, MapPlan, Operands, Region, S
 use crate::cuts;
 use crate::error::Result;
 use crate::kernels::{Job, Tier};
-use crate::parallel::{Cut, Interrupt, Parts, for_each_part, lock};
+use crate::parallel::{Cut, Interrupt, Tasks, for_each_task, lock};
 use crate::tuning::grad_call::{CHUNK_POSITIONS, FEWEST_AT_POINTS, TASK_BYTES, TASK_ROWS};
 use crate::tuning::{CALL_PARTIAL_BYTES, COPY_TASK_ELEMENTS, FEW_TASKS, LAST_LEVEL_BYTES, TASK_MACS, TASKS};
 
@@ -32,7 +32,7 @@ pub(super) fn pack<T: Operand>(
     }
     let per_task = (COPY_TASK_ELEMENTS / grain).max(1) * grain;
     let workers = if len < 2 * per_task { 1 } else { workers };
-    for_each_part(Cut::new(packed, len, per_task), workers, interrupt, &|task, _, part, _| {
+    for_each_task(Cut::new(packed, len, per_task), workers, interrupt, &|task, _, part, _| {
         plan.pack(kernel, task * per_task, part);
     })
 }
@@ -121,7 +121,7 @@ impl<T: Operand> Mapping<'_, T> {
             let together = least / units;
             let cut = Cut::new(to, to.len(), together * sample);
             self.reserve(workers, together * sample);
-            return for_each_part(cut, workers.len(), interrupt, &|task, worker, to, _| {
+            return for_each_task(cut, workers.len(), interrupt, &|task, worker, to, _| {
                 let from = &self.from[task * together * self.from_len..];
                 let from = &from[..to.len() / sample * self.from_len];
                 self.samples(from, to, &mut lock(&workers[worker]));
@@ -131,9 +131,9 @@ impl<T: Operand> Mapping<'_, T> {
         let wanted = cuts::task_units(units, samples, self.macs).max(least);
         let per_task = unit * cuts::even_task_within(units, wanted);
         let cut = Cut::new(to, sample, per_task);
-        let per_sample = cut.parts_per_sample();
+        let per_sample = cut.tasks_per_sample();
         self.reserve(workers, unit.min(sample));
-        for_each_part(cut, workers.len(), interrupt, &|task, worker, to, _| {
+        for_each_task(cut, workers.len(), interrupt, &|task, worker, to, _| {
             let from = &self.from[task / per_sample * self.from_len..][..self.from_len];
             self.part(from, to, task % per_sample * per_task, &mut lock(&workers[worker]));
         })
@@ -225,11 +225,11 @@ impl<T: Operand> Summing<'_, T> {
         let at_once = partials.is_empty();
         let sums = if at_once { &mut *dkernel } else { &mut *partials };
         let cut = Cut::new(sums, sums_len, part_rows * row_len);
-        let parts = cut.parts_per_sample();
+        let parts = cut.tasks_per_sample();
         for worker in workers {
             lock(worker).scratch.reserve(&tiling.scratch);
         }
-        for_each_part(cut, workers.len(), interrupt, &|task, worker, sum, _| {
+        for_each_task(cut, workers.len(), interrupt, &|task, worker, sum, _| {
             let (chunk, part) = (task / parts, task % parts);
             let kernel = part * part_rows..part * part_rows + sum.len() / row_len;
             let units = chunk * units / chunks..(chunk + 1) * units / chunks;
@@ -242,7 +242,7 @@ impl<T: Operand> Summing<'_, T> {
         let partials = &*partials;
         let reduce = Cut::new(dkernel, len, COPY_TASK_ELEMENTS);
         let workers = workers.len().min(reduce.count());
-        for_each_part(reduce, workers, interrupt, &|task, _, to, _| {
+        for_each_task(reduce, workers, interrupt, &|task, _, to, _| {
             for (i, part) in partials.chunks_exact(sums_len).enumerate() {
                 let from = &part[task * COPY_TASK_ELEMENTS..][..to.len()];
                 if i == 0 {

@@ -1,7 +1,7 @@
 //! Where the tensors of a step_plan are.
 //!
-//! Time counts the items of the order of work: forward item `k` runs at time `k`, the loss after the last of `n` at
-//! time `n`, backward item `k` at time `2 n - k`. A tensor with one time, in a stack, is local to a group of samples.
+//! Time counts the stages of the order of work: forward stage `k` runs at time `k`, the loss after the last of `n` at
+//! time `n`, backward stage `k` at time `2 n - k`. A tensor with one time, in a stack, is local to a group of samples.
 //! Inside a stack time counts ops, forward and backward alike: the tensors of a group live from the op that writes
 //! them to the last that reads them, their gradients the same way back, so values and gradients of a worker never meet.
 
@@ -9,42 +9,42 @@ use std::ops::{Range, RangeInclusive};
 
 use super::super::arena::{Bump, Lifetime, share};
 use super::super::lowering::Lowered;
-use super::{Active, Flow, Item, Purpose, Slot, StatisticsSlots, StepPlan};
+use super::{Active, Flow, Purpose, Slot, Stage, StatisticsSlots, StepPlan};
 use crate::kernels::Element;
 
 /// When things happen.
 struct Times<'a> {
-    items: &'a [Item],
-    /// Number of the item of every active op.
-    item: Vec<usize>,
+    stages: &'a [Stage],
+    /// Number of the stage of every active op.
+    stage: Vec<usize>,
 }
 
 impl<'a> Times<'a> {
-    fn new(items: &'a [Item], ops: usize) -> Self {
-        let mut item = vec![0; ops];
-        for (k, it) in items.iter().enumerate() {
+    fn new(stages: &'a [Stage], ops: usize) -> Self {
+        let mut stage = vec![0; ops];
+        for (k, it) in stages.iter().enumerate() {
             match it {
-                Item::Stack(range) => item[range.clone()].fill(k),
-                Item::Batch(i) | Item::Split(i) | Item::Custom(i) => item[*i] = k,
+                Stage::Stack(range) => stage[range.clone()].fill(k),
+                Stage::Batch(i) | Stage::Split(i) | Stage::Custom(i) => stage[*i] = k,
             }
         }
-        Self { items, item }
+        Self { stages, stage }
     }
 
-    fn backward(&self, item: usize) -> usize {
-        2 * self.items.len() - item
+    fn backward(&self, stage: usize) -> usize {
+        2 * self.stages.len() - stage
     }
 
     fn end(&self) -> usize {
-        2 * self.items.len() + 1
+        2 * self.stages.len() + 1
     }
 
-    /// Whether both times are the same, in a stack; then the number of its item.
+    /// Whether both times are the same, in a stack; then the number of its stage.
     fn stack(&self, time: &RangeInclusive<usize>) -> Option<usize> {
-        let n = self.items.len();
-        let item = if *time.start() < n { *time.start() } else { (2 * n).checked_sub(*time.start())? };
+        let n = self.stages.len();
+        let stage = if *time.start() < n { *time.start() } else { (2 * n).checked_sub(*time.start())? };
         let alone = time.start() == time.end() && *time.start() != n;
-        (alone && matches!(self.items.get(item), Some(Item::Stack(_)))).then_some(item)
+        (alone && matches!(self.stages.get(stage), Some(Stage::Stack(_)))).then_some(stage)
     }
 }
 
@@ -65,8 +65,8 @@ enum Owner {
 
 impl StepPlan {
     /// Gives every tensor its place.
-    pub(super) fn place<T: Element>(&mut self, lowered: &Lowered<T>, items: &[Item]) {
-        let times = Times::new(items, self.active.len());
+    pub(super) fn place<T: Element>(&mut self, lowered: &Lowered<T>, stages: &[Stage]) {
+        let times = Times::new(stages, self.active.len());
         self.order_flows();
         let spans = [self.value_spans(lowered, &times), self.gradient_spans(lowered, &times)];
         // Producers and last readers, in ops: the life inside a stack.
@@ -76,16 +76,16 @@ impl StepPlan {
             op.inputs.iter().for_each(|&t| lives[t].end = i + 1);
         }
 
-        let mut local: Vec<Vec<(Owner, Lifetime)>> = items.iter().map(|_| Vec::new()).collect();
-        let mut local_grads: Vec<Vec<(Owner, Lifetime)>> = items.iter().map(|_| Vec::new()).collect();
+        let mut local: Vec<Vec<(Owner, Lifetime)>> = stages.iter().map(|_| Vec::new()).collect();
+        let mut local_grads: Vec<Vec<(Owner, Lifetime)>> = stages.iter().map(|_| Vec::new()).collect();
         let mut arena = Bump::default();
         let [values, grads] = spans;
         self.values = vec![Slot::None; lowered.lens.len()];
         self.grads = vec![Slot::None; lowered.lens.len()];
-        let groups: Vec<[usize; 2]> = items
+        let groups: Vec<[usize; 2]> = stages
             .iter()
-            .map(|item| match item {
-                Item::Stack(range) => self.groups(lowered, range),
+            .map(|stage| match stage {
+                Stage::Stack(range) => self.groups(lowered, range),
                 _ => [1, 1],
             })
             .collect();
@@ -138,13 +138,13 @@ impl StepPlan {
             for (input, flow) in op.flows.iter().enumerate().filter(|(_, f)| matches!(f, Flow::Add(_))) {
                 debug_assert_ne!(*flow, Flow::None);
                 let own = self.op(lowered, i);
-                let item = times.item[i] - usize::from(waits);
+                let stage = times.stage[i] - usize::from(waits);
                 let samples = match own.batch() {
                     Some(_) => self.block(own),
-                    None => groups[item][1],
+                    None => groups[stage][1],
                 };
                 let len = lowered.lens[op.inputs[input]] * samples;
-                local_grads[item]
+                local_grads[stage]
                     .push((Owner::Aside { op: i, input }, Lifetime { len, time: i + 1..=i + 1 }));
             }
         }
@@ -162,7 +162,7 @@ impl StepPlan {
                 }
             }
         }
-        self.place_totals(lowered, items);
+        self.place_totals(lowered, stages);
         self.place_sums(lowered, &times, &mut arena);
         if self.purpose != Purpose::Infer {
             self.partials = arena.take(lowered.partial_len);
@@ -177,20 +177,20 @@ impl StepPlan {
     }
 
     /// Gives every worker room for the sums of a stack's weight gradients.
-    fn place_totals<T: Element>(&mut self, lowered: &Lowered<T>, items: &[Item]) {
+    fn place_totals<T: Element>(&mut self, lowered: &Lowered<T>, stages: &[Stage]) {
         if self.purpose == Purpose::Infer {
             return;
         }
         let sums = |i: usize| &lowered.ops[self.active[i].op].sums;
-        let of = |item: &Item| match item {
-            Item::Stack(range) if !range.is_empty() => sums(range.end - 1).end - sums(range.start).start,
-            Item::Split(i) => sums(*i).len(),
+        let of = |stage: &Stage| match stage {
+            Stage::Stack(range) if !range.is_empty() => sums(range.end - 1).end - sums(range.start).start,
+            Stage::Split(i) => sums(*i).len(),
             _ => 0,
         };
-        let most = items.iter().map(of).max().unwrap_or(0);
+        let most = stages.iter().map(of).max().unwrap_or(0);
         let partial = |i: usize| &lowered.ops[self.active[i].op].partial;
-        let buffers = items.iter().map(|item| match item {
-            Item::Stack(range) if !range.is_empty() => {
+        let buffers = stages.iter().map(|stage| match stage {
+            Stage::Stack(range) if !range.is_empty() => {
                 partial(range.end - 1).end - partial(range.start).start
             }
             _ => 0,
@@ -226,7 +226,7 @@ impl StepPlan {
         let mut spans = vec![None; lowered.lens.len()];
         spans[..lowered.inputs].iter_mut().for_each(|span| reach(span, 0));
         for (i, op) in self.active.iter().enumerate() {
-            let k = times.item[i];
+            let k = times.stage[i];
             reach(&mut spans[op.output], k);
             op.inputs.iter().for_each(|&t| reach(&mut spans[t], k));
             let keeps = self.op(lowered, i).keeps();
@@ -237,7 +237,7 @@ impl StepPlan {
                 reach(&mut spans[op.output], times.end());
             }
         }
-        self.outputs.iter().for_each(|&output| reach(&mut spans[output], times.items.len()));
+        self.outputs.iter().for_each(|&output| reach(&mut spans[output], times.stages.len()));
         spans
     }
 
@@ -249,7 +249,7 @@ impl StepPlan {
     ) -> Vec<Option<RangeInclusive<usize>>> {
         let mut spans = vec![None; lowered.lens.len()];
         for (i, op) in self.active.iter().enumerate().filter(|(_, op)| op.backward) {
-            let k = times.item[i];
+            let k = times.stage[i];
             reach(&mut spans[op.output], times.backward(k));
             // An op that waits ends its backward pass in the stack before it.
             let ends = times.backward(k - usize::from(self.waits(lowered, i)));
@@ -259,12 +259,12 @@ impl StepPlan {
                     reach(&mut spans[op.output], ends);
                 }
             }
-            if !matches!(times.items[k], Item::Stack(_)) {
+            if !matches!(times.stages[k], Stage::Stack(_)) {
                 // Its weight gradient runs in one of the later phases.
                 reach(&mut spans[op.output], times.end());
             }
             if self.outputs.contains(&op.output) {
-                reach(&mut spans[op.output], times.items.len());
+                reach(&mut spans[op.output], times.stages.len());
             }
         }
         spans
@@ -278,7 +278,7 @@ impl StepPlan {
             };
             let input = self.active[i].inputs[0];
             let writer = self.active.iter().position(|op| op.output == input);
-            let writer = &times.items[writer.map_or(0, |writer| times.item[writer])];
+            let writer = &times.stages[writer.map_or(0, |writer| times.stage[writer])];
             let grain = self.written(lowered, writer).min(self.chunk);
             let counts = [self.grouped(grain), self.chunks()];
             let parts = [0, 1].map(|pass| {

@@ -122,15 +122,16 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let outputs = self.read_value(tensor, &samples, worker);
         let mut all_scores = self.memory.scores.write(scored.scores_of(&samples));
         let mut dys = wanted.then(|| self.write_grad(tensor, &samples, worker));
-        let items = outputs.chunks_exact(len.max(1)).zip(all_scores.chunks_exact_mut(scoring.per_sample));
+        let rows = outputs.chunks_exact(len.max(1)).zip(all_scores.chunks_exact_mut(scoring.per_sample));
         let weighted = scorer.weighted(scored.objective.weighted_metrics);
-        for (i, (sample, (output, scores))) in samples.zip(items).enumerate() {
+        for (i, (sample, (output, scores))) in samples.zip(rows).enumerate() {
             let weight = self.sample_weight(&scored, sample);
             let scale = self.gradient_scale(&scored, weight);
             let dy = dys.as_deref_mut().map(|dys| &mut dys[i * len..(i + 1) * len]);
             let weights = self.position_weights(&scored, sample);
-            let item = Sample { output, y: scored.y, row: self.target_row(&scored, sample), scale, weights };
-            scorer.score(&item, dy, scores, &mut own.rows)?;
+            let scored_sample =
+                Sample { output, y: scored.y, row: self.target_row(&scored, sample), scale, weights };
+            scorer.score(&scored_sample, dy, scores, &mut own.rows)?;
             scores[weighted.clone()].iter_mut().for_each(|counted| *counted *= weight);
             if let Some(overlap) = scoring.overlap.as_ref().filter(|overlap| !overlap.across) {
                 scores[0] = overlap.value(&scores[scoring.per_sample - overlap.groups * SUMS..]);
@@ -184,8 +185,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
             let mut dy = self.write_grad(scored.tensor, &one, worker);
             let weights = self.position_weights(&scored, sample);
             let row = self.target_row(&scored, sample);
-            let item = Sample { output: &output, y: scored.y, row, scale, weights };
-            scorer.slope(&item, &sums, &mut dy, &mut own.rows)?;
+            let scored_sample = Sample { output: &output, y: scored.y, row, scale, weights };
+            scorer.slope(&scored_sample, &sums, &mut dy, &mut own.rows)?;
         }
         Ok(())
     }

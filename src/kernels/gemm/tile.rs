@@ -364,19 +364,19 @@ pub(in crate::kernels) unsafe fn tile<
             let mut b = ps_b.wrapping_add(offsets.b);
             let mut left = p.k;
             while left > 0 {
-                let stretch = if sparse || next { left.min(LINE_BYTES / size_of::<L::Elem>()) } else { left };
-                left -= stretch;
+                let count = if sparse || next { left.min(LINE_BYTES / size_of::<L::Elem>()) } else { left };
+                left -= count;
                 if sparse {
                     for i in 0..MR {
                         L::prefetch(a.wrapping_add((MR + i) * rs_a));
                     }
                 }
                 if next {
-                    for i in 0..stretch {
+                    for i in 0..count {
                         L::prefetch_far(a.wrapping_add((p.k + i) * cs_a));
                     }
                 }
-                for _ in 0..stretch {
+                for _ in 0..count {
                     let mut bv = [L::zero(); NV];
                     for j in 0..NV {
                         let at = b.add(j * L::WIDTH);
@@ -508,7 +508,7 @@ unsafe fn tiles<L: Lanes, const K_CONTIGUOUS: bool>(p: &mut Strided<L::Elem>) {
 /// # Safety
 /// As [`tiles`].
 #[inline(always)]
-unsafe fn strip<L: Lanes, const K_CONTIGUOUS: bool>(p: &mut Strided<L::Elem>) {
+unsafe fn one_vector<L: Lanes, const K_CONTIGUOUS: bool>(p: &mut Strided<L::Elem>) {
     let c = p.c.as_mut_ptr();
     for rows in row_tiles(p.m, L::Heights::MOST) {
         // SAFETY: as the caller's; rows stay inside m, and n is at most a vector.
@@ -528,9 +528,9 @@ pub(in crate::kernels) unsafe fn gemm<L: Lanes>(p: &mut Strided<L::Elem>) {
             if p.row_groups.count() > 1 {
                 multi_row::gemm::<L::Half>(p);
             } else if p.b_packed {
-                strip::<L::Half, true>(p);
+                one_vector::<L::Half, true>(p);
             } else {
-                strip::<L::Half, false>(p);
+                one_vector::<L::Half, false>(p);
             }
         } else if p.row_groups.count() > 1 {
             multi_row::gemm::<L>(p);
