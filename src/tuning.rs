@@ -169,7 +169,7 @@ pub mod winograd {
     pub const MANY_POSITIONS: usize = 150;
     /// See [`MANY_POSITIONS`].
     pub const MOST_SUMS_OF_MANY: usize = 512 * 512;
-    /// Tiles of a task where weights at the points do not stay in L2 for the next one: so many hide the reading of a line
+    /// Tiles of a task where weights at the points do not stay in L2 for the next one: that many hide the reading of a line
     /// from the last level of cache, and from memory.
     pub const HIDING_TILES: [usize; 2] = [16, 32];
     /// Tiles of a plane: with fewer, what a task computes of a sample has too few rows for the products.
@@ -205,7 +205,7 @@ pub mod kn2 {
 pub mod across {
     use super::{FOUR_TILES_ROWS, L2_HALF_BYTES, TWO_TILES_ROWS};
 
-    /// Positions of a result at most, for kernels of so many weights at least. The rows of larger maps fill a product, and
+    /// Positions of a result at most, for kernels of that many weights at least. The rows of larger maps fill a product, and
     /// smaller kernels stay in the caches, however often they are read; the largest are read for every row of a map.
     pub const MOST_POSITIONS: [(usize, usize); 2] = [(16, 64 << 10), (64, 4 << 20)];
     /// Positions of the source for each of the result at most: sources are copied.

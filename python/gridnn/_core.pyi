@@ -387,7 +387,7 @@ class Network:
         """Begins or ends a record of tasks; returns what was recorded: phase, work and seconds of each."""
 
     def traffic(self, batch_size: int, ranks: int) -> list[tuple[str, int]]:
-        """What rank 0 of so many sends in a training step: what for, and bytes, exchange by exchange."""
+        """What rank 0 of `ranks` sends in a training step: what for, and bytes, exchange by exchange."""
 
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a plan for this batch size takes."""
@@ -397,7 +397,7 @@ class OptimizerState:
     """An optimizer on arrays, with its slots. One thread at a time may call it."""
 
     def __new__(cls, optimizer: str, lens: Sequence[int], dtype: str) -> OptimizerState:
-        """An optimizer for arrays of so many elements each.
+        """An optimizer for arrays of these lengths.
 
         Args:
             optimizer: JSON, as in `Network.compile`.

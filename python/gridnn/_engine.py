@@ -192,7 +192,7 @@ def constrained(description: Mapping[str, Any], weights: NDArray[Any]) -> NDArra
 
 
 def optimizer_state(description: Mapping[str, Any], lens: Sequence[int], dtype: str) -> _core.OptimizerState:
-    """An optimizer for arrays of so many elements each, with its slots, by its engine description."""
+    """An optimizer for arrays of these lengths, with its slots, by its engine description."""
     return _core.OptimizerState(json.dumps(description), list(lens), dtype)
 
 

@@ -86,7 +86,7 @@ class Optimizer(Configurable):
             `fit`.
         ema_momentum: share of the average that is kept at every step, in [0, 1].
         ema_overwrite_frequency: put the average in the weights' place every so many updates as well.
-        gradient_accumulation_steps: average the gradients of so many batches, at least 2, for one update.
+        gradient_accumulation_steps: average the gradients of this many batches, at least 2, for one update.
         name: name of the optimizer.
         lr: former name of `learning_rate`, with a warning.
         decay: no longer there, and ignored with a warning: `gridnn.schedules` are what it was for.

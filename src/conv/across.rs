@@ -9,7 +9,7 @@
 //! Chains are those of `rows.rs`: taps in the order of their positions, then channels; one sample or many change no bit.
 //!
 //! Weights are packed as `packed[tap][panel][k][column]`. A task packs several panels of a tap together: rows of the kernel
-//! that are read in pieces of a panel, a power of two apart, come from memory at less than half the speed.
+//! that are read a panel's width at a time, a power of two apart, come from memory at less than half the speed.
 
 use std::ops::Range;
 

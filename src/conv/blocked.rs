@@ -129,7 +129,7 @@ impl<T: Element> Job for ColumnSums<'_, T> {
     #[inline(always)]
     fn run(self) {
         let Self { rows, columns, sums } = self;
-        // A power of two divides both: so many rows fill whole vectors.
+        // A power of two divides both: that many rows fill whole vectors.
         let whole = SUMS_VECTOR >> columns.trailing_zeros().min(SUMS_VECTOR.trailing_zeros());
         let together = if sums.len() == columns { SUMS / columns / whole * whole } else { 0 };
         let mut rest = rows;

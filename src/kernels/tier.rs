@@ -41,7 +41,7 @@ impl Tier {
     /// The tier with this name.
     ///
     /// # Errors
-    /// There is none on this CPU.
+    /// This CPU has no tier of that name.
     pub fn named(wanted: &str) -> Result<Self> {
         let available = Self::available();
         available.iter().find(|tier| tier.name() == wanted).copied().ok_or_else(|| Error::Tier {

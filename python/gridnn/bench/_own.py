@@ -109,7 +109,7 @@ def build(network: Network, seed: int = 0) -> gn.Sequential:
 
 
 def peak(threads: int) -> float:
-    """FLOP/s that so many threads reach who only multiply and add in registers."""
+    """FLOP/s that this many threads reach which only multiply and add in registers."""
     rounds = 20_000
     start = time.perf_counter()
     _engine.multiply_adds(rounds)

@@ -52,7 +52,7 @@ def _runs(thread: Path) -> bool:
 
 
 def seconds(call: Callable[[], object], calls: int) -> float:
-    """Seconds a call, of so many in a row."""
+    """Seconds a call takes, of `calls` in a row."""
     start = time.perf_counter()
     for _ in range(calls):
         call()

@@ -215,7 +215,7 @@ def _table(path: Path, wanted: Wanted) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _guessed(values: int, path: Path) -> tuple[int, ...]:
-    """The shape of a square image of so many values."""
+    """The shape of a square image of this many values."""
     for channels in (1, 3):
         side = math.isqrt(values // channels)
         if side and side * side * channels == values:

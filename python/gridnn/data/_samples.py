@@ -146,7 +146,7 @@ def read_files(files: Sequence[Path], reader: Reader) -> NDArray[Any]:
 
 
 def room(count: int, first: NDArray[Any], file: Path) -> NDArray[Any]:
-    """An array for so many samples like the first one, which comes from this file.
+    """An array for this many samples like the first one, which comes from this file.
 
     Raises:
         MemoryError: there is not enough memory; the message says what to make smaller.

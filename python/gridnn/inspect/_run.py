@@ -80,7 +80,7 @@ def filter_number(value: object, channels: int) -> int:
     """A channel of a layer.
 
     Raises:
-        ValueError: there are not so many.
+        ValueError: the layer has no such filter.
     """
     number = _validation.integer(value, "filter")
     if not -channels <= number < channels:

@@ -29,7 +29,7 @@ class _Hits(Metric):
     Args:
         thresholds: outputs above it count as found; None is 0.5 (0 with hinge losses), or none if `top_k` is
             given and there are several outputs. With a list there is a result for each.
-        top_k: count only the so many largest outputs of a position as found.
+        top_k: count only this many of the largest outputs of a position as found.
         class_id: look at this output alone.
         name: key in logs.
         average: "micro" counts all outputs together, "macro" is the mean of the classes' results, None is the
@@ -103,7 +103,7 @@ class Precision(_Hits):
     Args:
         thresholds: outputs above it count as found; None is 0.5, or none if `top_k` is given. With a list
             there is a result for each.
-        top_k: count only the so many largest outputs of a position as found.
+        top_k: count only this many of the largest outputs of a position as found.
         class_id: look at this output alone.
         name: key in logs.
         average: "micro" counts all outputs together, "macro" is the mean of the classes' results, None is the

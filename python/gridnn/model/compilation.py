@@ -103,7 +103,7 @@ class Objectives:
 def named(
     keys: Sequence[str], chosen: Iterable[Sequence[AnyMetric]], weighted: Iterable[int]
 ) -> list[list[str]]:
-    """Keys in logs of the metrics of each output, so many of which at the end are weighted.
+    """Keys in logs of the metrics of each output; `weighted` says how many of them, at the end.
 
     Of two metrics of one name, with weights and without, the first is called ``weighted_<name>``, as Keras
     has it.

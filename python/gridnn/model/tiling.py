@@ -143,7 +143,7 @@ def exact_axis(pattern: Pattern, size: int, *, ragged: bool) -> Axis | None:
 
 
 def blended_axis(pattern: Pattern, size: int, overlap: int) -> Axis | None:
-    """Windows that overlap by at least so many elements, and are asked for all of their outputs.
+    """Windows that overlap by at least this many elements, and are asked for all of their outputs.
 
     Returns:
         The axis; None if windows have too few outputs for those of one to begin where another's end.

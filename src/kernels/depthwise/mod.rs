@@ -148,7 +148,7 @@ impl<T: Element> LaneWork<'_, T> {
     }
 }
 
-/// The body that every tier's entry calls. [`Lanes::CHANNEL_VECTORS`] make a tile where there are so many; the sums of
+/// The body that every tier's entry calls. [`Lanes::CHANNEL_VECTORS`] make a tile where there are as many; the sums of
 /// weights take one.
 ///
 /// # Safety

@@ -179,7 +179,7 @@ pub(in crate::kernels) unsafe fn gemm_narrow<L: Lanes>(p: &mut NarrowGemm<'_, L:
     }
 }
 
-/// All columns, where one register holds the chains of a result. Tiles have so many rows that all chains together fill,
+/// All columns, where one register holds the chains of a result. Tiles have as many rows as all chains together fill,
 /// but do not overflow, the registers.
 ///
 /// # Safety
