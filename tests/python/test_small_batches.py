@@ -41,7 +41,7 @@ def first_layer():
 
 
 def series():
-    """One row, cut into strips."""
+    """One row, cut into tasks."""
     return [
         gn.Input((3000, 2)),
         layers.Conv1D(16, 9, strides=2, activation="relu"),
