@@ -14,7 +14,8 @@ import twins
 import gridnn as gn
 from gridnn import layers, losses, optimizers
 from gridnn._core import fused_tiers
-from gridnn.model.data import Arrays, ArraySource, Target
+from gridnn.model.data import Arrays, Target
+from gridnn.model.sources import ArraySource
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(10, 4)).astype(np.float32)

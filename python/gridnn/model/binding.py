@@ -15,20 +15,9 @@ from gridnn._reading import Batches
 from gridnn._structures import spread
 from gridnn.losses import Loss
 from gridnn.model.class_weight import OutputClassWeight
-from gridnn.model.data import (
-    DEFAULT_BATCH_SIZE,
-    Arrays,
-    ArraySource,
-    IterableSource,
-    PassSource,
-    ReadSource,
-    Source,
-    Target,
-    as_sample_weight,
-    as_targets,
-    check_lengths,
-)
+from gridnn.model.data import DEFAULT_BATCH_SIZE, Arrays, Target, as_sample_weight, as_targets, check_lengths
 from gridnn.model.following import Follow
+from gridnn.model.sources import ArraySource, IterableSource, PassSource, ReadSource, Source
 from gridnn.model.training_state import compilation_of, compile_engine, resolve
 
 if TYPE_CHECKING:

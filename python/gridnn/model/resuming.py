@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gridnn.callbacks.base import Callback, CallbackList, History, Logs
     from gridnn.metrics import Metric
     from gridnn.model.compilation import Objective, Objectives
-    from gridnn.model.data import Source
+    from gridnn.model.sources import Source
 
 _TRACKED = ("on_epoch_begin", "on_epoch_end", "on_train_batch_end")
 

@@ -31,11 +31,12 @@ from gridnn.errors import NonFiniteError
 from gridnn.model.binding import Binder, batch_size_or_default, optional_count
 from gridnn.model.class_weight import OutputClassWeight
 from gridnn.model.custom import ObjectiveCalls
-from gridnn.model.data import Arrays, ArraySource, Source
+from gridnn.model.data import Arrays
 from gridnn.model.following import AugmentTargets, Follow
 from gridnn.model.handshake import shake_hands
 from gridnn.model.results import NamedResults, Results
 from gridnn.model.resuming import Record, Run, RunningMeans
+from gridnn.model.sources import ArraySource, Source
 from gridnn.model.start import Start
 from gridnn.model.training_state import Progress, objective_of
 
