@@ -1,10 +1,11 @@
-//! The convolution of small maps with large kernels: a product for each position of the result, whose rows are samples.
+//! The convolution of small maps with large kernels: a product for each run of positions of the result that meet the same
+//! taps, whose rows are these positions of all samples of a block.
 //!
-//! With positions as rows (`rows.rs`), a map of 4 x 4 has products of four rows, and fewer where borders cut taps off: the
-//! weights are read for a fraction of a register tile. Here every position has its own list of taps, those that meet the
-//! source, and all samples of a block share it, so that nothing is multiplied with the zeros around a map (five ninths
-//! of the work of a 3 x 3 kernel on 2 x 2 positions). A panel of the weights stays in L2 while all positions read it.
-//! Kernels of a single tap have positions and samples alike as rows.
+//! With the positions of a sample as rows (`rows.rs`), a map of 4 x 4 has products of four rows, and fewer where borders
+//! cut taps off: the weights are read for a fraction of a register tile. Here the samples of a block stand side by side at
+//! every position, so that samples and neighbouring positions alike are rows one stride apart, and nothing is multiplied
+//! with the zeros around a map (five ninths of the work of a 3 x 3 kernel on 2 x 2 positions). A panel of the weights
+//! stays in L2 while all positions read it. Kernels of a single tap have positions and samples alike as rows.
 //!
 //! Chains are those of `rows.rs`: taps in the order of their positions, then channels; one sample or many change no bit.
 //!
@@ -20,7 +21,7 @@ use crate::geometry::{AXES, Axis, ConvGeometry, Residues};
 use crate::kernels::pack::{self, Matrix};
 use crate::kernels::{B, Element, Gemm, Kernels, Offsets, Start, Store, fence};
 use crate::tuning::across::{
-    BLOCK_BYTES, BLOCK_ROWS, FEWEST_CHANNELS, FEWEST_SAMPLES, MOST_POSITIONS, MOST_SOURCES, MOST_TOGETHER,
+    BLOCK_BYTES, BLOCK_ROWS, FEWEST_CHANNELS, FEWEST_ROWS, MOST_POSITIONS, MOST_SOURCES, MOST_TOGETHER,
 };
 
 /// A plan for a map.
@@ -56,19 +57,31 @@ struct Across<T: 'static> {
     kernels: &'static Kernels<T>,
     tiling: Tiling,
     pass: Pass,
+    /// Whether positions are rows as samples are.
+    pointwise: bool,
     /// Panels of a tap that are packed together.
     together: usize,
     /// Channels of the source and of the result.
     k: usize,
     n: usize,
-    /// Elements of a row of the products in the source: a sample, or a position of one.
+    /// Elements of a sample of the source; of a kernel of a single tap, of a position.
     from_len: usize,
-    /// Distance of rows in the scratch.
+    /// Stride of the rows of the products: a position of a sample, in the scratch.
     row: usize,
-    /// Rows of a block.
+    /// Samples of a block.
     block: usize,
-    /// What each position of a row reads: element of the row, and of a panel of the weights.
-    reads: Vec<Vec<Offsets>>,
+    /// Runs of positions of the result.
+    runs: Vec<Run>,
+}
+
+/// Neighbouring positions of the result that meet the same taps.
+#[derive(Debug)]
+struct Run {
+    /// The positions.
+    positions: Range<usize>,
+    /// What the first of them reads: a position of the source, and an element of a panel of the weights. The next position
+    /// of the result reads the next ones of the source.
+    reads: Vec<Offsets>,
 }
 
 impl<T: Element> Across<T> {
@@ -77,53 +90,72 @@ impl<T: Element> Across<T> {
         let [k, n] = pass.channels(g);
         let [from, to] = pass.extents(g);
         let pointwise = is_pointwise(g);
-        let reads = if pointwise {
-            vec![vec![Offsets { a: 0, b: 0 }]]
+        let runs = if pointwise {
+            vec![Run { positions: 0..1, reads: vec![Offsets { a: 0, b: 0 }] }]
         } else {
-            reads(g, pass, (from, to), pack::panels_len(k, n, kernels.panel()))
+            runs(g, pass, (from, to), pack::panels_len(k, n, kernels.panel()))
         };
         let from_len = if pointwise { k } else { pass.sample_lens(g)[0] };
-        let row = staggered(from_len);
-        let rows_in = |bytes: usize| bytes / (row * size_of::<T>());
-        let block =
-            rows_in(BLOCK_BYTES[0]).clamp(BLOCK_ROWS[0], BLOCK_ROWS[1]).min(rows_in(BLOCK_BYTES[1]).max(1));
+        let row = staggered(k);
+        // A sample has as many rows as positions, in all products of a panel together.
+        let least = (FEWEST_ROWS * runs.len()).div_ceil(positions(to));
+        let sample_bytes = from_len / k * row * size_of::<T>();
+        let block = (BLOCK_BYTES / sample_bytes).clamp(least.min(BLOCK_ROWS), BLOCK_ROWS);
         let taps: usize = g.axes.iter().map(|a| a.kernel).product();
         let size = [to.planes * to.rows, to.columns, n];
         let (panels, panel_len) = (n.div_ceil(kernels.panel()), k * kernels.panel());
         let together = (1..=MOST_TOGETHER).rev().find(|&some| panels.is_multiple_of(some)).unwrap_or(1);
-        let scratch = Request { halo: block * row, ..Request::default() };
-        let rows_of_sample = if pointwise { positions(to) } else { 1 };
+        let longest = runs.iter().map(|run| run.positions.len()).max().unwrap_or(1);
+        let scratch = Request {
+            halo: block * from_len / k * row,
+            block: block * longest * kernels.panel(),
+            batch: taps,
+            ..Request::default()
+        };
         let tiling = Tiling {
             weight_unit: together * panel_len,
-            least_units: FEWEST_SAMPLES.div_ceil(rows_of_sample),
+            least_units: least,
             ..Tiling::new(size, [size[0], size[1]], taps * panels * panel_len, scratch)
         };
-        Self { kernels, tiling, pass, together, k, n, from_len, row, block, reads }
+        Self { kernels, tiling, pass, pointwise, together, k, n, from_len, row, block, runs }
     }
 }
 
-/// What each position of the result reads, in the order of the source's positions; `tap_len` elements of weights a tap.
-fn reads(g: &ConvGeometry, pass: Pass, (from, to): (Extent, Extent), tap_len: usize) -> Vec<Vec<Offsets>> {
+/// The runs of all positions of the result, with what they read in the order of the source's positions; `tap_len` elements
+/// of weights a tap.
+fn runs(g: &ConvGeometry, pass: Pass, (from, to): (Extent, Extent), tap_len: usize) -> Vec<Run> {
     let residues: [Residues; AXES] = pass.axes(g);
     let [_, kh, kw] = g.axes.each_ref().map(|a| a.kernel);
-    let mut reads = Vec::with_capacity(positions(to));
+    let mut runs: Vec<Run> = Vec::with_capacity(positions(to));
     for d in 0..to.planes {
         for h in 0..to.rows {
             for w in 0..to.columns {
+                let position = (d * to.rows + h) * to.columns + w;
                 let mut own = Vec::new();
                 for (td, d) in residues[0].links(d) {
                     for (th, h) in residues[1].links(h) {
                         own.extend(residues[2].links(w).map(|(tw, w)| Offsets {
-                            a: ((d * from.rows + h) * from.columns + w) * from.channels,
+                            a: (d * from.rows + h) * from.columns + w,
                             b: ((td * kh + th) * kw + tw) * tap_len,
                         }));
                     }
                 }
-                reads.push(own);
+                // Not across the end of a row, where the same step would be another distance.
+                let last = runs.last_mut().filter(|_| w > 0);
+                match last.filter(|last| follows(&last.reads, &own, last.positions.len())) {
+                    Some(last) => last.positions.end += 1,
+                    None => runs.push(Run { positions: position..position + 1, reads: own }),
+                }
             }
         }
     }
-    reads
+    runs
+}
+
+/// Whether some reads are others, `steps` positions of the source further on.
+fn follows(first: &[Offsets], own: &[Offsets], steps: usize) -> bool {
+    let alike = |(first, own): (&Offsets, &Offsets)| own.a == first.a + steps && own.b == first.b;
+    first.len() == own.len() && first.iter().zip(own).all(alike)
 }
 
 impl<T: Element> MapPlan<T> for Across<T> {
@@ -168,14 +200,14 @@ impl<T: Element> MapPlan<T> for Across<T> {
             return;
         }
         // Positions of a pointwise kernel are rows themselves, one after the other.
-        let (positions, from, to_len) = if self.reads.len() == 1 && self.from_len == self.k {
+        let (positions, from, to_len) = if self.pointwise {
             (0..1, &operands.from[first * self.k..][..samples * count * self.k], self.n)
         } else {
             (first..first + count, operands.from, count * self.n)
         };
         let blocks = to.chunks_mut(self.block * to_len).zip(from.chunks(self.block * self.from_len));
         for (to, from) in blocks {
-            self.block(Operands { from, ..operands }, (to, to_len), &positions, &mut scratch.halo);
+            self.block(Operands { from, ..operands }, (to, to_len), &positions, scratch);
         }
         if operands.non_temporal {
             fence();
@@ -184,35 +216,69 @@ impl<T: Element> MapPlan<T> for Across<T> {
 }
 
 impl<T: Element> Across<T> {
-    /// Some positions of as many rows as `from` has; rows of `to` lie `to_len` apart.
+    /// Some positions of as many samples as `from` has; those of `to` lie `to_len` apart.
     fn block(
         &self,
         Operands { from, packed, epilogue, non_temporal }: Operands<'_, T>,
         (to, to_len): (&mut [T], usize),
         positions: &Range<usize>,
-        rows: &mut [T],
+        scratch: &mut Scratch<T>,
     ) {
-        let panel = self.kernels.panel();
-        for (row, from) in rows.chunks_exact_mut(self.row).zip(from.chunks_exact(self.from_len)) {
-            row[..self.from_len].copy_from_slice(from);
+        let (panel, samples) = (self.kernels.panel(), from.len() / self.from_len);
+        let mut sums = scratch.take_block(self.tiling.scratch.block);
+        let Scratch { halo, batch, .. } = scratch;
+        for (sample, from) in from.chunks_exact(self.from_len).enumerate() {
+            let rows = halo.chunks_exact_mut(self.row).skip(sample).step_by(samples);
+            for (row, from) in rows.zip(from.chunks_exact(self.k)) {
+                row[..self.k].copy_from_slice(from);
+            }
         }
         for column in (0..self.n).step_by(panel) {
             let columns = panel.min(self.n - column);
             let bias = epilogue.bias.map(|bias| &bias[column..column + columns]);
             let start = bias.map_or(Start::Zero, Start::Bias);
-            for (position, batch) in self.reads[positions.clone()].iter().enumerate() {
+            for run in &self.runs {
+                let some = run.positions.start.max(positions.start)..run.positions.end.min(positions.end);
+                if some.is_empty() {
+                    continue;
+                }
+                let skipped = some.start - run.positions.start;
+                batch.clear();
+                batch.extend(
+                    run.reads
+                        .iter()
+                        .map(|read| Offsets { a: (read.a + skipped) * samples * self.row, b: read.b }),
+                );
+                let to = &mut to[(some.start - positions.start) * self.n + column..];
+                // Rows of the result are one stride apart if either positions or samples are rows.
+                let apart = match (some.len(), samples) {
+                    (1, _) => Some(to_len),
+                    (_, 1) => Some(self.n),
+                    _ => None,
+                };
                 self.kernels.gemm(Gemm {
-                    a: rows,
+                    a: halo,
                     b: B::Packed { b: &packed[column * self.k..], ps_b: self.k * panel, rs_a: self.row },
                     batch,
                     k: self.k,
-                    c: &mut to[position * self.n + column..],
-                    rs_c: to_len,
-                    m: from.len() / self.from_len,
+                    c: if apart.is_some() { &mut *to } else { &mut sums },
+                    rs_c: apart.unwrap_or(panel),
+                    m: some.len() * samples,
                     n: columns,
-                    store: Store { start, relu: epilogue.relu, non_temporal },
+                    store: Store {
+                        start,
+                        relu: epilogue.relu,
+                        non_temporal: non_temporal && apart.is_some(),
+                    },
                 });
+                if apart.is_none() {
+                    for (row, sums) in sums.chunks_exact(panel).take(some.len() * samples).enumerate() {
+                        let place = row % samples * to_len + row / samples * self.n;
+                        to[place..place + columns].copy_from_slice(&sums[..columns]);
+                    }
+                }
             }
         }
+        scratch.give_block(sums);
     }
 }

@@ -268,6 +268,35 @@ impl<T: Element> Sums<'_, T> {
     }
 }
 
+/// Blocks of a kernel whose gradient is computed one by one: all taps of some of its input channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelBlocks {
+    /// Taps of the kernel.
+    pub taps: usize,
+    /// Elements of a tap.
+    pub tap_len: usize,
+    /// Elements that a block has of each tap, side by side.
+    pub part_len: usize,
+}
+
+impl KernelBlocks {
+    /// Blocks.
+    pub fn count(&self) -> usize {
+        self.tap_len / self.part_len
+    }
+
+    /// Elements of a block.
+    pub fn block_len(&self) -> usize {
+        self.taps * self.part_len
+    }
+
+    /// What a block has of a tap, as elements of the kernel.
+    pub fn part(&self, block: usize, tap: usize) -> Range<usize> {
+        let start = tap * self.tap_len + block * self.part_len;
+        start..start + self.part_len
+    }
+}
+
 /// A pass that maps a tensor to a tensor with packed weights: forward, or the gradient to the input.
 ///
 /// The bytes of a result depend neither on regions nor on what stands in the scratch.
@@ -303,6 +332,23 @@ pub trait GradPlan<T: Element>: Send + Sync {
     /// are the gradient.
     fn finish(&self, sums: &mut [T]) {
         let _ = sums;
+    }
+
+    /// The blocks of the kernel, if the gradient is best computed block by block, each over all samples at once.
+    fn blocks(&self) -> Option<KernelBlocks> {
+        None
+    }
+
+    /// Writes the gradient of a block of [`GradPlan::blocks`], tap by tap, which all samples have contributed to.
+    fn block(
+        &self,
+        operands: GradOperands<'_, T>,
+        block: usize,
+        gradient: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
+        let _ = (operands, block, gradient, scratch);
+        unreachable!("a plan without blocks");
     }
 }
 

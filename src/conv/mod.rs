@@ -24,7 +24,8 @@ pub use blocked::add_column_sums;
 use blocked::blocked;
 use contract::Plan;
 pub use contract::{
-    Epilogue, Grad, GradOperands, GradPlan, Map, MapPlan, Operands, Part, Pass, Region, Sums, Tiling,
+    Epilogue, Grad, GradOperands, GradPlan, KernelBlocks, Map, MapPlan, Operands, Part, Pass, Region, Sums,
+    Tiling,
 };
 use kernel_grad::KernelGrad;
 use rows::Rows;

@@ -159,9 +159,10 @@ pub(super) struct Grid<T: 'static> {
     source_rows: usize,
     source_columns: usize,
     source_len: usize,
-    /// Channels of the source and of the result.
+    /// Channels of the source and of the result that are worked on, the first of `strides` of each position.
     pub from_channels: usize,
     pub to_channels: usize,
+    strides: [usize; 2],
 }
 
 impl<T: Element> Grid<T> {
@@ -184,7 +185,13 @@ impl<T: Element> Grid<T> {
             source_len: pass.sample_lens(g)[0],
             from_channels: from.channels,
             to_channels: to.channels,
+            strides: [from.channels, to.channels],
         }
+    }
+
+    /// The same for as many channels of the source and of the result: the first ones of tensors that start with them.
+    pub(super) fn of_channels(self, [from_channels, to_channels]: [usize; 2]) -> Self {
+        Self { from_channels, to_channels, ..self }
     }
 
     /// How results are cut: between tiles.
@@ -342,7 +349,7 @@ impl<T: Element> Grid<T> {
                 stage: Stage::Input,
                 from: From::Slice(source),
                 at: &at[..count],
-                from_step: step * self.from_channels,
+                from_step: step * self.strides[0],
                 to: points,
                 places: &places[..count],
                 to_step,
@@ -361,7 +368,7 @@ impl<T: Element> Grid<T> {
             return NOWHERE;
         }
         let pixel = (plane * self.source_rows + y) * self.source_columns + x;
-        sample * self.source_len + pixel * self.from_channels
+        sample * self.source_len + pixel * self.strides[0]
     }
 
     /// Where a position of the result is in a tensor that holds a region, if it is in there.
@@ -374,7 +381,7 @@ impl<T: Element> Grid<T> {
             return NOWHERE;
         }
         let line = sample * region.rows.len() + line - region.rows.start;
-        (line * region.columns.len() + column - region.columns.start) * self.to_channels
+        (line * region.columns.len() + column - region.columns.start) * self.strides[1]
     }
 
     /// Calls `visit` for the results of tiles that are alike, side by side in a plane.
@@ -394,7 +401,7 @@ impl<T: Element> Grid<T> {
                     visit(&Written {
                         row: i * block.tiles() + part.first,
                         count: part.columns.len(),
-                        step: step * self.to_channels,
+                        step: step * self.strides[1],
                         places: &places[..self.form.area(along)],
                     });
                 }

@@ -13,15 +13,19 @@
 //! A dilated convolution is one without dilation for every residue of the positions: a tile's inputs and outputs are as far
 //! apart as the taps, and nothing else is different.
 //!
+//! The sums of a large kernel are computed a block of channels at a time, over a whole batch (`blocks.rs`).
+//!
 //! Tiles whose values are out of proportion (`tiles/outliers.rs`) are computed directly, in all passes (`direct.rs`).
 //!
 //! Tiles lie on a fixed grid, whatever part of the results is computed; all sums are chains in the order of direct
 //! taps and channels, or of samples and tiles. So neither partitions nor the number of tiles that are worked on
 //! together change a bit.
 
+mod blocks;
 mod direct;
 mod pack;
 
+use blocks::BlockKernelGrad;
 use direct::Add;
 use pack::{MOST_TAPS, Packing};
 
@@ -31,12 +35,12 @@ use super::{
     Algorithm, GradOperands, GradPlan, MapPlan, Operands, Pass, Plan, Problem, Region, Request, Scratch,
     Sums, Tiling, padding,
 };
-use crate::geometry::{Axis, ConvGeometry};
+use crate::geometry::{Axis, AxisMap, ConvGeometry};
 use crate::kernels::winograd::{Form, From, MOST_POINTS};
 use crate::kernels::{B, Element, Gemm, Offsets, RowGroups, Stage, Start, Store, Transform};
 use crate::tuning::winograd::{
-    FEWEST_TILES, HIDING_TILES, MANY_POSITIONS, MOST_SUMS, MOST_SUMS_OF_MANY, MOST_WEIGHTS, SCATTERED,
-    SUMS_PER_POSITION, WEIGHTS_PER_POSITION,
+    BLOCK_PRODUCTS, FEWEST_TILES, HIDING_TILES, MANY_POSITIONS, MOST_SUMS, MOST_SUMS_OF_MANY, MOST_WEIGHTS,
+    SCATTERED, SUMS_PER_POSITION, WEIGHTS_PER_POSITION,
 };
 use crate::tuning::{LAST_LEVEL_BYTES, NEAR_WEIGHTS_BYTES};
 
@@ -48,7 +52,10 @@ pub(super) fn plan<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Plan<T>>
     let form = chosen(p, pass)?;
     Some(match pass {
         Pass::Forward | Pass::InputGrad => Plan::of_map(Winograd::new(p, form, pass)),
-        Pass::KernelGrad => Plan::of_grad(WinogradKernelGrad::new(p, form)),
+        Pass::KernelGrad => match blocks::channels(p.geometry, form) {
+            Some(channels) => Plan::of_grad(BlockKernelGrad::new(p, form, channels)),
+            None => Plan::of_grad(WinogradKernelGrad::new(p, form)),
+        },
     })
 }
 
@@ -61,7 +68,10 @@ fn chosen<T: Element>(p: Problem<'_, T>, pass: Pass) -> Option<Form> {
     form(p.geometry).filter(|form| match p.algorithm {
         Algorithm::Direct => false,
         Algorithm::Winograd => true,
-        Algorithm::Auto => T::NAME == f32::NAME && wins(p.geometry, *form, pass),
+        Algorithm::Auto => {
+            let by_blocks = pass == Pass::KernelGrad && blocks::channels(p.geometry, *form).is_some();
+            T::NAME == f32::NAME && (by_blocks || wins(p.geometry, *form, pass))
+        }
     })
 }
 
@@ -99,6 +109,18 @@ fn wins(g: &ConvGeometry, form: Form, pass: Pass) -> bool {
         }
         && height.1 * width.1 >= FEWEST_TILES * form.area(form.outputs())
         && 2 * height.0 * width.0 >= height.1 * width.1
+}
+
+/// Whether the tiles take so much fewer products than the taps that meet the input.
+fn wins_products(g: &ConvGeometry, form: Form) -> bool {
+    let [_, height, width] = &g.axes;
+    let direct = |a: &Axis| {
+        let map = AxisMap::forward(a);
+        (0..a.kernel).map(|tap| map.results_inside(tap, 0..a.output).len()).sum::<usize>()
+    };
+    let tiles = |a: &Axis| covered(a, a.output, form.outputs()) / form.outputs();
+    let products = tiles(height) * tiles(width) * form.points();
+    100 * products <= BLOCK_PRODUCTS * direct(height) * direct(width)
 }
 
 /// The form of the tiles, if the algorithm can do it.
@@ -236,7 +258,11 @@ pub(super) struct WinogradKernelGrad<T: 'static> {
 
 impl<T: Element> WinogradKernelGrad<T> {
     fn new(p: Problem<'_, T>, form: Form) -> Self {
-        let grid = Grid::new(p.geometry, form, p.kernels, Pass::KernelGrad);
+        Self::of(Grid::new(p.geometry, form, p.kernels, Pass::KernelGrad))
+    }
+
+    /// That to the channels of a grid.
+    fn of(grid: Grid<T>) -> Self {
         let mut plan = Self { tiling: Tiling::default(), grid };
         let grid = &plan.grid;
         let (tiles, depths) = (plan.most_tiles(), grid.depth.outputs);
@@ -248,7 +274,8 @@ impl<T: Element> WinogradKernelGrad<T> {
             direct_taps: grid.direct_taps(),
             ..Request::default()
         };
-        plan.tiling = grid.tiling(plan.points_len() + p.geometry.kernel_len(), scratch);
+        let direct = grid.direct_taps() * grid.form.area(grid.form.taps()) * plan.plane_len();
+        plan.tiling = grid.tiling(plan.points_len() + direct, scratch);
         plan
     }
 

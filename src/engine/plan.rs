@@ -294,13 +294,19 @@ impl StepPlan {
         i < self.active.len() && self.op(lowered, i).custom().is_some()
     }
 
+    /// Whether active op `i` works on the whole batch: at inference, one does only for the sake of its maps.
+    fn is_batch<T: Element>(&self, lowered: &Lowered<T>, i: usize) -> bool {
+        let train = self.purpose != Purpose::Infer;
+        self.op(lowered, i).batch().is_some_and(|op| train || op.maps_batch())
+    }
+
     /// Cuts the ops into stacks and those that stand alone. The first stage is a stack, even if it is empty: it gathers the inputs.
     /// Before an op that waits there is a stack as well, which is where its backward pass ends.
     fn cut<T: Element>(&self, lowered: &Lowered<T>) -> Vec<Stage> {
         let mut stages = Vec::new();
         let mut start = 0;
         for i in 0..=self.active.len() {
-            let batch = i < self.active.len() && self.op(lowered, i).batch().is_some();
+            let batch = i < self.active.len() && self.is_batch(lowered, i);
             let split = self.active.get(i).is_some_and(|op| op.split.is_some());
             let waits = self.waits(lowered, i);
             let custom = self.is_custom(lowered, i);

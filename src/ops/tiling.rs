@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use super::workspace::{Operand, Worker, room};
 use crate::activation::Activation;
-use crate::conv::{Epilogue, GradOperands, GradPlan, MapPlan, Operands, Region, Sums};
+use crate::conv::{Epilogue, GradOperands, GradPlan, KernelBlocks, MapPlan, Operands, Region, Sums};
 use crate::cuts;
 use crate::error::Result;
 use crate::kernels::{Job, Tier};
@@ -177,6 +177,9 @@ impl<T: Operand> Summing<'_, T> {
 
     /// Elements of the buffers that are added up.
     pub(super) fn partials_len(&self, kernel_len: usize) -> usize {
+        if self.plan.blocks().is_some() {
+            return kernel_len;
+        }
         let [chunks, _] = self.cuts(kernel_len);
         let sums_len = self.plan.tiling().weights;
         if chunks == 1 && sums_len == kernel_len { 0 } else { chunks * sums_len }
@@ -216,6 +219,12 @@ impl<T: Operand> Summing<'_, T> {
         (partials, workers): (&mut [T], &[Mutex<Worker<T>>]),
         interrupt: Interrupt<'_>,
     ) -> Result<()> {
+        for worker in workers {
+            lock(worker).scratch.reserve(&self.plan.tiling().scratch);
+        }
+        if let Some(blocks) = self.plan.blocks() {
+            return self.by_blocks(blocks, dkernel, (partials, workers), interrupt);
+        }
         let len = dkernel.len();
         let tiling = self.plan.tiling();
         let units = self.samples * tiling.units();
@@ -226,9 +235,6 @@ impl<T: Operand> Summing<'_, T> {
         let sums = if at_once { &mut *dkernel } else { &mut *partials };
         let cut = Cut::new(sums, sums_len, part_rows * row_len);
         let parts = cut.tasks_per_sample();
-        for worker in workers {
-            lock(worker).scratch.reserve(&tiling.scratch);
-        }
         for_each_task(cut, workers.len(), interrupt, &|task, worker, sum, _| {
             let (chunk, part) = (task / parts, task % parts);
             let kernel = part * part_rows..part * part_rows + sum.len() / row_len;
@@ -251,6 +257,28 @@ impl<T: Operand> Summing<'_, T> {
                     self.tier.vectorize(Add { from, to });
                 }
             }
+        })
+    }
+
+    /// A task for every block, which is written in a place of its own, and then one for every part of a tap.
+    fn by_blocks(
+        &self,
+        blocks: KernelBlocks,
+        dkernel: &mut [T],
+        (gradients, workers): (&mut [T], &[Mutex<Worker<T>>]),
+        interrupt: Interrupt<'_>,
+    ) -> Result<()> {
+        let (len, block_len) = (dkernel.len(), blocks.block_len());
+        let operands = GradOperands { x: self.x, dy: self.dy, non_temporal: false };
+        let cut = Cut::new(gradients, len, block_len);
+        for_each_task(cut, workers.len(), interrupt, &|block, worker, gradient, _| {
+            self.plan.block(operands, block, gradient, &mut lock(&workers[worker]).scratch);
+        })?;
+        let (gradients, count) = (&*gradients, blocks.count());
+        let parts = Cut::new(dkernel, len, blocks.part_len);
+        for_each_task(parts, workers.len(), interrupt, &|part, _, to, _| {
+            let (tap, block) = (part / count, part % count);
+            to.copy_from_slice(&gradients[block * block_len + tap * blocks.part_len..][..to.len()]);
         })
     }
 }

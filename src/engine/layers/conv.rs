@@ -9,7 +9,8 @@ use super::{
 };
 use crate::activation::mask_by_sign;
 use crate::conv::{
-    self, Epilogue, Grad, GradOperands, Map, Operands, Pass, Region, Scratch, Sums, add_column_sums,
+    self, Epilogue, Grad, GradOperands, KernelBlocks, Map, Operands, Pass, Region, Scratch, Sums,
+    add_column_sums,
 };
 use crate::cuts;
 use crate::engine::spec::ConvSpec;
@@ -108,9 +109,11 @@ pub(super) fn conv_ops<T: Element>(
         pass,
         forward,
         input_grad,
-        together: large
-            && kernel_grad.tiling().weights == weights[0].len()
-            && kernel_grad.tiling().weight_units() >= 2 * FOUR_TILES_ROWS,
+        large,
+        together: kernel_grad.blocks().is_some()
+            || large
+                && kernel_grad.tiling().weights == weights[0].len()
+                && kernel_grad.tiling().weight_units() >= 2 * FOUR_TILES_ROWS,
         kernel_grad,
         geometry,
         weights,
@@ -133,7 +136,9 @@ struct ConvOp<T: Element> {
     kernel_grad: Grad<T>,
     /// Kernel and, if there is one, bias.
     weights: Vec<Range<usize>>,
-    /// Whether the weights are so large beside the map that all samples are worked on together.
+    /// Whether the weights are so large beside the map that reading them takes longer than a few samples.
+    large: bool,
+    /// Whether the gradient of the kernel is computed of all samples together.
     together: bool,
     relu: bool,
     /// Whether the pool after it applies the mask of the ReLU.
@@ -305,6 +310,10 @@ impl<T: Element> ConvOp<T> {
 }
 
 impl<T: Element> BatchOp<T> for ConvOp<T> {
+    fn maps_batch(&self) -> bool {
+        self.large
+    }
+
     fn least_samples(&self) -> usize {
         let tilings = [&self.forward, &self.input_grad].map(|plan| plan.tiling());
         tilings
@@ -315,15 +324,19 @@ impl<T: Element> BatchOp<T> for ConvOp<T> {
     }
 
     fn grad_tasks(&self) -> usize {
-        self.kernel_grad.tiling().weight_units().div_ceil(self.task_rows())
+        let tasks = || self.kernel_grad.tiling().weight_units().div_ceil(self.task_rows());
+        self.kernel_grad.blocks().map_or_else(tasks, |blocks| blocks.count())
     }
 
     fn grad_ranges(&self, task: usize) -> [Range<usize>; 2] {
+        // The first task has the bias as well.
+        let bias = self.weights.get(1).filter(|_| task == 0).cloned().unwrap_or(0..0);
+        if self.kernel_grad.blocks().is_some() {
+            return [0..0, bias];
+        }
         let (kernel, per_task) = (&self.weights[0], self.task_rows() * self.kernel_grad.tiling().weight_unit);
         let start = kernel.start + task * per_task;
-        // The first task has the bias as well.
-        let bias = self.weights.get(1).filter(|_| task == 0).cloned();
-        [start..(start + per_task).min(kernel.end), bias.unwrap_or(0..0)]
+        [start..(start + per_task).min(kernel.end), bias]
     }
 
     fn grad(&self, (x, dy): (&[T], &[T]), range: Range<usize>, grads: &mut [T], scratch: &mut Scratch<T>) {
@@ -343,6 +356,16 @@ impl<T: Element> BatchOp<T> for ConvOp<T> {
             Sums { sums: grads, units, from_zero: true },
             scratch,
         );
+    }
+
+    fn grad_blocks(&self) -> Option<KernelBlocks> {
+        self.kernel_grad.blocks()
+    }
+
+    fn grad_block(&self, (x, dy): (&[T], &[T]), block: usize, grads: &mut [T], scratch: &mut Scratch<T>) {
+        let (x, dy) = self.summed(x, dy);
+        let operands = GradOperands { x, dy, non_temporal: false };
+        self.kernel_grad.block(operands, block, grads, scratch);
     }
 }
 

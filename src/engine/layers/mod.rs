@@ -41,7 +41,7 @@ use serde::Deserialize;
 
 pub use self::factory::layer;
 use super::spec::{Constraint, Initializer, L1L2, Regularizer, Size};
-use crate::conv::{Algorithm, Scratch};
+use crate::conv::{Algorithm, KernelBlocks, Scratch};
 use crate::error::{Error, Result};
 use crate::geometry::{Padding, Window};
 use crate::kernels::{Element, Kernels};
@@ -344,6 +344,11 @@ pub trait CustomOutcome: Send + Sync {
 
 /// An op whose weight gradient is a sum over the whole batch, cut by weights and not by samples.
 pub trait BatchOp<T: Element>: Send + Sync {
+    /// Whether its maps want many samples, too, so that it never stands in a stack: else it does at inference.
+    fn maps_batch(&self) -> bool {
+        true
+    }
+
     /// Samples that a task of a map of tensors should have at least, so that their arithmetic hides the reading of the
     /// weights.
     fn least_samples(&self) -> usize {
@@ -358,6 +363,17 @@ pub trait BatchOp<T: Element>: Send + Sync {
 
     /// Computes the part `range` (one of a task's `grad_ranges`) from all inputs and all (masked) output gradients.
     fn grad(&self, operands: (&[T], &[T]), range: Range<usize>, grads: &mut [T], scratch: &mut Scratch<T>);
+
+    /// The blocks of the kernel, a task each, if its gradient is computed in such: `grad_ranges` are of the bias alone.
+    fn grad_blocks(&self) -> Option<KernelBlocks> {
+        None
+    }
+
+    /// Computes the gradient of a block of the kernel, tap by tap.
+    fn grad_block(&self, operands: (&[T], &[T]), block: usize, grads: &mut [T], scratch: &mut Scratch<T>) {
+        let _ = (operands, block, grads, scratch);
+        unreachable!("an op without blocks");
+    }
 }
 
 /// An op whose samples can be cut into tasks for several threads where a batch has few samples.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Backward, BatchOp, Context, Keeps, Layer, Op, Ranges, Site, Size, WeightSpec};
-use crate::conv::Scratch;
+use crate::conv::{KernelBlocks, Scratch};
 use crate::engine::shape_text;
 use crate::engine::spec::L1L2;
 use crate::error::{Error, Result};
@@ -169,6 +169,10 @@ impl<T: Element> Op<T> for Distributed<T> {
 
 /// The inner op reads the number of its samples off the tensors.
 impl<T: Element> BatchOp<T> for Distributed<T> {
+    fn maps_batch(&self) -> bool {
+        self.op.batch().is_some_and(|op| op.maps_batch())
+    }
+
     fn grad_tasks(&self) -> usize {
         self.op.batch().map_or(0, |op| op.grad_tasks())
     }
@@ -180,6 +184,16 @@ impl<T: Element> BatchOp<T> for Distributed<T> {
     fn grad(&self, operands: (&[T], &[T]), range: Range<usize>, grads: &mut [T], scratch: &mut Scratch<T>) {
         if let Some(op) = self.op.batch() {
             op.grad(operands, range, grads, scratch);
+        }
+    }
+
+    fn grad_blocks(&self) -> Option<KernelBlocks> {
+        self.op.batch().and_then(|op| op.grad_blocks())
+    }
+
+    fn grad_block(&self, operands: (&[T], &[T]), block: usize, grads: &mut [T], scratch: &mut Scratch<T>) {
+        if let Some(op) = self.op.batch() {
+            op.grad_block(operands, block, grads, scratch);
         }
     }
 }

@@ -160,13 +160,19 @@ fn cosine_similarity(p: &[f64], t: &[f64], g: &mut [f64]) -> f64 {
 /// `q = p / sum(p)`, clipped; `-sum of t ln q`. Inside the clip `dL/dp_j = sum(t)/sum(p) - t_j/p_j`.
 fn categorical(p: &[f64], t: &[f64], g: &mut [f64]) -> f64 {
     let sum: f64 = p.iter().sum();
-    let inside = |p: f64| clip(p / sum).1 == 1.0;
-    let mass: f64 = p.iter().zip(t).filter(|(p, _)| inside(**p)).map(|(_, t)| t).sum();
-    for ((g, p), t) in g.iter_mut().zip(p).zip(t) {
-        let own = if inside(*p) { t / p } else { 0.0 };
-        *g = mass / sum - own;
+    let (mut mass, mut total) = (0.0, 0.0);
+    // A logarithm takes longer than all else, and of most targets but one is zero.
+    for ((g, p), t) in g.iter_mut().zip(p).zip(t).filter(|(_, t)| **t != 0.0) {
+        let (q, inside) = clip(p / sum);
+        mass += inside * t;
+        total -= t * math::ln(q);
+        *g = if inside == 1.0 { t / p } else { 0.0 };
     }
-    -p.iter().zip(t).map(|(p, t)| t * math::ln(clip(p / sum).0)).sum::<f64>()
+    let mean = mass / sum;
+    for (g, t) in g.iter_mut().zip(t) {
+        *g = if *t == 0.0 { mean } else { mean - *g };
+    }
+    total
 }
 
 /// `sum of alpha (1 - q)^gamma (-t ln q)` with `q = p / sum(p)`, clipped.

@@ -27,7 +27,7 @@ impl Split {
         let own: &dyn SplitOp<T> = op.split()?;
         let macs = own.macs();
         // Where all samples are worked on together, the weights are read for a few of them at a time.
-        let together = op.batch().is_some() && batch > 1;
+        let together = op.batch().is_some_and(|op| op.maps_batch()) && batch > 1;
         if batch >= FEW_SAMPLES || macs < SPLIT_MACS || together {
             return None;
         }

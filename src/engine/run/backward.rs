@@ -211,6 +211,22 @@ impl<T: Element> StepProgram<'_, '_, T> {
             }
             self.check(&grads, planned.layer);
         }
+        let Some(blocks) = op.grad_blocks() else { return Ok(()) };
+        let mut own = lock(&self.memory.workers[worker]);
+        let Worker { scratch, grads: aside, .. } = &mut *own;
+        memory::resize(aside, blocks.block_len(), T::ZERO)?;
+        op.grad_block((&x, &dy), task, aside, scratch);
+        self.check(aside, planned.layer);
+        let start = planned.op.weights()[0].start;
+        for (tap, from) in aside.chunks_exact(blocks.part_len).enumerate() {
+            let Range { start: first, end } = blocks.part(task, tap);
+            let mut to = self.state.grads.write(start + first..start + end);
+            if planned.adds {
+                self.kernels.tier.vectorize(Add { from, to: &mut to });
+            } else {
+                to.copy_from_slice(from);
+            }
+        }
         Ok(())
     }
 }

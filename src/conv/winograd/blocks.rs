@@ -1,0 +1,107 @@
+//! The gradient to a kernel that is large beside its map: a block of channels at a time, over all samples of a batch.
+//!
+//! At the points, the sums of 512 x 512 channels take 38 MB, which a pass sample by sample reads and writes for every few
+//! tiles, once more for every chunk of the batch. The sums of 64 x 64 channels stay in L2 while all tiles pass by.
+//! Inputs and gradients are brought to the points anew for every block, which costs a few percent of its products;
+//! what chunks of a batch would have to add up does not exist. Tiles are in proportion or not by the channels of a block.
+//!
+//! A chain goes through all samples and tiles in their order.
+
+use super::{Grid, WinogradKernelGrad, wins_products};
+use crate::conv::Pass;
+use crate::conv::tiles::RowRegion;
+use crate::conv::{GradOperands, GradPlan, KernelBlocks, Problem, Region, Request, Scratch, Sums, Tiling};
+use crate::geometry::ConvGeometry;
+use crate::kernels::winograd::Form;
+use crate::kernels::{Element, Start};
+use crate::tuning::winograd::{BLOCK_CHANNELS, BLOCK_WEIGHTS, BLOCK_WEIGHTS_PER_ELEMENT};
+
+/// Channels of a block, if the kernel is computed in blocks.
+pub(super) fn channels(g: &ConvGeometry, form: Form) -> Option<[usize; 2]> {
+    let map = g.input_len() + g.output_len();
+    let large = g.kernel_len() >= BLOCK_WEIGHTS.max(BLOCK_WEIGHTS_PER_ELEMENT * map);
+    if !form.is_square() || g.axes[0].kernel > 1 || !large || !wins_products(g, form) {
+        return None;
+    }
+    let of = |all: usize| BLOCK_CHANNELS.into_iter().find(|&some| all.is_multiple_of(some) && all > some);
+    Some([of(g.c_in)?, of(g.c_out)?])
+}
+
+/// The gradient to the kernel.
+#[derive(Debug)]
+pub(super) struct BlockKernelGrad<T: 'static> {
+    /// That of all channels, chunk by chunk, which a contract of regions asks for.
+    whole: WinogradKernelGrad<T>,
+    /// That of a block.
+    block: WinogradKernelGrad<T>,
+    tiling: Tiling,
+    blocks: KernelBlocks,
+    /// Output channels.
+    columns: usize,
+    lens: [usize; 2],
+}
+
+impl<T: Element> BlockKernelGrad<T> {
+    pub(super) fn new(p: Problem<'_, T>, form: Form, channels: [usize; 2]) -> Self {
+        let g = p.geometry;
+        let whole = WinogradKernelGrad::new(p, form);
+        let grid = Grid::new(g, form, p.kernels, Pass::KernelGrad).of_channels(channels);
+        let block = WinogradKernelGrad::of(grid);
+        let own = Request { block: block.tiling.weights, ..block.tiling.scratch };
+        let tiling = Tiling { scratch: whole.tiling.scratch.or(own), ..whole.tiling.clone() };
+        let blocks =
+            KernelBlocks { taps: g.taps(), tap_len: g.c_in * g.c_out, part_len: channels[0] * g.c_out };
+        Self { whole, block, tiling, blocks, columns: g.c_out, lens: [g.input_len(), g.output_len()] }
+    }
+}
+
+impl<T: Element> GradPlan<T> for BlockKernelGrad<T> {
+    fn tiling(&self) -> &Tiling {
+        &self.tiling
+    }
+
+    fn accumulate(
+        &self,
+        operands: GradOperands<'_, T>,
+        region: &Region,
+        sums: Sums<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) {
+        self.whole.accumulate(operands, region, sums, scratch);
+    }
+
+    fn finish(&self, sums: &mut [T]) {
+        self.whole.finish(sums);
+    }
+
+    fn blocks(&self) -> Option<KernelBlocks> {
+        Some(self.blocks)
+    }
+
+    fn block(
+        &self,
+        GradOperands { x, dy, .. }: GradOperands<'_, T>,
+        block: usize,
+        gradient: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
+        let [m, n] = [self.block.grid.from_channels, self.block.grid.to_channels];
+        let samples = x.len() / self.lens[0].max(1);
+        debug_assert!(dy.len() == samples * self.lens[1] && gradient.len() == self.blocks.block_len());
+        if samples == 0 {
+            return gradient.fill(T::ZERO);
+        }
+        scratch.reserve(&self.tiling.scratch);
+        let region = RowRegion::of(&self.tiling, &Region::Samples(samples));
+        let mut sums = scratch.take_block(self.block.tiling.weights);
+        for first in (0..self.columns).step_by(n) {
+            let sums = &mut sums[..self.block.tiling.weights];
+            self.block.add_rows((&x[block * m..], &dy[first..]), &region, (sums, Start::Zero), scratch);
+            self.block.finish(sums);
+            for (to, from) in gradient.chunks_exact_mut(self.columns).zip(sums.chunks_exact(n)) {
+                to[first..first + n].copy_from_slice(from);
+            }
+        }
+        scratch.give_block(sums);
+    }
+}
