@@ -184,7 +184,7 @@ def axis_integers(value: object, rank: int, name: str, *, alone: bool = False) -
         ValueError: the number of elements is not `rank`, or one is below 1.
     """
     kind = f"an integer or a tuple of {rank}" if alone else f"a tuple of {rank} integers"
-    message = f"The `{name}` argument must be {kind}. Received {name}={value}"
+    message = f"The `{name}` argument must be {kind}. Received {name}={value!r}"
     elements = _elements(value)
     if elements is None:
         elements = (value,) * rank

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from gridnn.model.trainable import TrainableModel
 
 __all__ = [
     "CommandError",
+    "above_zero",
     "add_data_options",
     "explained",
     "loaded",
@@ -68,6 +70,14 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more; received {value}")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """An argument above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0; received {value:g}")
     return value
 
 

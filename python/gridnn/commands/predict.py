@@ -61,6 +61,12 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if len(model.output_shape) != 2:
         raise CommandError(f"{arguments.model}: its outputs have shape {model.output_shape}, and no classes")
+    for option in ("out", "window", "overlap"):
+        if getattr(arguments, option) is not None:
+            raise CommandError(
+                f"--{option} is for models with an output at each position; {arguments.model} names classes, "
+                "which are printed"
+            )
     wanted = Wanted.by_model(model.input_shape[1:], model.class_names)
     files = _all_files(arguments.files, IMAGES | SOUNDS | {".npy"})
     for first in range(0, len(files), _BATCH):

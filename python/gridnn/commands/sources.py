@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,9 +173,12 @@ def _image_size(size: tuple[int, ...] | None) -> tuple[int, int] | None:
 
 def _archive(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
     """Arrays in an .npz file, by the names that such files use."""
+    if not zipfile.is_zipfile(path):
+        raise CommandError(f"--data {path}: not an .npz file, as numpy.savez writes it, or a damaged one")
     with np.load(path) as file:
         pairs = {
-            kind: _found(file, names) for kind, names in (("all", _KEYS), ("train", _TRAIN), ("test", _TEST))
+            kind: _found(file, names, path)
+            for kind, names in (("all", _KEYS), ("train", _TRAIN), ("test", _TEST))
         }
         keys = ", ".join(file.files)
     if pairs["train"] is not None and pairs["test"] is not None:
@@ -187,11 +191,24 @@ def _archive(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
     return _parted(*pair, wanted, share, seed, path)
 
 
-def _found(file: Any, names: Sequence[tuple[str, str]]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def _found(
+    file: Any, names: Sequence[tuple[str, str]], path: Path
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
     for x, y in names:
         if x in file.files and y in file.files:
-            return file[x], file[y]
+            return _array(file, x, path), _array(file, y, path)
     return None
+
+
+def _array(file: Any, name: str, path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = file[name]
+    except ValueError as error:  # objects, which NumPy does not load, or a damaged header
+        raise CommandError(
+            f"--data {path}: array {name!r} cannot be read ({error}). If it holds objects, write it with a "
+            "type: x.astype('float32'), labels.astype(str)."
+        ) from error
+    return array
 
 
 def _table(path: Path, wanted: Wanted) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -252,18 +269,35 @@ def _whole(y: NDArray[Any]) -> NDArray[Any]:
     return y
 
 
+def _check_values(x: NDArray[Any], where: str) -> None:
+    if x.dtype.kind not in "biuf":
+        raise CommandError(f"{where}samples are real numbers; received an array of type {x.dtype}")
+    if x.dtype.kind == "f":
+        wrong = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))
+        if len(wrong):
+            raise CommandError(
+                f"{where}{len(wrong)} of {len(x)} samples hold NaN or infinity, the first is number "
+                f"{wrong[0]}, counted from 0: fill or drop them"
+            )
+
+
 def _numbered(
     x: NDArray[Any], y: NDArray[Any], names: list[str], wanted: Wanted, path: os.PathLike[str] | None
 ) -> Part:
     """Samples with their axis of channels, and labels as numbers of the names."""
     where = "" if path is None else f"--data {os.fspath(path)}: "
+    if not x.ndim or not y.ndim or not x.size or not y.size:
+        raise CommandError(f"{where}no samples; received arrays of shapes {x.shape} and {y.shape}")
     labels = _whole(y).reshape(len(y), -1)
     if labels.shape[1] != 1 or len(x) != len(y):
         raise CommandError(
             f"{where}expected a label for each of the {len(x)} samples; received labels of shape {y.shape}"
         )
     if labels.dtype.kind not in "biuUS":
-        raise CommandError(f"{where}labels are classes, numbers or names; received {labels.flat[0]}")
+        of_floats = labels.dtype.kind == "f"
+        wrong = [label for label in labels.flat if not (of_floats and label.is_integer())]
+        raise CommandError(f"{where}labels are classes, numbers or names; received {wrong[0]}")
+    _check_values(x, where)
     numbers = {name: number for number, name in enumerate(names)}
     found, inverse = np.unique(labels[:, 0], return_inverse=True)
     if unknown := [str(label) for label in found if str(label) not in numbers]:

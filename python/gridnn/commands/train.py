@@ -15,7 +15,15 @@ import numpy as np
 import gridnn as gn
 from gridnn import layers, models
 from gridnn._auto import auto
-from gridnn.commands.common import CommandError, add_data_options, explained, positive, share, writable
+from gridnn.commands.common import (
+    CommandError,
+    above_zero,
+    add_data_options,
+    explained,
+    positive,
+    share,
+    writable,
+)
 from gridnn.commands.sources import Part, Source, Wanted, read_source
 from gridnn.errors import DistributedError
 from gridnn.model.sequential import Sequential
@@ -51,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--learning-rate",
-        type=float,
+        type=above_zero,
         default=1e-3,
         metavar="RATE",
         help="of Adam, at its highest (%(default)s)",

@@ -69,8 +69,7 @@ def audio_folder(
 
     Args:
         path: the folder.
-        rate: samples per second that every file must have; None takes whatever they have, which should be
-            the same.
+        rate: samples per second that every file must have; None takes that of the first file.
         length: samples of each sound along time: longer ones are cut at the end, shorter ones end in silence.
         channels: "mono" averages the channels of a file, "unchanged" keeps them.
         split: see `image_folder`.
@@ -102,18 +101,33 @@ def audio_folder(
     rows = chosen(listing.files, listing.labels, split, groups)
     files = [listing.files[row] for row in rows]
     labels = listing.labels[rows]
-    reader = partial(read_audio, rate=rate, length=length, mono=channels == "mono")
+    first = None
+    if rate is None:  # a sound at another speed is another sound
+        first = files[0]
+        rate = _read(first)[1]
+    reader = partial(read_audio, rate=rate, length=length, mono=channels == "mono", like=first)
     if batch_size is None:
         return Samples(read_files(files, reader), labels, listing.class_names, files)
     return FileBatches(files, reader, labels, batch_size, class_names=listing.class_names)
 
 
-def read_audio(path: Path, rate: int | None, length: int, mono: bool) -> NDArray[np.float32]:
-    """A sound as ``(length, channels)``."""
+def read_audio(
+    path: Path, rate: int | None, length: int, mono: bool, like: Path | None = None
+) -> NDArray[np.float32]:
+    """A sound as ``(length, channels)``.
+
+    Args:
+        path: the file.
+        rate: samples per second that it must have; None takes any.
+        length: see `audio_folder`.
+        mono: whether channels are averaged.
+        like: the file that `rate` is of, for messages.
+    """
     sound, found = _read(path)
     if rate is not None and found != rate:
+        expected = f"expected rate={rate}" if like is None else f"but {like} has {rate}"
         raise ValueError(
-            f"{path}: {found} samples per second, expected rate={rate}. Convert the files to one rate first, "
+            f"{path}: {found} samples per second, {expected}. Convert the files to one rate first, "
             "or read them apart."
         )
     if not len(sound):

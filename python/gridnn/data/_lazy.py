@@ -79,7 +79,7 @@ class LazyBatches(Batches):
             )
         self.x, self.y = x, y
         # Asked while they are open: a dataset of a file that was closed no longer says whose it was.
-        self._places = {"x": _place(x), "y": _place(y)}
+        self._places = {"x": _place(x, "x"), "y": _place(y, "y")}
         sources = [source for source in (x, y) if source is not None]
         row_bytes = max(sum(_row_bytes(source) for source in sources), 1)
         chunk = max((_chunk(source) for source in sources), default=1)
@@ -249,10 +249,24 @@ def _chunk(source: Any) -> int:
     return int(chunks[0]) if isinstance(chunks, tuple) and chunks and isinstance(chunks[0], int) else 1
 
 
-def _place(source: Any) -> str:
-    """The file of a source, as far as it says."""
+def _place(source: Any, name: str) -> str:
+    """The file of a source, as far as it says.
+
+    Raises:
+        ValueError: it is closed.
+    """
     if source is None:
         return ""
+    try:
+        return _file(source)
+    except Exception as error:  # h5py keeps a shape that it was once asked for, but not the file
+        raise ValueError(
+            f"The `{name}` argument cannot be read ({error}): a file that it comes from must be open."
+        ) from error
+
+
+def _file(source: Any) -> str:
+    """Name of the file of a source, and of the array in it."""
     name = getattr(source, "filename", None)  # numpy.memmap
     if name is not None:
         return os.fsdecode(name)

@@ -134,16 +134,20 @@ class _Table:
         """Adds one line."""
         column, size = self._column, self._size
         if len(line) != size + (column is not None):
-            also = "" if column is None else " and a label"
-            raise self._error(
-                number, f"{len(line)} values; expected {size} for shape {self._shape}{also}{_hint(line)}"
-            )
+            wanted = f"{size} for shape {self._shape}"
+            if column is not None:
+                wanted = f"{size + 1}, which are {wanted} and a label"
+            raise self._error(number, f"{len(line)} values; expected {wanted}{_hint(line)}")
         values = line if column is None else [*line[:column], *line[column + 1 :]]
         try:
-            self._rows.append([float(value) for value in values])
+            row = [float(value) for value in values]
         except ValueError:
             wrong = next(value for value in values if not _is_number(value))
             raise self._error(number, f"{wrong!r} is not a number") from None
+        for value, text in zip(row, values, strict=True):
+            if math.isinf(value) and any(map(str.isdigit, text)):  # not the word, but 1e400
+                raise self._error(number, f"{text.strip()} is too large for float32; scale the values")
+        self._rows.append(row)
         self._places.append(number)
         if column is not None:
             self.labels.append(line[column].strip())
@@ -216,7 +220,12 @@ def _column(label_column: str | int, names: list[str] | None, width: int, file: 
         if label_column not in stripped:
             raise ValueError(
                 f"{file} has no column {label_column!r}; it has {', '.join(stripped[:5])}"
-                f"{', ...' if len(stripped) > 5 else ''}."
+                f"{', ...' if len(stripped) > 5 else ''}{_hint(names)}."
+            )
+        if stripped.count(label_column) > 1:
+            raise ValueError(
+                f"{file} has {stripped.count(label_column)} columns {label_column!r}: give `label_column` as "
+                "a number, counted from 0."
             )
         return stripped.index(label_column)
     if not -width <= label_column < width:
@@ -233,7 +242,9 @@ def _is_number(text: str) -> bool:
 
 
 def _hint(line: list[str]) -> str:
-    """What is said of a line that another delimiter would take apart."""
+    """What is said of a line that another delimiter would take apart, or that has lines in a quotation."""
+    if any("\n" in value for value in line):
+        return "; a quotation mark in it or above has no second one"
     text = line[0].strip() if len(line) == 1 else ""
     found = next((delimiter for delimiter in ";\t,| " if delimiter in text), None)
     return "" if found is None else f"; perhaps it has delimiter={found!r}"

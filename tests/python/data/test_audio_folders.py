@@ -70,6 +70,17 @@ def test_long_sounds_are_cut_and_short_ones_end_in_silence(tmp_path):
     assert np.array_equal(gn.data.audio_folder(tmp_path, 8000, 8).x[0, :, 0], [*SOUND, 0, 0])
 
 
+def test_without_a_rate_all_have_that_of_the_first(tmp_path):
+    write_wav(tmp_path / "a" / "1.wav", SOUND, rate=8000)
+    write_wav(tmp_path / "b" / "1.wav", SOUND, rate=8000)
+    assert len(gn.data.audio_folder(tmp_path, None, 6).x) == 2
+    write_wav(tmp_path / "b" / "1.wav", SOUND, rate=16000)
+    with pytest.raises(ValueError, match=r"b.1\.wav: 16000 samples per second, but .*a.1\.wav has 8000"):
+        gn.data.audio_folder(tmp_path, None, 6)
+    with pytest.raises(ValueError, match="16000 samples per second"):
+        gn.data.audio_folder(tmp_path, None, 6, batch_size=2)[0]
+
+
 def test_another_rate_is_an_error(tmp_path):
     write_wav(tmp_path / "a" / "1.wav", SOUND, rate=44100)
     with pytest.raises(ValueError, match=r"1\.wav: 44100 samples per second, expected rate=8000"):

@@ -297,6 +297,20 @@ def test_wrong_data_is_one_line(capsys, photos, trained, tmp_path):
     assert "--model resnet: expected one of auto" in train(photos, "--model", "resnet")
     assert "`depth` must be one of" in train(photos, "--model", "resnet21")
     assert "--out" in fails(capsys, "train", "--data", photos, "--out", tmp_path / "no" / "m.gridnn")
+    file = write_arrays(tmp_path / "d.npz", x=np.zeros((4, 8, 8, 1)), y=np.array(["a", None, "b", "c"]))
+    assert f"--data {file}: array 'y' cannot be read (Object arrays" in train(file)
+    file = write_arrays(tmp_path / "d.npz", x=np.zeros((0, 8, 8, 1)), y=np.zeros(0))
+    assert f"--data {file}: no samples; received arrays of shapes (0, 8, 8, 1) and (0,)" in train(file)
+    file = write_arrays(tmp_path / "d.npz", x=np.zeros((4, 8), complex), y=np.arange(4) % 2)
+    assert f"--data {file}: samples are real numbers; received an array of type complex128" in train(file)
+    file = write_arrays(tmp_path / "d.npz", x=np.zeros((4, 8)), y=np.array([0, 1, np.nan, 1]))
+    assert "labels are classes, numbers or names; received nan" in train(file)
+    (tmp_path / "junk.npz").write_text("hello")
+    assert f"--data {tmp_path / 'junk.npz'}: not an .npz file" in train(tmp_path / "junk.npz")
+    spoiled = np.zeros((4, 8, 8, 1))
+    spoiled[2] = np.nan
+    file = write_arrays(tmp_path / "d.npz", x=spoiled, y=np.arange(4) % 2)
+    assert f"--data {file}: 1 of 4 samples hold NaN or infinity, the first is number 2" in train(file)
     series = write_arrays(tmp_path / "s.npz", x=np.zeros((8, 20)), y=np.arange(8) % 2)
     assert "--model vgg11 is for images" in train(series, "--model", "vgg11", "--validation", 0)
     assert "--augment is for images" in train(series, "--augment", "--validation", 0)
@@ -308,6 +322,9 @@ def test_wrong_files_are_one_line(capsys, photos, trained, tmp_path):
     assert "nowhere.png" in fails(capsys, "predict", trained, tmp_path / "nowhere.png")
     assert "no such file" in fails(capsys, "predict", trained, tmp_path / "nowhere.dat")
     assert "not a file of samples" in fails(capsys, "predict", trained, trained)
+    assert "--out is for models with an output at each position" in fails(
+        capsys, "predict", trained, tmp_path / "broken.png", "--out", tmp_path
+    )
     (tmp_path / "empty").mkdir()
     assert "no files in this folder that are read: .aif" in fails(
         capsys, "predict", trained, tmp_path / "empty"
@@ -320,6 +337,13 @@ def test_wrong_files_are_one_line(capsys, photos, trained, tmp_path):
     assert "not a classifier" in fails(
         capsys, "evaluate", tmp_path / "dense.gridnn", "--data", photos, "--validation", 0.2
     )
+
+
+@pytest.mark.parametrize("rate", ["nan", "-1", "0", "inf", "fast"])
+def test_a_wrong_rate_is_said_before_anything_is_read(capsys, tmp_path, rate):
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--data", str(tmp_path), "--out", "m.gridnn", "--learning-rate", rate])
+    assert "argument --learning-rate: " in capsys.readouterr().err
 
 
 def test_models_of_one_output_and_of_probabilities(capsys, tmp_path):

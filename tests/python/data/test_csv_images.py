@@ -71,7 +71,7 @@ def test_many_lines_are_read_in_pieces(table):
         (
             "7,0,1,2,3\n9,4,5,6\n",
             FileFormatError,
-            r"images\.csv, line 2: 4 values; expected 4 for shape .* and a label",
+            r"images\.csv, line 2: 4 values; expected 5, which are 4 for shape .* and a label",
         ),
         ("label,a,b,c,d\n7,0,x,2,3\n", FileFormatError, r"images\.csv, line 2: 'x' is not a number"),
         ("label,a,b,c,d\n7,0,,2,3\n", FileFormatError, "line 2: '' is not a number"),
@@ -87,6 +87,8 @@ def test_broken_lines_are_named(table, text, error, message):
 def test_columns_that_are_not_there_are_explained(table):
     with pytest.raises(ValueError, match="has no column 'y'; it has label, a"):
         gn.data.csv_images(table("label,a\n1,2\n"), (1,), "y")
+    with pytest.raises(ValueError, match="has 2 columns 'y': give `label_column` as a number"):
+        gn.data.csv_images(table("y,y,a\n1,2,3\n"), (2,), "y")
     with pytest.raises(ValueError, match="has no line with names"):
         gn.data.csv_images(table("1,2\n"), (1,), "y")
     with pytest.raises(ValueError, match="has 2 columns"):
@@ -136,7 +138,16 @@ def test_a_missing_label_is_no_class(table):
 def test_values_beyond_float32_are_named(table):
     with pytest.raises(FileFormatError, match=r"line 2: -1e\+39 is too large for float32"):
         gn.data.csv_images(table("0,1,inf\n0,2,-1e39\n"), (2,))
+    with pytest.raises(FileFormatError, match="line 2: -1e400 is too large for float32"):
+        gn.data.csv_images(table("0,1,inf\n0,2,-1e400\n"), (2,))
     assert np.isinf(gn.data.csv_images(table("0,1,inf\n"), (2,)).x).any()
+
+
+def test_what_may_be_meant_is_said(table):
+    with pytest.raises(ValueError, match="no column 'label'; it has label;a;b; perhaps it has delimiter=';'"):
+        gn.data.csv_images(table("label;a;b\n1;2;3\n"), (2,), "label")
+    with pytest.raises(FileFormatError, match=r"line 3: 1 values; .* quotation mark"):
+        gn.data.csv_images(table('label,a,b\n"x,0,1\ny,0,1\n'), (2,), "label")
 
 
 @pytest.mark.parametrize("delimiter", ["", ", ", "\n", '"'])

@@ -359,10 +359,13 @@ def test_a_closed_file_is_said_to_be_closed():
 
 
 def test_a_dataset_of_a_closed_file_is_said_to_be_closed(tmp_path):
-    dataset = hdf5(tmp_path)
-    dataset.file.close()
-    with pytest.raises(ValueError, match=r"`x` argument cannot be read \(.*must be open"):
-        gn.data.lazy(dataset)
+    for asked in (False, True):
+        dataset = hdf5(tmp_path)
+        if asked:  # the shape is then known without the file
+            gn.data.lazy(dataset)
+        dataset.file.close()
+        with pytest.raises(ValueError, match=r"`x` argument cannot be read \(.*must be open"):
+            gn.data.lazy(dataset)
 
 
 @pytest.mark.parametrize(
