@@ -12,7 +12,8 @@ os.environ["IPYTHONDIR"] = str(Path(__file__).parent / "_kernel")
 logging.getLogger("traitlets").setLevel(logging.WARNING)  # else a line per chapter
 
 project = "gridnn"
-author = "the gridnn contributors"
+author = "the gridnn developers"
+project_copyright = f"2026, {author}"
 release = version = gridnn.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]

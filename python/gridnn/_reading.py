@@ -111,7 +111,7 @@ def read_ahead(make: Callable[[int], Item], numbers: range) -> Iterator[Item]:
     """``make(n)`` for every number, in order, made on a thread ahead of the caller.
 
     An exception of `make` is raised in its place, after what came before it. The thread ends with the
-    iterator, also where that is given up early.
+    iterator, also where that is given up early; then `make.close()` is called, if there is such.
     """
     made: queue.Queue[tuple[bool, Any]] = queue.Queue(_DEPTH)
     unwanted = threading.Event()
@@ -131,6 +131,10 @@ def read_ahead(make: Callable[[int], Item], numbers: range) -> Iterator[Item]:
             put(True, None)
         except BaseException as error:
             put(True, error)
+        finally:
+            close = getattr(make, "close", None)  # of one that reads on a thread of its own
+            if close is not None:
+                close()
 
     thread = threading.Thread(target=work, name="gridnn-reader", daemon=True)
     thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from gridnn import _validation
 from gridnn._arrays import is_sparse, shape_of
 from gridnn._engine import permutation
 from gridnn._reading import Batches
+from gridnn.data._advice import will_read
 from gridnn.errors import ShapeError
 
 __all__ = ["LazyBatches", "lazy"]
@@ -46,7 +48,7 @@ def lazy(
         x: inputs ``(samples, ..., channels)``.
         y: targets ``(samples, ...)``, lazy or not; None to predict only.
         batch_size: samples per batch.
-        buffer: samples that are shuffled together, and in memory at a time; None for about 32 MB.
+        buffer: samples that are shuffled together; None for about 32 MB. The next so many are read meanwhile.
 
     Returns:
         `Batches`, for `fit`, `evaluate` and `predict`. Keep the file open meanwhile.
@@ -106,7 +108,7 @@ class LazyBatches(Batches):
         """What makes the batches of a pass; see `Batches.maker`."""
         if seed is None:
             return super().maker(None, data_pass)
-        return _Shuffled(self, seed, data_pass).batch
+        return _Shuffled(self, seed, data_pass)
 
     def buffers(self, seed: int, data_pass: int) -> list[NDArray[np.int64]]:
         """The first samples of the blocks that are shuffled together, buffer by buffer."""
@@ -137,6 +139,7 @@ class LazyBatches(Batches):
         total = sum(last - first for first, last in spans)
         result: NDArray[Any] | None = None
         filled = 0
+        will_read(source, spans)
         for first, last in spans:
             try:
                 part = np.asarray(source[first:last])
@@ -158,7 +161,10 @@ class LazyBatches(Batches):
 
 
 class _Shuffled:
-    """Makes the batches of one shuffled pass; holds one buffer."""
+    """Makes the batches of one shuffled pass; holds a buffer, and reads the next one meanwhile.
+
+    Batches alone are too little to read ahead: while a buffer is read the engine uses up those that wait.
+    """
 
     def __init__(self, data: LazyBatches, seed: int, data_pass: int) -> None:
         self._data = data
@@ -168,8 +174,14 @@ class _Shuffled:
         # A stream of its own for each buffer of each pass.
         self._counts, self._seed, self._stream = counts, seed, (data_pass + 1) << 32
         self._held: dict[int, tuple[list[NDArray[Any]], NDArray[np.int64]]] = {}
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="gridnn-reader")
+        self._coming: dict[int, Future[list[NDArray[Any]]]] = {}
 
-    def batch(self, number: int) -> Any:
+    def close(self) -> None:
+        """Ends reading: what is being read is waited for."""
+        self._reader.shutdown(cancel_futures=True)
+
+    def __call__(self, number: int) -> Any:
         """The batch of this number."""
         size = self._data.batch_size
         first, last = number * size, min((number + 1) * size, self._data.samples)
@@ -191,7 +203,11 @@ class _Shuffled:
     def _buffer(self, group: int) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
         if group not in self._held:
             self._held.clear()  # batches come in order: what was before is used up
-            arrays = self._data.load(self._groups[group])
+            coming = self._coming.pop(group, None)
+            arrays = self._data.load(self._groups[group]) if coming is None else coming.result()
+            del coming  # a future keeps its result
+            if group + 1 < len(self._groups):
+                self._coming[group + 1] = self._reader.submit(self._data.load, self._groups[group + 1])
             self._held[group] = (arrays, permutation(self._counts[group], self._seed, self._stream + group))
         return self._held[group]
 

@@ -1,5 +1,6 @@
 """Sets that stay on disk: what is read when, in which order, and what happens when reading fails."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 import gridnn as gn
 from gridnn import layers
 from gridnn._reading import read_ahead
+from gridnn.data._advice import will_read
 from gridnn.errors import ShapeError
 
 pytestmark = pytest.mark.one_tier
@@ -205,7 +207,7 @@ def test_class_weights_act():
 
 
 def readers():
-    return [thread for thread in threading.enumerate() if thread.name == "gridnn-reader"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("gridnn-reader")]
 
 
 def test_reading_ahead_keeps_the_order_and_ends_its_thread():
@@ -242,6 +244,44 @@ def test_an_error_comes_in_its_place():
     with pytest.raises(ValueError, match="number 3"):
         next(batches)
     assert not readers()
+
+
+def test_the_next_buffer_is_read_while_one_is_used():
+    lazily = gn.data.lazy(Recorder(X), Y, 2, buffer=8)
+    batches = lazily.in_pass(3, 0)
+    next(batches)
+    first, second = (lazily.count(starts) for starts in lazily.buffers(3, 0)[:2])
+    for _ in range(500):
+        if sum(last - begin for begin, last in lazily.x.slices) >= first + second:
+            break
+        time.sleep(0.01)
+    else:
+        raise AssertionError("only the buffer in use was read")
+    batches.close()
+    assert not readers()
+
+
+@pytest.mark.parametrize("kind", ["whole", "part", "turned", "file"])
+def test_the_system_is_told_what_is_read_next(tmp_path, kind):
+    x = memmap(tmp_path)
+    if kind == "file":  # behind a header, as in .npy files
+        np.save(tmp_path / "x.npy", X)
+        x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    x = {"part": x[3:, :4], "turned": x.T}.get(kind, x)
+    will_read(x, [(0, 2), (3, len(x))])
+    assert np.array_equal(gn.data.lazy(x, batch_size=len(x))[0], np.asarray(x))
+
+
+@pytest.mark.parametrize("chunks", [(10, 6, 2), (3, 4, 1), None])
+def test_the_system_is_told_of_chunks(tmp_path, chunks, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    told = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, begin, size, __: told.append((begin, size)))
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        x = file.create_dataset("x", data=X, chunks=chunks)
+        will_read(x, [(0, 4), (12, 13)])
+        assert len(set(told)) == len(told) == {None: 0, (10, 6, 2): 2, (3, 4, 1): 3 * 2 * 2}[chunks]
+        assert np.array_equal(gn.data.lazy(x, batch_size=7)[1], X[7:14])
 
 
 def test_nothing_reads_on_after_a_training_that_failed():
