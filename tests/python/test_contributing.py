@@ -118,3 +118,19 @@ def test_a_diff_touches_what_the_recipe_says(page):
     for path, new in changed.items():
         assert new or path in KNOWN, path
         assert any(fnmatch(path, pattern) for pattern in allowed), path
+
+
+def removed_lines(page):
+    """What the diff of a page takes out: pairs of a file and neighbouring lines of it."""
+    text = page.read_text(encoding="utf-8")
+    for path, diff in re.findall(
+        r"^\+\+\+ b/(\S+)\n(.*?)(?=^--- \S|^```$|\Z)", text, re.DOTALL | re.MULTILINE
+    ):
+        for lines in re.findall(r"(?:^-.*\n)+", diff, re.MULTILINE):
+            yield path, "".join(line[1:] for line in lines.splitlines(keepends=True))
+
+
+@pytest.mark.parametrize("page", ADDING, ids=lambda page: page.stem)
+def test_what_a_diff_removes_is_there(page):
+    for path, lines in removed_lines(page):
+        assert lines in (ROOT / path).read_text(encoding="utf-8"), path
