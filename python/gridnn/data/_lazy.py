@@ -48,7 +48,7 @@ def lazy(
         x: inputs ``(samples, ..., channels)``.
         y: targets ``(samples, ...)``, lazy or not; None to predict only.
         batch_size: samples per batch.
-        buffer: samples that are shuffled together; None for about 32 MB. The next so many are read meanwhile.
+        buffer: samples that are shuffled together; None for about 32 MB. As many more are read meanwhile.
 
     Returns:
         `Batches`, for `fit`, `evaluate` and `predict`. Keep the file open meanwhile.
