@@ -4,8 +4,9 @@ The data are those of `hippocampus.py`. Between the inputs and the U-Net stand l
 scan; `fit` moves the masks with it, by the same draws, so that no pipeline of one's own has to keep both in
 step. Four things get more out of ten minutes than more augmentation would:
 
-- Scans are cut to a box around the masks of the training set, two fifths of their volume, which pays for
-  twice the channels and half as many epochs again. Whatever is outside it counts as background.
+- Scans are cut to a box that holds all but 10 of the 681,941 labelled voxels of the training set, two fifths
+  of their volume, which pays for twice the channels and half as many epochs again. What is outside it counts
+  as background.
 - Two voxels of a hundred are hippocampus, and where the network is not sure it would say background, which
   is right more often than not and costs Dice: `class_weight` counts the two labels half as much again.
 - The weights that are kept are a moving average.

@@ -72,7 +72,7 @@ def history(history: Run | Mapping[str, Run], metric: str = "loss", *, ax: Axes 
             )
     ax.set_xlabel("epoch")
     ax.set_ylabel(metric.replace("_", " "))
-    ax.xaxis.set_major_locator(_style.require("matplotlib.ticker").MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(_style.require("matplotlib.ticker").MaxNLocator(integer=True, min_n_ticks=1))
     if len(ax.get_legend_handles_labels()[0]) > 1:
         ax.legend(frameon=False)
     _open(ax)
