@@ -31,6 +31,12 @@ pub const L2_HALF_BYTES: usize = 512 << 10;
 /// weights, are written past the cache, which they would be brought into line by line to be overwritten. "What was tried".
 pub const LAST_LEVEL_BYTES: usize = 16 << 20;
 
+// Ranks.
+
+/// Multiply-adds of a rank that take as long as sending an element to another one: 100 operations a byte. Ranks on
+/// one host do some 50, hosts of 16 threads on 10 Gbit/s 1000.
+pub const MACS_OF_SENT_ELEMENT: usize = 200;
+
 // Threads. "Where a training step spends its time" has the costs of a ticket, a wake-up and a phase.
 
 /// Multiply-adds of a call below which no other thread is woken up: some 10 microseconds of one.

@@ -121,6 +121,20 @@ fn cases() -> Vec<Case> {
             ..Case::new("a loss of the caller's", gradient_of_all)
         },
     ];
+    cases.push(Case::new(
+        "dense layers and a convolution whose kernels are divided among ranks",
+        vec![
+            conv(8, 3, "relu"),
+            layer("TimeDistributed", json!({"layer": dense(6, "relu")})),
+            pool("MaxPooling2D", 3, 3),
+            conv(96, 3, "relu"),
+            conv(96, 3, "relu"),
+            pool("MaxPooling2D", 2, 2),
+            flatten(),
+            dense(16, "relu"),
+            dense(CLASSES, "linear"),
+        ],
+    ));
     cases.push(Case {
         outputs: Some(vec![4, 6]),
         losses: vec![crossentropy(), crossentropy()],
@@ -243,4 +257,29 @@ fn infinity_in_any_share_is_the_same_error_everywhere() {
             assert_eq!(left.unwrap_err().to_string(), expected.to_string());
         }
     }
+}
+
+#[test]
+fn ranks_divide_kernels_where_that_is_less_work() {
+    let layers = vec![
+        conv(128, 1, "relu"),
+        pool("MaxPooling2D", 6, 6),
+        conv(576, 1, "relu"),
+        flatten(),
+        dense(16, "relu"),
+    ];
+    let mut network = Case::new("a convolution and a dense layer", layers).network();
+    let mut sent = |batch, kind| {
+        let exchanges = network.traffic(batch, 2).unwrap();
+        let of_kind = exchanges.iter().filter(|(name, _)| *name == kind);
+        of_kind.map(|(_, bytes)| bytes / size_of::<f32>()).collect::<Vec<_>>()
+    };
+    // What the dense layer and the convolution read; the dense layer has 42 tasks of 56 rows, and so many columns.
+    let (to_dense, to_conv, columns) = (4 * 576, 4 * 128, 21 * 56);
+    // The other rank gets of half of the samples what its tasks read; those of a convolution read all.
+    assert_eq!(sent(64, "values"), [32 * (to_dense - columns), 32 * to_conv]);
+    assert_eq!(sent(64, "kernels"), [columns * 16, 64 * 576]);
+    // Of few samples the arithmetic is less than the kernel.
+    assert_eq!(sent(8, "values"), [4 * to_dense, 4 * to_conv]);
+    assert!(sent(8, "kernels").is_empty());
 }

@@ -389,6 +389,9 @@ class Network:
     def traffic(self, batch_size: int, ranks: int) -> list[tuple[str, int]]:
         """What rank 0 of `ranks` sends in a training step: what for, and bytes, exchange by exchange."""
 
+    def chunks(self, batch_size: int) -> int:
+        """In how many chunks a training step is cut: the most ranks that can share it; 1 where none can."""
+
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a plan for this batch size takes."""
 

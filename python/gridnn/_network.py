@@ -424,6 +424,10 @@ class Network:
         """What each exchange of a training step is for, and the bytes that rank 0 sends in it."""
         return self._engine.traffic(batch_size, ranks)
 
+    def chunks(self, batch_size: int) -> int:
+        """The most ranks that can share a training step on `batch_size` samples."""
+        return self._engine.chunks(batch_size)
+
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a step on `batch_size` samples takes, as planned."""
         return self._engine.memory(batch_size, training)

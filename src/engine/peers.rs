@@ -8,6 +8,7 @@ use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 use super::Network;
+use super::layers::BatchOp;
 use super::lowering::Lowered;
 use super::network::Plans;
 use super::plan::{Exchange, Purpose, StepPlan, Work};
@@ -15,6 +16,7 @@ use super::run::{Own, Phases, roots};
 use crate::error::Result;
 use crate::kernels::Element;
 use crate::memory;
+use crate::tuning::MACS_OF_SENT_ELEMENT;
 
 /// Batches of fewer samples are computed by every rank: cut inside samples they have no chunks, and little work.
 const FEWEST_SAMPLES: usize = 8;
@@ -79,6 +81,17 @@ impl Peers for Imagined {
 }
 
 impl<T: Element> Network<T> {
+    /// In how many chunks a training step on `batch` samples is cut, which is the most ranks that can share it; 1 where
+    /// every rank computes the whole.
+    ///
+    /// # Errors
+    /// A size of the input is unknown, or a layer does not fit it.
+    pub fn chunks(&mut self, batch: usize) -> Result<usize> {
+        let (plan, step_plan) = self.plan_of_known(batch, Purpose::Train)?;
+        let chunks = self.plans[plan].step_plans[step_plan].chunks();
+        Ok(if batch < FEWEST_SAMPLES { 1 } else { chunks })
+    }
+
     /// What the first of `ranks` sends in a training step on `batch` samples: of every exchange what it is for, and
     /// bytes, headers not counted.
     ///
@@ -101,25 +114,43 @@ impl<T: Element> Network<T> {
         let (own, nodes, others) = (shares.own().samples.len(), shares.nodes[0].len(), ranks - 1);
         let tensor = |tensor: usize| lowered.lens[tensor] * own * others * size_of::<T>();
         let bytes = |exchange: Exchange| match exchange {
-            Exchange::Values { tensor: t } => ("values", tensor(t)),
-            Exchange::Gradients { tensor: t } => ("gradients", tensor(t)),
+            Exchange::Values { tensor: t } => vec![("values", tensor(t))],
+            Exchange::Gradients { tensor: t } => vec![("gradients", tensor(t))],
+            Exchange::Columns { op } => {
+                let active = &ready.active[op];
+                let columns = shares.own_tasks((lowered, ready), op).and_then(|tasks| {
+                    let (len, columns) = lowered.ops[active.op].op.batch()?.columns(&tasks)?;
+                    let rows = own * lowered.lens[active.inputs[0]] / len.max(1);
+                    Some(rows * (len - columns.len()) * size_of::<T>())
+                });
+                vec![("values", columns.unwrap_or(0))]
+            }
+            Exchange::Kernel { op } => {
+                let op =
+                    lowered.ops[ready.active[op].op].op.batch().zip(shares.own_tasks((lowered, ready), op));
+                let len = op.map_or(0, |(op, tasks)| tasks.map(|task| op.grad_ranges(task)[0].len()).sum());
+                vec![("kernels", len * others * size_of::<T>())]
+            }
             Exchange::Statistics { op, pass } => {
                 let statistics = lowered.ops[ready.active[op].op].op.statistics();
                 let len = statistics.map_or(0, |statistics| statistics.part_len()[pass]);
-                ("statistics", len * nodes * others * size_of::<f64>())
+                vec![("statistics", len * nodes * others * size_of::<f64>())]
             }
             // A loss, and a number or so of each metric.
-            Exchange::Scores => ("scores", 2 * own * others * lowered.outputs.len() * size_of::<f64>()),
+            Exchange::Scores => {
+                vec![("scores", 2 * own * others * lowered.outputs.len() * size_of::<f64>())]
+            }
             Exchange::Sums => {
                 let part = lowered.partial_len / ranks;
-                ("sums", (nodes * (lowered.partial_len - part) + part * others) * size_of::<T>())
+                let [parts, totals] = [nodes * (lowered.partial_len - part), part * others];
+                vec![("sums", parts * size_of::<T>()), ("sums", totals * size_of::<T>())]
             }
         };
         let exchange = |(work, _): &(Work, usize)| match work {
-            Work::Exchange(exchange) => Some(bytes(*exchange)),
-            _ => None,
+            Work::Exchange(exchange) => bytes(*exchange),
+            _ => Vec::new(),
         };
-        Ok(phases.all().iter().filter_map(exchange).collect())
+        Ok(phases.all().iter().flat_map(exchange).collect())
     }
 }
 
@@ -204,6 +235,39 @@ impl<'a> Shares<'a> {
         self.chunks.iter().any(|own| own.start <= node.start && node.end <= own.end)
     }
 
+    /// Of every rank, its tasks of the weight gradient of a batch op.
+    pub fn tasks(&self, count: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let size = self.size();
+        (0..size).map(move |rank| rank * count / size..(rank + 1) * count / size)
+    }
+
+    /// The own tasks of the weight gradient of a batch op; None where every rank computes the whole.
+    pub fn own_tasks<T: Element>(&self, at: (&Lowered<T>, &StepPlan), op: usize) -> Option<Range<usize>> {
+        let count = self.divided(at, op)?.grad_tasks();
+        self.tasks(count).nth(self.rank())
+    }
+
+    /// A batch op whose weight gradient is divided among ranks: that pays where arithmetic and columns that are saved are
+    /// worth more than the kernel that is gathered.
+    fn divided<'l, T: Element>(
+        &self,
+        (lowered, step_plan): (&'l Lowered<T>, &StepPlan),
+        op: usize,
+    ) -> Option<&'l dyn BatchOp<T>> {
+        let active = &step_plan.active[op];
+        let op = lowered.ops[active.op].op.as_ref();
+        // Blocks of channels lie apart in the kernel: every rank computes all of them.
+        let batch_op = op.batch().filter(|op| op.grad_blocks().is_none())?;
+        let kernel = op.weights().first()?.len();
+        let (ranks, tasks) = (self.size(), batch_op.grad_tasks().max(1));
+        let of_others = |elements: usize| elements * (ranks - 1) / ranks;
+        let x = of_others(lowered.lens[active.inputs[0]] * self.batch);
+        let columns = if batch_op.columns(&(0..tasks)).is_some() { x / ranks } else { x };
+        let whole = batch_op.grad_macs().saturating_mul(self.batch) / MACS_OF_SENT_ELEMENT;
+        let part = whole / tasks * tasks.div_ceil(ranks);
+        (columns + part + of_others(kernel) < x + whole).then_some(batch_op)
+    }
+
     /// What this rank computes.
     pub fn own(&self) -> Own {
         let chunks = self.chunks[self.rank()].clone();
@@ -246,6 +310,9 @@ impl<'a> Shares<'a> {
         outputs: bool,
         phases: &mut Phases,
     ) {
+        let at = (lowered, step_plan);
+        let divided = |op: usize| self.divided(at, op);
+        let in_columns = |op: usize| divided(op).is_some_and(|op| op.columns(&(0..0)).is_some());
         let reads = |op: usize| step_plan.active[op].inputs.iter().map(|&tensor| Exchange::Values { tensor });
         let slope = |op: usize| Exchange::Gradients { tensor: step_plan.active[op].output };
         let before = |works: &[(Work, usize)]| {
@@ -256,6 +323,7 @@ impl<'a> Shares<'a> {
                     Work::FinalizeGradients { op } => list.push(Exchange::Statistics { op, pass: 1 }),
                     Work::Custom { op } => list.extend(reads(op)),
                     Work::CustomBackward { op } => list.push(slope(op)),
+                    Work::Grad { op } if in_columns(op) => list.extend([Exchange::Columns { op }, slope(op)]),
                     Work::Grad { op } => list.extend(reads(op).chain([slope(op)])),
                     Work::Reduce { .. } if lowered.partial_len > 0 => list.push(Exchange::Sums),
                     _ => {}
@@ -267,7 +335,13 @@ impl<'a> Shares<'a> {
         };
         let after = |works: &[(Work, usize)]| match works {
             [(Work::Loss { .. }, _), ..] => vec![Exchange::Scores],
-            _ => Vec::new(),
+            _ => {
+                let grads = works.iter().filter_map(|(work, _)| match *work {
+                    Work::Grad { op } => divided(op).map(|_| Exchange::Kernel { op }),
+                    _ => None,
+                });
+                grads.collect()
+            }
         };
         phases.interleave(before, after);
         if outputs {

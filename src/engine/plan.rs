@@ -117,6 +117,10 @@ pub(super) enum Exchange {
     Values { tensor: usize },
     /// Its gradient.
     Gradients { tensor: usize },
+    /// What a batch op reads, to each rank the columns that its tasks of the weight gradient need.
+    Columns { op: usize },
+    /// The gradient of a batch op's kernel, of which each rank has computed a part.
+    Kernel { op: usize },
     /// Losses and metrics of the samples, and what the loss is charged for outputs.
     Scores,
     /// Partial gradients.

@@ -562,6 +562,10 @@ impl Network {
         self.run(py, |network, _| with!(network, n => n.traffic(batch_size, ranks)))
     }
 
+    fn chunks(&self, py: Python<'_>, batch_size: usize) -> PyResult<usize> {
+        self.run(py, |network, _| with!(network, n => n.chunks(batch_size)))
+    }
+
     fn memory(&self, py: Python<'_>, batch_size: usize, training: bool) -> PyResult<usize> {
         self.run(py, |network, _| with!(network, n => n.memory(batch_size, training)))
     }

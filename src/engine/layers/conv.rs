@@ -323,6 +323,10 @@ impl<T: Element> BatchOp<T> for ConvOp<T> {
             .unwrap_or(1)
     }
 
+    fn grad_macs(&self) -> usize {
+        self.geometry.macs()
+    }
+
     fn grad_tasks(&self) -> usize {
         let tasks = || self.kernel_grad.tiling().weight_units().div_ceil(self.task_rows());
         self.kernel_grad.blocks().map_or_else(tasks, |blocks| blocks.count())

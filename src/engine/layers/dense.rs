@@ -175,14 +175,30 @@ impl<T: Element> Op<T> for DenseOp<T> {
     }
 }
 
+impl<T: Element> DenseOp<T> {
+    /// Rows of the kernel whose gradient some tasks compute.
+    fn task_rows(&self, tasks: &Range<usize>) -> Range<usize> {
+        let [start, end] = [tasks.start, tasks.end].map(|task| (task * FOUR_TILES_ROWS).min(self.inputs));
+        start..end
+    }
+}
+
 impl<T: Element> BatchOp<T> for DenseOp<T> {
+    fn grad_macs(&self) -> usize {
+        self.positions.saturating_mul(self.inputs).saturating_mul(self.units)
+    }
+
     fn grad_tasks(&self) -> usize {
         self.inputs.div_ceil(FOUR_TILES_ROWS)
     }
 
+    fn columns(&self, tasks: &Range<usize>) -> Option<(usize, Range<usize>)> {
+        Some((self.inputs, self.task_rows(tasks)))
+    }
+
     fn grad_ranges(&self, task: usize) -> [Range<usize>; 2] {
         let start = self.weights[0].start;
-        let rows = task * FOUR_TILES_ROWS..((task + 1) * FOUR_TILES_ROWS).min(self.inputs);
+        let rows = self.task_rows(&(task..task + 1));
         let kernel = start + rows.start * self.units..start + rows.end * self.units;
         // The first task has the bias as well.
         let bias = self.weights.get(1).filter(|_| task == 0).cloned();

@@ -355,10 +355,20 @@ pub trait BatchOp<T: Element>: Send + Sync {
         1
     }
 
+    /// Multiply-adds of the weight gradient of a sample.
+    fn grad_macs(&self) -> usize;
+
     /// In how many tasks the weight gradient is cut; a matter of the shapes only.
     fn grad_tasks(&self) -> usize;
 
+    /// The length of the rows that the input consists of, and which elements of a row some tasks read; None where they
+    /// read all of the input.
+    fn columns(&self, _tasks: &Range<usize>) -> Option<(usize, Range<usize>)> {
+        None
+    }
+
     /// Parts of the gradients that a task computes, kernel and bias, as ranges of the flat buffers; one may be empty.
+    /// Those of the kernel follow each other from task to task; the bias does not depend on the input.
     fn grad_ranges(&self, task: usize) -> [Range<usize>; 2];
 
     /// Computes the part `range` (one of a task's `grad_ranges`) from all inputs and all (masked) output gradients.

@@ -173,6 +173,14 @@ impl<T: Element> BatchOp<T> for Distributed<T> {
         self.op.batch().is_some_and(|op| op.maps_batch())
     }
 
+    fn grad_macs(&self) -> usize {
+        self.op.batch().map_or(0, |op| op.grad_macs().saturating_mul(self.times))
+    }
+
+    fn columns(&self, tasks: &Range<usize>) -> Option<(usize, Range<usize>)> {
+        self.op.batch()?.columns(tasks)
+    }
+
     fn grad_tasks(&self) -> usize {
         self.op.batch().map_or(0, |op| op.grad_tasks())
     }

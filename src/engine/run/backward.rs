@@ -198,7 +198,11 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let x = self.read_value(active.inputs[0], &all, worker);
         let dy = self.range(self.step_plan.grads[active.output], active.output, &all, worker);
         let dy = self.memory.arena.read(dy);
-        for range in op.grad_ranges(task).into_iter().filter(|range| !range.is_empty()) {
+        let own = self.shares.and_then(|shares| shares.own_tasks((self.lowered, self.step_plan), i));
+        let [kernel, bias] = op.grad_ranges(task);
+        // Ranks divide the kernel. The bias takes each of them less time than to send it.
+        let kernel = if own.is_none_or(|own| own.contains(&task)) { kernel } else { 0..0 };
+        for range in [kernel, bias].into_iter().filter(|range| !range.is_empty()) {
             let mut grads = self.state.grads.write(range.clone());
             let mut own = lock(&self.memory.workers[worker]);
             let Worker { scratch, grads: aside, .. } = &mut *own;

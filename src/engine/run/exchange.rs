@@ -1,5 +1,7 @@
 //! What ranks that share a batch tell each other, between two parts of the program.
 
+use std::ops::Range;
+
 use super::super::peers::{Shares, ends};
 use super::super::plan::{Exchange, Slot};
 use super::{Add, StepProgram, tree};
@@ -15,6 +17,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
             Exchange::Statistics { op, pass } => self.share_statistics(shares, op, pass),
             Exchange::Values { tensor } => self.share_tensor(shares, self.step_plan.values[tensor], tensor),
             Exchange::Gradients { tensor } => self.share_tensor(shares, self.step_plan.grads[tensor], tensor),
+            Exchange::Columns { op } => self.share_columns(shares, op),
+            Exchange::Kernel { op } => self.share_kernel(shares, op),
             Exchange::Scores => self.share_scores(shares),
             Exchange::Sums => self.share_sums(shares),
         }
@@ -27,6 +31,58 @@ impl<T: Element> StepProgram<'_, '_, T> {
         }
         let all = self.range(place, tensor, &(0..self.step_plan.batch), 0);
         shares.gather(&mut self.memory.arena.write(all), &shares.ends(self.lowered.lens[tensor]))
+    }
+
+    /// Gives every rank the columns that its tasks of a weight gradient read, of all samples.
+    fn share_columns(&self, shares: &Shares<'_>, i: usize) -> Result<()> {
+        let tensor = self.step_plan.active[i].inputs[0];
+        let columns = self.planned(i).op.batch().and_then(|op| {
+            let each = shares.tasks(op.grad_tasks()).map(|tasks| op.columns(&tasks));
+            each.collect::<Option<Vec<_>>>()
+        });
+        let (Some(columns), Slot::Batch(_)) = (columns, self.step_plan.values[tensor]) else {
+            return Err(Error::internal(
+                "a tensor that ranks share has no place for the batch, or no columns",
+            ));
+        };
+        let (len, rank) = (columns[0].0, shares.rank());
+        let rows_end = shares.ends(self.lowered.lens[tensor] / len.max(1));
+        let rows = |rank: usize| rank.checked_sub(1).map_or(0, |before| rows_end[before])..rows_end[rank];
+        let all = self.range(self.step_plan.values[tensor], tensor, &(0..self.step_plan.batch), 0);
+        let mut values = self.memory.arena.write(all);
+        let others = |other: &usize| *other != rank;
+        let part =
+            |row: usize, rank: usize| row * len + columns[rank].1.start..row * len + columns[rank].1.end;
+        let sent = |to: usize| if others(&to) { rows(rank).len() * columns[to].1.len() } else { 0 };
+        let received = |from: usize| if others(&from) { rows(from).len() * columns[rank].1.len() } else { 0 };
+        let [send_ends, receive_ends] =
+            [ends((0..shares.size()).map(sent)), ends((0..shares.size()).map(received))];
+        let mut send = memory::with_room(send_ends.last().copied().unwrap_or(0))?;
+        for to in (0..shares.size()).filter(others) {
+            rows(rank).for_each(|row| send.extend_from_slice(&values[part(row, to)]));
+        }
+        let mut receive = memory::filled(T::ZERO, receive_ends.last().copied().unwrap_or(0))?;
+        shares.exchange((&send, &send_ends), (&mut receive, &receive_ends))?;
+        let mut rest = &receive[..];
+        for row in (0..shares.size()).filter(others).flat_map(rows) {
+            let (row_part, after) = rest.split_at(columns[rank].1.len());
+            values[part(row, rank)].copy_from_slice(row_part);
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Gives every rank the whole gradient of a kernel.
+    fn share_kernel(&self, shares: &Shares<'_>, i: usize) -> Result<()> {
+        let planned = self.planned(i);
+        let (Some(op), Some(kernel)) = (planned.op.batch(), planned.op.weights().first()) else {
+            return Err(Error::internal("no op with a kernel"));
+        };
+        let len = |tasks: Range<usize>| tasks.map(|task| op.grad_ranges(task)[0].len()).sum();
+        let mut grads = self.state.grads.write(kernel.clone());
+        shares.gather(&mut grads, &ends(shares.tasks(op.grad_tasks()).map(len)))?;
+        self.check(&grads, planned.layer);
+        Ok(())
     }
 
     /// Gives every rank the scores of all samples, and what the loss is charged for outputs.
