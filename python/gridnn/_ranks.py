@@ -94,6 +94,11 @@ class Ranks(ABC):
         """Bytes that this rank has sent, headers not counted."""
         return self._sent
 
+    @property
+    def exchanges(self) -> int:
+        """How often this rank has waited for the others in order to send and receive."""
+        return self._exchanges
+
     # The way of the bytes
 
     @abstractmethod
@@ -206,8 +211,9 @@ class Ranks(ABC):
         sent, received = self._sent / steps / 1e6, self._received / steps / 1e6
         milliseconds = 1e3 * self._seconds / steps
         print(
-            f"{self.size} ranks, {self._steps} steps: {self._exchanges / steps:.0f} exchanges a step; rank 0 "
-            f"sent {sent:.3g} MB and received {received:.3g} MB a step in {milliseconds:.3g} ms"
+            f"{self.size} rank{'s' * (self.size > 1)}, {self._steps} steps: {self._exchanges / steps:.0f} "
+            f"exchanges a step; rank 0 sent {sent:.3g} MB and received {received:.3g} MB a step in "
+            f"{milliseconds:.3g} ms"
         )
 
     # Headers

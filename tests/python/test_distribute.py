@@ -248,9 +248,28 @@ def test_rank_0_ends_training_and_writes_files(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["0.csv"]
 
 
-def test_more_ranks_than_chunks():
-    expected = trained()
-    assert run(9, trained)[8] == expected
+def test_a_rank_without_chunks_of_the_last_batch_takes_part():
+    """Eight chunks of a full batch, five of the last one."""
+    x, y = data(29)
+
+    def work(ranks=None):
+        model = convolutional()
+        return left(model, model.fit(x, y, batch_size=16, seed=1, verbose=0, distribute=ranks))
+
+    assert run(8, work) == [work()] * 8
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "message"),
+    [(13, "cut into 7 chunks. Start at most 7 ranks"), (5, "cut into 1 chunk. Start one process")],
+)
+def test_more_ranks_than_chunks_are_refused(batch_size, message):
+    def work(ranks):
+        convolutional().fit(*data(), batch_size=batch_size, verbose=0, distribute=ranks)
+
+    errors = run(9, work)
+    assert all(type(error) is ValueError for error in errors)
+    assert all(message in str(error) for error in errors)
 
 
 def test_report(capsys):
@@ -260,6 +279,42 @@ def test_report(capsys):
 
     assert run(2, work) == [None, None]
     assert "2 ranks, 6 steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_computed_costs_are_what_is_sent(size):
+    x, y = data(32)
+
+    def work(ranks):
+        convolutional().fit(x, y, batch_size=32, verbose=0, seed=1, distribute=ranks)
+        return ranks.sent, ranks.exchanges
+
+    costs = gn.inspect.distributed_costs(convolutional(), 32, size)
+    # What a metric has of a sample depends on the metric; the rest is exact.
+    sent, exchanges = run(size, work)[0]
+    assert costs.bytes - costs.sent["scores"] <= sent <= costs.bytes + costs.sent["scores"]
+    assert costs.exchanges == exchanges
+    assert {"sums", "statistics", "scores"} <= set(costs.sent)
+    assert costs.seconds > gn.inspect.distributed_costs(convolutional(), 32, size, bandwidth=1e12).seconds > 0
+
+
+def test_costs_of_one_rank_are_none():
+    costs = gn.inspect.distributed_costs(convolutional(), 32, 1)
+    assert (costs.bytes, costs.exchanges, costs.seconds) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch": 0}, "`batch`"),
+        ({"ranks": 1.5}, "`ranks`"),
+        ({"bandwidth": 0}, "`bandwidth`"),
+        ({"latency": -1}, "`latency`"),
+    ],
+)
+def test_impossible_costs_are_refused(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        gn.inspect.distributed_costs(convolutional(), **{"batch": 32, "ranks": 2, **arguments})
 
 
 def test_launchers_are_known(monkeypatch):

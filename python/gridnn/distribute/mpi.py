@@ -91,8 +91,8 @@ class MPI(Ranks):
             return
         if len(used) < len(here):
             warnings.warn(
-                f"{len(here)} ranks share {len(used)} cores of {self.host}, which makes steps many times "
-                "slower: start at most one rank a core.",
+                f"{len(here)} ranks share {len(used)} core{'s' * (len(used) > 1)} of {self.host}, which "
+                "makes steps many times slower: start at most one rank a core.",
                 stacklevel=3,
             )
         elif sharing == 1 and len(used) < (os.cpu_count() or 1):

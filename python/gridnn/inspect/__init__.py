@@ -7,6 +7,7 @@ from gridnn.inspect._arithmetic import ConvArithmetic, conv_arithmetic
 from gridnn.inspect._attribution import effective_receptive_field, grad_cam, saliency
 from gridnn.inspect._calibration import Calibration, calibration
 from gridnn.inspect._costs import Cost, costs
+from gridnn.inspect._distributed import DistributedCosts, distributed_costs
 from gridnn.inspect._matrix import LayerMatrix, as_matrix
 from gridnn.inspect._receptive_field import ReceptiveField, receptive_field
 from gridnn.inspect._symmetry import Symmetry, equivariance, invariance
@@ -15,6 +16,7 @@ __all__ = [
     "Calibration",
     "ConvArithmetic",
     "Cost",
+    "DistributedCosts",
     "Gradients",
     "LayerMatrix",
     "Patch",
@@ -25,6 +27,7 @@ __all__ = [
     "calibration",
     "conv_arithmetic",
     "costs",
+    "distributed_costs",
     "effective_receptive_field",
     "equivariance",
     "grad_cam",

@@ -12,11 +12,13 @@ import numpy as np
 from gridnn import _engine
 from gridnn._ranks import Ranks
 from gridnn.errors import DistributedError
+from gridnn.model.sources import ArraySource, Source
 
 if TYPE_CHECKING:
+    from gridnn._network import Network
     from gridnn.model.trainable import TrainableModel
 
-__all__ = ["shake_hands"]
+__all__ = ["check_chunks", "shake_hands"]
 
 _ADVICE = {
     "weights": "give the model a seed, or call gn.set_random_seed, in all of them",
@@ -54,6 +56,29 @@ def shake_hands(
             problems.append(f"{name} (rank{'s' * (len(others) > 1)} {numbers}){advice}")
     if problems:
         raise DistributedError(f"ranks differ from rank 0 in {'; '.join(problems)}")
+
+
+def check_chunks(network: Network, ranks: Ranks, source: Source) -> None:
+    """Finds ranks that would have nothing to do in any batch.
+
+    Args:
+        network: what is trained.
+        ranks: the ranks.
+        source: the batches; nothing is known of those of an iterable.
+
+    Raises:
+        ValueError: a full batch has fewer chunks than there are ranks.
+    """
+    if not isinstance(source, ArraySource) or any(None in shape for shape in network.input_shapes):
+        return
+    batch = min(source.batch_size, len(source.arrays))
+    chunks = network.chunks(batch)
+    if ranks.size > chunks:
+        most = f"at most {chunks} ranks" if chunks > 1 else "one process"
+        raise ValueError(
+            f"{ranks.size} ranks cannot share batches of {batch} samples, which are cut into {chunks} "
+            f"chunk{'s' * (chunks > 1)}. Start {most}, or give a larger `batch_size`."
+        )
 
 
 def _parts(model: TrainableModel) -> dict[str, str]:

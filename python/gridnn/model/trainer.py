@@ -33,7 +33,7 @@ from gridnn.model.class_weight import OutputClassWeight
 from gridnn.model.custom import ObjectiveCalls
 from gridnn.model.data import Arrays
 from gridnn.model.following import AugmentTargets, Follow
-from gridnn.model.handshake import shake_hands
+from gridnn.model.handshake import check_chunks, shake_hands
 from gridnn.model.results import NamedResults, Results
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.sources import ArraySource, Source
@@ -179,6 +179,8 @@ class Trainer:
         model.training_state.record = None
         start.before_training()
         self._shake_hands(arguments, run.source, validation)
+        if self._ranks is not None:
+            check_chunks(model.network, self._ranks, run.source)
         listeners.on_train_begin({})
         start.between_epochs()
         for epoch in epochs:
