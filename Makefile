@@ -114,6 +114,7 @@ import-time: dev ## how long `import gridnn` takes above `import numpy`
 docs: dev $(DOCS_TOOLS) ## build the site into docs/_build/html, executing every chapter of the lab
 	$(PY) -m sphinx -E -W --keep-going -q -j 2 -b html docs docs/_build/html
 	$(PY) tools/check_docs.py docs/_build/html
+	$(PY) tools/run_many_machines.py docs/many-machines.md
 
 bench: dev ## kernels, whole steps, functional calls, many threads foretold; other libraries through GRIDNN_PEERS_PYTHON=/their/python
 	cargo bench --bench kernels

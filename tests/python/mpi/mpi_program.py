@@ -1,8 +1,8 @@
-"""What ``mpiexec`` starts in the tests: trains a small model with all ranks, prints digests of what is left.
+"""What ``mpiexec`` starts in the tests: trains small models with all ranks, prints digests of what is left.
 
-    mpiexec -n 3 python mpi_program.py CASE [RANK]
+    mpiexec -n 3 python mpi_program.py CASE [CASE ..] [--trouble KIND --rank RANK]
 
-RANK does something that the others do not: see `trouble`.
+Rank RANK does something that the others do not. Every rank says when trouble began, and how it ends.
 """
 
 import argparse
@@ -11,91 +11,62 @@ import json
 import os
 import signal
 import sys
-
-import numpy as np
-
-import gridnn as gn
-from gridnn import layers
+import tempfile
+import time
+from pathlib import Path
 
 
 def arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("case")
+    parser.add_argument("cases", nargs="+")
     parser.add_argument("--alone", action="store_true", help="a single process, without MPI")
     parser.add_argument("--trouble", default="")
     parser.add_argument("--rank", type=int, default=0, help="of the trouble")
+    parser.add_argument("--step", type=int, default=1, help="of the trouble")
     parser.add_argument("--backup", default="")
+    parser.add_argument("--report", action="store_true", help="what was sent, at the end")
     return parser.parse_args()
 
 
-def images(channels=2, size=8, samples=44):
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=(samples, size, size, channels)).astype("float32")
-    return x, rng.integers(0, 3, samples)
+own = arguments()
+launched_rank = os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"))
+if own.trouble == "instructions" and launched_rank == str(own.rank):
+    os.environ["GRIDNN_SIMD"] = "portable"  # read when the library is imported
+
+import numpy as np  # noqa: E402
+from mpi_models import CASES  # noqa: E402
+
+import gridnn as gn  # noqa: E402
+from gridnn import _engine  # noqa: E402
 
 
-def norm_dropout():
-    return [
-        gn.Input((8, 8, 2)),
-        layers.RandomFlip("horizontal"),
-        layers.RandomTranslation(0.1, 0.1),
-        layers.Conv2D(6, 3, padding="same"),
-        layers.BatchNormalization(),
-        layers.ReLU(),
-        layers.Residual([layers.Conv2D(6, 3, padding="same"), layers.BatchNormalization()]),
-        layers.MaxPooling2D(2),
-        layers.Flatten(),
-        layers.Dense(16, activation="relu"),
-        layers.Dropout(0.3),
-        layers.Dense(3),
-    ]
-
-
-def sequential(own, optimizer="adam"):
-    model = gn.Sequential(own, seed=1)
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
-
-
-def cases(name):
-    """Model, data and arguments of `fit`."""
-    options = {"batch_size": 12, "epochs": 2, "validation_split": 0.2, "seed": 5}
-    if name == "norm-dropout":
-        return sequential(norm_dropout()), *images(), options
-    if name == "clipping":
-        adam = gn.optimizers.AdamW(0.01, global_clipnorm=0.3, use_ema=True)
-        return sequential(norm_dropout(), adam), *images(), options
-    if name == "resnet18":
-        model = gn.models.resnet(18, input_shape=(16, 16, 3), classes=3, width=8)
-        model.compile("sgd", "sparse_categorical_crossentropy")
-        return model, *images(3, 16, 16), {"batch_size": 12, "epochs": 1, "seed": 5}
-    if name == "unet3d":
-        rng = np.random.default_rng(4)
-        model = gn.models.unet(input_shape=(8, 8, 8, 1), classes=2, width=4, depth=2)
-        model.compile("adam", "sparse_categorical_crossentropy")
-        x = rng.normal(size=(10, 8, 8, 8, 1)).astype("float32")
-        return model, x, rng.integers(0, 2, (10, 8, 8, 8)), {"batch_size": 9, "epochs": 1, "seed": 5}
-    raise SystemExit(f"no case {name}")
+def say(*words):
+    """In one write, so that lines of several ranks do not mix."""
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 class Trouble(gn.callbacks.Callback):
-    """Makes one rank fail in some way, at the second batch."""
+    """Makes one rank fail in some way, at the end of a step."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, step):
         super().__init__()
-        self.kind = kind
+        self.kind, self.step, self.steps = kind, step, 0
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch != 1:
+        self.steps += 1
+        if self.steps != self.step + 1 or not self.kind:
             return
+        say("TROUBLE", time.time())
         if self.kind == "raise":
             raise ValueError("the disk is full")
         if self.kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.kind == "interrupt":
             os.kill(os.getpid(), signal.SIGINT)
-        if self.kind == "hook":
+        if self.kind == "exit":
             os._exit(3)
+        if self.kind == "sleep":
+            time.sleep(60)
 
 
 def digest(model, history):
@@ -108,36 +79,75 @@ def digest(model, history):
     return whole.hexdigest()
 
 
+def mapped(x, folder):
+    """The same as a memory map, of which a rank reads its own rows."""
+    path = Path(folder) / "x.npy"
+    np.save(path, x)
+    return np.load(path, mmap_mode="r")
+
+
+def train(case, dist, rank):
+    gn.set_random_seed(1)
+    model, x, y, options = CASES[case]()
+    troubled = own.trouble if rank == own.rank else ""
+    if troubled == "outside":
+        say("TROUBLE", time.time())
+        raise RuntimeError("this rank never comes to fit")
+    if own.trouble == "infinity":
+        x[own.rank * 5 % len(x)] = np.inf
+        options |= {"shuffle": False, "validation_split": 0.0}
+    if troubled == "layers":
+        model = gn.Sequential([gn.Input(x.shape[1:]), gn.layers.Flatten(), gn.layers.Dense(4)], seed=1)
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    if troubled == "optimizer":
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    if troubled == "weights":
+        model.set_weights([weights + 1 for weights in model.get_weights()])
+    if troubled == "targets":
+        y = y[::-1].copy()
+    if troubled == "samples":
+        x, y = x[:-1], y[:-1]
+    if troubled in ("batch_size", "seed", "epochs"):
+        options[troubled] += 1
+    if troubled == "version":
+        _engine.version = "0.0.1"
+    if own.trouble == "chunks":
+        options["batch_size"] = 7
+    callbacks = [Trouble(troubled, own.step)]
+    if own.backup:
+        callbacks.append(gn.callbacks.BackupAndRestore(own.backup, save_freq=1))
+    if own.trouble:
+        say("TROUBLE", time.time())
+    with tempfile.TemporaryDirectory() as folder:
+        rows = x if own.trouble else mapped(x, folder)
+        history = model.fit(rows, y, verbose=0, callbacks=callbacks, distribute=dist, **options)
+        predicted = model.predict(rows, verbose=0, distribute=dist).tobytes()
+    return [digest(model, history), hashlib.sha256(predicted).hexdigest()]
+
+
 def main():
-    own = arguments()
+    if own.trouble == "cores":
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     dist = None if own.alone else gn.distribute.MPI()
     rank = 0 if dist is None else dist.rank
     if dist is None:
         gn.set_num_threads(1)
-    gn.set_random_seed(1)
-    model, x, y, options = cases(own.case)
-    troubled = bool(own.trouble) and rank == own.rank
-    if own.trouble == "outside" and troubled:
-        raise RuntimeError("this rank never comes to fit")
-    if own.trouble == "infinity":
-        x = x.copy()
-        x[own.rank * 5 % len(x)] = np.inf
-    if own.trouble == "weights" and troubled:
-        model.set_weights([weights + 1 for weights in model.get_weights()])
-    if own.trouble == "targets" and troubled:
-        y = y[::-1].copy()
-    if own.trouble == "batch" and troubled:
-        options["batch_size"] = 7
-    callbacks = [Trouble(own.trouble if troubled else "")]
-    if own.backup:
-        callbacks.append(gn.callbacks.BackupAndRestore(own.backup, save_freq=1))
-    history = model.fit(x, y, verbose=0, callbacks=callbacks, distribute=dist, **options)
-    result = [digest(model, history), hashlib.sha256(model.predict(x, distribute=dist).tobytes()).hexdigest()]
-    if dist is not None:
-        everyone = dist.values(result)
-        assert all(each == result for each in everyone), everyone
-    if rank == 0:
-        print("DIGEST", json.dumps(result), flush=True)
+    for case in own.cases:
+        try:
+            result = train(case, dist, rank)
+        except BaseException as error:
+            say("ENDED", rank, f"{type(error).__name__}: {error}")
+            raise
+        if dist is not None:
+            everyone = dist.values(result)
+            assert all(each == result for each in everyone), everyone
+        if rank == 0:
+            say("DIGEST", case, *result)
+    if dist is not None and own.report:
+        for host, sent, exchanges in dist.values([dist.host, dist.sent, dist.exchanges]):
+            if rank == 0:
+                say(f"{host}: {sent / 1e6:.2f} MB in {exchanges} exchanges")
+        dist.report()
 
 
 if __name__ == "__main__":
