@@ -38,8 +38,10 @@ def will_read(source: Any, spans: Sequence[Span]) -> None:
 
 
 def _of_map(source: np.memmap[Any, Any], spans: Sequence[Span]) -> None:
-    whole: mmap.mmap = source._mmap  # type: ignore[attr-defined]
-    if not source.flags.c_contiguous or not hasattr(mmap, "MADV_WILLNEED"):
+    whole: Any = source
+    while isinstance(whole, np.ndarray):
+        whole = whole.base
+    if not (isinstance(whole, mmap.mmap) and source.flags.c_contiguous and hasattr(mmap, "MADV_WILLNEED")):
         return
     base = np.frombuffer(whole, np.uint8).ctypes.data
     for first, last in spans:
