@@ -100,7 +100,7 @@ impl<T: Element> Across<T> {
         // A sample has as many rows as positions, in all products of a panel together.
         let least = (FEWEST_ROWS * runs.len()).div_ceil(positions(to));
         let sample_bytes = from_len / k * row * size_of::<T>();
-        let block = (BLOCK_BYTES / sample_bytes).clamp(least.min(BLOCK_ROWS), BLOCK_ROWS);
+        let block = (BLOCK_BYTES / sample_bytes.max(1)).clamp(least.min(BLOCK_ROWS), BLOCK_ROWS);
         let taps: usize = g.axes.iter().map(|a| a.kernel).product();
         let size = [to.planes * to.rows, to.columns, n];
         let (panels, panel_len) = (n.div_ceil(kernels.panel()), k * kernels.panel());

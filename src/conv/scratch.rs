@@ -34,23 +34,6 @@ pub struct Request {
     pub(super) direct_taps: usize,
 }
 
-impl Request {
-    /// What suffices for either of two.
-    pub(super) fn or(self, other: Self) -> Self {
-        let both = |[a, b]: [usize; 2], [c, d]: [usize; 2]| [a.max(c), b.max(d)];
-        Self {
-            halo: self.halo.max(other.halo),
-            outer: self.outer.max(other.outer),
-            block: self.block.max(other.block),
-            batch: self.batch.max(other.batch),
-            taps: self.taps.max(other.taps),
-            planes: both(self.planes, other.planes),
-            extremes: both(self.extremes, other.extremes),
-            direct_taps: self.direct_taps.max(other.direct_taps),
-        }
-    }
-}
-
 /// Memory that a worker uses inside one call and may reuse in the next.
 #[derive(Debug)]
 pub struct Scratch<T> {

@@ -8,9 +8,10 @@
 //! A chain goes through all samples and tiles in their order.
 
 use super::{Grid, WinogradKernelGrad, wins_products};
-use crate::conv::Pass;
 use crate::conv::tiles::RowRegion;
-use crate::conv::{GradOperands, GradPlan, KernelBlocks, Problem, Region, Request, Scratch, Sums, Tiling};
+use crate::conv::{
+    GradOperands, GradPlan, KernelBlocks, Pass, Problem, Region, Request, Scratch, Sums, Tiling,
+};
 use crate::geometry::ConvGeometry;
 use crate::kernels::winograd::Form;
 use crate::kernels::{Element, Start};
@@ -30,15 +31,13 @@ pub(super) fn channels(g: &ConvGeometry, form: Form) -> Option<[usize; 2]> {
 /// The gradient to the kernel.
 #[derive(Debug)]
 pub(super) struct BlockKernelGrad<T: 'static> {
-    /// That of all channels, chunk by chunk, which a contract of regions asks for.
+    /// That of all channels, region by region, as every plan can; whoever asks for blocks does not pay for its memory.
     whole: WinogradKernelGrad<T>,
     /// That of a block.
     block: WinogradKernelGrad<T>,
+    /// As of `whole`, with the memory for a block.
     tiling: Tiling,
     blocks: KernelBlocks,
-    /// Output channels.
-    columns: usize,
-    lens: [usize; 2],
 }
 
 impl<T: Element> BlockKernelGrad<T> {
@@ -47,11 +46,11 @@ impl<T: Element> BlockKernelGrad<T> {
         let whole = WinogradKernelGrad::new(p, form);
         let grid = Grid::new(g, form, p.kernels, Pass::KernelGrad).of_channels(channels);
         let block = WinogradKernelGrad::of(grid);
-        let own = Request { block: block.tiling.weights, ..block.tiling.scratch };
-        let tiling = Tiling { scratch: whole.tiling.scratch.or(own), ..whole.tiling.clone() };
+        let scratch = Request { block: block.tiling.weights, ..block.tiling.scratch };
+        let tiling = Tiling { scratch, ..whole.tiling.clone() };
         let blocks =
             KernelBlocks { taps: g.taps(), tap_len: g.c_in * g.c_out, part_len: channels[0] * g.c_out };
-        Self { whole, block, tiling, blocks, columns: g.c_out, lens: [g.input_len(), g.output_len()] }
+        Self { whole, block, tiling, blocks }
     }
 }
 
@@ -67,6 +66,7 @@ impl<T: Element> GradPlan<T> for BlockKernelGrad<T> {
         sums: Sums<'_, T>,
         scratch: &mut Scratch<T>,
     ) {
+        scratch.reserve(&self.whole.tiling.scratch);
         self.whole.accumulate(operands, region, sums, scratch);
     }
 
@@ -86,19 +86,19 @@ impl<T: Element> GradPlan<T> for BlockKernelGrad<T> {
         scratch: &mut Scratch<T>,
     ) {
         let [m, n] = [self.block.grid.from_channels, self.block.grid.to_channels];
-        let samples = x.len() / self.lens[0].max(1);
-        debug_assert!(dy.len() == samples * self.lens[1] && gradient.len() == self.blocks.block_len());
+        let (samples, columns) = (dy.len() / self.tiling.len(), self.tiling.channels);
+        debug_assert!(dy.len() == samples * self.tiling.len() && gradient.len() == self.blocks.block_len());
         if samples == 0 {
             return gradient.fill(T::ZERO);
         }
         scratch.reserve(&self.tiling.scratch);
         let region = RowRegion::of(&self.tiling, &Region::Samples(samples));
         let mut sums = scratch.take_block(self.block.tiling.weights);
-        for first in (0..self.columns).step_by(n) {
+        for first in (0..columns).step_by(n) {
             let sums = &mut sums[..self.block.tiling.weights];
             self.block.add_rows((&x[block * m..], &dy[first..]), &region, (sums, Start::Zero), scratch);
             self.block.finish(sums);
-            for (to, from) in gradient.chunks_exact_mut(self.columns).zip(sums.chunks_exact(n)) {
+            for (to, from) in gradient.chunks_exact_mut(columns).zip(sums.chunks_exact(n)) {
                 to[first..first + n].copy_from_slice(from);
             }
         }
