@@ -32,6 +32,15 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if not item.get_closest_marker("one_tier")]
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Names cases of bytes by their argument and number.
+
+    Every worker collects the tests for itself and has to find the same names, and bytes may hold the second
+    in which they were made, as those of gzip do.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_sessionstart():
     # A forced tier that did not run would make every result below mean something else.
     forced = os.environ.get("GRIDNN_SIMD")
