@@ -50,10 +50,12 @@ trial, pictures = Path(sys.argv[1]), sys.argv[2]
 cells = re.findall(r"^```\{code-cell\}\n((?::[^\n]*\n)?)(.*?)^```", Path("docs/tour.md").read_text("utf-8"), re.M | re.S)
 blocks = [code for options, code in cells if "remove" not in options]
 start = next(number for number, code in enumerate(blocks) if "image_folder" in code)
-own = ["import matplotlib\nmatplotlib.use('agg')", "import gridnn as gn\nimport numpy as np\nfrom pathlib import Path"]
+beginning = re.findall(r"^```python\n(.*?)^```", Path("docs/tour.md").read_text("utf-8"), re.M | re.S)
+own = ["import matplotlib\nmatplotlib.use('agg')", *beginning]
+again = "model.fit(train.x, train.y, epochs=30, seed=1, verbose=0)"  # "call `fit` again, with more epochs"
 judge = 'print("loss, accuracy:", model.evaluate(test.x, test.y, verbose=0))'
 (trial / "as_it_is.py").write_text("\n".join([own[0], *blocks, judge]))
-(trial / "own.py").write_text("\n".join([*own, *blocks[start:], judge]))
+(trial / "own.py").write_text("\n".join([*own, *blocks[start:], judge, again, judge]))
 if pictures:
     shutil.copytree(pictures, trial / "pictures")
 END

@@ -1,5 +1,6 @@
 """The server of docs/how-to/serving.md answers, under wsgiref and, where it is installed, under gunicorn."""
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -64,6 +65,14 @@ def check(address):
     assert asked(address, as_file(X)) == (200, {"classes": ["c", "a"]})
 
 
+def asked_as_on_the_page(address):
+    """What the program that asks prints: the last one of the page."""
+    *_, program = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(program.replace("http://localhost:8000", address), {})  # noqa: S102 - our own page
+    return printed.getvalue()
+
+
 def test_wsgiref(folder, monkeypatch):
     monkeypatch.setenv("MODEL", str(folder / "model.gridnn"))
     spec = importlib.util.spec_from_file_location("serve", folder / "serve.py")
@@ -77,7 +86,9 @@ def test_wsgiref(folder, monkeypatch):
     with wsgiref.simple_server.make_server("127.0.0.1", 0, serve.application, handler_class=Silent) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            check(f"http://127.0.0.1:{server.server_port}")
+            address = f"http://127.0.0.1:{server.server_port}"
+            check(address)
+            assert asked_as_on_the_page(address) == "{'classes': ['a', 'a']}\n"
         finally:
             server.shutdown()
 
