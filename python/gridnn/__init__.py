@@ -21,6 +21,7 @@ Only the compiled engine is loaded at once; everything else when it is first use
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from gridnn._engine import get_num_threads, set_convolution_algorithm, set_num_threads, simd_tier
@@ -151,7 +152,12 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_HOMES[name]), name)
         globals()[name] = value  # found without this function from now on
         return value
-    raise AttributeError(f"module 'gridnn' has no attribute {name!r}")
+    # Only what is imported already is asked: programs ask for names that they do not count on.
+    homes = [
+        home for home in _SUBMODULES if name in getattr(sys.modules.get(f"gridnn.{home}"), "__all__", ())
+    ]
+    cure = f"; it is gridnn.{homes[0]}.{name}" if homes else ""
+    raise AttributeError(f"module 'gridnn' has no attribute {name!r}{cure}")
 
 
 def __dir__() -> list[str]:

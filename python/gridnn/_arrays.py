@@ -97,7 +97,10 @@ def as_numbers(value: object, argument: str) -> NDArray[Any]:
     if _is_pandas(value) and not (array.ndim == 1 and str(getattr(value, "dtype", "")) == "object"):
         return _table(value, argument)
     if kind == "O" and not array.ndim:
-        raise TypeError(f"The `{argument}` argument must be an array. Received {type(value).__name__}.")
+        cure = ""
+        if isinstance(value, dict) and value:
+            cure = f" Pass the array in it: {argument}[{next(iter(value))!r}]."
+        raise TypeError(f"The `{argument}` argument must be an array. Received {type(value).__name__}.{cure}")
     raise TypeError(
         f"The `{argument}` argument must hold real numbers. Received an array of type {array.dtype} and "
         f"shape {array.shape}.{_advice(array, argument)}"

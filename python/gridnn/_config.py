@@ -139,6 +139,15 @@ class Registry(Generic[T]):
         """Every registered class, once, in the order of registration."""
         return list(dict.fromkeys(self._classes.values()))
 
+    def ids(self) -> list[str]:
+        """One id of every registered class: the first in small letters, if it has any."""
+        of_class: dict[type[T], str] = {}
+        for key, cls in self._classes.items():
+            if key.islower() and not of_class.get(cls, "A").islower():
+                of_class[cls] = key
+            of_class.setdefault(cls, key)
+        return list(of_class.values())
+
     def accepts(self, cls: type) -> bool:
         """Whether `cls` is a class of the user's that can be used.
 
@@ -172,8 +181,9 @@ class Registry(Generic[T]):
         if isinstance(identifier, self._base) and (self.knows(identifier) or self.accepts(type(identifier))):
             return identifier
         raise TypeError(
-            f"Could not interpret {self.kind} identifier: expected a string id or an instance of a "
-            f"{self.kind} class of gridnn. Received {identifier!r} of type {type(identifier).__name__}."
+            f"Could not interpret {self.kind} identifier: expected a string id, such as "
+            f"{self.ids()[0]!r}, or an instance of one of gridnn's {self.kind} classes. Received "
+            f"{_validation.shown(identifier)} of type {type(identifier).__name__}."
         )
 
     def deserialize(self, description: object) -> T:
@@ -192,9 +202,10 @@ class Registry(Generic[T]):
         key = self._key(name)
         cls = self._classes[key] if key in self._classes else self._custom_class(name)
         if cls is None:
-            known = ", ".join(repr(key) for key in self._classes)
+            known = ", ".join(map(repr, self.ids()))
             raise ValueError(
-                f"Could not interpret {self.kind} identifier: {name!r}. Known are {known}. "
+                f"Could not interpret {self.kind} identifier: {name!r}."
+                f"{_validation.meant(name, self._classes, 0.8)} Known are {known}. "
                 f"A class of your own must be defined before, or be given to `load_model`: "
                 f"custom_objects={{{name!r}: ...}}."
             )

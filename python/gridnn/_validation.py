@@ -27,9 +27,32 @@ _SEED_LIMIT = 2**64
 _SIZE_LIMIT = 2**63  # the engine counts no further
 
 
+def shown(value: object) -> str:
+    """How messages show what was received: as Python writes it, but an array by its type and shape."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of type {value.dtype} and shape {value.shape}"
+    return repr(value)
+
+
+def meant(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The end of a message about a name that is not known: the one it is nearly, if there is one.
+
+    `likeness` is how near that must be, from 0 to 1.
+    """
+    import difflib
+
+    def digits(text: str) -> str:
+        return "".join(filter(str.isdigit, text))
+
+    # Who writes float16 does not mean float64.
+    by_folded = {one.lower(): one for one in known if digits(one) == digits(name) or not digits(name)}
+    close = difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=likeness)
+    return f" Did you mean {by_folded[close[0]]!r}?" if close else ""
+
+
 def integer(value: object, name: str) -> int:
     """Returns `value` as an int; bool and float are refused, since they are nearly always a mistake here."""
-    return _index(value, f"The `{name}` argument must be an integer. Received {name}={value!r}.")
+    return _index(value, f"The `{name}` argument must be an integer. Received {name}={shown(value)}.")
 
 
 def positive_integer(value: object, name: str) -> int:
@@ -61,18 +84,21 @@ def countable(value: object, name: str) -> None:
 def boolean(value: object, name: str) -> bool:
     """Returns `value` as a bool; only a Python or NumPy bool is one."""
     if type(value).__name__ not in ("bool", "bool_"):
-        raise TypeError(f"The `{name}` argument must be True or False. Received {name}={value!r}.")
+        raise TypeError(f"The `{name}` argument must be True or False. Received {name}={shown(value)}.")
     return bool(value)
 
 
 def real(value: object, name: str, *, low: float = -math.inf, high: float = math.inf) -> float:
     """Returns `value` as a finite float within ``[low, high]``."""
+    refusal = f"The `{name}` argument must be a number. Received {name}={shown(value)}."
     if isinstance(value, (bool, str, bytes)) or not isinstance(value, SupportsFloat):
-        raise TypeError(f"The `{name}` argument must be a number. Received {name}={value!r}.")
+        raise TypeError(refusal)
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
+    except (TypeError, ValueError):  # arrays have the method, and most of them more than one number
+        raise TypeError(refusal) from None
     if not math.isfinite(number) or not low <= number <= high:
         limits = "finite"
         if low > -math.inf and high < math.inf:
@@ -96,7 +122,7 @@ def element_type(value: Any, name: str = "dtype") -> str:
 def string(value: object, name: str) -> str:
     """Returns `value` as a plain str."""
     if not isinstance(value, str):
-        raise TypeError(f"The `{name}` argument must be a string. Received {name}={value!r}.")
+        raise TypeError(f"The `{name}` argument must be a string. Received {name}={shown(value)}.")
     return str(value)
 
 
@@ -114,7 +140,9 @@ def choice(value: object, name: str, allowed: Sequence[str]) -> str:
     text = string(value, name)
     if text not in allowed:
         options = ", ".join(repr(option) for option in allowed)
-        raise ValueError(f"The `{name}` argument must be one of {options}. Received {name}={text!r}.")
+        raise ValueError(
+            f"The `{name}` argument must be one of {options}. Received {name}={text!r}.{meant(text, allowed)}"
+        )
     return text
 
 
@@ -162,7 +190,10 @@ def _index(value: object, message: str) -> int:
     """`value` as an int; TypeError with `message` if it is not one."""
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError(message)
-    return operator.index(value)
+    try:
+        return operator.index(value)
+    except TypeError:  # arrays have the method, and most of them are no integer
+        raise TypeError(message) from None
 
 
 def _are_counts(numbers: Sequence[int]) -> bool:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 import gridnn as gn
 from gridnn import layers
+from gridnn._validation import meant
 from gridnn.commands import evaluate, info, predict, report, train
 from gridnn.commands.common import CommandError, natural, positive
 from gridnn.errors import FileFormatError
@@ -42,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: argparse found the arguments wrong (code 2), or printed help or version (code 0).
     """
-    arguments = _parser().parse_args(argv)
+    arguments, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        options = (*arguments.parser._option_string_actions, "") if unknown[0].startswith("-") else ()
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}.{meant(unknown[0], options)}")
     try:
         if getattr(arguments, "threads", None) is not None:
             gn.set_num_threads(arguments.threads)
@@ -101,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--threads", type=positive, metavar="N", help="threads (default: one a core)")
     bench.set_defaults(run=_bench)
 
+    for each in commands.choices.values():
+        each.set_defaults(parser=each)  # whose usage is shown where an option is wrong
     return parser
 
 

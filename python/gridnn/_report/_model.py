@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gridnn import _html, inspect, plot
+from gridnn import _html, _validation, inspect, plot
 from gridnn._engine import get_num_threads, simd_tier, version
 from gridnn._report import _labelled
 from gridnn._report._page import drawing, figures, picture, section, table, tiles, write_page
@@ -40,7 +40,12 @@ def write(
     """Writes the page; see `Sequential.report` for the arguments."""
     pyplot = require("matplotlib.pyplot")
     if (x is None) != (y is None):
-        raise ValueError("Pass `x` and `y`, or neither.")
+        given, missing = ("x", "y") if y is None else ("y", "x")
+        raise ValueError(
+            f"The `{missing}` argument is missing: pass samples and their targets, `x` and `y`, or neither. "
+            f"Received {given} alone."
+        )
+    title = None if title is None else _validation.string(title, "title")
     model.count_params()  # an error if the model is not built
     several = len(model.input_names) > 1 or len(model.output_names) > 1
     source: Any = history if history is not None else model.history

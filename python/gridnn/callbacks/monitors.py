@@ -357,6 +357,11 @@ class LearningRateScheduler(Callback):
         """Sets it."""
         optimizer = self.model.optimizer
         rate = self.schedule(*(epoch, current_rate(self.model))[: self._arguments])
+        if rate is None:
+            raise TypeError(
+                "The `schedule` of a LearningRateScheduler must return the learning rate. Received None: is "
+                "its `return` missing?"
+            )
         optimizer.learning_rate = _validation.real(rate, "learning_rate", low=0.0)
         if self.verbose:
             print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")

@@ -57,9 +57,23 @@ def writable(path: Path, option: str) -> Path:
     return path
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number; received {text!r}") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number; received {text!r}") from None
+
+
 def natural(text: str) -> int:
     """An argument that is 0, 1, 2 and so on."""
-    value = int(text)
+    value = _whole(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"expected 0 or more; received {value}")
     return value
@@ -67,7 +81,7 @@ def natural(text: str) -> int:
 
 def positive(text: str) -> int:
     """An argument that is 1, 2 and so on."""
-    value = int(text)
+    value = _whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more; received {value}")
     return value
@@ -75,7 +89,7 @@ def positive(text: str) -> int:
 
 def above_zero(text: str) -> float:
     """An argument above 0."""
-    value = float(text)
+    value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number above 0; received {value:g}")
     return value
@@ -83,7 +97,7 @@ def above_zero(text: str) -> float:
 
 def share(text: str) -> float:
     """An argument from 0 on and below 1."""
-    value = float(text)
+    value = _number(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"expected 0 or more and less than 1; received {value:g}")
     return value

@@ -117,6 +117,12 @@ def read_part(path: Path, wanted: Wanted, share: float, seed: int) -> Part:
 def _folder(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
     folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))
     if not folders:
+        if not any(path.glob("t*-images-idx3-ubyte*")):
+            files = sum(not is_hidden(entry.name) for entry in path.iterdir())
+            raise CommandError(
+                f"--data {path}: expected a subfolder of images or sounds for each class, or the four files "
+                f"of MNIST. Received a folder of {files} files and no subfolder"
+            )
         (x, y), (xt, yt) = datasets.mnist(path)
         names = [str(number) for number in range(int(y.max()) + 1)]
         return Source(

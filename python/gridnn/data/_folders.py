@@ -208,10 +208,14 @@ def chosen(
             taken += len(rows_of_unit)
     if held_out.all() or not held_out.any():
         side = "training" if held_out.all() else "validation"
-        of = "" if groups is None else f" in {len(units[0])} groups"
+        of = ""
+        if groups is not None:
+            of = f" in {len(units[0])} groups"
+        elif len(units) > 1:
+            of = f" in {len(units)} classes, each of which gives its own share"
         raise ValueError(
-            f"`split`={split!r} leaves nothing for {side}: there are {len(files)} files{of}. Choose another "
-            "share."
+            f"`split`={split!r} leaves nothing for {side}: there are {len(files)} samples{of}. Choose "
+            "another share."
         )
     return np.flatnonzero(held_out if part == "validation" else ~held_out)
 
@@ -234,9 +238,9 @@ def _checked(split: object) -> Split:
             'The `split` argument must be None or ("train", share, seed), with the same share and seed for '
             f'"validation". Received split={split!r}.'
         )
-    part = _validation.choice(split[0], "split", ("train", "validation"))
-    share = _validation.real(split[1], "split", low=0.0, high=1.0)
-    seed = _validation.seed(split[2], "split")
+    part = _validation.choice(split[0], "split[0]", ("train", "validation"))
+    share = _validation.real(split[1], "split[1]", low=0.0, high=1.0)
+    seed = _validation.seed(split[2], "split[2]")
     if seed is None:
         raise ValueError('The `split` argument needs a seed: ("train", 0.2, 0). Received None.')
     return part, share, seed

@@ -114,7 +114,10 @@ def grad_cam(
     found = run.backward(last, dy)
     maps, slopes = present(found.values[position]), present(found.gradients[position])
     if maps.ndim < 3:
-        raise ShapeError(f"The layer must have spatial axes. Received outputs of shape {maps.shape}.")
+        raise ShapeError(
+            f"The `layer` argument must be a layer with spatial axes, such as a convolution or a pool. "
+            f"Received {layer!r}, whose outputs have shape {maps.shape}."
+        )
     axes = tuple(range(1, maps.ndim - 1))
     evidence = np.maximum((maps * slopes.mean(axis=axes, keepdims=True)).sum(axis=-1), 0)
     return _resized(evidence, run.x.shape[1:-1]) if resize else evidence

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypedDict
 
-from gridnn import constraints, regularizers
+from gridnn import _validation, constraints, regularizers
 from gridnn.layers.base import Layer
 
 _Regularizer = str | regularizers.Regularizer | Mapping[str, Any] | None
@@ -98,6 +99,9 @@ class LimitedLayer(Layer):
         unknown = given.keys() - set(fields)
         if unknown:
             hints = "".join(_INSTEAD[name] for name in sorted(unknown & _INSTEAD.keys()))
+            first, *more = sorted(unknown)
+            known = (*inspect.signature(type(self)).parameters, *fields)
+            hints = hints or ("" if more else _validation.meant(first, known))
             raise TypeError(f"{type(self).__name__} got unexpected arguments {sorted(unknown)}.{hints}")
         for field in fields:
             value = given.get(field)

@@ -75,9 +75,11 @@ class Binder:
                 )
             if callable(x) and not hasattr(x, "__array__"):
                 raise TypeError(f"`{prefix}x` is a function: pass what it returns, {prefix}x().")
-            raise ValueError(
-                f"`{prefix}y` is missing: pass targets, or an iterable of (x, y) batches as `{prefix}x`."
-            )
+            if prefix:
+                raise ValueError(
+                    f"`{prefix}y` is missing: the `{prefix}data` argument must have targets as well, (x, y)."
+                )
+            raise ValueError("`y` is missing: pass targets, or an iterable of (x, y) batches as `x`.")
         follow = follow or Follow.of("auto", self._model.output_names).validating()
         if len(self._model.input_names) == len(self._model.output_names) == 1:
             return self._single(x, y, sample_weight, prefix, follow)

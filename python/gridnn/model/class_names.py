@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gridnn import _validation
-
 if TYPE_CHECKING:
     from gridnn.model.protocol import Model
 
@@ -31,7 +29,14 @@ class ClassNames:
         if names is not None:
             if isinstance(names, str):
                 raise TypeError(f"`class_names` must be a list of names. Received {names!r}.")
-            names = tuple(_validation.string(name, "class_names") for name in names)
+            given: tuple[object, ...] = tuple(names)
+            wrong = [name for name in given if not isinstance(name, str)]
+            if wrong:
+                raise TypeError(
+                    f"`class_names` must hold strings. Received {wrong[0]!r} among them: pass "
+                    "[str(name) for name in names]."
+                )
+            names = tuple(str(name) for name in names)
             if self.built:
                 outputs = self.network.output_shape[-1]
                 if len(names) != (2 if outputs == 1 else outputs):

@@ -148,7 +148,7 @@ def _weights(class_weight: object, known: list[int] | None) -> dict[int, float]:
             )
         if key in weights:
             raise ValueError(f"The `class_weight` argument has two weights for class {key}.")
-        weights[key] = _validation.real(value, "class_weight", low=0.0)
+        weights[key] = _validation.real(value, f"class_weight[{key}]", low=0.0)
     return weights
 
 

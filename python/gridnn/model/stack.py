@@ -37,6 +37,9 @@ class LayerStack(BaseModel):
         self._layers = []
         self._model_names = {}
         self._names = base.Names(owner=self)
+        given: object = layers
+        if given is not None and not isinstance(given, Iterable):
+            raise TypeError(f"The `layers` argument must be a list of layers. Received {layers!r}.")
         try:
             for layer in layers or ():
                 self._append(layer)
@@ -225,7 +228,14 @@ class LayerStack(BaseModel):
                 "call it in a gn.Model."
             )
         if not parts.usable(layer):
-            raise TypeError(f"A Sequential model holds instances of gridnn.layers. Received {layer!r}.")
+            cure = ""
+            if isinstance(layer, type):
+                cure = f" A class is called to make one: {layer.__name__}(...)."
+            elif isinstance(layer, str):
+                cure = f" For a function of the values pass layers.Activation({layer!r})."
+            elif isinstance(layer, (list, tuple)):
+                cure = " Put the layers of a list in by an asterisk before it."
+            raise TypeError(f"A Sequential model holds instances of gridnn.layers. Received {layer!r}.{cure}")
         if isinstance(layer, parts.Input):
             if self._layers or self._input is not None:
                 raise ValueError(f"{layer.label} must be the first layer, and the only Input, of a model.")

@@ -45,7 +45,11 @@ def history(history: Run | Mapping[str, Run], metric: str = "loss", *, ax: Axes 
     for run in runs.values():
         logs = run.history if isinstance(run, History) else run
         if metric not in logs and f"val_{metric}" not in logs:
-            raise ValueError(f"The history holds {sorted(logs)}. Received metric={metric!r}.")
+            held = ", ".join(sorted(logs)) or "none, as before training"
+            raise ValueError(
+                f"The `metric` argument must be one that the history holds: {held}. Received "
+                f"metric={metric!r}."
+            )
     ax = _style.axes(ax, (5.0, 3.2))
     for number, (title, run) in enumerate(runs.items()):
         logs = run.history if isinstance(run, History) else run
@@ -194,7 +198,10 @@ def _counts(labels: NDArray[Any], predictions: ArrayLike | None, classes: int) -
         guesses = guesses.argmax(axis=-1)
     labels, guesses = labels.reshape(-1), guesses.reshape(-1)
     if len(labels) != len(guesses):
-        raise ValueError(f"Received {len(labels)} labels, {len(guesses)} predictions.")
+        raise ValueError(
+            "`predictions` must be a class, or a score for each class, for each of the labels. Received "
+            f"{np.shape(predictions)} for {len(labels)} labels."
+        )
     signs = bool((labels == -1).any()) and bool(np.isin(labels, (-1, 1)).all())
     labels = (labels > 0).astype(int) if signs else _whole(labels, "labels")
     guesses = (guesses > 0).astype(int) if signs else _decided(guesses)

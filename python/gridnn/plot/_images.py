@@ -149,11 +149,19 @@ def _kernel_of(kernel: ArrayLike | Layer) -> NDArray[Any]:
         if values is None:
             values = getattr(kernel, "depthwise_kernel", None)
         if values is None:
-            raise ValueError(f"{kernel.label} has no kernel to show.")
+            waits = hasattr(kernel, "kernel_size") and not kernel.built
+            cure = "" if not waits else " It is not built: pass a layer of a model that has an Input."
+            raise ValueError(f"{kernel.label} has no kernel to show.{cure}")
         if type(kernel).__name__.startswith("Depthwise"):
             # (*k, channels, multiplier): every channel has filters of its own.
             values = values.reshape(*values.shape[:-2], 1, -1)
-    array = np.asarray(values, np.float64)
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "The `kernel` argument must be a layer with a kernel, as model.layers[0] may be, or an array. "
+            f"Received {values!r}."
+        ) from None
     if not 3 <= array.ndim <= 5 or not array.size:
         raise ValueError(
             f"`kernel` must have shape (*kernel_size, channels, filters). Received shape {array.shape}."

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gridnn import _validation
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -86,7 +88,7 @@ def stretch(image: ArrayLike) -> NDArray[Any]:
 def columns_for(count: int, tile: tuple[int, int], columns: int | None) -> int:
     """Columns of a mosaic: as asked for, else so that it is about 1.6 times as wide as high."""
     if columns is not None:
-        return min(columns, count)
+        return min(_validation.positive_integer(columns, "columns"), count)
     height, width = tile
     wish = max(1, min(count, round(math.sqrt(1.6 * count * height / width))))
     # Near that number, the one that leaves the fewest places of the last row empty.

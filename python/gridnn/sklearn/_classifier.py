@@ -209,7 +209,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):  # type: ignore[misc] # scikit-le
             if len(np.unique(counted, axis=0)) < 2:
                 raise ValueError(
                     f"{type(self).__name__} needs samples of at least 2 classes in the data, but the data "
-                    f"contains only one class: {self.classes_[0]!r}"
+                    f"contains only one class: {self.classes_[:1].tolist()[0]!r}"
                 )
         epochs = 1 if partial else None
         self._train(
@@ -223,6 +223,11 @@ class CNNClassifier(ClassifierMixin, BaseCNN):  # type: ignore[misc] # scikit-le
         """The weights of samples times those of their classes."""
         if self.class_weight is None:
             return weight
+        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
+            raise ValueError(
+                f"The 'class_weight' parameter of {type(self).__name__} must be None, 'balanced' or a dict, "
+                f"class -> weight. Got {self.class_weight!r} instead."
+            )
         factors: NDArray[np.float64] = compute_sample_weight(self.class_weight, y)
         return factors if weight is None else weight * factors
 

@@ -47,7 +47,7 @@ def test_there_are_as_many_as_outputs():
         single.class_names = ["yes"]
     with pytest.raises(TypeError, match="must be a list of names"):
         classifier().class_names = "ab"
-    with pytest.raises(TypeError, match="must be a string"):
+    with pytest.raises(TypeError, match="must hold strings"):
         classifier().class_names = [1, 2]
 
 

@@ -138,7 +138,7 @@ def test_other_types_of_samples(kind):
         ({"loss": "likeness"}, "likeness"),
         ({"optimizer": "hill"}, "hill"),
         ({"random_state": "now"}, "now"),
-        ({"class_weight": "even"}, "class_weight"),
+        ({"class_weight": "even"}, "'class_weight' parameter of CNNClassifier .* 'balanced' .*'even'"),
     ],
 )
 def test_parameters_are_checked_by_fit(options, message):
