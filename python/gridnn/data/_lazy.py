@@ -16,6 +16,7 @@ from gridnn._arrays import is_sparse, shape_of
 from gridnn._engine import permutation
 from gridnn._reading import Batches
 from gridnn.data._advice import will_read
+from gridnn.data._plain import plain_reader
 from gridnn.errors import ShapeError
 
 __all__ = ["LazyBatches", "lazy"]
@@ -82,6 +83,7 @@ class LazyBatches(Batches):
         self.x, self.y = x, y
         # Asked while they are open: a dataset of a file that was closed no longer says whose it was.
         self._places = {"x": _place(x, "x"), "y": _place(y, "y")}
+        self._plain = {"x": plain_reader(x), "y": plain_reader(y)}
         sources = [source for source in (x, y) if source is not None]
         row_bytes = max(sum(_row_bytes(source) for source in sources), 1)
         chunk = max((_chunk(source) for source in sources), default=1)
@@ -139,9 +141,16 @@ class LazyBatches(Batches):
         total = sum(last - first for first, last in spans)
         result: NDArray[Any] | None = None
         filled = 0
+        plain = self._plain[name]
+        if plain is not None:
+            result = np.empty((total, *source.shape[1:]), source.dtype)
         will_read(source, spans)
         for first, last in spans:
             try:
+                if plain is not None and result is not None:
+                    plain(first, last, result[filled : filled + last - first])
+                    filled += last - first
+                    continue
                 part = np.asarray(source[first:last])
                 if len(part) != last - first:  # one row would be spread over all of them
                     raise ValueError(f"the slice has {len(part)} samples instead of {last - first}")

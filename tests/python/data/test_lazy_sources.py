@@ -13,6 +13,7 @@ import gridnn as gn
 from gridnn import layers
 from gridnn._reading import read_ahead
 from gridnn.data._advice import will_read
+from gridnn.data._plain import plain_reader
 from gridnn.errors import ShapeError
 
 pytestmark = pytest.mark.one_tier
@@ -282,6 +283,61 @@ def test_the_system_is_told_of_chunks(tmp_path, chunks, monkeypatch):
         will_read(x, [(0, 4), (12, 13)])
         assert len(set(told)) == len(told) == {None: 0, (10, 6, 2): 2, (3, 4, 1): 3 * 2 * 2}[chunks]
         assert np.array_equal(gn.data.lazy(x, batch_size=7)[1], X[7:14])
+
+
+PLAIN = [{}, {"chunks": (10, 6, 2)}, {"chunks": (103, 6, 2)}, {"dtype": ">f4"}]
+NOT_PLAIN = [
+    {"chunks": (10, 6, 2), "compression": "gzip"},
+    {"chunks": (10, 6, 2), "fletcher32": True},
+    {"chunks": (10, 3, 2)},
+    {"chunks": (10, 6, 2), "shuffle": True},
+]
+
+
+@pytest.mark.parametrize("options", PLAIN + NOT_PLAIN)
+def test_what_lies_in_a_file_as_in_memory_is_read_past_the_library(tmp_path, options):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        written = file.create_dataset("x", data=X, **options)
+        assert plain_reader(written) is None  # there may be what is not in the file yet
+    with h5py.File(tmp_path / "x.h5") as file:
+        x = file["x"]
+        assert (plain_reader(x) is not None) == (options in PLAIN)
+        assert np.array_equal(np.concatenate(list(gn.data.lazy(x, None, 9))), x[:])
+        assert np.array_equal(*map(np.concatenate, [passes(gn.data.lazy(d, None, 9), 4) for d in (x, x[:])]))
+
+
+def test_chunks_that_were_never_written_user_blocks_and_closed_files_are_left_to_the_library(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w", userblock_size=512) as file:
+        file.create_dataset("x", data=X)
+    with h5py.File(tmp_path / "y.h5", "w") as file:
+        file.create_dataset("x", X.shape, "f4", chunks=(10, 6, 2), fillvalue=3)[:20] = X[:20]
+        file.create_dataset("none", X.shape, "f4")
+        file.create_dataset("whole", data=X)
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert plain_reader(file["x"]) is None
+        assert np.array_equal(gn.data.lazy(file["x"], None, 103)[0], X)
+    with h5py.File(tmp_path / "y.h5") as file:
+        for name in ("x", "none"):
+            assert plain_reader(file[name]) is None
+            assert np.array_equal(gn.data.lazy(file[name], None, 103)[0], file[name][:])
+        batches = gn.data.lazy(file["whole"])
+    with pytest.raises(
+        OSError, match=r"y\.h5, /whole: samples 0 to 31 of `x` cannot be read: the file is closed"
+    ):
+        next(iter(batches))
+
+
+def test_a_file_that_was_cut_is_named(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("x", data=X)
+    with h5py.File(tmp_path / "x.h5") as file:
+        batches = gn.data.lazy(file["x"], None, 103)
+        os.truncate(tmp_path / "x.h5", file["x"].id.get_offset() + 100)
+        with pytest.raises(OSError, match=r"x\.h5, /x: samples 0 to 102 .*the file ends before the samples"):
+            batches[0]
 
 
 def test_nothing_reads_on_after_a_training_that_failed():
