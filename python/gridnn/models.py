@@ -96,6 +96,14 @@ def _known(value: int, name: str, choices: Sequence[int]) -> int:
     return number
 
 
+def _sizes(input_shape: Shape, classes: int, axes: str = "(height, width, channels)") -> tuple[Shape, int]:
+    """The shape of a sample, with these axes, and the number of outputs."""
+    shape = _validation.sample_shape(input_shape, "input_shape")
+    if len(shape) != axes.count(",") + 1:
+        raise ValueError(f"The `input_shape` argument must be {axes}. Received input_shape={input_shape!r}.")
+    return shape, _validation.positive_integer(classes, "classes")
+
+
 def lenet5(input_shape: Shape = (32, 32, 1), classes: int = 10) -> Sequential:
     """LeNet-5 for handwritten digits (LeCun, Bottou, Bengio and Haffner 1998), as it is built today.
 
@@ -111,6 +119,7 @@ def lenet5(input_shape: Shape = (32, 32, 1), classes: int = 10) -> Sequential:
         >>> model.output_shape
         (None, 10)
     """
+    input_shape, classes = _sizes(input_shape, classes)
     return Sequential(
         [
             layers.Input(input_shape),
@@ -159,6 +168,7 @@ def vgg(
         >>> model.output_shape
         (None, 10)
     """
+    input_shape, classes = _sizes(input_shape, classes)
     stack: list[Layer] = [layers.Input(input_shape)]
     for stage, repeats in enumerate(_VGG[_known(depth, "depth", tuple(_VGG))]):
         filters = width * min(2**stage, 8)
@@ -218,6 +228,7 @@ def googlenet(input_shape: Shape = (224, 224, 3), classes: int = 1000, *, dropou
         >>> model.output_shape
         (None, 10)
     """
+    input_shape, classes = _sizes(input_shape, classes)
 
     def pool() -> Layer:
         return layers.MaxPooling2D(3, 2, padding="same")
@@ -316,6 +327,7 @@ def resnet(
         >>> model.output_shape
         (None, 10)
     """
+    input_shape, classes = _sizes(input_shape, classes)
     parts = _ResidualBlocks(momentum)
     small = (20, 32, 44, 56, 110)
     _known(depth, "depth", (*_RESNET, *small))
@@ -369,6 +381,7 @@ def mobilenet(
         >>> model.output_shape
         (None, 10)
     """
+    input_shape, classes = _sizes(input_shape, classes)
     alpha = _validation.real(alpha, "alpha", low=0.0)
 
     def settled() -> list[Layer]:
@@ -421,6 +434,7 @@ def unet(
         >>> model.output_shape
         (None, 32, 32, 2)
     """
+    classes = _validation.positive_integer(classes, "classes")
     rank = len(tuple(input_shape)) - 1
     if rank not in (1, 2, 3):
         raise ValueError(f"`input_shape` must have one to three spatial axes. Received {input_shape}.")
@@ -482,6 +496,7 @@ def tcn(
         >>> model.output_shape
         (None, 3)
     """
+    input_shape, classes = _sizes(input_shape, classes, "(length, channels)")
     length, channels = tuple(input_shape)
     stack: list[Layer] = [layers.Input(input_shape)]
     for number in range(_validation.positive_integer(levels, "levels")):

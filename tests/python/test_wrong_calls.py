@@ -73,6 +73,17 @@ def model():
         (lambda m: m.report("r.html", X), ValueError, r"`y` argument is missing.*Received x alone"),
         (lambda m: m.report("r.html", y=Y), ValueError, r"`x` argument is missing.*Received y alone"),
         (lambda m: m.report("r.html", title=3), TypeError, r"`title` .* a string\. Received title=3"),
+        (
+            lambda m: gn.inspect.saliency(m, X, [0, 1]),
+            ValueError,
+            r"`target` .* one per sample, 12\. .*\(2,\)",
+        ),
+        (
+            lambda m: m.fit(X, Y, callbacks=[gn.callbacks.TerminateOnNaN]),
+            TypeError,
+            r"call.*TerminateOnNaN\(",
+        ),
+        (lambda m: m.fit(X, Y, callbacks=[print]), TypeError, r"LambdaCallback\(on_epoch_end"),
         (lambda m: gn.plot.filters(m), TypeError, r"`kernel` .* a layer with a kernel.*<Sequential"),
     ],
 )
@@ -103,6 +114,14 @@ def test_of_models(model, tmp_path, monkeypatch, call, error, message):
         (lambda: layers.Conv2D(np.ones(2), 3), TypeError, r"`filters` .* an integer\. .*an array"),
         (lambda: layers.Dropout(np.ones(2)), TypeError, r"`rate` .* a number\. .*an array"),
         (lambda: gn.optimizers.Adam(np.ones(2)), TypeError, r"`learning_rate` .* a number\. .*an array"),
+        (lambda: gn.models.tcn((16,)), ValueError, r"`input_shape` .* \(length, channels\)\. .*\(16,\)"),
+        (lambda: gn.models.resnet(20, (8, 3)), ValueError, r"`input_shape` .* \(height, width, channels\)"),
+        (lambda: gn.models.resnet(20, 32), TypeError, "`input_shape` .* a tuple of sizes"),
+        (lambda: gn.models.vgg(11, classes=0), ValueError, "`classes` .* a positive integer"),
+        (lambda: gn.models.unet(classes="a"), TypeError, "`classes` .* an integer"),
+        (lambda: gn.callbacks.BackupAndRestore(3), TypeError, "`backup_dir` .* a path"),
+        (lambda: gn.callbacks.CSVLogger(3), TypeError, "`filename` .* a path"),
+        (lambda: gn.callbacks.TensorBoard(3), TypeError, "`log_dir` .* a path"),
         (lambda: gn.Conv2D, AttributeError, r"'Conv2D'; it is gridnn\.layers\.Conv2D"),
         (lambda: gn.utils.load_img("a.jpg", color_mode="gray"), ValueError, "Did you mean 'grayscale'"),
         (lambda: gn.data.image_folder(".", color="grey"), ValueError, "Did you mean 'gray'"),
@@ -178,3 +197,10 @@ def test_of_the_command_line(arguments, message, tmp_path, capsys):
     assert code == 2
     heard = " ".join(capsys.readouterr().err.split())
     assert re.search(message, heard), heard
+
+
+def test_weights_of_another_model(model, tmp_path):
+    other = gn.Sequential([gn.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(5)])
+    other.save(tmp_path / "other.gridnn")
+    with pytest.raises(ValueError, match=r"'kernel' of layer 3 .*\(144, 3\) in the model, \(144, 5\)"):
+        model.load_weights(tmp_path / "other.gridnn")

@@ -182,10 +182,17 @@ class CallbackList(Callback):
     ) -> None:
         super().__init__()
         self.callbacks = members(callbacks)
+        callback: Any
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
+                cure = ""
+                if isinstance(callback, type):
+                    cure = f" A class is called to make one: {callback.__name__}(...)."
+                elif callable(callback):
+                    cure = " A function is called by a LambdaCallback(on_epoch_end=...)."
                 raise TypeError(
-                    f"`callbacks` must hold instances of gridnn.callbacks.Callback. Received {callback!r}."
+                    "`callbacks` must hold instances of gridnn.callbacks.Callback. Received "
+                    f"{callback!r}.{cure}"
                 )
         # A backup holds what all others have made of an epoch, wherever it stands in the list.
         called = [callback for callback in self.callbacks if is_main or not callback.main_only]

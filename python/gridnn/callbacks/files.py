@@ -235,6 +235,7 @@ class BackupAndRestore(_EveryFewBatches):
         self, backup_dir: PathLike, save_freq: str | int = "epoch", delete_checkpoint: bool = True
     ) -> None:
         super().__init__(save_freq)
+        _validation.path(backup_dir or ".", "backup_dir")
         if not os.fspath(backup_dir):
             raise ValueError("Empty `backup_dir` argument passed")
         self.path = Path(backup_dir) / "latest.gridnn"

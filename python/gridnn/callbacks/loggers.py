@@ -52,7 +52,7 @@ class CSVLogger(Callback):
 
     def __init__(self, filename: PathLike, separator: str = ",", append: bool = False) -> None:
         super().__init__()
-        self.filename = os.fspath(filename)
+        self.filename = os.fspath(_validation.path(filename, "filename"))
         self.separator = _validation.string(separator, "separator")
         self.append = _validation.boolean(append, "append")
         self._keys: list[str] = []
@@ -212,7 +212,7 @@ class TensorBoard(Callback):
         self, log_dir: PathLike = "logs", histogram_freq: int = 0, update_freq: str | int = "epoch"
     ) -> None:
         super().__init__()
-        self.log_dir = os.fspath(log_dir)
+        self.log_dir = os.fspath(_validation.path(log_dir, "log_dir"))
         self.histogram_freq = _validation.non_negative_integer(histogram_freq, "histogram_freq")
         if isinstance(update_freq, str):
             choice = _validation.choice(update_freq, "update_freq", ("epoch", "batch"))

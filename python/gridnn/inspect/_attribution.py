@@ -57,7 +57,13 @@ def _score_gradient(run: Run, target: int | ArrayLike | None) -> tuple[int, NDAr
     if target is None:
         classes = output.argmax(axis=-1)
     else:
-        classes = np.broadcast_to(np.asarray(target), len(output))
+        classes = np.asarray(target)
+        if classes.shape not in ((), (1,), (len(output),)):
+            raise ValueError(
+                f"`target` must be an integer or one per sample, {len(output)}. Received an array of shape "
+                f"{classes.shape}."
+            )
+        classes = np.broadcast_to(classes, len(output))
         if classes.dtype.kind not in "iu":
             raise TypeError(f"`target` must be an integer or one per sample. Received target={target!r}.")
         if ((classes < 0) | (classes >= output.shape[1])).any():

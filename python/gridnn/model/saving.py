@@ -353,7 +353,8 @@ def _check_shapes(expected: Mapping[Place, tuple[int, ...]], tensors: Mapping[Pl
     for place, shape in expected.items():
         if tensors[place].shape != shape:
             raise ValueError(
-                f"weight {place} of the model has shape {shape}, in the file it is {tensors[place].shape}"
+                f"weight {place[1]!r} of layer {place[0]} (counted from 0) has shape {shape} in the model, "
+                f"{tensors[place].shape} in the file"
             )
 
 
