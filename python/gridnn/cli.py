@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, unknown = _parser().parse_known_args(argv)
     if unknown:
-        options = (*arguments.parser._option_string_actions, "") if unknown[0].startswith("-") else ()
+        known = arguments.parser.format_help().replace(",", " ").split()
+        options = [word for word in known if word.startswith("--")] if unknown[0].startswith("-") else []
         arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}.{meant(unknown[0], options)}")
     try:
         if getattr(arguments, "threads", None) is not None:
