@@ -36,7 +36,10 @@ DOCS_TOOLS := $(VENV)/.docs
 # Keras on NumPy.
 KERAS := $(VENV)/keras
 KERAS_TOOLS := $(KERAS)/.tools
-MISSING := $(if $(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd),,missing)
+# How Cargo compiles the extension: `release`, or `develop`, which compiles an edit in seconds. The stamp holds which it was.
+PROFILE ?= release
+BUILT := $(shell cat $(EXTENSION) 2>/dev/null)
+MISSING := $(if $(and $(filter $(PROFILE),$(BUILT)),$(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd)),,missing)
 
 .PHONY: demo test test-estimators test-mpi test-full test-interchange test-programs test-keras campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
@@ -63,7 +66,7 @@ test-keras: dev $(KERAS_TOOLS) ## Keras' own tests, from its wheel, on gridnn, c
 	GRIDNN_KERAS_PYTHON=$(CURDIR)/$(KERAS)/$(notdir $(BIN))/python \
 		$(PY) -m pytest tests/python/keras_tests --timeout 900
 
-dev: $(EXTENSION) ## build the extension (release mode) and install it with all tools into .venv
+dev: $(EXTENSION) ## build the extension and install it with all tools into .venv (PROFILE=develop: edits compile in seconds)
 
 lint: dev rust-lints ## formatters, clippy, ruff, mypy, stubs, licences
 	@# First of all, because the other commands would bring a stale lock file up to date.
@@ -182,8 +185,8 @@ $(TOOLS): | rust python
 	@touch $@
 
 $(EXTENSION): $(RUST_SOURCES) pyproject.toml $(TOOLS) $(MISSING) | rust
-	$(PY) -m maturin develop --release --extras test,dev
-	@touch $@
+	$(PY) -m maturin develop --profile $(PROFILE) --extras test,dev
+	@echo $(PROFILE) >$@
 
 $(KERAS_TOOLS): | $(TOOLS)
 	$(PYTHON) -m venv $(KERAS) || { $(PYTHON) -m venv --clear --without-pip $(KERAS) && \
@@ -192,7 +195,7 @@ $(KERAS_TOOLS): | $(TOOLS)
 	@touch $@
 
 $(DOCS_TOOLS): pyproject.toml $(EXTENSION)
-	$(PY) -m maturin develop --release --extras docs
+	$(PY) -m maturin develop --profile $(PROFILE) --extras docs
 	@touch $@
 
 $(ESTIMATORS)/.tools: pyproject.toml | python
