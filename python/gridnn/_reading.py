@@ -15,9 +15,11 @@ from gridnn import _validation
 from gridnn._engine import permutation
 from gridnn.errors import ShapeError
 
-__all__ = ["Batches", "read_ahead"]
+__all__ = ["Batches", "Share", "SharedBatches", "read_ahead"]
 
 Item = TypeVar("Item")
+Share = Callable[[int], range]
+"""Of a batch of so many samples, the numbers of those that this process computes."""
 
 _DEPTH = 2  # batches that wait; one more is being made, and one is in use
 _LOOK = 0.1  # seconds after which a thread that waits looks whether anybody still wants its batches
@@ -75,9 +77,24 @@ class Batches:
         size = self.batch_size
         return lambda number: self._batch(order[number * size : (number + 1) * size])
 
-    def in_pass(self, seed: int | None, data_pass: int, first: int = 0) -> Iterator[Any]:
-        """The batches of a pass from number `first` on, read ahead."""
-        return read_ahead(self.maker(seed, data_pass), range(first, len(self)))
+    def in_pass(
+        self, seed: int | None, data_pass: int, first: int = 0, share: Share | None = None
+    ) -> Iterator[Any]:
+        """The batches of a pass from number `first` on, read ahead.
+
+        Args:
+            seed: seed of the order; None for that of the data.
+            data_pass: number of the pass, from 0.
+            first: number of the first batch.
+            share: of a batch of so many samples, those that this process computes; None for all. Where a data
+                set can leave out the inputs of others, zeros are in their place.
+        """
+        make = self.maker(seed, data_pass) if share is None else self.sharing_maker(seed, data_pass, share)
+        return read_ahead(make, range(first, len(self)))
+
+    def sharing_maker(self, seed: int | None, data_pass: int, share: Share) -> Callable[[int], Any]:
+        """`maker` for a process that shares batches with others; makes them whole unless it is overridden."""
+        return self.maker(seed, data_pass)
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
@@ -105,6 +122,24 @@ class Batches:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.samples} samples in batches of {self.batch_size}>"
+
+
+class SharedBatches:
+    """Batches in the order of the data, of which this process reads the inputs of its share.
+
+    Args:
+        batches: the data set.
+        share: see `Batches.in_pass`.
+    """
+
+    def __init__(self, batches: Batches, share: Share) -> None:
+        self._batches, self._share = batches, share
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._batches.in_pass(None, 0, 0, self._share)
 
 
 def read_ahead(make: Callable[[int], Item], numbers: range) -> Iterator[Item]:

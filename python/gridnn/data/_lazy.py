@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn._arrays import is_sparse, shape_of
 from gridnn._engine import permutation
-from gridnn._reading import Batches
+from gridnn._reading import Batches, Share
 from gridnn.data._advice import will_read
 from gridnn.data._plain import plain_reader
 from gridnn.errors import ShapeError
@@ -97,14 +97,8 @@ class LazyBatches(Batches):
 
     def read(self, rows: NDArray[np.int64]) -> Any:
         """The batch of these samples, which are read in the order of the file."""
-        ranks = np.argsort(rows, kind="stable")
-        spans = [(int(span[0]), int(span[-1]) + 1) for span in _runs(rows[ranks])]
-        place = np.empty_like(ranks)
-        place[ranks] = np.arange(len(rows))
-        in_order = len(spans) == 1 and bool((rows[1:] > rows[:-1]).all())
-        parts = [self._read_spans(source, name, spans) for source, name in self._sources()]
-        chosen = tuple(parts) if in_order else tuple(part[place] for part in parts)
-        return chosen if self.y is not None else chosen[0]
+        parts = tuple(self._read_rows(source, name, rows) for source, name in self._sources())
+        return parts if self.y is not None else parts[0]
 
     def maker(self, seed: int | None, data_pass: int) -> Callable[[int], Any]:
         """What makes the batches of a pass; see `Batches.maker`."""
@@ -112,14 +106,48 @@ class LazyBatches(Batches):
             return super().maker(None, data_pass)
         return _Shuffled(self, seed, data_pass)
 
+    def sharing_maker(self, seed: int | None, data_pass: int, share: Share) -> Callable[[int], Any]:
+        """What makes batches with the inputs of a share alone, and with all targets."""
+        if seed is None:
+            return lambda number: self._shared(number, share)
+        return _Shuffled(self, seed, data_pass, share)
+
+    def _shared(self, number: int, share: Share) -> Any:
+        first = number * self.batch_size
+        count = min(self.batch_size, self.samples - first)
+        own = share(count)
+        x = _spread(self.read_inputs(np.arange(first + own.start, first + own.stop)), own, count)
+        return x if self.y is None else (x, self._read_rows(self.y, "y", np.arange(first, first + count)))
+
+    def read_inputs(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Inputs of these samples, alone."""
+        return self._read_rows(self.x, "x", rows)
+
+    def _read_rows(self, source: Any, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        if not len(rows):
+            return np.empty((0, *_shape(source, name)[1:]), _dtype(source) or np.float32)
+        ranks = np.argsort(rows, kind="stable")
+        spans = [(int(span[0]), int(span[-1]) + 1) for span in _runs(rows[ranks])]
+        part = self._read_spans(source, name, spans)
+        if len(spans) == 1 and bool((rows[1:] > rows[:-1]).all()):
+            return part
+        place = np.empty_like(ranks)
+        place[ranks] = np.arange(len(rows))
+        return part[place]
+
     def buffers(self, seed: int, data_pass: int) -> list[NDArray[np.int64]]:
         """The first samples of the blocks that are shuffled together, buffer by buffer."""
         starts = np.arange(0, self.samples, self._block)
         starts = starts[permutation(len(starts), seed, data_pass)]
         return [np.sort(starts[i : i + self._blocks]) for i in range(0, len(starts), self._blocks)]
 
-    def load(self, starts: NDArray[np.int64]) -> list[NDArray[Any]]:
-        """The samples of some blocks, in the order of the file."""
+    def load(self, starts: NDArray[np.int64], own: NDArray[np.int64] | None = None) -> list[NDArray[Any]]:
+        """The samples of some blocks, in the order of the file.
+
+        Args:
+            starts: the first samples of the blocks.
+            own: places among these samples, of those whose inputs are wanted; None for all.
+        """
         spans = [(int(start), min(int(start) + self._block, self.samples)) for start in starts]
         merged = [spans[0]]
         for first, last in spans[1:]:
@@ -127,7 +155,25 @@ class LazyBatches(Batches):
                 merged[-1] = (merged[-1][0], last)
             else:
                 merged.append((first, last))
-        return [self._read_spans(source, name, merged) for source, name in self._sources()]
+        if own is None:
+            return [self._read_spans(source, name, merged) for source, name in self._sources()]
+        numbers = np.concatenate([np.arange(first, last) for first, last in merged])
+        inputs = self._read_needed(numbers[own])
+        return [inputs] if self.y is None else [inputs, self._read_spans(self.y, "y", merged)]
+
+    def _read_needed(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Inputs of these samples, which are in order.
+
+        A chunk that only the library can read is unpacked as a whole for any sample of it: it is read once.
+        """
+        chunk = 1 if self._plain["x"] is not None else _chunk(self.x)
+        if chunk == 1 or not len(rows):
+            return self._read_rows(self.x, "x", rows)
+        parts = []
+        for own in np.split(rows, np.flatnonzero(np.diff(rows // chunk)) + 1):
+            first, last = int(own[0]), int(own[-1]) + 1
+            parts.append(self._read_spans(self.x, "x", [(first, last)])[own - first])
+        return np.concatenate(parts)
 
     def count(self, starts: NDArray[np.int64]) -> int:
         """How many samples some blocks have."""
@@ -175,14 +221,14 @@ class _Shuffled:
     Batches alone are too little to read ahead: while a buffer is read the engine uses up those that wait.
     """
 
-    def __init__(self, data: LazyBatches, seed: int, data_pass: int) -> None:
-        self._data = data
+    def __init__(self, data: LazyBatches, seed: int, data_pass: int, share: Share | None = None) -> None:
+        self._data, self._share = data, share
         self._groups = data.buffers(seed, data_pass)
         counts = [data.count(starts) for starts in self._groups]
         self._ends = np.cumsum(counts)
         # A stream of its own for each buffer of each pass.
         self._counts, self._seed, self._stream = counts, seed, (data_pass + 1) << 32
-        self._held: dict[int, tuple[list[NDArray[Any]], NDArray[np.int64]]] = {}
+        self._held: dict[int, tuple[list[NDArray[Any]], NDArray[np.int64], NDArray[np.int64] | None]] = {}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="gridnn-reader")
         self._coming: dict[int, Future[list[NDArray[Any]]]] = {}
 
@@ -194,31 +240,72 @@ class _Shuffled:
         """The batch of this number."""
         size = self._data.batch_size
         first, last = number * size, min((number + 1) * size, self._data.samples)
-        parts = []
+        count, own = last - first, self._own(number)
+        start, parts = first, []
         while first < last:
             group = int(np.searchsorted(self._ends, first, side="right"))
             begin = int(self._ends[group - 1]) if group else 0
             until = min(last, int(self._ends[group]))
-            arrays, order = self._buffer(group)
+            arrays, order, places = self._buffer(group)
             rows = order[first - begin : until - begin]
-            parts.append([array[rows] for array in arrays])
+            inputs = rows
+            if places is not None:  # the buffer holds the inputs of the share alone
+                mine = slice(max(own.start - (first - start), 0), max(own.stop - (first - start), 0))
+                inputs = np.searchsorted(places, rows[mine])
+            parts.append([arrays[0][inputs], *(array[rows] for array in arrays[1:])])
             first = until
-        if len(parts) == 1:
-            joined = tuple(parts[0])
-        else:
-            joined = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
-        return joined if self._data.y is not None else joined[0]
+        joined = [
+            pieces[0] if len(parts) == 1 else np.concatenate(pieces) for pieces in zip(*parts, strict=True)
+        ]
+        joined[0] = _spread(joined[0], own, count)
+        return tuple(joined) if self._data.y is not None else joined[0]
 
-    def _buffer(self, group: int) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
+    def _own(self, number: int) -> range:
+        """Places in a batch of the samples whose inputs are read."""
+        size = self._data.batch_size
+        count = min(size, self._data.samples - number * size)
+        return range(count) if self._share is None else self._share(count)
+
+    def _places(self, group: int) -> NDArray[np.int64] | None:
+        """Places in a buffer of the samples whose inputs are read, in order; None for all."""
+        if self._share is None:
+            return None
+        size = self._data.batch_size
+        end = int(self._ends[group])
+        begin = end - self._counts[group]
+        wanted = [np.empty(0, np.int64)]
+        for number in range(begin // size, -(-end // size)):
+            own = self._own(number)
+            wanted.append(np.arange(number * size + own.start, number * size + own.stop))
+        numbers = np.concatenate(wanted)
+        numbers = numbers[(numbers >= begin) & (numbers < end)] - begin
+        return np.sort(self._order(group)[numbers])
+
+    def _order(self, group: int) -> NDArray[np.int64]:
+        return permutation(self._counts[group], self._seed, self._stream + group)
+
+    def _load(self, group: int) -> list[NDArray[Any]]:
+        return self._data.load(self._groups[group], self._places(group))
+
+    def _buffer(self, group: int) -> tuple[list[NDArray[Any]], NDArray[np.int64], NDArray[np.int64] | None]:
         if group not in self._held:
             self._held.clear()  # batches come in order: what was before is used up
             coming = self._coming.pop(group, None)
-            arrays = self._data.load(self._groups[group]) if coming is None else coming.result()
+            arrays = self._load(group) if coming is None else coming.result()
             del coming  # a future keeps its result
             if group + 1 < len(self._groups):
-                self._coming[group + 1] = self._reader.submit(self._data.load, self._groups[group + 1])
-            self._held[group] = (arrays, permutation(self._counts[group], self._seed, self._stream + group))
+                self._coming[group + 1] = self._reader.submit(self._load, group + 1)
+            self._held[group] = (arrays, self._order(group), self._places(group))
         return self._held[group]
+
+
+def _spread(inputs: NDArray[Any], own: range, count: int) -> NDArray[Any]:
+    """Inputs of a share at their places in a batch of `count` samples; others are zeros, without memory."""
+    if len(own) == count:
+        return inputs
+    batch = np.zeros((count, *inputs.shape[1:]), inputs.dtype)
+    batch[own.start : own.stop] = inputs
+    return batch
 
 
 def _runs(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

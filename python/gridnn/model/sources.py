@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn._batches import in_batch
 from gridnn._engine import permutation
-from gridnn._reading import Batches
+from gridnn._reading import Batches, Share
 from gridnn.model.data import Arrays
 
 _END = object()  # what no user can yield
@@ -243,7 +243,7 @@ class ReadSource:
         steps: int | None,
         shuffle_seed: int | None,
     ) -> None:
-        self._batches = batches
+        self.data = batches
         self._bind = bind
         self._per_pass = len(batches)
         self.steps = self._per_pass if steps is None else steps
@@ -252,17 +252,19 @@ class ReadSource:
         self._seed = shuffle_seed if batches.shuffle else None
 
     position = 0  # epoch and step say it all
+    share: Share | None = None
+    """Which samples of a batch this process computes, where several share it."""
 
     def resume(self, position: int) -> None:
         """Binds a batch, so that a model is built that was not."""
-        _bound(self._bind, self._batches[0], "x", 0)
+        _bound(self._bind, self.data[0], "x", 0)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from number `first` on."""
         step, end = epoch * self.steps + first, (epoch + 1) * self.steps
         while step < end:
             data_pass, number = divmod(step, self._per_pass)
-            for item in self._batches.in_pass(self._seed, data_pass, number):
+            for item in self.data.in_pass(self._seed, data_pass, number, self.share):
                 arrays = _bound(self._bind, item, "x", number)
                 yield Batch(arrays, None, len(arrays))
                 step, number = step + 1, number + 1

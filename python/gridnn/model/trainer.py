@@ -27,7 +27,7 @@ from gridnn.callbacks import (
     has_live_display,
 )
 from gridnn.callbacks.base import members
-from gridnn.errors import NonFiniteError
+from gridnn.errors import NonFiniteError, NonFiniteInputError
 from gridnn.model.binding import Binder, batch_size_or_default, optional_count
 from gridnn.model.class_weight import OutputClassWeight
 from gridnn.model.custom import ObjectiveCalls
@@ -36,7 +36,8 @@ from gridnn.model.following import AugmentTargets, Follow
 from gridnn.model.handshake import check_chunks, shake_hands
 from gridnn.model.results import NamedResults, Results
 from gridnn.model.resuming import Record, Run, RunningMeans
-from gridnn.model.sources import ArraySource, Source
+from gridnn.model.shares import in_shares, training_share
+from gridnn.model.sources import ArraySource, ReadSource, Source
 from gridnn.model.start import Start
 from gridnn.model.training_state import Progress, objective_of
 
@@ -139,7 +140,7 @@ class Trainer:
                 follow,
             )
             validation = self._binder.validation(
-                validation_data,
+                in_shares(self._ranks, validation_data),
                 held_out,
                 batch_size if validation_batch_size is None else validation_batch_size,
                 validation_steps,
@@ -181,6 +182,8 @@ class Trainer:
         self._shake_hands(arguments, run.source, validation)
         if self._ranks is not None:
             check_chunks(model.network, self._ranks, run.source)
+            if isinstance(run.source, ReadSource) and model.built:
+                run.source.share = training_share(model.network, self._ranks, run.source.data)
         listeners.on_train_begin({})
         start.between_epochs()
         for epoch in epochs:
@@ -271,6 +274,7 @@ class Trainer:
         """Loss and metrics on a data set; see `Sequential.evaluate`."""
         verbose = _validation.verbosity(verbose)
         with self._shared(distribute):
+            x = in_shares(self._ranks, x)
             source = self._binder.evaluation(x, y, sample_weight, batch_size, steps)
             self._shake_hands({"data": _sizes(source)}, source)
             with self._listening(callbacks, _params(verbose, source)) as listeners:
@@ -325,6 +329,7 @@ class Trainer:
     ) -> Any:
         """The outputs for a data set; see `Sequential.predict`."""
         with self._shared(distribute):
+            x = in_shares(self._ranks, x)
             steps = optional_count(steps, "steps")
             verbose = _validation.verbosity(verbose)
             if verbose == "auto" and not has_live_display():
@@ -447,7 +452,7 @@ class Trainer:
                 arrays.x, arrays.engine_targets(), indices, rate, seed, custom, self._ranks
             )
         except NonFiniteError:
-            arrays.check_inputs(indices, network.dtype)  # only now: good data cost nothing
+            self._check_inputs(arrays, indices)  # only now: good data cost nothing
             raise
         return result if custom is None else custom.complete(result)
 
@@ -456,8 +461,23 @@ class Trainer:
         custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices, network)
         result = network.evaluate_step(arrays.x, arrays.engine_targets(), indices, custom, self._ranks)
         if not all(math.isfinite(output.loss_sum) for output in result.outputs):
-            arrays.check_inputs(indices, network.dtype)
+            self._check_inputs(arrays, indices)
         return result if custom is None else custom.complete(result)
+
+    def _check_inputs(self, arrays: Arrays, indices: NDArray[np.int64] | None) -> None:
+        """`Arrays.check_inputs`; several ranks may have inputs of their own, and raise what one finds."""
+        dtype = self.model.network.dtype
+        if self._ranks is None:
+            arrays.check_inputs(indices, dtype)
+            return
+        found = None
+        try:
+            arrays.check_inputs(indices, dtype)
+        except NonFiniteInputError as error:
+            found = str(error)
+        for message in self._ranks.values(found):
+            if message is not None:
+                raise NonFiniteInputError(message)
 
     def _result(self, logs: Logs, return_dict: bool) -> Any:
         """Logs as Keras returns them: a dict on request, else the loss alone or a list."""

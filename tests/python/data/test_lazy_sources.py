@@ -167,6 +167,37 @@ def test_epochs_of_other_lengths_than_a_pass_go_on_where_the_last_one_ended():
     assert all(map(np.array_equal, one.get_weights(), other.get_weights()))
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 200])
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+@pytest.mark.parametrize("targets", [None, np.arange(1, 104)])
+def test_a_share_of_the_inputs_is_that_of_whole_batches(chunk, seed, ranks, targets):
+    whole = list(gn.data.lazy(Recorder(X, (chunk,)), targets, 16, buffer=40).in_pass(seed, 1))
+    counts = []
+    for rank in range(ranks):
+
+        def share(size, rank=rank):
+            return range(rank * size // ranks, (rank + 1) * size // ranks)
+
+        x = Recorder(X, (chunk,))
+        for first in (0, 2):
+            own = gn.data.lazy(x, targets, 16, buffer=40).in_pass(seed, 1, first, share)
+            for batch, full in zip(own, whole[first:], strict=True):
+                got, all_ = (batch, full) if targets is None else (batch[0], full[0])
+                assert targets is None or np.array_equal(batch[1], full[1])
+                mine = share(len(all_))
+                assert np.array_equal(got[mine.start : mine.stop], all_[mine.start : mine.stop])
+                assert got.shape == all_.shape
+                assert not got[: mine.start].any()
+                assert not got[mine.stop :].any()
+            if not first:
+                counts.append(sum(stop - start for start, stop in x.slices))
+    if chunk == 1 or seed is None:
+        assert sum(counts) == len(X)
+    else:
+        assert max(counts) <= len(X)
+
+
 def test_errors_name_file_and_samples(tmp_path):
     x = Recorder(X, fails_at=42)
     x.filename = tmp_path / "scans.bin"

@@ -94,6 +94,25 @@ def large_kernels():
     return _classifier((12, 12, 2), stack, samples=49, batch_size=40)
 
 
+def dense():
+    """Dense layers that read the inputs themselves."""
+    return _classifier((300,), [layers.Dense(200, activation="relu")], samples=75, batch_size=32)
+
+
+class Doubled(layers.Layer):
+    """A layer written in Python, which sees whole batches."""
+
+    def call(self, x):
+        return 2 * x
+
+    def backward(self, dy):
+        return 2 * dy
+
+
+def own_layer():
+    return _classifier((8, 8, 2), [Doubled(), _conv(4, 3), layers.Flatten()])
+
+
 def resnet18():
     model = gn.models.resnet(18, input_shape=(16, 16, 3), classes=CLASSES, width=8)
     model.compile("sgd", "sparse_categorical_crossentropy")
@@ -120,6 +139,8 @@ CASES = {
         audio_1d,
         voxel_3d,
         large_kernels,
+        dense,
+        own_layer,
         resnet18,
         unet_3d,
     )

@@ -24,6 +24,7 @@ def arguments():
     parser.add_argument("--rank", type=int, default=0, help="of the trouble")
     parser.add_argument("--step", type=int, default=1, help="of the trouble")
     parser.add_argument("--backup", default="")
+    parser.add_argument("--lazy", action="store_true", help="from sources that note what is read")
     parser.add_argument("--report", action="store_true", help="what was sent, at the end")
     return parser.parse_args()
 
@@ -86,6 +87,42 @@ def mapped(x, folder):
     return np.load(path, mmap_mode="r")
 
 
+class Noting:
+    """A source on a disk that notes how many samples are read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, rows):
+        part = self.array[rows]
+        self.read += len(part)
+        return part
+
+
+def train_lazily(case, dist):
+    """`fit` in both orders, with validation, `evaluate` and `predict`; returns digests, and rows read."""
+    gn.set_random_seed(1)
+    model, x, y, options = CASES[case]()
+    size = options.pop("batch_size")
+    options.pop("validation_split", None)
+    results, counts = [], []
+
+    def source(targets=y):
+        counts.append(Noting(x))
+        return gn.data.lazy(counts[-1], targets, size, buffer=size + 5)
+
+    for shuffle in (True, False):
+        data, validation = source(), source()
+        history = model.fit(
+            data, validation_data=validation, verbose=0, distribute=dist, shuffle=shuffle, **options
+        )
+        results.append(digest(model, history))
+    results.append(repr(model.evaluate(source(), verbose=0, distribute=dist)))
+    predicted = model.predict(source(None), verbose=0, distribute=dist)
+    results.append(hashlib.sha256(predicted.tobytes()).hexdigest())
+    return results, [each.read for each in counts]
+
+
 def train(case, dist, rank):
     gn.set_random_seed(1)
     model, x, y, options = CASES[case]()
@@ -120,6 +157,9 @@ def train(case, dist, rank):
         say("TROUBLE", time.time())
     with tempfile.TemporaryDirectory() as folder:
         rows = x if own.trouble else mapped(x, folder)
+        if own.lazy:
+            rows, y = gn.data.lazy(x, y, options.pop("batch_size")), None
+            options.pop("validation_split")
         history = model.fit(rows, y, verbose=0, callbacks=callbacks, distribute=dist, **options)
         predicted = model.predict(rows, verbose=0, distribute=dist).tobytes()
     return [digest(model, history), hashlib.sha256(predicted).hexdigest()]
@@ -134,7 +174,11 @@ def main():
         gn.set_num_threads(1)
     for case in own.cases:
         try:
-            result = train(case, dist, rank)
+            if own.lazy and not own.trouble:
+                result, counts = train_lazily(case, dist)
+                say("READ", case, rank, *counts)
+            else:
+                result = train(case, dist, rank)
         except BaseException as error:
             say("ENDED", rank, f"{type(error).__name__}: {error}")
             raise

@@ -98,6 +98,30 @@ def test_any_number_of_ranks_has_the_bytes_of_one_process(ranks, expected):
     assert digests(run(*CASES, ranks=ranks)) == expected
 
 
+@pytest.fixture(scope="module")
+def expected_lazily():
+    return digests(run(*CASES, "--lazy"))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_ranks_read_their_own_rows_of_lazy_sources_alone(ranks, expected_lazily):
+    done = run(*CASES, "--lazy", ranks=ranks)
+    assert digests(done) == expected_lazily
+    for case, build in CASES.items():
+        _, x, _, options = build()
+        epochs, size = options["epochs"], options["batch_size"]
+        last = len(x) % size if len(x) % size < 8 else 0  # so few samples are read by all ranks
+        passes = [epochs, epochs, epochs, epochs, 1, 1]  # training, validation; twice; evaluation, prediction
+        once = [(len(x) + (ranks - 1) * last) * each for each in passes]
+        lines = re.findall(rf"^READ {case} \d+ (.*)$", done.stdout, re.MULTILINE)
+        counts = np.array([line.split() for line in lines], int)
+        assert len(counts) == ranks
+        assert counts.sum(axis=0).tolist() == once, case
+        shared = len(x) - last
+        most = np.array(passes) * (shared / ranks + last + 0.15 * size * -(-len(x) // size))
+        assert (counts <= most).all(), (case, counts)
+
+
 @pytest.mark.parametrize(
     ("trouble", "message"),
     [
@@ -129,6 +153,18 @@ def test_trouble_in_one_rank_is_one_sentence_in_all(trouble, message):
     found = messages(done)
     assert sorted(found) == ["0", "1", "2"], f"{done.stdout}\n{done.stderr}"
     assert len(set(found.values())) == 1, found
+    assert re.match(message, found["0"]), found
+    assert lasted(done) < SOON
+
+
+def test_infinity_among_the_rows_of_one_rank_is_named_by_all():
+    done = run("augmented", "--lazy", "--trouble", "infinity", "--rank", "1", ranks=3)
+    found = messages(done)
+    assert sorted(found) == ["0", "1", "2"], f"{done.stdout}\n{done.stderr}"
+    assert len(set(found.values())) == 1, found
+    message = (
+        r"NonFiniteInputError: `x` of batch 0 .* of `x` holds infinity: the first sample with it is number 5"
+    )
     assert re.match(message, found["0"]), found
     assert lasted(done) < SOON
 
