@@ -4,6 +4,13 @@
 //! operations), [`conv`] and its siblings (algorithms on slices), [`kernels`] (single-threaded inner loops). A level
 //! uses the ones below it and never the ones above; `tests/layering.rs` checks it.
 
+#[cfg(not(target_endian = "little"))]
+compile_error!(
+    "gridnn does not support big-endian processors: files and digests are those of little-endian numbers."
+);
+#[cfg(not(any(target_pointer_width = "64", target_family = "wasm")))]
+compile_error!("gridnn does not support 32-bit processors: sizes and counters are assumed to have 64 bits.");
+
 pub mod activation;
 pub mod arrays;
 pub mod conv;

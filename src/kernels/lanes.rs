@@ -136,6 +136,8 @@ pub(in crate::kernels) trait Lanes: 'static {
     type CmpMask: Copy;
     /// An order of the lanes.
     type Permutation: Copy;
+    /// Elements that are read together and multiplied one by one, each with a vector.
+    type Few: Copy;
     /// Heights of the tiles of products: so many rows that the accumulators fill the registers.
     type Heights: Heights;
     /// Vectors of half the width, for results that would leave more than half of the lanes idle: two of them cost as much
@@ -147,6 +149,9 @@ pub(in crate::kernels) trait Lanes: 'static {
     const CHANNEL_VECTORS: usize;
     /// Whether a masked load or store costs no more than a whole one.
     const MASKS_ARE_FREE: bool;
+    /// How many elements are [`Lanes::Few`]: more than one where a multiply-add can take a lane of a register as its
+    /// factor, and an element from memory in all lanes costs an instruction of its own.
+    const FEW: usize;
     /// Elements of 16 bytes, the parts of a register.
     const PART: usize = 16 / size_of::<Self::Elem>();
 
@@ -195,6 +200,16 @@ pub(in crate::kernels) trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `FEW` elements from memory.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn few(p: *const Self::Elem) -> Self::Few;
+    /// `few[n] * b + c`; `n < FEW`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn mul_add_nth(few: Self::Few, n: usize, b: Self::V, c: Self::V) -> Self::V;
     /// `v > 0 ? v : 0`; NaN stays NaN.
     ///
     /// # Safety

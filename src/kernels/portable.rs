@@ -25,10 +25,12 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
     type TailMask = (usize, usize);
     type CmpMask = [bool; W];
     type Permutation = [usize; W];
+    type Few = Self::V;
     type Heights = UpTo4;
     type Half = Self;
     const CHANNEL_VECTORS: usize = 1;
     const WIDTH: usize = W;
+    const FEW: usize = 1;
     const MASKS_ARE_FREE: bool = false;
 
     #[inline(always)]
@@ -90,6 +92,16 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
             c[i] = if arch::PLAIN_FUSES { a[i].mul_add(b[i], c[i]) } else { a[i].mul(b[i]).add(c[i]) };
         }
         c
+    }
+    #[inline(always)]
+    unsafe fn few(p: *const T) -> Self::V {
+        // SAFETY: the caller vouches for the element.
+        unsafe { [*p; W] }
+    }
+    #[inline(always)]
+    unsafe fn mul_add_nth(few: Self::V, _: usize, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the portable tier needs no feature.
+        unsafe { Self::mul_add(few, b, c) }
     }
     #[inline(always)]
     unsafe fn relu(mut v: Self::V) -> Self::V {

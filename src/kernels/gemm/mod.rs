@@ -6,6 +6,7 @@
 //! tile and the choice among the forms: [`multi_row`] for tiles of several groups of rows, [`narrow`] for one to four
 //! columns, [`planar`] for rows in the lanes, [`streamed`] for results that bypass the cache.
 
+mod few;
 pub mod multi_row;
 pub mod narrow;
 mod planar;

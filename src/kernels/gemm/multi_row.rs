@@ -5,6 +5,7 @@
 //! an address of its own; the rows of a line are neighbours, at constant offsets from it, or addresses would not fit into
 //! the registers. Every element is the chain of [`super::tile`], to the bit.
 
+use super::few;
 use super::tile::{Heights, Strided, row_tiles};
 use crate::kernels::lanes::Lanes;
 use crate::tuning::gemm::AHEAD;
@@ -89,6 +90,10 @@ unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
                     bv[j] = if masked(j) { L::load_masked(at, last) } else { L::load(at) };
                 }
                 for g in 0..G {
+                    if const { L::FEW > 1 } {
+                        few::outer::<L, W, NV>(lines[g].add(k), &bv, &mut acc[g]);
+                        continue;
+                    }
                     for w in 0..W {
                         let av = L::splat(*lines[g].add(k + w));
                         for j in 0..NV {
@@ -99,6 +104,12 @@ unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
                 k += p.cs_a;
                 b = b.wrapping_add(p.rs_b);
             }
+        }
+        if const { L::FEW > 1 } {
+            for g in 0..G {
+                few::store::<L, W, NV>(&acc[g], (c.add(g * W * p.rs_c), p.rs_c), (last, full));
+            }
+            return;
         }
         for g in 0..G {
             for w in 0..W {

@@ -36,6 +36,7 @@ unsafe fn tile<L: Lanes, const N: usize, const V: usize>(
     // SAFETY: offsets below stay inside the tile; lanes after the last row are masked.
     unsafe {
         let last = L::mask(rows - (V - 1) * L::WIDTH);
+        let full = rows == V * L::WIDTH;
         let mut acc = [[L::zero(); N]; V];
         if let Start::Bias(bias) = p.start {
             for column in 0..N {
@@ -52,12 +53,21 @@ unsafe fn tile<L: Lanes, const N: usize, const V: usize>(
                 let mut av = [L::zero(); V];
                 for v in 0..V {
                     let at = a.add(v * L::WIDTH);
-                    av[v] = if v + 1 == V { L::load_masked(at, last) } else { L::load(at) };
+                    let masked = v + 1 == V && (L::FEW == 1 || !full);
+                    av[v] = if masked { L::load_masked(at, last) } else { L::load(at) };
                 }
                 for column in 0..N {
-                    let bv = L::splat(*b.add(column));
-                    for v in 0..V {
-                        acc[v][column] = L::mul_add(av[v], bv, acc[v][column]);
+                    if const { L::FEW > 1 } {
+                        // A panel of B is as wide as two vectors, so whole registers of it can be read.
+                        let few = L::few(b.add(column / L::FEW * L::FEW));
+                        for v in 0..V {
+                            acc[v][column] = L::mul_add_nth(few, column % L::FEW, av[v], acc[v][column]);
+                        }
+                    } else {
+                        let bv = L::splat(*b.add(column));
+                        for v in 0..V {
+                            acc[v][column] = L::mul_add(av[v], bv, acc[v][column]);
+                        }
                     }
                 }
                 a = a.wrapping_add(1);

@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 
+use super::few;
 use super::multi_row::{self, LENGTHS, RowGroups};
 use super::planar;
 use super::streamed::{self, Stage};
@@ -336,7 +337,8 @@ pub(in crate::kernels) unsafe fn tile<
                 for i in 0..MR {
                     for j in 0..NV {
                         let at = c.add(i * p.rs_c + j * L::WIDTH);
-                        acc[i][j] = if j + 1 == NV { L::load_masked(at, last) } else { L::load(at) };
+                        let masked = j + 1 == NV && (L::FEW == 1 || !full);
+                        acc[i][j] = if masked { L::load_masked(at, last) } else { L::load(at) };
                     }
                 }
             }
@@ -376,23 +378,46 @@ pub(in crate::kernels) unsafe fn tile<
                         L::prefetch_far(a.wrapping_add((p.k + i) * cs_a));
                     }
                 }
-                for _ in 0..count {
+                let mut single = count;
+                if const { L::FEW > 1 && K_CONTIGUOUS } {
+                    single = count % L::FEW;
+                    for _ in 0..count / L::FEW {
+                        few::along_k::<L, MR, NV>((a, rs_a), (b, p.rs_b), &mut acc);
+                        a = a.wrapping_add(L::FEW);
+                        b = b.wrapping_add(L::FEW * p.rs_b);
+                    }
+                }
+                for _ in 0..single {
                     let mut bv = [L::zero(); NV];
                     for j in 0..NV {
                         let at = b.add(j * L::WIDTH);
                         let masked = !K_CONTIGUOUS && j + 1 == NV && (L::MASKS_ARE_FREE || !full);
                         bv[j] = if masked { L::load_masked(at, last) } else { L::load(at) };
                     }
-                    for i in 0..MR {
-                        let av = L::splat(*a.add(i * rs_a));
-                        for j in 0..NV {
-                            acc[i][j] = L::mul_add(av, bv[j], acc[i][j]);
+                    if const { L::FEW > 1 && !K_CONTIGUOUS } {
+                        few::outer::<L, MR, NV>(a, &bv, &mut acc);
+                    } else {
+                        for i in 0..MR {
+                            let av = L::splat(*a.add(i * rs_a));
+                            for j in 0..NV {
+                                acc[i][j] = L::mul_add(av, bv[j], acc[i][j]);
+                            }
                         }
                     }
                     a = a.wrapping_add(cs_a);
                     b = b.wrapping_add(p.rs_b);
                 }
             }
+        }
+        if const { L::FEW > 1 } {
+            if p.relu {
+                for i in 0..MR {
+                    for j in 0..NV {
+                        acc[i][j] = L::relu(acc[i][j]);
+                    }
+                }
+            }
+            return few::store::<L, MR, NV>(&acc, (c, p.rs_c), (last, full));
         }
         for i in 0..MR {
             for j in 0..NV {

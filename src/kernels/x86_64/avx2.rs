@@ -34,10 +34,12 @@ macro_rules! lanes {
             type TailMask = __m256i;
             type CmpMask = $v;
             type Permutation = __m256i;
+            type Few = $v;
             type Heights = UpTo6;
             type Half = Self;
             const CHANNEL_VECTORS: usize = 2;
             const WIDTH: usize = $width;
+            const FEW: usize = 1;
             const MASKS_ARE_FREE: bool = false;
 
             #[inline(always)]
@@ -84,6 +86,16 @@ macro_rules! lanes {
             unsafe fn mul_add(a: $v, b: $v, c: $v) -> $v {
                 // SAFETY: see above.
                 unsafe { $fma(a, b, c) }
+            }
+            #[inline(always)]
+            unsafe fn few(p: *const $elem) -> $v {
+                // SAFETY: see above.
+                unsafe { $splat(*p) }
+            }
+            #[inline(always)]
+            unsafe fn mul_add_nth(few: $v, _: usize, b: $v, c: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $fma(few, b, c) }
             }
             #[inline(always)]
             unsafe fn relu(v: $v) -> $v {

@@ -39,10 +39,12 @@ macro_rules! lanes {
             type TailMask = $mask;
             type CmpMask = $mask;
             type Permutation = $order;
+            type Few = $v;
             type Heights = UpTo14;
             type Half = $half;
             const CHANNEL_VECTORS: usize = 4;
             const WIDTH: usize = $width;
+            const FEW: usize = 1;
             const MASKS_ARE_FREE: bool = true;
 
             #[inline(always)]
@@ -87,6 +89,16 @@ macro_rules! lanes {
             unsafe fn mul_add(a: $v, b: $v, c: $v) -> $v {
                 // SAFETY: see above.
                 unsafe { $fma(a, b, c) }
+            }
+            #[inline(always)]
+            unsafe fn few(p: *const $elem) -> $v {
+                // SAFETY: see above.
+                unsafe { $splat(*p) }
+            }
+            #[inline(always)]
+            unsafe fn mul_add_nth(few: $v, _: usize, b: $v, c: $v) -> $v {
+                // SAFETY: see above.
+                unsafe { $fma(few, b, c) }
             }
             #[inline(always)]
             unsafe fn relu(v: $v) -> $v {
