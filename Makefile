@@ -41,7 +41,7 @@ PROFILE ?= release
 BUILT := $(shell cat $(EXTENSION) 2>/dev/null)
 MISSING := $(if $(and $(filter $(PROFILE),$(BUILT)),$(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd)),,missing)
 
-.PHONY: demo test test-estimators test-mpi test-full test-interchange test-programs test-keras campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
+.PHONY: demo test test-aarch64 test-estimators test-mpi test-full test-interchange test-programs test-keras campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
 demo: dev ## set up everything and train a small network on scans of digits
 	@$(PY) -m gridnn demo
@@ -105,6 +105,11 @@ test-estimators: dev $(ESTIMATORS)/.tools ## estimators beside aeon and Dask, in
 test-mpi: dev $(MPI)/.tools ## training over MPI with one to five ranks, in an environment of its own
 	PYTHONPATH=$(CURDIR)/python $(subst $(VENV),$(MPI),$(PY)) -m pytest tests/python/mpi
 
+# The quick part is what continuous integration runs: `make test-aarch64 PART=quick`.
+PART ?= check
+test-aarch64: dev ## Rust and Python tests for AArch64 in an emulator, and its bytes against those of x86
+	tools/aarch64.sh $(PART) $(CURDIR)/$(PY)
+
 wheel: dev ## build the wheel into dist/ and check its size and contents
 	@rm -rf dist
 	$(PY) -m maturin build --release --out dist
@@ -156,7 +161,7 @@ fuzz: rust ## libFuzzer on geometry, file headers and descriptions, FUZZ_SECONDS
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096; done
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
 		printf '%-16s %s\n' "$$name" "$$text"; done
 
 rust:
