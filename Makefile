@@ -105,7 +105,7 @@ test-estimators: dev $(ESTIMATORS)/.tools ## estimators beside aeon and Dask, in
 test-mpi: dev $(MPI)/.tools ## training over MPI with one to five ranks, in an environment of its own
 	PYTHONPATH=$(CURDIR)/python $(subst $(VENV),$(MPI),$(PY)) -m pytest tests/python/mpi
 
-# The quick part is what continuous integration runs: `make test-aarch64 PART=quick`.
+# `make test-aarch64 PART=quick` leaves out the Rust tests and most golden models.
 PART ?= check
 test-aarch64: dev ## Rust and Python tests for AArch64 in an emulator, and its bytes against those of x86
 	tools/aarch64.sh $(PART) $(CURDIR)/$(PY)

@@ -5,7 +5,8 @@
 #   aarch64.sh test [ARGS...]   cargo test for aarch64, of the library unless ARGS say otherwise (as --test conv)
 #   aarch64.sh python [ARGS...] build the extension, and run the arm64 Python that has it with ARGS
 #   aarch64.sh check HOST       what `make test-aarch64` runs; HOST is a Python of this machine that has gridnn
-#   aarch64.sh quick HOST       the part of it that continuous integration runs; nothing where packages cannot be had
+#   aarch64.sh quick HOST       the part of it that compares bytes; nothing where packages cannot be had
+#   aarch64.sh loops            how good the code for NEON is: what models of processors and counted instructions say
 #   aarch64.sh env              exports for a shell in which plain cargo commands do the same
 #
 # Everything lies in one folder, $GRIDNN_AARCH64 or ~/.cache/gridnn-aarch64. Nothing is installed, no file of the machine
@@ -16,6 +17,7 @@
 # Linker: the machine's own release has a cross compiler. Its libc is the older one, so that is what wheels need.
 set -euo pipefail
 
+LLVM=22 # of the compiler
 SUITE=trixie # has the compiler; the newest release is as good if it has one that is new enough for Cargo.toml
 TARGET=aarch64-unknown-linux-gnu
 CACHE=${GRIDNN_AARCH64:-${XDG_CACHE_HOME:-$HOME/.cache}/gridnn-aarch64}
@@ -94,7 +96,7 @@ script() {
 
 setup() {
     local stamp
-    stamp="$(sha256sum <"${BASH_SOURCE[0]}")"
+    stamp=$(declare -f apt_own configure_apt fetch unpack script setup | cat - <(echo "$SUITE $CACHE") | sha256sum)
     if [[ $(cat "$CACHE/done" 2>/dev/null) == "$stamp" ]]; then return; fi
     command -v cargo >/dev/null || fail "there is no cargo"
     mkdir -p "$CACHE/bin"
@@ -155,35 +157,63 @@ check_rust() {
     [[ $(printf '%s\n' "$least" "$have" | sort -V | head -n 1) == "$least" ]] || fail "Cargo.toml wants Rust $least, $SUITE has $have"
 }
 
-# Kernels are only fast enough for an emulator with everything that the compiler can do to them. Emulated programs have
-# stood still, once in many days: each has its time.
-run_tests() {
-    [[ $# -gt 0 ]] || set -- --lib
-    (cd "$SOURCE" && CARGO_PROFILE_DEV_OPT_LEVEL=3 CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES="${PROPTEST_CASES:-16}" \
-        timeout "${MINUTES:-20}m" cargo test --locked "$@")
+# Emulated programs have stood still, once in many days: each has its time, and may try again.
+limited() {
+    local status=0
+    timeout "${MINUTES:-20}m" "$@" || status=$?
+    if [[ $status == 124 ]]; then
+        echo "aarch64.sh: stood still for ${MINUTES:-20} minutes, and is tried once more: $*" >&2
+        status=0
+        timeout "${MINUTES:-20}m" "$@" || status=$?
+    fi
+    return $status
 }
 
-# The extension beside the Python sources, in $CACHE/site, with what runs its tests.
-build_python() {
+# Kernels are only fast enough for an emulator with everything that the compiler can do to them.
+run_tests() {
+    local build=() argument
+    [[ $# -gt 0 ]] || set -- --lib
+    for argument; do
+        [[ $argument != -- ]] || break
+        build+=("$argument")
+    done
+    (
+        cd "$SOURCE"
+        export CARGO_PROFILE_DEV_OPT_LEVEL=3 CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES="${PROPTEST_CASES:-16}"
+        cargo test --locked --no-run "${build[@]}"
+        limited cargo test --locked "$@"
+    )
+}
+
+# The extension by the profile for releases, changed by what stands before the call.
+build_extension() {
+    (cd "$SOURCE" && PYO3_BUILD_EXTENSION_MODULE=1 PYO3_NO_PYTHON=1 cargo build --locked --release --lib --features python)
+}
+
+# Puts it beside the Python sources in $CACHE/site, with what runs its tests. $1: a Python that can install.
+install_python() {
     local site=$CACHE/site
-    # One compiler process for each core; link-time optimisation would take minutes and shows in no result.
-    (cd "$SOURCE" && CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
-        PYO3_BUILD_EXTENSION_MODULE=1 PYO3_NO_PYTHON=1 cargo build --locked --release --lib --features python)
     rm -rf "$site/gridnn"
     mkdir -p "$site"
     cp -r "$SOURCE/python/gridnn" "$site/"
     rm -f "$site"/gridnn/_core.*so
     cp "${CARGO_TARGET_DIR:-$CACHE/target}/$TARGET/release/libgridnn.so" "$site/gridnn/_core.abi3.so"
     # Plain Python packages, which any Python can install for another.
-    [[ -d $site/pytest ]] || python3 -m pip install --quiet --target "$site" 'pytest>=8.2,<10' 'pytest-timeout>=2.3'
+    [[ -d $site/pytest ]] || "$1" -m pip install --quiet --target "$site" 'pytest>=8.2,<10' 'pytest-timeout>=2.3'
 }
 
 emulated() {
-    PYTHONPATH="$CACHE/site:$SOURCE/tests/python" timeout "${MINUTES:-20}m" "$CACHE/bin/python" "$@"
+    PYTHONPATH="$CACHE/site:$SOURCE/tests/python" limited "$CACHE/bin/python" "$@"
+}
+
+# One compiler process for each core; link-time optimisation would take minutes and shows in no result.
+build_python() {
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 build_extension
+    install_python "$1"
 }
 
 run_python() {
-    build_python
+    build_python python3
     if [[ $# -gt 0 ]]; then
         emulated "$@"
     else
@@ -192,45 +222,49 @@ run_python() {
     fi
 }
 
-# $1: a Python of this machine. The lines that a command of tests/python/across_machines.py prints must be those that it
-# prints here on AVX2, for both tiers.
+# tests/python/across_machines.py by the Python of this machine on AVX2, and emulated on a tier.
+on_host() {
+    GRIDNN_SIMD=avx2 PYTHONPATH="$SOURCE/python:$SOURCE/tests/python" "$HOST" "$SOURCE/tests/python/across_machines.py" "$@"
+}
+
+on_arm() {
+    GRIDNN_SIMD=$1 emulated "$SOURCE/tests/python/across_machines.py" "${@:2}"
+}
+
+# The lines that a command of across_machines.py prints on a tier must be those of AVX2.
 same_lines() {
-    local host=$1 tier
+    local tier=$1
     shift
-    GRIDNN_SIMD=avx2 PYTHONPATH="$SOURCE/python:$SOURCE/tests/python" "$host" "$SOURCE/tests/python/across_machines.py" "$@" \
-        >"$CACHE/expected"
-    for tier in neon portable; do
-        GRIDNN_SIMD=$tier emulated "$SOURCE/tests/python/across_machines.py" "$@" >"$CACHE/found"
-        diff "$CACHE/expected" "$CACHE/found" || fail "$tier gives other results than avx2: $*"
-        echo "aarch64.sh: $* on $tier: $(wc -l <"$CACHE/found") lines equal those of avx2"
-    done
+    on_host "$@" >"$CACHE/expected"
+    on_arm "$tier" "$@" >"$CACHE/found" || fail "$* on $tier did not end well"
+    diff "$CACHE/expected" "$CACHE/found" || fail "$tier gives other results than avx2: $*"
+    echo "aarch64.sh: $* on $tier: $(wc -l <"$CACHE/found") lines equal those of avx2"
 }
 
 quick() {
-    local host=$1 run=$CACHE/run tier
-    run_tests --lib
-    build_python
-    same_lines "$host" layers
-    same_lines "$host" models rank
+    local run=$CACHE/run
+    build_python "$HOST"
+    same_lines neon layers
+    same_lines neon models rank
     # Half of a training on one machine, the other half on the other, in both directions.
     rm -rf "$run"
     mkdir -p "$run"
-    GRIDNN_SIMD=avx2 PYTHONPATH="$SOURCE/python:$SOURCE/tests/python" "$host" "$SOURCE/tests/python/across_machines.py" \
-        begin "$run/x86" >"$run/expected"
-    GRIDNN_SIMD=neon emulated "$SOURCE/tests/python/across_machines.py" continue "$run/x86" >"$run/found"
-    diff "$run/expected" "$run/found" || fail "trainings that continue here end otherwise than on x86"
-    GRIDNN_SIMD=neon emulated "$SOURCE/tests/python/across_machines.py" begin "$run/arm" >"$run/found"
+    on_host begin "$run/x86" >"$run/expected"
+    on_arm neon continue "$run/x86" >"$run/found"
+    diff "$run/expected" "$run/found" || fail "trainings that began on x86 end otherwise here"
+    on_arm neon begin "$run/arm" >"$run/found"
     diff "$run/expected" "$run/found" || fail "trainings end otherwise than on x86"
-    GRIDNN_SIMD=avx2 PYTHONPATH="$SOURCE/python:$SOURCE/tests/python" "$host" "$SOURCE/tests/python/across_machines.py" \
-        continue "$run/arm" >"$run/found"
-    diff "$run/expected" "$run/found" || fail "trainings that began on aarch64 end otherwise on x86"
+    on_host continue "$run/arm" >"$run/found"
+    diff "$run/expected" "$run/found" || fail "trainings that began on AArch64 end otherwise on x86"
     echo "aarch64.sh: trainings of every rank continue on the other machine, to the byte"
 }
 
 # The slow tests count allocations, and want one thread.
 check() {
-    local host=$1 name
-    quick "$host"
+    local name
+    quick
+    same_lines portable layers
+    run_tests --lib
     for name in "$SOURCE"/tests/*.rs; do
         name=$(basename "$name" .rs)
         case $name in
@@ -238,9 +272,43 @@ check() {
         *) run_tests --test "$name" ;;
         esac
     done
-    same_lines "$host" models
+    same_lines neon models
     (cd "$SOURCE" && emulated -m pytest -q -p no:cacheprovider --timeout 600 tests/python/test_goldens.py \
         tests/python/test_layers.py tests/python/test_saving.py tests/python/test_functional_conv.py)
+}
+
+# llvm-mca and the disassembler of the compiler's own LLVM, and an emulator that takes plug-ins.
+setup_loops() {
+    [[ ! -e $CACHE/bin/python-counted ]] || return 0
+    local python
+    configure_apt
+    apt_own amd64 "$CACHE/apt/nothing" update
+    (cd "$CACHE/apt/rust" && apt_own amd64 "$CACHE/apt/nothing" download -t "$SUITE" "llvm-$LLVM")
+    dpkg-deb --fsys-tarfile "$CACHE"/apt/rust/llvm-*.deb | tar x -C "$CACHE/bin" --strip-components 5 \
+        ./usr/lib/llvm-$LLVM/bin/llvm-mca ./usr/lib/llvm-$LLVM/bin/llvm-objdump
+    fetch gcc amd64 /var/lib/dpkg/status "$OWN" qemu-user
+    unpack "$CACHE/emulator" "$CACHE"/apt/gcc/*.deb
+    for name in llvm-mca llvm-objdump; do
+        mv "$CACHE/bin/$name" "$CACHE/bin/$name.own"
+        script $name "exec '$CACHE/rust/lib64/ld-linux-x86-64.so.2' --library-path '$CACHE/rust/usr/lib/x86_64-linux-gnu' \\
+    '$CACHE/bin/$name.own' \"\$@\""
+    done
+    gcc -Wall -Wextra -Werror -shared -fPIC -O2 -o "$CACHE/bin/count_instructions.so" "$HERE/count_instructions.c"
+    python=$(cd "$CACHE/arm64/usr/bin" && ls python3.* | grep -x 'python3\.[0-9]*' | tail -n 1)
+    script python-counted "LD_LIBRARY_PATH='$CACHE/emulator/usr/lib/x86_64-linux-gnu' PYTHONHOME='$CACHE/arm64/usr' \\
+    exec '$CACHE/emulator/usr/bin/qemu-aarch64' -L '$CACHE/arm64' -plugin '$CACHE/bin/count_instructions.so' \\
+    '$CACHE/arm64/usr/bin/$python' \"\$@\""
+    rm -rf "$CACHE/apt"
+}
+
+# From the library as it is released.
+run_loops() {
+    setup_loops
+    build_extension
+    install_python python3
+    export GRIDNN_AARCH64_BIN=$CACHE/bin PYTHONPATH=$CACHE/site
+    python3 "$HERE/arm_loops.py" loops "$CACHE/site/gridnn/_core.abi3.so"
+    python3 "$HERE/arm_loops.py" calls
 }
 
 verb=${1:-}
@@ -248,8 +316,9 @@ verb=${1:-}
 case $verb in
 setup) setup ;;
 env) setup && exports ;;
-test | python | check | quick)
-    if [[ $verb == quick ]] && ! (setup); then
+test | python | check | quick | loops)
+    # In a process of its own, where a command that fails ends it.
+    if [[ $verb == quick ]] && ! "${BASH_SOURCE[0]}" setup; then
         echo "aarch64.sh: the tools cannot be had here: NOTHING WAS TESTED FOR AARCH64" >&2
         exit 0
     fi
@@ -260,7 +329,11 @@ test | python | check | quick)
     case $verb in
     test) run_tests "$@" ;;
     python) run_python "$@" ;;
-    *) $verb "$@" ;;
+    loops) run_loops ;;
+    *)
+        HOST=${1:?a Python of this machine that has gridnn}
+        $verb
+        ;;
     esac
     ;;
 *) sed -n '2,/^$/s/^# \{0,1\}//p;/^set -/q' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
