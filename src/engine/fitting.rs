@@ -21,6 +21,11 @@ pub(super) fn advised<T: Element>(
     last: Option<(Join, &[usize])>,
     inputs: &[Vec<Size>],
 ) -> Error {
+    // Inputs of different sizes may meet once they are rounded, though nothing in the graph rounds.
+    let sizes = |input: &Vec<Size>| input[..input.len().saturating_sub(1)].to_vec();
+    if inputs.windows(2).any(|pair| sizes(&pair[0]) != sizes(&pair[1])) {
+        return error;
+    }
     let fits = |multiple: usize| {
         (0..IN_A_ROW).all(|more| {
             let rounded = |size: usize| size.next_multiple_of(multiple).checked_add(more * multiple);

@@ -294,12 +294,12 @@ impl StepPlan {
     }
 
     /// Whether active op `i` is a custom layer's.
-    fn is_custom<T: Element>(&self, lowered: &Lowered<T>, i: usize) -> bool {
+    pub fn is_custom<T: Element>(&self, lowered: &Lowered<T>, i: usize) -> bool {
         i < self.active.len() && self.op(lowered, i).custom().is_some()
     }
 
     /// Whether active op `i` works on the whole batch: at inference, one does only for the sake of its maps.
-    fn is_batch<T: Element>(&self, lowered: &Lowered<T>, i: usize) -> bool {
+    pub fn is_batch<T: Element>(&self, lowered: &Lowered<T>, i: usize) -> bool {
         let train = self.purpose != Purpose::Infer;
         self.op(lowered, i).batch().is_some_and(|op| train || op.maps_batch())
     }

@@ -371,11 +371,11 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     /// Whether the first of some steps reads what an earlier stack has left: one that is part of no stack, or waits for
-    /// statistics.
+    /// statistics. A stack of a single op, which the plan alone knows from it, gathers its inputs itself.
     fn reads_batch(&self, ops: &Range<usize>) -> bool {
         let alone = |i: usize| {
-            let op = &self.planned(i).op;
-            ops.len() == 1 && (op.batch().is_some() || op.custom().is_some())
+            let (plan, lowered) = (&self.step_plan, self.lowered);
+            ops.len() == 1 && (plan.is_batch(lowered, i) || plan.is_custom(lowered, i))
         };
         !ops.is_empty() && (alone(ops.start) || self.step_plan.active[ops.start].statistics.is_some())
     }

@@ -82,6 +82,38 @@ def test_threads_change_no_byte(build):
             assert own.tobytes() == other.tobytes()
 
 
+def alone(convolution, shape):
+    """A model whose only op that works on samples one by one is a convolution, which therefore reads the inputs itself."""
+    return gn.Sequential([gn.Input(shape), convolution, layers.Flatten(), layers.Dense(4)], seed=1)
+
+
+ALONE = {
+    "series": (layers.Conv1D(256, 3, padding="same"), (24, 256)),
+    "images": (layers.Conv2D(96, 3, padding="same", activation="relu"), (6, 6, 96)),
+    "larger images": (layers.Conv2D(128, 3, padding="same"), (12, 12, 128)),
+    "small images": (layers.Conv2D(256, 3, padding="same"), (4, 4, 256)),
+    "volumes": (layers.Conv3D(96, 3, padding="same"), (4, 6, 6, 96)),
+    "transposed": (layers.Conv2DTranspose(96, 3, padding="same"), (6, 6, 96)),
+    "over time": (layers.TimeDistributed(layers.Conv2D(96, 3, padding="same")), (2, 6, 6, 96)),
+    "reflected": (layers.Conv2D(96, 3, padding="same", padding_mode="reflect"), (6, 6, 96)),
+}
+
+
+@pytest.mark.parametrize("head", [True, False], ids=["head", "bare"])
+@pytest.mark.parametrize("name", ALONE)
+def test_a_lone_convolution_predicts_what_it_does_for_single_samples(name, head):
+    convolution, shape = ALONE[name]
+    convolution = type(convolution).from_config(convolution.get_config())
+    model = alone(convolution, shape) if head else gn.Sequential([gn.Input(shape), convolution], seed=1)
+    x = np.random.default_rng(0).standard_normal((11, *shape), np.float32)
+    model.compile("sgd", "mse")
+    single = np.concatenate([model.predict_on_batch(x[i : i + 1]) for i in range(len(x))])
+    assert np.abs(single).max() > 0.1
+    for batch in (2, 8, 11):
+        assert model.predict(x, batch_size=batch, verbose=0).tobytes() == single.tobytes()
+        assert model.evaluate(x, single, batch_size=batch, verbose=0) == 0.0
+
+
 @pytest.mark.parametrize("samples", [1, 5])
 def test_calls(samples):
     random = np.random.default_rng(1)

@@ -572,6 +572,13 @@ def test_sides_that_other_branches_do_not_divide():
         gn.Sequential([gn.Input((7, 9, 1)), layers.Parallel(pools)])
 
 
+def test_inputs_of_different_sizes_get_no_such_advice():
+    inputs = [gn.Input((size, size, 1)) for size in (30, 32)]
+    with pytest.raises(ShapeError) as caught:
+        gn.Model(inputs, layers.Concatenate()(inputs))
+    assert "multiples" not in str(caught.value)
+
+
 def test_branches_that_never_agree_get_no_such_advice():
     for branch in ([layers.Conv2D(1, 3)], [layers.Conv2D(2, 1)], [layers.UpSampling2D(2)]):
         with pytest.raises(ShapeError, match=r"residual: .*received \(batch, \d+, \d+, 1\)$"):

@@ -84,6 +84,28 @@ def test_files_of_others(tmp_path, start, said):
             load(path)
 
 
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"\xff\xd8\xff\xe0" + bytes(100), "a JPEG image"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "a PNG image"),
+        (b"GIF89a" + bytes(100), "a GIF image"),
+        (b"II*\0" + bytes(100), "a TIFF image"),
+        (b"RIFF\x24\0\0\0WAVEfmt " + bytes(100), r"a sound \(WAV\)"),
+        (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(100), "a WebP image"),
+        (b"%PDF-1.7\n" + bytes(100), "a PDF document"),
+        (b"time,left,right\n0,1,2\n", "a text"),
+        (b'{"class_name": "Sequential"}', "a text"),
+    ],
+)
+def test_files_of_data(tmp_path, start, said):
+    path = tmp_path / "x"
+    path.write_bytes(start)
+    for load in (gn.load_model, small().load_weights):
+        with pytest.raises(FileFormatError, match=f"this is {said}, and no model.*gridnn"):
+            load(path)
+
+
 def archive_of(*names):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

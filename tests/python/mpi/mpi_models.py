@@ -99,6 +99,12 @@ def dense():
     return _classifier((300,), [layers.Dense(200, activation="relu")], samples=75, batch_size=32)
 
 
+def large_first():
+    """A kernel so large beside its map that its gradient is computed in blocks, which reads the inputs itself."""
+    stack = [_conv(96, 3), layers.Flatten()]
+    return _classifier((6, 6, 96), stack, samples=49, batch_size=40)
+
+
 class Doubled(layers.Layer):
     """A layer written in Python, which sees whole batches."""
 
@@ -140,6 +146,7 @@ CASES = {
         voxel_3d,
         large_kernels,
         dense,
+        large_first,
         own_layer,
         resnet18,
         unet_3d,
