@@ -242,6 +242,7 @@ same_lines() {
 }
 
 quick() {
+    local MINUTES=${MINUTES:-8}
     local run=$CACHE/run
     build_python "$HOST"
     same_lines neon layers

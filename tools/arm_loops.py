@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 CPUS = ("neoverse-n1", "neoverse-n2", "neoverse-v1", "neoverse-v2", "apple-m1")
@@ -194,9 +195,9 @@ def run() -> None:
         }
         y = conv[""](x, kernel, **options)
         calls = (
-            lambda x=x, w=kernel, f=conv[""], o=options: f(x, w, **o),
-            lambda x=x, w=kernel, y=y, f=conv["_input_grad"], o=options: f(y, w, x.shape, **o),
-            lambda x=x, w=kernel, y=y, f=conv["_kernel_grad"], o=options: f(x, y, w.shape, **o),
+            partial(conv[""], x, kernel, **options),
+            partial(conv["_input_grad"], y, kernel, x.shape, **options),
+            partial(conv["_kernel_grad"], x, y, kernel.shape, **options),
         )
         for which, call in zip(PASSES, calls, strict=True):
             call()

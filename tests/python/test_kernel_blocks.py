@@ -83,7 +83,7 @@ def test_threads_change_no_byte(build):
 
 
 def alone(convolution, shape):
-    """A model whose only op that works on samples one by one is a convolution, which therefore reads the inputs itself."""
+    """A model with a single op before its dense layer, which therefore reads the inputs itself."""
     return gn.Sequential([gn.Input(shape), convolution, layers.Flatten(), layers.Dense(4)], seed=1)
 
 

@@ -100,7 +100,7 @@ def dense():
 
 
 def large_first():
-    """A kernel so large beside its map that its gradient is computed in blocks, which reads the inputs itself."""
+    """A kernel whose gradient is computed in blocks, in a layer that reads the inputs itself."""
     stack = [_conv(96, 3), layers.Flatten()]
     return _classifier((6, 6, 96), stack, samples=49, batch_size=40)
 
