@@ -222,6 +222,8 @@ def narrowed(array: NDArray[Any], dtype: np.dtype[Any], owner: str) -> NDArray[A
     Raises:
         ValueError: a finite number of it is infinite in `dtype`.
     """
+    if array.dtype == dtype:
+        return contiguous(array, dtype)
     with np.errstate(over="ignore"):
         result = contiguous(array, dtype)
     if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize and not np.isfinite(result).all():

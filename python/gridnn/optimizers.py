@@ -218,7 +218,8 @@ class Optimizer(Configurable):
 
     def follow(self, model: Any) -> None:
         """Says which model it was compiled with, whose steps `iterations` counts; `compile` calls it."""
-        self._model = weakref.ref(model)
+        if self._model is None or self._model() is not model:
+            self._model = weakref.ref(model)
 
     def apply(self, gradients: Sequence[Any], weights: Sequence[Any]) -> None:
         """One step on weights, which change in place, as in training.

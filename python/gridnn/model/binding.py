@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _hints, _validation
@@ -106,6 +107,8 @@ class Binder:
 
     def _only(self, x: Any, name: str) -> object:
         """The array for the only input, which may be in a list or a dict."""
+        if type(x) is np.ndarray:  # what most calls bring: looking at protocols takes a share of a small step
+            return x
         if isinstance(x, Mapping) and name in x:
             return spread(x, [name], "x", "input")[0]
         if isinstance(x, (list, tuple)) and len(x) == 1 and self._model.built:
@@ -116,15 +119,16 @@ class Binder:
 
     def _single(self, x: Any, y: Any, sample_weight: Any, prefix: str, follow: Follow) -> Arrays:
         """Those for one input and one output."""
-        names = self._model.output_names
         inputs = as_array(self._only(x, self._model.input_names[0]), prefix + "x")
-        if isinstance(y, Mapping):
-            y = spread(y, names, prefix + "y", "output")[0]
-        if isinstance(sample_weight, Mapping):
+        if type(y) is not np.ndarray and isinstance(y, Mapping):
+            y = spread(y, self._model.output_names, prefix + "y", "output")[0]
+        if sample_weight is not None and isinstance(sample_weight, Mapping):
+            names = self._model.output_names
             sample_weight = spread(sample_weight, names, prefix + "sample_weight", "output", gaps=True)[0]
         targets = as_array(y, prefix + "y")
         try:
-            check_lengths({prefix + "x": inputs, prefix + "y": targets})
+            if len(inputs) != len(targets) or not len(inputs):
+                check_lengths({prefix + "x": inputs, prefix + "y": targets})
         except ValueError as error:
             if not (self._model.built and len(inputs) and len(targets)):
                 raise

@@ -25,6 +25,8 @@ from gridnn.model.class_weight import ClassWeight, by_output, factors, table
 
 DEFAULT_BATCH_SIZE = 32
 _ROUNDING = 1e-6  # how far resized masks are off
+_FEW = 4096
+"""So many numbers are looked at one by one: less work than guarding their sum against overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +288,13 @@ def check_range(y: NDArray[Any], loss: Loss, argument: str) -> None:
 
 
 def _check_finite(values: NDArray[Any], argument: str) -> None:
-    # A sum is finite only if every element is, unless it overflows: then look at the elements.
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64))
+    if values.dtype.kind != "f":
+        return
+    suspicious = True
+    if values.size > _FEW:
+        # A sum is finite only if every element is, unless it overflows: then look at the elements.
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspicious = not math.isfinite(values.sum(dtype=np.float64))
     if suspicious and not np.isfinite(values).all():
         found = not_finite(values, values.dtype)
         where = "" if found is None else f", first in sample {found[0]} (counted from 0)"

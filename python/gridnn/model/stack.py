@@ -69,13 +69,15 @@ class LayerStack(BaseModel):
         Raises:
             NotReadyError: the model is not built.
         """
-        if self._network is None:
-            with self._lock:
-                traced = self._traced  # another thread may have been first
-                if traced is not None and not self._made():
-                    self._build(traced.inputs[0].shape[1:])
-        network: Network = BaseModel.network.__get__(self)
-        return network
+        network = self._network
+        if network is not None:
+            return network
+        with self._lock:
+            traced = self._traced
+            if traced is not None and not self._made():  # another thread may have been first
+                self._build(traced.inputs[0].shape[1:])
+        built: Network = BaseModel.network.__get__(self)
+        return built
 
     @property
     def layers(self) -> list[Any]:

@@ -244,9 +244,10 @@ class Trainer:
     ) -> Any:
         """One step on one batch; see `Sequential.train_on_batch`."""
         model = self.model
-        follow = Follow.of(augment_targets, model.output_names)
+        names = model.output_names
+        follow = Follow.of(augment_targets, names)
         arrays = self._binder.arrays(x, y, sample_weight, follow=follow)
-        arrays = arrays.with_class_weight(class_weight, model.output_names)
+        arrays = arrays.with_class_weight(class_weight, names)
         network = model.network
         rate = model.optimizer.rate(network.iterations)
         seed = derive_seed(model.seed, _STEP)
