@@ -169,10 +169,12 @@ model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(1)])
 model.compile("sgd", "mse")
 model.fit(np.zeros((64, 4)), np.zeros(64), batch_size=1, epochs=10**6)
 """
-        client.execute(code)
+        asked = client.execute(code)
         first, later, error, running = [], [], None, True
         while running:
             message = client.get_iopub_msg(timeout=60)
+            if message["parent_header"].get("msg_id") != asked:
+                continue  # the kernel may still say that it has started
             kind, content = message["msg_type"], message["content"]
             if kind == "display_data":
                 first.append(content)

@@ -137,8 +137,9 @@ def same_name(tmp_path):
 
 @case("Tensors that do not fit together")
 def merge(tmp_path):
-    a, b = gn.Input((8, 8, 4)), gn.Input((7, 7, 4))
-    layers.Add()([a, b])
+    inputs = gn.Input((7, 7, 4))
+    halved = layers.MaxPooling2D(2)(inputs)
+    layers.Add()([inputs, layers.UpSampling2D(2)(halved)])
 
 
 @case("A name that nothing has")
