@@ -28,8 +28,8 @@ class Configurable:
     config_fields: ClassVar[tuple[str, ...]] = ()
     _custom_method: ClassVar[str | None] = None
     """The method by which a subclass of the user's does in Python what the engine does for ours."""
-    _custom: ClassVar[bool]
-    """What `is_custom` has found; every step asks."""
+    _custom: ClassVar[tuple[object, bool]]
+    """The method for which `is_custom` was asked, and what it found; every step asks."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         # What the engine was told is compiled there: a change here would be silently ignored.
@@ -47,19 +47,15 @@ class Configurable:
     @classmethod
     def is_custom(cls) -> bool:
         """Whether this is a class of the user's, whose work is done in Python."""
-        known: bool | None = cls.__dict__.get("_custom")  # of this class, not of one that it is derived from
-        if known is None:
-            known = cls._custom = cls._overrides()
-        return known
-
-    @classmethod
-    def _overrides(cls) -> bool:
-        """Whether the method is another one than ours."""
         name = cls._custom_method
         if name is None:
             return False
-        first = [base for base in cls.__mro__ if issubclass(base, Configurable) and name in vars(base)][-1]
-        return getattr(cls, name) is not vars(first)[name]
+        method = getattr(cls, name)
+        known: tuple[object, bool] | None = cls.__dict__.get("_custom")  # not that of a base
+        if known is None or known[0] is not method:  # a method may be given to a class later
+            bases = [base for base in cls.__mro__ if issubclass(base, Configurable) and name in vars(base)]
+            known = cls._custom = method, method is not vars(bases[-1])[name]
+        return known[1]
 
     @property
     def in_python(self) -> bool:

@@ -473,3 +473,17 @@ def test_a_layer_in_python_that_is_called_again():
         model.layers[1].kernel = kernel
         expected = found.weights["dense"][0][place]
         assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_method_that_a_class_is_given_later_counts():
+    """Every step asks whether a class is the user's; what was found holds for the same method only."""
+
+    class Later(layers.ReLU):
+        pass
+
+    assert not Later.is_custom()
+    Later.call = lambda self, x: x
+    assert Later.is_custom()
+    assert not layers.ReLU.is_custom()
+    del Later.call
+    assert not Later.is_custom()
