@@ -12,7 +12,7 @@ use descriptions::{
 };
 use gridnn::engine::source::{Source, Values};
 use gridnn::engine::spec::parse;
-use gridnn::engine::{CustomLoss, CustomObjective, Data, Network, Peers, Target};
+use gridnn::engine::{CustomLoss, CustomObjective, Data, Network, Peers, Target, prediction_share};
 use gridnn::error::{Error, Result};
 use gridnn::parallel::set_threads;
 use ranks::Hub;
@@ -178,6 +178,7 @@ fn train(
     spoilt: Option<usize>,
 ) -> Result<Left> {
     let mut network = case.network();
+    let place = peers.as_ref().map(|peers| (peers.rank(), peers.size()));
     let mut network = network.with_peers(peers);
     let rows = batches.iter().sum::<usize>();
     let len = rows * GRID.iter().product::<usize>();
@@ -186,7 +187,7 @@ fn train(
         x[row * GRID.iter().product::<usize>()] = f32::INFINITY;
     }
     let y: Vec<i64> = (0..rows).map(|i| (i * 31 % 7 % CLASSES) as i64).collect();
-    let x = [Source { values: Values::F32(&x), shape: [&[rows][..], &GRID].concat() }];
+    let shape = [&[rows][..], &GRID].concat();
     let target =
         || Target { y: Some(Source { values: Values::I64(&y), shape: vec![rows] }), ..Target::default() };
     let targets: Vec<Target<'_>> = case.losses.iter().map(|_| target()).collect();
@@ -199,13 +200,33 @@ fn train(
     let custom = case.custom.then_some(CustomObjective(&ask));
     let mut left = Left { scores: Vec::new(), weights: Vec::new(), slots: Vec::new(), predicted: Vec::new() };
     let mut first = 0;
-    for (seed, batch) in batches.iter().enumerate() {
+    for (seed, &batch) in batches.iter().enumerate() {
         let indices: Vec<i64> = (first..first + batch).rev().map(|row| row as i64).collect();
+        let mut shares = [0..batch, 0..batch];
+        if let Some((rank, ranks)) = place {
+            shares = [network.training_share(batch, rank, ranks)?, prediction_share(batch, rank, ranks)];
+        }
+        // Nonsense in place of what a rank need not read.
+        let [to_train, to_evaluate] = shares.map(|share| {
+            let mut x = x.clone();
+            for (sample, &row) in indices.iter().enumerate().filter(|(sample, _)| !share.contains(sample)) {
+                x.chunks_exact_mut(GRID.iter().product())
+                    .nth(row as usize)
+                    .unwrap()
+                    .fill(1e4 + sample as f32);
+            }
+            x
+        });
+        let source = |x| [Source { values: Values::F32(x), shape: shape.clone() }];
+        let x = source(&to_train);
         let data = Data { x: &x, targets: &targets, indices: Some(&indices), custom };
         left.scores.push(format!("{:?}", network.train_step(&data, 1e-2, seed as u64, &|| false)?));
+        let x = source(&to_evaluate);
+        let data = Data { x: &x, targets: &targets, indices: Some(&indices), custom };
         left.scores.push(format!("{:?}", network.evaluate_step(&data, &|| false)?));
         first += batch;
     }
+    let x = [Source { values: Values::F32(&x), shape }];
     for (values, _) in network.predict(&x, 16, None, &|| false)? {
         left.predicted.push(bits(&values));
     }

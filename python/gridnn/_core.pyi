@@ -57,6 +57,7 @@ __all__ = [
     "permutation",
     "place_window",
     "pool_output_shape",
+    "prediction_share",
     "save_tensors",
     "separable_convolution",
     "separable_convolution_input_grad",
@@ -392,6 +393,9 @@ class Network:
     def chunks(self, batch_size: int) -> int:
         """In how many chunks a training step is cut: the most ranks that can share it; 1 where none can."""
 
+    def training_share(self, batch_size: int, rank: int, ranks: int) -> tuple[int, int]:
+        """The first sample of a batch that a rank trains on, and the one behind its last."""
+
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a plan for this batch size takes."""
 
@@ -461,6 +465,9 @@ def constrained(constraint: str, weights: NDArray[Any]) -> NDArray[Any]:
 
 def learning_rate(schedule: str, step: int) -> float:
     """The learning rate of step `step` by a schedule, JSON ``{"class_name", "config"}``."""
+
+def prediction_share(batch_size: int, rank: int, ranks: int) -> tuple[int, int]:
+    """The first sample of a batch that a rank predicts for, and the one behind its last."""
 
 def weight_shapes(
     description: str, custom_layers: Sequence[object] = ...

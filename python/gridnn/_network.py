@@ -428,6 +428,10 @@ class Network:
         """The most ranks that can share a training step on `batch_size` samples."""
         return self._engine.chunks(batch_size)
 
+    def training_share(self, batch_size: int, rank: int, ranks: int) -> range:
+        """The samples of a batch that a rank computes in a training step."""
+        return range(*self._engine.training_share(batch_size, rank, ranks))
+
     def memory(self, batch_size: int, training: bool) -> int:
         """Bytes that a step on `batch_size` samples takes, as planned."""
         return self._engine.memory(batch_size, training)

@@ -21,6 +21,9 @@ use crate::tuning::MACS_OF_SENT_ELEMENT;
 /// Batches of fewer samples are computed by every rank: cut inside samples they have no chunks, and little work.
 const FEWEST_SAMPLES: usize = 8;
 
+/// Predictions are not cut into chunks: a rank may take any number of samples.
+const CHUNK_OF_PREDICTIONS: usize = 1;
+
 /// The ways from a rank to the others. All ranks call the same methods in the same order, on the thread that called the
 /// network; no lock but the network's is held meanwhile.
 pub trait Peers: Send + Sync {
@@ -90,6 +93,15 @@ impl<T: Element> Network<T> {
         let (plan, step_plan) = self.plan_of_known(batch, Purpose::Train)?;
         let chunks = self.plans[plan].step_plans[step_plan].chunks();
         Ok(if batch < FEWEST_SAMPLES { 1 } else { chunks })
+    }
+
+    /// The samples of a batch that `rank` of `ranks` computes in a training step: it has to read the inputs of no others.
+    ///
+    /// # Errors
+    /// As [`Network::chunks`].
+    pub fn training_share(&mut self, batch: usize, rank: usize, ranks: usize) -> Result<Range<usize>> {
+        let (plan, step_plan) = self.plan_of_known(batch, Purpose::Train)?;
+        Ok(share(batch, self.plans[plan].step_plans[step_plan].chunk, rank, ranks))
     }
 
     /// What the first of `ranks` sends in a training step on `batch` samples: of every exchange what it is for, and
@@ -185,11 +197,34 @@ pub(super) fn ends(lens: impl Iterator<Item = usize>) -> Vec<usize> {
     .collect()
 }
 
+/// The samples of a batch that `rank` of `ranks` predicts for.
+pub fn prediction_share(batch: usize, rank: usize, ranks: usize) -> Range<usize> {
+    share(batch, CHUNK_OF_PREDICTIONS, rank, ranks)
+}
+
+/// The samples of `rank` in a batch that is cut into chunks of some samples.
+fn share(batch: usize, chunk: usize, rank: usize, ranks: usize) -> Range<usize> {
+    if batch < FEWEST_SAMPLES {
+        return 0..batch;
+    }
+    samples(&own_chunks(batch.div_ceil(chunk), rank, ranks), chunk, batch)
+}
+
+/// The chunks of `rank` among `count`.
+fn own_chunks(count: usize, rank: usize, ranks: usize) -> Range<usize> {
+    rank * count / ranks..(rank + 1) * count / ranks
+}
+
+/// The samples of some chunks.
+fn samples(chunks: &Range<usize>, chunk: usize, batch: usize) -> Range<usize> {
+    (chunks.start * chunk).min(batch)..(chunks.end * chunk).min(batch)
+}
+
 /// How the ranks share a batch.
 pub(super) struct Shares<'a> {
     peers: &'a dyn Peers,
     batch: usize,
-    /// Samples of a chunk; at inference any number will do.
+    /// Samples of a chunk.
     chunk: usize,
     /// Of every rank, its chunks and the largest nodes of the tree that are its own.
     chunks: Vec<Range<usize>>,
@@ -199,10 +234,10 @@ pub(super) struct Shares<'a> {
 impl<'a> Shares<'a> {
     fn new(peers: &'a dyn Peers, step_plan: &StepPlan) -> Self {
         let batch = step_plan.batch;
-        let chunk = if step_plan.purpose == Purpose::Infer { 1 } else { step_plan.chunk };
+        let infers = step_plan.purpose == Purpose::Infer;
+        let chunk = if infers { CHUNK_OF_PREDICTIONS } else { step_plan.chunk };
         let (count, size) = (batch.div_ceil(chunk), peers.size());
-        let chunks: Vec<Range<usize>> =
-            (0..size).map(|rank| rank * count / size..(rank + 1) * count / size).collect();
+        let chunks: Vec<Range<usize>> = (0..size).map(|rank| own_chunks(count, rank, size)).collect();
         let nodes = chunks.iter().map(|own| roots(count, own).collect()).collect();
         Self { peers, batch, chunk, chunks, nodes }
     }
@@ -271,8 +306,7 @@ impl<'a> Shares<'a> {
     /// What this rank computes.
     pub fn own(&self) -> Own {
         let chunks = self.chunks[self.rank()].clone();
-        let [start, end] = [chunks.start, chunks.end].map(|chunk| (chunk * self.chunk).min(self.batch));
-        Own { samples: start..end, chunks }
+        Own { samples: samples(&chunks, self.chunk, self.batch), chunks }
     }
 
     /// Where every rank's samples end, in numbers of some per sample.

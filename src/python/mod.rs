@@ -49,7 +49,7 @@ mod _core {
     #[pymodule_export]
     use super::geometry::place_window;
     #[pymodule_export]
-    use super::network::{Network, learning_rate, output_shapes, weight_shapes};
+    use super::network::{Network, learning_rate, output_shapes, prediction_share, weight_shapes};
     #[pymodule_export]
     use super::standalone::{
         OptimizerState, constrained, initial_values, loss_values, metric_counts, metric_values, penalty,

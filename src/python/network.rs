@@ -566,9 +566,28 @@ impl Network {
         self.run(py, |network, _| with!(network, n => n.chunks(batch_size)))
     }
 
+    fn training_share(
+        &self,
+        py: Python<'_>,
+        batch_size: usize,
+        rank: usize,
+        ranks: usize,
+    ) -> PyResult<(usize, usize)> {
+        let share =
+            self.run(py, |network, _| with!(network, n => n.training_share(batch_size, rank, ranks.max(1))))?;
+        Ok((share.start, share.end))
+    }
+
     fn memory(&self, py: Python<'_>, batch_size: usize, training: bool) -> PyResult<usize> {
         self.run(py, |network, _| with!(network, n => n.memory(batch_size, training)))
     }
+}
+
+/// The first sample of a batch that a rank predicts for, and the one behind its last.
+#[pyfunction]
+pub(super) fn prediction_share(batch_size: usize, rank: usize, ranks: usize) -> (usize, usize) {
+    let share = engine::prediction_share(batch_size, rank, ranks.max(1));
+    (share.start, share.end)
 }
 
 /// Shapes of the weights that a description asks for, as `(layer, name, shape)`, without allocating them.

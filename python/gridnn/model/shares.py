@@ -1,13 +1,10 @@
-"""Which samples of a batch a rank computes: those are all that it has to read of inputs that stay on a disk.
-
-The engine decides it (`src/engine/peers.rs`); what is said here too much is read for nothing, what is said
-too little would be computed on zeros, so tests compare the bytes.
-"""
+"""Which samples of a batch a rank computes: those are all that it has to read of inputs that stay on a disk."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gridnn import _core
 from gridnn._ranks import Ranks
 from gridnn._reading import Batches, Share, SharedBatches
 
@@ -15,8 +12,6 @@ if TYPE_CHECKING:
     from gridnn._network import Network
 
 __all__ = ["in_shares", "training_share"]
-
-_FEWEST_SAMPLES = 8  # batches of fewer are computed by every rank
 
 
 def training_share(network: Network, ranks: Ranks, batches: Batches) -> Share | None:
@@ -33,10 +28,8 @@ def training_share(network: Network, ranks: Ranks, batches: Batches) -> Share | 
     if any(None in shape for shape in network.input_shapes):
         return None
     # Now, on the thread that calls the network: the reader asks while it is at work.
-    shares = {}
-    for size in {min(batches.batch_size, batches.samples), batches.samples % batches.batch_size} - {0}:
-        chunks = network.chunks(size)
-        shares[size] = _own(size, -(-size // chunks), ranks)
+    sizes = {min(batches.batch_size, batches.samples), batches.samples % batches.batch_size} - {0}
+    shares = {size: network.training_share(size, ranks.rank, ranks.size) for size in sizes}
     return lambda size: shares[size]
 
 
@@ -44,13 +37,4 @@ def in_shares(ranks: Ranks | None, data: Any) -> Any:
     """Data to evaluate or to predict; a data set that is read batch by batch, as a rank reads it."""
     if ranks is None or not isinstance(data, Batches):
         return data
-    return SharedBatches(data, lambda size: _own(size, 1, ranks))
-
-
-def _own(size: int, chunk: int, ranks: Ranks) -> range:
-    """The samples of a rank in a batch of `size`, cut into chunks of `chunk` samples."""
-    if size < _FEWEST_SAMPLES:
-        return range(size)
-    count = -(-size // chunk)
-    first, last = ranks.rank * count // ranks.size, (ranks.rank + 1) * count // ranks.size
-    return range(min(first * chunk, size), min(last * chunk, size))
+    return SharedBatches(data, lambda size: range(*_core.prediction_share(size, ranks.rank, ranks.size)))

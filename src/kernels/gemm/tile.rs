@@ -210,16 +210,19 @@ impl<T: Element> Strided<'_, T> {
         let last =
             |n: usize, stride: usize| n.saturating_sub(1).checked_mul(stride).expect("stride overflow");
         assert!(self.m > 0 && self.n > 0 && self.k > 0, "empty product");
+        // Small products are called by the hundred, and a division takes as long as a dozen multiply-adds: most have one
+        // group of rows and one panel.
         let lines = self.row_groups.count();
+        let mut group = self.m;
         if lines != 1 {
             let plain = !self.relu && matches!(self.start, Start::Result);
             assert!(plain, "groups of rows are stored as they are");
             assert!(LENGTHS.iter().any(|rows| rows * lines == self.m), "rows of a line");
+            group = self.m / lines;
         }
-        let panels = self.n.div_ceil(panel);
+        let panels = if self.n <= panel { 1 } else { self.n.div_ceil(panel) };
         let width = if self.b_packed { panel } else { self.n - (panels - 1) * panel };
-        let rows =
-            self.row_groups.reach().checked_add(last(self.m / lines, self.rs_a)).expect("size overflow");
+        let rows = self.row_groups.reach().checked_add(last(group, self.rs_a)).expect("size overflow");
         let a_reach = rows + last(self.k, self.cs_a) + last(maps.count, maps.a);
         // Panels before the last one are read to their full width.
         assert!(self.ps_b >= panel || panels == 1 || self.batch.is_empty(), "panels of B overlap");
