@@ -31,6 +31,7 @@ ESTIMATORS := .venv-estimators
 MPI := .venv-mpi
 ESTIMATOR_TESTS := tests/python/estimators/test_aeon.py tests/python/estimators/test_dask.py
 EXTENSION := $(VENV)/.extension
+DEV_TOOLS := $(VENV)/.dev
 DOCS_TOOLS := $(VENV)/.docs
 # Keras and TensorFlow live beside, since what they ask for may not be what the tests are to run with; SciPy is for
 # Keras on NumPy.
@@ -43,7 +44,8 @@ MISSING := $(if $(and $(filter $(PROFILE),$(BUILT)),$(wildcard python/gridnn/_co
 
 .PHONY: demo test test-aarch64 test-estimators test-mpi test-full test-interchange test-programs test-keras campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
-demo: dev ## set up everything and train a small network on scans of digits
+# The demo needs NumPy alone: nobody has to wait for the packages of the tests.
+demo: $(EXTENSION) ## set up everything and train a small network on scans of digits
 	@$(PY) -m gridnn demo
 
 test: lint test-rust test-python wheel import-time ## set up everything and run every check
@@ -66,7 +68,7 @@ test-keras: dev $(KERAS_TOOLS) ## Keras' own tests, from its wheel, on gridnn, c
 	GRIDNN_KERAS_PYTHON=$(CURDIR)/$(KERAS)/$(notdir $(BIN))/python \
 		$(PY) -m pytest tests/python/keras_tests --timeout 900
 
-dev: $(EXTENSION) ## build the extension and install it with all tools into .venv (PROFILE=develop: edits compile in seconds)
+dev: $(EXTENSION) $(DEV_TOOLS) ## build the extension and install it with all tools into .venv (PROFILE=develop: edits compile in seconds)
 
 lint: dev rust-lints ## formatters, clippy, ruff, mypy, stubs, licences
 	@# First of all, because the other commands would bring a stale lock file up to date.
@@ -130,6 +132,7 @@ bench: dev ## kernels, whole steps, functional calls, many threads foretold; oth
 	$(PY) benches/python/steps.py
 	$(PY) benches/python/architectures.py --quick
 	$(PY) benches/python/functional.py
+	$(PY) benches/python/functional.py --architectures
 	$(PY) benches/python/scaling.py --no-check
 
 record: dev ## measure on a quiet machine, in minutes, and write the tables of docs/performance.md
@@ -190,8 +193,12 @@ $(TOOLS): | rust python
 	@touch $@
 
 $(EXTENSION): $(RUST_SOURCES) pyproject.toml $(TOOLS) $(MISSING) | rust
-	$(PY) -m maturin develop --profile $(PROFILE) --extras test,dev
+	$(PY) -m maturin develop --profile $(PROFILE)
 	@echo $(PROFILE) >$@
+
+$(DEV_TOOLS): pyproject.toml | $(EXTENSION)
+	$(PY) -m maturin develop --profile $(PROFILE) --extras test,dev
+	@touch $@
 
 $(KERAS_TOOLS): | $(TOOLS)
 	$(PYTHON) -m venv $(KERAS) || { $(PYTHON) -m venv --clear --without-pip $(KERAS) && \
@@ -199,7 +206,7 @@ $(KERAS_TOOLS): | $(TOOLS)
 	$(KERAS)/$(notdir $(BIN))/python -m pip install --quiet "keras==3.15.*" tensorflow-cpu h5py scipy
 	@touch $@
 
-$(DOCS_TOOLS): pyproject.toml $(EXTENSION)
+$(DOCS_TOOLS): pyproject.toml | $(EXTENSION)
 	$(PY) -m maturin develop --profile $(PROFILE) --extras docs
 	@touch $@
 
