@@ -12,7 +12,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -51,19 +53,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if getattr(arguments, "threads", None) is not None:
             gn.set_num_threads(arguments.threads)
-        arguments.run(arguments)
+        with _warnings_in_words(arguments.command):
+            arguments.run(arguments)
         sys.stdout.flush()  # here, where what goes wrong is heard
     except BrokenPipeError:
         # Whoever read has had enough, as `head` has: no mistake. What is still in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, FileFormatError, ImportError, LookupError, ArithmeticError, CommandError) as error:
-        print(f"gridnn {arguments.command}: error: {error}", file=sys.stderr)
+        print(f"gridnn {arguments.command}: error: {_in_words(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def _warnings_in_words(command: str) -> Iterator[None]:
+    """Warnings within are lines like those of errors, each said once: no line of the library's source."""
+    said = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if (text := str(message)) not in said:
+            said.add(text)
+            print(f"gridnn {command}: warning: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _in_words(error: Exception) -> str:
+    """What an error says; of one of the system's the file first, and no number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -95,6 +95,21 @@ def test_missing_data_is_one_line_on_standard_error(capsys, tmp_path):
     assert captured.out == ""
 
 
+def test_errors_of_the_system_name_the_file_first(capsys, striped, tmp_path):
+    """The number of an error says nothing to a user."""
+    nowhere = str(tmp_path / "nowhere.gridnn")
+    for arguments in (
+        ["info", nowhere],
+        ["predict", nowhere, nowhere],
+        ["evaluate", nowhere, "--data", str(striped)],
+        ["report", nowhere, "--data", str(striped), "--out", str(tmp_path / "r.html")],
+        ["export", nowhere, str(tmp_path / "m.h")],
+    ):
+        assert main(arguments) == 2
+        expected = f"gridnn {arguments[0]}: error: {nowhere}: no such file or directory\n"
+        assert capsys.readouterr().err == expected
+
+
 def test_damaged_data_is_one_line_on_standard_error(capsys, striped):
     (striped / "t10k-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01")
     assert main(["train", "--data", str(striped), "--out", str(striped / "model.gridnn")]) == 2

@@ -339,6 +339,19 @@ def test_wrong_files_are_one_line(capsys, photos, trained, tmp_path):
     )
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_line_said_once(capsys, tmp_path):
+    """The library warns where each of two passes over the folder reads it: no user calls those lines."""
+    photos = write_photos(tmp_path / "photos", count=5)
+    (photos / "yellow").mkdir()
+    code = main(["train", "--data", str(photos), "--out", str(tmp_path / "m.gridnn"), "--epochs", "1"])
+    assert code == 0
+    assert capsys.readouterr().err == (
+        f"gridnn train: warning: {photos}: no images of the class 'yellow'; the numbers of the other classes "
+        "stay as they are.\n"
+    )
+
+
 @pytest.mark.parametrize("rate", ["nan", "-1", "0", "inf", "fast"])
 def test_a_wrong_rate_is_said_before_anything_is_read(capsys, tmp_path, rate):
     with pytest.raises(SystemExit, match="2"):
