@@ -7,6 +7,10 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 import gridnn as gn
 from gridnn.model.trainable import TrainableModel
@@ -16,13 +20,18 @@ __all__ = [
     "above_zero",
     "add_data_options",
     "explained",
+    "given",
     "loaded",
     "natural",
     "positive",
+    "read_array",
     "share",
     "sizes",
     "writable",
 ]
+
+
+_NPY = b"\x93NUMPY"
 
 
 class CommandError(Exception):
@@ -30,12 +39,40 @@ class CommandError(Exception):
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Errors about data and arguments within are the user's to put right."""
+def explained(about: object = None) -> Iterator[None]:
+    """Errors about data and arguments within are the user's to put right.
+
+    Args:
+        about: the file or option that errors are about, which they are to name; None if they do.
+    """
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(str(error) if about is None else f"{about}: {error}") from error
+
+
+def read_array(file: Path, *, left_on_disk: bool = False) -> NDArray[Any]:
+    """The array in an .npy file.
+
+    Args:
+        file: the file.
+        left_on_disk: whether parts are read as they are needed.
+
+    Raises:
+        OSError: it cannot be read.
+        CommandError: it is no such file, damaged, or holds objects.
+    """
+    with file.open("rb") as stream:
+        if stream.read(len(_NPY)) != _NPY:
+            raise CommandError(f"{file}: not an .npy file, as numpy.save writes it")
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r" if left_on_disk else None)
+    except (ValueError, EOFError) as error:
+        raise CommandError(
+            f"{file}: cannot be read ({error}). If it holds objects, write it with a type: "
+            "x.astype('float32')."
+        ) from error
+    return array
 
 
 def loaded(path: Path) -> TrainableModel:
@@ -125,10 +162,13 @@ def add_data_options(parser: argparse.ArgumentParser, *, shaped: bool) -> None:
     )
     if shaped:
         parser.add_argument(
-            "--size", type=sizes, metavar="H,W", help="size that images are brought to; samples of a sound"
+            "--size",
+            type=sizes,
+            metavar="H,W",
+            help="size that the images of a folder are brought to; samples of a sound",
         )
         parser.add_argument(
-            "--color", choices=("rgb", "gray"), default="rgb", help="channels of images (%(default)s)"
+            "--color", choices=("rgb", "gray"), help="channels of the images of a folder (rgb)"
         )
         parser.add_argument("--shape", type=sizes, metavar="H,W,C", help="of a sample in a .csv or .npz file")
     parser.add_argument(
@@ -137,3 +177,9 @@ def add_data_options(parser: argparse.ArgumentParser, *, shaped: bool) -> None:
     parser.add_argument(
         "--seed", type=natural, default=0, metavar="N", help="seed of every random draw (%(default)s)"
     )
+
+
+def given(arguments: argparse.Namespace) -> frozenset[str]:
+    """Those of the options that say what data is which the user gave."""
+    options = ("size", "color", "shape", "label_column")
+    return frozenset(option for option in options if getattr(arguments, option, None) is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn.commands.common import CommandError, explained
-from gridnn.commands.sources import Wanted
+from gridnn.commands.common import CommandError, explained, read_array
+from gridnn.commands.sources import Wanted, not_for
 from gridnn.data._images import ENDINGS as IMAGES
 from gridnn.data._images import pillow, read_image
 from gridnn.model.trainable import TrainableModel
@@ -22,6 +23,9 @@ _TIFF = (".tif", ".tiff")
 _NIFTI = (".nii", ".nii.gz")
 ENDINGS = IMAGES | {".npy", *_NIFTI}
 _WINDOWS = {1: 4096, 2: 256, 3: 64}  # where neither the model nor the user says
+
+_KINDS = {1: (".npy",), 2: ("images", ".npy", *_NIFTI), 3: (".npy", *_TIFF, *_NIFTI)}
+"""What is read for models of each rank."""
 
 Writer = Callable[[NDArray[Any], Path], Path]
 
@@ -46,8 +50,8 @@ def write_maps(model: TrainableModel, files: list[Path], arguments: argparse.Nam
         if name in done:
             raise CommandError(f"{file} and {done[name]} would be written to one file: give them apart")
         done[name] = file
-        with explained():
-            x, write = _opened(file, model)
+        x, write = _opened(file, model)
+        with explained(file):
             result = model.predict_windows(
                 x,
                 window,
@@ -76,15 +80,14 @@ def _opened(file: Path, model: TrainableModel) -> tuple[Any, Writer]:
     if ending in _NIFTI:
         x, write = _nifti(file)
     elif ending == ".npy":
-        x = np.load(file, mmap_mode="r")
+        x = read_array(file, left_on_disk=True)
     elif ending in _TIFF and (tifffile := _tifffile()) is not None:
         x, write = _tiff(file, tifffile)
     elif ending in IMAGES and rank == 2:
-        x, write = read_image(file, None, Wanted.by_model(shape, None).color, "fit"), _write_image
+        with explained():
+            x, write = read_image(file, None, Wanted.by_model(shape, None).color, "fit"), _write_image
     else:
-        raise CommandError(
-            f"{file}: not a file of samples for a model with inputs of shape {model.input_shape}"
-        )
+        raise not_for(model, file, _KINDS[rank])
     return (x[..., np.newaxis] if x.ndim == rank else x), write
 
 
@@ -102,7 +105,8 @@ def _tiff(file: Path, tifffile: Any) -> tuple[Any, Writer]:
     try:
         x = tifffile.memmap(file, mode="r")
     except ValueError:
-        x = tifffile.imread(file)
+        with explained(f"{file}: cannot be read as a TIFF file"):
+            x = tifffile.imread(file)
 
     def write(result: NDArray[Any], path: Path) -> Path:
         out = path.with_name(path.name + ".tif")
@@ -116,10 +120,14 @@ def _nifti(file: Path) -> tuple[Any, Writer]:
     """A NIfTI file; maps keep its place in space."""
     try:
         import nibabel
+        from nibabel.filebasedimages import ImageFileError
     except ImportError as error:
         raise ImportError(f"{file} is read with nibabel: pip install nibabel") from error
-    image: Any = nibabel.load(file)
-    x = np.asanyarray(image.dataobj)
+    try:
+        image: Any = nibabel.load(file)
+        x = np.asanyarray(image.dataobj)
+    except (ImageFileError, EOFError, ValueError, OSError, zlib.error) as error:
+        raise CommandError(f"{file}: cannot be read as a NIfTI file: {error}") from error
 
     def write(result: NDArray[Any], path: Path) -> Path:
         out = path.with_name(path.name + ".nii.gz")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gridnn.commands.common import CommandError, add_data_options, explained, loaded, positive, share
+from gridnn.commands.common import CommandError, add_data_options, explained, given, loaded, positive, share
 from gridnn.commands.predict import probabilities
 from gridnn.commands.sources import Part, Wanted, read_part
 from gridnn.model.trainable import TrainableModel
@@ -58,14 +58,18 @@ def run(arguments: argparse.Namespace) -> None:
 def part_for(model: TrainableModel, arguments: argparse.Namespace) -> Part:
     """The samples of `--data`, read as the model takes them."""
     shape = model.input_shape[1:]
-    wanted = replace(Wanted.by_model(shape, model.class_names), label_column=arguments.label_column)
-    with explained():
-        part = read_part(arguments.data, wanted, arguments.validation, arguments.seed)
-    outputs = model.output_shape[-1]
     if len(model.output_shape) != 2:
         raise CommandError(
             f"{arguments.model}: not a classifier; its outputs have shape {model.output_shape}"
         )
+    wanted = replace(
+        Wanted.by_model(shape, model.class_names),
+        label_column=arguments.label_column,
+        given=given(arguments),
+    )
+    with explained():
+        part = read_part(arguments.data, wanted, arguments.validation, arguments.seed)
+    outputs = model.output_shape[-1]
     if outputs is not None and len(part) and part.y.max() >= max(outputs, 2):
         raise CommandError(
             f"--data {arguments.data} has more than the {outputs} classes of {arguments.model}"

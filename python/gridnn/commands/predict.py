@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn.commands.common import CommandError, explained, loaded, positive, share, sizes
+from gridnn.commands.common import CommandError, explained, loaded, positive, read_array, share, sizes
 from gridnn.commands.dense import ENDINGS, write_maps
-from gridnn.commands.sources import Wanted
+from gridnn.commands.sources import TABLES, Wanted, not_for, samples_of
 from gridnn.data._audio import ENDINGS as SOUNDS
 from gridnn.data._audio import read_audio
 from gridnn.data._folders import files_below, listed
@@ -32,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="images, sounds, .npy files of one sample, or folders",
+        help="images, sounds, .npy files of one sample, .npz and .csv files of any number, or folders",
     )
     parser.add_argument("--top", type=positive, default=1, metavar="N", help="classes to print (%(default)s)")
     parser.add_argument(
@@ -69,19 +70,33 @@ def run(arguments: argparse.Namespace) -> None:
             )
     wanted = Wanted.by_model(model.input_shape[1:], model.class_names)
     files = _all_files(arguments.files, IMAGES | SOUNDS | {".npy"})
-    for first in range(0, len(files), _BATCH):
-        part = files[first : first + _BATCH]
-        with explained():
-            samples = [_sample(file, wanted, model) for file in part]
-            # Files of models that take any size are of several sizes.
-            alike = len({sample.shape for sample in samples}) == 1
-            groups = [np.stack(samples)] if alike else [sample[np.newaxis] for sample in samples]
-            outputs = np.concatenate([model.predict(group, verbose=0) for group in groups])
-        rows = probabilities(model, outputs)
-        names = model.class_names or [str(number) for number in range(rows.shape[1])]
-        for file, row in zip(part, rows, strict=True):
-            best = np.argsort(-row, kind="stable")[: arguments.top]
-            print("\t".join([str(file), *(f"{names[n]}\t{row[n]:.4f}" for n in best)]))
+    for several, group in groupby(files, lambda file: file.suffix.lower() in TABLES):
+        if several:
+            for file in group:
+                x = samples_of(file, wanted, model)
+                with explained(file):
+                    outputs = model.predict(x, verbose=0)
+                _print([f"{file}[{number}]" for number in range(len(x))], outputs, model, arguments.top)
+            continue
+        alone = list(group)
+        for first in range(0, len(alone), _BATCH):
+            part = alone[first : first + _BATCH]
+            with explained():
+                samples = [_sample(file, wanted, model) for file in part]
+                # Files of models that take any size are of several sizes.
+                alike = len({sample.shape for sample in samples}) == 1
+                groups = [np.stack(samples)] if alike else [sample[np.newaxis] for sample in samples]
+                outputs = np.concatenate([model.predict(group, verbose=0) for group in groups])
+            _print([str(file) for file in part], outputs, model, arguments.top)
+
+
+def _print(samples: list[str], outputs: NDArray[Any], model: TrainableModel, top: int) -> None:
+    """A line for each sample."""
+    rows = probabilities(model, outputs)
+    names = model.class_names or [str(number) for number in range(rows.shape[1])]
+    for sample, row in zip(samples, rows, strict=True):
+        best = np.argsort(-row, kind="stable")[:top]
+        print("\t".join([sample, *(f"{names[n]}\t{row[n]:.4f}" for n in best)]))
 
 
 def probabilities(model: TrainableModel, outputs: NDArray[Any]) -> NDArray[np.float64]:
@@ -117,9 +132,17 @@ def _sample(file: Path, wanted: Wanted, model: TrainableModel) -> NDArray[Any]:
     ending = file.suffix.lower()
     rank = len(model.input_shape) - 2
     if ending == ".npy":
-        with file.open("rb") as stream:
-            array: NDArray[Any] = np.load(stream)
-        return array[..., np.newaxis] if array.ndim == rank else array
+        array = read_array(file)
+        array = array[..., np.newaxis] if array.ndim == rank else array
+        expected = model.input_shape[1:]
+        if array.ndim != len(expected) or any(
+            size not in (None, own) for own, size in zip(array.shape, expected, strict=True)
+        ):
+            raise CommandError(
+                f"{file}: expected one sample of shape {expected}, received an array of shape {array.shape}. "
+                "Several samples go into an .npz file, as array x"
+            )
+        return array
     if ending in SOUNDS and rank == 1:
         if wanted.size is None:
             raise CommandError(f"{file}: the model takes sounds of any length; it is applied in Python")
@@ -129,4 +152,5 @@ def _sample(file: Path, wanted: Wanted, model: TrainableModel) -> NDArray[Any]:
         return read_image(file, size, wanted.color, "fit")
     if not file.exists():
         raise FileNotFoundError(f"{file}: there is no such file")
-    raise CommandError(f"{file}: not a file of samples for a model with inputs of shape {model.input_shape}")
+    kinds = {1: ("sounds",), 2: ("images",)}.get(rank, ())
+    raise not_for(model, file, (*kinds, ".npy", *sorted(TABLES)))

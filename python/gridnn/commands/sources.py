@@ -14,15 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import data, datasets
-from gridnn.commands.common import CommandError
+from gridnn.commands.common import CommandError, explained
 from gridnn.data import Batches, Samples
 from gridnn.data._audio import ENDINGS as SOUNDS
 from gridnn.data._folders import chosen, files_below, is_hidden
 from gridnn.data._images import ENDINGS as IMAGES
 from gridnn.errors import ShapeError
+from gridnn.model.trainable import TrainableModel
 
-__all__ = ["Part", "Source", "read_part", "read_source"]
+__all__ = ["TABLES", "Part", "Source", "Wanted", "not_for", "read_part", "read_source", "samples_of"]
 
+TABLES = frozenset({".csv", ".npz", ".tsv", ".txt"})
+"""Endings of files with many samples."""
 _HELD_OUT = ("test", "validation", "val", "valid")
 _MOST_BYTES = 1 << 30
 """What is read at once; beyond that files are read as they are needed."""
@@ -75,6 +78,10 @@ class Wanted:
     label_column: str | None = None
     class_names: list[str] | None = None
     batch_size: int = 32
+    given: frozenset[str] = frozenset()
+    """Options that the user gave, which are to have a use."""
+    by: tuple[int | None, ...] | None = None
+    """Shape of a sample of the model that says all this; None if options do."""
 
     @classmethod
     def by_model(cls, input_shape: Sequence[int | None], class_names: list[str] | None) -> Wanted:
@@ -86,7 +93,7 @@ class Wanted:
             color = "unchanged"
         else:
             color = "gray" if channels == 1 else "rgb"
-        return cls(None if full is None else full[:-1], color, full, None, class_names)
+        return cls(None if full is None else full[:-1], color, full, None, class_names, by=tuple(input_shape))
 
 
 def read_source(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
@@ -98,12 +105,16 @@ def read_source(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
         CommandError: it is none of the kinds that are known.
     """
     if path.is_dir():
+        _refuse({"shape", "label_column"}, wanted, path, "a folder, whose classes are its subfolders")
         return _folder(path, wanted, share, seed)
     if not path.exists():
         raise FileNotFoundError(f"--data {path}: there is no such file or folder")
+    if path.suffix.lower() in TABLES:
+        _refuse({"size", "color"}, wanted, path, "no folder of files; --shape H,W,C is for its samples")
     if path.suffix.lower() == ".npz":
+        _refuse({"label_column"}, wanted, path, "no .csv file; its labels are the array y")
         return _archive(path, wanted, share, seed)
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+    if path.suffix.lower() in TABLES:
         return _parted(*_table(path, wanted), replace(wanted, shape=None), share, seed)
     raise CommandError(f"--data {path}: expected a folder, a .csv or an .npz file")
 
@@ -112,6 +123,67 @@ def read_part(path: Path, wanted: Wanted, share: float, seed: int) -> Part:
     """The samples to evaluate on: those held out, or all of them if `share` is 0 and none are."""
     source = read_source(path, wanted, share, seed)
     return source.train if source.held_out is None else source.held_out
+
+
+def not_for(model: TrainableModel, file: Path, kinds: Sequence[str]) -> CommandError:
+    """The error of a file of which a model has no use, with the kinds of which it has one."""
+    listed = ", ".join(kinds[:-1]) + (" and " if len(kinds) > 1 else "") + kinds[-1]
+    return CommandError(
+        f"{file}: not a file of samples for a model with inputs of shape {model.input_shape}; it takes "
+        f"{listed}"
+    )
+
+
+def samples_of(file: Path, wanted: Wanted, model: TrainableModel) -> NDArray[Any]:
+    """The samples of an .npz or .csv file, with or without labels, as a model takes them.
+
+    Raises:
+        OSError: there is no such file.
+        CommandError: its samples are none for the model.
+    """
+    if not file.exists():
+        raise FileNotFoundError(f"{file}: there is no such file")
+    expected = tuple(model.input_shape[1:])
+    if file.suffix.lower() == ".npz":
+        with _opened(file) as archive:
+            known = [x for x, _ in (*_KEYS, *_TEST)]
+            name = next((name for name in known if name in archive.files), None)
+            if name is None:
+                keys = ", ".join(archive.files) or "none"
+                raise CommandError(f"{file}: expected an array x of samples; the file has {keys}")
+            x = _array(archive, name, file)
+    else:
+        if wanted.shape is None:
+            raise CommandError(
+                f"{file}: the model takes samples of shape {expected}, and a line says no sizes: write an "
+                ".npz file with an array x"
+            )
+        x = _rows(file, wanted)
+    x = _shaped(x, wanted)
+    if x.ndim != len(expected) + 1 or any(
+        size not in (None, own) for own, size in zip(x.shape[1:], expected, strict=True)
+    ):
+        raise CommandError(
+            f"{file}: expected samples of shape {expected}, received an array of shape {x.shape}"
+        )
+    _check_values(x, f"{file}: ")
+    return x
+
+
+def _rows(file: Path, wanted: Wanted) -> NDArray[Any]:
+    """The samples of a .csv file; a column beyond their values is that of the labels."""
+    assert wanted.shape is not None
+    delimiter, names = _head(file)
+    column = None if len(names) == math.prod(wanted.shape) else _label_column(names, wanted)
+    with explained():
+        found = data.csv_images(file, wanted.shape, column, delimiter=delimiter)
+    return found.x if isinstance(found, Samples) else found
+
+
+def _refuse(options: set[str], wanted: Wanted, path: Path, what: str) -> None:
+    """Says which of these options, if the user gave it, has no use for the data."""
+    for option in sorted(options & wanted.given):
+        raise CommandError(f"--{option.replace('_', '-')} has no use: --data {path} is {what}")
 
 
 def _folder(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
@@ -146,24 +218,37 @@ def _files(path: Path, wanted: Wanted, split: tuple[str, float, int] | None) -> 
     options: dict[str, Any] = {"split": split, "class_names": wanted.class_names}
     batches = {"batch_size": wanted.batch_size}
     found: Any
-    if files_below(path, IMAGES):
+    rank = None if wanted.by is None else len(wanted.by) - 1
+    if files_below(path, IMAGES) and rank in (None, 2):
         read: Any = data.image_folder
         arguments: tuple[Any, ...] = (path, _image_size(wanted.size), wanted.color)
     elif sounds := files_below(path, SOUNDS):
+        if wanted.by is not None and (rank != 1 or wanted.size is None):
+            takes = "sounds of any length: it is applied in Python" if rank == 1 else "no sounds"
+            raise CommandError(
+                f"--data {path} holds sounds ({sounds[0].name}), but the model, with samples of shape "
+                f"{wanted.by}, takes {takes}"
+            )
         if wanted.size is None or len(wanted.size) != 1:
             raise CommandError(
                 f"--data {path} holds sounds ({sounds[0].name}): give their length in samples, as --size 8000"
             )
         read, arguments = data.audio_folder, (path, None, wanted.size[0])
     else:
-        raise CommandError(f"--data {path}: there are no images or sounds in its subfolders")
+        kinds = {None: "images or sounds", 1: "sounds", 2: "images"}.get(rank, "files")
+        model = "" if wanted.by is None else f", as the model takes with samples of shape {wanted.by}"
+        raise CommandError(f"--data {path}: there are no {kinds} in its subfolders{model}")
     try:
         found = read(*arguments, **options, **batches)
         bytes_ = sum(part.nbytes / len(part) for part in found[0][:1]) * found.samples
         if bytes_ <= _MOST_BYTES:
             found = read(*arguments, **options)
     except ShapeError as error:
-        hint = "" if wanted.size else " On the command line that is --size 64,64."
+        hint = ""
+        if wanted.by is not None and not wanted.size:
+            hint = f" The model, with samples of shape {wanted.by}, has none: bring the files to one."
+        elif not wanted.size:
+            hint = " On the command line that is --size 64,64."
         raise CommandError(f"{error}{hint}") from error
     names = list(found.class_names or [])
     return Part(found.x if isinstance(found, Samples) else found, np.asarray(found.y)), names
@@ -179,9 +264,7 @@ def _image_size(size: tuple[int, ...] | None) -> tuple[int, int] | None:
 
 def _archive(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
     """Arrays in an .npz file, by the names that such files use."""
-    if not zipfile.is_zipfile(path):
-        raise CommandError(f"--data {path}: not an .npz file, as numpy.savez writes it, or a damaged one")
-    with np.load(path) as file:
+    with _opened(path, "--data ") as file:
         pairs = {
             kind: _found(file, names, path)
             for kind, names in (("all", _KEYS), ("train", _TRAIN), ("test", _TEST))
@@ -197,21 +280,27 @@ def _archive(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
     return _parted(*pair, wanted, share, seed, path)
 
 
+def _opened(path: Path, option: str = "") -> Any:
+    if not zipfile.is_zipfile(path):
+        raise CommandError(f"{option}{path}: not an .npz file, as numpy.savez writes it, or a damaged one")
+    return np.load(path)
+
+
 def _found(
     file: Any, names: Sequence[tuple[str, str]], path: Path
 ) -> tuple[NDArray[Any], NDArray[Any]] | None:
     for x, y in names:
         if x in file.files and y in file.files:
-            return _array(file, x, path), _array(file, y, path)
+            return _array(file, x, f"--data {path}"), _array(file, y, f"--data {path}")
     return None
 
 
-def _array(file: Any, name: str, path: Path) -> NDArray[Any]:
+def _array(file: Any, name: str, where: object) -> NDArray[Any]:
     try:
         array: NDArray[Any] = file[name]
     except ValueError as error:  # objects, which NumPy does not load, or a damaged header
         raise CommandError(
-            f"--data {path}: array {name!r} cannot be read ({error}). If it holds objects, write it with a "
+            f"{where}: array {name!r} cannot be read ({error}). If it holds objects, write it with a "
             "type: x.astype('float32'), labels.astype(str)."
         ) from error
     return array
@@ -219,31 +308,42 @@ def _array(file: Any, name: str, path: Path) -> NDArray[Any]:
 
 def _table(path: Path, wanted: Wanted) -> tuple[NDArray[Any], NDArray[Any]]:
     """Images of a .csv file."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding="utf-8-sig") as file:
-        head = file.readline().rstrip("\r\n").split(delimiter)
-    names = [name.strip().strip('"') for name in head]
-    column: str | int = 0
-    if wanted.label_column is not None:
-        column = (
-            int(wanted.label_column) if wanted.label_column.lstrip("-").isdigit() else wanted.label_column
-        )
-    elif "label" in names:
-        column = "label"
-    shape = wanted.shape or _guessed(len(names) - 1, path)
+    delimiter, names = _head(path)
+    column = _label_column(names, wanted)
+    shape = wanted.shape or _guessed(len(names) - 1, wanted, path)
     found = data.csv_images(path, shape, column, delimiter=delimiter)
     assert isinstance(found, Samples)
     labels = found.y if found.class_names is None else np.array(found.class_names)[found.y]
     return found.x, labels
 
 
-def _guessed(values: int, path: Path) -> tuple[int, ...]:
+def _head(path: Path) -> tuple[str, list[str]]:
+    """What separates values, and those of the first line."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            head = file.readline().rstrip("\r\n").split(delimiter)
+        except UnicodeDecodeError as error:
+            raise CommandError(f"{path}: not a text file of values: {error}") from error
+    return delimiter, [name.strip().strip('"') for name in head]
+
+
+def _label_column(names: list[str], wanted: Wanted) -> str | int:
+    """The column of the labels: as asked for, else "label", else the first."""
+    asked = wanted.label_column
+    if asked is None:
+        return "label" if "label" in names else 0
+    return int(asked) if asked.lstrip("-").isdigit() else asked
+
+
+def _guessed(values: int, wanted: Wanted, path: Path) -> tuple[int, ...]:
     """The shape of a square image of this many values."""
     for channels in (1, 3):
         side = math.isqrt(values // channels)
         if side and side * side * channels == values:
             return side, side, channels
-    raise CommandError(f"--data {path}: {values} values in a line are no square image: give --shape H,W,C")
+    what = "give --shape H,W,C" if wanted.by is None else "write an .npz file with arrays x and y"
+    raise CommandError(f"--data {path}: {values} values in a line are no square image: {what}")
 
 
 def _parted(
@@ -308,8 +408,14 @@ def _numbered(
     found, inverse = np.unique(labels[:, 0], return_inverse=True)
     if unknown := [str(label) for label in found if str(label) not in numbers]:
         raise CommandError(f"{where}label {unknown[0]!r} is none of the classes {', '.join(names[:10])}")
-    if wanted.shape is not None and math.prod(x.shape[1:]) == math.prod(wanted.shape):
-        x = x.reshape(len(x), *wanted.shape)
-    elif x.ndim == 2 or (x.ndim in (3, 4) and x.dtype == np.uint8 and x.shape[-1] > 4):
-        x = x[..., np.newaxis]  # gray values of series, images and volumes
+    x = _shaped(x, wanted)
     return Part(x, np.array([numbers[str(label)] for label in found], np.int64)[inverse])
+
+
+def _shaped(x: NDArray[Any], wanted: Wanted) -> NDArray[Any]:
+    """Samples with their axis of channels."""
+    if wanted.shape is not None and math.prod(x.shape[1:]) == math.prod(wanted.shape):
+        return x.reshape(len(x), *wanted.shape)
+    if x.ndim == 2 or (x.ndim in (3, 4) and x.dtype == np.uint8 and x.shape[-1] > 4):
+        return x[..., np.newaxis]  # gray values of series, images and volumes
+    return x

@@ -20,6 +20,7 @@ from gridnn.commands.common import (
     above_zero,
     add_data_options,
     explained,
+    given,
     positive,
     share,
     writable,
@@ -103,10 +104,11 @@ def _train(arguments: argparse.Namespace, ranks: gn.distribute.MPI | None) -> No
     gn.set_random_seed(arguments.seed)
     wanted = Wanted(
         arguments.size,
-        arguments.color,
+        arguments.color or "rgb",
         arguments.shape,
         arguments.label_column,
         batch_size=arguments.batch_size,
+        given=given(arguments),
     )
     with explained():
         source = read_source(arguments.data, wanted, arguments.validation, arguments.seed)
@@ -156,12 +158,9 @@ def _built(arguments: argparse.Namespace, source: Source) -> Sequential:
     """The network that was asked for, behind what scales and varies the samples."""
     sample = source.train.sample
     shape = sample.shape
-    body = _body(
-        arguments.model or ("simple" if source.is_mnist else "auto"),
-        shape,
-        len(source.class_names),
-        len(source.train),
-    )
+    name = arguments.model or ("simple" if source.is_mnist else "auto")
+    with explained(f"--model {name}"):
+        body = _body(name, shape, len(source.class_names), len(source.train))
     front: list[Any] = [_scaling(source.train)]
     if arguments.augment:
         if sample.ndim != 3:

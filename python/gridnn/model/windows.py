@@ -436,10 +436,13 @@ def _too_small(model: Model, pattern: Pattern, axis: int, rank: int) -> str:
     where = "" if rank == 1 else f" along axis {axis}"
     lost = pattern.outputs - (pattern.valid[1] - pattern.valid[0])
     least = pattern.size + (pattern.period - (pattern.outputs - lost)) * pattern.step // pattern.period
+    if model.network.input_shape[axis] is None:
+        what = f"Take windows of about {max(least, pattern.size + 1)} or more, better twice that, or blend"
+    else:
+        what = "The model takes no others: give it an Input of (None, ...), or blend"
     return (
         f"Windows of {pattern.size}{where} are too small for model '{model.name}': {lost} of their "
-        f"{pattern.outputs} outputs see beyond them. Take windows of about {max(least, pattern.size + 1)} or "
-        "more, better twice that, or blend windows that overlap: overlap=0.5."
+        f"{pattern.outputs} outputs see beyond them. {what} windows that overlap: overlap=0.5."
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import wave
 
 import numpy as np
 import pytest
@@ -295,7 +296,11 @@ def test_wrong_data_is_one_line(capsys, photos, trained, tmp_path):
     (tmp_path / "d.csv").write_text("1,2,3\n")
     assert "2 values in a line are no square image: give --shape" in train(tmp_path / "d.csv")
     assert "--model resnet: expected one of auto" in train(photos, "--model", "resnet")
-    assert "`depth` must be one of" in train(photos, "--model", "resnet21")
+    assert "--model resnet21: `depth` must be one of" in train(photos, "--model", "resnet21")
+    assert "--model lenet5: conv2d_1: " in train(
+        write_arrays(tmp_path / "d.npz", x=np.zeros((4, 8, 8, 1)), y=np.arange(4) % 2),
+        *("--model", "lenet5", "--validation", 0),
+    )
     assert "--out" in fails(capsys, "train", "--data", photos, "--out", tmp_path / "no" / "m.gridnn")
     file = write_arrays(tmp_path / "d.npz", x=np.zeros((4, 8, 8, 1)), y=np.array(["a", None, "b", "c"]))
     assert f"--data {file}: array 'y' cannot be read (Object arrays" in train(file)
@@ -325,6 +330,39 @@ def test_wrong_files_are_one_line(capsys, photos, trained, tmp_path):
     assert "--out is for models with an output at each position" in fails(
         capsys, "predict", trained, tmp_path / "broken.png", "--out", tmp_path
     )
+    for name, array, message in (
+        ("n.npy", None, "not an .npy file, as numpy.save writes it"),
+        ("o.npy", np.array([1, None]), "If it holds objects, write it with a type: x.astype('float32')."),
+        (
+            "s.npy",
+            np.zeros((9, 9, 2)),
+            "expected one sample of shape (12, 12, 3), received an array of shape",
+        ),
+        ("n.npz", None, "not an .npz file, as numpy.savez writes it, or a damaged one"),
+        ("z.npz", {"z": np.zeros(3)}, "expected an array x of samples; the file has z"),
+        ("o.npz", {"x": np.array([1, None])}, "array 'x' cannot be read"),
+        ("s.npz", {"x": np.zeros((4, 9, 9, 3))}, "expected samples of shape (12, 12, 3), received"),
+        ("a.npz", {"x": np.full((1, 12, 12, 3), np.nan)}, "1 of 1 samples hold NaN or infinity"),
+        ("n.csv", None, "not a text file of values"),
+        (
+            "s.csv",
+            b"1,2,3\n",
+            "line 1: 3 values; expected 433, which are 432 for shape (12, 12, 3) and a label",
+        ),
+    ):
+        file = tmp_path / name
+        if isinstance(array, dict):
+            np.savez(file, **array)
+        elif isinstance(array, np.ndarray):
+            np.save(file, array)
+        else:
+            file.write_bytes(array or b"\xff\xfe none")
+        error = fails(capsys, "predict", trained, file)
+        assert f"error: {file}" in error
+        assert message in error
+    assert "no such file" in fails(capsys, "predict", trained, tmp_path / "nowhere.npz")
+    assert "no such file" in fails(capsys, "predict", trained, tmp_path / "nowhere.npy")
+    assert "it takes images, .npy, .csv, .npz, .tsv and .txt" in fails(capsys, "predict", trained, trained)
     (tmp_path / "empty").mkdir()
     assert "no files in this folder that are read: .aif" in fails(
         capsys, "predict", trained, tmp_path / "empty"
@@ -337,6 +375,95 @@ def test_wrong_files_are_one_line(capsys, photos, trained, tmp_path):
     assert "not a classifier" in fails(
         capsys, "evaluate", tmp_path / "dense.gridnn", "--data", photos, "--validation", 0.2
     )
+
+
+def test_options_without_a_use_are_refused(capsys, photos, trained, tmp_path):
+    """Nobody finds out later that the size asked for was never that of the samples."""
+    out = tmp_path / "m.gridnn"
+    archive = write_arrays(tmp_path / "d.npz", x=np.zeros((4, 8, 8, 1)), y=np.arange(4) % 2)
+    (tmp_path / "d.csv").write_text("1,2,3,4,5\n0,2,3,4,5\n")
+    for data, arguments, what in (
+        (photos, ["--shape", "8,8,3"], "a folder"),
+        (photos, ["--label-column", "0"], "a folder"),
+        (archive, ["--size", "8"], "no folder of files"),
+        (archive, ["--color", "rgb"], "no folder of files"),
+        (archive, ["--label-column", "y"], "no .csv file"),
+        (tmp_path / "d.csv", ["--size", "8"], "no folder of files"),
+        (tmp_path / "d.csv", ["--color", "gray"], "no folder of files"),
+    ):
+        error = fails(capsys, "train", "--data", data, "--out", out, *arguments)
+        assert f"{arguments[0]} has no use: --data {data} is {what}" in error
+    error = fails(capsys, "evaluate", trained, "--data", photos, "--label-column", "0")
+    assert "--label-column has no use" in error
+
+
+def write_sounds(folder):
+    for name in ("high", "low"):
+        (folder / name).mkdir(parents=True)
+        with wave.open(str(folder / name / "0.wav"), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(bytes(200))
+    return folder
+
+
+def test_data_that_the_model_does_not_take_is_no_matter_of_options(capsys, photos, trained, tmp_path):
+    """`evaluate` and `report` know sizes from the model: they have no --size to advise."""
+    sounds = write_sounds(tmp_path / "sounds")
+    listens, any_size = tmp_path / "listens.gridnn", tmp_path / "any.gridnn"
+    model = gn.Sequential([gn.Input((100, 1)), layers.Flatten(), layers.Dense(2)])
+    model.class_names = ["high", "low"]
+    model.save(listens)
+    for channels, file, names in ((1, "hears.gridnn", ["high", "low"]), (3, any_size, sorted(COLORS))):
+        shape = (None, 1) if channels == 1 else (None, None, 3)
+        pool = layers.GlobalAveragePooling1D() if channels == 1 else layers.GlobalAveragePooling2D()
+        model = gn.Sequential([gn.Input(shape), pool, layers.Dense(len(names))])
+        model.class_names = names
+        model.save(tmp_path / file)
+    several = write_photos(tmp_path / "several", count=1)
+    write_photos(tmp_path / "several" / "x", count=1, size=16, names=["red"])
+    shutil.move(several / "x" / "red" / "00.png", several / "red" / "01.png")
+    shutil.rmtree(several / "x")
+    (tmp_path / "line.csv").write_text("label,a,b\nred,1,2\n")
+    for command in (["evaluate"], ["report", "--out", tmp_path / "r.html"]):
+        for file, data, message in (
+            (trained, sounds, "holds sounds (0.wav), but the model, with samples of shape (12, 12, 3)"),
+            (tmp_path / "hears.gridnn", sounds, "takes sounds of any length: it is applied in Python"),
+            (listens, photos, "there are no sounds in its subfolders, as the model takes"),
+            (any_size, several, "with samples of shape (None, None, 3), has none: bring the files to one"),
+            (any_size, tmp_path / "line.csv", "write an .npz file with arrays x and y"),
+        ):
+            error = fails(capsys, command[0], file, "--data", data, *command[1:])
+            assert message in error
+            assert "--size" not in error
+            assert "--shape" not in error
+
+
+def test_files_of_many_samples_are_predicted_by_number(capsys, photos, tmp_path):
+    x, y = RNG.integers(0, 256, (6, 5, 5), np.uint8), np.arange(6) % 2
+    rows = np.c_[y, x.reshape(6, -1)]
+    names = "label," + ",".join(f"p{number}" for number in range(25))
+    write_arrays(tmp_path / "d.npz", x=x, y=y)
+    write_arrays(tmp_path / "t.npz", x_train=x[:0], y_train=y[:0], x_test=x, y_test=y)
+    write_arrays(tmp_path / "images.npz", images=x)
+    np.savetxt(tmp_path / "d.csv", rows, fmt="%d", delimiter=",", header=names, comments="")
+    np.savetxt(tmp_path / "last.csv", np.roll(rows, -1, axis=1), fmt="%d", delimiter=",")
+    (tmp_path / "last.csv").write_text(
+        names.removeprefix("label,") + ",label\n" + (tmp_path / "last.csv").read_text()
+    )
+    np.savetxt(tmp_path / "plain.tsv", rows, fmt="%d", delimiter="\t")
+    np.savetxt(tmp_path / "unlabelled.txt", rows[:, 1:], fmt="%d", delimiter=",")
+    out = tmp_path / "m.gridnn"
+    run(capsys, "train", "--data", tmp_path / "d.npz", "--out", out, "--epochs", 1, "--validation", 0)
+    model = gn.load_model(out)
+    scores = model.predict(x[..., np.newaxis], verbose=0).astype(float)
+    expected = (np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)).max(axis=1)
+    for name in ("d.npz", "t.npz", "images.npz", "d.csv", "last.csv", "plain.tsv", "unlabelled.txt"):
+        lines = run(capsys, "predict", out, tmp_path / name).splitlines()
+        assert [line.split("\t")[0] for line in lines] == [f"{tmp_path / name}[{n}]" for n in range(6)]
+        assert np.allclose([float(line.split("\t")[2]) for line in lines], expected, atol=1e-4)
+    np.save(tmp_path / "one.npy", x[0])
+    mixed = run(capsys, "predict", out, tmp_path / "one.npy", tmp_path / "d.npz", tmp_path / "one.npy")
+    assert len(mixed.splitlines()) == 8
 
 
 @pytest.mark.filterwarnings("default")
@@ -419,6 +546,39 @@ def test_maps_of_volumes_and_series(capsys, tmp_path):
     np.save(tmp_path / "series.npy", x.reshape(-1))
     run(capsys, "predict", tmp_path / "dense.gridnn", tmp_path / "series.npy", "--out", tmp_path / "maps")
     assert np.load(tmp_path / "maps" / "series.npy").shape == (20 * 18 * 16,)
+
+
+def test_wrong_files_for_maps_are_one_line(capsys, tmp_path):
+    (tmp_path / "maps").mkdir()
+    pytest.importorskip("nibabel")
+    pytest.importorskip("tifffile")
+    dense(tmp_path, 3, 1)
+    np.save(tmp_path / "flat.npy", np.zeros((9, 9)))
+    for name, message in (
+        ("n.npy", "not an .npy file"),
+        ("n.tif", "cannot be read as a TIFF file"),
+        ("n.nii", "cannot be read as a NIfTI file"),
+        ("n.nii.gz", "cannot be read as a NIfTI file"),
+        ("n.wav", "it takes .npy, .tif, .tiff, .nii and .nii.gz"),
+        ("flat.npy", "must be one sample, 3 spatial axes and 1 channels"),
+    ):
+        file = tmp_path / name
+        if name != "flat.npy":
+            file.write_bytes(b"none")
+        error = fails(capsys, "predict", tmp_path / "dense.gridnn", file, "--out", tmp_path / "maps")
+        assert f"error: {file}: " in error
+        assert message in error
+
+
+def test_a_model_of_one_size_is_not_offered_larger_windows(capsys, tmp_path):
+    gn.models.unet((16, 16, 1), classes=2, width=2, depth=2).save(tmp_path / "unet.gridnn")
+    np.save(tmp_path / "x.npy", np.zeros((40, 40), np.float32))
+    (tmp_path / "maps").mkdir()
+    arguments = ["predict", tmp_path / "unet.gridnn", tmp_path / "x.npy", "--out", tmp_path / "maps"]
+    error = fails(capsys, *arguments)
+    assert "The model takes no others: give it an Input of (None, ...), or blend windows" in error
+    assert "Take windows of" not in error
+    run(capsys, *arguments, "--overlap", 0.5)
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
