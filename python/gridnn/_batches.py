@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,11 @@ from gridnn._hints import shapes_agree
 from gridnn._network import Shape
 from gridnn.errors import ShapeError
 
-__all__ = ["in_batch", "inputs_of", "is_batch", "is_batches"]
+__all__ = ["Naming", "in_batch", "inputs_of", "is_batch", "is_batches", "of_sample"]
+
+Naming = Callable[[int], str]
+"""What a data set calls the sample of this number in a batch: its file, or its number in the set."""
+_Error = TypeVar("_Error", bound=Exception)
 
 
 def is_batches(x: object, y: object = None, *, inputs: int = 1) -> bool:
@@ -66,13 +70,21 @@ def _are_arrays(items: list[Any]) -> bool:
     return all(hasattr(item, "__array__") for item in items)
 
 
+def of_sample(error: _Error, number: int) -> _Error:
+    """Notes which sample of its arrays an error is about, for who knows what the user calls it."""
+    vars(error)["sample"] = number
+    return error
+
+
 @contextmanager
-def in_batch(argument: str, number: int) -> Iterator[None]:
-    """Errors about data within name the batch."""
+def in_batch(argument: str, number: int, naming: Naming | None = None) -> Iterator[None]:
+    """Errors about data within name the batch, and its sample as the data set calls it."""
     try:
         yield
     except (ValueError, TypeError) as error:
         # Subclasses of others may be made of something else than a message.
         if type(error) not in (ValueError, TypeError, ShapeError):
             raise
-        raise type(error)(f"`{argument}`, batch {number} (counted from 0): {error}") from error
+        sample = vars(error).get("sample")
+        name = "" if naming is None or sample is None else f" That sample is {naming(sample)}."
+        raise type(error)(f"`{argument}`, batch {number} (counted from 0): {error}{name}") from error

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 __all__ = ["for_input", "for_labels", "for_lengths", "for_rank", "for_targets", "shapes_agree"]
 
+_WHITE = 255
+
 
 def shapes_agree(expected: Sequence[int | None], actual: Sequence[int]) -> bool:
     """Whether `actual` is `expected` with its unknown sizes filled in."""
@@ -49,7 +51,16 @@ def for_labels(lowest: int, highest: int, classes: int, argument: str) -> str:
         return " One output for two classes? Use the loss 'binary_crossentropy'."
     if lowest == 1 and highest == classes:
         return f" Labels that begin with 1? Pass {argument} - 1."
-    return ""
+    if lowest < 0:
+        return (
+            f" {lowest} where there is no label? Give the loss ignore_class={lowest}." if lowest == -1 else ""
+        )
+    if highest == _WHITE:
+        return (
+            f" Masks of 0 and 255? Pass {argument} // 255. 255 where there is no label? Give the loss "
+            "ignore_class=255."
+        )
+    return f" For {highest + 1} classes the model needs as many outputs."
 
 
 def for_targets(

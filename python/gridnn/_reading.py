@@ -73,9 +73,27 @@ class Batches:
             seed: seed of the order; None for that of the data.
             data_pass: number of the pass, from 0.
         """
-        order = np.arange(self.samples) if seed is None else permutation(self.samples, seed, data_pass)
+        order = self._order(seed, data_pass)
         size = self.batch_size
         return lambda number: self._batch(order[number * size : (number + 1) * size])
+
+    def _order(self, seed: int | None, data_pass: int) -> NDArray[np.int64]:
+        """The samples in the order of a pass."""
+        return np.arange(self.samples) if seed is None else permutation(self.samples, seed, data_pass)
+
+    def _name(self, row: int) -> str:
+        """What the user calls a sample."""
+        return f"sample {row} of the data"
+
+    def naming(self, seed: int | None, data_pass: int, number: int) -> Callable[[int], str]:
+        """What the samples of a batch are called, by their numbers in it; for messages.
+
+        Args:
+            seed: seed of the order; None for that of the data.
+            data_pass: number of the pass, from 0.
+            number: number of the batch.
+        """
+        return lambda sample: self._name(int(self._order(seed, data_pass)[number * self.batch_size + sample]))
 
     def in_pass(
         self, seed: int | None, data_pass: int, first: int = 0, share: Share | None = None
@@ -140,6 +158,10 @@ class SharedBatches:
 
     def __iter__(self) -> Iterator[Any]:
         return self._batches.in_pass(None, 0, 0, self._share)
+
+    def naming(self, seed: int | None, data_pass: int, number: int) -> Callable[[int], str]:
+        """See `Batches.naming`."""
+        return self._batches.naming(seed, data_pass, number)
 
 
 def read_ahead(make: Callable[[int], Item], numbers: range) -> Iterator[Item]:

@@ -83,11 +83,12 @@ def test_predict_nothing(model):
 @pytest.mark.parametrize(
     ("y", "error", "match"),
     [
-        ([0, 1, 2, 3, 0, 1], ValueError, "`y` holds label 3, but the model has 3 classes"),
-        ([0, 1, -1, 0, 0, 1], ValueError, "`y` holds label -1"),
-        ([0, 1, float("nan"), 0, 0, 1], ValueError, "`y` must be finite; it holds NaN"),
+        ([0, 1, 2, 3, 0, 1], ValueError, r"`y` holds label 3, but .* first in sample 3 .* For 4 classes"),
+        ([0, 1, -1, 0, 0, 1], ValueError, r"`y` holds label -1, .* first in sample 2 .* ignore_class=-1"),
+        ([0, 1, 255, 0, 0, 1], ValueError, r"first in sample 2 .* Pass y // 255.* ignore_class=255"),
+        ([0, 1, float("nan"), 0, 0, 1], ValueError, "`y` must be finite; it holds NaN, first in sample 2"),
         ([0, 1, float("inf"), 0, 0, 1], ValueError, "`y` must be finite; it holds infinity"),
-        ([0, 1, 0.5, 0, 0, 1], ValueError, "whole-number class labels; it holds 0.5"),
+        ([0, 1, 0.5, 0, 0, 1], ValueError, "whole-number class labels; it holds 0.5, first in sample 2"),
         (np.eye(3)[[0, 1, 2, 0, 1, 2]], ShapeError, "one-hot targets use .* 'categorical_crossentropy'"),
         (np.zeros((N, 2)), ShapeError, r"class labels have shape \(batch\)"),
         (np.zeros(5), ValueError, "`x` has 6, `y` has 5"),

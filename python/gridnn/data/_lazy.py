@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -106,6 +106,14 @@ class LazyBatches(Batches):
             return super().maker(None, data_pass)
         return _Shuffled(self, seed, data_pass)
 
+    def _order(self, seed: int | None, data_pass: int) -> NDArray[np.int64]:
+        """The samples in the order of a pass."""
+        return super()._order(None, data_pass) if seed is None else _Shuffled.rows(self, seed, data_pass)
+
+    def _name(self, row: int) -> str:
+        """The number of a sample, and the file."""
+        return f"sample {row} of {self._places['x'] or 'the data'}"
+
     def sharing_maker(self, seed: int | None, data_pass: int, share: Share) -> Callable[[int], Any]:
         """What makes batches with the inputs of a share alone, and with all targets."""
         if seed is None:
@@ -175,6 +183,11 @@ class LazyBatches(Batches):
             parts.append(self._read_spans(self.x, "x", [(first, last)])[own - first])
         return np.concatenate(parts)
 
+    def rows_of(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The samples of some blocks, in the order of the file."""
+        ends = np.minimum(starts + self._block, self.samples)
+        return np.concatenate([np.arange(first, last) for first, last in zip(starts, ends, strict=True)])
+
     def count(self, starts: NDArray[np.int64]) -> int:
         """How many samples some blocks have."""
         return int(np.minimum(starts + self._block, self.samples).sum() - starts.sum())
@@ -227,10 +240,19 @@ class _Shuffled:
         counts = [data.count(starts) for starts in self._groups]
         self._ends = np.cumsum(counts)
         # A stream of its own for each buffer of each pass.
-        self._counts, self._seed, self._stream = counts, seed, (data_pass + 1) << 32
+        self._counts, self._seed, self._stream = counts, seed, _stream(data_pass)
         self._held: dict[int, tuple[list[NDArray[Any]], NDArray[np.int64], NDArray[np.int64] | None]] = {}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="gridnn-reader")
         self._coming: dict[int, Future[list[NDArray[Any]]]] = {}
+
+    @staticmethod
+    def rows(data: LazyBatches, seed: int, data_pass: int) -> NDArray[np.int64]:
+        """The samples in the order of a pass."""
+        parts = []
+        for group, starts in enumerate(data.buffers(seed, data_pass)):
+            rows = data.rows_of(starts)
+            parts.append(rows[permutation(len(rows), seed, _stream(data_pass) + group)])
+        return np.concatenate(parts)
 
     def close(self) -> None:
         """Ends reading: what is being read is waited for."""
@@ -299,6 +321,11 @@ class _Shuffled:
         return self._held[group]
 
 
+def _stream(data_pass: int) -> int:
+    """The first stream of random numbers of a pass, whose buffers have one each."""
+    return (data_pass + 1) << 32
+
+
 def _spread(inputs: NDArray[Any], own: range, count: int) -> NDArray[Any]:
     """Inputs of a share at their places in a batch of `count` samples; others are zeros, without memory."""
     if len(own) == count:
@@ -318,11 +345,20 @@ def _shape(source: Any, name: str) -> tuple[int, ...]:
     if not isinstance(shape, tuple) or not hasattr(source, "__getitem__"):
         raise TypeError(
             f"The `{name}` argument must have a shape and give slices, as arrays, h5py datasets and zarr "
-            f"arrays do. Received {type(source).__name__}."
+            f"arrays do. Received {type(source).__name__}.{_opened(source, name)}"
         )
     if not shape or not shape[0]:
         raise ValueError(f"The `{name}` argument has no samples; its shape is {shape}.")
     return tuple(int(size) for size in shape)
+
+
+def _opened(source: Any, name: str) -> str:
+    """What to do with something that arrays are in."""
+    if isinstance(source, (str, os.PathLike)):
+        return " Open the file first, as h5py.File(path)[name] or np.load(path, mmap_mode='r')."
+    if isinstance(source, Mapping) or hasattr(source, "keys"):
+        return f" Pass an array in it: {name}[{next(iter(source.keys()), 'name')!r}]."
+    return f" Pass np.asarray({name})." if isinstance(source, (list, tuple)) else ""
 
 
 def _row_bytes(source: Any) -> int:

@@ -112,6 +112,11 @@ class FileBatches(Batches):
         """Targets of all samples in their order; of masks the files."""
         return self._y
 
+    def _name(self, row: int) -> str:
+        """The file of a sample, and that of its target."""
+        target = "" if self._target_reader is None or self._y is None else f" with {self._y[row]}"
+        return f"{self.files[row]}{target}"
+
     def read(self, rows: NDArray[np.int64]) -> Any:
         """The batch of these samples."""
         x = room(len(rows), self._first, self.files[0])

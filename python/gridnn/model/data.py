@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gridnn import _hints
 from gridnn._arrays import as_array, narrowed, not_finite
+from gridnn._batches import Naming, of_sample
 from gridnn._hints import shapes_agree
 from gridnn._network import Network, Shape, shape_text
 from gridnn._network import Target as EngineTarget
@@ -94,6 +95,8 @@ class Arrays:
     """Number of the first row in what the user passed."""
     place: str = ""
     """Where in the user's data it is, for messages."""
+    naming: Naming | None = None
+    """What the user calls a sample."""
 
     def __len__(self) -> int:
         return int(self.x[0].shape[0])
@@ -170,10 +173,11 @@ class Arrays:
             # The order of an epoch is no order that the user knows.
             number, value = not_finite(x[: found[0]], dtype) or found
             kind = "NaN" if math.isnan(value) else "infinity" if math.isinf(value) else f"{value:g}"
+            called = "" if self.naming is None else f", {self.naming(self.first + number)}"
             limit = f", which {dtype} cannot hold" if math.isfinite(value) else ""
             raise NonFiniteInputError(
                 f"{name}{self.place} holds {kind}{limit}: the first sample with it is number "
-                f"{self.first + number}, counted from 0. Drop or fill such samples; the weights are "
+                f"{self.first + number}, counted from 0{called}. Drop or fill such samples; the weights are "
                 "unchanged."
             )
 
@@ -228,19 +232,22 @@ def _as_labels(y: NDArray[Any], output_shape: Shape, ignore_class: int | None, a
         _check_finite(y, argument)
         whole = y.astype(np.int64)
         if not np.array_equal(whole, y):
-            raise ValueError(
-                f"`{argument}` must hold whole-number class labels; it holds {y[whole != y].flat[0]:g}."
+            raise _in_sample(
+                f"`{argument}` must hold whole-number class labels; it holds {y[whole != y].flat[0]:g}",
+                whole != y,
             )
         y = whole
     classes = output_shape[-1]
     if classes is not None and y.size and not (y.min() >= 0 and y.max() < classes):
-        outside = y[(y < 0) | (y >= classes)]
-        outside = outside if ignore_class is None else outside[outside != ignore_class]
-        if outside.size:
-            raise ValueError(
-                f"`{argument}` holds label {outside.flat[0]}, but the model has {classes} classes: labels "
-                f"must be from 0 to {classes - 1}."
-                f"{_hints.for_labels(int(y.min()), int(y.max()), classes, argument)}"
+        outside = (y < 0) | (y >= classes)
+        if ignore_class is not None:
+            outside &= y != ignore_class
+        if outside.any():
+            raise _in_sample(
+                f"`{argument}` holds label {y[outside].flat[0]}, but the model has {classes} classes: labels "
+                f"must be from 0 to {classes - 1}",
+                outside,
+                _hints.for_labels(int(y.min()), int(y.max()), classes, argument),
             )
     return y
 
@@ -284,7 +291,7 @@ def check_range(y: NDArray[Any], loss: Loss, argument: str) -> None:
         )
     else:
         hint = "Scale them, or use a loss of numbers such as 'mse'."
-    raise ValueError(f"{text}. {hint}")
+    raise _in_sample(text, (y < low - _ROUNDING) | (y > high + _ROUNDING), f" {hint}")
 
 
 def _check_finite(values: NDArray[Any], argument: str) -> None:
@@ -296,10 +303,20 @@ def _check_finite(values: NDArray[Any], argument: str) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             suspicious = not math.isfinite(values.sum(dtype=np.float64))
     if suspicious and not np.isfinite(values).all():
-        found = not_finite(values, values.dtype)
-        where = "" if found is None else f", first in sample {found[0]} (counted from 0)"
         kind = "NaN" if np.isnan(values).any() else "infinity"
-        raise ValueError(f"`{argument}` must be finite; it holds {kind}{where}.")
+        raise _in_sample(f"`{argument}` must be finite; it holds {kind}", ~np.isfinite(values))
+
+
+def _in_sample(message: str, wrong: NDArray[np.bool_], hint: str = "") -> ValueError:
+    """An error about samples, with the first one.
+
+    Args:
+        message: what is wrong, without a full stop.
+        wrong: where, with samples along the first axis.
+        hint: what to do.
+    """
+    first = int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))[0])
+    return of_sample(ValueError(f"{message}, first in sample {first} (counted from 0).{hint}"), first)
 
 
 def as_sample_weight(
@@ -328,8 +345,10 @@ def as_sample_weight(
         )
     _check_finite(array, argument)
     if array.size and array.min() < 0:
-        raise ValueError(
+        negative = array < 0
+        raise _in_sample(
             f"The `{argument}` argument must not be negative: the loss would reward errors. Received "
-            f"{array.min():g}."
+            f"{array[negative].flat[0]:g}",
+            negative,
         )
     return np.asarray(array, dtype=np.float64, order="C")

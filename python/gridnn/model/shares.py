@@ -1,4 +1,4 @@
-"""Which samples of a batch a rank computes: those are all that it has to read of inputs that stay on a disk."""
+"""Which samples of a batch a rank computes: all that it has to read of inputs that stay on a disk."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
-from gridnn._batches import in_batch
+from gridnn._batches import Naming, in_batch
 from gridnn._engine import permutation
 from gridnn._reading import Batches, Share
 from gridnn.model.data import Arrays
@@ -215,7 +215,8 @@ class PassSource:
             item = next(iterator, _END)
             if item is _END:
                 break
-            arrays = _bound(self._bind, item, self._argument, count)
+            naming = getattr(self._batches, "naming", None)  # of sets that are read in their order
+            arrays = _bound(self._bind, item, self._argument, count, naming and naming(None, 0, count))
             count += 1
             if keeps:
                 kept.append(arrays.copied())
@@ -265,7 +266,8 @@ class ReadSource:
         while step < end:
             data_pass, number = divmod(step, self._per_pass)
             for item in self.data.in_pass(self._seed, data_pass, number, self.share):
-                arrays = _bound(self._bind, item, "x", number)
+                naming = self.data.naming(self._seed, data_pass, number)
+                arrays = _bound(self._bind, item, "x", number, naming)
                 yield Batch(arrays, None, len(arrays))
                 step, number = step + 1, number + 1
                 if step == end:
@@ -281,12 +283,16 @@ def _no_batch(argument: str, epoch: int) -> ValueError:
 
 
 def _bound(
-    bind: Callable[[object, object, object | None], Arrays], item: object, argument: str, number: int
+    bind: Callable[[object, object, object | None], Arrays],
+    item: object,
+    argument: str,
+    number: int,
+    naming: Naming | None = None,
 ) -> Arrays:
     """One batch of an iterable, made canonical."""
-    with in_batch(argument, number):
+    with in_batch(argument, number, naming):
         arrays = bind(*_unpack(item, argument))
-    return replace(arrays, place=f" of batch {number} (counted from 0) of `{argument}`")
+    return replace(arrays, place=f" of batch {number} (counted from 0) of `{argument}`", naming=naming)
 
 
 def _unpack(item: object, argument: str) -> tuple[object, object, object | None]:

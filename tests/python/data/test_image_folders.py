@@ -511,6 +511,19 @@ def test_batches_of_masks_are_those_of_the_arrays(scene):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_label_that_is_none_is_said_with_its_files(scene, shuffle):
+    write(scene / "masks" / "2.png", np.full((6, 8), 9, np.uint8))
+    model = gn.Sequential([gn.Input((6, 8, 3)), layers.Conv2D(3, 1)])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    data = gn.data.image_mask_folder(scene / "images", scene / "masks", batch_size=2)
+    message = r"`y` holds label 9, .* That sample is .*images.2\.png with .*masks.2\.png\."
+    with pytest.raises(ValueError, match=message):
+        model.fit(data, shuffle=shuffle, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        model.evaluate(data, verbose=0)
+
+
 def test_pipes_among_the_images_are_passed_over(tmp_path):
     (tmp_path / "a").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "a" / "1.png")

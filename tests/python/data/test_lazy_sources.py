@@ -14,7 +14,7 @@ from gridnn import layers
 from gridnn._reading import read_ahead
 from gridnn.data._advice import will_read
 from gridnn.data._plain import plain_reader
-from gridnn.errors import ShapeError
+from gridnn.errors import NonFiniteInputError, ShapeError
 
 pytestmark = pytest.mark.one_tier
 
@@ -208,6 +208,32 @@ def test_errors_name_file_and_samples(tmp_path):
         classifier().fit(gn.data.lazy(x, Y, 10), verbose=0)
 
 
+@pytest.mark.parametrize("buffer", [None, 20])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_errors_about_what_was_read_name_the_sample_of_the_file(tmp_path, buffer, shuffle):
+    """The number of a batch says nothing to who does not know the order of the pass."""
+    labels, spoiled = Y.copy(), memmap(tmp_path)
+    labels[42] = 7
+    model = classifier()
+    with pytest.raises(ValueError, match=r"`y` holds label 7, .* That sample is sample 42 of .*x\.bin"):
+        model.fit(gn.data.lazy(spoiled, labels, 10, buffer=buffer), shuffle=shuffle, seed=3, verbose=0)
+    with pytest.raises(ValueError, match=r"batch 4 .* That sample is sample 42 of .*x\.bin"):
+        model.evaluate(gn.data.lazy(spoiled, labels, 10), verbose=0)
+    values = X.copy()
+    values[17] = np.nan
+    with pytest.raises(NonFiniteInputError, match=r"holds NaN: .*, sample 17 of the data\. Drop"):
+        model.fit(gn.data.lazy(values, Y, 10, buffer=buffer), shuffle=shuffle, seed=3, verbose=0)
+
+
+@pytest.mark.parametrize("chunks", [None, 10])
+@pytest.mark.parametrize("seed", [None, 0, 5])
+def test_the_order_that_messages_count_by_is_that_of_the_pass(chunks, seed):
+    for data_pass in (0, 1):
+        batches = gn.data.lazy(Recorder(X, chunks), np.arange(len(X)), 7, buffer=30)
+        read = np.concatenate([y for _, y in batches.in_pass(seed, data_pass)])
+        assert np.array_equal(batches._order(seed, data_pass), read)
+
+
 def test_a_closed_file_is_named(tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "x.h5", "w") as file:
@@ -217,8 +243,12 @@ def test_a_closed_file_is_named(tmp_path):
 
 
 def test_what_is_no_array_is_explained():
-    with pytest.raises(TypeError, match="`x` argument must have a shape"):
+    with pytest.raises(TypeError, match=r"`x` argument must have a shape.* Pass np\.asarray\(x\)\."):
         gn.data.lazy([1, 2, 3])
+    with pytest.raises(TypeError, match=r"Received str\. Open the file first, as h5py\.File\(path\)"):
+        gn.data.lazy("scans.h5")
+    with pytest.raises(TypeError, match=r"Received dict\. Pass an array in it: y\['masks'\]"):
+        gn.data.lazy(X, {"masks": Y})
     with pytest.raises(ValueError, match=r"`y` argument has no samples; its shape is \(\)"):
         gn.data.lazy(X, np.float32(1))
     with pytest.raises(ShapeError, match="`x` has 103, `y` has 5"):
