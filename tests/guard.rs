@@ -496,8 +496,21 @@ fn a_transposed_matrix_stays_inside() {
             let (from_stride, row) = (rows + 3, columns + 2);
             let from = Fenced::new(&integers::<f32>((columns - 1) * from_stride + rows, 1), edge);
             let mut to = Fenced::nans((rows - 1) * row + columns, edge);
-            kernels.transpose(Transpose { from: &from, from_stride, to: &mut to, row, rows, columns });
-            assert_eq!(to[(rows - 1) * row + columns - 1], from[(columns - 1) * from_stride + rows - 1]);
+            for near in [false, true] {
+                to.fill(0.0);
+                let ps = kernels.panel();
+                kernels.transpose(Transpose {
+                    from: &from,
+                    from_stride,
+                    to: &mut to,
+                    row,
+                    rows,
+                    columns,
+                    ps,
+                    near,
+                });
+                assert_eq!(to[(rows - 1) * row + columns - 1], from[(columns - 1) * from_stride + rows - 1]);
+            }
         }
     }
 }

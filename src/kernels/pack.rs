@@ -80,6 +80,8 @@ impl<T: Element> Matrix<'_, T> {
                     row: panel,
                     rows: count,
                     columns,
+                    ps: panel,
+                    near: false,
                 });
                 if columns < panel {
                     block.chunks_exact_mut(panel).for_each(|line| line[columns..].fill(T::ZERO));

@@ -339,13 +339,13 @@ impl<T: Element> Kernels<T> {
         unsafe { (self.transform)(t) }
     }
 
-    /// Writes columns as rows.
+    /// Writes columns as rows, in panels.
     ///
     /// # Panics
     /// The matrix reaches outside of its slices: a bug of the caller.
     #[inline]
     pub fn transpose(&self, mut t: Transpose<'_, T>) {
-        t.check();
+        t.check(self.panel());
         // SAFETY: detected, and checked.
         unsafe { (self.transpose)(&mut t) }
     }
@@ -357,7 +357,9 @@ impl<T: Element> Kernels<T> {
     /// The positions or the panels reach outside of their slices: a bug of the caller.
     #[inline]
     pub fn transpose_panels(&self, t: TransposePanels<'_, T>) {
-        t.for_each(self.panel(), self.width, |panel| self.transpose(panel));
+        if t.count > 0 {
+            self.transpose(t.columns(self.panel(), self.width));
+        }
     }
 
     /// Multiplies and adds in registers and nothing else, for benches; returns the number of operations, two per

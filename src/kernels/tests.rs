@@ -465,7 +465,17 @@ fn transpose_battery<T: Element>() {
                 let from: Vec<T> = integers((columns - 1) * from_stride + rows, 1);
                 let before: Vec<T> = integers((rows - 1) * row + columns, 2);
                 let mut to = before.clone();
-                kernels.transpose(Transpose { from: &from, from_stride, to: &mut to, row, rows, columns });
+                let ps = kernels.panel();
+                kernels.transpose(Transpose {
+                    from: &from,
+                    from_stride,
+                    to: &mut to,
+                    row,
+                    rows,
+                    columns,
+                    ps,
+                    near: columns % 2 == 0,
+                });
                 for (at, got) in to.iter().enumerate() {
                     let (i, j) = (at / row, at % row);
                     let expected = if j < columns { from[j * from_stride + i] } else { before[at] };

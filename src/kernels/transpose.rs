@@ -7,7 +7,8 @@ use super::lanes::{Element, Lanes};
 
 use crate::tuning::LINE_BYTES;
 
-/// Columns of a matrix that are to become rows: `to[i * row + j] = from[j * from_stride + i]`.
+/// Columns of a matrix that are to become rows: `to[i * row + j] = from[j * from_stride + i]`, in panels of `Kernels::panel`
+/// columns: `j` counts within a panel.
 #[derive(Debug)]
 pub struct Transpose<'a, T> {
     /// The columns, each contiguous.
@@ -22,11 +23,15 @@ pub struct Transpose<'a, T> {
     pub rows: usize,
     /// How many columns.
     pub columns: usize,
+    /// Distance of panels in `to`; as many elements as a panel has columns where the rows run on.
+    pub ps: usize,
+    /// Whether the columns lie close together and are in L1: then nothing is asked for ahead.
+    pub near: bool,
 }
 
 impl<T: Element> Transpose<'_, T> {
-    /// Panics unless every element that is read or written lies inside its slice.
-    pub(super) fn check(&self) {
+    /// Panics unless every element that is read or written lies inside its slice, for panels of `panel` columns.
+    pub(super) fn check(&self, panel: usize) {
         assert!(self.rows > 0 && self.columns > 0, "empty matrix");
         let fits = |count: usize, from_stride: usize, each: usize, len: usize| {
             (count - 1)
@@ -38,28 +43,68 @@ impl<T: Element> Transpose<'_, T> {
             fits(self.columns, self.from_stride, self.rows, self.from.len()),
             "a column leaves the source"
         );
-        assert!(fits(self.rows, self.row, self.columns, self.to.len()), "a row leaves the target");
+        // Most have one panel, and are too short to wait for divisions.
+        let before = if self.columns <= panel { 0 } else { self.columns.div_ceil(panel) - 1 };
+        assert!(self.ps >= panel || before == 0, "panels overlap");
+        let last = before.checked_mul(self.ps).and_then(|last| self.to.len().checked_sub(last));
+        let last = last.expect("a panel leaves the target");
+        assert!(fits(self.rows, self.row, self.columns - before * panel, last), "a row leaves the target");
+    }
+}
+
+impl<T> Transpose<'_, T> {
+    /// Where column `j` of the first row goes.
+    #[inline(always)]
+    fn start(&self, j: usize, panel: usize) -> usize {
+        j / panel * self.ps + j % panel
     }
 }
 
 /// The body that every tier's entry calls.
 ///
 /// Blocks of a line of every column come before those of the next line: columns are often a power of two apart, and then
-/// few of their lines stay in the cache.
+/// few of their lines stay in the cache. Of columns that are near, whole vectors come first, one after the other.
 ///
 /// # Safety
 /// As [`Lanes`]; the matrix passed [`Transpose::check`].
 #[inline(always)]
 pub(super) unsafe fn transpose<L: Lanes>(t: &mut Transpose<'_, L::Elem>) {
     let line = LINE_BYTES / size_of::<L::Elem>();
+    // SAFETY: as the caller's.
+    let done = if t.near && t.rows >= L::PART { unsafe { vectors::<L>(t) } } else { 0 };
     for first in (0..t.rows).step_by(line) {
         let rows = line.min(t.rows - first);
-        for j in (0..t.columns).step_by(L::WIDTH) {
+        for j in (done..t.columns).step_by(L::WIDTH) {
             let columns = L::WIDTH.min(t.columns - j);
             // SAFETY: as the caller's; rows and columns stay inside the matrix.
             unsafe { block::<L>(t, (first, j), (rows, columns)) };
         }
     }
+}
+
+/// The columns that make whole vectors, in parts of registers; how many these are. The last part of a vector may move rows
+/// once more that the part before it has moved.
+///
+/// # Safety
+/// As [`transpose`]; there are at least as many rows as a part has.
+#[inline(always)]
+unsafe fn vectors<L: Lanes>(t: &mut Transpose<'_, L::Elem>) -> usize {
+    debug_assert!(t.rows >= L::PART);
+    let done = t.columns - t.columns % L::WIDTH;
+    for j in (0..done).step_by(L::WIDTH) {
+        // SAFETY: as the caller's; rows and columns stay inside the matrix.
+        unsafe {
+            let from = t.from.as_ptr().add(j * t.from_stride);
+            let to = t.to.as_mut_ptr().add(t.start(j, 2 * L::WIDTH));
+            let mut part = 0;
+            while part < t.rows {
+                let row = part.min(t.rows - L::PART);
+                L::transpose(from.add(row), t.from_stride, to.add(row * t.row), t.row);
+                part += L::PART;
+            }
+        }
+    }
+    done
 }
 
 /// A line of a vector of columns: parts of registers where these are whole, else squares under masks.
@@ -74,13 +119,16 @@ unsafe fn block<L: Lanes>(
 ) {
     debug_assert!(columns <= L::WIDTH && i + rows <= t.rows && j + columns <= t.columns);
     let whole = if columns == L::WIDTH { rows - rows % L::PART } else { 0 };
+    let line = LINE_BYTES / size_of::<L::Elem>();
     // SAFETY: as the caller's.
     unsafe {
         let from = t.from.as_ptr().add(j * t.from_stride + i);
-        let to = t.to.as_mut_ptr().add(i * t.row + j);
-        for l in 0..columns {
-            // The line after the next: columns are too short, and too many, for the processor to see it coming.
-            L::prefetch_far(from.wrapping_add(l * t.from_stride + 2 * LINE_BYTES / size_of::<L::Elem>()));
+        let to = t.to.as_mut_ptr().add(i * t.row + t.start(j, 2 * L::WIDTH));
+        if !t.near {
+            for l in 0..columns {
+                // The line after the next: columns are too short, and too many, for the processor to see it coming.
+                L::prefetch_far(from.wrapping_add(l * t.from_stride + 2 * line));
+            }
         }
         for part in (0..whole).step_by(L::PART) {
             L::transpose(from.add(part), t.from_stride, to.add(part * t.row), t.row);
@@ -113,7 +161,7 @@ unsafe fn square<L: Lanes, const W: usize>(
     unsafe {
         let [all_rows, all_columns] = [L::mask(rows), L::mask(columns)];
         let from = t.from.as_ptr().add(j * t.from_stride + i);
-        let to = t.to.as_mut_ptr().add(i * t.row + j);
+        let to = t.to.as_mut_ptr().add(i * t.row + t.start(j, 2 * L::WIDTH));
         let mut lines = [L::zero(); W];
         for l in 0..columns {
             lines[l] = L::load_masked(from.add(l * t.from_stride), all_rows);
@@ -148,30 +196,18 @@ pub struct TransposePanels<'a, T> {
     pub to: &'a mut [T],
 }
 
-impl<T: Element> TransposePanels<'_, T> {
-    /// Calls `transpose` for each of the panels, which have `panel` columns: positions are columns of a matrix of `k`
-    /// rows. Vectors have `width` lanes.
+impl<'a, T: Element> TransposePanels<'a, T> {
+    /// The positions as columns of a matrix of `k` rows, for panels of `panel` columns and vectors of `width` lanes.
     ///
     /// # Panics
-    /// The positions or the panels reach outside of their slices.
+    /// There are fewer positions than that.
     #[inline]
-    pub(super) fn for_each(self, panel: usize, width: usize, transpose: impl Fn(Transpose<'_, T>)) {
+    pub(super) fn columns(self, panel: usize, width: usize) -> Transpose<'a, T> {
         let Self { from, count, k, to } = self;
         assert!(k > 0 && count <= from.len() / k, "positions");
         touch(&from[..count * k]);
-        let there = count.next_multiple_of(width).min(from.len() / k);
-        for first in (0..count).step_by(panel) {
-            let to = &mut to[first * k..][..panel * k];
-            let columns = panel.min(there - first);
-            transpose(Transpose {
-                from: &from[first * k..],
-                from_stride: k,
-                to,
-                row: panel,
-                rows: k,
-                columns,
-            });
-        }
+        let columns = count.next_multiple_of(width).min(from.len() / k);
+        Transpose { from, from_stride: k, to, row: panel, rows: k, columns, ps: panel * k, near: true }
     }
 }
 

@@ -135,7 +135,16 @@ impl<T: Element> Packing<T> {
             for (i, to) in room.taps.chunks_exact_mut(ROWS_LEN).take(taps).enumerate() {
                 let start = ((last - tap * taps - i) * n + first) * k + row;
                 let from = &kernel[start..];
-                kernels.transpose(Transpose { from, from_stride: k, to, row: panel, rows, columns });
+                kernels.transpose(Transpose {
+                    from,
+                    from_stride: k,
+                    to,
+                    row: panel,
+                    rows,
+                    columns,
+                    ps: panel,
+                    near: false,
+                });
             }
             at = std::array::from_fn(|i| i * ROWS_LEN);
             (from, from_step) = (&room.taps, panel);
