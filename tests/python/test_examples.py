@@ -130,10 +130,32 @@ def test_quick_run_on_noise(name, tmp_path):
     assert int(found[1]) == count
 
 
-def test_dice_of_volumes():
-    spec = importlib.util.spec_from_file_location("hippocampus", EXAMPLES / "hippocampus.py")
+def loaded(name, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
+    return script
+
+
+def test_the_loss_of_volumes_is_what_it_says(monkeypatch):
+    loss = loaded("hippocampus_augmented", monkeypatch).DiceAndCrossentropy()
+    rng = np.random.default_rng(0)
+    truth, scores, step = rng.integers(0, 3, (2, 3, 4, 5)), *rng.normal(size=(2, 2, 3, 4, 5, 3))
+    shares = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
+    both, either = (
+        np.array([of(shares[..., label], truth == label) for label in (1, 2)])
+        for of in (lambda p, t: (p * t).sum(axis=(1, 2, 3)), lambda p, t: (p + t).sum(axis=(1, 2, 3)) + 1)
+    )
+    likelihood = np.take_along_axis(shares, truth[..., np.newaxis], -1)[..., 0]
+    expected = 1 - np.mean(2 * both / either, axis=0) - np.log(likelihood).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(loss.call(truth, scores), expected, rtol=1e-5)
+    change = loss.call(truth, scores + 1e-2 * step) - loss.call(truth, scores - 1e-2 * step)
+    np.testing.assert_allclose((loss.gradient(truth, scores) * step).sum(), change.sum() / 2e-2, rtol=1e-3)
+
+
+def test_dice_of_volumes(monkeypatch):
+    script = loaded("hippocampus", monkeypatch)
     masks = np.zeros((2, 1, 1, 8), np.uint8)
     predicted = np.zeros_like(masks)
     masks[:, 0, 0, :2], masks[:, 0, 0, 2:4] = 1, 2
