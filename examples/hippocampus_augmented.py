@@ -6,8 +6,8 @@ step. What else gets more out of ten minutes:
 
 - Scans are cut to a box that holds all but 10 of the 681,941 labelled voxels of the training set, two fifths
   of their volume. What is outside it counts as background.
-- At full size, where the most voxels are, each side of the U-Net has one convolution and not two: a step takes
-  two thirds of the time, which pays for half as many again.
+- At full size, where the most voxels are, each side of the U-Net has one convolution and not two: a step
+  takes two thirds of the time, which pays for half as many again.
 - Scanners give gray values on scales of their own: each scan is divided by its mean.
 - Two voxels of a hundred are hippocampus. Where the network is not sure, cross-entropy has it say background,
   which is right more often than not and costs Dice: so the loss has Dice in it, and a label that is half as
