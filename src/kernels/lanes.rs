@@ -190,6 +190,15 @@ pub(in crate::kernels) trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn load_masked(p: *const Self::Elem, mask: Self::TailMask) -> Self::V;
+    /// The same where accumulators stay in registers around it: a call would bring them to memory.
+    ///
+    /// # Safety
+    /// See the trait.
+    #[inline(always)]
+    unsafe fn load_masked_in_loop(p: *const Self::Elem, mask: Self::TailMask) -> Self::V {
+        // SAFETY: as the caller's.
+        unsafe { Self::load_masked(p, mask) }
+    }
     /// The masked lanes to memory; touches no other element.
     ///
     /// # Safety
@@ -246,11 +255,11 @@ pub(in crate::kernels) trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn permutation(k: usize, r: usize) -> Self::Permutation;
-    /// The lanes in another order.
+    /// The lanes in the order `permutation(K, r)`. Where `r` is a constant, lanes need no order.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn permute(v: Self::V, order: Self::Permutation) -> Self::V;
+    unsafe fn permute<const K: usize>(v: Self::V, r: usize, order: Self::Permutation) -> Self::V;
     /// Vector number `i < N` of what `N` vectors give when their lanes take turns: element `i * WIDTH + l` of that
     /// sequence is lane `(i * WIDTH + l) / N` of vector `(i * WIDTH + l) % N`.
     ///

@@ -138,7 +138,7 @@ impl<T: Element, const W: usize> Lanes for Portable<T, W> {
         std::array::from_fn(|lane| lane / k * k + r)
     }
     #[inline(always)]
-    unsafe fn permute(v: Self::V, order: [usize; W]) -> Self::V {
+    unsafe fn permute<const K: usize>(v: Self::V, _: usize, order: [usize; W]) -> Self::V {
         std::array::from_fn(|lane| v[order[lane] % W])
     }
     #[inline(always)]

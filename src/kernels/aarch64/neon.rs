@@ -26,14 +26,14 @@ macro_rules! lanes {
     ($name:ident, $elem:ident, $width:literal, $v:ident, $mask:ident, $splat:ident, $load:ident, $store:ident,
      $fma:ident, $fma_lane:ident, $to_bits:ident, $from_bits:ident, $to_bytes:ident, $from_bytes:ident, $bic:ident, $cle:ident,
      $ceq:ident, $cgt:ident, $select:ident, $add:ident, $sub:ident, $mul:ident, $zip1:ident, $zip2:ident, $load_bytes:ident,
-     $store_bytes:ident, $transpose:ident, $larger:ident, $largest:ident) => {
+     $store_bytes:ident, $transpose:ident, $larger:ident, $largest:ident, $repeat:ident, $load_first:ident) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
             type V = [$v; 2];
             type TailMask = (usize, usize);
             type CmpMask = [$mask; 2];
-            type Permutation = [uint8x16_t; 2];
+            type Permutation = ();
             type Heights = UpTo5;
             type Half = Self;
             type Few = $v;
@@ -83,6 +83,13 @@ macro_rules! lanes {
                     let mut lanes = [0.0; $width];
                     load_some(p, mask, &mut lanes);
                     Self::load(lanes.as_ptr())
+                }
+            }
+            #[inline(always)]
+            unsafe fn load_masked_in_loop(p: *const $elem, (from, to): (usize, usize)) -> Self::V {
+                // SAFETY: see above; lanes outside the mask are not accessed.
+                unsafe {
+                    if from == 0 && to < $width { $load_first(p, to) } else { Self::load_masked(p, (from, to)) }
                 }
             }
             #[inline(always)]
@@ -150,20 +157,11 @@ macro_rules! lanes {
                 unsafe { Self::store(p, v) }
             }
             #[inline(always)]
-            unsafe fn permutation(k: usize, r: usize) -> Self::Permutation {
-                let size = size_of::<$elem>();
-                let order: [u8; BYTES] =
-                    std::array::from_fn(|i| ((i / size / k * k + r) * size + i % size) as u8);
-                // SAFETY: the array has as many bytes as the vector.
-                unsafe { [vld1q_u8(order.as_ptr()), vld1q_u8(order.as_ptr().add(BYTES / 2))] }
-            }
+            unsafe fn permutation(_: usize, _: usize) {}
             #[inline(always)]
-            unsafe fn permute(v: Self::V, order: Self::Permutation) -> Self::V {
+            unsafe fn permute<const K: usize>(v: Self::V, r: usize, (): ()) -> Self::V {
                 // SAFETY: see above.
-                unsafe {
-                    let table = uint8x16x2_t($to_bytes(v[0]), $to_bytes(v[1]));
-                    [$from_bytes(vqtbl2q_u8(table, order[0])), $from_bytes(vqtbl2q_u8(table, order[1]))]
-                }
+                unsafe { $repeat::<K>(v, r) }
             }
             #[inline(always)]
             unsafe fn interleave<const N: usize>(parts: [Self::V; N], i: usize) -> Self::V {
@@ -284,7 +282,9 @@ lanes!(
     f32_to_bytes,
     transpose_f32,
     larger_f32,
-    largest_f32
+    largest_f32,
+    repeat_f32,
+    load_first_f32
 );
 lanes!(
     F64,
@@ -315,7 +315,9 @@ lanes!(
     f64_to_bytes,
     transpose_f64,
     larger_f64,
-    largest_f64
+    largest_f64,
+    repeat_f64,
+    load_first_f64
 );
 
 /// The elements `from..to` of `lanes` from memory. Out of line: in the loops around masked accesses it would keep the
@@ -342,6 +344,59 @@ unsafe fn store_some<T: Element, const W: usize>(p: *mut T, (from, to): (usize, 
     for (i, lane) in lanes.iter().enumerate().take(to).skip(from) {
         // SAFETY: as for the load.
         unsafe { *p.wrapping_add(i) = *lane };
+    }
+}
+
+/// The first `n` elements, and zeros.
+///
+/// # Safety
+/// NEON; `n < 8` elements at `p` are valid.
+#[inline(always)]
+unsafe fn load_first_f32(p: *const f32, n: usize) -> [float32x4_t; 2] {
+    // Bytes that are moved down by 4 to 12: numbers of 16 and more stand for zero.
+    const DOWN: [u8; 28] = {
+        let mut all = [0; 28];
+        let mut i = 0;
+        while i < all.len() {
+            all[i] = i as u8;
+            i += 1;
+        }
+        all
+    };
+    // SAFETY: as the caller's; what is read ends with the last element.
+    unsafe {
+        let zero = vdupq_n_f32(0.0);
+        if n > 4 {
+            let end = vreinterpretq_u8_f32(vld1q_f32(p.add(n - 4)));
+            let down = vld1q_u8(DOWN.as_ptr().add(4 * (8 - n)));
+            return [vld1q_f32(p), vreinterpretq_f32_u8(vqtbl1q_u8(end, down))];
+        }
+        let low = match n {
+            0 => zero,
+            1 => vld1q_lane_f32::<0>(p, zero),
+            2 => vcombine_f32(vld1_f32(p), vdup_n_f32(0.0)),
+            3 => vld1q_lane_f32::<2>(p.add(2), vcombine_f32(vld1_f32(p), vdup_n_f32(0.0))),
+            _ => vld1q_f32(p),
+        };
+        [low, zero]
+    }
+}
+
+/// The first `n` elements, and zeros.
+///
+/// # Safety
+/// NEON; `n < 4` elements at `p` are valid.
+#[inline(always)]
+unsafe fn load_first_f64(p: *const f64, n: usize) -> [float64x2_t; 2] {
+    // SAFETY: as the caller's.
+    unsafe {
+        let zero = vdupq_n_f64(0.0);
+        match n {
+            0 => [zero; 2],
+            1 => [vld1q_lane_f64::<0>(p, zero), zero],
+            2 => [vld1q_f64(p), zero],
+            _ => [vld1q_f64(p), vld1q_lane_f64::<0>(p.add(2), zero)],
+        }
     }
 }
 
@@ -384,6 +439,42 @@ unsafe fn mul_add_nth_f64(
             0 => [vfmaq_laneq_f64::<0>(c[0], b[0], few), vfmaq_laneq_f64::<0>(c[1], b[1], few)],
             _ => [vfmaq_laneq_f64::<1>(c[0], b[0], few), vfmaq_laneq_f64::<1>(c[1], b[1], few)],
         }
+    }
+}
+
+/// See [`Lanes::permute`]: a lane in all others becomes the factor of a multiply-add, and costs nothing.
+///
+/// # Safety
+/// NEON.
+#[inline(always)]
+unsafe fn repeat_f32<const K: usize>(v: [float32x4_t; 2], r: usize) -> [float32x4_t; 2] {
+    // SAFETY: as the caller's.
+    unsafe {
+        let lane = |v| match r % 4 {
+            0 => vdupq_laneq_f32::<0>(v),
+            1 => vdupq_laneq_f32::<1>(v),
+            2 => vdupq_laneq_f32::<2>(v),
+            _ => vdupq_laneq_f32::<3>(v),
+        };
+        match (K, r) {
+            (2, 0) => v.map(|v| vtrn1q_f32(v, v)),
+            (2, _) => v.map(|v| vtrn2q_f32(v, v)),
+            (4, _) => v.map(lane),
+            _ => [lane(v[r / 4 % 2]); 2],
+        }
+    }
+}
+
+/// See [`Lanes::permute`].
+///
+/// # Safety
+/// NEON.
+#[inline(always)]
+unsafe fn repeat_f64<const K: usize>(v: [float64x2_t; 2], r: usize) -> [float64x2_t; 2] {
+    // SAFETY: as the caller's.
+    unsafe {
+        let lane = |v| if r % 2 == 0 { vdupq_laneq_f64::<0>(v) } else { vdupq_laneq_f64::<1>(v) };
+        if K == 2 { v.map(lane) } else { [lane(v[r / 2 % 2]); 2] }
     }
 }
 

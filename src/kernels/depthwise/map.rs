@@ -118,8 +118,8 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
             let mut taps = run.taps;
             while let Some((tap, rest)) = taps.split_first() {
                 let next = |i: usize| rest.get(i).is_some_and(|t| t.at == tap.at + (i + 1) * run.step);
-                // Eight channels of three taps would not leave registers for the sums.
-                if K <= 4 && next(0) && next(1) {
+                // Eight channels of three taps would not leave registers for the sums, nor four if a vector is two of them.
+                if const { K <= if L::FEW > 1 { 2 } else { 4 } } && next(0) && next(1) {
                     self.add::<FULL, V, N, ROW>(&taps[..ROW], x, c, mask, &mut sums);
                     taps = &taps[ROW..];
                 } else {
@@ -170,7 +170,7 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
                 for position in 0..N + TAPS - 1 {
                     let here = load::<L, FULL>(x.add(position * self.run.step), mask);
                     for r in 0..K {
-                        let value = repeated::<L, K>(here, self.orders[r]);
+                        let value = repeated::<L, K>(here, r, &self.orders);
                         for tap in 0..TAPS {
                             if position >= tap && position - tap < N {
                                 let sum = &mut sums[position - tap][v];
@@ -212,6 +212,46 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
         }
     }
 
+    /// Adds what the outputs of a tile read in one row of the source, if that is inside.
+    ///
+    /// # Safety
+    /// As [`Map::tile`]; `x` is what the first tap of the first output reads.
+    #[inline(always)]
+    unsafe fn source<const FULL: bool, const R: usize, const N: usize>(
+        &self,
+        block: &Block,
+        source: usize,
+        x: *const L::Elem,
+        mask: L::TailMask,
+        weights: &[[L::V; ROW]; ROW],
+        sums: &mut [[L::V; N]; R],
+    ) {
+        let step = self.run.step;
+        let Some(inside) = block.inside(source) else { return };
+        // SAFETY: as the caller's.
+        unsafe {
+            let x = x.add(inside * block.x_row_stride);
+            if self.non_temporal && source >= ROW - 1 {
+                // The rows that the next block is the first to read.
+                for o in 0..N {
+                    L::prefetch(x.wrapping_add(R * block.x_row_stride + o * step));
+                }
+            }
+            for position in 0..N + ROW - 1 {
+                let here = load::<L, FULL>(x.add(position * step), mask);
+                for row in 0..R {
+                    for tap in 0..ROW {
+                        let line = source.wrapping_sub(row);
+                        if line < ROW && position >= tap && position - tap < N {
+                            let sum = &mut sums[row][position - tap];
+                            *sum = L::mul_add(here, weights[line][tap], *sum);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// `N` outputs of each of `R` rows from `first` on, channels from `c` on, `n` of them if not `FULL`.
     ///
     /// # Safety
@@ -240,28 +280,8 @@ impl<'a, L: Lanes, const K: usize> Map<'a, L, K> {
                     }
                 }
                 let x = self.x.add(plane[0].at + first * run.step + c);
-                for source in 0..R + ROW - 1 {
-                    let Some(inside) = block.inside(source) else { continue };
-                    let x = x.add(inside * block.x_row_stride);
-                    if self.non_temporal && source >= ROW - 1 {
-                        // The rows that the next block is the first to read.
-                        for o in 0..N {
-                            L::prefetch(x.wrapping_add(R * block.x_row_stride + o * run.step));
-                        }
-                    }
-                    for position in 0..N + ROW - 1 {
-                        let here = load::<L, FULL>(x.add(position * run.step), mask);
-                        for row in 0..R {
-                            for tap in 0..ROW {
-                                let line = source.wrapping_sub(row);
-                                if line < ROW && position >= tap && position - tap < N {
-                                    let sum = &mut sums[row][position - tap];
-                                    *sum = L::mul_add(here, weights[line][tap], *sum);
-                                }
-                            }
-                        }
-                    }
-                }
+                each_source!(L, R, |source| self
+                    .source::<FULL, R, N>(block, source, x, mask, &weights, &mut sums));
             }
             let y = self.y.add(first * y_stride + c);
             for row in 0..R {

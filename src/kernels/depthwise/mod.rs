@@ -6,6 +6,26 @@
 //! to `k`, output lane `c` sums the lanes of its group: for each of them a vector of inputs whose lanes are repeated in
 //! the register. Every element is one chain of multiply-adds, over taps and channels or over positions, whatever the tile.
 
+/// Does something for each row of the source that `R` rows of outputs read. Where a vector is two registers the compiler
+/// would take the loop for too long to unroll, and ask for each product whether it is wanted.
+macro_rules! each_source {
+    ($lanes:ident, $rows:ident, |$source:ident| $add:expr) => {
+        if const { $lanes::FEW > 1 } {
+            each_source!(@ $rows, $source, $add, 0 1 2 3 4);
+        } else {
+            for $source in 0..$rows + ROW - 1 {
+                $add;
+            }
+        }
+    };
+    (@ $rows:ident, $source:ident, $add:expr, $($number:literal)*) => {
+        $(if const { $number < $rows + ROW - 1 } {
+            let $source = $number;
+            $add;
+        })*
+    };
+}
+
 mod map;
 mod sum;
 
@@ -167,6 +187,8 @@ pub(super) unsafe fn lane_work<L: Lanes>(run: &WindowRun<'_>, work: &mut LaneWor
                 _ => all::<L, 4, 1, 9>(run, work),
             },
             2 => all::<L, 1, 2, 3>(run, work),
+            // A vector that is two registers leaves none for a third tap.
+            4 if const { L::FEW > 1 } => all::<L, 1, 4, 2>(run, work),
             4 => all::<L, 1, 4, 3>(run, work),
             _ => all::<L, 1, 8, 1>(run, work),
         }
@@ -203,7 +225,7 @@ unsafe fn all<L: Lanes, const V: usize, const K: usize, const TAPS: usize>(
                     return;
                 }
                 map.columns::<true, V, SMALL_TILE>(0..wide);
-                if K > 4 {
+                if const { K > 4 || (K == 2 && L::FEW > 1) } {
                     map.columns::<true, 1, SMALL_TILE>(wide..whole);
                 } else {
                     map.columns::<true, 1, TILE>(wide..whole);
@@ -294,7 +316,7 @@ unsafe fn store<L: Lanes, const FULL: bool>(p: *mut L::Elem, mask: L::TailMask, 
 /// # Safety
 /// As [`Lanes`].
 #[inline(always)]
-unsafe fn repeated<L: Lanes, const K: usize>(v: L::V, order: L::Permutation) -> L::V {
+unsafe fn repeated<L: Lanes, const K: usize>(v: L::V, r: usize, orders: &[L::Permutation; K]) -> L::V {
     // SAFETY: as the caller's.
-    unsafe { if K == 1 { v } else { L::permute(v, order) } }
+    unsafe { if K == 1 { v } else { L::permute::<K>(v, r, orders[r]) } }
 }

@@ -80,8 +80,8 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
                 let flow = load::<L, FULL>(dy.add(o * channels), mask);
                 for (sums, at) in sums.iter_mut().zip(at) {
                     let here = load::<L, FULL>(x.add(at + o * step), mask);
-                    for (sum, order) in sums.iter_mut().zip(self.orders) {
-                        *sum = L::mul_add(repeated::<L, K>(here, order), flow, *sum);
+                    for r in 0..K {
+                        sums[r] = L::mul_add(repeated::<L, K>(here, r, &self.orders), flow, sums[r]);
                     }
                 }
             }
@@ -135,7 +135,7 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
             for position in 0..SHARED + N - 1 {
                 let here = load::<L, FULL>(x.add(position * self.run.step), mask);
                 for r in 0..K {
-                    let value = repeated::<L, K>(here, self.orders[r]);
+                    let value = repeated::<L, K>(here, r, &self.orders);
                     for tap in 0..N {
                         if position >= tap && position - tap < SHARED {
                             sums[tap][r] = L::mul_add(value, flows[position - tap], sums[tap][r]);
@@ -247,18 +247,38 @@ impl<L: Lanes, const K: usize> Sum<'_, L, K> {
                     flows[row][p] = load::<L, FULL>(dy, mask);
                 }
             }
-            for source in 0..R + ROW - 1 {
-                let Some(inside) = block.inside(source) else { continue };
-                let x = x.add(inside * block.x_row_stride + first * step + c);
-                for position in 0..P + ROW - 1 {
-                    let here = load::<L, FULL>(x.add(position * step), mask);
-                    for row in 0..R {
-                        for tap in 0..ROW {
-                            let line = source.wrapping_sub(row);
-                            if line < ROW && position >= tap && position - tap < P {
-                                let sum = &mut sums[line][tap];
-                                *sum = L::mul_add(here, flows[row][position - tap], *sum);
-                            }
+            let x = x.add(first * step + c);
+            each_source!(L, R, |source| self.source::<FULL, R, P>(block, source, x, mask, &flows, sums));
+        }
+    }
+
+    /// Adds what the taps read in one row of the source, if that is inside, to nine sums.
+    ///
+    /// # Safety
+    /// As [`Sum::positions`]; `x` is what the first tap reads for the first position.
+    #[inline(always)]
+    unsafe fn source<const FULL: bool, const R: usize, const P: usize>(
+        &self,
+        block: &Block,
+        source: usize,
+        x: *const L::Elem,
+        mask: L::TailMask,
+        flows: &[[L::V; P]; R],
+        sums: &mut [[L::V; ROW]; ROW],
+    ) {
+        let step = self.run.step;
+        let Some(inside) = block.inside(source) else { return };
+        // SAFETY: as the caller's.
+        unsafe {
+            let x = x.add(inside * block.x_row_stride);
+            for position in 0..P + ROW - 1 {
+                let here = load::<L, FULL>(x.add(position * step), mask);
+                for row in 0..R {
+                    for tap in 0..ROW {
+                        let line = source.wrapping_sub(row);
+                        if line < ROW && position >= tap && position - tap < P {
+                            let sum = &mut sums[line][tap];
+                            *sum = L::mul_add(here, flows[row][position - tap], *sum);
                         }
                     }
                 }

@@ -82,12 +82,26 @@ unsafe fn tile<L: Lanes, const W: usize, const G: usize, const NV: usize>(
         for offsets in p.batch {
             let mut b = p.b.as_ptr().wrapping_add(offsets.b + column);
             let mut k = offsets.a;
-            for _ in 0..p.k {
+            let mut left = p.k;
+            if const { L::FEW > 1 } && full {
+                while left >= 2 {
+                    for g in 0..G {
+                        few::across_two::<L, W, NV>((lines[g].add(k), p.cs_a), (b, p.rs_b), &mut acc[g]);
+                    }
+                    k += 2 * p.cs_a;
+                    b = b.wrapping_add(2 * p.rs_b);
+                    left -= 2;
+                }
+            }
+            for _ in 0..left {
                 let mut bv = [L::zero(); NV];
                 for j in 0..NV {
-                    L::prefetch(b.wrapping_add(AHEAD * p.rs_b + j * L::WIDTH));
+                    // An eighth of the instructions where a factor is a lane, and those are what limits the loop.
+                    if const { L::FEW == 1 } {
+                        L::prefetch(b.wrapping_add(AHEAD * p.rs_b + j * L::WIDTH));
+                    }
                     let at = b.add(j * L::WIDTH);
-                    bv[j] = if masked(j) { L::load_masked(at, last) } else { L::load(at) };
+                    bv[j] = if masked(j) { L::load_masked_in_loop(at, last) } else { L::load(at) };
                 }
                 for g in 0..G {
                     if const { L::FEW > 1 } {

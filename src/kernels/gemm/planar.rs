@@ -54,14 +54,16 @@ unsafe fn tile<L: Lanes, const N: usize, const V: usize>(
                 for v in 0..V {
                     let at = a.add(v * L::WIDTH);
                     let masked = v + 1 == V && (L::FEW == 1 || !full);
-                    av[v] = if masked { L::load_masked(at, last) } else { L::load(at) };
+                    av[v] = if masked { L::load_masked_in_loop(at, last) } else { L::load(at) };
                 }
                 for column in 0..N {
                     if const { L::FEW > 1 } {
-                        // A panel of B is as wide as two vectors, so whole registers of it can be read.
-                        let few = L::few(b.add(column / L::FEW * L::FEW));
+                        // A panel of B is as wide as two vectors, so whole registers of it can be read. The last one
+                        // reaches back: of its first lane alone the compiler would make a load into all lanes.
+                        let first = (column / L::FEW * L::FEW).min(N.saturating_sub(L::FEW));
+                        let few = L::few(b.add(first));
                         for v in 0..V {
-                            acc[v][column] = L::mul_add_nth(few, column % L::FEW, av[v], acc[v][column]);
+                            acc[v][column] = L::mul_add_nth(few, column - first, av[v], acc[v][column]);
                         }
                     } else {
                         let bv = L::splat(*b.add(column));

@@ -390,12 +390,20 @@ pub(in crate::kernels) unsafe fn tile<
                         b = b.wrapping_add(L::FEW * p.rs_b);
                     }
                 }
+                if const { L::FEW > 1 && !K_CONTIGUOUS } && full {
+                    single = count % 2;
+                    for _ in 0..count / 2 {
+                        few::across_two::<L, MR, NV>((a, cs_a), (b, p.rs_b), &mut acc);
+                        a = a.wrapping_add(2 * cs_a);
+                        b = b.wrapping_add(2 * p.rs_b);
+                    }
+                }
                 for _ in 0..single {
                     let mut bv = [L::zero(); NV];
                     for j in 0..NV {
                         let at = b.add(j * L::WIDTH);
                         let masked = !K_CONTIGUOUS && j + 1 == NV && (L::MASKS_ARE_FREE || !full);
-                        bv[j] = if masked { L::load_masked(at, last) } else { L::load(at) };
+                        bv[j] = if masked { L::load_masked_in_loop(at, last) } else { L::load(at) };
                     }
                     if const { L::FEW > 1 && !K_CONTIGUOUS } {
                         few::outer::<L, MR, NV>(a, &bv, &mut acc);

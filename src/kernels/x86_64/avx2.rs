@@ -137,7 +137,7 @@ macro_rules! lanes {
                 unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
             }
             #[inline(always)]
-            unsafe fn permute(v: $v, order: Self::Permutation) -> $v {
+            unsafe fn permute<const K: usize>(v: $v, _: usize, order: Self::Permutation) -> $v {
                 // SAFETY: see above.
                 unsafe { $permute(v, order) }
             }
