@@ -6,6 +6,7 @@
 #   aarch64.sh python [ARGS...] build the extension, and run the arm64 Python that has it with ARGS
 #   aarch64.sh check HOST       what `make test-aarch64` runs; HOST is a Python of this machine that has gridnn
 #   aarch64.sh quick HOST       the part of it that compares bytes; nothing where packages cannot be had
+#   aarch64.sh targets          checks that the crate compiles for Windows, macOS and WebAssembly; warnings are errors
 #   aarch64.sh loops            how good the code for NEON is: what models of processors and counted instructions say
 #   aarch64.sh env              exports for a shell in which plain cargo commands do the same
 #
@@ -302,6 +303,54 @@ setup_loops() {
     rm -rf "$CACHE/apt"
 }
 
+# The compiler's own sources of std, of which cargo makes that of any system; and for Windows what makes its import libraries.
+setup_targets() {
+    local sources=$CACHE/rust/usr/lib/rustlib/src/rust
+    [[ ! -e $CACHE/bin/x86_64-w64-mingw32-dlltool ]] || return 0
+    configure_apt
+    apt_own amd64 "$CACHE/apt/nothing" update
+    (cd "$CACHE/apt/rust" && apt_own amd64 "$CACHE/apt/nothing" download -t "$SUITE" rust-web-src)
+    rm -rf "$sources"
+    mkdir -p "$sources"
+    dpkg-deb --fsys-tarfile "$CACHE"/apt/rust/rust-web-src_*.deb |
+        tar x -C "$sources" --strip-components 4 --wildcards './usr/src/rustc-*/library'
+    fetch gcc amd64 /var/lib/dpkg/status "$OWN" binutils-mingw-w64-x86-64
+    unpack "$CACHE/mingw" "$CACHE"/apt/gcc/*.deb
+    script x86_64-w64-mingw32-dlltool "LD_LIBRARY_PATH='$CACHE/mingw/usr/lib/x86_64-linux-gnu' \\
+    exec '$CACHE/mingw/usr/bin/x86_64-w64-mingw32-dlltool' \"\$@\""
+    rm -rf "$CACHE/apt"
+}
+
+# The lines of the crate that refuse processors, compiled for $1, which has no std here: they must fail, and say $2.
+refuses() {
+    local file=$CACHE/refuses.rs said
+    {
+        printf '%s\n' '#![feature(no_core, rustc_attrs)]' '#![no_core]' \
+            '#[rustc_builtin_macro] macro_rules! compile_error { ($message:expr $(,)?) => {}; }'
+        sed -n '/^#\[cfg(not/,/);$/p' "$SOURCE/src/lib.rs"
+    } >"$file"
+    said=$("$CACHE/bin/rustc" --target "$1" --edition 2024 --crate-type lib --emit metadata -o "$CACHE/refused" "$file" 2>&1) &&
+        fail "$1 is not refused"
+    [[ $said == *"error: gridnn does not support $2 processors"* ]] || fail "$1 is refused for another reason: $said"
+    echo "aarch64.sh: $1 is refused, because $2 processors are not supported"
+}
+
+# Types are checked, nothing is linked; for WebAssembly without the bindings, for which there is no Python to load them.
+run_targets() {
+    local target panic features
+    setup_targets
+    cd "$SOURCE"
+    export PATH=$CACHE/bin:$PATH RUSTC_BOOTSTRAP=1 RUSTFLAGS="-D warnings" PYO3_BUILD_EXTENSION_MODULE=1 PYO3_NO_PYTHON=1
+    for target in ${TARGETS:-x86_64-pc-windows-gnu aarch64-apple-darwin wasm32-wasip1}; do
+        panic=panic_unwind features=(--features python)
+        [[ $target != wasm* ]] || panic=panic_abort features=()
+        cargo check --locked --lib --target "$target" -Zbuild-std="std,$panic" "${features[@]}"
+        echo "aarch64.sh: the crate compiles for $target, without a warning"
+    done
+    refuses s390x-unknown-linux-gnu big-endian
+    refuses i686-unknown-linux-gnu 32-bit
+}
+
 # From the library as it is released.
 run_loops() {
     setup_loops
@@ -317,7 +366,7 @@ verb=${1:-}
 case $verb in
 setup) setup ;;
 env) setup && exports ;;
-test | python | check | quick | loops)
+test | python | check | quick | loops | targets)
     # In a process of its own, where a command that fails ends it.
     if [[ $verb == quick ]] && ! "${BASH_SOURCE[0]}" setup; then
         echo "aarch64.sh: the tools cannot be had here: NOTHING WAS TESTED FOR AARCH64" >&2
@@ -331,6 +380,7 @@ test | python | check | quick | loops)
     test) run_tests "$@" ;;
     python) run_python "$@" ;;
     loops) run_loops ;;
+    targets) run_targets ;;
     *)
         HOST=${1:?a Python of this machine that has gridnn}
         $verb
