@@ -249,7 +249,7 @@ impl<T: Element> Kernels<T> {
     ///
     /// # Panics
     /// The product reaches outside of its slices: a bug of the caller.
-    #[inline]
+    #[inline(always)]
     pub fn gemm(&self, p: Gemm<'_, T>) {
         self.gemm_strided_batched(p, StridedBatch::ONE);
     }
@@ -258,14 +258,21 @@ impl<T: Element> Kernels<T> {
     ///
     /// # Panics
     /// One of them reaches outside of its slices: a bug of the caller.
-    #[inline]
+    // Most products are small: described where they are asked for, they are not copied on the way.
+    #[inline(always)]
     pub fn gemm_strided_batched(&self, p: Gemm<'_, T>, batch: StridedBatch) {
         let mut p = p.strided(self.panel());
         p.check(self.panel(), batch);
-        // Most products are small: they do not pay for a copy of their description.
-        if !p.outgrows_cache(batch) {
-            return self.rows(&mut p, batch);
+        if p.outgrows_cache(batch) {
+            self.columns_together(&mut p, batch);
+        } else {
+            self.rows(&mut p, batch);
         }
+    }
+
+    /// Computes some columns of all rows of a map before the next ones.
+    #[inline(never)]
+    fn columns_together(&self, p: &mut Strided<'_, T>, batch: StridedBatch) {
         for columns in p.columns_together(self.panel()) {
             self.rows(&mut p.some_columns(columns, self.panel()), batch);
         }
