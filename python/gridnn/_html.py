@@ -125,7 +125,7 @@ def _text(x: float, y: float, text: str, size: float, colour: str, anchor: str =
 
 
 def curves(series: Mapping[str, Sequence[tuple[int, float]]], epochs: int) -> str:
-    """A chart for every metric, training and validation in one, and the last values.
+    """A chart for every metric, training and validation in one, and the last values; a table of one epoch.
 
     Args:
         series: name -> epochs, counted from 1, and values; those of the validation begin with "val_".
@@ -133,6 +133,8 @@ def curves(series: Mapping[str, Sequence[tuple[int, float]]], epochs: int) -> st
     """
     if not series:
         return "<p>No epoch has been trained.</p>"
+    if epochs == 1:  # a point is no curve
+        return results_table({name: points[-1][1] for name, points in series.items() if points})
     metrics = list(dict.fromkeys(name.removeprefix("val_") for name in series))
     charts = "".join(
         _chart(

@@ -70,6 +70,36 @@ def test_histories_without_epochs_without_numbers_and_with_gaps():
     texts(page)
 
 
+def test_the_history_of_one_epoch_is_a_table():
+    history = made().fit(X, Y, epochs=1, validation_split=0.5, verbose=0)
+    page = history._repr_html_()
+    assert "<svg" not in page
+    assert {"loss", "accuracy", "val loss", "val accuracy"} <= set(texts(page))
+
+
+def test_a_history_prints_its_values():
+    history = callbacks.History()
+    assert str(history) == repr(history) == "<History of no epochs>"
+    for epoch in range(3):
+        logs = {"loss": 1 / (epoch + 1), "note": "words " * 9}
+        history.on_epoch_end(epoch, logs | ({"val_loss": np.float32(2.0)} if epoch == 1 else {}))
+    note = "'words words word..."
+    assert repr(history) == f"<History of 3 epochs, at the end loss 0.3333, note {note}, val_loss 2>"
+    table = [line.replace(note, "?").split() for line in str(history).splitlines()]
+    assert table[0] == ["epoch", "loss", "note", "val_loss"]
+    assert [line[-1] for line in table[1:]] == ["-", "2", "-"]
+
+
+def test_long_histories_print_their_ends():
+    history = callbacks.History()
+    for epoch in range(100):
+        history.on_epoch_end(epoch, {"loss": float(epoch)})
+    lines = str(history).splitlines()
+    assert [line.split()[0] for line in lines] == ["epoch", "1", "2", "3", "...", *map(str, range(92, 101))]
+    history.epoch, history.history = [], {"loss": [0.5, 0.25]}  # as some programs fill it by hand
+    assert [line.split() for line in str(history).splitlines()[1:]] == [["1", "0.5"], ["2", "0.25"]]
+
+
 def test_results_are_tables_and_still_lists_and_dicts():
     model = made()
     scores = model.evaluate(X, Y, verbose=0)

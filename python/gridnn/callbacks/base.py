@@ -289,6 +289,15 @@ class History(Callback):
         >>> history = model.fit(np.ones((8, 4)), np.ones(8), epochs=3, verbose=0)
         >>> history.epoch, sorted(history.history)
         ([0, 1, 2], ['loss'])
+
+        `print(history)` writes a table, a line per epoch; of long runs, the first and the last:
+
+        >>> history.history["loss"] = [0.5, 0.25, 0.125]
+        >>> print(history)
+        epoch   loss
+            1    0.5
+            2   0.25
+            3  0.125
     """
 
     def __init__(self) -> None:
@@ -317,8 +326,30 @@ class History(Callback):
         count = len(self.history[name])
         return list(known) if len(known) == count else list(range(count))
 
+    def __repr__(self) -> str:
+        if not self.history:
+            return "<History of no epochs>" if not self.epoch else f"<History of {_counted(self.epoch)}>"
+        last = ", ".join(f"{name} {_spelled(values[-1])}" for name, values in self.history.items() if values)
+        return f"<History of {_counted(self.epoch)}, at the end {last}>"
+
+    def __str__(self) -> str:
+        if not self.history:
+            return repr(self)
+        columns = {}
+        for name, values in self.history.items():
+            found = dict(zip(self.epochs_of(name), values, strict=False))
+            columns[name] = {epoch: _spelled(value) for epoch, value in found.items()}
+        shown = self.epoch or range(max(map(len, self.history.values())))
+        rows = [(str(epoch + 1), *(cells.get(epoch, "-") for cells in columns.values())) for epoch in shown]
+        if len(rows) > _FIRST + _LAST + 1:
+            rows[_FIRST:-_LAST] = [("...", *("" for _ in columns))]
+        rows.insert(0, ("epoch", *columns))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        aligned = ([cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+        return "\n".join("  ".join(row).rstrip() for row in aligned)
+
     def _repr_html_(self) -> str:
-        """Curves of all values, which notebooks show."""
+        """Curves of all values, which notebooks show; after one epoch, the values."""
         from gridnn import _html  # only for somebody who looks
 
         series: dict[str, list[tuple[int, float]]] = {}
@@ -341,6 +372,22 @@ class History(Callback):
         self.history = {str(name): list(values) for name, values in state["history"].items()}
         sparse = state.get("epochs", {})
         self._epochs = {name: [int(n) for n in sparse.get(name, self.epoch)] for name in self.history}
+
+
+_FIRST, _LAST = 3, 9  # epochs of a long run that are printed
+
+
+def _counted(epochs: Sequence[int]) -> str:
+    return f"{len(epochs)} epoch{'s' * (len(epochs) != 1)}"
+
+
+def _spelled(value: object) -> str:
+    """A value of the logs; a callback may have put anything there, of any length."""
+    number = as_number(value)
+    if number is not None:
+        return f"{number:.4g}"
+    words = repr(value)
+    return words if len(words) <= 20 else f"{words[:17]}..."
 
 
 class LambdaCallback(Callback):
