@@ -88,8 +88,10 @@ def boolean(value: object, name: str) -> bool:
     return bool(value)
 
 
-def real(value: object, name: str, *, low: float = -math.inf, high: float = math.inf) -> float:
-    """Returns `value` as a finite float within ``[low, high]``."""
+def real(
+    value: object, name: str, *, low: float = -math.inf, high: float = math.inf, note: str = ""
+) -> float:
+    """Returns `value` as a finite float within ``[low, high]``; `note` ends the message about others."""
     refusal = f"The `{name}` argument must be a number. Received {name}={shown(value)}."
     if isinstance(value, (bool, str, bytes)) or not isinstance(value, SupportsFloat):
         raise TypeError(refusal)
@@ -105,7 +107,8 @@ def real(value: object, name: str, *, low: float = -math.inf, high: float = math
             limits = f"between {low:g} and {high:g}"
         elif low > -math.inf:
             limits = f"finite and at least {low:g}"
-        raise ValueError(f"The `{name}` argument must be {limits}. Received {name}={value!r}.")
+        more = f" {note}" if note else ""
+        raise ValueError(f"The `{name}` argument must be {limits}. Received {name}={value!r}.{more}")
     return number
 
 
@@ -133,6 +136,22 @@ def path(value: object, name: str) -> Path:
     if not os.fspath(value):
         raise ValueError(f"The `{name}` argument must be a path. Received an empty text; '.' is this folder.")
     return Path(value)
+
+
+def is_page(file: Path) -> bool:
+    """Whether the name is one of an HTML file, or of no kind."""
+    return file.suffix.lower() in ("", ".html", ".htm")
+
+
+def page(value: object, name: str) -> Path:
+    """Returns `value` as the path of an HTML file; a program that opens a PDF would call it broken."""
+    file = path(value, name)
+    if not is_page(file):
+        raise ValueError(
+            f"The `{name}` argument must end in .html: what is written is HTML, which browsers also print to "
+            f"PDF. Received {name}={os.fspath(file)!r}."
+        )
+    return file
 
 
 def choice(value: object, name: str, allowed: Sequence[str]) -> str:

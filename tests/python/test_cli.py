@@ -110,6 +110,12 @@ def test_errors_of_the_system_name_the_file_first(capsys, striped, tmp_path):
         assert capsys.readouterr().err == expected
 
 
+def test_reports_are_html(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main(["report", "m.gridnn", "--data", "photos", "--out", str(tmp_path / "r.pdf")])
+    assert "argument --out: expected a name that ends in .html; received" in capsys.readouterr().err
+
+
 def test_damaged_data_is_one_line_on_standard_error(capsys, striped):
     (striped / "t10k-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01")
     assert main(["train", "--data", str(striped), "--out", str(striped / "model.gridnn")]) == 2

@@ -252,6 +252,17 @@ def test_wrong_arguments(tmp_path):
     assert not (tmp_path / "run.html").exists()
 
 
+def test_pages_are_html(tmp_path):
+    model = gn.Sequential([gn.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2)])
+    for write in (model.report, lambda path: gn.report(path, {"a": {"loss": [2.0, 1.0]}})):
+        with pytest.raises(ValueError, match=r"must end in \.html: .* Received path='.*run\.pdf'"):
+            write(tmp_path / "run.pdf")
+        for name in ("run.HTML", "run.htm", "run"):
+            write(tmp_path / name)
+            assert (tmp_path / name).read_bytes().startswith(b"<!doctype html>")
+    assert not (tmp_path / "run.pdf").exists()
+
+
 PROBE = """<!doctype html><link rel="icon" href="data:,">
 <body><iframe id="page" width="{width}" height="900"></iframe>
 <script>

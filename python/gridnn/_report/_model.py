@@ -38,6 +38,7 @@ def write(
     classes: Sequence[object] | None,
 ) -> None:
     """Writes the page; see `Sequential.report` for the arguments."""
+    file = _validation.page(path, "path")
     pyplot = require("matplotlib.pyplot")
     if (x is None) != (y is None):
         given, missing = ("x", "y") if y is None else ("y", "x")
@@ -64,7 +65,7 @@ def write(
             *([] if len(model.input_names) > 1 else [_fields(model, results), _costs(model, results)]),
             section("Settings", table((), settings_of(model, model.history))),
         ]
-    write_page(path, title or f"Report on {model.name}", sections)
+    write_page(file, title or f"Report on {model.name}", sections)
 
 
 def _evaluated(model: Model, x: Any, y: Any) -> str:

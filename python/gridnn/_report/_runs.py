@@ -29,12 +29,12 @@ def report(
     they differ, where the histories come from `fit`. ``model.report`` writes a page about a single model.
 
     Args:
-        path: the file to write.
+        path: the file to write, whose name ends in .html.
         runs: name -> what `fit` returned; or its `history`: name -> a value per epoch.
         title: title of the page.
 
     Raises:
-        ValueError: there are no runs, or one has no numbers.
+        ValueError: there are no runs, or one has no numbers; the file is to be of another kind.
         TypeError: `runs` is no dict of histories.
         ImportError: matplotlib is not installed.
 
@@ -42,7 +42,7 @@ def report(
         >>> runs = {"small": {"loss": [0.9, 0.6]}, "large": {"loss": [0.8, 0.3]}}
         >>> gn.report("runs.html", runs)
     """
-    file = _validation.path(path, "path")
+    file = _validation.page(path, "path")
     pyplot = require("matplotlib.pyplot")
     received: Any = runs
     known = isinstance(received, Mapping)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gridnn._validation import is_page
 from gridnn.commands.common import add_data_options, explained, loaded, positive, share, writable
 from gridnn.commands.evaluate import part_for
 from gridnn.data import Batches
@@ -21,13 +22,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="a file that train, or `save`, wrote")
     add_data_options(parser, shaped=False)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the page to write: report.html"
+        "--out", type=_page, required=True, metavar="FILE", help="the page to write: report.html"
     )
     parser.add_argument(
         "--validation", type=share, default=0.0, metavar="SHARE", help="as in evaluate (%(default)s)"
     )
     parser.add_argument("--title", metavar="TEXT", help="title of the page")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads (default: one a core)")
+
+
+def _page(text: str) -> Path:
+    if not is_page(Path(text)):
+        raise argparse.ArgumentTypeError(f"expected a name that ends in .html; received {text!r}")
+    return Path(text)
 
 
 def run(arguments: argparse.Namespace) -> None:

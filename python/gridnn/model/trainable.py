@@ -512,7 +512,7 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
         `gridnn.report` compares runs.
 
         Args:
-            path: the file to write.
+            path: the file to write, whose name ends in .html.
             x: samples that were not trained on, ``(n, ..., channels)``. Of a model of several inputs or
                 outputs what `evaluate` takes: the page then has losses and metrics, and no single samples.
             y: their labels: a class per sample (or per voxel), one-hot rows, or numbers to predict.
@@ -521,7 +521,8 @@ class TrainableModel(ClassNames, WindowMethods, BaseModel):
             classes: names of the classes; None takes `class_names`.
 
         Raises:
-            ValueError: the model is not built, or only one of `x` and `y` is given, or they are empty.
+            ValueError: the model is not built, or only one of `x` and `y` is given, or they are empty; `path`
+                ends in other than .html.
             ShapeError: `x` does not fit the model, or `x` and `y` have different lengths.
             ImportError: matplotlib is not installed.
         """
