@@ -303,6 +303,26 @@ def test_bad_arguments(make, error):
         make()
 
 
+@pytest.mark.parametrize(
+    ("make", "unit"),
+    [
+        (lambda: layers.RandomRotation(90), "a share of a whole turn: 90 degrees are 0.25"),
+        (lambda: layers.RandomRotation((-90, 90)), "a share of a whole turn"),
+        (lambda: layers.RandomTranslation(4, 0.1), "a share of the axis' length"),
+        (lambda: layers.RandomTranslation(0.1, 4), "a share of the axis' length"),
+        (lambda: layers.RandomTranslation(0.1, 0.1, depth_factor=4), "a share of the axis' length"),
+        (lambda: layers.RandomZoom((0.8, 1.2)), r"what more is seen, as a share: \(-0.2, 0.2\) shows"),
+        (lambda: layers.RandomBrightness(30), "a share of the width of `value_range`"),
+        (lambda: layers.RandomContrast((0.8, 1.2)), "how far the contrast goes below and above 1"),
+        (lambda: layers.RandomErasing(50), "the probability that a sample is changed"),
+        (lambda: layers.RandomErasing(scale=(2, 30)), "the share that the box has of the sample"),
+    ],
+)
+def test_who_takes_another_unit_is_told_which_it_is(make, unit):
+    with pytest.raises(ValueError, match=rf"between -?\d and 1\. Received \w+=.*\. It is {unit}"):
+        make()
+
+
 def test_ranges_as_in_keras():
     assert layers.RandomRotation((0.2, -0.1)).factor == (-0.1, 0.2)
     assert layers.RandomRotation(-0.2).factor == (-0.2, 0.2)

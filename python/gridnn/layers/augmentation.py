@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from gridnn import _validation
 from gridnn.layers.base import REGISTRY, Layer
@@ -34,19 +34,24 @@ _FILL_MODES = ("reflect", "wrap", "constant", "nearest")
 Range = float | tuple[float, float] | list[float]
 
 
-def _share(value: object, name: str) -> tuple[float, float]:
-    """``(lower, upper)`` within [-1, 1], given in either order; a number f stands for (-f, f)."""
+def share(value: object, name: str, note: str) -> tuple[float, float]:
+    """``(lower, upper)`` within [-1, 1], given in either order; a number f stands for (-f, f).
+
+    `note` says the unit to whoever took another one: degrees, pixels, percent.
+    """
     if isinstance(value, (tuple, list)):
-        return bounds(value, name, low=-1.0, high=1.0)
-    upper = abs(_validation.real(value, name, low=-1.0, high=1.0))
+        return bounds(value, name, low=-1.0, high=1.0, note=note)
+    upper = abs(_validation.real(value, name, low=-1.0, high=1.0, note=note))
     return -upper, upper
 
 
-def bounds(value: Sequence[float], name: str, *, low: float, high: float) -> tuple[float, float]:
+def bounds(
+    value: Sequence[float], name: str, *, low: float, high: float, note: str = ""
+) -> tuple[float, float]:
     """``(lower, upper)`` of a range, given in either order."""
     if len(value) != 2:
         raise ValueError(f"The `{name}` argument must be a number or two. Received {name}={value!r}.")
-    lower, upper = sorted(_validation.real(bound, name, low=low, high=high) for bound in value)
+    lower, upper = sorted(_validation.real(bound, name, low=low, high=high, note=note) for bound in value)
     return lower, upper
 
 
@@ -194,6 +199,8 @@ class _Warp(Layer):
 class _AxisWarp(_Warp):
     """What layers share that have a range for every axis."""
 
+    _unit: ClassVar[str]
+
     config_fields = (
         "height_factor",
         "width_factor",
@@ -217,10 +224,10 @@ class _AxisWarp(_Warp):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        self.height_factor = _share(height_factor, "height_factor")
-        self.width_factor = None if width_factor is None else _share(width_factor, "width_factor")
+        self.height_factor = share(height_factor, "height_factor", self._unit)
+        self.width_factor = None if width_factor is None else share(width_factor, "width_factor", self._unit)
         self._set_warp(fill_mode, interpolation, seed, fill_value)
-        self.depth_factor = None if depth_factor is None else _share(depth_factor, "depth_factor")
+        self.depth_factor = None if depth_factor is None else share(depth_factor, "depth_factor", self._unit)
 
 
 @REGISTRY.register()
@@ -254,6 +261,8 @@ class RandomTranslation(_AxisWarp):
         >>> RandomTranslation(0.1, 0.2).width_factor
         (-0.2, 0.2)
     """
+
+    _unit = "It is a share of the axis' length: 4 pixels of 32 are 0.125."
 
 
 @REGISTRY.register()
@@ -297,7 +306,7 @@ class RandomRotation(_Warp):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        self.factor = _share(factor, "factor")
+        self.factor = share(factor, "factor", "It is a share of a whole turn: 90 degrees are 0.25.")
         self._set_warp(fill_mode, interpolation, seed, fill_value)
 
 
@@ -331,3 +340,5 @@ class RandomZoom(_AxisWarp):
         >>> RandomZoom((-0.2, 0.0)).height_factor  # zooms in only
         (-0.2, 0.0)
     """
+
+    _unit = "It is what more is seen, as a share: (-0.2, 0.2) shows 80 % to 120 % of the axis."

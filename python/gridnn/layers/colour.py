@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gridnn import _validation
-from gridnn.layers.augmentation import Range, bounds
+from gridnn.layers.augmentation import Range, bounds, share
 from gridnn.layers.base import REGISTRY, Layer
 
 __all__ = ["MixUp", "RandomBrightness", "RandomContrast", "RandomErasing"]
@@ -24,11 +24,11 @@ def _value_range(value: object) -> tuple[float, float]:
     return bounds(value, "value_range", low=-math.inf, high=math.inf)
 
 
-def _up_to(value: object, name: str) -> tuple[float, float]:
+def _up_to(value: object, name: str, note: str) -> tuple[float, float]:
     """``(lower, upper)`` within [0, 1]; a number f stands for (0, f)."""
     if isinstance(value, (tuple, list)):
-        return bounds(value, name, low=0.0, high=1.0)
-    return 0.0, _validation.real(value, name, low=0.0, high=1.0)
+        return bounds(value, name, low=0.0, high=1.0, note=note)
+    return 0.0, _validation.real(value, name, low=0.0, high=1.0, note=note)
 
 
 @REGISTRY.register()
@@ -68,11 +68,8 @@ class RandomBrightness(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        if isinstance(factor, (tuple, list)):
-            self.factor = bounds(factor, "factor", low=-1.0, high=1.0)
-        else:
-            upper = abs(_validation.real(factor, "factor", low=-1.0, high=1.0))
-            self.factor = (-upper, upper)
+        note = "It is a share of the width of `value_range`: 51 of (0, 255) are 0.2."
+        self.factor = share(factor, "factor", note)
         self.value_range = _value_range(value_range)
         self.seed = _validation.seed(seed)
 
@@ -117,7 +114,8 @@ class RandomContrast(Layer):
         pair = factor if isinstance(factor, (tuple, list)) else (factor, factor)
         if len(pair) != 2:
             raise ValueError(f"The `factor` argument must be a number or two. Received factor={factor!r}.")
-        lower, upper = (_validation.real(value, "factor", low=0.0, high=1.0) for value in pair)
+        note = "It is how far the contrast goes below and above 1: (0.2, 0.2) draws 0.8 to 1.2."
+        lower, upper = (_validation.real(value, "factor", low=0.0, high=1.0, note=note) for value in pair)
         self.factor = (lower, upper)
         self.value_range = _value_range(value_range)
         self.seed = _validation.seed(seed)
@@ -166,8 +164,8 @@ class RandomErasing(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        self.factor = _up_to(factor, "factor")
-        self.scale = _up_to(scale, "scale")
+        self.factor = _up_to(factor, "factor", "It is the probability that a sample is changed.")
+        self.scale = _up_to(scale, "scale", "It is the share that the box has of the sample.")
         self.fill_value: float | tuple[float, ...] | None
         if isinstance(fill_value, (tuple, list)):
             if not fill_value:
