@@ -176,6 +176,26 @@ def test_grad_cam_by_its_formula():
     assert large.max() <= small.max() * (1 + 1e-6)
 
 
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [layers.MaxPooling2D(2)],
+        [layers.AveragePooling2D(2), layers.Dropout(0.5), layers.SpatialDropout2D(0.1)],
+        [layers.AdaptiveMaxPooling2D(2)],
+        [layers.GlobalMaxPooling2D(keepdims=True)],
+    ],
+    ids=["max", "average, dropout", "adaptive", "global"],
+)
+def test_grad_cam_looks_before_the_pools_at_the_end(ends):
+    stack = [layers.Conv2D(4, 3, name="seen"), layers.ReLU(name="here"), *ends, layers.Flatten()]
+    model = gn.Sequential([gn.Input((8, 8, 1)), *stack, layers.Dense(3)], seed=0)
+    x = RNG.normal(size=(2, 8, 8, 1))
+    found = inspect.grad_cam(model, x, 1)
+    np.testing.assert_array_equal(found, inspect.grad_cam(model, x, 1, "here"))
+    only = gn.Sequential([gn.Input((8, 8, 1)), *ends, layers.Flatten(), layers.Dense(3)], seed=0)
+    assert inspect.grad_cam(only, x, 1).shape == (2, 8, 8)
+
+
 def test_top_patches():
     model = gn.Sequential([gn.Input((9, 9, 1)), layers.Conv2D(1, 3, padding="same", use_bias=False)], seed=0)
     model.layers[0].kernel = gn.filters.bank([np.eye(3)])

@@ -9,10 +9,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from gridnn.errors import ShapeError
 from gridnn.inspect._run import Run, present
+from gridnn.layers import adaptive, pooling, regularization
 from gridnn.layers.base import Layer
 from gridnn.model.protocol import Model
 
 __all__ = ["effective_receptive_field", "grad_cam", "saliency"]
+
+# Those that `grad_cam` looks behind by default: pools, and what hands on the maps of a pool as they are.
+_PASSED_OVER = (
+    pooling.MaxPooling,
+    pooling.AveragePooling,
+    pooling.GlobalMaxPooling,
+    pooling.GlobalAveragePooling,
+    adaptive.AdaptiveMaxPooling,
+    adaptive.AdaptiveAveragePooling,
+    regularization.ActivityRegularization,
+    regularization.Dropout,
+    regularization.GaussianDropout,
+    regularization.GaussianNoise,
+    regularization.SpatialDropout,
+)
 
 
 def saliency(model: Model, x: ArrayLike, target: int | ArrayLike | None = None) -> NDArray[Any]:
@@ -87,13 +103,15 @@ def grad_cam(
     """Where a layer sees evidence for a class: Grad-CAM (Selvaraju and others 2017).
 
     The layer's maps are added with the mean gradients of the class's score as weights, and what is negative
-    is cut off: ``relu(sum_k mean(d score / d A_k) A_k)``.
+    is cut off: ``relu(sum_k mean(d score / d A_k) A_k)``. A map of nothing but zeros says that no position
+    of this layer speaks for the class more than against it; an earlier layer may show more.
 
     Args:
         model: a model with outputs ``(batch, classes)``.
         x: a batch.
         target: as for `saliency`.
-        layer: a layer with spatial axes, its name or its index; None for the last one of the model.
+        layer: a layer with spatial axes, its name or its index; None for the last one of the model that is no
+            pool: a pool mixes what speaks for the class with what speaks against it.
         resize: whether to interpolate the result linearly to the size of the input.
 
     Returns:
@@ -114,7 +132,7 @@ def grad_cam(
         grids = [each for each in run.layers if len(each.output_shape) == run.x.ndim]
         if not grids:
             raise ShapeError(f"Model '{model.name}' has no layer with spatial axes.")
-        layer = grids[-1]
+        layer = next((each for each in reversed(grids) if not isinstance(each, _PASSED_OVER)), grids[-1])
     position = run.position(layer)
     last, dy = _score_gradient(run, target)
     found = run.backward(last, dy)
