@@ -47,6 +47,9 @@ def meant(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
     # Who writes float16 does not mean float64.
     by_folded = {one.lower(): one for one in known if digits(one) == digits(name) or not digits(name)}
     close = difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=likeness)
+    begun = [one for one in by_folded if len(name) > 1 and one.startswith(f"{name.lower()}_")]
+    if not close and len(begun) == 1:  # f1 of f1_score is short, and plain
+        close = begun
     return f" Did you mean {by_folded[close[0]]!r}?" if close else ""
 
 

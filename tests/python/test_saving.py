@@ -120,6 +120,17 @@ def test_names_of_tensors(tmp_path):
     assert json.loads(metadata["model"])["class_name"] == "Sequential"
 
 
+def test_what_load_model_is_given_by_mistake(tmp_path):
+    gn.Sequential([gn.Input((4,)), layers.Dense(2)]).save_weights(tmp_path / "weights.gridnn")
+    with pytest.raises(FileFormatError, match=r"weights alone, .* call its load_weights"):
+        gn.load_model(tmp_path / "weights.gridnn")
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x08\x12\x00")
+    with pytest.raises(FileFormatError, match=r"net\.onnx: gridnn\.from_onnx reads ONNX files"):
+        gn.load_model(tmp_path / "net.onnx")
+    with pytest.raises(FileNotFoundError):
+        gn.load_model(tmp_path / "none.onnx")
+
+
 def test_weights_alone(tmp_path):
     model = make()
     fit(model, 1)

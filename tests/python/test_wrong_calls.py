@@ -56,6 +56,7 @@ def model():
         (lambda m: m.compile("adm", "mse"), ValueError, r"'adm'\. Did you mean 'adam'\?"),
         (lambda m: m.compile("adam", "mean_square_error"), ValueError, "Did you mean 'mean_squared_error'"),
         (lambda m: m.compile("adam", "mse", metrics=["acuracy"]), ValueError, "Did you mean 'accuracy'"),
+        (lambda m: m.compile("adam", "mse", metrics=["f1"]), ValueError, "Did you mean 'f1_score'"),
         (lambda m: m.compile(0.01, "mse"), TypeError, r"expected a string id, such as 'sgd'.*0\.01"),
         (lambda m: m.compile("adam", np.ones), TypeError, "one of gridnn's loss classes"),
         # A function that returns nothing.

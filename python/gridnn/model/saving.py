@@ -267,6 +267,11 @@ def configuration_of(cls: type, config: object) -> Iterator[None]:
 def unpack(tensors: Tensors, metadata: Metadata) -> TrainableModel:
     """The model that `pack` was given; whatever does not fit raises ValueError, TypeError or KeyError."""
     check_header(metadata)
+    if "model" not in metadata and "progress" not in metadata:
+        raise ValueError(
+            "this file holds weights alone, as save_weights writes them: make the model, and call its "
+            "load_weights"
+        )
     description = loads(metadata["model"])
     kind = _KINDS.get(description["class_name"])
     if kind is None:

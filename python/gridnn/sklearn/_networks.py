@@ -16,7 +16,7 @@ from gridnn.model.sequential import Sequential
 
 __all__ = ["auto", "build", "check"]
 
-_NAMED = tuple(name for name in models.__all__ if name not in ("inception", "unet"))
+_NAMED = ("fcn", "googlenet", "inception_time", "lenet5", "mobilenet", "resnet", "resnet1d", "tcn", "vgg")
 """Those with one row of outputs for a sample."""
 
 Source = str | Callable[..., Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -132,7 +133,8 @@ def pad_sequences(
     Args:
         sequences: sequences ``(length, ...)`` of numbers, alike but for their lengths.
         maxlen: length of all; None for that of the longest.
-        dtype: type of the array. The default rounds measurements towards 0: give "float32" for those.
+        dtype: type of the array. The default is for numbers of words; "float32" is for measurements, which it
+            would round towards 0, with a warning.
         padding: "pre" or "post": where short ones are filled up.
         truncating: "pre" or "post": where long ones are cut.
         value: what fills them up.
@@ -181,6 +183,16 @@ def pad_sequences(
         part = array[-length:] if truncating == "pre" else array[:length]
         place = slice(length - len(part), None) if padding == "pre" else slice(None, len(part))
         result[number, place] = as_type(part, kind, f"Number {number} of the `sequences` argument")
+    # Who asks for another integer knows what it does.
+    if kind == np.int32 and any(
+        array.dtype.kind == "f" and (np.trunc(array) != array).any() for array in arrays
+    ):
+        warnings.warn(
+            "pad_sequences: the type of the array, int32, cuts off what numbers have behind the point. For "
+            "measurements pass dtype='float32'.",
+            UserWarning,
+            stacklevel=2,
+        )
     return result
 
 

@@ -47,6 +47,11 @@ def test_pad_sequences(options, expected):
     assert result.dtype == np.int32
 
 
+def test_pad_sequences_warns_of_measurements_that_become_whole():
+    with pytest.warns(UserWarning, match="pass dtype='float32'"):
+        assert utils.pad_sequences([[0.5, 1.5], [2.0]]).tolist() == [[0, 1], [0, 2]]
+
+
 def test_pad_sequences_of_vectors():
     result = utils.pad_sequences([np.ones((1, 2)), np.ones((3, 2))], dtype="float32")
     assert (result.shape, result.dtype) == ((2, 3, 2), np.float32)

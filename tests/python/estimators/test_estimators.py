@@ -133,6 +133,7 @@ def test_other_types_of_samples(kind):
         ({"augment": "flip"}, "'augment' parameter"),
         ({"callbacks": [print]}, "'callbacks' parameter"),
         ({"model": "alexnet"}, "'model' parameter.*'auto'"),
+        ({"model": "load_model"}, "among .*'lenet5', 'mobilenet'"),
         ({"model": "inception"}, "'model' parameter"),
         ({"model": gn.Sequential([layers.Dense(1)])}, "shared between clones"),
         ({"loss": "likeness"}, "likeness"),
