@@ -54,8 +54,11 @@ def pictures(folder, per_class=6):
 
 
 def sounds(folder):
-    """Words as WAV files, and a set in HDF5, as docs/how-to/own-series.md has them."""
+    """A table, words as WAV files, and a set in HDF5, as docs/how-to/own-series.md has them."""
     h5py = pytest.importorskip("h5py")
+    hours = np.arange(400)
+    lines = [f"{15 + 10 * np.sin(hour / 4):.2f},{50 - 20 * np.sin(hour / 4):.1f}" for hour in hours]
+    (folder / "weather.csv").write_text("\n".join(["temperature,humidity", *lines]))
     for name in ("yes", "no"):
         (folder / "words" / name).mkdir(parents=True)
         for i in range(3):
