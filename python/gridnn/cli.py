@@ -33,6 +33,10 @@ _INK = " .:-=+*#%@"
 _SCANS_PER_ROW = 4
 
 
+_TOLD = (OSError, FileFormatError, ImportError, LookupError, ArithmeticError, MemoryError, CommandError)
+"""Errors that are told in a line."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -60,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read has had enough, as `head` has: no mistake. What is still in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, FileFormatError, ImportError, LookupError, ArithmeticError, CommandError) as error:
+    except _TOLD as error:
         print(f"gridnn {arguments.command}: error: {_in_words(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -207,11 +207,11 @@ fn share(batch: usize, chunk: usize, rank: usize, ranks: usize) -> Range<usize> 
     if batch < FEWEST_SAMPLES {
         return 0..batch;
     }
-    samples(&own_chunks(batch.div_ceil(chunk), rank, ranks), chunk, batch)
+    samples(&own(batch.div_ceil(chunk), rank, ranks), chunk, batch)
 }
 
-/// The chunks of `rank` among `count`.
-fn own_chunks(count: usize, rank: usize, ranks: usize) -> Range<usize> {
+/// What is a rank's of `count` chunks or tasks.
+fn own(count: usize, rank: usize, ranks: usize) -> Range<usize> {
     rank * count / ranks..(rank + 1) * count / ranks
 }
 
@@ -237,7 +237,7 @@ impl<'a> Shares<'a> {
         let infers = step_plan.purpose == Purpose::Infer;
         let chunk = if infers { CHUNK_OF_PREDICTIONS } else { step_plan.chunk };
         let (count, size) = (batch.div_ceil(chunk), peers.size());
-        let chunks: Vec<Range<usize>> = (0..size).map(|rank| own_chunks(count, rank, size)).collect();
+        let chunks: Vec<Range<usize>> = (0..size).map(|rank| own(count, rank, size)).collect();
         let nodes = chunks.iter().map(|own| roots(count, own).collect()).collect();
         Self { peers, batch, chunk, chunks, nodes }
     }
@@ -273,7 +273,7 @@ impl<'a> Shares<'a> {
     /// Of every rank, its tasks of the weight gradient of a batch op.
     pub fn tasks(&self, count: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let size = self.size();
-        (0..size).map(move |rank| rank * count / size..(rank + 1) * count / size)
+        (0..size).map(move |rank| own(count, rank, size))
     }
 
     /// The own tasks of the weight gradient of a batch op; None where every rank computes the whole.

@@ -45,6 +45,7 @@ impl<T: Element> Transpose<'_, T> {
         );
         // Most have one panel, and are too short to wait for divisions.
         let before = if self.columns <= panel { 0 } else { self.columns.div_ceil(panel) - 1 };
+        // So what lies in the last panel lies in those before it, which are full, too.
         assert!(self.ps >= panel || before == 0, "panels overlap");
         let last = before.checked_mul(self.ps).and_then(|last| self.to.len().checked_sub(last));
         let last = last.expect("a panel leaves the target");

@@ -3,8 +3,11 @@
 const WEIGHTS: &str = "gridnn reads files that it wrote itself: make the same layers in gridnn and give them the other \
                        model's arrays with set_weights";
 
-const MODELS: &str =
-    "a model is loaded from what its save wrote (.gridnn) or from a .keras, .onnx or .safetensors file";
+const MODELS: &str = "a model is loaded from what its save wrote (.gridnn) or from a .keras or .safetensors file, and \
+                      with gridnn.from_onnx from an ONNX file";
+
+const ONNX: &str =
+    "gridnn.from_onnx reads ONNX files, and this is one; a model of yours takes arrays of it by set_weights";
 
 /// What a file that begins with `start` is, and what to do; None if it is not known.
 pub(super) fn name(start: &[u8]) -> Option<String> {
@@ -17,7 +20,7 @@ pub(super) fn name(start: &[u8]) -> Option<String> {
         [b'G', b'G', b'U', b'F', ..] => "a GGUF file",
         [_, _, _, _, b'T', b'F', b'L', b'3', ..] => "a TensorFlow Lite file",
         // The number of ONNX' version, then the name of the program that wrote it.
-        [0x08, 1..=30, 0x12, ..] => "an ONNX file",
+        [0x08, 1..=30, 0x12, ..] => return Some(ONNX.into()),
         _ => return data(start).map(|kind| format!("this is {kind}, and no model: {MODELS}")),
     };
     Some(format!("this is {kind}. {WEIGHTS}"))

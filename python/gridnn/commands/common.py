@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ __all__ = [
     "CommandError",
     "above_zero",
     "add_data_options",
+    "by_numpy",
     "explained",
     "given",
     "loaded",
@@ -29,9 +30,6 @@ __all__ = [
     "sizes",
     "writable",
 ]
-
-
-_NPY = b"\x93NUMPY"
 
 
 class CommandError(Exception):
@@ -62,17 +60,25 @@ def read_array(file: Path, *, left_on_disk: bool = False) -> NDArray[Any]:
         OSError: it cannot be read.
         CommandError: it is no such file, damaged, or holds objects.
     """
+    magic = np.lib.format.MAGIC_PREFIX
     with file.open("rb") as stream:
-        if stream.read(len(_NPY)) != _NPY:
+        if stream.read(len(magic)) != magic:
             raise CommandError(f"{file}: not an .npy file, as numpy.save writes it")
+    return by_numpy(f"{file}:", lambda: np.load(file, mmap_mode="r" if left_on_disk else None))
+
+
+def by_numpy(what: str, load: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """An array as NumPy loads it; `what` begins the message if it does not."""
     try:
-        array: NDArray[Any] = np.load(file, mmap_mode="r" if left_on_disk else None)
-    except (ValueError, EOFError) as error:
+        return load()
+    except MemoryError as error:
+        raise CommandError(f"{what} cannot be read: {error}") from error
+    except Exception as error:  # of a damaged file anything, as in `gridnn.data._foreign`
+        reason = str(error) or type(error).__name__
         raise CommandError(
-            f"{file}: cannot be read ({error}). If it holds objects, write it with a type: "
-            "x.astype('float32')."
+            f"{what} cannot be read ({reason}). If it holds objects, write it with a type: "
+            "x.astype('float32'). Labels that are words: labels.astype(str)."
         ) from error
-    return array
 
 
 def loaded(path: Path) -> TrainableModel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from gridnn.commands.common import CommandError, explained, read_array
 from gridnn.commands.sources import Wanted, not_for
+from gridnn.data._foreign import reading
 from gridnn.data._images import ENDINGS as IMAGES
 from gridnn.data._images import pillow, read_image
 from gridnn.model.trainable import TrainableModel
@@ -102,10 +102,10 @@ def _tifffile() -> Any:
 
 def _tiff(file: Path, tifffile: Any) -> tuple[Any, Writer]:
     """A TIFF file, left on disk if it is not compressed."""
-    try:
-        x = tifffile.memmap(file, mode="r")
-    except ValueError:
-        with explained(f"{file}: cannot be read as a TIFF file"):
+    with reading(file, "a TIFF file"):
+        try:
+            x = tifffile.memmap(file, mode="r")
+        except ValueError:
             x = tifffile.imread(file)
 
     def write(result: NDArray[Any], path: Path) -> Path:
@@ -120,14 +120,13 @@ def _nifti(file: Path) -> tuple[Any, Writer]:
     """A NIfTI file; maps keep its place in space."""
     try:
         import nibabel
-        from nibabel.filebasedimages import ImageFileError
     except ImportError as error:
         raise ImportError(f"{file} is read with nibabel: pip install nibabel") from error
-    try:
+    with reading(file, "a NIfTI file"):
         image: Any = nibabel.load(file)
         x = np.asanyarray(image.dataobj)
-    except (ImageFileError, EOFError, ValueError, OSError, zlib.error) as error:
-        raise CommandError(f"{file}: cannot be read as a NIfTI file: {error}") from error
+        if not np.isfinite(image.affine).all():
+            raise ValueError("its place in space is not finite, and could not be kept")
 
     def write(result: NDArray[Any], path: Path) -> Path:
         out = path.with_name(path.name + ".nii.gz")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridnn._hints import shapes_agree
 from gridnn.commands.common import CommandError, explained, loaded, positive, read_array, share, sizes
 from gridnn.commands.dense import ENDINGS, write_maps
 from gridnn.commands.sources import TABLES, Wanted, not_for, samples_of
@@ -135,9 +136,7 @@ def _sample(file: Path, wanted: Wanted, model: TrainableModel) -> NDArray[Any]:
         array = read_array(file)
         array = array[..., np.newaxis] if array.ndim == rank else array
         expected = model.input_shape[1:]
-        if array.ndim != len(expected) or any(
-            size not in (None, own) for own, size in zip(array.shape, expected, strict=True)
-        ):
+        if not shapes_agree(expected, array.shape):
             raise CommandError(
                 f"{file}: expected one sample of shape {expected}, received an array of shape {array.shape}. "
                 "Several samples go into an .npz file, as array x"

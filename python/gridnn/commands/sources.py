@@ -6,6 +6,7 @@ import math
 import os
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import data, datasets
-from gridnn.commands.common import CommandError, explained
+from gridnn._hints import shapes_agree
+from gridnn.commands.common import CommandError, by_numpy, explained
 from gridnn.data import Batches, Samples
 from gridnn.data._audio import ENDINGS as SOUNDS
 from gridnn.data._folders import chosen, files_below, is_hidden
@@ -160,9 +162,7 @@ def samples_of(file: Path, wanted: Wanted, model: TrainableModel) -> NDArray[Any
             )
         x = _rows(file, wanted)
     x = _shaped(x, wanted)
-    if x.ndim != len(expected) + 1 or any(
-        size not in (None, own) for own, size in zip(x.shape[1:], expected, strict=True)
-    ):
+    if not shapes_agree(expected, x.shape[1:]):
         raise CommandError(
             f"{file}: expected samples of shape {expected}, received an array of shape {x.shape}"
         )
@@ -281,9 +281,10 @@ def _archive(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
 
 
 def _opened(path: Path, option: str = "") -> Any:
-    if not zipfile.is_zipfile(path):
-        raise CommandError(f"{option}{path}: not an .npz file, as numpy.savez writes it, or a damaged one")
-    return np.load(path)
+    if zipfile.is_zipfile(path):
+        with suppress(ValueError, zipfile.BadZipFile, EOFError):  # an archive behind other bytes
+            return np.load(path)
+    raise CommandError(f"{option}{path}: not an .npz file, as numpy.savez writes it, or a damaged one")
 
 
 def _found(
@@ -296,14 +297,7 @@ def _found(
 
 
 def _array(file: Any, name: str, where: object) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = file[name]
-    except ValueError as error:  # objects, which NumPy does not load, or a damaged header
-        raise CommandError(
-            f"{where}: array {name!r} cannot be read ({error}). If it holds objects, write it with a "
-            "type: x.astype('float32'), labels.astype(str)."
-        ) from error
-    return array
+    return by_numpy(f"{where}: array {name!r}", lambda: file[name])
 
 
 def _table(path: Path, wanted: Wanted) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gridnn import _validation
 from gridnn.data._folders import Groups, PathLike, Split, chosen, class_folders
+from gridnn.data._foreign import reading
 from gridnn.data._samples import FileBatches, Samples, read_files
 from gridnn.data._wav import CompressedError, read_wav
 from gridnn.errors import FileFormatError
@@ -168,10 +169,7 @@ def _read_with_soundfile(path: Path) -> tuple[NDArray[np.float32], int]:
             "need nothing."
         ) from error
     # Opened here, so that what is missing is an error of the system and what is damaged one of soundfile.
-    with path.open("rb") as file:
-        try:
-            sound: NDArray[Any]
-            sound, rate = soundfile.read(file, dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, TypeError) as error:
-            raise FileFormatError(f"{path}: cannot be read as sound: {error}") from error
+    with path.open("rb") as file, reading(path, "sound"):
+        sound: NDArray[Any]
+        sound, rate = soundfile.read(file, dtype="float32", always_2d=True)
     return sound, int(rate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _validation
+from gridnn.data._foreign import reading
 from gridnn.errors import FileFormatError
 
 if TYPE_CHECKING:
@@ -31,14 +31,6 @@ RESIZES = ("fit", "crop", "pad")
 
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names of 16 bits of gray
 _ORIENTATION = 0x0112  # tag of EXIF: 5 to 8 swap height and width
-_BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    struct.error,
-)  # what Pillow raises of files
 
 
 def pillow() -> Any:
@@ -142,7 +134,7 @@ def read_mask(path: Path, size: tuple[int, int] | None, resize: str) -> NDArray[
 def _opened(path: Path) -> Iterator[tuple[ImageModule.Image, bool]]:
     """An image, upright, and whether its file has 16 bits; what fails meanwhile names the file."""
     image_module, operations = pillow()
-    with _named(path), image_module.open(path) as file:
+    with reading(path, "an image"), image_module.open(path) as file:
         if file.format == "TIFF" and getattr(file, "n_frames", 1) > 1:
             raise ValueError(
                 f"{file.n_frames} pages, of which Pillow reads one at a time: read the file with tifffile, "
@@ -154,19 +146,6 @@ def _opened(path: Path) -> Iterator[tuple[ImageModule.Image, bool]]:
         yield image, deep
 
 
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Makes a FileFormatError of what Pillow raises of files that are broken."""
-    image_module, _ = pillow()
-    try:
-        yield
-    except (FileFormatError, FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (*_BROKEN, image_module.DecompressionBombError) as error:
-        reason = str(error) or type(error).__name__
-        raise FileFormatError(f"{path}: cannot be read as an image: {reason}") from error
-
-
 def upright_size(path: Path) -> tuple[int, int]:
     """Height and width of an image as it is meant to be seen; only the head of the file is read.
 
@@ -174,7 +153,7 @@ def upright_size(path: Path) -> tuple[int, int]:
         FileFormatError: it cannot be read; the message names the file.
     """
     image_module, _ = pillow()
-    with _named(path), image_module.open(path) as file:
+    with reading(path, "an image"), image_module.open(path) as file:
         width, height = file.size
         turned = file.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)

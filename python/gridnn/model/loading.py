@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from gridnn import _engine, _validation
 from gridnn._custom import custom_classes
-from gridnn.errors import FileFormatError
 from gridnn.model import sequential  # noqa: F401 - files may hold one
 from gridnn.model.file_format import Path, blaming
 from gridnn.model.saving import unpack
@@ -50,8 +48,6 @@ def load_model(path: Path, custom_objects: Mapping[str, type] | None = None) -> 
         from gridnn.interop.keras import loading
 
         return loading.load_model(path)
-    if path.suffix.lower() == ".onnx" and path.is_file():
-        raise FileFormatError(f"{os.fsdecode(path)}: gridnn.from_onnx reads ONNX files")
     tensors, metadata = _engine.load_tensors(path)
     with custom_classes(custom_objects), blaming(path):
         return unpack(tensors, metadata)

@@ -19,6 +19,7 @@ macro_rules! each_source {
         }
     };
     (@ $rows:ident, $source:ident, $add:expr, $($number:literal)*) => {
+        const { assert!($rows + ROW - 1 <= [$($number),*].len(), "all rows of the source are listed") };
         $(if const { $number < $rows + ROW - 1 } {
             let $source = $number;
             $add;
