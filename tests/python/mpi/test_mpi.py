@@ -241,3 +241,15 @@ def test_the_command_line_saves_the_same_file(tmp_path):
         assert done.stdout.count("saved as") == 1
         saved.append(out.read_bytes())
     assert saved[0] == saved[1]
+
+
+def test_the_bench_prints_speed_and_memory():
+    script = Path(__file__).parents[3] / "benches" / "python" / "processes.py"
+    done = finish(start([sys.executable, str(script), "lenet5", "--rounds", "1", "--seconds", "0"]))
+    assert done.returncode == 0, done.stderr
+    heading, _, row = done.stdout.splitlines()
+    names, cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in (heading, row))
+    assert names[:5] == ["model", "batch", "one process, ms", "two ranks, ms", "speed kept"]
+    assert names[-3:] == ["memory above the start, MB: one process", "a rank", "share"]
+    assert cells[:2] == ["lenet5", "128"]
+    assert all(float(cell) > 0 for cell in cells[2:])
