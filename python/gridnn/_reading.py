@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,58 @@ from gridnn import _validation
 from gridnn._engine import permutation
 from gridnn.errors import ShapeError
 
-__all__ = ["Batches", "Share", "SharedBatches", "read_ahead"]
+__all__ = ["Batches", "Part", "Share", "SharedBatches", "read_ahead", "spread"]
 
 Item = TypeVar("Item")
-Share = Callable[[int], range]
-"""Of a batch of so many samples, the numbers of those that this process computes."""
 
 _DEPTH = 2  # batches that wait; one more is being made, and one is in use
 _LOOK = 0.1  # seconds after which a thread that waits looks whether anybody still wants its batches
+
+
+class Part(NamedTuple):
+    """A batch as one of several processes reads it: with its own samples alone."""
+
+    inputs: NDArray[Any]
+    """Of all samples; those of others are zeros."""
+    targets: NDArray[Any]
+    """Of its own samples."""
+
+
+class Share:
+    """What one of several processes reads of a batch that they compute together.
+
+    Args:
+        samples: what each process computes of a batch, by the number of its samples.
+        rank: the number of this process.
+        gather: sends bytes to all and gets theirs, as `Ranks.gather` does.
+    """
+
+    def __init__(
+        self,
+        samples: Callable[[int], Sequence[range]],
+        rank: int,
+        gather: Callable[[NDArray[np.uint8], Sequence[int]], None],
+    ) -> None:
+        self._samples, self._rank, self._gather = samples, rank, gather
+
+    def __call__(self, size: int) -> range:
+        """Of a batch of so many samples, the numbers of those that this process computes."""
+        return self._samples(size)[self._rank]
+
+    def complete(self, batch: Any) -> Any:
+        """A batch with the targets of all, of which the others send theirs; one that is whole as it is.
+
+        All processes call it for the same batches, on the thread that trains.
+        """
+        if not isinstance(batch, Part):
+            return batch
+        size = len(batch.inputs)
+        shares = self._samples(size)
+        targets = spread(batch.targets, shares[self._rank], size)
+        if any(len(share) < size for share in shares):
+            flat = targets.reshape(-1).view(np.uint8)
+            self._gather(flat, [share.stop * (flat.size // size) for share in shares])
+        return batch.inputs, targets
 
 
 class Batches:
@@ -104,14 +148,16 @@ class Batches:
             seed: seed of the order; None for that of the data.
             data_pass: number of the pass, from 0.
             first: number of the first batch.
-            share: of a batch of so many samples, those that this process computes; None for all. Where a data
-                set can leave out the inputs of others, zeros are in their place.
+            share: what this process reads of a batch; None for all. Where a data set can leave out the inputs
+                of others, zeros are in their place.
         """
-        make = self.maker(seed, data_pass) if share is None else self.sharing_maker(seed, data_pass, share)
-        return read_ahead(make, range(first, len(self)))
+        numbers = range(first, len(self))
+        if share is None:
+            return read_ahead(self.maker(seed, data_pass), numbers)
+        return _completed(read_ahead(self.sharing_maker(seed, data_pass, share), numbers), share)
 
     def sharing_maker(self, seed: int | None, data_pass: int, share: Share) -> Callable[[int], Any]:
-        """`maker` for a process that shares batches with others; makes them whole unless it is overridden."""
+        """`maker` for a process that shares batches with others: it makes a `Part` of each, or whole ones."""
         return self.maker(seed, data_pass)
 
     def __len__(self) -> int:
@@ -143,7 +189,7 @@ class Batches:
 
 
 class SharedBatches:
-    """Batches in the order of the data, of which this process reads the inputs of its share.
+    """Batches in the order of the data, of which this process reads its share.
 
     Args:
         batches: the data set.
@@ -164,7 +210,21 @@ class SharedBatches:
         return self._batches.naming(seed, data_pass, number)
 
 
-def read_ahead(make: Callable[[int], Item], numbers: range) -> Iterator[Item]:
+def spread(rows: NDArray[Any], own: range, count: int) -> NDArray[Any]:
+    """Rows of a share at their places in a batch of `count` samples; others are zeros, without memory."""
+    if len(own) == count:
+        return rows
+    batch = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    batch[own.start : own.stop] = rows
+    return batch
+
+
+def _completed(batches: Generator[Any, None, None], share: Share) -> Iterator[Any]:
+    with closing(batches):
+        yield from map(share.complete, batches)
+
+
+def read_ahead(make: Callable[[int], Item], numbers: range) -> Generator[Item, None, None]:
     """``make(n)`` for every number, in order, made on a thread ahead of the caller.
 
     An exception of `make` is raised in its place, after what came before it. The thread ends with the

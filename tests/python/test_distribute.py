@@ -144,6 +144,64 @@ def test_masks_and_a_loss_of_the_whole_batch():
     assert run(3, masks) == [expected] * 3
 
 
+class Noting:
+    """A source on a disk that notes how many samples are read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, rows):
+        part = self.array[rows]
+        self.read += len(part)
+        return part
+
+
+def lazy_masks(distribute=None):
+    """Masks of a page each, read from a disk in training, validation and evaluation."""
+    stack = [
+        gn.Input((32, 64, 1)),
+        layers.Conv2D(3, 3, padding="same", activation="relu"),
+        layers.Conv2D(4, 1),
+    ]
+    model = gn.Sequential(stack, seed=1)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(29, 32, 64, 1)).astype("float32")
+    y = rng.integers(0, 4, (29, 32, 64)).astype("uint16")
+    sources = [Noting(y), Noting(y), Noting(y)]
+    training, validation, evaluated = (gn.data.lazy(x, source, 10, buffer=14) for source in sources)
+    history = model.fit(
+        training, validation_data=validation, epochs=2, seed=1, verbose=0, distribute=distribute
+    )
+    results = model.evaluate(evaluated, verbose=0, distribute=distribute)
+    return [source.read for source in sources], (*left(model, history), list(results))
+
+
+def test_masks_on_a_disk_are_read_by_the_rank_that_computes_them():
+    whole, expected = lazy_masks()
+    assert whole == [58, 58, 29]
+    found = run(3, lazy_masks)
+    assert [result for _, result in found] == [expected] * 3
+    counts = np.array([read for read, _ in found])
+    assert counts.sum(axis=0).tolist() == whole
+    assert (counts <= np.array(whole) * 0.45).all(), counts
+
+
+def test_masks_of_other_sizes_are_an_error_of_all_ranks():
+    x = np.zeros((24, 64, 64, 1), "float32")
+
+    def work(ranks):
+        kind = "uint8" if ranks.rank else "uint16"
+        data = gn.data.lazy(x, np.zeros((24, 64, 64), kind), 12)
+        model = gn.Sequential([gn.Input((64, 64, 1)), layers.Conv2D(2, 1)], seed=1)
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(data, verbose=0, seed=1, distribute=ranks)
+
+    errors = run(2, work)
+    assert all(type(error) is gn.errors.DistributedError for error in errors)
+    assert {"data of the same sizes" in str(error) for error in errors} == {True}
+
+
 def graph(distribute=None):
     rng = np.random.default_rng(7)
     x = [rng.normal(size=(24, 6, 1)).astype("float32"), rng.normal(size=(24, 4)).astype("float32")]

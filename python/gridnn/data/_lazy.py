@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn._arrays import is_sparse, shape_of
 from gridnn._engine import permutation
-from gridnn._reading import Batches, Share
+from gridnn._reading import Batches, Part, Share, spread
 from gridnn.data._advice import will_read
 from gridnn.data._plain import plain_reader
 from gridnn.errors import ShapeError
@@ -25,6 +25,8 @@ _BUFFER_BYTES = 32 << 20
 """What is shuffled at once. A quarter of a second of a disk of 130 MB/s; two are held at a time."""
 _BLOCK_BYTES = 1 << 20
 """What is read in one piece where a file has no chunks: far more than a disk skips in the time of a read."""
+_PAGE_BYTES = 4096
+"""A disk reads no less: of smaller targets a process that shares batches reads those of others as well."""
 
 
 def lazy(
@@ -87,6 +89,7 @@ class LazyBatches(Batches):
         sources = [source for source in (x, y) if source is not None]
         row_bytes = max(sum(_row_bytes(source) for source in sources), 1)
         chunk = max((_chunk(source) for source in sources), default=1)
+        self.parts_targets = y is not None and _row_bytes(y) >= _PAGE_BYTES
         self._block = chunk * max(1, _BLOCK_BYTES // (row_bytes * chunk))
         if buffer is None:
             buffer = max(_BUFFER_BYTES // row_bytes, 2 * self.batch_size)
@@ -115,7 +118,7 @@ class LazyBatches(Batches):
         return f"sample {row} of {self._places['x'] or 'the data'}"
 
     def sharing_maker(self, seed: int | None, data_pass: int, share: Share) -> Callable[[int], Any]:
-        """What makes batches with the inputs of a share alone, and with all targets."""
+        """What makes batches with the inputs of a share alone, and with its targets or all."""
         if seed is None:
             return lambda number: self._shared(number, share)
         return _Shuffled(self, seed, data_pass, share)
@@ -124,12 +127,13 @@ class LazyBatches(Batches):
         first = number * self.batch_size
         count = min(self.batch_size, self.samples - first)
         own = share(count)
-        x = _spread(self.read_inputs(np.arange(first + own.start, first + own.stop)), own, count)
-        return x if self.y is None else (x, self._read_rows(self.y, "y", np.arange(first, first + count)))
-
-    def read_inputs(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Inputs of these samples, alone."""
-        return self._read_rows(self.x, "x", rows)
+        rows = np.arange(first + own.start, first + own.stop)
+        x = spread(self._read_rows(self.x, "x", rows), own, count)
+        if self.y is None:
+            return x
+        if self.parts_targets:
+            return Part(x, self._read_rows(self.y, "y", rows))
+        return x, self._read_rows(self.y, "y", np.arange(first, first + count))
 
     def _read_rows(self, source: Any, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         if not len(rows):
@@ -154,7 +158,8 @@ class LazyBatches(Batches):
 
         Args:
             starts: the first samples of the blocks.
-            own: places among these samples, of those whose inputs are wanted; None for all.
+            own: places among these samples, of those that are wanted; None for all. Of targets that are not
+                parted all are read.
         """
         spans = [(int(start), min(int(start) + self._block, self.samples)) for start in starts]
         merged = [spans[0]]
@@ -166,21 +171,25 @@ class LazyBatches(Batches):
         if own is None:
             return [self._read_spans(source, name, merged) for source, name in self._sources()]
         numbers = np.concatenate([np.arange(first, last) for first, last in merged])
-        inputs = self._read_needed(numbers[own])
-        return [inputs] if self.y is None else [inputs, self._read_spans(self.y, "y", merged)]
+        return [
+            self._read_needed(source, name, numbers[own])
+            if name == "x" or self.parts_targets
+            else self._read_spans(source, name, merged)
+            for source, name in self._sources()
+        ]
 
-    def _read_needed(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Inputs of these samples, which are in order.
+    def _read_needed(self, source: Any, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """These samples, which are in order.
 
         A chunk that only the library can read is unpacked as a whole for any sample of it: it is read once.
         """
-        chunk = 1 if self._plain["x"] is not None else _chunk(self.x)
+        chunk = 1 if self._plain[name] is not None else _chunk(source)
         if chunk == 1 or not len(rows):
-            return self._read_rows(self.x, "x", rows)
+            return self._read_rows(source, name, rows)
         parts = []
         for own in np.split(rows, np.flatnonzero(np.diff(rows // chunk)) + 1):
             first, last = int(own[0]), int(own[-1]) + 1
-            parts.append(self._read_spans(self.x, "x", [(first, last)])[own - first])
+            parts.append(self._read_spans(source, name, [(first, last)])[own - first])
         return np.concatenate(parts)
 
     def rows_of(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -263,6 +272,7 @@ class _Shuffled:
         size = self._data.batch_size
         first, last = number * size, min((number + 1) * size, self._data.samples)
         count, own = last - first, self._own(number)
+        parted = self._share is not None and self._data.parts_targets
         start, parts = first, []
         while first < last:
             group = int(np.searchsorted(self._ends, first, side="right"))
@@ -270,26 +280,28 @@ class _Shuffled:
             until = min(last, int(self._ends[group]))
             arrays, order, places = self._buffer(group)
             rows = order[first - begin : until - begin]
-            inputs = rows
-            if places is not None:  # the buffer holds the inputs of the share alone
+            held = rows
+            if places is not None:  # the buffer holds the samples of the share alone
                 mine = slice(max(own.start - (first - start), 0), max(own.stop - (first - start), 0))
-                inputs = np.searchsorted(places, rows[mine])
-            parts.append([arrays[0][inputs], *(array[rows] for array in arrays[1:])])
+                held = np.searchsorted(places, rows[mine])
+            parts.append([arrays[0][held], *(array[held if parted else rows] for array in arrays[1:])])
             first = until
         joined = [
             pieces[0] if len(parts) == 1 else np.concatenate(pieces) for pieces in zip(*parts, strict=True)
         ]
-        joined[0] = _spread(joined[0], own, count)
+        joined[0] = spread(joined[0], own, count)
+        if parted:
+            return Part(*joined)
         return tuple(joined) if self._data.y is not None else joined[0]
 
     def _own(self, number: int) -> range:
-        """Places in a batch of the samples whose inputs are read."""
+        """Places in a batch of the samples that are read."""
         size = self._data.batch_size
         count = min(size, self._data.samples - number * size)
         return range(count) if self._share is None else self._share(count)
 
     def _places(self, group: int) -> NDArray[np.int64] | None:
-        """Places in a buffer of the samples whose inputs are read, in order; None for all."""
+        """Places in a buffer of the samples that are read, in order; None for all."""
         if self._share is None:
             return None
         size = self._data.batch_size
@@ -324,15 +336,6 @@ class _Shuffled:
 def _stream(data_pass: int) -> int:
     """The first stream of random numbers of a pass, whose buffers have one each."""
     return (data_pass + 1) << 32
-
-
-def _spread(inputs: NDArray[Any], own: range, count: int) -> NDArray[Any]:
-    """Inputs of a share at their places in a batch of `count` samples; others are zeros, without memory."""
-    if len(own) == count:
-        return inputs
-    batch = np.zeros((count, *inputs.shape[1:]), inputs.dtype)
-    batch[own.start : own.stop] = inputs
-    return batch
 
 
 def _runs(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

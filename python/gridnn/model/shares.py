@@ -1,4 +1,4 @@
-"""Which samples of a batch a rank computes: all that it has to read of inputs that stay on a disk."""
+"""Which samples of a batch a rank computes: all that it has to read of data that stay on a disk."""
 
 from __future__ import annotations
 
@@ -29,12 +29,18 @@ def training_share(network: Network, ranks: Ranks, batches: Batches) -> Share | 
         return None
     # Now, on the thread that calls the network: the reader asks while it is at work.
     sizes = {min(batches.batch_size, batches.samples), batches.samples % batches.batch_size} - {0}
-    shares = {size: network.training_share(size, ranks.rank, ranks.size) for size in sizes}
-    return lambda size: shares[size]
+    shares = {
+        size: [network.training_share(size, rank, ranks.size) for rank in range(ranks.size)] for size in sizes
+    }
+    return Share(shares.__getitem__, ranks.rank, ranks.gather)
 
 
 def in_shares(ranks: Ranks | None, data: Any) -> Any:
     """Data to evaluate or to predict; a data set that is read batch by batch, as a rank reads it."""
     if ranks is None or not isinstance(data, Batches):
         return data
-    return SharedBatches(data, lambda size: range(*_core.prediction_share(size, ranks.rank, ranks.size)))
+
+    def samples(size: int) -> list[range]:
+        return [range(*_core.prediction_share(size, rank, ranks.size)) for rank in range(ranks.size)]
+
+    return SharedBatches(data, Share(samples, ranks.rank, ranks.gather))

@@ -11,7 +11,7 @@ import pytest
 
 import gridnn as gn
 from gridnn import layers
-from gridnn._reading import read_ahead
+from gridnn._reading import Share, read_ahead
 from gridnn.data._advice import will_read
 from gridnn.data._plain import plain_reader
 from gridnn.errors import NonFiniteInputError, ShapeError
@@ -167,21 +167,40 @@ def test_epochs_of_other_lengths_than_a_pass_go_on_where_the_last_one_ended():
     assert all(map(np.array_equal, one.get_weights(), other.get_weights()))
 
 
+MASKS = RNG.integers(0, 9, (103, 64, 64), np.uint8)
+"""Targets of a page each, which a process reads of its own samples alone."""
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 200])
 @pytest.mark.parametrize("seed", [None, 3])
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
-@pytest.mark.parametrize("targets", [None, np.arange(1, 104)])
-def test_a_share_of_the_inputs_is_that_of_whole_batches(chunk, seed, ranks, targets):
+@pytest.mark.parametrize("targets", [None, np.arange(1, 104), MASKS])
+def test_a_share_is_that_of_whole_batches(chunk, seed, ranks, targets):
     whole = list(gn.data.lazy(Recorder(X, (chunk,)), targets, 16, buffer=40).in_pass(seed, 1))
+
+    def samples(size):
+        return [range(rank * size // ranks, (rank + 1) * size // ranks) for rank in range(ranks)]
+
+    def read(recorder):
+        return sum(stop - start for start, stop in recorder.slices)
+
     counts = []
     for rank in range(ranks):
-
-        def share(size, rank=rank):
-            return range(rank * size // ranks, (rank + 1) * size // ranks)
-
         x = Recorder(X, (chunk,))
+        y = None if targets is None else Recorder(targets, (chunk,))
         for first in (0, 2):
-            own = gn.data.lazy(x, targets, 16, buffer=40).in_pass(seed, 1, first, share)
+            asked = iter(whole[first:])
+
+            def gather(flat, ends, rank=rank, asked=asked):
+                """The own part is there, and the others come."""
+                all_ = next(asked)[1].reshape(-1).view(np.uint8)
+                begin = 0 if rank == 0 else ends[rank - 1]
+                assert ends[-1] == flat.size
+                assert np.array_equal(flat[begin : ends[rank]], all_[begin : ends[rank]])
+                flat[:] = all_
+
+            share = Share(samples, rank, gather)
+            own = gn.data.lazy(x, y, 16, buffer=40).in_pass(seed, 1, first, share)
             for batch, full in zip(own, whole[first:], strict=True):
                 got, all_ = (batch, full) if targets is None else (batch[0], full[0])
                 assert targets is None or np.array_equal(batch[1], full[1])
@@ -191,11 +210,16 @@ def test_a_share_of_the_inputs_is_that_of_whole_batches(chunk, seed, ranks, targ
                 assert not got[: mine.start].any()
                 assert not got[mine.stop :].any()
             if not first:
-                counts.append(sum(stop - start for start, stop in x.slices))
+                counts.append((read(x), 0 if y is None else read(y)))
+    total_x, total_y = np.sum(counts, axis=0)
     if chunk == 1 or seed is None:
-        assert sum(counts) == len(X)
+        assert total_x == len(X)
+        if targets is MASKS:
+            assert total_y == len(X)
     else:
-        assert max(counts) <= len(X)
+        assert np.max(counts) <= len(X)
+    if targets is not None and targets is not MASKS:
+        assert total_y == ranks * len(X)
 
 
 def test_errors_name_file_and_samples(tmp_path):

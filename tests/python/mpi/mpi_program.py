@@ -108,8 +108,9 @@ def train_lazily(case, dist):
     results, counts = [], []
 
     def source(targets=y):
-        counts.append(Noting(x))
-        return gn.data.lazy(counts[-1], targets, size, buffer=size + 5)
+        noting = Noting(x), None if targets is None else Noting(targets)
+        counts.append(noting)
+        return gn.data.lazy(*noting, size, buffer=size + 5)
 
     for shuffle in (True, False):
         data, validation = source(), source()
@@ -120,7 +121,7 @@ def train_lazily(case, dist):
     results.append(repr(model.evaluate(source(), verbose=0, distribute=dist)))
     predicted = model.predict(source(None), verbose=0, distribute=dist)
     results.append(hashlib.sha256(predicted.tobytes()).hexdigest())
-    return results, [each.read for each in counts]
+    return results, [[each[i].read for each in counts if each[i] is not None] for i in range(2)]
 
 
 def train(case, dist, rank):
@@ -176,7 +177,8 @@ def main():
         try:
             if own.lazy and not own.trouble:
                 result, counts = train_lazily(case, dist)
-                say("READ", case, rank, *counts)
+                for what, numbers in zip(("inputs", "targets"), counts, strict=True):
+                    say("READ", case, what, rank, *numbers)
             else:
                 result = train(case, dist, rank)
         except BaseException as error:

@@ -108,18 +108,27 @@ def test_ranks_read_their_own_rows_of_lazy_sources_alone(ranks, expected_lazily)
     done = run(*CASES, "--lazy", ranks=ranks)
     assert digests(done) == expected_lazily
     for case, build in CASES.items():
-        _, x, _, options = build()
+        _, x, y, options = build()
         epochs, size = options["epochs"], options["batch_size"]
         last = len(x) % size if len(x) % size < 8 else 0  # so few samples are read by all ranks
-        passes = [epochs, epochs, epochs, epochs, 1, 1]  # training, validation; twice; evaluation, prediction
-        once = [(len(x) + (ranks - 1) * last) * each for each in passes]
-        lines = re.findall(rf"^READ {case} \d+ (.*)$", done.stdout, re.MULTILINE)
-        counts = np.array([line.split() for line in lines], int)
-        assert len(counts) == ranks
-        assert counts.sum(axis=0).tolist() == once, case
+        # Training, validation; twice; evaluation, and prediction, which has no targets.
+        passes = np.array([epochs, epochs, epochs, epochs, 1, 1])
+        once = (len(x) + (ranks - 1) * last) * passes
         shared = len(x) - last
-        most = np.array(passes) * (shared / ranks + last + 0.15 * size * -(-len(x) // size))
-        assert (counts <= most).all(), (case, counts)
+        most = passes * (shared / ranks + last + 0.15 * size * -(-len(x) // size))
+
+        def counts(what, case=case):
+            lines = re.findall(rf"^READ {case} {what} \d+ (.*)$", done.stdout, re.MULTILINE)
+            assert len(lines) == ranks
+            return np.array([line.split() for line in lines], int)
+
+        inputs, targets = counts("inputs"), counts("targets")
+        assert inputs.sum(axis=0).tolist() == once.tolist(), case
+        assert (inputs <= most).all(), (case, inputs)
+        if y[0].nbytes < 4096:  # a page, less than which a disk does not read
+            assert (targets == len(x) * passes[:-1]).all(), (case, targets)
+        else:
+            assert targets.tolist() == inputs[:, :-1].tolist(), case
 
 
 @pytest.mark.parametrize(
