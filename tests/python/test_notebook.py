@@ -119,20 +119,31 @@ class Shown:
 
     def __init__(self, monkeypatch):
         self.elements = []
+        self.after_display = lambda: None
         package = types.ModuleType("IPython")
         package.get_ipython = lambda: types.SimpleNamespace(kernel=True)
         display = types.ModuleType("IPython.display")
-        display.display = self.display
+        display.DisplayHandle = self.handle
         monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
         monkeypatch.setitem(sys.modules, "IPython", package)
         monkeypatch.setitem(sys.modules, "IPython.display", display)
 
-    def display(self, content, raw, display_id):
-        assert raw
-        assert display_id is True
-        element = [content]
-        self.elements.append(element)
-        return types.SimpleNamespace(update=lambda content, raw: element.append(content))
+    def handle(self):
+        element = []
+
+        def display(content, raw):
+            assert raw
+            assert not element
+            element.append(content)
+            self.elements.append(element)
+            self.after_display()
+
+        def update(content, raw):
+            assert raw
+            if element:  # a notebook ignores what replaces an element that it never got
+                element.append(content)
+
+        return types.SimpleNamespace(display=display, update=update)
 
 
 @pytest.fixture
@@ -173,6 +184,20 @@ def test_progress_says_where_ctrl_c_came(notebook, monkeypatch):
     # The same callback again: an element of its own.
     model.fit(X, Y, callbacks=both[:1])
     assert len(notebook.elements) == 2
+
+
+def test_an_interrupt_within_the_first_display_leaves_one_element(notebook):
+    """The element is there, and the call that made it has not returned."""
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    notebook.after_display = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        made().fit(X, Y, epochs=3, batch_size=4)
+    (element,) = notebook.elements
+    assert len(element) > 1
+    assert "ended in step" in element[-1]["text/plain"]
 
 
 def test_summary_is_a_table(notebook, capsys):
