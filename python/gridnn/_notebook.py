@@ -26,8 +26,8 @@ class Display:
         content = {"text/html": page, "text/plain": text}
         if self._handle is None:
             module: Any = importlib.import_module("IPython.display")  # in a notebook it is there
-            # The handle, which makes the element's name, is kept first: an interrupt may come when the element has been
-            # sent and `display` has not returned yet, and what is shown after it must not be a second element.
+            # The handle, which makes the name of the element, is kept first: an interrupt may come when that
+            # has been sent and `display` has not returned yet, and what follows must not be a second element.
             self._handle = module.DisplayHandle()
             self._handle.display(content, raw=True)
         else:

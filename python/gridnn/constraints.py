@@ -5,6 +5,10 @@ kernel ``(inputs, units)`` ``axis=0`` is the weights of one unit, for a kernel `
 filters)`` ``axis=(0, 1, 2)`` those of one filter.
 
 `get(None)` is None, and classes have names in lower case as well: ``constraints.max_norm(3)``.
+
+Example:
+    >>> from gridnn import constraints, layers
+    >>> layer = layers.Dense(2, kernel_constraint=constraints.MaxNorm(3))
 """
 
 from __future__ import annotations

@@ -3,6 +3,16 @@
 Each is a subclass of the built-in exception a careful caller would catch anyway, and carries its message as
 the only argument, so that it survives pickling and crosses process boundaries. The engine raises these very
 classes.
+
+Example:
+    >>> import numpy as np
+    >>> import gridnn as gn
+    >>> model = gn.Sequential([gn.Input((3,)), gn.layers.Dense(1)])
+    >>> try:
+    ...     model.predict(np.zeros((2, 4)))
+    ... except gn.errors.ShapeError as error:  # a ValueError
+    ...     print(error)
+    `x` does not fit the model's Input: expected shape (batch, 3), received (2, 4)...
 """
 
 __all__ = [

@@ -4,6 +4,10 @@ Every draw is counter-based on (seed, position of the layer, position in the wei
 depend on the model's seed alone, never on the order of construction or the number of threads.
 
 `get(None)` is None, and classes have names in lower case as well: ``initializers.he_normal()``.
+
+Example:
+    >>> from gridnn import initializers, layers
+    >>> layer = layers.Conv2D(8, 3, kernel_initializer=initializers.HeNormal(), bias_initializer="ones")
 """
 
 from __future__ import annotations

@@ -2,6 +2,11 @@
 
 Names, defaults and formulas are Keras' (3.15). The learning rate is a number, the one setting that may change
 while a model trains, or a schedule of `gridnn.schedules`.
+
+Example:
+    >>> import gridnn as gn
+    >>> optimizer = gn.optimizers.AdamW(1e-3, weight_decay=0.01)
+    >>> optimizer.learning_rate = 1e-4
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 The training and validation losses that `fit` logs contain the penalties of all trainable weights.
 
 `get(None)` is None, and classes have names in lower case as well: ``regularizers.l2(1e-4)``.
+
+Example:
+    >>> from gridnn import layers, regularizers
+    >>> layer = layers.Dense(2, kernel_regularizer=regularizers.L2(1e-4))
 """
 
 from __future__ import annotations

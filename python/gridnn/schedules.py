@@ -2,6 +2,12 @@
 
 Give one to an optimizer in place of a number: ``Adam(CosineDecay(1e-3, decay_steps=10_000))``. A step is one
 batch, counted from 0 over all epochs. Called with a step, a schedule returns its learning rate.
+
+Example:
+    >>> import gridnn as gn
+    >>> rate = gn.schedules.CosineDecay(1e-3, decay_steps=100)
+    >>> float(rate(0)), float(rate(100))
+    (0.001, 0.0)
 """
 
 from __future__ import annotations

@@ -25,6 +25,13 @@ the function names:
   read: 512 KiB of them, up to 4 MiB where a register tile needs as many, or one sample.
 
 A workspace of more than 256 MiB is given back at the end of the call, and so is every one beyond the fourth.
+
+Example:
+    >>> import numpy as np
+    >>> import gridnn as gn
+    >>> x, kernel = np.ones((1, 5, 5, 2)), np.ones((3, 3, 2, 4))
+    >>> gn.functional.conv2d(x, kernel, padding="same").shape
+    (1, 5, 5, 4)
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Instruments that show what a model does: NumPy arrays and plain objects in and out."""
+"""Instruments that show what a model does: NumPy arrays and plain objects in and out.
+
+Example:
+    >>> import gridnn as gn
+    >>> gn.inspect.conv_arithmetic(28, kernel=3, stride=2).output
+    13
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Models of other libraries: what comes in and what goes out, besides the methods of a model."""
+"""Models of other libraries: what comes in and what goes out, besides the methods of a model.
+
+Example:
+    >>> import gridnn as gn
+    >>> model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(2, name="head")])
+    >>> [*gn.interop.to_torch_state_dict(model)]
+    ['head.weight', 'head.bias']
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""The layers, under the names and with the arguments that Keras users know; data is always channels last."""
+"""The layers, under the names and with the arguments that Keras users know; data is always channels last.
+
+Example:
+    >>> import gridnn as gn
+    >>> from gridnn import layers
+    >>> stack = [layers.Conv2D(8, 3, activation="relu"), layers.GlobalAveragePooling2D(), layers.Dense(10)]
+    >>> gn.Sequential([gn.Input((28, 28, 1)), *stack]).output_shape
+    (None, 10)
+"""
 
 from gridnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from gridnn.layers.adaptive import (

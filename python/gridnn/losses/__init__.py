@@ -3,6 +3,12 @@
 A loss compares outputs either with class labels (whole numbers, one less axis than the outputs) or with
 values of the outputs' own shape. Names, defaults and formulas are Keras' (3.15); classes and channels are the
 last axis.
+
+Example:
+    >>> import numpy as np
+    >>> from gridnn import losses
+    >>> float(losses.MeanSquaredError()(np.array([1, 2]), np.array([1, 4])))
+    2.0
 """
 
 from gridnn.losses.automatic import AutomaticCrossentropy as AutomaticCrossentropy

@@ -6,6 +6,13 @@ A metric compares outputs either with class labels (whole numbers) or with value
 some take both. Metrics see probabilities: where the loss works on logits they are converted first. Like
 Keras' ``metrics=`` they are not weighted. Counts are added up over the whole epoch, so that a precision or an
 area is that of all samples and not a mean of batches.
+
+Example:
+    >>> from gridnn import metrics
+    >>> precision = metrics.Precision()
+    >>> precision.update_state([0, 1, 1], [0.2, 0.9, 0.4])
+    >>> float(precision.result())
+    1.0
 """
 
 from __future__ import annotations

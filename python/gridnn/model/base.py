@@ -302,7 +302,14 @@ class BaseModel(parts.Nestable):
         """Shapes of the outputs of one sample, for inputs of these shapes."""
 
     def get_weights(self) -> list[NDArray[Any]]:
-        """Copies of all weights: layer by layer, in Keras' order and shapes."""
+        """Copies of all weights: layer by layer, in Keras' order and shapes.
+
+        Example:
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(2)])
+            >>> [weight.shape for weight in model.get_weights()]
+            [(4, 2), (2,)]
+        """
         return self.network.get_weights()
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -311,6 +318,12 @@ class BaseModel(parts.Nestable):
         Raises:
             ValueError: their number or a shape is another.
             TypeError: not numbers.
+
+        Example:
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(2)], seed=0)
+            >>> other = gn.Sequential([gn.Input((4,)), gn.layers.Dense(2)], seed=1)
+            >>> other.set_weights(model.get_weights())
         """
         network = self.network
         if len(weights) != len(network.weights):
@@ -322,7 +335,13 @@ class BaseModel(parts.Nestable):
         network.set_weights([network.as_weight(i, value, owners[i]) for i, value in enumerate(weights)])
 
     def count_params(self) -> int:
-        """Number of weights, counting every element."""
+        """Number of weights, counting every element.
+
+        Example:
+            >>> import gridnn as gn
+            >>> gn.Sequential([gn.Input((4,)), gn.layers.Dense(2)]).count_params()
+            10
+        """
         return sum(math.prod(info.shape) for info in self.network.weights)
 
     def memory(self, batch_size: int, *, training: bool = True) -> int:
@@ -401,6 +420,13 @@ class BaseModel(parts.Nestable):
 
         Raises:
             ValueError: there is no layer of a name in `layer_range`.
+
+        Example:
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.Input((8, 8, 1)), gn.layers.Flatten(), gn.layers.Dense(10)])
+            >>> model.summary()
+            Model: sequential
+            ...
         """
         _validation.boolean(expand_nested, "expand_nested")
         options = summary.Options(

@@ -166,6 +166,13 @@ class Model(TrainableModel):
 
         Raises:
             ValueError: there is none, or not exactly one argument is given.
+
+        Example:
+            >>> import gridnn as gn
+            >>> inputs = gn.Input((4,))
+            >>> model = gn.Model(inputs, gn.layers.Dense(2, name="scores")(inputs))
+            >>> model.get_layer("scores") is model.layers[-1]
+            True
         """
         if (name is None) == (index is None):
             raise ValueError("Provide either a layer name or a layer index.")
@@ -190,6 +197,11 @@ class Model(TrainableModel):
 
         Raises:
             ValueError: the shape is another one.
+
+        Example:
+            >>> import gridnn as gn
+            >>> inputs = gn.Input((4,))
+            >>> gn.Model(inputs, gn.layers.Dense(2)(inputs)).build((None, 4))
         """
         if len(self._trace.inputs) == 1:
             if not isinstance(input_shape, (tuple, list)):
@@ -315,7 +327,15 @@ class Model(TrainableModel):
     # Files and copies
 
     def get_config(self) -> dict[str, Any]:
-        """The model without weights as plain JSON values."""
+        """The model without weights as plain JSON values.
+
+        Example:
+            >>> import gridnn as gn
+            >>> inputs = gn.Input((4,))
+            >>> model = gn.Model(inputs, gn.layers.Dense(2)(inputs))
+            >>> list(model.get_config())
+            ['name', 'dtype', 'seed', 'layers', 'calls', 'inputs', 'outputs']
+        """
         sources = {id(tensor) for tensor in self._trace.inputs}
         owners = [*self._trace.inputs, *(o for o in self._trace.owners if id(o) not in sources)]
         numbers = {id(owner): number for number, owner in enumerate(owners)}
@@ -352,7 +372,15 @@ class Model(TrainableModel):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A new, untrained model with this `get_config`."""
+        """A new, untrained model with this `get_config`.
+
+        Example:
+            >>> import gridnn as gn
+            >>> inputs = gn.Input((4,))
+            >>> model = gn.Model(inputs, gn.layers.Dense(2)(inputs))
+            >>> gn.Model.from_config(model.get_config()).output_shape
+            (None, 2)
+        """
         with saving.configuration_of(cls, config):
             return cls._from_config(config)
 

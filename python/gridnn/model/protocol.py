@@ -46,6 +46,10 @@ class Model(Protocol):
         """Seed of the initial weights."""
 
     @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, in the order of the outputs, if somebody has given any."""
+
+    @property
     def built(self) -> bool:
         """Whether shapes are known and weights exist."""
 

@@ -60,7 +60,14 @@ class Sequential(NestingStack):
         self._stack_up(layers)
 
     def get_config(self) -> dict[str, Any]:
-        """The model without weights as plain JSON values."""
+        """The model without weights as plain JSON values.
+
+        Example:
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(2)])
+            >>> list(model.get_config())
+            ['name', 'dtype', 'seed', 'layers', 'build_input_shape']
+        """
         return {
             "name": self.name,
             "dtype": self._dtype,
@@ -71,7 +78,14 @@ class Sequential(NestingStack):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A new, untrained model with this `get_config`."""
+        """A new, untrained model with this `get_config`.
+
+        Example:
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(2)])
+            >>> gn.Sequential.from_config(model.get_config()).output_shape
+            (None, 2)
+        """
         with saving.configuration_of(cls, config):
             layers = [saving.restored(description) for description in config["layers"]]
             model = cls(layers, name=config["name"], dtype=config["dtype"], seed=config["seed"])

@@ -148,6 +148,13 @@ class LayerStack(BaseModel):
         Raises:
             TypeError: not a layer.
             ValueError: it belongs to a model, its name is taken, or it does not fit; the model is unchanged.
+
+        Example:
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.Input((4,))])
+            >>> model.add(gn.layers.Dense(2))
+            >>> model.output_shape
+            (None, 2)
         """
         with self._lock:
             before = len(self._stack())
@@ -164,6 +171,13 @@ class LayerStack(BaseModel):
 
         Raises:
             ValueError: there is no layer.
+
+        Example:
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.Input((4,)), gn.layers.Dense(3), gn.layers.Dense(2)])
+            >>> last = model.pop()
+            >>> model.output_shape
+            (None, 3)
         """
         with self._lock:
             if not self._layers:
@@ -198,6 +212,13 @@ class LayerStack(BaseModel):
 
         Raises:
             ValueError: a layer does not fit, or the model is built for another shape.
+
+        Example:
+            >>> import gridnn as gn
+            >>> model = gn.Sequential([gn.layers.Dense(2)])
+            >>> model.build((None, 4))
+            >>> model.count_params()
+            10
         """
         if not isinstance(input_shape, (tuple, list)):
             raise TypeError(

@@ -3,6 +3,12 @@
 Every function takes ``ax=``, the axes to draw on (None makes a figure of a fitting size), returns the axes,
 and never calls ``show``: in a notebook the figure appears by itself, in a script ``ax.figure.savefig(...)``
 or ``matplotlib.pyplot.show()`` follows. Colours can be told apart by people of every colour vision.
+
+Example:
+    >>> import gridnn as gn
+    >>> (x, y), _ = gn.datasets.digits()
+    >>> ax = gn.plot.images(x[:6], y[:6])
+    >>> ax.figure.savefig("digits.png")
 """
 
 from __future__ import annotations
