@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gridnn import layers
+from gridnn.errors import ShapeError
 from gridnn.layers.base import Layer
 
 __all__ = ["auto"]
@@ -37,9 +38,17 @@ def auto(
         samples: how many there are to train on.
         width: channels of the first stage; None takes 32 for series and images, 8 for volumes.
         dropout: share of the last features that is dropped in training.
+
+    Raises:
+        ShapeError: samples are no series, images or volumes.
     """
     sizes = list(input_shape[:-1])
     rank = len(sizes)
+    if rank not in _WIDTHS:
+        raise ShapeError(
+            "Expected samples that are series (length, channels), images (height, width, channels) or "
+            f"volumes (depth, height, width, channels). Received samples of shape {tuple(input_shape)}."
+        )
     width = _WIDTHS[rank] if width is None else width
     conv, pool = (getattr(layers, f"{kind}{rank}D") for kind in ("Conv", "MaxPooling"))
     repeats = 2 if rank == 2 and samples >= _MANY else 1

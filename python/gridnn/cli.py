@@ -24,7 +24,7 @@ import gridnn as gn
 from gridnn import layers
 from gridnn._validation import meant
 from gridnn.commands import evaluate, info, predict, report, train
-from gridnn.commands.common import CommandError, natural, positive
+from gridnn.commands.common import CommandError, explained, positive, seed
 from gridnn.errors import FileFormatError
 
 __all__ = ["main"]
@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}.{meant(unknown[0], options)}")
     try:
         if getattr(arguments, "threads", None) is not None:
-            gn.set_num_threads(arguments.threads)
+            with explained("--threads"):
+                gn.set_num_threads(arguments.threads)
         with _warnings_in_words(arguments.command):
             arguments.run(arguments)
         sys.stdout.flush()  # here, where what goes wrong is heard
@@ -150,7 +151,7 @@ def _add_training_options(parser: argparse.ArgumentParser, *, epochs: int, batch
     )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads (default: one a core)")
     parser.add_argument(
-        "--seed", type=natural, default=0, metavar="N", help="seed of every random draw (%(default)s)"
+        "--seed", type=seed, default=0, metavar="N", help="seed of every random draw (%(default)s)"
     )
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "natural",
     "positive",
     "read_array",
+    "seed",
     "share",
     "sizes",
     "writable",
@@ -122,6 +123,14 @@ def natural(text: str) -> int:
     return value
 
 
+def seed(text: str) -> int:
+    """An argument that random draws start from."""
+    value = natural(text)
+    if value >= 2**64:
+        raise argparse.ArgumentTypeError(f"expected a number below 2**64; received {value}")
+    return value
+
+
 def positive(text: str) -> int:
     """An argument that is 1, 2 and so on."""
     value = _whole(text)
@@ -181,7 +190,7 @@ def add_data_options(parser: argparse.ArgumentParser, *, shaped: bool) -> None:
         "--label-column", metavar="NAME", help='of a .csv file (default: "label", else the first)'
     )
     parser.add_argument(
-        "--seed", type=natural, default=0, metavar="N", help="seed of every random draw (%(default)s)"
+        "--seed", type=seed, default=0, metavar="N", help="seed of every random draw (%(default)s)"
     )
 
 

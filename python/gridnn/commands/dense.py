@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn.commands.common import CommandError, explained, read_array
-from gridnn.commands.sources import Wanted, not_for
+from gridnn.commands.sources import Wanted, check_bytes, not_for
 from gridnn.data._foreign import reading
 from gridnn.data._images import ENDINGS as IMAGES
 from gridnn.data._images import pillow, read_image
@@ -26,6 +26,9 @@ _WINDOWS = {1: 4096, 2: 256, 3: 64}  # where neither the model nor the user says
 
 _KINDS = {1: (".npy",), 2: ("images", ".npy", *_NIFTI), 3: (".npy", *_TIFF, *_NIFTI)}
 """What is read for models of each rank."""
+
+_WRITTEN = (".npy", ".png", ".tif", ".nii.gz")
+"""Endings of maps."""
 
 Writer = Callable[[NDArray[Any], Path], Path]
 
@@ -50,6 +53,11 @@ def write_maps(model: TrainableModel, files: list[Path], arguments: argparse.Nam
         if name in done:
             raise CommandError(f"{file} and {done[name]} would be written to one file: give them apart")
         done[name] = file
+        for ending in _WRITTEN:
+            out = folder / f"{name}{ending}"
+            if out.exists() and file.exists() and out.samefile(file):
+                raise CommandError(f"--out {folder}: the map of {file} would replace it: give another folder")
+    for name, file in done.items():
         x, write = _opened(file, model)
         with explained(file):
             result = model.predict_windows(
@@ -85,7 +93,8 @@ def _opened(file: Path, model: TrainableModel) -> tuple[Any, Writer]:
         x, write = _tiff(file, tifffile)
     elif ending in IMAGES and rank == 2:
         with explained():
-            x, write = read_image(file, None, Wanted.by_model(shape, None).color, "fit"), _write_image
+            x = check_bytes(model, read_image(file, None, Wanted.by_model(shape, None).color, "fit"), file)
+        write = _write_image
     else:
         raise not_for(model, file, _KINDS[rank])
     return (x[..., np.newaxis] if x.ndim == rank else x), write

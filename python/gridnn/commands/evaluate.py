@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gridnn._hints import shapes_agree
 from gridnn.commands.common import CommandError, add_data_options, explained, given, loaded, positive, share
 from gridnn.commands.predict import probabilities
-from gridnn.commands.sources import Part, Wanted, read_part
+from gridnn.commands.sources import Part, Wanted, check_bytes, read_part
+from gridnn.data import Batches
 from gridnn.model.trainable import TrainableModel
 
-__all__ = ["add_options", "part_for", "run"]
+__all__ = ["add_options", "check_outputs", "part_for", "run"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     with explained():
         result = model.evaluate(**part.arguments, verbose=0, return_dict=True)
         rows = probabilities(model, model.predict(part.x, verbose=0))
+    check_outputs(rows, f"--data {arguments.data}")
     text = ", ".join(f"{name} {value:.4f}" for name, value in result.items())
     print(f"{len(part)} samples: {text}\n")
     guesses = rows.argmax(axis=1)
@@ -55,6 +60,16 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"{name:<{width}}  {len(own):7}  {right}  {taken}".rstrip())
 
 
+def check_outputs(outputs: NDArray[Any], where: str) -> None:
+    """Raises CommandError if outputs are NaN; `where` begins the message."""
+    if len(unknown := np.flatnonzero(np.isnan(outputs).any(axis=1))):
+        raise CommandError(
+            f"{where}: the outputs for {len(unknown)} of {len(outputs)} samples are NaN, the first is number "
+            f"{unknown[0]}, counted from 0: these samples hold NaN or infinity, or the weights of the "
+            "model do"
+        )
+
+
 def part_for(model: TrainableModel, arguments: argparse.Namespace) -> Part:
     """The samples of `--data`, read as the model takes them."""
     shape = model.input_shape[1:]
@@ -62,16 +77,24 @@ def part_for(model: TrainableModel, arguments: argparse.Namespace) -> Part:
         raise CommandError(
             f"{arguments.model}: not a classifier; its outputs have shape {model.output_shape}"
         )
+    outputs = model.output_shape[-1]
     wanted = replace(
         Wanted.by_model(shape, model.class_names),
         label_column=arguments.label_column,
         given=given(arguments),
+        outputs=None if outputs is None else max(outputs, 2),
     )
     with explained():
         part = read_part(arguments.data, wanted, arguments.validation, arguments.seed)
-    outputs = model.output_shape[-1]
     if outputs is not None and len(part) and part.y.max() >= max(outputs, 2):
         raise CommandError(
             f"--data {arguments.data} has more than the {outputs} classes of {arguments.model}"
         )
+    if not shapes_agree(tuple(shape), part.sample.shape):
+        raise CommandError(
+            f"--data {arguments.data}: expected samples of shape {tuple(shape)}, as {arguments.model} "
+            f"takes them; received {part.sample.shape}"
+        )
+    # Files are of one type: what holds for the first sample does for all.
+    check_bytes(model, part.sample if isinstance(part.x, Batches) else part.x, f"--data {arguments.data}")
     return part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from gridnn._hints import shapes_agree
 from gridnn.commands.common import CommandError, explained, loaded, positive, read_array, share, sizes
 from gridnn.commands.dense import ENDINGS, write_maps
-from gridnn.commands.sources import TABLES, Wanted, not_for, samples_of
+from gridnn.commands.sources import TABLES, Wanted, check_bytes, not_for, samples_of
 from gridnn.data._audio import ENDINGS as SOUNDS
-from gridnn.data._audio import read_audio
+from gridnn.data._audio import rate_of, read_audio
 from gridnn.data._folders import files_below, listed
 from gridnn.data._images import ENDINGS as IMAGES
 from gridnn.data._images import read_image
@@ -71,6 +72,10 @@ def run(arguments: argparse.Namespace) -> None:
             )
     wanted = Wanted.by_model(model.input_shape[1:], model.class_names)
     files = _all_files(arguments.files, IMAGES | SOUNDS | {".npy"})
+    sound = next((file for file in files if file.suffix.lower() in SOUNDS), None)
+    if sound is not None and len(model.input_shape) == 3 and wanted.size is not None:
+        with explained():
+            wanted = replace(wanted, rate=(rate_of(sound), sound))
     for several, group in groupby(files, lambda file: file.suffix.lower() in TABLES):
         if several:
             for file in group:
@@ -83,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
         for first in range(0, len(alone), _BATCH):
             part = alone[first : first + _BATCH]
             with explained():
-                samples = [_sample(file, wanted, model) for file in part]
+                samples = [check_bytes(model, _sample(file, wanted, model), file) for file in part]
                 # Files of models that take any size are of several sizes.
                 alike = len({sample.shape for sample in samples}) == 1
                 groups = [np.stack(samples)] if alike else [sample[np.newaxis] for sample in samples]
@@ -96,6 +101,11 @@ def _print(samples: list[str], outputs: NDArray[Any], model: TrainableModel, top
     rows = probabilities(model, outputs)
     names = model.class_names or [str(number) for number in range(rows.shape[1])]
     for sample, row in zip(samples, rows, strict=True):
+        if np.isnan(row).any():
+            raise CommandError(
+                f"{sample}: the outputs are NaN, and so of no class: the sample holds NaN or infinity, or "
+                "the weights of the model do"
+            )
         best = np.argsort(-row, kind="stable")[:top]
         print("\t".join([sample, *(f"{names[n]}\t{row[n]:.4f}" for n in best)]))
 
@@ -145,7 +155,9 @@ def _sample(file: Path, wanted: Wanted, model: TrainableModel) -> NDArray[Any]:
     if ending in SOUNDS and rank == 1:
         if wanted.size is None:
             raise CommandError(f"{file}: the model takes sounds of any length; it is applied in Python")
-        return read_audio(file, None, wanted.size[0], mono=model.input_shape[-1] == 1)
+        # What is heard at another speed is another sound.
+        rate, like = wanted.rate or (None, None)
+        return read_audio(file, rate, wanted.size[0], mono=model.input_shape[-1] == 1, like=like)
     if ending in IMAGES and rank == 2:
         size = None if wanted.size is None else (wanted.size[0], wanted.size[1])
         return read_image(file, size, wanted.color, "fit")

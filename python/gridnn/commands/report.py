@@ -9,7 +9,7 @@ import numpy as np
 
 from gridnn._validation import is_page
 from gridnn.commands.common import add_data_options, explained, loaded, positive, share, writable
-from gridnn.commands.evaluate import part_for
+from gridnn.commands.evaluate import check_outputs, part_for
 from gridnn.data import Batches
 
 __all__ = ["add_options", "run"]
@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     # Every n-th sample: files are in the order of their classes.
     rows = np.arange(len(part))[:: -(-len(part) // _MOST)]
     x = part.x.read(rows)[0] if isinstance(part.x, Batches) else part.x[rows]
+    check_outputs(model.predict(x, verbose=0), f"--data {arguments.data}")
     with explained():
         model.report(out, x, part.y[rows], title=arguments.title)
     print(f"{out}: {len(rows)} samples")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,15 +18,28 @@ from gridnn._hints import shapes_agree
 from gridnn.commands.common import CommandError, by_numpy, explained
 from gridnn.data import Batches, Samples
 from gridnn.data._audio import ENDINGS as SOUNDS
-from gridnn.data._folders import chosen, files_below, is_hidden
+from gridnn.data._audio import rate_of
+from gridnn.data._folders import NothingLeftError, chosen, files_below, is_hidden
 from gridnn.data._images import ENDINGS as IMAGES
 from gridnn.errors import ShapeError
+from gridnn.layers import Input, Rescaling
 from gridnn.model.trainable import TrainableModel
 
-__all__ = ["TABLES", "Part", "Source", "Wanted", "not_for", "read_part", "read_source", "samples_of"]
+__all__ = [
+    "TABLES",
+    "Part",
+    "Source",
+    "Wanted",
+    "check_bytes",
+    "not_for",
+    "read_part",
+    "read_source",
+    "samples_of",
+]
 
 TABLES = frozenset({".csv", ".npz", ".tsv", ".txt"})
 """Endings of files with many samples."""
+_BYTE = 255
 _HELD_OUT = ("test", "validation", "val", "valid")
 _MOST_BYTES = 1 << 30
 """What is read at once; beyond that files are read as they are needed."""
@@ -84,6 +96,10 @@ class Wanted:
     """Options that the user gave, which are to have a use."""
     by: tuple[int | None, ...] | None = None
     """Shape of a sample of the model that says all this; None if options do."""
+    rate: tuple[int, Path] | None = None
+    """Samples per second of sounds, and a file of that rate; None takes the rate of the first file."""
+    outputs: int | None = None
+    """Classes of the model, whose labels are their numbers if it has no names for them; None if none says."""
 
     @classmethod
     def by_model(cls, input_shape: Sequence[int | None], class_names: list[str] | None) -> Wanted:
@@ -106,6 +122,16 @@ def read_source(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
         ValueError: the data is not usable.
         CommandError: it is none of the kinds that are known.
     """
+    try:
+        return _source(path, wanted, share, seed)
+    except NothingLeftError as error:
+        raise CommandError(
+            f"--data {path}: with --validation {share:g} nothing is left for {error.side}: there are "
+            f"{error.samples}. Choose another share; with 0 all samples are trained on"
+        ) from error
+
+
+def _source(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
     if path.is_dir():
         _refuse({"shape", "label_column"}, wanted, path, "a folder, whose classes are its subfolders")
         return _folder(path, wanted, share, seed)
@@ -117,7 +143,9 @@ def read_source(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
         _refuse({"label_column"}, wanted, path, "no .csv file; its labels are the array y")
         return _archive(path, wanted, share, seed)
     if path.suffix.lower() in TABLES:
-        return _parted(*_table(path, wanted), replace(wanted, shape=None), share, seed)
+        return _parted(
+            *_table(path, wanted), replace(wanted, shape=None, given=frozenset()), share, seed, path
+        )
     raise CommandError(f"--data {path}: expected a folder, a .csv or an .npz file")
 
 
@@ -161,12 +189,30 @@ def samples_of(file: Path, wanted: Wanted, model: TrainableModel) -> NDArray[Any
                 ".npz file with an array x"
             )
         x = _rows(file, wanted)
-    x = _shaped(x, wanted)
+    if x.ndim and not len(x):
+        raise CommandError(f"{file}: no samples; received an array of shape {x.shape}")
+    x = _shaped(x, wanted, f"{file}: ")
     if not shapes_agree(expected, x.shape[1:]):
         raise CommandError(
             f"{file}: expected samples of shape {expected}, received an array of shape {x.shape}"
         )
     _check_values(x, f"{file}: ")
+    return check_bytes(model, x, file)
+
+
+def check_bytes(model: TrainableModel, x: NDArray[Any], where: object) -> NDArray[Any]:
+    """`x`, unless it has more bits than the bytes that the model was trained on, as `train` arranges it.
+
+    Raises:
+        CommandError: its values are beyond those of bytes, and the first layer divides by what bytes reach.
+    """
+    first = next((layer for layer in model.layers if not isinstance(layer, Input)), None)
+    scale = first.scale if isinstance(first, Rescaling) else None
+    if isinstance(scale, float) and 1 / 256 <= scale <= 1 / 127 and x.dtype != np.uint8 and x.max() > _BYTE:
+        raise CommandError(
+            f"{where}: values up to {x.max():g} ({x.dtype}), and the model takes bytes, from 0 to {_BYTE}: "
+            f"its first layer multiplies by {scale:.3g}. Bring the samples to 8 bits"
+        )
     return x
 
 
@@ -174,7 +220,13 @@ def _rows(file: Path, wanted: Wanted) -> NDArray[Any]:
     """The samples of a .csv file; a column beyond their values is that of the labels."""
     assert wanted.shape is not None
     delimiter, names = _head(file)
-    column = None if len(names) == math.prod(wanted.shape) else _label_column(names, wanted)
+    values = math.prod(wanted.shape)
+    if len(names) == values and "label" in names:
+        raise CommandError(
+            f"{file}: a column of labels and {values - 1} values; the model takes samples of shape "
+            f"{wanted.shape}, {values} values"
+        )
+    column = None if len(names) == values else _label_column(names, wanted)
     with explained():
         found = data.csv_images(file, wanted.shape, column, delimiter=delimiter)
     return found.x if isinstance(found, Samples) else found
@@ -197,13 +249,15 @@ def _folder(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
             )
         (x, y), (xt, yt) = datasets.mnist(path)
         names = [str(number) for number in range(int(y.max()) + 1)]
-        return Source(
-            _numbered(x, y, names, wanted, path), _numbered(xt, yt, names, wanted, path), names, is_mnist=True
-        )
+        where = f"--data {path}: "
+        own, other = (_numbered(*pair, names, wanted, where) for pair in ((x, y), (xt, yt)))
+        return Source(own, other, names, is_mnist=True)
     test = next((name for name in _HELD_OUT if name in folders), None)
     if "train" in folders and test is not None and set(folders) <= {"train", *_HELD_OUT}:
         train, names = _files(path / "train", wanted, None)
-        held_out, _ = _files(path / test, replace(wanted, class_names=names), None)
+        sounds = files_below(path / "train", SOUNDS)
+        like = (rate_of(sounds[0]), sounds[0]) if sounds and train.sample.ndim == 2 else None
+        held_out, _ = _files(path / test, replace(wanted, class_names=names, rate=like), None)
         return Source(train, held_out, names)
     if not share:
         train, names = _files(path, wanted, None)
@@ -219,10 +273,16 @@ def _files(path: Path, wanted: Wanted, split: tuple[str, float, int] | None) -> 
     batches = {"batch_size": wanted.batch_size}
     found: Any
     rank = None if wanted.by is None else len(wanted.by) - 1
-    if files_below(path, IMAGES) and rank in (None, 2):
+    images, sounds = files_below(path, IMAGES), files_below(path, SOUNDS)
+    if images and sounds and rank is None:
+        raise CommandError(
+            f"--data {path} holds images ({images[0]}) and sounds ({sounds[0]}): a model takes one of "
+            "both, so move the others out"
+        )
+    if images and rank in (None, 2):
         read: Any = data.image_folder
         arguments: tuple[Any, ...] = (path, _image_size(wanted.size), wanted.color)
-    elif sounds := files_below(path, SOUNDS):
+    elif sounds:
         if wanted.by is not None and (rank != 1 or wanted.size is None):
             takes = "sounds of any length: it is applied in Python" if rank == 1 else "no sounds"
             raise CommandError(
@@ -233,7 +293,7 @@ def _files(path: Path, wanted: Wanted, split: tuple[str, float, int] | None) -> 
             raise CommandError(
                 f"--data {path} holds sounds ({sounds[0].name}): give their length in samples, as --size 8000"
             )
-        read, arguments = data.audio_folder, (path, None, wanted.size[0])
+        read, arguments = data.audio_folder, (path, wanted.rate and wanted.rate[0], wanted.size[0])
     else:
         kinds = {None: "images or sounds", 1: "sounds", 2: "images"}.get(rank, "files")
         model = "" if wanted.by is None else f", as the model takes with samples of shape {wanted.by}"
@@ -251,6 +311,11 @@ def _files(path: Path, wanted: Wanted, split: tuple[str, float, int] | None) -> 
             hint = " On the command line that is --size 64,64."
         raise CommandError(f"{error}{hint}") from error
     names = list(found.class_names or [])
+    if wanted.class_names is None and wanted.outputs not in (None, len(names)):
+        raise CommandError(
+            f"--data {path} has {len(names)} folders, and the model, which has no names for its classes, "
+            f"{wanted.outputs} of them. Give it names: model.class_names = [...]"
+        )
     return Part(found.x if isinstance(found, Samples) else found, np.asarray(found.y)), names
 
 
@@ -273,7 +338,14 @@ def _archive(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
     if pairs["train"] is not None and pairs["test"] is not None:
         (x, y), (xt, yt) = pairs["train"], pairs["test"]
         names = _names(y, wanted)
-        return Source(_numbered(x, y, names, wanted, path), _numbered(xt, yt, names, wanted, path), names)
+        train = _numbered(x, y, names, wanted, f"--data {path}, to train on: ")
+        test = _numbered(xt, yt, names, wanted, f"--data {path}, to test on: ")
+        if train.x.shape[1:] != test.x.shape[1:]:
+            raise CommandError(
+                f"--data {path}: samples to train on have shape {train.x.shape[1:]}, and those to test on "
+                f"{test.x.shape[1:]}: they must be alike"
+            )
+        return Source(train, test, names)
     pair = pairs["all"] or pairs["train"]
     if pair is None:
         raise CommandError(f"--data {path}: expected arrays x and y; the file has {keys or 'none'}")
@@ -312,14 +384,18 @@ def _table(path: Path, wanted: Wanted) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _head(path: Path) -> tuple[str, list[str]]:
-    """What separates values, and those of the first line."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    """What separates values, and those of the first line that is not empty."""
     with path.open(encoding="utf-8-sig") as file:
         try:
-            head = file.readline().rstrip("\r\n").split(delimiter)
+            head = next((line for line in file if line.strip("\r\n")), "").rstrip("\r\n")
         except UnicodeDecodeError as error:
-            raise CommandError(f"{path}: not a text file of values: {error}") from error
-    return delimiter, [name.strip().strip('"') for name in head]
+            raise CommandError(f"{path}: not a text file of values: {error}. Save it as UTF-8") from error
+    if not head:
+        raise CommandError(f"{path}: empty")
+    # Where commas are decimal, spreadsheets put semicolons between values, and there may be as many of both.
+    usual = ("\t", ";", ",") if path.suffix.lower() == ".tsv" else (";", ",", "\t")
+    delimiter = max(usual, key=head.count) if any(map(head.count, usual)) else ","
+    return delimiter, [name.strip().strip('"') for name in head.split(delimiter)]
 
 
 def _label_column(names: list[str], wanted: Wanted) -> str | int:
@@ -340,12 +416,10 @@ def _guessed(values: int, wanted: Wanted, path: Path) -> tuple[int, ...]:
     raise CommandError(f"--data {path}: {values} values in a line are no square image: {what}")
 
 
-def _parted(
-    x: NDArray[Any], y: NDArray[Any], wanted: Wanted, share: float, seed: int, path: Path | None = None
-) -> Source:
+def _parted(x: NDArray[Any], y: NDArray[Any], wanted: Wanted, share: float, seed: int, path: Path) -> Source:
     """Arrays with a share of each class held out."""
     names = _names(y, wanted)
-    part = _numbered(x, y, names, wanted, path)
+    part = _numbered(x, y, names, wanted, f"--data {path}: ")
     if not share:
         return Source(part, None, names)
     rows = [
@@ -359,12 +433,14 @@ def _names(y: NDArray[Any], wanted: Wanted) -> list[str]:
     """The classes by name, in the order of their numbers."""
     if wanted.class_names is not None:
         return wanted.class_names
+    if wanted.outputs is not None:
+        return [str(number) for number in range(wanted.outputs)]
     return [str(label) for label in np.unique(_whole(y))]
 
 
 def _whole(y: NDArray[Any]) -> NDArray[Any]:
-    """Labels as integers where they are whole numbers of another type."""
-    if y.dtype.kind == "f" and np.array_equal(y, np.floor(y)):
+    """Labels as integers where they are whole numbers of another type, and not beyond 64 bits."""
+    if y.dtype.kind == "f" and np.array_equal(y, np.floor(y)) and (abs(y) < 2.0**63).all():
         return y.astype(np.int64)
     return y
 
@@ -381,35 +457,67 @@ def _check_values(x: NDArray[Any], where: str) -> None:
             )
 
 
-def _numbered(
-    x: NDArray[Any], y: NDArray[Any], names: list[str], wanted: Wanted, path: os.PathLike[str] | None
-) -> Part:
-    """Samples with their axis of channels, and labels as numbers of the names."""
-    where = "" if path is None else f"--data {os.fspath(path)}: "
+def _numbered(x: NDArray[Any], y: NDArray[Any], names: list[str], wanted: Wanted, where: str) -> Part:
+    """Samples with their axis of channels, and labels as numbers of the names; `where` begins messages."""
     if not x.ndim or not y.ndim or not x.size or not y.size:
         raise CommandError(f"{where}no samples; received arrays of shapes {x.shape} and {y.shape}")
     labels = _whole(y).reshape(len(y), -1)
     if labels.shape[1] != 1 or len(x) != len(y):
+        one_hot = y.ndim == 2 and len(x) == len(y)
         raise CommandError(
             f"{where}expected a label for each of the {len(x)} samples; received labels of shape {y.shape}"
+            + (". One-hot labels become numbers with y.argmax(axis=1)" if one_hot else "")
         )
     if labels.dtype.kind not in "biuUS":
         of_floats = labels.dtype.kind == "f"
-        wrong = [label for label in labels.flat if not (of_floats and label.is_integer())]
-        raise CommandError(f"{where}labels are classes, numbers or names; received {wrong[0]}")
+        wrong = [n for n, label in enumerate(labels[:, 0]) if not (of_floats and _is_class(label))]
+        raise CommandError(
+            f"{where}labels are classes, numbers or names; received {labels[wrong[0], 0]} for sample "
+            f"{wrong[0]}"
+        )
     _check_values(x, where)
     numbers = {name: number for number, name in enumerate(names)}
+    if labels.dtype.kind == "b" and "True" not in numbers:
+        labels = labels.astype(np.int64)
     found, inverse = np.unique(labels[:, 0], return_inverse=True)
     if unknown := [str(label) for label in found if str(label) not in numbers]:
-        raise CommandError(f"{where}label {unknown[0]!r} is none of the classes {', '.join(names[:10])}")
-    x = _shaped(x, wanted)
+        more = ", ..." if len(names) > 10 else ""
+        raise CommandError(
+            f"{where}label {unknown[0]!r} is none of the classes {', '.join(names[:10])}{more}"
+        )
+    x = _shaped(x, wanted, where)
     return Part(x, np.array([numbers[str(label)] for label in found], np.int64)[inverse])
 
 
-def _shaped(x: NDArray[Any], wanted: Wanted) -> NDArray[Any]:
+def _fits(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether samples have this shape but for axes of 1, or are rows of as many values.
+
+    Any other shape of as many values has its axes in another order, or is no such thing at all.
+    """
+    full = [size for size in own if size != 1]
+    return math.prod(own) == math.prod(shape) and (
+        len(full) <= 1 or full == [size for size in shape if size != 1]
+    )
+
+
+def _is_class(label: Any) -> bool:
+    return bool(label.is_integer() and abs(label) < 2.0**63)
+
+
+def _shaped(x: NDArray[Any], wanted: Wanted, where: str) -> NDArray[Any]:
     """Samples with their axis of channels."""
-    if wanted.shape is not None and math.prod(x.shape[1:]) == math.prod(wanted.shape):
-        return x.reshape(len(x), *wanted.shape)
+    shape = wanted.shape
+    if shape is not None and "shape" in wanted.given:
+        if not _fits(x.shape[1:], shape):
+            asked = ",".join(map(str, shape))
+            raise CommandError(
+                f"{where}samples have shape {x.shape[1:]}, which --shape {asked} does not fit: it is for "
+                "flat rows of as many values"
+            )
+        if len(shape) == 1 or (len(shape) == 2 and x.shape[1:] != shape):
+            shape = (*shape, 1)  # as in a .csv file: one channel
+    if shape is not None and _fits(x.shape[1:], shape):
+        return x.reshape(len(x), *shape)
     if x.ndim == 2 or (x.ndim in (3, 4) and x.dtype == np.uint8 and x.shape[-1] > 4):
         return x[..., np.newaxis]  # gray values of series, images and volumes
     return x

@@ -101,6 +101,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace, ranks: gn.distribute.MPI | None) -> None:
     out = writable(arguments.out, "--out")
+    if out.exists() and arguments.data.exists() and out.samefile(arguments.data):
+        raise CommandError(f"--out {out}: this is the data, which would be lost: give another name")
     gn.set_random_seed(arguments.seed)
     wanted = Wanted(
         arguments.size,

@@ -19,7 +19,7 @@ from gridnn.data._samples import FileBatches, Samples, read_files
 from gridnn.data._wav import CompressedError, read_wav
 from gridnn.errors import FileFormatError
 
-__all__ = ["audio_folder", "read_audio"]
+__all__ = ["audio_folder", "rate_of", "read_audio"]
 
 _WAV = frozenset({".wav", ".wave"})
 ENDINGS = _WAV | {".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64"}
@@ -105,7 +105,7 @@ def audio_folder(
     first = None
     if rate is None:  # a sound at another speed is another sound
         first = files[0]
-        rate = _read(first)[1]
+        rate = rate_of(first)
     reader = partial(read_audio, rate=rate, length=length, mono=channels == "mono", like=first)
     if batch_size is None:
         return Samples(read_files(files, reader), labels, listing.class_names, files)
@@ -151,6 +151,11 @@ def read_audio(
         ) from error
     result[: len(sound)] = sound
     return result
+
+
+def rate_of(path: Path) -> int:
+    """Samples per second of a sound."""
+    return _read(path)[1]
 
 
 def _read(path: Path) -> tuple[NDArray[np.float32], int]:

@@ -19,6 +19,7 @@ from gridnn._engine import permutation
 __all__ = [
     "Groups",
     "Listing",
+    "NothingLeftError",
     "PathLike",
     "Split",
     "chosen",
@@ -37,6 +38,21 @@ Split: TypeAlias = tuple[str, float, int]
 
 # What systems leave in folders, beside names that begin with a dot.
 _NOT_DATA = frozenset({"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN"})
+
+
+class NothingLeftError(ValueError):
+    """A split has no sample on one of its sides.
+
+    Attributes:
+        side: "training" or "validation".
+        samples: how many there are, in words.
+    """
+
+    def __init__(self, split: object, side: str, samples: str) -> None:
+        super().__init__(
+            f"`split`={split!r} leaves nothing for {side}: there are {samples}. Choose another share."
+        )
+        self.side, self.samples = side, samples
 
 
 @dataclass(frozen=True)
@@ -213,10 +229,7 @@ def chosen(
             of = f" in {len(units[0])} groups"
         elif len(units) > 1:
             of = f" in {len(units)} classes, each of which gives its own share"
-        raise ValueError(
-            f"`split`={split!r} leaves nothing for {side}: there are {len(files)} samples{of}. Choose "
-            "another share."
-        )
+        raise NothingLeftError(split, side, f"{len(files)} samples{of}")
     return np.flatnonzero(held_out if part == "validation" else ~held_out)
 
 

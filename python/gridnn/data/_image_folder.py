@@ -96,7 +96,7 @@ def image_folder(
 
     Raises:
         NotADirectoryError: there is no such folder.
-        FileFormatError: an image cannot be read; the message names it.
+        FileFormatError: an image cannot be read, or is an animation; the message names it.
         ShapeError: images are of several sizes and `size` is None, or of several numbers of channels.
         ValueError: an argument is none of those above, there are no images, or gray images of 8 and of 16
             bits are mixed.

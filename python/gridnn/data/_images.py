@@ -140,6 +140,11 @@ def _opened(path: Path) -> Iterator[tuple[ImageModule.Image, bool]]:
                 f"{file.n_frames} pages, of which Pillow reads one at a time: read the file with tifffile, "
                 "as a volume"
             )
+        if file.format != "MPO" and getattr(file, "is_animated", False):  # cameras put previews into those
+            raise ValueError(
+                f"an animation of {getattr(file, 'n_frames', 2)} pictures, of which it is not known which is "
+                "meant. Save the one that is, as a PNG file"
+            )
         deep = any(";16" in str(tile[3]) for tile in file.tile)  # modes do not say so once it is decoded
         image: ImageModule.Image = operations.exif_transpose(file)
         image.format = file.format

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def csv_images(
         try:
             return _read(lines, file, full, label_column)
         except (UnicodeDecodeError, csv.Error) as error:
-            raise FileFormatError(f"{file}: not a text file of values: {error}") from error
+            hint = ". Save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+            raise FileFormatError(f"{file}: not a text file of values: {error}{hint}") from error
 
 
 def _read(
@@ -143,7 +145,7 @@ class _Table:
             row = [float(value) for value in values]
         except ValueError:
             wrong = next(value for value in values if not _is_number(value))
-            raise self._error(number, f"{wrong!r} is not a number") from None
+            raise self._error(number, f"{wrong!r} is not a number{_advice(wrong)}") from None
         for value, text in zip(row, values, strict=True):
             if math.isinf(value) and any(map(str.isdigit, text)):  # not the word, but 1e400
                 raise self._error(number, f"{text.strip()} is too large for float32; scale the values")
@@ -248,6 +250,13 @@ def _hint(line: list[str]) -> str:
     text = line[0].strip() if len(line) == 1 else ""
     found = next((delimiter for delimiter in ";\t,| " if delimiter in text), None)
     return "" if found is None else f"; perhaps it has delimiter={found!r}"
+
+
+def _advice(value: str) -> str:
+    """What is said of a value that is no number."""
+    if re.fullmatch(r"\s*[-+]?\d+,\d+\s*", value):
+        return ": write decimals with a point"
+    return _hint([value]) if value.strip() else ": a value is missing; fill it or drop the line"
 
 
 def _whole(text: str) -> int | None:

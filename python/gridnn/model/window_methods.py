@@ -66,6 +66,7 @@ class WindowMethods:
                 with "wrap", weights of positions); or an argument is wrong.
             ShapeError: `x` or `out` has another shape.
             MemoryError: the result does not fit into memory, and there is no `out`.
+            NonFiniteInputError: outputs are NaN that `reduce` is to make classes of.
             NotReadyError: the model is not built.
 
         Example:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn._arrays import shape_of
 from gridnn.callbacks import CallbackList, ProgbarLogger, has_live_display
-from gridnn.errors import ShapeError
+from gridnn.errors import NonFiniteInputError, ShapeError
 from gridnn.layers import Activation, Input
 from gridnn.losses import Loss
 from gridnn.metrics import Metric
@@ -221,6 +221,24 @@ def tiled(
     return Tiled(model, x, tuple(axes), blend, batch_size, padding)
 
 
+def _classes(rows: NDArray[Any], first: int) -> NDArray[np.intp]:
+    """The class of each position; the first of the rows has this number.
+
+    Raises:
+        NonFiniteInputError: there are positions of no class.
+    """
+    unknown = np.isnan(rows).any(axis=-1)
+    if unknown.any():
+        row, *others = (int(index) for index in np.argwhere(unknown)[0])
+        place = ", ".join(map(str, (first + row, *others)))
+        raise NonFiniteInputError(
+            f"The outputs at position ({place}) are NaN, and so of no class: the sample holds NaN or "
+            "infinity near it, which can be filled, or the weights of the model do."
+        )
+    classes: NDArray[np.intp] = rows.argmax(axis=-1)
+    return classes
+
+
 def result_bytes(model: Model, reduce: str | None) -> int:
     """What the result takes at each position."""
     channels = model.network.output_shape[-1] or 1
@@ -235,6 +253,7 @@ def write_windows(work: Tiled, reduce: str | None, out: Any, verbose: str | int)
     Raises:
         ValueError: an argument is wrong.
         ShapeError: `out` has another shape.
+        NonFiniteInputError: outputs that are to be reduced to classes are NaN.
     """
     if reduce is not None:
         _validation.choice(reduce, "reduce", ("argmax",))
@@ -269,7 +288,7 @@ def write_windows(work: Tiled, reduce: str | None, out: Any, verbose: str | int)
     try:
         listeners.on_predict_begin({})
         for first, rows, done in work.slabs():
-            out[first : first + len(rows)] = rows if reduce is None else rows.argmax(axis=-1)
+            out[first : first + len(rows)] = rows if reduce is None else _classes(rows, first)
             listeners.on_predict_batch_end(done - 1, {})
         listeners.on_predict_end({})
     finally:
