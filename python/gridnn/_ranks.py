@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 import warnings
@@ -34,8 +35,16 @@ __all__ = ["Ranks", "launched", "warn_if_alone"]
 _HEADER = struct.Struct("<IHHII")
 
 # Kinds of exchanges.
-_GATHER, _EXCHANGE, _VALUES, _STOP, _END, _FAIL = range(6)
-_KINDS = ("tensors", "sums", "a handshake", "the end of a step", "the end of the call", "a failure")
+_GATHER, _EXCHANGE, _VALUES, _STOP, _END, _FAIL, _LEAVE = range(7)
+_KINDS = (
+    "tensors",
+    "sums",
+    "a handshake",
+    "the end of a step",
+    "the end of the call",
+    "a failure",
+    "the end of the program",
+)
 
 # Statuses.
 _OK, _STOPS, _INTERRUPTED, _FAILED = range(4)
@@ -75,11 +84,13 @@ class Ranks(ABC):
         self.host = socket.gethostname()
         self._depth = 0
         self._begin()
+        self._gone = False
+        """Whether a rank has ended its program, so that nobody must wait for it again."""
         self._steps = self._exchanges = self._sent = self._received = 0
         self._seconds = 0.0
 
     def _begin(self) -> None:
-        self._sequence = 0
+        self._sequence = self._noted = 0
         self._interrupted = self._broken = False
         self._ended: BaseException | None = None
         """What all ranks raise."""
@@ -181,8 +192,31 @@ class Ranks(ABC):
             raise error
         status = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
         message = f"{type(error).__name__}: {error}"
-        text = f"{self.host}\n{message}".encode()
+        text = self._reason(message)
         self._conclude(self._headers(_FAIL, status, len(text)), text, error)
+
+    def leave(self) -> None:
+        """Tells the others that the program of this rank ends; those that are not through raise.
+
+        A rank that calls `evaluate` which the others do not call, say, would wait for them for ever.
+        """
+        if self._broken or self._gone:
+            return
+        text = self._reason("its program ended while other ranks went on; all ranks make the same calls")
+        headers = self._headers(_LEAVE, _FAILED, len(text))
+        if any(header[1] != _LEAVE for header in headers):
+            try:
+                self._conclude(headers, text, None)
+            except (DistributedError, KeyboardInterrupt) as error:
+                if self.is_main:  # who prints for all
+                    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+
+    def note(self, *numbers: int) -> None:
+        """Has the next exchange compare these numbers, and those noted before, with the other ranks'.
+
+        Steps on few samples exchange nothing: ranks with other batches would go on side by side.
+        """
+        self._noted = zlib.crc32(np.array(numbers, np.int64).tobytes(), self._noted)
 
     def stops(self, stop: object) -> bool:
         """Whether rank 0 stops training."""
@@ -228,14 +262,17 @@ class Ranks(ABC):
         self, kind: int, status: int, length: int, check: Sequence[int] = ()
     ) -> list[tuple[int, int, int, int, int]]:
         start = time.perf_counter()
-        digest = zlib.crc32(np.asarray(check, np.int64).tobytes())
+        digest = zlib.crc32(np.asarray(check, np.int64).tobytes(), self._noted)
         own = _HEADER.pack(self._sequence, kind, status, length, digest)
         buffer = np.zeros((self.size, _HEADER.size), np.uint8)
         buffer[self.rank] = np.frombuffer(own, np.uint8)
         flat = buffer.reshape(-1)
         self._gather(flat, [_HEADER.size * (rank + 1) for rank in range(self.size)])
         self._seconds += time.perf_counter() - start
-        return [_HEADER.unpack(part.tobytes()) for part in flat.reshape(self.size, -1)]
+        headers = [_HEADER.unpack(part.tobytes()) for part in flat.reshape(self.size, -1)]
+        leaving = sum(header[1] == _LEAVE for header in headers)
+        self._gone = 0 < leaving < self.size
+        return headers
 
     def _meet(
         self, kind: int, *, check: Sequence[int] = (), length: int = 0, stop: bool = False
@@ -254,11 +291,15 @@ class Ranks(ABC):
             self._end(
                 DistributedError(
                     f"the ranks do not take part in the same exchange: {'; '.join(names)}. All must make the "
-                    "same calls, on data of the same sizes"
+                    "same calls, on as many batches of the same sizes"
                 )
             )
         self._sequence += 1
         return headers
+
+    def _reason(self, message: str) -> bytes:
+        """Why this rank ends, as the others read it. Names of files may hold what no text may."""
+        return f"{self.host}\n{message}".encode(errors="backslashreplace")
 
     def _texts(self, headers: Sequence[Sequence[int]], own: bytes) -> list[bytes]:
         ends = list(accumulate(header[3] for header in headers))

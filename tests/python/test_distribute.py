@@ -199,7 +199,7 @@ def test_masks_of_other_sizes_are_an_error_of_all_ranks():
 
     errors = run(2, work)
     assert all(type(error) is gn.errors.DistributedError for error in errors)
-    assert {"data of the same sizes" in str(error) for error in errors} == {True}
+    assert {"do not take part in the same exchange" in str(error) for error in errors} == {True}
 
 
 def graph(distribute=None):
@@ -328,6 +328,176 @@ def test_more_ranks_than_chunks_are_refused(batch_size, message):
     errors = run(9, work)
     assert all(type(error) is ValueError for error in errors)
     assert all(message in str(error) for error in errors)
+
+
+def ends(size, work):
+    """What all ranks raise: the same kind of error, with the same words."""
+    errors = run(size, work)
+    assert len({(type(error), str(error)) for error in errors}) == 1, errors
+    return errors[0]
+
+
+def test_a_seed_that_some_ranks_are_not_given_is_that_of_rank_0():
+    x, y = data()
+
+    def work(ranks, seed=3):
+        model = convolutional()
+        return left(model, model.fit(x, y, batch_size=20, seed=seed, verbose=0, distribute=ranks))
+
+    expected = work(None)
+    assert run(2, lambda ranks: work(ranks, None if ranks.rank else 3)) == [expected] * 2
+    error = ends(2, lambda ranks: work(ranks, 2**40 + 5 if ranks.rank else None))
+    assert str(error) == "ranks differ from rank 0 in seed (rank 1)"
+
+
+@pytest.mark.parametrize("size", [20, 5])
+@pytest.mark.parametrize("steps", [None, 4])
+def test_a_generator_that_ends_early_on_one_rank(size, steps):
+    """Ranks exchange nothing in steps on five samples."""
+    x, y = data(80)
+
+    def work(ranks):
+        def batches():
+            for first in range(0, size * (3 if ranks.rank == 1 else 4), size):
+                yield x[first : first + size], y[first : first + size]
+
+        passes = batches() if steps else type("Batches", (), {"__iter__": lambda _: batches()})()
+        options = {"epochs": 1 if steps else 3, "steps_per_epoch": steps, "seed": 1}
+        convolutional().fit(passes, verbose=0, distribute=ranks, **options)
+
+    error = ends(3, work)
+    assert type(error) is gn.errors.DistributedError
+    assert "do not take part in the same exchange" in str(error)
+    assert "rank 1 at number" in str(error)
+    assert str(error).endswith("as many batches of the same sizes")
+
+
+@pytest.mark.parametrize("call", ["evaluate", "predict"])
+def test_a_generator_that_ends_early_in_other_calls(call):
+    x, y = data(20)
+
+    def work(ranks):
+        batches = [(x[i : i + 5], y[i : i + 5]) for i in range(0, 15 if ranks.rank else 20, 5)]
+        getattr(convolutional(), call)(iter(batches), verbose=0, distribute=ranks)
+
+    assert "do not take part in the same exchange" in str(ends(2, work))
+
+
+def test_other_batches_of_the_same_sizes_are_found_after_the_epoch(tmp_path):
+    """All ranks compute steps on few samples, each from its own."""
+
+    def work(ranks):
+        x, y = data(5)
+        batches = [(x + ranks.rank // 2, y)]
+        checkpoint = gn.callbacks.ModelCheckpoint(tmp_path / "model.gridnn")
+        convolutional().fit(batches, epochs=2, verbose=0, seed=1, callbacks=[checkpoint], distribute=ranks)
+
+    error = ends(3, work)
+    assert str(error).startswith("after epoch 1 ranks differ from rank 0 in weights (rank 2): ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_predictions_of_other_weights_are_refused():
+    x, _ = data(20)
+
+    def work(ranks):
+        convolutional(seed=ranks.rank).predict(iter([x]), verbose=0, distribute=ranks)
+
+    assert "weights (rank 1)" in str(ends(2, work))
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate"])
+@pytest.mark.parametrize("alone", [0, 1])
+def test_a_program_that_ends_while_others_go_on_ends_these(call, alone, capsys):
+    """As where rank 0 alone evaluates, with `distribute`."""
+
+    def work(ranks):
+        try:
+            if ranks.rank == alone:
+                getattr(convolutional(), call)(*data(), verbose=0, distribute=ranks)
+        except gn.errors.DistributedError as error:
+            return str(error)
+        finally:
+            ranks.leave()  # at the end of each program
+        return None
+
+    found = run(3, work)
+    first = 1 if alone == 0 else 0
+    assert found[alone].startswith(f"rank {first} (host ")
+    assert found[alone].endswith("its program ended while other ranks went on; all ranks make the same calls")
+    assert found.count(None) == 2
+    assert capsys.readouterr().err.count("its program ended") == (alone == 1)  # by rank 0
+
+
+def test_programs_that_end_together_say_nothing(capsys):
+    def work(ranks):
+        trained(ranks)
+        ranks.leave()
+
+    assert run(2, work) == [None, None]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_more_ranks_than_chunks_of_a_lazy_source_are_refused():
+    x, y = data()
+
+    def work(ranks):
+        convolutional().fit(gn.data.lazy(x, y, 13), verbose=0, distribute=ranks)
+
+    assert "cut into 7 chunks. Start at most 7 ranks" in str(ends(8, work))
+
+
+def test_a_backup_that_cannot_be_written_ends_all_ranks(tmp_path):
+    (tmp_path / "file").touch()
+
+    def work(ranks):
+        backup = gn.callbacks.BackupAndRestore(tmp_path / "file" / "backup", save_freq=1)
+        trained(ranks, callbacks=[backup])
+
+    error = ends(3, work)
+    assert type(error) is gn.errors.DistributedError
+    assert str(error).startswith("rank 0 (host ")
+    assert "NotADirectoryError: " in str(error) or "FileNotFoundError: " in str(error)  # on Windows
+
+
+def test_a_backup_that_a_rank_does_not_see_is_the_one_thing_named(tmp_path):
+    class Stops(gn.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                raise KeyboardInterrupt
+
+    def backup(folder=tmp_path / "0"):
+        return gn.callbacks.BackupAndRestore(folder, save_freq=1)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(callbacks=[backup(), Stops()])
+    error = ends(3, lambda ranks: trained(ranks, callbacks=[backup(tmp_path / str(ranks.rank))]))
+    assert str(error) == (
+        "ranks differ from rank 0 in backup (ranks 1, 2): every rank reads it, so it belongs into a folder "
+        "that all hosts see"
+    )
+
+
+def test_callbacks_of_some_ranks_are_refused(tmp_path):
+    def work(ranks):
+        log = [] if ranks.rank else [gn.callbacks.CSVLogger(tmp_path / "log.csv")]
+        trained(ranks, callbacks=log)
+
+    assert "callbacks (rank 1): every rank is given all of them" in str(ends(2, work))
+
+
+def test_an_error_that_names_a_strange_file_reaches_all():
+    class Fails(gn.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            if self.rank == 1:
+                raise OSError("cannot open \udcff.npy")
+
+    def work(ranks):
+        callback = Fails()
+        callback.rank = ranks.rank
+        trained(ranks, callbacks=[callback])
+
+    assert r"OSError: cannot open \udcff.npy" in str(ends(2, work))
 
 
 def test_report(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
@@ -71,6 +72,8 @@ class MPI(Ranks):
         self._share_cores()
         if self.size > 1:
             self._abort_when_uncaught()
+            # Before MPI's own end, in which ranks wait for each other as well.
+            atexit.register(self._leave_at_exit, os.getpid())
 
     def __reduce__(self) -> Any:
         raise TypeError("ranks belong to their process and cannot be copied or pickled")
@@ -117,6 +120,11 @@ class MPI(Ranks):
             self._comm.Abort(1)
 
         sys.excepthook = hook
+
+    def _leave_at_exit(self, process: int) -> None:
+        """`leave`, unless this is a fork, or MPI has ended already."""
+        if os.getpid() == process and not self._library.Is_finalized():
+            self.leave()
 
     def _gather(self, buffer: NDArray[np.uint8], ends: Sequence[int]) -> None:
         target = [buffer, *_places(ends), self._library.BYTE]

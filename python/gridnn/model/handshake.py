@@ -12,13 +12,13 @@ import numpy as np
 from gridnn import _engine
 from gridnn._ranks import Ranks
 from gridnn.errors import DistributedError
-from gridnn.model.sources import ArraySource, Source
+from gridnn.model.sources import ArraySource, ReadSource, Source
 
 if TYPE_CHECKING:
     from gridnn._network import Network
     from gridnn.model.trainable import TrainableModel
 
-__all__ = ["check_chunks", "shake_hands"]
+__all__ = ["check_chunks", "check_weights", "shake_hands"]
 
 _ADVICE = {
     "weights": "give the model a seed, or call gn.set_random_seed, in all of them",
@@ -26,6 +26,8 @@ _ADVICE = {
     "instructions": "GRIDNN_SIMD=portable on all of them makes them alike, and slow",
     "targets": "every rank is given all targets",
     "inputs": "every rank is given arrays of all samples, of which it reads its own",
+    "callbacks": "every rank is given all of them; those that write are called on rank 0 alone",
+    "backup": "every rank reads it, so it belongs into a folder that all hosts see",
 }
 
 
@@ -47,15 +49,35 @@ def shake_hands(
     if targets is not None:
         parts["targets"] = _digest(targets)
     everyone = ranks.values(parts)
-    problems = []
+    found = {}
     for name in dict.fromkeys(name for each in everyone for name in each):
         others = [rank for rank, each in enumerate(everyone) if each.get(name) != everyone[0].get(name)]
         if others:
-            numbers = ", ".join(map(str, others))
-            advice = f": {_ADVICE[name]}" if name in _ADVICE else ""
-            problems.append(f"{name} (rank{'s' * (len(others) > 1)} {numbers}){advice}")
-    if problems:
-        raise DistributedError(f"ranks differ from rank 0 in {'; '.join(problems)}")
+            found[name] = f"{name} ({_numbers(others)})" + (f": {_ADVICE[name]}" if name in _ADVICE else "")
+    if "backup" in found:
+        found = {"backup": found["backup"]}  # whence weights, seed and steps differ as well
+    if found:
+        raise DistributedError(f"ranks differ from rank 0 in {'; '.join(found.values())}")
+
+
+def check_weights(network: Network, ranks: Ranks, epoch: int) -> None:
+    """Compares the weights of all ranks after an epoch, before anything is made of them.
+
+    Args:
+        network: what is trained.
+        ranks: the ranks.
+        epoch: number of the epoch, from 0.
+
+    Raises:
+        DistributedError: they differ, on every rank.
+    """
+    everyone = ranks.values(_digest(network.get_weights()))
+    others = [rank for rank, digest in enumerate(everyone) if digest != everyone[0]]
+    if others:
+        raise DistributedError(
+            f"after epoch {epoch + 1} ranks differ from rank 0 in weights ({_numbers(others)}): they had "
+            "other batches. Generators, layers and callbacks of your own must do the same on every rank"
+        )
 
 
 def check_chunks(network: Network, ranks: Ranks, source: Source) -> None:
@@ -69,9 +91,12 @@ def check_chunks(network: Network, ranks: Ranks, source: Source) -> None:
     Raises:
         ValueError: a full batch has fewer chunks than there are ranks.
     """
-    if not isinstance(source, ArraySource) or any(None in shape for shape in network.input_shapes):
+    if not isinstance(source, (ArraySource, ReadSource)) or any(
+        None in shape for shape in network.input_shapes
+    ):
         return
-    batch = min(source.batch_size, len(source.arrays))
+    samples = len(source.arrays) if isinstance(source, ArraySource) else source.data.samples
+    batch = min(source.batch_size, samples)
     chunks = network.chunks(batch)
     if ranks.size > chunks:
         most = f"at most {chunks} ranks" if chunks > 1 else "one process"
@@ -79,6 +104,10 @@ def check_chunks(network: Network, ranks: Ranks, source: Source) -> None:
             f"{ranks.size} ranks cannot share batches of {batch} samples, which are cut into {chunks} "
             f"chunk{'s' * (chunks > 1)}. Start {most}, or give a larger `batch_size`."
         )
+
+
+def _numbers(ranks: list[int]) -> str:
+    return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}"
 
 
 def _parts(model: TrainableModel) -> dict[str, str]:

@@ -33,7 +33,7 @@ from gridnn.model.class_weight import OutputClassWeight
 from gridnn.model.custom import ObjectiveCalls
 from gridnn.model.data import Arrays
 from gridnn.model.following import AugmentTargets, Follow
-from gridnn.model.handshake import check_chunks, shake_hands
+from gridnn.model.handshake import check_chunks, check_weights, shake_hands
 from gridnn.model.results import NamedResults, Results
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.shares import in_shares, training_share
@@ -121,10 +121,11 @@ class Trainer:
                 record = saved.record if initial_epoch <= saved.epoch else None
                 initial_epoch = max(initial_epoch, saved.epoch)
                 seed = saved.seed
-            if seed is None:
-                seed = self._seed_to_continue(initial_epoch)
-                if self._ranks is not None:
-                    seed = int(self._ranks.values(seed)[0])
+            given, seed = seed, self._seed_to_continue(initial_epoch) if seed is None else seed
+            if self._ranks is not None:
+                # Of all ranks, whether they were given one or not, since all have to make the same exchanges.
+                drawn = int(self._ranks.values(seed)[0])
+                seed = drawn if given is None else seed
 
             follow = Follow.of(augment_targets, self.model.output_names)
             source, held_out = self._binder.training(
@@ -156,6 +157,7 @@ class Trainer:
                     "seed": seed,
                     "shuffle": shuffle,
                     "validation_freq": validation_freq,
+                    "backup": None if saved is None else (saved.epoch, saved.record is not None),
                     "data": [_sizes(each) for each in (source, validation)],
                     "callbacks": [type(callback).__name__ for callback in listeners.callbacks],
                 }
@@ -191,6 +193,8 @@ class Trainer:
                 break
             start.begin_epoch(epoch)
             logs = self._train_epoch(epoch, derive_seed(run.seed, _STEP), run)
+            if self._ranks is not None and model.built:
+                check_weights(model.network, self._ranks, epoch)
             if validation is not None and is_validated(epoch):
                 results = self._evaluate(validation, listeners)
                 logs.update({f"val_{name}": value for name, value in results.items()})
@@ -215,6 +219,7 @@ class Trainer:
             means = means or RunningMeans(objective_of(model))
             network = model.network
             rate = model.optimizer.rate(network.iterations)
+            self._note(epoch, step, size)
             try:
                 result = self._train_step(arrays, indices, rate, seed)
             except NonFiniteError as error:
@@ -309,6 +314,7 @@ class Trainer:
         for step, (arrays, indices, size) in enumerate(source.batches(0)):
             listeners.on_test_batch_begin(step, {})
             means = means or RunningMeans(objective_of(model))
+            self._note(step, size)
             result = self._evaluate_step(arrays, indices)
             means.add(result, size)
             listeners.on_test_batch_end(step, means.logs())
@@ -339,6 +345,7 @@ class Trainer:
             if is_batches(x, inputs=len(names)):
                 if batch_size is not None:
                     raise ValueError("`batch_size` cannot be given when `x` yields batches itself.")
+                self._shake_hands({"inputs": "batches"})
                 parts = ((arrays, max(len(arrays[0]), 1), 1) for arrays in self._batches_to_predict(x, steps))
                 params = {
                     "verbose": verbose,
@@ -384,6 +391,7 @@ class Trainer:
             listeners.on_predict_begin({})
             for rows, batch_size, batches in parts:
                 listeners.on_predict_batch_begin(done, {})
+                self._note(len(rows[0]), batch_size)
                 outputs.append(self.model.network.predict(rows, batch_size, self._ranks))
                 done += batches
                 listeners.on_predict_batch_end(done - 1, {})
@@ -436,6 +444,11 @@ class Trainer:
         if self._ranks is not None:
             targets = [array for source in sources for array in _target_arrays(source)]
             shake_hands(self.model, self._ranks, arguments, targets)
+
+    def _note(self, *numbers: int) -> None:
+        """Has ranks compare these numbers in their next exchange."""
+        if self._ranks is not None:
+            self._ranks.note(*numbers)
 
     def _stops(self) -> bool:
         """Whether training is over; of several ranks, the first one says so."""

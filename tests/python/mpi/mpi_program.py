@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -68,6 +69,8 @@ class Trouble(gn.callbacks.Callback):
             os._exit(3)
         if self.kind == "sleep":
             time.sleep(60)
+        if self.kind == "full":  # no file grows any longer
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
 
 
 def digest(model, history):
@@ -131,6 +134,9 @@ def train(case, dist, rank):
     if troubled == "outside":
         say("TROUBLE", time.time())
         raise RuntimeError("this rank never comes to fit")
+    if troubled == "leaves":
+        say("TROUBLE", time.time())
+        sys.exit()
     if own.trouble == "infinity":
         x[own.rank * 5 % len(x)] = np.inf
         options |= {"shuffle": False, "validation_split": 0.0}

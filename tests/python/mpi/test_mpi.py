@@ -40,7 +40,7 @@ SOON = 5.0  # seconds from trouble in a rank to the end of all
 
 
 def start(command, **options):
-    return subprocess.Popen(
+    process = subprocess.Popen(
         ["timeout", "-k", "5", str(LIMIT), *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -49,6 +49,8 @@ def start(command, **options):
         env={**ENVIRONMENT, **options.pop("env", {})},
         **options,
     )
+    process.began = time.time()
+    return process
 
 
 def program(*arguments, ranks=0):
@@ -62,7 +64,7 @@ def finish(process):
     stdout, stderr = process.communicate(timeout=LIMIT + 20)
     done = subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
     done.ended = time.time()
-    assert done.returncode not in (124, 137), f"a rank hangs: {stdout}\n{stderr}"
+    assert done.ended - process.began < LIMIT, f"a rank hangs: {stdout}\n{stderr}"
     return done
 
 
@@ -183,6 +185,27 @@ def test_a_rank_that_dies_takes_the_others_along(trouble):
     done = run("augmented", "--trouble", trouble, "--rank", "1", ranks=3)
     assert done.returncode != 0
     assert "DIGEST" not in done.stdout
+    assert lasted(done) < SOON
+
+
+def test_a_rank_that_is_through_before_the_others_ends_them():
+    """Without an error, and before `fit`: MPI's own end would wait for the others, as they wait for it."""
+    done = run("augmented", "--trouble", "leaves", "--rank", "1", ranks=3)
+    assert done.returncode != 0
+    found = messages(done)
+    assert found.pop("1") == "SystemExit: "
+    assert sorted(found) == ["0", "2"]
+    assert len(set(found.values())) == 1, found
+    assert re.match(r"DistributedError: rank 1 \(host .*\): its program ended while other ranks", found["0"])
+    assert lasted(done) < SOON
+
+
+def test_a_full_disk_of_rank_0_is_one_sentence_in_all(tmp_path):
+    done = run("augmented", "--trouble", "full", "--backup", str(tmp_path), ranks=3)
+    found = messages(done)
+    assert sorted(found) == ["0", "1", "2"], f"{done.stdout}\n{done.stderr}"
+    assert len(set(found.values())) == 1, found
+    assert re.match(r"DistributedError: rank 0 \(host .*\): OSError: .*File too large", found["0"]), found
     assert lasted(done) < SOON
 
 
