@@ -174,9 +174,14 @@ def alike(array: NDArray[Any], file: Path, first: NDArray[Any], first_file: Path
         ValueError: its type is another.
     """
     if array.shape != first.shape:
+        hint = "Give the size that all are brought to."
+        if array.ndim == first.ndim > 1 and array.shape[:-1] == first.shape[:-1]:
+            hint = (
+                "Bring their channels to one kind: color='rgb' or 'gray' (images), channels='mono' (sounds)."
+            )
         raise ShapeError(
             f"{file} has shape {array.shape}, but {first_file} has {first.shape}: samples of one array must "
-            "be alike. Give the size that all are brought to."
+            f"be alike. {hint}"
         )
     if array.dtype != first.dtype:
         raise ValueError(

@@ -360,6 +360,7 @@ def evaluate(work: Tiled, y: Any, return_dict: bool) -> Any:
         ValueError: they are not usable.
     """
     _validation.boolean(return_dict, "return_dict")
+    _validation.not_masked(y, "y")
     model = work.model
     shape = tuple(shape_of(y, "y") or ())
     if shape not in (work.shape[:-1], work.shape, (*work.shape[:-1], 1)):
@@ -490,6 +491,7 @@ def _spatial(x: Any, rank: int, channels: int | None) -> tuple[int, ...]:
     shape = shape_of(x, "x")
     if not isinstance(shape, tuple):
         raise TypeError(f"The `x` argument must be an array. Received {type(x).__name__}.")
+    _validation.not_masked(x, "x")
     if len(shape) != rank + 1 or shape[-1] != channels or 0 in shape:
         hint = ""
         if len(shape) == rank + 2 and shape[0] == 1:

@@ -271,3 +271,24 @@ def test_more_bits_than_a_model_was_trained_on(folder, capsys):
     said = "(uint16), and the model takes bytes, from 0 to 255: its first layer multiplies by 0.00392"
     assert said in fails(capsys, "predict", "m.gridnn", "words/a/0.png")
     assert said in fails(capsys, "evaluate", "m.gridnn", "--data", "words")
+
+
+def test_masks_of_numpy_are_not_dropped():
+    made = gn.Sequential([gn.Input((None, 1)), layers.Conv1D(1, 3, padding="same")], seed=0)
+    made.compile("sgd", "mse")
+    series = np.zeros((40, 1))
+    masked = np.ma.masked_array(series, series == 0)
+    with pytest.raises(TypeError, match="`x` argument is a masked array"):
+        made.predict_windows(masked, 16)
+    with pytest.raises(TypeError, match="`y` argument is a masked array"):
+        made.evaluate_windows(series, masked, 16)
+
+
+def test_files_with_other_channels(folder):
+    image_module = pytest.importorskip("PIL.Image")
+    pictures(folder / "photos")
+    image_module.fromarray(np.repeat(X[0], 3, axis=-1)).save(folder / "photos" / "b" / "colour.png")
+    with pytest.raises(
+        gn.errors.ShapeError, match=r"colour\.png has shape \(8, 8, 3\).* color='rgb' or 'gray'"
+    ):
+        gn.data.image_folder("photos", color="unchanged")
