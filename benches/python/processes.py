@@ -86,6 +86,7 @@ def work(name: str, batch: int, folder: Path, seconds: float, *, alone: bool) ->
     else:
         dist = gn.distribute.MPI()
         gn.set_num_threads(1)
+    gn.set_random_seed(0)
     model = _own.build(MODELS[name]) if name in MODELS else _OTHERS[name]()
     x, y = np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "y.npy")
     model.compile(gn.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
