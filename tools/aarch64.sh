@@ -7,6 +7,9 @@
 #   aarch64.sh check HOST       what `make test-aarch64` runs; HOST is a Python of this machine that has gridnn
 #   aarch64.sh quick HOST       the part of it that compares bytes; nothing where packages cannot be had
 #   aarch64.sh targets          checks that the crate compiles for Windows, macOS and WebAssembly; warnings are errors
+#   aarch64.sh wheel TARGET DIR [python3.14t]
+#                               a wheel for a Linux of either libc, by maturin and zig (pip install maturin ziglang);
+#                               for all versions of Python unless one is named
 #   aarch64.sh loops            how good the code for NEON is: what models of processors and counted instructions say
 #   aarch64.sh env              exports for a shell in which plain cargo commands do the same
 #
@@ -351,6 +354,21 @@ run_targets() {
     refuses i686-unknown-linux-gnu 32-bit
 }
 
+# zig links for the oldest glibc, and for musl. Debian has no std for musl, so that one is compiled.
+run_wheel() {
+    local target=$1 folder=$2 python=$3 options=(--compatibility manylinux2014)
+    python3 -c 'import maturin, ziglang' || fail "the python3 at hand has no maturin and no ziglang"
+    if [[ $target == *musl ]]; then
+        setup_targets
+        options=(--compatibility musllinux_1_2 -Z build-std=std,panic_unwind)
+        export RUSTC_BOOTSTRAP=1
+    fi
+    unset CARGO_BUILD_TARGET "${!CARGO_TARGET_AARCH64@}" CC_aarch64_unknown_linux_gnu
+    python3 -m maturin build --manifest-path "$SOURCE/Cargo.toml" --release --locked --zig --target "$target" \
+        --interpreter "$python" "${options[@]}" --out "$folder"
+    python3 "$HERE/check_release.py" wheel "$folder"
+}
+
 # From the library as it is released.
 run_loops() {
     setup_loops
@@ -366,7 +384,7 @@ verb=${1:-}
 case $verb in
 setup) setup ;;
 env) setup && exports ;;
-test | python | check | quick | loops | targets)
+test | python | check | quick | loops | targets | wheel)
     # In a process of its own, where a command that fails ends it.
     if [[ $verb == quick ]] && ! "${BASH_SOURCE[0]}" setup; then
         echo "aarch64.sh: the tools cannot be had here: NOTHING WAS TESTED FOR AARCH64" >&2
@@ -381,6 +399,7 @@ test | python | check | quick | loops | targets)
     python) run_python "$@" ;;
     loops) run_loops ;;
     targets) run_targets ;;
+    wheel) run_wheel "${1:?a target, as $TARGET or x86_64-unknown-linux-musl}" "${2:?a folder}" "${3:-python3.10}" ;;
     *)
         HOST=${1:?a Python of this machine that has gridnn}
         $verb

@@ -1,15 +1,19 @@
 """What a release asks for: one version everywhere, actions pinned by hash, checks that find something."""
 
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CHECK = ROOT / "tools" / "check_release.py"
+TOOLS = ROOT / "tools"
+CHECK = TOOLS / "check_release.py"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 pytestmark = [pytest.mark.one_tier, pytest.mark.skipif(not WORKFLOWS, reason="runs in a checkout")]
@@ -49,3 +53,29 @@ def test_a_wheel_without_its_contents_is_refused(tmp_path):
     done = _run("wheel", str(tmp_path))
     assert done.returncode != 0
     assert "lacks" in done.stderr
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux"
+    or not shutil.which("readelf")
+    or "musl" in str(sysconfig.get_config_var("SOABI")),
+    reason="needs readelf, and a library that was made for glibc",
+)
+@pytest.mark.parametrize(
+    ("tag", "module", "message"),
+    [
+        ("cp310-abi3-linux", "_core.abi3.so", ""),
+        ("cp310-abi3-musllinux_1_2", "_core.abi3.so", "asks for libc.so.6"),
+        ("cp314-cp314t-musllinux_1_2", "_core.cpython-314t-x86_64-linux-gnu.so", "another C library"),
+        ("cp314-cp314t-manylinux2014", "_core.cpython-314t-x86_64-linux-musl.so", "another C library"),
+    ],
+)
+def test_a_wheel_asks_for_the_c_library_of_its_name(tmp_path, tag, module, message):
+    names = (TOOLS / "check_wheel.py").read_text(encoding="utf-8").split("REQUIRED = {")[1].split("}")[0]
+    with zipfile.ZipFile(tmp_path / f"gridnn-0.0.0-{tag}_x86_64.whl", "w") as archive:
+        for name in [*re.findall(r'"(.*)"', names), "gridnn-0.0.0.dist-info/licenses/LICENSE-MIT"]:
+            archive.writestr(name, "")
+        archive.write(np.random._mt19937.__file__, f"gridnn/{module}")
+    done = _run("wheel", str(tmp_path))
+    assert (done.returncode != 0) == bool(message), done.stderr
+    assert message in done.stderr
