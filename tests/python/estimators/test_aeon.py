@@ -1,6 +1,7 @@
 """`gridnn.aeon`, and "auto" on the series that aeon ships; run by `make test-estimators`."""
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,13 @@ def test_n_jobs_changes_no_byte():
     ]
     assert found[0].tobytes() == found[1].tobytes()
     np.testing.assert_allclose(found[0].sum(axis=1), 1)
+
+
+def test_the_block_of_the_guide_runs():
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "scikit-learn.md"
+    (block,) = re.findall(
+        r"^```\{code-block\} python\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    names = {}
+    exec(block.replace("random_state", "n_epochs=1, random_state"), names)  # noqa: S102 - our own page
+    assert names["x"].shape == (50, 1, 150)
