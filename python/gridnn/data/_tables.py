@@ -144,8 +144,10 @@ class _Table:
         try:
             row = [float(value) for value in values]
         except ValueError:
-            wrong = next(value for value in values if not _is_number(value))
-            raise self._error(number, f"{wrong!r} is not a number{_advice(wrong)}") from None
+            place, wrong = next(pair for pair in enumerate(values) if not _is_number(pair[1]))
+            name = self._names[place + (column is not None and place >= column)] if self._names else ""
+            where = f", in column {name.strip()!r}" if name else ""
+            raise self._error(number, f"{wrong!r} is not a number{where}{_advice(wrong)}") from None
         for value, text in zip(row, values, strict=True):
             if math.isinf(value) and any(map(str.isdigit, text)):  # not the word, but 1e400
                 raise self._error(number, f"{text.strip()} is too large for float32; scale the values")

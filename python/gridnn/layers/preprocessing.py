@@ -132,7 +132,8 @@ class Normalization(Layer):
         found = None if np.isfinite(mean).all() else not_finite(array, array.dtype)
         if found is not None:
             raise ValueError(
-                f"`data` holds {found[1]:g}: the first sample with it is number {found[0]}, counted from 0."
+                f"`data` holds {found[1]:g}: the first sample with it is number {found[0]}, counted from 0. "
+                "Drop or fill such samples."
             )
         return count, mean, np.asarray(array.var(axis=others, dtype=np.float64)) * count
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gridnn import _validation
 from gridnn._arrays import as_numbers
@@ -45,10 +45,12 @@ def as_type(array: NDArray[Any], dtype: np.dtype[Any], owner: str) -> NDArray[An
     return result
 
 
-def _number(value: object) -> Any:
-    """A number of Python or NumPy, as it is."""
+def _numbers(value: object) -> NDArray[Any]:
+    """A number of Python or NumPy, or several, as they are."""
+    if isinstance(value, (np.ndarray, list, tuple)):
+        return as_numbers(value, "value")
     _validation.real(0.0 if isinstance(value, float) else value, "value")  # a float may be NaN
-    return value
+    return np.asarray(value)
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64]:
@@ -126,7 +128,7 @@ def pad_sequences(
     dtype: DTypeLike = "int32",
     padding: str = "pre",
     truncating: str = "pre",
-    value: float = 0.0,
+    value: ArrayLike = 0.0,
 ) -> NDArray[Any]:
     """Sequences of several lengths as one array.
 
@@ -137,14 +139,15 @@ def pad_sequences(
             would round towards 0, with a warning.
         padding: "pre" or "post": where short ones are filled up.
         truncating: "pre" or "post": where long ones are cut.
-        value: what fills them up.
+        value: what fills them up: a number, or of series of several channels one for each.
 
     Returns:
         Array ``(sequences, maxlen, ...)``.
 
     Raises:
         ValueError: an element is no sequence, its further axes differ from those of the first, or it holds
-            a number that `dtype` does not: NaN and 3e9 in int32.
+            a number that `dtype` does not: NaN and 3e9 in int32; `value` has another shape than an element
+            of a sequence.
         TypeError: an element does not hold numbers, and `dtype` is one of numbers.
 
     Example:
@@ -160,10 +163,7 @@ def pad_sequences(
     arrays = [
         as_numbers(sequence, "sequences") if of_numbers else np.asarray(sequence) for sequence in sequences
     ]
-    if of_numbers:
-        filling = as_type(np.asarray(_number(value)), kind, "The `value` argument")
-    else:
-        filling = np.asarray(value)
+    filling = as_type(_numbers(value), kind, "The `value` argument") if of_numbers else np.asarray(value)
     for number, array in enumerate(arrays):
         if not array.ndim:
             raise ValueError(f"The `sequences` argument must hold sequences; number {number} is {array}.")
@@ -171,6 +171,11 @@ def pad_sequences(
     length = max((len(array) for array in arrays), default=0)
     if maxlen is not None:
         length = _validation.positive_integer(maxlen, "maxlen")
+    if filling.ndim and filling.shape != rest:
+        raise ValueError(
+            f"The `value` argument must be a number, or have the shape {rest} of an element of a sequence. "
+            f"Received shape {filling.shape}."
+        )
     result = np.full((len(arrays), length, *rest), filling, kind)
     for number, array in enumerate(arrays):
         if not len(array):

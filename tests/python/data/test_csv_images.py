@@ -73,8 +73,16 @@ def test_many_lines_are_read_in_pieces(table):
             FileFormatError,
             r"images\.csv, line 2: 4 values; expected 5, which are 4 for shape .* and a label",
         ),
-        ("label,a,b,c,d\n7,0,x,2,3\n", FileFormatError, r"images\.csv, line 2: 'x' is not a number"),
-        ("label,a,b,c,d\n7,0,,2,3\n", FileFormatError, "line 2: '' is not a number"),
+        (
+            "label,a,b,c,d\n7,0,x,2,3\n",
+            FileFormatError,
+            r"images\.csv, line 2: 'x' is not a number, in column 'b'$",
+        ),
+        (
+            "label,a,b,c,d\n7,0,,2,3\n",
+            FileFormatError,
+            "line 2: '' is not a number, in column 'b': a value is missing",
+        ),
         ("", FileFormatError, r"images\.csv: empty"),
         ("label,a,b,c,d\n", FileFormatError, "no lines but the names"),
     ],

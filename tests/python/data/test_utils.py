@@ -61,6 +61,17 @@ def test_pad_sequences_of_vectors():
         utils.pad_sequences([1, 2])
 
 
+def test_pad_sequences_with_a_value_for_each_channel():
+    series = [np.ones((1, 2)), np.ones((2, 2))]
+    result = utils.pad_sequences(series, dtype="float32", padding="post", value=np.array([5.0, 7.5]))
+    assert result.tolist() == [[[1, 1], [5, 7.5]], [[1, 1], [1, 1]]]
+    assert utils.pad_sequences(series, value=[5, 7])[0].tolist() == [[5, 7], [1, 1]]
+    with pytest.raises(ValueError, match=r"have the shape \(2,\) of an element .* shape \(3,\)"):
+        utils.pad_sequences(series, value=[1, 2, 3])
+    with pytest.raises(TypeError, match="value"):
+        utils.pad_sequences(series, value=["a", "b"])
+
+
 def test_get_file_says_that_nothing_is_downloaded():
     with pytest.raises(NotImplementedError, match=r"downloads nothing. Fetch https://x/y\.zip with"):
         utils.get_file("y.zip", origin="https://x/y.zip")

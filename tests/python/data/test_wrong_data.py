@@ -139,7 +139,10 @@ def test_what_separates_values_is_found(delimiter, head, folder, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("label;a;b;c;d\n0;1,5;2,5;3,5;4,5\n", "'1,5' is not a number: write decimals with a point"),
+        (
+            "label;a;b;c;d\n0;1,5;2,5;3,5;4,5\n",
+            "'1,5' is not a number, in column 'a': write decimals with a point",
+        ),
         ("0,1,,3,4\n", "'' is not a number: a value is missing; fill it or drop the line"),
         ("0,1,nan,3,4\n1,1,2,3,4\n", "--data d.csv: 1 of 2 samples hold NaN or infinity"),
         ("\n\n", "d.csv: empty"),
