@@ -52,10 +52,12 @@ blocks = [code for options, code in cells if "remove" not in options]
 start = next(number for number, code in enumerate(blocks) if "image_folder" in code)
 beginning = re.findall(r"^```python\n(.*?)^```", Path("docs/tour.md").read_text("utf-8"), re.M | re.S)
 own = ["import matplotlib\nmatplotlib.use('agg')", *beginning]
+# What the page says of photos in colour.
+photos = [code.replace(', color="gray"', "").replace("size=32", "size=64").replace("grayscale", "rgb") for code in blocks]
 again = "model.fit(train.x, train.y, epochs=30, seed=1, verbose=0)"  # "call `fit` again, with more epochs"
 judge = 'print("loss, accuracy:", model.evaluate(test.x, test.y, verbose=0))'
 (trial / "as_it_is.py").write_text("\n".join([own[0], *blocks, judge]))
-(trial / "own.py").write_text("\n".join([*own, *blocks[start:], judge, again, judge]))
+(trial / "own.py").write_text("\n".join([*own, *photos[start:], judge, again, judge]))
 if pictures:
     shutil.copytree(pictures, trial / "pictures")
 END
