@@ -185,11 +185,32 @@ pub struct Shared<T> {
     ledger: Mutex<Vec<Borrow>>,
 }
 
+/// From `start` to `end`, a row of `row` elements in each `stride` of them; where all are borrowed both are their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Borrow {
     start: usize,
     end: usize,
+    row: usize,
+    stride: usize,
     writes: bool,
+}
+
+impl Borrow {
+    /// Whether both may have an element in common, of which one is written.
+    fn clashes(&self, other: &Borrow) -> bool {
+        let near = self.start < other.end && other.start < self.end;
+        (self.writes || other.writes) && near && !self.lies_beside(other)
+    }
+
+    /// Whether both are columns of one matrix, and different ones.
+    fn lies_beside(&self, other: &Borrow) -> bool {
+        if self.stride != other.stride {
+            return false;
+        }
+        let stride = self.stride;
+        let ahead = (other.start % stride + stride - self.start % stride) % stride;
+        ahead >= self.row && stride - ahead >= other.row
+    }
 }
 
 impl<T: Plain> std::fmt::Debug for Shared<T> {
@@ -237,7 +258,7 @@ impl<T: Plain> Shared<T> {
     /// # Panics
     /// The range is being written or reaches outside: a bug in a plan.
     pub fn read(&self, range: Range<usize>) -> Reading<'_, T> {
-        let borrow = self.enter(&range, false);
+        let borrow = self.enter(&range, (range.len(), range.len()), false);
         // SAFETY: inside the buffer, and no writer overlaps while the ledger holds this borrow.
         let slice = unsafe { std::slice::from_raw_parts(self.data.start().add(range.start), range.len()) };
         Reading { slice, _entry: Entry { ledger: &self.ledger, borrow } }
@@ -248,24 +269,37 @@ impl<T: Plain> Shared<T> {
     /// # Panics
     /// The range is in use or reaches outside: a bug in a plan.
     pub fn write(&self, range: Range<usize>) -> Writing<'_, T> {
-        let borrow = self.enter(&range, true);
+        let borrow = self.enter(&range, (range.len(), range.len()), true);
         // SAFETY: inside the buffer, and nobody else overlaps while the ledger holds this borrow.
         let slice =
             unsafe { std::slice::from_raw_parts_mut(self.data.start().add(range.start), range.len()) };
         Writing { slice, _entry: Entry { ledger: &self.ledger, borrow } }
     }
 
-    fn enter(&self, range: &Range<usize>, writes: bool) -> Borrow {
+    /// Writes some columns of a matrix, beside others that are written: a row is `row.len()` elements, the next one
+    /// begins `stride` behind it.
+    ///
+    /// # Panics
+    /// An element is in use or reaches outside, or rows overlap: a bug in a plan.
+    pub fn write_columns(&self, row: Range<usize>, rows: usize, stride: usize) -> WritingColumns<'_, T> {
+        assert!(row.len() <= stride, "rows of {} in {stride}", row.len());
+        let end = row.end + rows.saturating_sub(1) * stride;
+        let borrow = self.enter(&(row.start..end), (row.len(), stride), true);
+        // SAFETY: `enter` has seen that the range lies inside the buffer.
+        let start = unsafe { self.data.start().add(row.start) };
+        WritingColumns { start, rows, row: row.len(), stride, _entry: Entry { ledger: &self.ledger, borrow } }
+    }
+
+    fn enter(&self, range: &Range<usize>, (row, stride): (usize, usize), writes: bool) -> Borrow {
         assert!(
             range.start <= range.end && range.end <= self.len(),
             "range {range:?} outside of {}",
             self.len()
         );
-        let borrow = Borrow { start: range.start, end: range.end, writes };
+        let borrow = Borrow { start: range.start, end: range.end, row, stride, writes };
         if !range.is_empty() {
             let mut ledger = spin(&self.ledger);
-            let clash =
-                ledger.iter().find(|o| (writes || o.writes) && o.start < range.end && range.start < o.end);
+            let clash = ledger.iter().find(|other| borrow.clashes(other));
             if let Some(clash) = clash.copied() {
                 drop(ledger);
                 panic!("{borrow:?} clashes with {clash:?}");
@@ -326,11 +360,57 @@ impl<T> DerefMut for Writing<'_, T> {
     }
 }
 
+/// Columns of a matrix that are being written.
+pub struct WritingColumns<'a, T> {
+    start: *mut T,
+    rows: usize,
+    row: usize,
+    stride: usize,
+    _entry: Entry<'a>,
+}
+
+impl<T> WritingColumns<'_, T> {
+    /// A row of them.
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub fn row(&mut self, number: usize) -> &mut [T] {
+        assert!(number < self.rows, "row {number} of {}", self.rows);
+        // SAFETY: inside what was borrowed, whose elements nobody else reads or writes while the ledger holds it; the
+        // result borrows `self`, so there is one row at a time.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(number * self.stride), self.row) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::panic::{self, AssertUnwindSafe};
 
     use super::*;
+
+    #[test]
+    fn columns_beside_each_other_are_written_at_a_time() {
+        let mut cells = Shared::<u32>::zeroed(2 + 3 * 8).unwrap();
+        {
+            // A matrix of 3 x 8 from element 2 on.
+            let mut left = cells.write_columns(2..5, 3, 8);
+            let mut right = cells.write_columns(5..10, 3, 8);
+            for row in 0..3 {
+                left.row(row).fill(1);
+                right.row(row).fill(2);
+            }
+            let refused = |run: &dyn Fn()| panic::catch_unwind(AssertUnwindSafe(run)).is_err();
+            assert!(refused(&|| drop(cells.write_columns(4..6, 3, 8))));
+            assert!(refused(&|| drop(cells.write_columns(9..11, 2, 8))));
+            assert!(refused(&|| drop(cells.write_columns(2..5, 3, 7))));
+            assert!(refused(&|| drop(cells.write_columns(2..5, 4, 8))));
+            assert!(refused(&|| drop(cells.write_columns(2..11, 1, 8))));
+            assert!(refused(&|| drop(cells.read(7..8))));
+        }
+        let row = [1, 1, 1, 2, 2, 2, 2, 2];
+        assert_eq!(cells.get_mut()[..2], [0, 0]);
+        assert_eq!(cells.get_mut()[2..26], [row, row, row].concat());
+    }
 
     #[test]
     fn overlapping_writes_are_refused() {

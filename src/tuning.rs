@@ -118,6 +118,8 @@ pub mod step {
     pub const REDUCE_COST: usize = 400;
     /// Chunks of a batch: at least as many as are work for some threads, at most as many as some hosts share.
     pub const CHUNKS: [usize; 2] = [8, 64];
+    /// Batches of this many samples are cut into at least twice as many: work for as many threads as a desk's machine has.
+    pub const SOME_SAMPLES: usize = 128;
     /// Batches of this many samples are cut into the most chunks whatever that costs.
     pub const MANY_SAMPLES: usize = 512;
     /// Batches of fewer samples are cut inside a sample: from here on, whole samples are work for some threads.
@@ -188,6 +190,8 @@ pub mod winograd {
     /// Channels of a block of the gradient to a large kernel, of both sides: the first of these that divides them all. 64
     /// of one side and 128 of the other are 4 to 10 percent faster with 2 MiB of L2, which many machines do not have.
     pub const BLOCK_CHANNELS: [usize; 2] = [64, 32];
+    /// Blocks, which are tasks: with fewer, those of the output channels are of the smaller kind.
+    pub const FEWEST_BLOCKS: usize = 8;
     /// Weights from which on sums at the points leave L2.
     pub const BLOCK_WEIGHTS: usize = 64 << 10;
     /// Weights for an element of input and output together from which on the gradient is computed in blocks: a map that is

@@ -13,6 +13,7 @@ fn cases() -> Vec<ConvCase> {
     vec![
         case([4, 4], 3, 128, 64).same(),
         case([8, 8], 3, 96, 128).same(),
+        case([8, 8], 3, 128, 128).same(),
         case([7, 10], 3, 128, 192).same(),
         case([10, 12], 3, 128, 256),
         case([8, 8], 3, 64, 256).same().mode(PaddingMode::Reflect),
@@ -29,8 +30,11 @@ fn by_blocks<T: Element>(plan: &dyn GradPlan<T>, p: &Problem<T>) -> Vec<T> {
     for block in 0..blocks.count() {
         let mut gradient = vec![T::from_f64(7.0); blocks.block_len()];
         plan.block(operands, block, &mut gradient, &mut scratch);
-        for (tap, part) in gradient.chunks_exact(blocks.part_len).enumerate() {
-            dkernel[blocks.part(block, tap)].copy_from_slice(part);
+        let [rows, columns] = blocks.block;
+        for (number, part) in gradient.chunks_exact(columns).enumerate() {
+            let first = blocks.row(block, number / rows).start + number % rows * blocks.channels[1];
+            assert_eq!(blocks.at(first), (block, number));
+            dkernel[first..first + columns].copy_from_slice(part);
         }
     }
     dkernel
@@ -86,6 +90,20 @@ fn a_huge_value_costs_other_channels_nothing() {
         check_close(&found, &channels(&expected), &vec![most; found.len()], relative)
             .unwrap_or_else(|error| panic!("{case:?}: {error}"));
     }
+}
+
+/// Blocks are the tasks of a step: 64 x 64 channels, and narrower where those would be few.
+#[test]
+fn there_are_blocks_for_some_threads() {
+    let blocks = |c_in, c_out| {
+        let case = ConvCase::new(&[4, 4], 3, c_in, c_out).same();
+        let found = plan(&case, Tier::available()[0]).blocks().expect("blocks");
+        (found.block, found.count())
+    };
+    assert_eq!(blocks(128, 128), ([64, 32], 8));
+    assert_eq!(blocks(128, 256), ([64, 64], 8));
+    assert_eq!(blocks(512, 512), ([64, 64], 64));
+    assert_eq!(blocks(64, 256), ([32, 64], 8));
 }
 
 /// Few weights beside the map, channels that do not fall into blocks, and series stay with sums by sample.

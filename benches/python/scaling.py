@@ -5,8 +5,14 @@
 The engine records how long every task of a step takes on one thread. These tasks are then scheduled on more
 workers by the rule of the pool: a phase begins when the last task of the one before has ended, and whoever is
 free takes the next task. Drawing a task, a barrier and waking a helper cost what `docs/performance.md` says.
-Threads share the memory: a phase whose tasks take longer with a second thread beside them (a record on two
-threads tells by how much) is taken to lose as much again with every further one.
+
+A record on two threads tells how much longer the tasks of a phase take there. Two things can be behind
+it, and two threads cannot tell them apart. What a task reads was written by another thread, and comes
+from that one's cache: of w threads (w - 1) / w of it, so that many lose at most twice what two lose. Or
+threads take turns at the memory, and every further one loses as much as the second. Packing weights,
+adding up gradients and updating are streams and follow the second law; all other phases follow the first,
+but in the last column, where everything follows the second: what a machine does whose memory serves two
+threads and no more.
 
 The prediction for two threads is compared with the time that a step takes there; beyond 10 percent the
 program fails, unless `--no-check` says that the machine is busy. For every model it prints the speed-up, the
@@ -33,6 +39,10 @@ from gridnn.bench import _own
 TICKET, BARRIER, WAKING = 0.25e-6, 1e-6, 20e-6
 """Seconds for drawing a task, for the end of a phase with two threads, and until a sleeping helper works."""
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
+STREAMS = ("Pack", "Reduce", "Update")
+"""Phases that wait for the memory."""
+CROWDED = 16
+"""Threads of the last column."""
 TOLERANCE = 0.1
 """Of the prediction for two threads."""
 
@@ -55,7 +65,14 @@ class Phase(NamedTuple):
     tasks: tuple[float, ...]
     """Seconds, in the order in which they are drawn."""
     sharing: float = 0.0
-    """Part of the time that is lost when one more thread works."""
+    """Part of the time that is lost when a second thread works."""
+
+    def slower(self, workers: int, crowded: bool) -> float:
+        """How many times as long its tasks take beside others."""
+        others = min(workers, len(self.tasks)) - 1
+        if crowded or self.kind in STREAMS:
+            return 1.0 + self.sharing * others
+        return 1.0 + self.sharing * 2.0 * others / (others + 1)
 
 
 def steps(records: Sequence[tuple[int, str, float]]) -> list[list[tuple[int, str, float]]]:
@@ -117,9 +134,9 @@ def steps_of_two(records: Sequence[tuple[int, str, float]]) -> list[dict[int, fl
     return found
 
 
-def seconds_of(phase: Phase, workers: int) -> float:
+def seconds_of(phase: Phase, workers: int, crowded: bool = False) -> float:
     """How long a phase takes: whoever is free takes the next task."""
-    slower = 1.0 + phase.sharing * (min(workers, len(phase.tasks)) - 1)
+    slower = phase.slower(workers, crowded)
     free = [0.0] * min(workers, len(phase.tasks))
     for task in phase.tasks:
         heapq.heapreplace(free, free[0] + TICKET + task * slower)
@@ -127,9 +144,9 @@ def seconds_of(phase: Phase, workers: int) -> float:
     return max(free) + barrier
 
 
-def predict(step: Sequence[Phase], workers: int) -> float:
+def predict(step: Sequence[Phase], workers: int, crowded: bool = False) -> float:
     """Seconds of a step; helpers are woken once."""
-    return sum(seconds_of(phase, workers) for phase in step) + (WAKING if workers > 1 else 0.0)
+    return sum(seconds_of(phase, workers, crowded) for phase in step) + (WAKING if workers > 1 else 0.0)
 
 
 def limit(step: Sequence[Phase], workers: int) -> tuple[str, float]:
@@ -179,9 +196,11 @@ def main() -> int:
     }
     builders.update(_ARCHITECTURES)
     print(
-        "| model | batch | two threads ms | foretold | " + " | ".join(map(str, WORKERS)) + " | limits at 16 |"
+        "| model | batch | two threads ms | foretold | "
+        + " | ".join(map(str, WORKERS))
+        + f" | limits at 16 | {CROWDED}, crowded |"
     )
-    print("|---|---:|---:|---:|" + "---:|" * len(WORKERS) + "---|")
+    print("|---|---:|---:|---:|" + "---:|" * len(WORKERS) + "---|---:|")
     wrong = []
     for name in options.models or builders:
         build, batch = builders[name]
@@ -194,9 +213,10 @@ def main() -> int:
             gain = alone / predict(step, workers)
             cells.append(f"{gain:.1f} ({100 * gain / workers:.0f} %)")
         kind, part = limit(step, 16)
+        crowded = predict(step, 1) / predict(step, CROWDED, crowded=True)
         print(
             f"| {name} | {batch} | {real * 1e3:.1f} | {100 * error:+.0f} % | {' | '.join(cells)} "
-            f"| {kind}, {100 * part:.0f} % of the loss |",
+            f"| {kind}, {100 * part:.0f} % of the loss | {crowded:.1f} ({100 * crowded / CROWDED:.0f} %) |",
             flush=True,
         )
     if wrong:

@@ -268,32 +268,54 @@ impl<T: Element> Sums<'_, T> {
     }
 }
 
-/// Blocks of a kernel whose gradient is computed one by one: all taps of some of its input channels.
+/// Blocks of a kernel whose gradient is computed one by one: all taps of some input and some output channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelBlocks {
     /// Taps of the kernel.
     pub taps: usize,
-    /// Elements of a tap.
-    pub tap_len: usize,
-    /// Elements that a block has of each tap, side by side.
-    pub part_len: usize,
+    /// Input and output channels.
+    pub channels: [usize; 2],
+    /// Those of a block.
+    pub block: [usize; 2],
 }
 
 impl KernelBlocks {
     /// Blocks.
     pub fn count(&self) -> usize {
-        self.tap_len / self.part_len
+        let [rows, columns] = self.counts();
+        rows * columns
+    }
+
+    /// Blocks of input channels, and of output channels.
+    fn counts(&self) -> [usize; 2] {
+        [0, 1].map(|side| self.channels[side] / self.block[side])
     }
 
     /// Elements of a block.
     pub fn block_len(&self) -> usize {
-        self.taps * self.part_len
+        self.taps * self.block[0] * self.block[1]
     }
 
-    /// What a block has of a tap, as elements of the kernel.
-    pub fn part(&self, block: usize, tap: usize) -> Range<usize> {
-        let start = tap * self.tap_len + block * self.part_len;
-        start..start + self.part_len
+    /// First input and first output channel of a block.
+    pub fn first(&self, block: usize) -> [usize; 2] {
+        let columns = self.counts()[1];
+        [block / columns * self.block[0], block % columns * self.block[1]]
+    }
+
+    /// The block, and its row, that has the elements from `element` of the kernel on, up to its next output channels.
+    pub fn at(&self, element: usize) -> (usize, usize) {
+        let [inputs, outputs] = self.channels;
+        let (row, column) = (element / outputs, element % outputs);
+        let (tap, input) = (row / inputs, row % inputs);
+        let block = input / self.block[0] * self.counts()[1] + column / self.block[1];
+        (block, tap * self.block[0] + input % self.block[0])
+    }
+
+    /// What a block has of the first of its rows of a tap, as elements of the kernel; a row has all output channels.
+    pub fn row(&self, block: usize, tap: usize) -> Range<usize> {
+        let [input, output] = self.first(block);
+        let start = (tap * self.channels[0] + input) * self.channels[1] + output;
+        start..start + self.block[1]
     }
 }
 

@@ -385,15 +385,16 @@ impl StepPlan {
 
     fn plan_backward<T: Element>(&mut self, lowered: &Lowered<T>, stages: &[Stage]) {
         let mut phases: Vec<Vec<(Work, usize)>> = Vec::new();
-        // Weight gradients of a batch op or a split one run together with whatever comes after the input gradient.
+        // Weight gradients of a batch op or a split one run together with whatever comes after the input gradient: before
+        // it, because they are the longest tasks, and whoever ends one late would keep all others waiting.
         let mut pending: Option<(Work, usize)> = None;
         for stage in stages.iter().rev() {
             let mut phase = Vec::new();
             match stage {
                 Stage::Batch(i) if self.active[*i].backward => {
                     let tasks = self.grouped(self.written(lowered, stage));
-                    phase.push((Work::BatchBackward { op: *i }, tasks));
                     phase.extend(pending.take());
+                    phase.push((Work::BatchBackward { op: *i }, tasks));
                     pending = self.batch_grad(lowered, *i, &mut phase, &mut phases);
                 }
                 Stage::Split(i) if self.active[*i].backward => {
@@ -403,15 +404,15 @@ impl StepPlan {
                     let tasks = self.active[*i].split.as_ref().map_or(0, Split::grad_tasks);
                     let grad = (Work::SplitGrad { op: *i }, self.chunks() * tasks);
                     if self.op(lowered, *i).batch().is_some() {
-                        phase.push((Work::SplitBackward { op: *i }, self.split_tasks(*i, BACKWARD)));
                         phase.extend(pending.take());
+                        phase.push((Work::SplitBackward { op: *i }, self.split_tasks(*i, BACKWARD)));
                         pending = self.batch_grad(lowered, *i, &mut phase, &mut phases);
                     } else if self.active[*i].flows[0] == Flow::None {
-                        phase.push(grad);
                         phase.extend(pending.take());
+                        phase.push(grad);
                     } else {
-                        phase.push((Work::SplitBackward { op: *i }, self.split_tasks(*i, BACKWARD)));
                         phase.extend(pending.replace(grad));
+                        phase.push((Work::SplitBackward { op: *i }, self.split_tasks(*i, BACKWARD)));
                     }
                 }
                 Stage::Custom(i) if self.active[*i].backward => {
@@ -420,8 +421,8 @@ impl StepPlan {
                 Stage::Stack(range) if self.runs_backward(lowered, range) => {
                     let [_, group] = self.groups(lowered, range);
                     let work = Work::Backward { from: range.start, to: range.end, group };
-                    phase.push((work, self.chunks()));
                     phase.extend(pending.take());
+                    phase.push((work, self.chunks()));
                 }
                 _ => continue,
             }
@@ -444,7 +445,7 @@ impl StepPlan {
                 (Work::Reduce { part }, partial.target.len().div_ceil(UPDATE_TASK_ELEMENTS))
             })
             .collect();
-        last.extend(pending);
+        last.splice(0..0, pending);
         phases.push(last);
         self.backward = phases;
     }

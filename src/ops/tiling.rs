@@ -260,7 +260,7 @@ impl<T: Operand> Summing<'_, T> {
         })
     }
 
-    /// A task for every block, which is written in a place of its own, and then one for every part of a tap.
+    /// A task for every block, which is written in a place of its own, and then one for every input channel of a tap.
     fn by_blocks(
         &self,
         blocks: KernelBlocks,
@@ -274,14 +274,21 @@ impl<T: Operand> Summing<'_, T> {
         for_each_task(cut, workers.len(), interrupt, &|block, worker, gradient, _| {
             self.plan.block(operands, block, gradient, &mut lock(&workers[worker]).scratch);
         })?;
-        let (gradients, count) = (&*gradients, blocks.count());
-        let parts = Cut::new(dkernel, len, blocks.part_len);
-        for_each_task(parts, workers.len(), interrupt, &|part, _, to, _| {
-            let (tap, block) = (part / count, part % count);
-            to.copy_from_slice(&gradients[block * block_len + tap * blocks.part_len..][..to.len()]);
+        let gradients = &*gradients;
+        let [_, outputs] = blocks.channels;
+        let [_, columns] = blocks.block;
+        let rows = Cut::new(dkernel, len, ROWS_OF_A_TASK * outputs);
+        for_each_task(rows, workers.len(), interrupt, &|task, _, to, _| {
+            for (number, to) in to.chunks_exact_mut(columns).enumerate() {
+                let (block, row) = blocks.at(task * ROWS_OF_A_TASK * outputs + number * columns);
+                to.copy_from_slice(&gradients[block * block_len + row * columns..][..columns]);
+            }
         })
     }
 }
+
+/// Rows of a kernel that are copied together.
+const ROWS_OF_A_TASK: usize = 64;
 
 /// `to += from`
 struct Add<'a, T> {

@@ -53,6 +53,20 @@ def trained(first, batch, steps=2):
     return losses, b"".join(weight.tobytes() for weight in model.get_weights())
 
 
+def test_batches_of_128_are_work_for_sixteen_threads():
+    """Chunks, blocks of large kernels as tasks, and what they give: the same bytes for any threads."""
+    same = {"padding": "same", "activation": "relu"}
+    stack = [gn.Input((16, 16, 1)), layers.Conv2D(8, 3, **same), layers.MaxPooling2D(4)]
+    stack += [layers.Conv2D(128, 3, **same), layers.Conv2D(128, 3, **same), layers.Flatten(), layers.Dense(2)]
+    model = gn.Sequential(stack, seed=1)
+    assert model.network.chunks(128) >= 16
+    with threads(1):
+        expected = trained(model, 128)
+    for count in THREADS[1:]:
+        with threads(count):
+            assert trained(model, 128) == expected, count
+
+
 @pytest.mark.timeout(600)  # Eight threads on two cores that others use as well wait for each other.
 @pytest.mark.parametrize("name", MODELS)
 def test_architectures_have_the_same_bytes_for_any_threads(name):

@@ -15,7 +15,7 @@ use crate::conv::{
 use crate::geometry::ConvGeometry;
 use crate::kernels::winograd::Form;
 use crate::kernels::{Element, Start};
-use crate::tuning::winograd::{BLOCK_CHANNELS, BLOCK_WEIGHTS, BLOCK_WEIGHTS_PER_ELEMENT};
+use crate::tuning::winograd::{BLOCK_CHANNELS, BLOCK_WEIGHTS, BLOCK_WEIGHTS_PER_ELEMENT, FEWEST_BLOCKS};
 
 /// Channels of a block, if the kernel is computed in blocks.
 pub(super) fn channels(g: &ConvGeometry, form: Form) -> Option<[usize; 2]> {
@@ -25,7 +25,9 @@ pub(super) fn channels(g: &ConvGeometry, form: Form) -> Option<[usize; 2]> {
         return None;
     }
     let of = |all: usize| BLOCK_CHANNELS.into_iter().find(|&some| all.is_multiple_of(some) && all > some);
-    Some([of(g.c_in)?, of(g.c_out)?])
+    let [inputs, outputs] = [of(g.c_in)?, of(g.c_out)?];
+    let few = inputs == BLOCK_CHANNELS[0] && g.c_in / inputs * (g.c_out / outputs) < FEWEST_BLOCKS;
+    Some([inputs, if few { outputs.min(BLOCK_CHANNELS[1]) } else { outputs }])
 }
 
 /// The gradient to the kernel.
@@ -48,8 +50,7 @@ impl<T: Element> BlockKernelGrad<T> {
         let block = WinogradKernelGrad::of(grid);
         let scratch = Request { block: block.tiling.weights, ..block.tiling.scratch };
         let tiling = Tiling { scratch, ..whole.tiling.clone() };
-        let blocks =
-            KernelBlocks { taps: g.taps(), tap_len: g.c_in * g.c_out, part_len: channels[0] * g.c_out };
+        let blocks = KernelBlocks { taps: g.taps(), channels: [g.c_in, g.c_out], block: channels };
         Self { whole, block, tiling, blocks }
     }
 }
@@ -85,8 +86,8 @@ impl<T: Element> GradPlan<T> for BlockKernelGrad<T> {
         gradient: &mut [T],
         scratch: &mut Scratch<T>,
     ) {
-        let [m, n] = [self.block.grid.from_channels, self.block.grid.to_channels];
-        let (samples, columns) = (dy.len() / self.tiling.len(), self.tiling.channels);
+        let [input, output] = self.blocks.first(block);
+        let samples = dy.len() / self.tiling.len();
         debug_assert!(dy.len() == samples * self.tiling.len() && gradient.len() == self.blocks.block_len());
         if samples == 0 {
             return gradient.fill(T::ZERO);
@@ -94,14 +95,10 @@ impl<T: Element> GradPlan<T> for BlockKernelGrad<T> {
         scratch.reserve(&self.tiling.scratch);
         let region = RowRegion::of(&self.tiling, &Region::Samples(samples));
         let mut sums = scratch.take_block(self.block.tiling.weights);
-        for first in (0..columns).step_by(n) {
-            let sums = &mut sums[..self.block.tiling.weights];
-            self.block.add_rows((&x[block * m..], &dy[first..]), &region, (sums, Start::Zero), scratch);
-            self.block.finish(sums);
-            for (to, from) in gradient.chunks_exact_mut(columns).zip(sums.chunks_exact(n)) {
-                to[first..first + n].copy_from_slice(from);
-            }
-        }
+        let points = &mut sums[..self.block.tiling.weights];
+        self.block.add_rows((&x[input..], &dy[output..]), &region, (points, Start::Zero), scratch);
+        self.block.finish(points);
+        gradient.copy_from_slice(&points[..gradient.len()]);
         scratch.give_block(sums);
     }
 }

@@ -8,7 +8,7 @@ use super::super::lowering::Lowered;
 use super::{Purpose, StepPlan};
 use crate::cuts;
 use crate::kernels::Element;
-use crate::tuning::step::{CHUNKS, MANY_SAMPLES, MOST_GROUP, REDUCE_COST};
+use crate::tuning::step::{CHUNKS, MANY_SAMPLES, MOST_GROUP, REDUCE_COST, SOME_SAMPLES};
 use crate::tuning::{FOUR_TILES_ROWS, L2_GROUP_BYTES, TASKS, TWO_TILES_ROWS};
 
 impl StepPlan {
@@ -31,16 +31,26 @@ impl StepPlan {
         [most, self.chunk].map(|most| self.fitting(lowered, range, most))
     }
 
-    /// Samples of a batch op's task: equal shares of a batch, and an even number of them; in training parts of a chunk,
-    /// or several chunks.
+    /// Samples of a batch op's task: equal shares of a batch, and an even number of them; in training equal parts of a
+    /// chunk, or several chunks.
     pub fn block<T: Element>(&self, op: &dyn Op<T>) -> usize {
         // Weights that are large beside the map are read for as many positions as hide that.
         let rows = if op.split().is_some() { 2 * FOUR_TILES_ROWS } else { TWO_TILES_ROWS };
         let least = op.batch().map_or(1, |op| op.least_samples());
-        let tasks = self.batch.div_ceil(rows.div_ceil(op.positions().max(1)).max(least));
+        let of_rows = |rows: usize| self.batch.div_ceil(rows.div_ceil(op.positions().max(1)).max(least));
+        let tasks = match of_rows(rows) {
+            // With half the rows the reading is hidden in part only, but there is work for twice the threads.
+            few if few < TASKS && self.batch >= SOME_SAMPLES => of_rows(rows / 2),
+            enough => enough,
+        };
         let tasks = if tasks > 1 || op.split().is_some() { tasks.next_multiple_of(2) } else { 1 };
         let block = cuts::even_task(self.batch, tasks);
-        if block > self.chunk { block / self.chunk * self.chunk } else { block }
+        if block > self.chunk {
+            return block / self.chunk * self.chunk;
+        }
+        // A last part of a sample or two would read the weights as often as the others.
+        let parts = (2 * self.chunk + block) / (2 * block).max(1);
+        cuts::even_task(self.chunk, parts)
     }
 
     /// Tasks of `group` samples each, none of which crosses a chunk unless it has several whole ones.
@@ -96,6 +106,7 @@ pub(super) fn chunk_samples<T: Element>(lowered: &Lowered<T>, batch: usize) -> u
         work += planned.partial.len() * planned.op.positions();
     }
     let [fewest, most] = CHUNKS;
+    let fewest = if batch >= SOME_SAMPLES { 2 * fewest } else { fewest };
     let cheap = (REDUCE_COST * sums).div_ceil(work.max(1)).max(1);
     let wanted = if batch >= MANY_SAMPLES { most } else { (batch / cheap).clamp(fewest, most) };
     batch.div_ceil(1 << wanted.ilog2())

@@ -222,13 +222,16 @@ impl<T: Element> StepProgram<'_, '_, T> {
         op.grad_block((&x, &dy), task, aside, scratch);
         self.check(aside, planned.layer);
         let start = planned.op.weights()[0].start;
-        for (tap, from) in aside.chunks_exact(blocks.part_len).enumerate() {
-            let Range { start: first, end } = blocks.part(task, tap);
-            let mut to = self.state.grads.write(start + first..start + end);
-            if planned.adds {
-                self.kernels.tier.vectorize(Add { from, to: &mut to });
-            } else {
-                to.copy_from_slice(from);
+        let [rows, columns] = blocks.block;
+        for (tap, from) in aside.chunks_exact(rows * columns).enumerate() {
+            let Range { start: first, end } = blocks.row(task, tap);
+            let mut to = self.state.grads.write_columns(start + first..start + end, rows, blocks.channels[1]);
+            for (number, from) in from.chunks_exact(columns).enumerate() {
+                if planned.adds {
+                    self.kernels.tier.vectorize(Add { from, to: to.row(number) });
+                } else {
+                    to.row(number).copy_from_slice(from);
+                }
             }
         }
         Ok(())
