@@ -91,10 +91,11 @@ def _row(cells: Sequence[object], tag: str = "td") -> str:
     return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>\n"
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows of words and numbers, which scroll sideways where they are too wide."""
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, words: bool = False) -> str:
+    """Rows of words and numbers, which scroll sideways where they are too wide; of words, set to the left."""
     head = _row(headings, "th") if headings else ""
-    return f'<div class="wide"><table>\n{head}{"".join(map(_row, rows))}</table></div>\n'
+    kind = ' class="words"' if words else ""
+    return f'<div class="wide"><table{kind}>\n{head}{"".join(map(_row, rows))}</table></div>\n'
 
 
 def tiles(values: Iterable[tuple[str, str]]) -> str:

@@ -105,4 +105,4 @@ def _differences(histories: Mapping[str, Any]) -> str:
         values = [str(found.get(key, "-")) for found in settings.values()]
         if len(set(values)) > 1:
             rows.append((key, *values))
-    return table(("setting", *settings), rows) if rows else ""
+    return table(("setting", *settings), rows, words=True) if rows else ""
