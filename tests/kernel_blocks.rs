@@ -30,11 +30,10 @@ fn by_blocks<T: Element>(plan: &dyn GradPlan<T>, p: &Problem<T>) -> Vec<T> {
     for block in 0..blocks.count() {
         let mut gradient = vec![T::from_f64(7.0); blocks.block_len()];
         plan.block(operands, block, &mut gradient, &mut scratch);
-        let [rows, columns] = blocks.block;
-        for (number, part) in gradient.chunks_exact(columns).enumerate() {
-            let first = blocks.row(block, number / rows).start + number % rows * blocks.channels[1];
-            assert_eq!(blocks.at(first), (block, number));
-            dkernel[first..first + columns].copy_from_slice(part);
+        for (number, part) in gradient.chunks_exact(blocks.block[1]).enumerate() {
+            let row = blocks.row(block, number);
+            assert_eq!(blocks.at(row.start), (block, number));
+            dkernel[row].copy_from_slice(part);
         }
     }
     dkernel

@@ -304,3 +304,20 @@ fn ranks_divide_kernels_where_that_is_less_work() {
     assert_eq!(sent(8, "values"), [4 * to_dense, 4 * to_conv]);
     assert!(sent(8, "kernels").is_empty());
 }
+
+#[test]
+fn ranks_divide_blocks_of_kernels() {
+    let layers = vec![
+        pool("MaxPooling2D", 2, 2),
+        conv(128, 1, "relu"),
+        conv(128, 3, "relu"),
+        average(),
+        dense(CLASSES, "linear"),
+    ];
+    let mut network = Case::new("a kernel of 128 x 128 channels", layers).network();
+    let exchanges = network.traffic(128, 2).unwrap();
+    let kernels = exchanges.iter().filter(|(name, _)| *name == "kernels");
+    let sent: Vec<_> = kernels.map(|(_, bytes)| bytes / size_of::<f32>()).collect();
+    // Four of eight blocks of 64 x 32 channels.
+    assert!(sent.contains(&(4 * 9 * 64 * 32)), "{sent:?}");
+}

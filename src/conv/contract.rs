@@ -293,7 +293,7 @@ impl KernelBlocks {
 
     /// Elements of a block.
     pub fn block_len(&self) -> usize {
-        self.taps * self.block[0] * self.block[1]
+        self.rows() * self.block[1]
     }
 
     /// First input and first output channel of a block.
@@ -311,11 +311,24 @@ impl KernelBlocks {
         (block, tap * self.block[0] + input % self.block[0])
     }
 
-    /// What a block has of the first of its rows of a tap, as elements of the kernel; a row has all output channels.
-    pub fn row(&self, block: usize, tap: usize) -> Range<usize> {
+    /// Rows of a block: its input channels, tap by tap.
+    pub fn rows(&self) -> usize {
+        self.taps * self.block[0]
+    }
+
+    /// A row of a block, as elements of the kernel.
+    pub fn row(&self, block: usize, row: usize) -> Range<usize> {
         let [input, output] = self.first(block);
-        let start = (tap * self.channels[0] + input) * self.channels[1] + output;
+        let (tap, own) = (row / self.block[0], row % self.block[0]);
+        let start = (tap * self.channels[0] + input + own) * self.channels[1] + output;
         start..start + self.block[1]
+    }
+
+    /// All rows, block by block: the number of the block, and the elements of the kernel.
+    pub fn all_rows(&self) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+        let blocks = *self;
+        (0..blocks.count())
+            .flat_map(move |block| (0..blocks.rows()).map(move |row| (block, blocks.row(block, row))))
     }
 }
 

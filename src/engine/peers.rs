@@ -140,7 +140,7 @@ impl<T: Element> Network<T> {
             Exchange::Kernel { op } => {
                 let op =
                     lowered.ops[ready.active[op].op].op.batch().zip(shares.own_tasks((lowered, ready), op));
-                let len = op.map_or(0, |(op, tasks)| tasks.map(|task| op.grad_ranges(task)[0].len()).sum());
+                let len = op.map_or(0, |(op, tasks)| kernel_len(op, tasks));
                 vec![("kernels", len * others * size_of::<T>())]
             }
             Exchange::Statistics { op, pass } => {
@@ -291,8 +291,7 @@ impl<'a> Shares<'a> {
     ) -> Option<&'l dyn BatchOp<T>> {
         let active = &step_plan.active[op];
         let op = lowered.ops[active.op].op.as_ref();
-        // Blocks of channels lie apart in the kernel: every rank computes all of them.
-        let batch_op = op.batch().filter(|op| op.grad_blocks().is_none())?;
+        let batch_op = op.batch()?;
         let kernel = op.weights().first()?.len();
         let (ranks, tasks) = (self.size(), batch_op.grad_tasks().max(1));
         let of_others = |elements: usize| elements * (ranks - 1) / ranks;
@@ -383,6 +382,14 @@ impl<'a> Shares<'a> {
                 phases.push([(Work::Exchange(Exchange::Values { tensor }), 1)]);
             }
         }
+    }
+}
+
+/// Elements of a kernel whose gradient is that of some tasks.
+pub(super) fn kernel_len<T: Element>(op: &dyn BatchOp<T>, tasks: Range<usize>) -> usize {
+    match op.grad_blocks() {
+        Some(blocks) => tasks.len() * blocks.block_len(),
+        None => tasks.map(|task| op.grad_ranges(task)[0].len()).sum(),
     }
 }
 

@@ -201,7 +201,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let own = self.shares.and_then(|shares| shares.own_tasks((self.lowered, self.step_plan), i));
         let [kernel, bias] = op.grad_ranges(task);
         // Ranks divide the kernel. The bias takes each of them less time than to send it.
-        let kernel = if own.is_none_or(|own| own.contains(&task)) { kernel } else { 0..0 };
+        let kernel = if own.as_ref().is_none_or(|own| own.contains(&task)) { kernel } else { 0..0 };
         for range in [kernel, bias].into_iter().filter(|range| !range.is_empty()) {
             let mut grads = self.state.grads.write(range.clone());
             let mut own = lock(&self.memory.workers[worker]);
@@ -215,7 +215,9 @@ impl<T: Element> StepProgram<'_, '_, T> {
             }
             self.check(&grads, planned.layer);
         }
-        let Some(blocks) = op.grad_blocks() else { return Ok(()) };
+        let Some(blocks) = op.grad_blocks().filter(|_| own.is_none_or(|own| own.contains(&task))) else {
+            return Ok(());
+        };
         let mut own = lock(&self.memory.workers[worker]);
         let Worker { scratch, grads: aside, .. } = &mut *own;
         memory::resize(aside, blocks.block_len(), T::ZERO)?;
@@ -224,7 +226,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let start = planned.op.weights()[0].start;
         let [rows, columns] = blocks.block;
         for (tap, from) in aside.chunks_exact(rows * columns).enumerate() {
-            let Range { start: first, end } = blocks.row(task, tap);
+            let Range { start: first, end } = blocks.row(task, tap * rows);
             let mut to = self.state.grads.write_columns(start + first..start + end, rows, blocks.channels[1]);
             for (number, from) in from.chunks_exact(columns).enumerate() {
                 if planned.adds {

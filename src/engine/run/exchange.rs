@@ -1,8 +1,6 @@
 //! What ranks that share a batch tell each other, between two parts of the program.
 
-use std::ops::Range;
-
-use super::super::peers::{Shares, ends};
+use super::super::peers::{Shares, ends, kernel_len};
 use super::super::plan::{Exchange, Slot};
 use super::{Add, StepProgram, tree};
 use crate::error::{Error, Result};
@@ -78,9 +76,26 @@ impl<T: Element> StepProgram<'_, '_, T> {
         let (Some(op), Some(kernel)) = (planned.op.batch(), planned.op.weights().first()) else {
             return Err(Error::internal("no op with a kernel"));
         };
-        let len = |tasks: Range<usize>| tasks.map(|task| op.grad_ranges(task)[0].len()).sum();
+        let all = || shares.tasks(op.grad_tasks());
+        let ends = ends(all().map(|tasks| kernel_len(op, tasks)));
         let mut grads = self.state.grads.write(kernel.clone());
-        shares.gather(&mut grads, &ends(shares.tasks(op.grad_tasks()).map(len)))?;
+        match op.grad_blocks() {
+            None => shares.gather(&mut grads, &ends)?,
+            Some(blocks) => {
+                // Blocks of channels lie apart in the kernel: they are put side by side to be sent.
+                let mut side_by_side = memory::filled(T::ZERO, grads.len())?;
+                let (own, columns) = (all().nth(shares.rank()).unwrap_or(0..0), blocks.block[1]);
+                for ((block, row), part) in blocks.all_rows().zip(side_by_side.chunks_exact_mut(columns)) {
+                    if own.contains(&block) {
+                        part.copy_from_slice(&grads[row]);
+                    }
+                }
+                shares.gather(&mut side_by_side, &ends)?;
+                for ((_, row), part) in blocks.all_rows().zip(side_by_side.chunks_exact(columns)) {
+                    grads[row].copy_from_slice(part);
+                }
+            }
+        }
         self.check(&grads, planned.layer);
         Ok(())
     }
