@@ -1,12 +1,15 @@
-"""Runs the program of docs/many-machines.md in two processes: it ends with the file that one process writes.
+"""Runs what docs/many-machines.md shows, in two processes: they end with the file that one process writes.
 
     python tools/run_many_machines.py docs/many-machines.md
 
-Where neither this environment nor that of `make test-mpi` has mpiexec it says so, and does nothing.
+Where neither this environment nor that of `make test-mpi` has mpiexec it says so, and does nothing. What the
+page prints of costs is compared as well.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import subprocess
@@ -14,10 +17,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).parents[1]
 PLACES = (Path(sys.executable).parent, ROOT / ".venv-mpi/bin")
+
+
+def check_costs(page: Path, blocks: list[tuple[str, str]]) -> None:
+    """Exits with an error where the program that computes costs does not print the block after it."""
+    number = next(i for i, (_, code) in enumerate(blocks) if "distributed_costs(" in code)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(blocks[number][1], {})  # noqa: S102  # our own page
+    if printed.getvalue() != blocks[number + 1][1]:
+        sys.exit(f"{page}: the costs of a step are not what the page says:\n{printed.getvalue()}")
 
 
 def main() -> None:
@@ -27,19 +38,22 @@ def main() -> None:
     if not able:
         print(f"{page} was NOT executed: no mpiexec in {' or '.join(map(str, PLACES))} (make test-mpi)")
         return
-    found = re.search(r"```python\n(# train\.py\n.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    if found is None:
-        sys.exit(f"{page} has no program that begins with '# train.py'")
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    programs = {code.split()[1]: code for kind, code in blocks if kind == "python" and code.startswith("# ")}
+    if not programs.keys() >= {"data.py", "train.py"}:
+        sys.exit(f"{page} has no programs that begin with '# data.py' and '# train.py'")
+    check_costs(page, blocks)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
     saved = []
     for ranks in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
-            rng = np.random.default_rng(0)
-            Path(folder, "train.py").write_text(found[1], encoding="utf-8")
-            np.save(Path(folder, "x.npy"), rng.random((2500, 16, 16, 1), np.float32))
-            np.save(Path(folder, "y.npy"), rng.integers(0, 10, 2500))
-            command = [str(able[0] / "mpiexec"), "-n", str(ranks), str(able[0] / "python"), "train.py"]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
-            subprocess.run(command, check=True, cwd=folder, env=environment, timeout=120)
+            for name, program in programs.items():
+                Path(folder, name).write_text(program, encoding="utf-8")
+            python = str(able[0] / "python")
+            for command in ([], [str(able[0] / "mpiexec"), "-n", str(ranks)]):
+                name = "train.py" if command else "data.py"
+                subprocess.run([*command, python, name], check=True, cwd=folder, env=environment, timeout=120)
             saved.append(Path(folder, "model.gridnn").read_bytes())
     if saved[0] != saved[1]:
         sys.exit(f"{page}: two processes end with another file than one")
