@@ -105,8 +105,8 @@ def main() -> None:
     site = Path(sys.argv[1]).resolve()
     if lost := lost_links(site):
         sys.exit(f"{len(lost)} links lead nowhere: " + "; ".join(lost[:20]))
-    if missing := not_found(site):
-        sys.exit(f"the search does not find {', '.join(missing)}")
+    if unfound := not_found(site):
+        sys.exit(f"the search does not find {', '.join(unfound)}")
     with (site / "objects.inv").open("rb") as file:
         inventory = InventoryFile.load(file, site.as_posix(), lambda folder, name: f"{folder}/{name}")
     known = {name for kind, objects in inventory.items() if kind.startswith("py:") for name in objects}

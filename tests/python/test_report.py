@@ -204,6 +204,20 @@ def test_runs_are_compared(tmp_path):
     assert cells[row + 3] == f"{runs['<2>'].history['loss'][best]:.4g}"
     assert {"weights", "optimizer"} <= set(cells)
     assert "seed" not in cells  # which is the same
+    assert [cell for cell in cells if cell.startswith("Adam")] == [
+        "Adam(learning_rate=0.005)",
+        "Adam(learning_rate=0.0025)",
+    ]
+
+
+def test_of_settings_what_differs_is_shown():
+    from gridnn._report._runs import _unlike
+
+    shared = ["SGD(rate=Cosine(steps=10, warm=0), momentum=0.9)", "SGD(rate=0.1, momentum=0.9)"]
+    assert _unlike(shared) == ["SGD(rate=Cosine(steps=10, warm=0))", "SGD(rate=0.1)"]
+    assert _unlike(["Adam(a=1)", "SGD(a=1)"]) == ["Adam(a=1)", "SGD(a=1)"]
+    assert _unlike(["Adam(a=1)", "Adam(a=1, b=[1, 2])"]) == ["Adam()", "Adam(b=[1, 2])"]
+    assert _unlike(["32", "64"]) == ["32", "64"]
 
 
 def test_runs_may_be_numbers_and_may_log_different_things(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -99,10 +100,34 @@ def _differences(histories: Mapping[str, Any]) -> str:
             settings[name] = {**dict(settings_of(model, history)), "weights": f"{model.count_params():,}"}
     if len(settings) < 2:
         return ""
-    names = dict.fromkeys(key for rows in settings.values() for key in rows)
-    rows = []
-    for key in names:
+    columns = {}
+    for key in dict.fromkeys(key for rows in settings.values() for key in rows):
         values = [str(found.get(key, "-")) for found in settings.values()]
         if len(set(values)) > 1:
-            rows.append((key, *values))
-    return table(("setting", *settings), rows, words=True) if rows else ""
+            columns[key] = _unlike(values)
+    if not columns:
+        return ""
+    return table(("run", *columns), list(zip(settings, *columns.values(), strict=True)), words=True)
+
+
+def _unlike(values: list[str]) -> list[str]:
+    """What is not the same in all: of descriptions of one class (``Adam(...)``) the arguments that differ."""
+    calls = [re.fullmatch(r"(\w+)\((.*)\)", value) for value in values]
+    if not all(calls) or len({call[1] for call in calls if call}) > 1:
+        return values
+    given = [_arguments(call[2]) for call in calls if call]
+    common = set.intersection(*map(set, given))
+    name = values[0].partition("(")[0]
+    return [f"{name}({', '.join(each for each in one if each not in common)})" for one in given]
+
+
+def _arguments(text: str) -> list[str]:
+    """The arguments of a call, which may be calls themselves."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
