@@ -165,6 +165,7 @@ def main() -> None:
     if arguments.source:
         print(json.dumps(train(arguments.folder, samples, arguments.source, arguments.warm)))
         return
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     write(arguments.folder, samples)
     if arguments.write_only:
         return

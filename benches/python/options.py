@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from held import HELD, hold
 from libraries import OWN, ROOT
 from rounds import Pace, Team, default_libraries
 
@@ -45,6 +46,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         metavar="PATH",
         help="the Python that has the other libraries (GRIDNN_PEERS_PYTHON, else this one)",
     )
+    parser.add_argument("--tier", choices=sorted(HELD), help="hold every library to it (see held.py)")
     parser.add_argument("--libraries", metavar="LIST", help="the other libraries (default: all installed)")
     return parser
 
@@ -53,6 +55,7 @@ class Options:
     """Parsed options."""
 
     def __init__(self, arguments: argparse.Namespace, *, without: Sequence[str] = ()) -> None:
+        hold(arguments.tier)
         self.names: list[str] = arguments.names
         self.threads = [int(text) for text in arguments.threads.split(",")]
         self.pace = Pace.of(arguments.quick)

@@ -1,8 +1,9 @@
 """Measures everything, keeps the figures in `benches/record` and writes the tables of `docs/performance.md`.
 
-`python benches/python/record.py [--full] [--page]` on a machine with nothing else to do. Without `--full`
-rounds are short: some minutes. With `--page` nothing is measured: the page is written anew from the figures
-kept.
+`python benches/python/record.py [--tier avx2] [--full] [--page]` on a machine with nothing else to do.
+Without `--full` rounds are short: half an hour in all. With `--tier avx2` every library is held to AVX2,
+figures are of two threads and without functional calls, and their page is `docs/performance-avx2.md`. With
+`--page` nothing is measured: the pages are written anew from the figures kept.
 """
 
 from __future__ import annotations
@@ -18,18 +19,23 @@ from typing import Any
 import architectures
 import functional
 import steps
+from held import HELD, hold
 from libraries import ROOT, peers
 from options import geometric_mean, remarks, table
 
 PAGE = ROOT / "docs" / "performance.md"
 RECORD = ROOT / "benches" / "record"
+HELD_PAGES = {RECORD / tier: ROOT / "docs" / f"performance-{tier}.md" for tier in HELD}
+"""Where the figures of libraries that are held to a tier lie, and their page."""
 _HERE = Path(__file__).parent
 _KERNEL_LINE = re.compile(r"(\S+) +(fwd|dx|dw) +(\w+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) *(.*)")
 
 
-def measure(full: bool) -> None:
+def measure(full: bool, tier: str | None) -> None:
     """Runs the benches one after the other."""
-    RECORD.mkdir(exist_ok=True)
+    hold(tier)
+    folder = RECORD / (tier or "")
+    folder.mkdir(parents=True, exist_ok=True)
     pace = [] if full else ["--quick"]
     kernels = subprocess.run(
         ["cargo", "bench", "--bench", "kernels", "--", *pace],
@@ -38,32 +44,36 @@ def measure(full: bool) -> None:
         text=True,
         check=True,
     )
-    (RECORD / "kernels.txt").write_text(kernels.stdout, encoding="utf-8")
-    for name in ("steps", "architectures", "functional"):
-        file = RECORD / f"{name}.json"
+    (folder / "kernels.txt").write_text(kernels.stdout, encoding="utf-8")
+    names = ["steps", "architectures", "functional"]
+    if tier is not None:
+        names.remove("functional")
+        pace += ["--tier", tier, "--threads", "2"]
+    for name in names:
+        file = folder / f"{name}.json"
         subprocess.run([sys.executable, _HERE / f"{name}.py", *pace, "--json", file], cwd=ROOT, check=True)
 
 
-def sections() -> dict[str, str]:
-    """The parts of the page that are made of figures."""
-    with (RECORD / "steps.json").open(encoding="utf-8") as file:
-        of_steps = json.load(file)
-    with (RECORD / "functional.json").open(encoding="utf-8") as file:
-        of_calls = json.load(file)
-    with (RECORD / "architectures.json").open(encoding="utf-8") as file:
-        of_architectures = json.load(file)
-    return {
+def sections(folder: Path) -> dict[str, str]:
+    """The parts of a page that are made of figures."""
+
+    def found(name: str) -> dict[str, Any]:
+        text: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        return text
+
+    def dated(name: str, keys: tuple[str, ...], by: str) -> str:
+        return "\n\n".join([_machine(found(name)["about"]), _tables(found(name)["rows"], keys, by)])
+
+    of_steps = found("steps")
+    parts = {
         "machine": _machine(of_steps["about"]),
         "steps": _tables(of_steps["rows"], steps.KEYS, "step"),
-        "architectures": "\n\n".join(
-            [
-                _machine(of_architectures["about"]),
-                _tables(of_architectures["rows"], architectures.KEYS, "step"),
-            ]
-        ),
-        "kernels": _kernels((RECORD / "kernels.txt").read_text(encoding="utf-8")),
-        "functional": _tables(of_calls["rows"], functional.KEYS, "pass"),
+        "architectures": dated("architectures", architectures.KEYS, "step"),
+        "kernels": _kernels((folder / "kernels.txt").read_text(encoding="utf-8")),
     }
+    if (folder / "functional.json").exists():
+        parts["functional"] = dated("functional", functional.KEYS, "pass")
+    return parts
 
 
 def _machine(about: dict[str, Any]) -> str:
@@ -128,12 +138,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--tier", choices=sorted(HELD), help="hold every library to it")
     parser.add_argument("--full", action="store_true", help="long rounds")
-    parser.add_argument("--page", action="store_true", help="write the page only")
+    parser.add_argument("--page", action="store_true", help="write the pages only")
     arguments = parser.parse_args()
     if not arguments.page:
-        measure(arguments.full)
-    PAGE.write_text(write(PAGE.read_text(encoding="utf-8"), sections()), encoding="utf-8")
+        measure(arguments.full, arguments.tier)
+    for folder, page in {RECORD: PAGE, **HELD_PAGES}.items():
+        page.write_text(write(page.read_text(encoding="utf-8"), sections(folder)), encoding="utf-8")
 
 
 if __name__ == "__main__":

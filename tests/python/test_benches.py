@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gridnn as gn
+
 pytestmark = pytest.mark.one_tier
 
 BENCHES = Path(__file__).parents[2] / "benches" / "python"
@@ -27,6 +29,7 @@ def import_benches(monkeypatch):
         "curves",
         "examples",
         "functional",
+        "held",
         "libraries",
         "models",
         "options",
@@ -108,6 +111,14 @@ def test_steps_of_gridnn_alone(tmp_path):
         ("lenet5", "infer", None),
     ]
     assert "lenet5" in output
+
+
+@pytest.mark.skipif(gn.simd_tier() not in ("avx2", "avx512"), reason="this processor has no AVX2")
+def test_everybody_is_held_to_a_tier(tmp_path):
+    path = tmp_path / "steps.json"
+    run("steps.py", "mnist-convnet b1", "--libraries", "", "--tier", "avx2", "--json", path)
+    (version,) = json.loads(path.read_text())["about"]["versions"]
+    assert version.endswith("(avx2)")
 
 
 @pytest.mark.usefixtures("import_benches")
