@@ -21,7 +21,11 @@ LINKS = [
 
 @pytest.mark.parametrize("link", sorted(set(LINKS)))
 def test_links_lead_somewhere(link):
-    assert (ROOT / link).is_file()
+    path, _, place = link.partition("#")
+    assert (ROOT / path).is_file()
+    if place:
+        headings = re.findall(r"^#+ (.*)", (ROOT / path).read_text("utf-8"), re.MULTILINE)
+        assert place in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_pictures_are_small():
