@@ -7,7 +7,7 @@
 
 mod groups;
 
-pub use groups::{Backward, Groups};
+pub use groups::{Backward, Groups, Scaling};
 
 use crate::kernels::{Element, Job, Tier};
 

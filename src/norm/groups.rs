@@ -3,150 +3,140 @@
 //! `y = (x - mean) / sqrt(variance + epsilon) * gamma + beta`, moments over a group of `n` elements, in float64 and in
 //! two passes. With `xhat = (x - mean) / sqrt(variance + epsilon)` and `d = gamma * dy` the gradient to the input is
 //! `(d - sum(d) / n - xhat * sum(d * xhat) / n) / sqrt(variance + epsilon)`.
+//!
+//! Loops follow the order in which elements lie: [`interleaved`] where groups lie side by side and few elements of one
+//! follow each other, [`runs`] where many do, [`short`] where groups of a few elements follow each other, and [`table`] for
+//! whatever is left. A group is summed up by the places of its elements in it, so that all of them give the same bytes.
 
+mod interleaved;
+mod runs;
+mod short;
+mod spans;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use self::interleaved::Interleaved;
+use self::runs::Runs;
+use self::short::Short;
+use self::table::Table;
 use crate::kernels::{Element, Job, Tier};
-use crate::memory;
 
-/// Chains that a sum is cut into, so that additions do not wait for each other; the same on every tier.
+/// Chains that a sum is cut into, so that additions do not wait for each other; the same on every tier. Element `i` of a
+/// group belongs to chain `i % CHAINS`.
 const CHAINS: usize = 16;
+/// Elements from which on the moments of a group are worth keeping for the backward pass: they are 16 bytes.
+const WORTH_KEEPING: usize = 64;
+/// Bytes of a mean and of what is multiplied by.
+const MOMENTS: usize = 2 * size_of::<f64>();
 
 /// How the elements of a sample fall into groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Groups {
-    /// Elements of the sample, group by group; None where they lie that way.
-    order: Option<Vec<usize>>,
+    /// Groups of a sample.
+    count: usize,
     /// Elements of a group.
     len: usize,
-    /// Weight of every element of the first group; None where they are numbered alike.
-    weights: Option<Vec<usize>>,
-    /// Weights between two groups.
-    step: usize,
+    layout: Layout,
+}
+
+/// Where the elements of a group are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Layout {
+    Interleaved(Interleaved),
+    Runs(Runs),
+    Short(Short),
+    Table(Table),
 }
 
 impl Groups {
     /// Plans groups over a sample of shape `sizes`: elements that differ only along axes that are `inside` are of one
     /// group. Elements that are equal along the axes `weighed` share a weight.
     pub fn new(sizes: &[usize], inside: &[bool], weighed: &[bool]) -> Self {
-        let total: usize = sizes.iter().product();
-        let len: usize = (0..sizes.len()).filter(|&a| inside[a]).map(|a| sizes[a]).product();
-        // Number of an element among those that differ along some axes only.
-        let number = |element: usize, axes: &dyn Fn(usize) -> bool| {
-            let (mut rest, mut stride, mut number) = (element, 1, 0);
-            for axis in (0..sizes.len()).rev() {
-                if axes(axis) {
-                    number += rest % sizes[axis] * stride;
-                    stride *= sizes[axis];
-                }
-                rest /= sizes[axis];
-            }
-            number
-        };
-        let mut order = memory::demand(memory::filled(0, total));
-        for element in 0..total {
-            let place = number(element, &|a| !inside[a]) * len + number(element, &|a| inside[a]);
-            order[place] = element;
-        }
-        let weight = |place: usize| number(order[place], &|a| weighed[a]);
-        let weights = memory::demand(memory::collect((0..len.min(total)).map(weight)));
-        let step = if len < total { weight(len) - weights.first().copied().unwrap_or(0) } else { 0 };
-        let plain = |list: &[usize]| list.iter().enumerate().all(|(i, x)| i == *x);
-        let some = |list: Vec<usize>| if plain(&list) { None } else { Some(list) };
-        Self { weights: some(weights), len: len.max(1), step, order: some(order) }
+        Self::laid_out(sizes, inside, weighed).unwrap_or_else(|| Self::listed(sizes, inside, weighed))
     }
 
-    /// One sample forward; `gamma` and `beta` may be missing.
+    /// The same with every element looked up, which is slow, and right for all shapes.
+    fn listed(sizes: &[usize], inside: &[bool], weighed: &[bool]) -> Self {
+        let count = (0..sizes.len()).filter(|&a| !inside[a]).map(|a| sizes[a]).product();
+        let len = (0..sizes.len()).filter(|&a| inside[a]).map(|a| sizes[a]).product();
+        Self { count, len, layout: Layout::Table(Table::new(sizes, inside, weighed, len)) }
+    }
+
+    /// The same where the axes are, in this order: one or none that runs through either positions of a group or groups
+    /// that share weights, one or none through groups that have their own, one or none through the elements of a group.
+    fn laid_out(sizes: &[usize], inside: &[bool], weighed: &[bool]) -> Option<Self> {
+        // Axes of one kind that follow each other are one axis.
+        let mut axes: Vec<(usize, [bool; 2])> = Vec::new();
+        for axis in (0..sizes.len()).filter(|&axis| sizes[axis] != 1) {
+            let kind = [inside[axis], weighed[axis]];
+            match axes.last_mut() {
+                Some((size, last)) if *last == kind => *size *= sizes[axis],
+                _ => axes.push((sizes[axis], kind)),
+            }
+        }
+        let mut rest = axes.into_iter().peekable();
+        let mut take = |kind: [bool; 2]| rest.next_if(|(_, own)| *own == kind).map_or(1, |(size, _)| size);
+        let (positions, alike) = (take([true, false]), take([false, false]));
+        let (side, run) = (take([false, true]), take([true, true]));
+        if rest.next().is_some() || (positions > 1 && alike > 1) {
+            return None;
+        }
+        let layout = if positions > 1 && run <= interleaved::BLOCK {
+            Layout::Interleaved(Interleaved::new(side, run))
+        } else if positions == 1 && side == 1 && (1..=short::LONGEST).contains(&run) {
+            Layout::Short(Short { len: run })
+        } else {
+            Layout::Runs(Runs { runs: positions, run, side })
+        };
+        Some(Self { count: alike * side, len: positions * run, layout })
+    }
+
+    /// Bytes that the forward pass writes down for the backward pass.
+    pub fn saved_len(&self) -> usize {
+        if self.len >= WORTH_KEEPING { self.count * MOMENTS } else { 0 }
+    }
+
+    /// One sample forward; writes down [`Groups::saved_len`] bytes if there is room for any.
     pub fn forward<T: Element>(
         &self,
         tier: Tier,
-        epsilon: f64,
-        [gamma, beta]: [Option<&[T]>; 2],
+        scaling: Scaling<'_, T>,
         x: &[T],
         y: &mut [T],
+        saved: &mut [u8],
     ) {
-        tier.vectorize(Forward { groups: self, epsilon, gamma, beta, x, y });
+        tier.vectorize(Forward { groups: self, scaling, x, y, saved });
     }
 
     /// One sample backward; adds to the gradients of `gamma` and `beta`, which are empty where those are missing.
-    pub fn backward<T: Element>(&self, tier: Tier, tensors: Backward<'_, T>) {
-        tier.vectorize(Back { groups: self, tensors });
-    }
-
-    #[inline(always)]
-    fn element(&self, place: usize) -> usize {
-        self.order.as_ref().map_or(place, |order| order[place])
-    }
-
-    #[inline(always)]
-    fn weight(&self, group: usize, i: usize) -> usize {
-        group * self.step + self.weights.as_ref().map_or(i, |weights| weights[i])
-    }
-
-    /// Sum over a group.
-    #[inline(always)]
-    fn sum(&self, term: impl Fn(usize) -> f64) -> f64 {
-        let mut sums = [0.0; CHAINS];
-        let whole = self.len / CHAINS * CHAINS;
-        for first in (0..whole).step_by(CHAINS) {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum += term(first + i);
-            }
-        }
-        for (sum, i) in sums.iter_mut().zip(whole..self.len) {
-            *sum += term(i);
-        }
-        sums.iter().sum()
-    }
-
-    /// Mean and `1 / sqrt(variance + epsilon)` of a group.
-    #[inline(always)]
-    fn moments<T: Element>(&self, group: usize, epsilon: f64, x: &[T]) -> (f64, f64) {
-        let value = |i: usize| x[self.element(group * self.len + i)].to_f64();
-        let count = self.len as f64;
-        let mean = self.sum(value) / count;
-        let variance = self.sum(|i| (value(i) - mean) * (value(i) - mean)) / count;
-        (mean, 1.0 / (variance + epsilon).sqrt())
+    pub fn backward<T: Element>(&self, tier: Tier, scaling: Scaling<'_, T>, tensors: Backward<'_, T>) {
+        tier.vectorize(Back { groups: self, scaling, tensors });
     }
 }
 
-struct Forward<'a, T> {
-    groups: &'a Groups,
-    epsilon: f64,
-    gamma: Option<&'a [T]>,
-    beta: Option<&'a [T]>,
-    x: &'a [T],
-    y: &'a mut [T],
-}
-
-impl<T: Element> Job for Forward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { groups, epsilon, gamma, beta, x, y } = self;
-        for group in 0..x.len() / groups.len {
-            let (mean, inverse) = groups.moments(group, epsilon, x);
-            let (mean, inverse) = (T::from_f64(mean), T::from_f64(inverse));
-            for i in 0..groups.len {
-                let (element, weight) = (groups.element(group * groups.len + i), groups.weight(group, i));
-                let scaled = x[element].sub(mean).mul(inverse);
-                let scaled = gamma.map_or(scaled, |gamma| scaled.mul(gamma[weight]));
-                y[element] = beta.map_or(scaled, |beta| scaled.add(beta[weight]));
-            }
-        }
-    }
+/// What is done with elements beside the moments.
+#[derive(Debug, Clone, Copy)]
+pub struct Scaling<'a, T> {
+    /// What is added to the variance.
+    pub epsilon: f64,
+    /// The factor of every weight.
+    pub gamma: &'a [T],
+    /// What is added to the product; -0 where nothing is, which leaves even the sign of a zero alone.
+    pub beta: &'a [T],
+    /// Whether negative results become zero.
+    pub relu: bool,
 }
 
 /// Tensors of a sample's backward pass.
 #[derive(Debug)]
 pub struct Backward<'a, T> {
-    /// What is added to the variance.
-    pub epsilon: f64,
-    /// The factors, if there are any.
-    pub gamma: Option<&'a [T]>,
     /// The input.
     pub x: &'a [T],
-    /// Gradient of the output.
-    pub dy: &'a [T],
+    /// What the forward pass wrote down; empty if it did not.
+    pub saved: &'a [u8],
+    /// Gradient of the output; where a ReLU followed it is masked, and stays so.
+    pub dy: &'a mut [T],
     /// Gradient of the input, if it is wanted.
     pub dx: Option<&'a mut [T]>,
     /// Gradient of the factors, to be added to.
@@ -155,8 +145,58 @@ pub struct Backward<'a, T> {
     pub dbeta: &'a mut [T],
 }
 
+/// Mean of a group and `1 / sqrt(variance + epsilon)`.
+type Moments = (f64, f64);
+
+/// The moments from the sum of squared deviations.
+#[inline(always)]
+fn moments(mean: f64, squares: f64, len: usize, epsilon: f64) -> Moments {
+    (mean, 1.0 / (squares / len as f64 + epsilon).sqrt())
+}
+
+/// Writes down the moments of a group, where there is room.
+#[inline(always)]
+fn keep(saved: &mut [u8], group: usize, (mean, inverse): Moments) {
+    if let Some(own) = saved.get_mut(group * MOMENTS..(group + 1) * MOMENTS) {
+        let (first, second) = own.split_at_mut(size_of::<f64>());
+        first.copy_from_slice(&mean.to_ne_bytes());
+        second.copy_from_slice(&inverse.to_ne_bytes());
+    }
+}
+
+/// What was written down of a group, if it was.
+#[inline(always)]
+fn kept(saved: &[u8], group: usize) -> Option<Moments> {
+    let (numbers, _) = saved.get(group * MOMENTS..(group + 1) * MOMENTS)?.as_chunks();
+    Some((f64::from_ne_bytes(numbers[0]), f64::from_ne_bytes(numbers[1])))
+}
+
+struct Forward<'a, T> {
+    groups: &'a Groups,
+    scaling: Scaling<'a, T>,
+    x: &'a [T],
+    y: &'a mut [T],
+    saved: &'a mut [u8],
+}
+
+impl<T: Element> Job for Forward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { groups: Groups { count, len, layout }, scaling, x, y, saved } = self;
+        match layout {
+            Layout::Interleaved(layout) => layout.forward(*len, scaling, x, y, saved),
+            Layout::Runs(layout) => layout.forward((*count, *len), scaling, x, y, saved),
+            Layout::Short(layout) => layout.forward(scaling, x, y, saved),
+            Layout::Table(layout) => layout.forward((*count, *len), scaling, x, y, saved),
+        }
+    }
+}
+
 struct Back<'a, 'b, T> {
     groups: &'a Groups,
+    scaling: Scaling<'a, T>,
     tensors: Backward<'b, T>,
 }
 
@@ -165,31 +205,12 @@ impl<T: Element> Job for Back<'_, '_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { groups, tensors: Backward { epsilon, gamma, x, dy, mut dx, dgamma, dbeta } } = self;
-        let n = groups.len as f64;
-        for group in 0..x.len() / groups.len {
-            let (mean, inverse) = groups.moments(group, epsilon, x);
-            let scaled = |i: usize| (x[groups.element(group * groups.len + i)].to_f64() - mean) * inverse;
-            let slope = |i: usize| {
-                let dy = dy[groups.element(group * groups.len + i)].to_f64();
-                gamma.map_or(dy, |gamma| dy * gamma[groups.weight(group, i)].to_f64())
-            };
-            for i in 0..groups.len {
-                let (dy, weight) = (dy[groups.element(group * groups.len + i)], groups.weight(group, i));
-                if let Some(dgamma) = dgamma.get_mut(weight) {
-                    *dgamma += T::from_f64(dy.to_f64() * scaled(i));
-                }
-                if let Some(dbeta) = dbeta.get_mut(weight) {
-                    *dbeta += dy;
-                }
-            }
-            let Some(dx) = dx.as_deref_mut() else { continue };
-            let plain = groups.sum(slope) / n;
-            let weighted = groups.sum(|i| slope(i) * scaled(i)) / n;
-            for i in 0..groups.len {
-                let element = groups.element(group * groups.len + i);
-                dx[element] = T::from_f64((slope(i) - plain - scaled(i) * weighted) * inverse);
-            }
+        let Self { groups: Groups { count, len, layout }, scaling, tensors } = self;
+        match layout {
+            Layout::Interleaved(layout) => layout.backward(*len, scaling, tensors),
+            Layout::Runs(layout) => layout.backward((*count, *len), scaling, tensors),
+            Layout::Short(layout) => layout.backward(scaling, tensors),
+            Layout::Table(layout) => layout.backward((*count, *len), scaling, tensors),
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::conv::Scratch;
 use crate::engine::spec::{GroupNormSpec, LayerNormSpec, ScaleSpec};
 use crate::error::{Error, Result};
 use crate::kernels::{Element, Tier};
-use crate::norm::{self, Groups};
+use crate::memory;
+use crate::norm::{self, Groups, Scaling};
 
 /// The description of either.
 pub(super) struct SampleNorm {
@@ -96,58 +97,84 @@ impl<T: Element> Layer<T> for SampleNorm {
 
     fn ops(&self, site: &Site<'_, T>) -> Result<Vec<Box<dyn Op<T>>>> {
         let mut weights = site.weights.iter().cloned();
+        let sizes: Vec<Size> = site.input.iter().copied().map(Some).collect();
+        let without = |exists: bool, value: f64| -> Result<Vec<T>> {
+            let len = if exists { 0 } else { self.shape(&sizes)?.iter().product() };
+            memory::filled(T::from_f64(value), len)
+        };
+        let without = [without(self.scale.scale, 1.0)?, without(self.scale.center, -0.0)?];
         Ok(vec![Box::new(Normalize {
             groups: self.plan(site.input)?,
             len: site.input.iter().product(),
             weights: site.weights.to_vec(),
             gamma: if self.scale.scale { weights.next() } else { None },
             beta: if self.scale.center { weights.next() } else { None },
+            without,
             epsilon: self.scale.epsilon,
+            relu: false,
             tier: site.kernels.tier,
         })])
     }
 }
 
-struct Normalize {
+struct Normalize<T> {
     groups: Groups,
     /// Elements of a sample.
     len: usize,
     weights: Vec<Range<usize>>,
     gamma: Option<Range<usize>>,
     beta: Option<Range<usize>>,
+    /// What stands for either where it is missing.
+    without: [Vec<T>; 2],
     epsilon: f64,
+    relu: bool,
     tier: Tier,
 }
 
-impl<T: Element> Op<T> for Normalize {
+impl<T: Element> Normalize<T> {
+    fn scaling<'a>(&'a self, params: &'a [T]) -> Scaling<'a, T> {
+        let [gamma, beta] = [(&self.gamma, &self.without[0]), (&self.beta, &self.without[1])]
+            .map(|(range, without)| range.as_ref().map_or(&without[..], |range| &params[range.clone()]));
+        Scaling { epsilon: self.epsilon, gamma, beta, relu: self.relu }
+    }
+}
+
+impl<T: Element> Op<T> for Normalize<T> {
     fn output_len(&self) -> usize {
         self.len
     }
 
     fn keeps(&self) -> Keeps {
-        Keeps { input: true, ..Keeps::default() }
+        Keeps { input: true, output: false, saved: self.groups.saved_len() }
     }
 
     fn weights(&self) -> &Ranges {
         &self.weights
     }
 
-    fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], _: &mut [u8], _: &mut Scratch<T>) {
-        let weights = [&self.gamma, &self.beta].map(|w| w.as_ref().map(|range| &cx.params[range.clone()]));
-        for (x, y) in x[0].chunks_exact(self.len).zip(y.chunks_exact_mut(self.len)) {
-            self.groups.forward(self.tier, self.epsilon, weights, x, y);
+    fn take_relu(&mut self) -> bool {
+        self.relu = true;
+        true
+    }
+
+    fn forward(&self, cx: &Context<'_, T>, x: &[&[T]], y: &mut [T], saved: &mut [u8], _: &mut Scratch<T>) {
+        let scaling = self.scaling(cx.params);
+        let each = if saved.is_empty() { 0 } else { self.groups.saved_len() };
+        for (i, (x, y)) in x[0].chunks_exact(self.len).zip(y.chunks_exact_mut(self.len)).enumerate() {
+            self.groups.forward(self.tier, scaling, x, y, &mut saved[i * each..(i + 1) * each]);
         }
     }
 
     fn backward(&self, cx: &Context<'_, T>, tensors: Backward<'_, '_, T>, _: &mut Scratch<T>) {
-        let Backward { x, dy, dx: [dx], grads, .. } = tensors else { return };
-        let gamma = self.gamma.as_ref().map(|range| &cx.params[range.clone()]);
-        let (dgamma, dbeta) = grads.split_at_mut(gamma.map_or(0, <[T]>::len));
-        for (i, (x, dy)) in x[0].chunks_exact(self.len).zip(dy.chunks_exact(self.len)).enumerate() {
+        let Backward { x, saved, dy, dx: [dx], grads, .. } = tensors else { return };
+        let scaling = self.scaling(cx.params);
+        let each = if saved.is_empty() { 0 } else { self.groups.saved_len() };
+        let (dgamma, dbeta) = grads.split_at_mut(self.gamma.as_ref().map_or(0, Range::len));
+        for (i, (x, dy)) in x[0].chunks_exact(self.len).zip(dy.chunks_exact_mut(self.len)).enumerate() {
             let dx = dx.as_deref_mut().map(|dx| &mut dx[i * self.len..(i + 1) * self.len]);
             let (dgamma, dbeta) = (&mut *dgamma, &mut *dbeta);
-            let epsilon = self.epsilon;
-            self.groups.backward(self.tier, norm::Backward { epsilon, gamma, x, dy, dx, dgamma, dbeta });
+            let saved = &saved[i * each..(i + 1) * each];
+            self.groups.backward(self.tier, scaling, norm::Backward { x, saved, dy, dx, dgamma, dbeta });
         }
     }
 }
