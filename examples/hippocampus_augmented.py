@@ -30,7 +30,7 @@ import gridnn as gn
 from gridnn import layers
 
 Array = NDArray[Any]
-BATCH, EPOCHS = 2, 24
+BATCH, EPOCHS = 2, 46
 BOX = (slice(None), slice(8, 40), slice(8, 56), slice(4, 44))  # of all volumes; sizes are multiples of 8
 LABELS = 2  # what the probability of a label counts for, beside that of background
 
