@@ -22,7 +22,7 @@ def sources():
 # call what knows models, and so is loading of what others wrote. Anything else belongs into a module of its
 # own.
 BACK = {
-    ("gridnn.model.trainable", "gridnn._report"),
+    ("gridnn.model.file_methods", "gridnn._report"),
     ("gridnn.model.saving", "gridnn.interop"),
     ("gridnn.model.window_methods", "gridnn.model.windows"),
     ("gridnn.model.loading", "gridnn.interop"),

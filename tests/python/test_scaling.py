@@ -33,10 +33,14 @@ def test_whoever_is_free_takes_the_next_task(scaling, monkeypatch):
     assert scaling.seconds_of(phase, 1) == 7
     assert scaling.seconds_of(phase, 2) == 4
     assert scaling.seconds_of(phase, 64) == 3
-    # A second thread beside it costs a tenth; with three there are two of them.
+    # A second thread beside it costs a tenth; with three there are two, if they wait for memory.
     slow = phase._replace(sharing=0.1)
     assert scaling.seconds_of(slow, 2) == pytest.approx(4.4)
-    assert scaling.seconds_of(slow, 3) == pytest.approx(3.6)
+    assert scaling.seconds_of(slow, 2, crowded=True) == pytest.approx(4.4)
+    assert scaling.seconds_of(slow, 3, crowded=True) == pytest.approx(3.6)
+    assert scaling.seconds_of(slow._replace(kind="Update"), 3) == pytest.approx(3.6)
+    # Of what other threads wrote, two of three read two thirds from elsewhere, where one of two reads a half.
+    assert scaling.seconds_of(slow, 3) == pytest.approx(3 * (1 + 0.1 * 2 * 2 / 3))
     step = [phase, scaling.Phase("Clip", (1.0,))]
     assert scaling.predict(step, 4) == 4
     assert scaling.limit(step, 7) == ("Backward", pytest.approx(2 / (2 + 6 / 7)))
