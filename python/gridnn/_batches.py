@@ -15,7 +15,7 @@ from gridnn._hints import shapes_agree
 from gridnn._network import Shape
 from gridnn.errors import ShapeError
 
-__all__ = ["Naming", "in_batch", "inputs_of", "is_batch", "is_batches", "of_sample"]
+__all__ = ["Naming", "first_in", "in_batch", "inputs_of", "is_batch", "is_batches", "of_sample"]
 
 Naming = Callable[[int], str]
 """What a data set calls the sample of this number in a batch: its file, or its number in the set."""
@@ -68,6 +68,11 @@ def inputs_of(item: Any, sample: Shape | None, argument: str = "x") -> NDArray[A
 
 def _are_arrays(items: list[Any]) -> bool:
     return all(hasattr(item, "__array__") for item in items)
+
+
+def first_in(what: str, number: int) -> str:
+    """How messages say where something is found first: in the sample of this number, say."""
+    return f"first in {what} {number} (counted from 0)"
 
 
 def of_sample(error: _Error, number: int) -> _Error:

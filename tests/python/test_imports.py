@@ -25,6 +25,7 @@ BACK = {
     ("gridnn.model.file_methods", "gridnn._report"),
     ("gridnn.model.saving", "gridnn.interop"),
     ("gridnn.model.window_methods", "gridnn.model.windows"),
+    ("gridnn.model.window_methods", "gridnn.model.window_evaluation"),
     ("gridnn.model.loading", "gridnn.interop"),
 }
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gridnn import _hints
 from gridnn._arrays import as_array, narrowed, not_finite
-from gridnn._batches import Naming, of_sample
+from gridnn._batches import Naming, first_in, of_sample
 from gridnn._hints import shapes_agree
 from gridnn._network import Network, Shape, shape_text
 from gridnn._network import Target as EngineTarget
@@ -316,7 +316,7 @@ def _in_sample(message: str, wrong: NDArray[np.bool_], hint: str = "") -> ValueE
         hint: what to do.
     """
     first = int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))[0])
-    return of_sample(ValueError(f"{message}, first in sample {first} (counted from 0).{hint}"), first)
+    return of_sample(ValueError(f"{message}, {first_in('sample', first)}.{hint}"), first)
 
 
 def as_sample_weight(

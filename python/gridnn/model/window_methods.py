@@ -115,6 +115,7 @@ class WindowMethods:
 
         Raises:
             ValueError, ShapeError: as `predict_windows`, or `y` does not fit.
+            NonFiniteInputError: the loss is not finite, because outputs are not.
 
         Example:
             >>> import numpy as np
@@ -124,7 +125,7 @@ class WindowMethods:
             >>> model.evaluate_windows(np.zeros((1000, 1)), np.zeros((1000, 1)), window=64)
             0.0
         """
-        from gridnn.model import windows
+        from gridnn.model import window_evaluation, windows
 
         work = windows.tiled(self, x, window, overlap, blend, batch_size, "reflect")
-        return windows.evaluate(work, y, return_dict)
+        return window_evaluation.evaluate(work, y, return_dict)

@@ -21,22 +21,16 @@ from gridnn import _validation
 from gridnn._arrays import shape_of
 from gridnn.callbacks import CallbackList, ProgbarLogger, has_live_display
 from gridnn.errors import NonFiniteInputError, ShapeError
-from gridnn.layers import Activation, Input
-from gridnn.losses import Loss
-from gridnn.metrics import Metric
-from gridnn.model.sequential import Sequential
 from gridnn.model.tiling import Axis, Pattern, Window, blended_axis, exact_axis, gaussian, output_field
-from gridnn.model.training_state import resolve
 from gridnn.model.window_layers import border_made_inside, reason_against, what_instead
 from gridnn.model.window_methods import Overlap
 
 if TYPE_CHECKING:
     from gridnn.model.protocol import Model
 
-__all__ = ["Tiled", "evaluate", "tiled", "write_windows"]
+__all__ = ["Tiled", "not_known", "result_bytes", "tiled", "write_windows"]
 
 _FAR = 2880  # elements; a multiple of the steps that models have: 64, 9, 5
-_OF_SETS = ("Dice", "Tversky")  # one number of all positions, not a mean over them
 
 
 @dataclass(frozen=True)
@@ -227,16 +221,21 @@ def _classes(rows: NDArray[Any], first: int) -> NDArray[np.intp]:
     Raises:
         NonFiniteInputError: there are positions of no class.
     """
-    unknown = np.isnan(rows).any(axis=-1)
+    unknown = np.isnan(rows)
     if unknown.any():
-        row, *others = (int(index) for index in np.argwhere(unknown)[0])
-        place = ", ".join(map(str, (first + row, *others)))
-        raise NonFiniteInputError(
-            f"The outputs at position ({place}) are NaN, and so of no class: the sample holds NaN or "
-            "infinity near it, which can be filled, or the weights of the model do."
-        )
+        raise not_known(unknown, first, "NaN, and so of no class")
     classes: NDArray[np.intp] = rows.argmax(axis=-1)
     return classes
+
+
+def not_known(wrong: NDArray[np.bool_], first: int, what: str) -> NonFiniteInputError:
+    """The error about outputs of which some are `wrong`; the first of the rows has this number."""
+    row, *others = (int(index) for index in np.argwhere(wrong.any(axis=-1))[0])
+    place = ", ".join(map(str, (first + row, *others)))
+    return NonFiniteInputError(
+        f"The outputs at position ({place}) are {what}: the sample holds NaN or infinity near it, which can "
+        "be filled, or the weights of the model do."
+    )
 
 
 def result_bytes(model: Model, reduce: str | None) -> int:
@@ -350,52 +349,6 @@ def _holds(dtype: np.dtype[Any], classes: bool, work: Tiled) -> None:
             f"The `out` argument must hold outputs ({work.model.dtype}). Received type {dtype}, which "
             "would cut off fractions; pass an array of floats, or `reduce`."
         )
-
-
-def evaluate(work: Tiled, y: Any, return_dict: bool) -> Any:
-    """Loss and metrics of the outputs of all windows; see `WindowMethods.evaluate_windows`.
-
-    Raises:
-        ShapeError: the targets do not fit.
-        ValueError: they are not usable.
-    """
-    _validation.boolean(return_dict, "return_dict")
-    _validation.not_masked(y, "y")
-    model = work.model
-    shape = tuple(shape_of(y, "y") or ())
-    if shape not in (work.shape[:-1], work.shape, (*work.shape[:-1], 1)):
-        raise ShapeError(
-            f"The `y` argument must have a label for each output, shape {work.shape[:-1]}, or its values, "
-            f"shape {work.shape}. Received {shape or type(y).__name__}."
-        )
-    (objective,) = resolve(model, [(1, *shape)]).outputs
-    loss = objective.loss
-    assert loss is not None  # `resolve` has refused a model without one
-    if _by_position(loss, objective.metrics):
-        # Each row is a sample: the mean over samples is that over positions.
-        sample, batches = work.shape[1:], _rows(work, y)
-    else:
-        whole = write_windows(work, None, None, 0)
-        sample, batches = work.shape, iter([(whole[np.newaxis], np.asarray(y[:])[np.newaxis])])
-    # A model that passes on what it is given, so that the engine's own losses and metrics judge it.
-    judge = Sequential([Input(sample), Activation("linear")], dtype=model.dtype)
-    judge.compile("sgd", loss, list(objective.metrics))
-    return judge.evaluate(batches, verbose=0, return_dict=return_dict)
-
-
-def _by_position(loss: Loss, metrics: Sequence[Metric]) -> bool:
-    """Whether loss and metrics are means over positions, which parts of them may be added to."""
-    parts = (loss, *metrics)
-    built_in = not any(part.in_python for part in parts)
-    names = {type(part).__name__ for part in parts}
-    return built_in and loss.reduction != "sum" and not names & {*_OF_SETS}
-
-
-def _rows(work: Tiled, y: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Outputs and targets, a slab at a time."""
-    for first, rows, _ in work.slabs():
-        if len(rows):
-            yield rows, np.asarray(y[first : first + len(rows)])
 
 
 def _patterns(

@@ -339,6 +339,27 @@ def test_probabilities_are_not_taken_for_scores():
         model.evaluate_windows(x, y[:-1], 32)
 
 
+@pytest.mark.one_tier
+def test_errors_of_evaluation_speak_of_rows_of_the_sample():
+    model = same(2)
+    x, y = sample(70, 50, 2), RNG.integers(0, 3, (70, 50))
+    y[61, 4] = 9
+    for loss in ("sparse_categorical_crossentropy", gn.losses.SparseCategoricalCrossentropy(reduction="sum")):
+        model.compile("sgd", loss)
+        by_row = loss == "sparse_categorical_crossentropy"
+        place = r", first in row 61 \(counted from 0\)" if by_row else ""
+        with pytest.raises(ValueError, match=rf"^`y` holds label 9, .* from 0 to 2{place}\. For 10 classes"):
+            model.evaluate_windows(x, y, 32)
+    model.compile("sgd", "mse")
+    values = np.zeros((70, 50, 3))
+    values[33, 1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"^`y` must be finite; it holds NaN, first in row 33 \(counted"):
+        model.evaluate_windows(x, values, 32)
+    x[40, 20] = np.inf
+    with pytest.raises(gn.errors.NonFiniteInputError, match=r"^The outputs at position \(3\d, 1\d\) are not"):
+        model.evaluate_windows(x, np.zeros((70, 50, 3)), 32)
+
+
 @pytest.mark.parametrize(
     ("reduce", "dtype", "classes", "words"),
     [
