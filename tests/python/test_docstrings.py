@@ -2,7 +2,9 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
+from pathlib import Path
 from types import GenericAlias, ModuleType
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 import gridnn as gn
 from gridnn import layers
+from gridnn.model.base import INNER
 
 pytestmark = pytest.mark.one_tier
 
@@ -56,10 +59,6 @@ def test_every_public_name_has_help_with_an_example(module):
     assert lacking == []
 
 
-# Members of models that are for this package; the reference does not list them.
-INNER = {"expect", "locked", "made_for", "make", "name_of", "network_for", "network_like", "packed", "trace"}
-
-
 @pytest.mark.parametrize("cls", [gn.Sequential, gn.Model, gn.Trainer])
 def test_every_public_method_of_models_has_help(cls):
     for name, value in inspect.getmembers(cls):
@@ -73,3 +72,14 @@ def test_every_public_method_of_models_has_help(cls):
 @pytest.mark.parametrize("module", PUBLIC[1:])
 def test_every_public_module_has_an_example(module):
     assert doctest.DocTestParser().get_examples(imported(module).__doc__ or "")
+
+
+def test_what_is_not_for_users_is_neither_completed_nor_in_the_reference():
+    model = gn.Sequential([gn.Input((3,)), layers.Dense(2)])
+    assert not INNER & set(dir(model))
+    assert all(hasattr(model, name) for name in INNER)
+    assert {"fit", "layers", "history", "name"} <= set(dir(model))
+    page = Path(__file__).parents[2] / "docs" / "api" / "gridnn.md"
+    if page.exists():
+        lists = re.findall(r":exclude-members: (.*)", page.read_text("utf-8"))
+        assert [set(names.split(", ")) for names in lists] == [INNER, INNER]

@@ -27,6 +27,28 @@ from gridnn.model.tracing import Trace
 #: Models within one another at most: every level is some calls deep, and Python's stack has an end.
 MOST_NESTED = 100
 
+#: Members that are for this package: completion does not offer them, and the reference leaves them out.
+INNER = frozenset(
+    {
+        "default_name",
+        "expect",
+        "graph",
+        "locked",
+        "made_for",
+        "make",
+        "name_of",
+        "named",
+        "nesting",
+        "nests",
+        "network",
+        "network_for",
+        "network_like",
+        "packed",
+        "trace",
+        "training_state",
+    }
+)
+
 
 class BaseModel(parts.Nestable):
     """Weights, structure and network of a model, whatever its layers are arranged like.
@@ -66,6 +88,9 @@ class BaseModel(parts.Nestable):
         _forks.renew(self)
         self._network: Network | None = None
         self._graph: Graph | None = None  # until the structure changes
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in INNER]
 
     @property
     def named(self) -> bool:

@@ -1,8 +1,7 @@
 """`Model`: what callbacks, instruments, pictures, reports and files may use of a model.
 
 Those modules know models by these members alone, so that another kind of model needs nothing but them.
-Members that the reference does not list (`graph`, `locked`, `network`, `network_for`, `network_like`,
-`training_state`) are for this package: what they return is not for users.
+Those in `gridnn.model.base.INNER` are for this package: what they return is not for users.
 """
 
 from __future__ import annotations
