@@ -20,6 +20,7 @@ __all__ = [
     "is_sparse",
     "narrowed",
     "not_finite",
+    "several_shapes",
     "shape_of",
 ]
 
@@ -149,17 +150,23 @@ def _table(value: Any, argument: str) -> NDArray[Any]:
     return np.asarray(value.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
-def _ragged(value: Any, argument: str) -> str | None:
-    """What is said of a sequence whose elements have several shapes; None if it is something else."""
+def several_shapes(value: object) -> list[tuple[int, ...]]:
+    """The first two shapes of the elements of a sequence that has several; else nothing."""
     if not isinstance(value, (list, tuple)):
-        return None
+        return []
     try:
         shapes = list(dict.fromkeys(np.shape(element) for element in value))
     except ValueError:
-        return None  # it is an element that has no shape
-    if len(shapes) < 2:
+        return []  # it is an element that has no shape
+    return shapes[:2] if len(shapes) > 1 else []
+
+
+def _ragged(value: Any, argument: str) -> str | None:
+    """What is said of a sequence whose elements have several shapes; None if it is something else."""
+    shapes = several_shapes(value)
+    if not shapes:
         return None
-    first, second = shapes[:2]
+    first, second = shapes
     if isinstance(value, tuple) and len(value) in (2, 3):
         return (
             f"The `{argument}` argument is a tuple of {len(value)} arrays, of shapes {first} and {second}. "

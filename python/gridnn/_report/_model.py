@@ -90,7 +90,7 @@ def _figures_of_merit(model: Model, logs: Mapping[str, Sequence[float]], results
     shown = []
     if results is not None and results.probabilities is not None:
         right = float(np.mean(results.guesses == results.labels))
-        shown.append((f"{right:.2%}", f"accuracy on {len(results.x):,} samples"))
+        shown.append((f"{right:.4g}", f"accuracy on {len(results.x):,} samples"))
     if logs:
         epochs = len(next(iter(logs.values())))
         shown.append((f"{epochs}", "epochs" if epochs != 1 else "epoch"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridnn._arrays import as_array
+from gridnn._arrays import as_array, several_shapes
 from gridnn.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -61,7 +61,19 @@ class Results:
 
 
 def results_of(model: Model, x: Any, y: Any) -> Results:
-    """Predicts `x`, and finds out what `y` says about it."""
+    """Predicts `x`, and finds out what `y` says about it.
+
+    Raises:
+        TypeError: samples are of several shapes, or no arrays.
+        ShapeError, ValueError: `x` and `y` do not fit each other, or the model.
+    """
+    for value, argument in ((x, "x"), (y, "y")):
+        if shapes := several_shapes(value):
+            raise TypeError(
+                f"The `{argument}` argument holds samples of several shapes, {shapes[0]} and {shapes[1]} "
+                "among them, and a page is about samples of one. Crop or pad them to one shape (numpy.pad), "
+                "or write a page for each: x[i][numpy.newaxis], y[i][numpy.newaxis]."
+            )
     images, labels = as_array(x, "x"), as_array(y, "y")
     if len(images) != len(labels):
         raise ShapeError(f"`x` has {len(images)} samples, `y` {len(labels)}.")
