@@ -24,6 +24,7 @@ __all__ = [
     "given",
     "loaded",
     "natural",
+    "no_pipe",
     "positive",
     "read_array",
     "seed",
@@ -48,6 +49,21 @@ def explained(about: object = None) -> Iterator[None]:
         yield
     except (ValueError, TypeError) as error:
         raise CommandError(str(error) if about is None else f"{about}: {error}") from error
+
+
+def no_pipe(path: Path, about: str = "") -> Path:
+    """A path that is read, unless it is a pipe or a device: these are read once, and files several times.
+
+    Args:
+        path: the path.
+        about: what begins the message: the option.
+
+    Raises:
+        CommandError: it is one; to wait for whoever writes into it would say nothing.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise CommandError(f"{about}{path}: neither a file nor a folder; write what comes of it to a file")
+    return path
 
 
 def read_array(file: Path, *, left_on_disk: bool = False) -> NDArray[Any]:
@@ -85,7 +101,7 @@ def by_numpy(what: str, load: Callable[[], NDArray[Any]]) -> NDArray[Any]:
 def loaded(path: Path) -> TrainableModel:
     """The model in a file."""
     with explained():
-        return gn.load_model(path)
+        return gn.load_model(no_pipe(path))
 
 
 def writable(path: Path, option: str) -> Path:

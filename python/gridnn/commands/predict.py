@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn._hints import shapes_agree
-from gridnn.commands.common import CommandError, explained, loaded, positive, read_array, share, sizes
+from gridnn.commands.common import (
+    CommandError,
+    explained,
+    loaded,
+    no_pipe,
+    positive,
+    read_array,
+    share,
+    sizes,
+)
 from gridnn.commands.dense import ENDINGS, write_maps
 from gridnn.commands.sources import TABLES, Wanted, check_bytes, not_for, samples_of
 from gridnn.data._audio import ENDINGS as SOUNDS
@@ -129,7 +138,7 @@ def _all_files(paths: list[Path], endings: frozenset[str]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if not path.is_dir():
-            files.append(path)
+            files.append(no_pipe(path))
             continue
         found = files_below(path, endings)
         if not found:

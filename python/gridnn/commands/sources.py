@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gridnn import data, datasets
 from gridnn._hints import shapes_agree
-from gridnn.commands.common import CommandError, by_numpy, explained
+from gridnn.commands.common import CommandError, by_numpy, explained, no_pipe
 from gridnn.data import Batches, Samples
 from gridnn.data._audio import ENDINGS as SOUNDS
 from gridnn.data._audio import rate_of
@@ -137,6 +137,7 @@ def _source(path: Path, wanted: Wanted, share: float, seed: int) -> Source:
         return _folder(path, wanted, share, seed)
     if not path.exists():
         raise FileNotFoundError(f"--data {path}: there is no such file or folder")
+    no_pipe(path, "--data ")
     if path.suffix.lower() in TABLES:
         _refuse({"size", "color"}, wanted, path, "no folder of files; --shape H,W,C is for its samples")
     if path.suffix.lower() == ".npz":

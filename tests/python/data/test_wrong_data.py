@@ -1,5 +1,6 @@
 """The command line on wrong data and arguments: a line that says what, and no wrong answer instead."""
 
+import os
 import wave
 
 import numpy as np
@@ -264,6 +265,21 @@ def test_what_is_read_is_not_written_over(folder, capsys):
     before = (folder / "d.npz").read_bytes()
     assert "--out d.npz: this is the data" in fails(capsys, "train", "--data", "d.npz", "--out", "d.npz")
     assert (folder / "d.npz").read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_are_refused_at_once(folder, capsys):
+    """Nobody writes into it: whoever opens it waits."""
+    dense("m.gridnn")
+    os.mkfifo("pipe.npz")
+    for words in (
+        ("predict", "m.gridnn", "pipe.npz"),
+        ("predict", "pipe.npz", "pipe.npz"),
+        ("info", "pipe.npz"),
+        ("evaluate", "m.gridnn", "--data", "pipe.npz"),
+        ("train", "--data", "pipe.npz", "--out", "other.gridnn"),
+    ):
+        assert "pipe.npz: neither a file nor a folder" in fails(capsys, *words)
 
 
 def test_more_bits_than_a_model_was_trained_on(folder, capsys):
