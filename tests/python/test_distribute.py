@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from noting import Noting
 from thread_ranks import run
 
 import gridnn as gn
@@ -142,18 +143,6 @@ def masks(distribute=None):
 def test_masks_and_a_loss_of_the_whole_batch():
     expected = masks()
     assert run(3, masks) == [expected] * 3
-
-
-class Noting:
-    """A source on a disk that notes how many samples are read."""
-
-    def __init__(self, array):
-        self.array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, 0
-
-    def __getitem__(self, rows):
-        part = self.array[rows]
-        self.read += len(part)
-        return part
 
 
 def lazy_masks(distribute=None):

@@ -38,6 +38,9 @@ if own.trouble == "instructions" and launched_rank == str(own.rank):
 import numpy as np  # noqa: E402
 from mpi_models import CASES  # noqa: E402
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from noting import Noting  # noqa: E402
+
 import gridnn as gn  # noqa: E402
 from gridnn import _engine  # noqa: E402
 
@@ -88,18 +91,6 @@ def mapped(x, folder):
     path = Path(folder) / "x.npy"
     np.save(path, x)
     return np.load(path, mmap_mode="r")
-
-
-class Noting:
-    """A source on a disk that notes how many samples are read."""
-
-    def __init__(self, array):
-        self.array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, 0
-
-    def __getitem__(self, rows):
-        part = self.array[rows]
-        self.read += len(part)
-        return part
 
 
 def train_lazily(case, dist):
