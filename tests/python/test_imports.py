@@ -157,7 +157,16 @@ LEVELS = (
         "_variables",
         "errors",
     ),
-    ("_config", "constraints", "functional", "initializers", "regularizers", "schedules", "optimizers"),
+    (
+        "_config",
+        "_optimizer_base",
+        "constraints",
+        "functional",
+        "initializers",
+        "regularizers",
+        "schedules",
+        "optimizers",
+    ),
     ("layers", "losses", "metrics"),
     (
         "_graph",
