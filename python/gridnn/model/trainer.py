@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,27 +16,25 @@ from gridnn._ranks import Ranks, warn_if_alone
 from gridnn._seeding import next_seed
 from gridnn.callbacks import (
     BackupAndRestore,
-    Callback,
     CallbackList,
     History,
     Logs,
-    ProgbarLogger,
     TerminateOnNaN,
     has_live_display,
 )
 from gridnn.callbacks.base import members
-from gridnn.errors import NonFiniteError, NonFiniteInputError
+from gridnn.errors import NonFiniteError
 from gridnn.model.binding import Binder, batch_size_or_default, optional_count
 from gridnn.model.class_weight import OutputClassWeight
 from gridnn.model.custom import ObjectiveCalls
-from gridnn.model.data import Arrays
 from gridnn.model.following import AugmentTargets, Follow
-from gridnn.model.handshake import check_chunks, check_weights, shake_hands
+from gridnn.model.handshake import check_chunks, check_weights
 from gridnn.model.results import NamedResults, Results
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.shares import in_shares, training_share
-from gridnn.model.sources import ArraySource, ReadSource, Source
+from gridnn.model.sources import ReadSource, Source
 from gridnn.model.start import Start
+from gridnn.model.stepping import Callbacks, Stepper, first_of
 from gridnn.model.training_state import Progress, objective_of
 
 if TYPE_CHECKING:
@@ -51,10 +47,8 @@ _SHUFFLE, _STEP = 0, 1
 
 _PREDICT_UPDATES = 100  # in how many parts a prediction is made when somebody watches
 
-Callbacks = Callback | Iterable[Callback] | None
 
-
-class Trainer:
+class Trainer(Stepper):
     """Does the work behind `Sequential.fit`, `evaluate`, `predict` and the ``..._on_batch`` methods.
 
     It keeps nothing between calls: weights, optimizer state and progress are the model's.
@@ -73,9 +67,8 @@ class Trainer:
     """
 
     def __init__(self, model: TrainableModel) -> None:
-        self.model = model
+        super().__init__(model)
         self._binder = Binder(model)
-        self._ranks: Ranks | None = None
 
     # Training
 
@@ -113,7 +106,7 @@ class Trainer:
             shuffle = _validation.boolean(shuffle, "shuffle")
             seed = _validation.seed(seed)
             callbacks = members(callbacks)  # once, since it may be an iterator
-            backup: BackupAndRestore | None = _first(callbacks, BackupAndRestore)
+            backup: BackupAndRestore | None = first_of(callbacks, BackupAndRestore)
             saved = None if backup is None else backup.backup()
             if saved is None:
                 record = self._record_to_continue(initial_epoch, seed)
@@ -147,8 +140,8 @@ class Trainer:
                 validation_steps,
                 follow.validating(),
             )
-            history = _first(callbacks, History) or History()
-            params = {**_params(verbose, source), "epochs": epochs}
+            history = first_of(callbacks, History) or History()
+            params = {**_params(verbose, *_sizes(source)), "epochs": epochs}
             with self._listening(callbacks, params, history) as listeners:
                 run = Run(listeners, source, seed, initial_epoch, validation is not None, saved is not None)
                 start = Start(self.model, run, saved, record)
@@ -158,7 +151,7 @@ class Trainer:
                     "shuffle": shuffle,
                     "validation_freq": validation_freq,
                     "backup": None if saved is None else (saved.epoch, saved.record is not None),
-                    "data": [_sizes(each) for each in (source, validation)],
+                    "data": [None if each is None else _sizes(each) for each in (source, validation)],
                     "callbacks": [type(callback).__name__ for callback in listeners.callbacks],
                 }
                 with self.model.training_state.running(run):
@@ -223,7 +216,7 @@ class Trainer:
             try:
                 result = self._train_step(arrays, indices, rate, seed)
             except NonFiniteError as error:
-                guard: TerminateOnNaN | None = _first(listeners.callbacks, TerminateOnNaN)
+                guard: TerminateOnNaN | None = first_of(listeners.callbacks, TerminateOnNaN)
                 if guard is None:
                     raise
                 guard.refused(step, error)
@@ -283,7 +276,7 @@ class Trainer:
             x = in_shares(self._ranks, x)
             source = self._binder.evaluation(x, y, sample_weight, batch_size, steps)
             self._shake_hands({"data": _sizes(source)}, source)
-            with self._listening(callbacks, _params(verbose, source)) as listeners:
+            with self._listening(callbacks, _params(verbose, *_sizes(source))) as listeners:
                 logs = self._evaluate(source, listeners)
         return self._result(logs, return_dict)
 
@@ -347,14 +340,7 @@ class Trainer:
                     raise ValueError("`batch_size` cannot be given when `x` yields batches itself.")
                 self._shake_hands({"inputs": "batches"})
                 parts = ((arrays, max(len(arrays[0]), 1), 1) for arrays in self._batches_to_predict(x, steps))
-                params = {
-                    "verbose": verbose,
-                    "epochs": 1,
-                    "steps": steps,
-                    "samples": None,
-                    "batch_size": None,
-                }
-                return self._predict_parts(parts, params, callbacks)
+                return self._predict_parts(parts, _params(verbose, steps), callbacks)
             size = batch_size_or_default(batch_size)
             arrays = self._binder.inputs(x)
             if steps is not None:
@@ -362,11 +348,9 @@ class Trainer:
             samples = len(arrays[0])
             self._shake_hands({"inputs": [array.shape for array in arrays], "batch_size": size})
             total = max(-(-samples // size), 1)
-            params = {"verbose": verbose, "epochs": 1, "steps": total, "samples": samples, "batch_size": size}
             # In one call if nobody watches: the engine then spreads the whole range over its threads at once.
-            watched = (
-                verbose or callbacks
-            ) and self._ranks is None  # ranks make the same calls, watched or not
+            # Ranks make the same calls, watched or not.
+            watched = (verbose or callbacks) and self._ranks is None
             stride = -(-total // _PREDICT_UPDATES) if watched else total
             parts = (
                 (
@@ -376,7 +360,7 @@ class Trainer:
                 )
                 for first in range(0, total, stride)
             )
-            return self._predict_parts(parts, params, callbacks)
+            return self._predict_parts(parts, _params(verbose, total, samples, size), callbacks)
 
     def _predict_parts(
         self,
@@ -420,79 +404,6 @@ class Trainer:
             if steps is not None and step + 1 >= steps:
                 return
 
-    # What the above have in common
-
-    @contextmanager
-    def _shared(self, distribute: Ranks | None) -> Iterator[None]:
-        """While it lasts, steps are shared by ranks."""
-        if distribute is None:
-            yield
-            return
-        if not isinstance(distribute, Ranks):
-            raise TypeError(
-                f"The `distribute` argument must be a gn.distribute.MPI(), or None. Received {distribute!r}."
-            )
-        with distribute.session():
-            self._ranks = distribute
-            try:
-                yield
-            finally:
-                self._ranks = None
-
-    def _shake_hands(self, arguments: dict[str, Any], *sources: Source | None) -> None:
-        """Has ranks compare what they must have in common."""
-        if self._ranks is not None:
-            targets = [array for source in sources for array in _target_arrays(source)]
-            shake_hands(self.model, self._ranks, arguments, targets)
-
-    def _note(self, *numbers: int) -> None:
-        """Has ranks compare these numbers in their next exchange."""
-        if self._ranks is not None:
-            self._ranks.note(*numbers)
-
-    def _stops(self) -> bool:
-        """Whether training is over; of several ranks, the first one says so."""
-        if self._ranks is not None:
-            self.model.stop_training = self._ranks.stops(self.model.stop_training)
-        return bool(self.model.stop_training)
-
-    def _train_step(
-        self, arrays: Arrays, indices: NDArray[np.int64] | None, rate: float, seed: int
-    ) -> StepResult:
-        network = self.model.network
-        custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices, network, seed)
-        try:
-            result = network.train_step(
-                arrays.x, arrays.engine_targets(), indices, rate, seed, custom, self._ranks
-            )
-        except NonFiniteError:
-            self._check_inputs(arrays, indices)  # only now: good data cost nothing
-            raise
-        return result if custom is None else custom.complete(result)
-
-    def _evaluate_step(self, arrays: Arrays, indices: NDArray[np.int64] | None) -> StepResult:
-        network = self.model.network
-        custom = ObjectiveCalls.of(objective_of(self.model), arrays, indices, network)
-        result = network.evaluate_step(arrays.x, arrays.engine_targets(), indices, custom, self._ranks)
-        if not all(math.isfinite(output.loss_sum) for output in result.outputs):
-            self._check_inputs(arrays, indices)
-        return result if custom is None else custom.complete(result)
-
-    def _check_inputs(self, arrays: Arrays, indices: NDArray[np.int64] | None) -> None:
-        """`Arrays.check_inputs`; several ranks may have inputs of their own, and raise what one finds."""
-        dtype = self.model.network.dtype
-        if self._ranks is None:
-            arrays.check_inputs(indices, dtype)
-            return
-        found = None
-        try:
-            arrays.check_inputs(indices, dtype)
-        except NonFiniteInputError as error:
-            found = str(error)
-        for message in self._ranks.values(found):
-            if message is not None:
-                raise NonFiniteInputError(message)
-
     def _result(self, logs: Logs, return_dict: bool) -> Any:
         """Logs as Keras returns them: a dict on request, else the loss alone or a list."""
         if return_dict:
@@ -514,56 +425,17 @@ class Trainer:
         continues = initial_epoch and initial_epoch == progress.epoch and seed in (None, progress.seed)
         return record if continues and record is not None and not record.stopped else None
 
-    @contextmanager
-    def _listening(
-        self, callbacks: Callbacks, params: dict[str, Any], history: History | None = None
-    ) -> Iterator[CallbackList]:
-        """All callbacks, with a progress line unless there is one; an exception leaves the line finished."""
-        all_ = members(callbacks)
-        if history is not None:
-            self.model.history = history
-            if history not in all_:
-                all_.append(history)
-        is_main = self._ranks is None or self._ranks.is_main
-        line = _first(all_, ProgbarLogger)
-        if line is None and params["verbose"] != 0:
-            line = ProgbarLogger()
-            all_.append(line)
-        if line is not None and not is_main:
-            line = None
-        try:
-            yield CallbackList(all_, self.model, params, is_main)
-        finally:
-            if line is not None:
-                line.close()
+
+def _sizes(source: Source) -> tuple[int | None, int | None, int | None]:
+    """Steps, samples and batch size, as far as they are known."""
+    return source.steps, source.samples, source.batch_size
 
 
-def _first(callbacks: Iterable[Callback], kind: type[Any]) -> Any:
-    """The first callback of a kind, or None."""
-    return next((callback for callback in callbacks if isinstance(callback, kind)), None)
-
-
-def _target_arrays(source: Source | None) -> list[NDArray[Any]]:
-    """Targets and weights of a source of arrays; batches of an iterable are not known before."""
-    if not isinstance(source, ArraySource):
-        return []
-    pairs = ((target.y, target.sample_weight) for target in source.arrays.targets)
-    return [array for pair in pairs for array in pair if array is not None]
-
-
-def _sizes(source: Source | None) -> object:
-    return None if source is None else (source.steps, source.samples, source.batch_size)
-
-
-def _params(verbose: str | int, source: Source) -> dict[str, Any]:
+def _params(
+    verbose: str | int, steps: int | None, samples: int | None = None, batch_size: int | None = None
+) -> dict[str, Any]:
     """What callbacks are told about the run."""
-    return {
-        "verbose": verbose,
-        "epochs": 1,
-        "steps": source.steps,
-        "samples": source.samples,
-        "batch_size": source.batch_size,
-    }
+    return {"verbose": verbose, "epochs": 1, "steps": steps, "samples": samples, "batch_size": batch_size}
 
 
 def _validation_rule(validation_freq: object) -> Callable[[int], bool]:
