@@ -114,12 +114,7 @@ class Trainer(Stepper):
                 record = saved.record if initial_epoch <= saved.epoch else None
                 initial_epoch = max(initial_epoch, saved.epoch)
                 seed = saved.seed
-            given, seed = seed, self._seed_to_continue(initial_epoch) if seed is None else seed
-            if self._ranks is not None:
-                # Of all ranks, whether they were given one or not, since all have to make the same exchanges.
-                drawn = int(self._ranks.values(seed)[0])
-                seed = drawn if given is None else seed
-
+            seed = self._seed_of_run(seed, initial_epoch)
             follow = Follow.of(augment_targets, self.model.output_names)
             source, held_out = self._binder.training(
                 x,
@@ -410,11 +405,18 @@ class Trainer(Stepper):
             return NamedResults(logs)
         return next(iter(logs.values())) if len(logs) == 1 else Results(logs)
 
-    def _seed_to_continue(self, initial_epoch: int) -> int:
-        """The seed of the run that `initial_epoch` continues, or a new one."""
-        progress = self.model.training_state.progress
-        continues = initial_epoch and initial_epoch == progress.epoch
-        return progress.seed if continues and progress.seed is not None else next_seed()
+    def _seed_of_run(self, given: int | None, initial_epoch: int) -> int:
+        """The seed that was given; else that of the run which `initial_epoch` continues, or a new one."""
+        seed = given
+        if seed is None:
+            progress = self.model.training_state.progress
+            continues = initial_epoch and initial_epoch == progress.epoch
+            seed = progress.seed if continues and progress.seed is not None else next_seed()
+        if self._ranks is None:
+            return seed
+        # With a seed, too: all ranks have to make the same exchanges, and some may not have been given one.
+        of_first = int(self._ranks.values(seed)[0])
+        return of_first if given is None else given
 
     def _record_to_continue(self, initial_epoch: int, seed: int | None) -> Record | None:
         """Where the run was that `initial_epoch` continues, if the model comes from a file written within it.
