@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     # Every n-th sample: files are in the order of their classes.
     rows = np.arange(len(part))[:: -(-len(part) // _MOST)]
     x = part.x.read(rows)[0] if isinstance(part.x, Batches) else part.x[rows]
-    check_outputs(model.predict(x, verbose=0), f"--data {arguments.data}")
     with explained():
+        check_outputs(model.predict(x, verbose=0), f"--data {arguments.data}")
         model.report(out, x, part.y[rows], title=arguments.title)
     print(f"{out}: {len(rows)} samples")
