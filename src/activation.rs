@@ -215,7 +215,7 @@ impl<T: Element> Job for Forward<'_, T> {
             Activation::Linear => y.copy_from_slice(x),
             Activation::Relu => {
                 for (y, x) in y.iter_mut().zip(x) {
-                    *y = if *x <= T::ZERO { T::ZERO } else { *x };
+                    *y = x.relu();
                 }
             }
             Activation::Rectifier { max_value, negative_slope, threshold } => {
@@ -307,7 +307,7 @@ impl<T: Element> Job for Backward<'_, T> {
             Activation::Linear => dx.copy_from_slice(dy),
             Activation::Relu => {
                 for ((dx, dy), y) in dx.iter_mut().zip(dy).zip(known) {
-                    *dx = if *y > T::ZERO { *dy } else { T::ZERO };
+                    *dx = y.relu_gradient(*dy);
                 }
             }
             Activation::Rectifier { max_value, negative_slope, threshold } => {
@@ -394,7 +394,7 @@ pub fn mask_by_sign<T: Element>(tier: Tier, y: &[T], dy: &mut [T]) {
         #[inline(always)]
         fn run(self) {
             for (dy, y) in self.1.iter_mut().zip(self.0) {
-                *dy = if *y > T::ZERO { *dy } else { T::ZERO };
+                *dy = y.relu_gradient(*dy);
             }
         }
     }

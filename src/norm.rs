@@ -238,8 +238,7 @@ impl<T: Element> Job for Forward<'_, T> {
             let map = mean.iter().zip(scale).zip(shift);
             if relu {
                 for ((y, x), ((mean, scale), shift)) in y.iter_mut().zip(x).zip(map) {
-                    let value = x.sub(*mean).mul(*scale).add(*shift);
-                    *y = if value <= T::ZERO { T::ZERO } else { value };
+                    *y = x.sub(*mean).mul(*scale).add(*shift).relu();
                 }
             } else {
                 for ((y, x), ((mean, scale), shift)) in y.iter_mut().zip(x).zip(map) {
@@ -271,7 +270,7 @@ impl<T: Element> Job for GradientSums<'_, T> {
                 let affine = map.mean.iter().zip(map.scale).zip(map.shift);
                 for ((dy, x), ((mean, scale), shift)) in dy.iter_mut().zip(x).zip(affine) {
                     let value = x.sub(*mean).mul(*scale).add(*shift);
-                    *dy = if value > T::ZERO { *dy } else { T::ZERO };
+                    *dy = value.relu_gradient(*dy);
                 }
             }
             let sums = plain.iter_mut().zip(weighted.iter_mut()).zip(map.mean);

@@ -44,6 +44,18 @@ pub trait Element: Plain + Debug + Default + PartialEq + PartialOrd + std::ops::
         let other = if other < Self::ZERO { Self::ZERO.sub(other) } else { other };
         if self.is_nan() | (other <= self) { self } else { other }
     }
+
+    /// What a ReLU makes of it; NaN stays.
+    #[inline(always)]
+    fn relu(self) -> Self {
+        if self <= Self::ZERO { Self::ZERO } else { self }
+    }
+
+    /// The gradient `dy` where a ReLU lets this pass, which is its input or its result; else zero.
+    #[inline(always)]
+    fn relu_gradient(self, dy: Self) -> Self {
+        if self > Self::ZERO { dy } else { Self::ZERO }
+    }
 }
 
 /// Things that there is one of for each element type.

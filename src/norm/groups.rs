@@ -187,9 +187,9 @@ impl<T: Element> Job for Forward<'_, T> {
         let Self { groups: Groups { count, len, layout }, scaling, x, y, saved } = self;
         match layout {
             Layout::Interleaved(layout) => layout.forward(*len, scaling, x, y, saved),
-            Layout::Runs(layout) => layout.forward((*count, *len), scaling, x, y, saved),
+            Layout::Runs(layout) => layout.forward(*count, scaling, x, y, saved),
             Layout::Short(layout) => layout.forward(scaling, x, y, saved),
-            Layout::Table(layout) => layout.forward((*count, *len), scaling, x, y, saved),
+            Layout::Table(layout) => layout.forward(*len, scaling, x, y, saved),
         }
     }
 }
@@ -208,9 +208,9 @@ impl<T: Element> Job for Back<'_, '_, T> {
         let Self { groups: Groups { count, len, layout }, scaling, tensors } = self;
         match layout {
             Layout::Interleaved(layout) => layout.backward(*len, scaling, tensors),
-            Layout::Runs(layout) => layout.backward((*count, *len), scaling, tensors),
+            Layout::Runs(layout) => layout.backward(*count, scaling, tensors),
             Layout::Short(layout) => layout.backward(scaling, tensors),
-            Layout::Table(layout) => layout.backward((*count, *len), scaling, tensors),
+            Layout::Table(layout) => layout.backward(*len, scaling, tensors),
         }
     }
 }

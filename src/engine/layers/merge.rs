@@ -305,7 +305,7 @@ impl<T: Element> Job for Relu<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        self.0.iter_mut().for_each(|y| *y = if *y <= T::ZERO { T::ZERO } else { *y });
+        self.0.iter_mut().for_each(|y| *y = y.relu());
     }
 }
 

@@ -2,8 +2,8 @@
 //! channels.
 //!
 //! Loops go over rows of several positions, whole registers at a time, whatever the groups. Sums do so, too, where the
-//! elements of a group at a position divide the chains: a place in every so many positions then belongs to one chain of
-//! one group, so that rows are added to rows. Else the part of each group is added to its chains.
+//! elements of a group at a position divide the chains: places a fixed number of positions apart then belong to one chain
+//! of one group, so that rows are added to rows. Else the part of each group is added to its chains.
 
 use std::ops::Range;
 

@@ -43,19 +43,31 @@ impl Runs {
         })
     }
 
-    /// The sum over a group, of which `len` elements have a chain of their own at least.
+    /// Elements of a group.
     #[inline(always)]
-    fn total(chains: &[f64; CHAINS], len: usize) -> f64 {
-        chains[..len.min(CHAINS)].iter().sum()
+    fn len(&self) -> usize {
+        self.runs * self.run
+    }
+
+    /// The mean over a group.
+    #[inline(always)]
+    fn mean(&self, chains: &[f64; CHAINS]) -> f64 {
+        self.total(chains) / self.len() as f64
+    }
+
+    /// The sum over a group; of a short one without the chains that have none of its elements.
+    #[inline(always)]
+    fn total(&self, chains: &[f64; CHAINS]) -> f64 {
+        chains[..self.len().min(CHAINS)].iter().sum()
     }
 
     #[inline(always)]
-    fn moments<T: Element>(&self, group: usize, len: usize, epsilon: f64, x: &[T]) -> Moments {
+    fn moments<T: Element>(&self, group: usize, epsilon: f64, x: &[T]) -> Moments {
         let mut chains = [0.0; CHAINS];
         for Span { at, phase, .. } in self.spans(group) {
             add_to_chains(&mut chains, phase, &x[at], T::to_f64);
         }
-        let mean = Self::total(&chains, len) / len as f64;
+        let mean = self.mean(&chains);
         let mut chains = [0.0; CHAINS];
         for Span { at, phase, .. } in self.spans(group) {
             add_to_chains(&mut chains, phase, &x[at], |x| {
@@ -63,13 +75,13 @@ impl Runs {
                 apart * apart
             });
         }
-        moments(mean, Self::total(&chains, len), len, epsilon)
+        moments(mean, self.total(&chains), self.len(), epsilon)
     }
 
     #[inline(always)]
     pub(super) fn forward<T: Element>(
         &self,
-        (count, len): (usize, usize),
+        count: usize,
         scaling: Scaling<'_, T>,
         x: &[T],
         y: &mut [T],
@@ -79,7 +91,7 @@ impl Runs {
         let (mut means, mut inverses) = ([T::ZERO; SPAN], [T::ZERO; SPAN]);
         let longest = self.run.min(SPAN);
         for group in 0..count {
-            let (mean, inverse) = self.moments(group, len, epsilon, x);
+            let (mean, inverse) = self.moments(group, epsilon, x);
             keep(saved, group, (mean, inverse));
             means[..longest].fill(T::from_f64(mean));
             inverses[..longest].fill(T::from_f64(inverse));
@@ -94,7 +106,7 @@ impl Runs {
     #[inline(always)]
     pub(super) fn backward<T: Element>(
         &self,
-        (count, len): (usize, usize),
+        count: usize,
         scaling: Scaling<'_, T>,
         tensors: Backward<'_, T>,
     ) {
@@ -105,7 +117,7 @@ impl Runs {
         let (mut near_means, mut near_inverses) = ([T::ZERO; SPAN], [T::ZERO; SPAN]);
         let (mut plains, mut products) = ([0.0; SPAN], [0.0; SPAN]);
         for group in 0..count {
-            let (mean, inverse) = kept(saved, group).unwrap_or_else(|| self.moments(group, len, epsilon, x));
+            let (mean, inverse) = kept(saved, group).unwrap_or_else(|| self.moments(group, epsilon, x));
             means[..longest].fill(mean);
             inverses[..longest].fill(inverse);
             if relu {
@@ -126,8 +138,7 @@ impl Runs {
                     Map { mean, inverse, gamma, beta }.mask(x, dy);
                 }
                 let slopes = slopes(&weights);
-                let len = weights.len();
-                slopes.weights(len, x, dy, part(dgamma, weights.clone()), part(dbeta, weights));
+                slopes.weights(weights.len(), x, dy, part(dgamma, weights.clone()), part(dbeta, weights));
                 if dx.is_some() {
                     slopes.terms(x, dy, &mut plains[span], &mut products[span]);
                     add_to_chains(&mut plain, phase, &plains[span], |term| term);
@@ -135,8 +146,8 @@ impl Runs {
                 }
             }
             let Some(dx) = dx.as_deref_mut() else { continue };
-            plains[..longest].fill(Self::total(&plain, len) / len as f64);
-            products[..longest].fill(Self::total(&weighted, len) / len as f64);
+            plains[..longest].fill(self.mean(&plain));
+            products[..longest].fill(self.mean(&weighted));
             for Span { at, weights, .. } in self.spans(group) {
                 let means = [&plains[..at.len()], &products[..at.len()]];
                 slopes(&weights).input(&x[at.clone()], &dy[at.clone()], means, &mut dx[at]);

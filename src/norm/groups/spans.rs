@@ -21,12 +21,6 @@ pub(super) fn mapped<T: Element>(x: T, [mean, inverse, gamma, beta]: [T; 4]) -> 
     x.sub(mean).mul(inverse).mul(gamma).add(beta)
 }
 
-/// What a ReLU makes of it.
-#[inline(always)]
-pub(super) fn rectified<T: Element>(value: T) -> T {
-    if value <= T::ZERO { T::ZERO } else { value }
-}
-
 impl<'a, T: Element> Map<'a, T> {
     /// That of the first `len` elements: loops know that all of these are there.
     #[inline(always)]
@@ -40,7 +34,7 @@ impl<'a, T: Element> Map<'a, T> {
     pub(super) fn forward(self, relu: bool, x: &[T], y: &mut [T]) {
         let all = y[..x.len()].iter_mut().zip(x).zip(self.columns(x.len()));
         if relu {
-            all.for_each(|((y, x), columns)| *y = rectified(mapped(*x, columns)));
+            all.for_each(|((y, x), columns)| *y = mapped(*x, columns).relu());
         } else {
             all.for_each(|((y, x), columns)| *y = mapped(*x, columns));
         }
@@ -50,7 +44,7 @@ impl<'a, T: Element> Map<'a, T> {
     #[inline(always)]
     pub(super) fn mask(self, x: &[T], dy: &mut [T]) {
         for ((dy, x), columns) in dy[..x.len()].iter_mut().zip(x).zip(self.columns(x.len())) {
-            *dy = if mapped(*x, columns) > T::ZERO { *dy } else { T::ZERO };
+            *dy = mapped(*x, columns).relu_gradient(*dy);
         }
     }
 }
@@ -74,7 +68,7 @@ impl<'a, T: Element> Slopes<'a, T> {
     #[inline(always)]
     pub(super) fn weights(self, weights: usize, x: &[T], dy: &[T], dgamma: &mut [T], dbeta: &mut [T]) {
         if weights.is_multiple_of(CHAINS) {
-            self.registers::<CHAINS>(weights, x, dy, dgamma, dbeta);
+            self.registers(weights, x, dy, dgamma, dbeta);
             return;
         }
         let moments = self.mean.chunks(weights).zip(self.inverse.chunks(weights));
@@ -88,24 +82,24 @@ impl<'a, T: Element> Slopes<'a, T> {
         }
     }
 
-    /// The same for a multiple of `N` weights, whose sums stay in registers.
+    /// The same for a multiple of [`CHAINS`] weights, whose sums stay in registers.
     #[inline(always)]
-    fn registers<const N: usize>(self, weights: usize, x: &[T], dy: &[T], dgamma: &mut [T], dbeta: &mut [T]) {
-        let (x, dy) = (x.as_chunks::<N>().0, dy.as_chunks::<N>().0);
-        let (mean, inverse) = (self.mean.as_chunks::<N>().0, self.inverse.as_chunks::<N>().0);
-        let step = weights / N;
-        for (first, sums) in dgamma.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+    fn registers(self, weights: usize, x: &[T], dy: &[T], dgamma: &mut [T], dbeta: &mut [T]) {
+        let (x, dy) = (x.as_chunks::<CHAINS>().0, dy.as_chunks::<CHAINS>().0);
+        let (mean, inverse) = (self.mean.as_chunks::<CHAINS>().0, self.inverse.as_chunks::<CHAINS>().0);
+        let step = weights / CHAINS;
+        for (first, sums) in dgamma.as_chunks_mut::<CHAINS>().0.iter_mut().enumerate() {
             let mut own = *sums;
             let moments = mean[first..].iter().step_by(step).zip(inverse[first..].iter().step_by(step));
             let positions = x[first..].iter().step_by(step).zip(dy[first..].iter().step_by(step));
             for ((x, dy), (mean, inverse)) in positions.zip(moments) {
-                for i in 0..N {
+                for i in 0..CHAINS {
                     own[i] += weighted(x[i], dy[i], mean[i], inverse[i]);
                 }
             }
             *sums = own;
         }
-        for (first, sums) in dbeta.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+        for (first, sums) in dbeta.as_chunks_mut::<CHAINS>().0.iter_mut().enumerate() {
             let mut own = *sums;
             for dy in dy[first..].iter().step_by(step) {
                 own.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += *dy);

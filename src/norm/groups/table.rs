@@ -1,6 +1,6 @@
 //! Groups whose elements are looked up: any axes in any order.
 
-use super::spans::{mapped, part, rectified};
+use super::spans::{mapped, part};
 use super::{Backward, CHAINS, Moments, Scaling, keep, kept, moments};
 use crate::kernels::Element;
 use crate::memory;
@@ -64,7 +64,7 @@ impl Table {
     #[inline(always)]
     pub(super) fn forward<T: Element>(
         &self,
-        (_, len): (usize, usize),
+        len: usize,
         scaling: Scaling<'_, T>,
         x: &[T],
         y: &mut [T],
@@ -78,18 +78,13 @@ impl Table {
             for (element, weight) in own.iter().zip(&self.weights) {
                 let weight = group * self.step + weight;
                 let value = mapped(x[*element], [mean, inverse, gamma[weight], beta[weight]]);
-                y[*element] = if relu { rectified(value) } else { value };
+                y[*element] = if relu { value.relu() } else { value };
             }
         }
     }
 
     #[inline(always)]
-    pub(super) fn backward<T: Element>(
-        &self,
-        (_, len): (usize, usize),
-        scaling: Scaling<'_, T>,
-        tensors: Backward<'_, T>,
-    ) {
+    pub(super) fn backward<T: Element>(&self, len: usize, scaling: Scaling<'_, T>, tensors: Backward<'_, T>) {
         let Scaling { epsilon, gamma, beta, relu } = scaling;
         let Backward { x, saved, dy, mut dx, dgamma, dbeta } = tensors;
         for (group, own) in self.order.chunks_exact(len).enumerate() {
@@ -99,7 +94,7 @@ impl Table {
                 let near = [mean, inverse].map(T::from_f64);
                 for (i, element) in own.iter().enumerate() {
                     let value = mapped(x[*element], [near[0], near[1], gamma[weight(i)], beta[weight(i)]]);
-                    dy[*element] = if value > T::ZERO { dy[*element] } else { T::ZERO };
+                    dy[*element] = value.relu_gradient(dy[*element]);
                 }
             }
             let scaled = |i: usize| (x[own[i]].to_f64() - mean) * inverse;
