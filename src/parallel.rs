@@ -283,13 +283,15 @@ impl<T: Plain> Shared<T> {
     /// An element is in use or reaches outside, or rows overlap: a bug in a plan.
     pub fn write_columns(&self, row: Range<usize>, rows: usize, stride: usize) -> WritingColumns<'_, T> {
         assert!(row.len() <= stride, "rows of {} in {stride}", row.len());
-        let end = row.end + rows.saturating_sub(1) * stride;
+        // Saturating: an end beyond all numbers lies outside as well.
+        let end = rows.saturating_sub(1).saturating_mul(stride).saturating_add(row.end);
         let borrow = self.enter(&(row.start..end), (row.len(), stride), true);
         // SAFETY: `enter` has seen that the range lies inside the buffer.
         let start = unsafe { self.data.start().add(row.start) };
         WritingColumns { start, rows, row: row.len(), stride, _entry: Entry { ledger: &self.ledger, borrow } }
     }
 
+    /// Notes a borrow: see [`Borrow`] for `row` and `stride`.
     fn enter(&self, range: &Range<usize>, (row, stride): (usize, usize), writes: bool) -> Borrow {
         assert!(
             range.start <= range.end && range.end <= self.len(),
@@ -405,6 +407,8 @@ mod tests {
             assert!(refused(&|| drop(cells.write_columns(2..5, 3, 7))));
             assert!(refused(&|| drop(cells.write_columns(2..5, 4, 8))));
             assert!(refused(&|| drop(cells.write_columns(2..11, 1, 8))));
+            // Their end, in 64 bits, would be that of the first row.
+            assert!(refused(&|| drop(cells.write_columns(10..11, (1 << 32) + 1, 1 << 32))));
             assert!(refused(&|| drop(cells.read(7..8))));
         }
         let row = [1, 1, 1, 2, 2, 2, 2, 2];
