@@ -2,6 +2,8 @@
 //!
 //! A description is JSON with Keras' names; unknown class names and missing or mistyped fields are errors here.
 
+mod initializers;
+mod normalizations;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,8 @@ pub use super::optim::schedule::LrSchedule;
 pub use super::regularizers::{L1L2, Orthogonal, Regularizer};
 use crate::error::{Error, Result};
 use crate::geometry::PaddingMode;
+pub use initializers::{Distribution, FanMode, Filling, Initializer};
+pub use normalizations::{BatchNormSpec, GroupNormSpec, LayerNormSpec, ScaleSpec};
 pub use windows::{ConvSpec, DepthwiseSpec, PoolSpec, SeparableSpec, TransposedSpec};
 
 /// A size that may be unknown until data comes.
@@ -439,51 +443,6 @@ pub enum Merge {
     },
 }
 
-/// What normalisations inside a sample do with their result.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub struct ScaleSpec {
-    pub epsilon: f64,
-    pub center: bool,
-    pub scale: bool,
-    pub beta_initializer: Initializer,
-    pub gamma_initializer: Initializer,
-}
-
-/// Configuration of a layer normalisation.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub struct LayerNormSpec {
-    pub axis: Vec<isize>,
-    #[serde(flatten)]
-    pub scaling: ScaleSpec,
-}
-
-/// Configuration of a group normalisation.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub struct GroupNormSpec {
-    pub groups: isize,
-    pub axis: isize,
-    #[serde(flatten)]
-    pub scaling: ScaleSpec,
-}
-
-/// Configuration of a batch normalisation.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub struct BatchNormSpec {
-    pub axis: isize,
-    pub momentum: f64,
-    pub epsilon: f64,
-    pub center: bool,
-    pub scale: bool,
-    pub beta_initializer: Initializer,
-    pub gamma_initializer: Initializer,
-    pub moving_mean_initializer: Initializer,
-    pub moving_variance_initializer: Initializer,
-}
-
 /// How an upsampled grid is filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -503,57 +462,6 @@ pub struct DenseSpec {
     pub use_bias: bool,
     pub kernel_initializer: Initializer,
     pub bias_initializer: Initializer,
-}
-
-/// How initial weights are drawn.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "class_name", content = "config")]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub enum Initializer {
-    Zeros {},
-    Ones {},
-    Constant { value: Filling },
-    RandomUniform { minval: f64, maxval: f64, seed: Option<u64> },
-    RandomNormal { mean: f64, stddev: f64, seed: Option<u64> },
-    TruncatedNormal { mean: f64, stddev: f64, seed: Option<u64> },
-    VarianceScaling { scale: f64, mode: FanMode, distribution: Distribution, seed: Option<u64> },
-    Orthogonal { gain: f64, seed: Option<u64> },
-    Identity { gain: f64 },
-}
-
-/// One value everywhere, or an array that is stretched over a weight as NumPy broadcasts.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub enum Filling {
-    /// The value.
-    Value(f64),
-    /// The array, in row-major order.
-    Array {
-        /// Its shape.
-        shape: Vec<usize>,
-        /// Its elements.
-        values: Vec<f64>,
-    },
-}
-
-/// Which fan the variance is divided by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub enum FanMode {
-    FanIn,
-    FanOut,
-    FanAvg,
-}
-
-/// What is drawn from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are Keras'")]
-pub enum Distribution {
-    Uniform,
-    UntruncatedNormal,
-    TruncatedNormal,
 }
 
 /// What a model is trained for and how.

@@ -3,6 +3,7 @@
 mod arrays;
 mod custom_layer;
 mod custom_objective;
+mod descriptions;
 mod errors;
 mod files;
 mod fork;
@@ -32,6 +33,8 @@ use errors::raise;
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use super::descriptions::{learning_rate, output_shapes, prediction_share, weight_shapes};
+    #[pymodule_export]
     use super::files::{load_tensors, save_tensors, write_file};
     #[pymodule_export]
     use super::fork::{after_fork, before_fork};
@@ -49,7 +52,7 @@ mod _core {
     #[pymodule_export]
     use super::geometry::place_window;
     #[pymodule_export]
-    use super::network::{Network, learning_rate, output_shapes, prediction_share, weight_shapes};
+    use super::network::Network;
     #[pymodule_export]
     use super::standalone::{
         OptimizerState, constrained, initial_values, loss_values, metric_counts, metric_values, penalty,

@@ -11,11 +11,8 @@ use super::custom_objective::Objective;
 use super::errors::{enter, raise};
 use super::gate::Gate;
 use super::peers::python_peers;
-use crate::engine::spec::{Dtype, LrSchedule, ModelSpec, Size, parse};
+use crate::engine::spec::{Dtype, ModelSpec, Size, parse};
 use crate::engine::{self, CustomObjective, Data, MovedTargets, Request, Scores, Seed};
-use crate::error::{Error, Result};
-use crate::memory;
-use crate::parallel::{Interrupt, lock};
 
 enum Typed {
     Float32(Box<engine::Network<f32>>),
@@ -33,6 +30,7 @@ macro_rules! with {
 }
 
 // After the macro, which it uses.
+mod access;
 mod inspection;
 mod operands;
 
@@ -65,94 +63,11 @@ type Grids = (Vec<Vec<usize>>, usize, bool, Option<String>);
 /// Targets of an output that have moved, and their weights.
 type MovedArrays<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
 
-fn shape_tuple<'py>(py: Python<'py>, shape: &[Size]) -> PyResult<Bound<'py, PyTuple>> {
+pub(super) fn shape_tuple<'py>(py: Python<'py>, shape: &[Size]) -> PyResult<Bound<'py, PyTuple>> {
     PyTuple::new(py, shape)
 }
 
 impl Network {
-    /// Runs `work` on the network, without the GIL and while nobody else is inside.
-    fn run<R: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&mut Typed, Interrupt<'_>) -> Result<R> + Send,
-    ) -> PyResult<R> {
-        let mut raised = None;
-        let result = enter(py, |interrupt| {
-            let mut alone = match self.inner.alone(interrupt)? {
-                Ok(alone) => alone,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-            let result = work(&mut alone.write(), interrupt);
-            // Before the next call comes in, whose own exception would be there too.
-            raised = lock(&self.raised).take();
-            result.map(Ok)
-        });
-        match raised {
-            Some(error) => Err(error),
-            None => Ok(result??),
-        }
-    }
-
-    /// Runs `work` without the GIL, beside other threads that do the same: it reads only. What it needs that is not
-    /// `ready` is prepared alone before. Where memory for all of them is lacking it has what there is alone.
-    fn run_beside<R: Send>(
-        &self,
-        py: Python<'_>,
-        ready: impl FnOnce(&Typed) -> Result<bool> + Send,
-        prepare: impl Fn(&mut Typed, Interrupt<'_>) -> Result<()> + Sync,
-        work: impl Fn(&Typed, Interrupt<'_>) -> Result<R> + Sync,
-    ) -> PyResult<R> {
-        let result = enter(py, |interrupt| {
-            let mut place = match self.inner.read(interrupt)? {
-                Ok(place) => place,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-            let is_ready = ready(&place.read())?;
-            if !is_ready {
-                drop(place);
-                let mut alone = match self.inner.alone(interrupt)? {
-                    Ok(alone) => alone,
-                    Err(refusal) => return Ok(Err(refusal)),
-                };
-                prepare(&mut alone.write(), interrupt)?;
-                place = alone.reader();
-            }
-            let result = memory::catch(|| work(&place.read(), interrupt));
-            drop(place);
-            if !matches!(result, Err(Error::Memory { .. })) {
-                return result.map(Ok);
-            }
-            let mut alone = match self.inner.alone(interrupt)? {
-                Ok(alone) => alone,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-            let mut network = alone.write();
-            with!(&mut *network, n => n.release_memory());
-            prepare(&mut network, interrupt)?;
-            work(&network, interrupt).map(Ok)
-        });
-        Ok(result??)
-    }
-
-    /// Waits for the network without holding the GIL, then changes it with the GIL: for copies in.
-    fn hold<R>(&self, py: Python<'_>, work: impl FnOnce(&mut Typed) -> PyResult<R>) -> PyResult<R> {
-        // Somebody else works on it and may need the GIL to finish: wait without it.
-        let mut alone = match self.inner.try_alone() {
-            Some(alone) => alone,
-            None => enter(py, |interrupt| self.inner.alone(interrupt))??,
-        };
-        work(&mut alone.write())
-    }
-
-    /// The same for looking at it: for copies out.
-    fn look<R>(&self, py: Python<'_>, work: impl FnOnce(&Typed) -> PyResult<R>) -> PyResult<R> {
-        let place = match self.inner.try_read() {
-            Some(place) => place,
-            None => enter(py, |interrupt| self.inner.read(interrupt))??,
-        };
-        work(&place.read())
-    }
-
     fn step(
         &self,
         py: Python<'_>,
@@ -581,50 +496,6 @@ impl Network {
     fn memory(&self, py: Python<'_>, batch_size: usize, training: bool) -> PyResult<usize> {
         self.run(py, |network, _| with!(network, n => n.memory(batch_size, training)))
     }
-}
-
-/// The first sample of a batch that a rank predicts for, and the one behind its last.
-#[pyfunction]
-pub(super) fn prediction_share(batch_size: usize, rank: usize, ranks: usize) -> (usize, usize) {
-    let share = engine::prediction_share(batch_size, rank, ranks.max(1));
-    (share.start, share.end)
-}
-
-/// Shapes of the weights that a description asks for, as `(layer, name, shape)`, without allocating them.
-#[pyfunction]
-#[pyo3(signature = (description, custom_layers=Vec::new()))]
-pub(super) fn weight_shapes(
-    description: &str,
-    custom_layers: Vec<Bound<'_, PyAny>>,
-) -> PyResult<Vec<(usize, String, Vec<usize>)>> {
-    let spec: ModelSpec = parse("model", description).map_err(raise)?;
-    let raised = Raised::default();
-    let structure =
-        engine::Structure::<f32>::new(spec, python_layers(&custom_layers, &raised)?).map_err(raise);
-    let structure = or_raised(structure, &raised)?;
-    Ok(structure.weights().iter().map(|w| (w.layer, w.name.to_string(), w.shape.clone())).collect())
-}
-
-/// Shapes of what every layer of a description makes, without allocating anything.
-#[pyfunction]
-#[pyo3(signature = (description, custom_layers=Vec::new()))]
-pub(super) fn output_shapes<'py>(
-    py: Python<'py>,
-    description: &str,
-    custom_layers: Vec<Bound<'py, PyAny>>,
-) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-    let spec: ModelSpec = parse("model", description).map_err(raise)?;
-    let raised = Raised::default();
-    let structure =
-        engine::Structure::<f32>::new(spec, python_layers(&custom_layers, &raised)?).map_err(raise);
-    let structure = or_raised(structure, &raised)?;
-    structure.output_shapes().map(|shape| shape_tuple(py, shape)).collect()
-}
-
-/// The learning rate of a step, by the description of a schedule.
-#[pyfunction]
-pub(super) fn learning_rate(schedule: &str, step: u64) -> PyResult<f64> {
-    Ok(parse::<LrSchedule>("schedule", schedule).map_err(raise)?.rate(step))
 }
 
 fn no_weight(index: usize) -> PyErr {
