@@ -396,8 +396,14 @@ class Network:
     def training_share(self, batch_size: int, rank: int, ranks: int) -> tuple[int, int]:
         """The first sample of a batch that a rank trains on, and the one behind its last."""
 
-    def memory(self, batch_size: int, training: bool) -> int:
-        """Bytes that a plan for this batch size takes."""
+    def memory(self, batch_size: int, training: bool, optimizer: str | None = None) -> int:
+        """Bytes that a step on this batch size takes.
+
+        Args:
+            batch_size: samples of the step.
+            training: whether it trains.
+            optimizer: JSON, as in `compile`, of the one that will train; None for that which was compiled.
+        """
 
 @final
 class OptimizerState:

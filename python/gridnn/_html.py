@@ -27,27 +27,31 @@ _OPEN_UP_TO = 24  # layers whose diagram is shown at once
 # Models
 
 
-def model_page(name: str, graph: Graph, network: Network | None) -> str:
+def model_page(name: str, graph: Graph, network: Network | None, memory: int | None) -> str:
     """Table and diagram of a model."""
     layers = len(summary.rows_of(graph, network)) - 1
     opened = ' open="open"' if layers <= _OPEN_UP_TO else ""
     return (
-        f"{summary_table(name, graph, network)}<details{opened}><summary>Diagram</summary>"
+        f"{summary_table(name, graph, network, memory)}<details{opened}><summary>Diagram</summary>"
         f'<div style="max-height:40rem;overflow:auto">{diagram(graph)}</div></details>'
     )
 
 
 def summary_table(
-    name: str, graph: Graph, network: Network | None, options: summary.Options | None = None
+    name: str,
+    graph: Graph,
+    network: Network | None,
+    memory: int | None,
+    options: summary.Options | None = None,
 ) -> str:
-    """The table of `summary`."""
+    """The table of `summary`; see `summary.table` for the arguments."""
     headings, *rows = summary.rows_of(graph, network, options, name)
     cells = []
     for label, *values in rows:
         words = label.lstrip(" ")
         indent = f"padding-left:{0.6 + 0.6 * (len(label) - len(words)):g}em"
         cells.append(_row((words, *values), "td", (f"{_WORDS};{indent}", _WORDS)))
-    totals = "<br>".join(html.escape(line) for line in summary.totals_of(network))
+    totals = "<br>".join(html.escape(line) for line in summary.totals_of(network, memory))
     head = _row(headings, "th", (_WORDS, _WORDS))
     return (
         f"<p><b>{html.escape(name)}</b></p>"

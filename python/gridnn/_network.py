@@ -432,9 +432,16 @@ class Network:
         """The samples of a batch that a rank computes in a training step."""
         return range(*self._engine.training_share(batch_size, rank, ranks))
 
-    def memory(self, batch_size: int, training: bool) -> int:
-        """Bytes that a step on `batch_size` samples takes, as planned."""
-        return self._engine.memory(batch_size, training)
+    def memory(self, batch_size: int, training: bool, optimizer: Mapping[str, Any] | None = None) -> int:
+        """Bytes that a step on `batch_size` samples takes, as planned.
+
+        Args:
+            batch_size: samples of the step.
+            training: whether it trains.
+            optimizer: engine description of the one that will train; None for that which was compiled.
+        """
+        described = None if optimizer is None else json.dumps(optimizer, allow_nan=False)
+        return self._engine.memory(batch_size, training, described)
 
     def release_memory(self) -> None:
         """Gives back what only saves time: plans, packed weights, and the memory that steps work in."""

@@ -493,8 +493,16 @@ impl Network {
         Ok((share.start, share.end))
     }
 
-    fn memory(&self, py: Python<'_>, batch_size: usize, training: bool) -> PyResult<usize> {
-        self.run(py, |network, _| with!(network, n => n.memory(batch_size, training)))
+    #[pyo3(signature = (batch_size, training, optimizer=None))]
+    fn memory(
+        &self,
+        py: Python<'_>,
+        batch_size: usize,
+        training: bool,
+        optimizer: Option<&str>,
+    ) -> PyResult<usize> {
+        let optimizer = optimizer.map(|text| parse("optimizer", text)).transpose().map_err(raise)?;
+        self.run(py, |network, _| with!(network, n => n.memory(batch_size, training, optimizer.as_ref())))
     }
 }
 

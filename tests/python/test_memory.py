@@ -44,6 +44,22 @@ def test_summary_shows_memory():
     assert f"on 32 samples at a time: {net.memory(32) / 2**20:.1f} MiB" in lines[0]
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", gn.optimizers.Adam(amsgrad=True, use_ema=True)])
+def test_the_state_of_the_optimizer_is_counted_before_the_first_step(optimizer, tmp_path):
+    net = model()
+    plain = net.memory(32)
+    net.compile(optimizer, "mse")
+    known, evaluating = net.memory(32), net.memory(32, training=False)
+    assert (known > plain) == (optimizer != "sgd")
+    net.train_on_batch(np.zeros((2, 24, 24, 3)), np.zeros((2, 10)))
+    assert net.memory(32) == known
+    assert net.memory(32, training=False) == evaluating
+    net.save(tmp_path / "net.gridnn")
+    assert gn.load_model(tmp_path / "net.gridnn").memory(32) == known
+    net.compile("sgd", "mse")
+    assert net.memory(32) == plain
+
+
 GROWTH = """
 import numpy as np
 import gridnn as gn

@@ -399,7 +399,19 @@ class BaseModel(parts.Nestable):
                     "not known before data comes."
                 )
         batch_size = _validation.positive_integer(batch_size, "batch_size")
-        return network.memory(batch_size, _validation.boolean(training, "training"))
+        training = _validation.boolean(training, "training")
+        return network.memory(batch_size, training, self._optimizer_to_come())
+
+    def _optimizer_to_come(self) -> dict[str, Any] | None:
+        """Engine description of the optimizer that will train, where the engine has not been told of it."""
+        return None
+
+    def _memory_to_train(self) -> int | None:
+        """What a summary says of memory; None where that depends on sizes which are not known."""
+        network = self._network
+        if network is None or any(None in shape for shape in network.sources):
+            return None
+        return self.memory(summary.BATCH)
 
     def release_memory(self) -> None:
         """Gives back the memory that the model keeps to be faster: all but weights and optimizer state.
@@ -460,17 +472,19 @@ class BaseModel(parts.Nestable):
             _validation.boolean(show_trainable, "show_trainable"),
             None if layer_range is None else [_validation.string(n, "layer_range") for n in layer_range],
         )
-        text = summary.table(self.name, self.graph, self._network, options)
+        text = summary.table(self.name, self.graph, self._network, self._memory_to_train(), options)
         if print_fn is not None:
             print_fn(text)
         elif in_notebook():
-            Display().show(_html.summary_table(self.name, self.graph, self._network, options), text)
+            memory = self._memory_to_train()
+            table = _html.summary_table(self.name, self.graph, self._network, memory, options)
+            Display().show(table, text)
         else:
             print(text)
 
     def _repr_html_(self) -> str:
         """Table and diagram, which notebooks show."""
-        return _html.model_page(self.name, self.graph, self._network)
+        return _html.model_page(self.name, self.graph, self._network, self._memory_to_train())
 
     # The engine; see `protocol.Model`
 

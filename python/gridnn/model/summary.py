@@ -10,7 +10,7 @@ from gridnn._graph import Graph, Node
 from gridnn._network import Network
 from gridnn._receptive_field import grid_inputs, receptive_fields
 
-_BATCH = 32  # that of `fit`
+BATCH = 32  # that of `fit`
 _HEADINGS = ("Layer (type)", "Output shape", "Parameters", "Multiply-adds", "Receptive field")
 
 
@@ -57,7 +57,7 @@ def rows_of(
     return rows
 
 
-def totals_of(network: Network | None) -> list[str]:
+def totals_of(network: Network | None, memory: int | None) -> list[str]:
     """What is said of the model as a whole, a line each; see `table`."""
     if network is None:
         return [
@@ -70,18 +70,30 @@ def totals_of(network: Network | None) -> list[str]:
         f"Input shape: {', '.join(str((None, *shape)) for shape in network.sources)}",
         f"Parameters: {total:,} ({total * network.dtype.itemsize / 1024:,.1f} KiB), trainable: {trainable:,}",
     ]
-    if not any(None in shape for shape in network.sources):
-        size = network.memory(_BATCH, True) / 2**20
-        lines.append(f"Memory for training on {_BATCH} samples at a time: {size:,.1f} MiB")
+    if memory is not None:
+        lines.append(f"Memory for training on {BATCH} samples at a time: {memory / 2**20:,.1f} MiB")
     if None not in network.macs:
         lines.append(f"Multiply-adds of one sample: {sum(count or 0 for count in network.macs):,}")
     return lines
 
 
-def table(name: str, graph: Graph, network: Network | None, options: Options | None = None) -> str:
+def table(
+    name: str,
+    graph: Graph,
+    network: Network | None,
+    memory: int | None,
+    options: Options | None = None,
+) -> str:
     """A line per layer: output shape, weights, multiply-adds of one sample, size of the receptive field.
 
     What a container holds stands below it, set in; its numbers are theirs together.
+
+    Args:
+        name: of the model.
+        graph: its layers.
+        network: None before it is built.
+        memory: bytes for training on `BATCH` samples at a time, if that is known.
+        options: what was asked for.
     """
     rows = rows_of(graph, network, options, name)
     widths = _widths(rows, options or Options())
@@ -96,7 +108,7 @@ def table(name: str, graph: Graph, network: Network | None, options: Options | N
         lines.append("  ".join(cells).rstrip())
         if i in (0, len(rows) - 1):
             lines.append(rule)
-    return "\n".join([*lines, *totals_of(network)])
+    return "\n".join([*lines, *totals_of(network, memory)])
 
 
 def _shown(nodes: list[Node], names: Sequence[str] | None, model: str) -> list[Node]:

@@ -172,6 +172,12 @@ class TrainableModel(ClassNames, FileMethods, WindowMethods, BaseModel):
         """Steps that the optimizer has taken; 0 before the model is built."""
         return 0 if self._network is None else self._network.iterations
 
+    def _optimizer_to_come(self) -> dict[str, Any] | None:
+        compilation = self._training_state.compilation
+        if compilation is None or compilation.in_engine:
+            return None
+        return compilation.optimizer.engine_description()
+
     @property
     def training_state(self) -> TrainingState:
         """What `compile` and `fit` have left beside the weights."""

@@ -15,7 +15,7 @@ pub use predict::Request;
 
 use super::layers::custom::CustomLayer;
 use super::lowering::{Graph, Lowered};
-use super::optim::Block;
+use super::optim::{Block, Optimizer};
 use super::peers::Peers;
 use super::plan::{Purpose, StepPlan};
 use super::regularizers::Angles;
@@ -235,11 +235,12 @@ impl<T: Element> Network<T> {
         self.plan_for(shapes.iter().map(Vec::as_slice), batch.max(1), purpose, View::Step)
     }
 
-    /// Bytes that a step on `batch` samples takes besides the data set: parameters, optimizer state, plan.
+    /// Bytes that a step on `batch` samples takes besides the data set: parameters, optimizer state, plan. `optimizer` is
+    /// the one that will train; None for that which it is compiled with, if any.
     ///
     /// # Errors
     /// A size of the input is unknown, or a layer does not fit it.
-    pub fn memory(&mut self, batch: usize, training: bool) -> Result<usize> {
+    pub fn memory(&mut self, batch: usize, training: bool, optimizer: Option<&Optimizer>) -> Result<usize> {
         let purpose = if training { Purpose::Train } else { Purpose::Infer };
         let (plan, step_plan) = self.plan_of_known(batch, purpose)?;
         let plans = &self.plans[plan];
@@ -247,7 +248,8 @@ impl<T: Element> Network<T> {
         let arena = step_plan.arena_len(parallel::threads()) * size_of::<T>()
             + step_plan.sums_len * size_of::<f64>()
             + step_plan.saved_len;
-        let slots = self.compiled.as_ref().map_or(0, |c| c.slots.len());
+        let compiled = self.compiled.as_ref().map_or(0, |c| c.slots.len());
+        let slots = optimizer.map_or(compiled, |optimizer| optimizer.slots().len());
         let flat = self.params.len() * size_of::<T>() * if training { 2 + slots } else { 1 };
         Ok(arena + flat + plans.lowered.bytes())
     }
