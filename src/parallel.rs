@@ -291,7 +291,7 @@ impl<T: Plain> Shared<T> {
         WritingColumns { start, rows, row: row.len(), stride, _entry: Entry { ledger: &self.ledger, borrow } }
     }
 
-    /// Notes a borrow: see [`Borrow`] for `row` and `stride`.
+    /// Writes down a borrow: see [`Borrow`] for `row` and `stride`.
     fn enter(&self, range: &Range<usize>, (row, stride): (usize, usize), writes: bool) -> Borrow {
         assert!(
             range.start <= range.end && range.end <= self.len(),

@@ -8,6 +8,7 @@ files are the callers'.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
@@ -95,7 +96,7 @@ class Peers(Protocol):
         """Sends every rank a part of `send`, and fills `receive` with the parts that come from each."""
 
 
-class CustomLayer:
+class CustomLayer(ABC):
     """Computes a layer outside the engine, which waits for it: the base of what does.
 
     Arrays are of the network's type; shapes are checked here, on the Python side.
@@ -104,14 +105,15 @@ class CustomLayer:
     weight_shapes: list[tuple[int, ...]]
     """Shapes of the weights, once `weights` was asked."""
 
+    @abstractmethod
     def weights(self, input_shape: Shape) -> str:
         """The weights that it wants for inputs of this shape, without the batch: a JSON list."""
-        raise NotImplementedError
 
+    @abstractmethod
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape of its outputs, both without the batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(
         self, x: NDArray[Any], weights: list[NDArray[Any]], random: Random | None, shape: tuple[int, ...]
     ) -> NDArray[Any]:
@@ -119,13 +121,12 @@ class CustomLayer:
 
         The copies of the weights are to be kept for `backward`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(
         self, x: NDArray[Any], dy: NDArray[Any], random: Random | None
     ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
         """The gradient to the inputs, and those to all weights; it follows `forward` of the same batch."""
-        raise NotImplementedError
 
 
 class WeightInfo(NamedTuple):

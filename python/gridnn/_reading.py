@@ -108,7 +108,7 @@ class Batches:
         Args:
             rows: their numbers, from 0 to `samples` - 1; as many samples are returned.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must have a method read that makes a batch.")
 
     def maker(self, seed: int | None, data_pass: int) -> Callable[[int], Any]:
         """What makes the batches of a pass by their number; it is asked for them in order, on one thread.

@@ -564,3 +564,11 @@ def test_a_batch_of_another_number_of_samples_is_an_error(call):
         ShapeError, match=r"Short\.read was asked for 4 samples and gave inputs of shape \(3, 8\)"
     ):
         call(data) if call is list else call(model, data)
+
+
+def test_a_data_set_without_read_says_what_it_lacks():
+    class Lacking(gn.data.Batches):
+        """Has samples, and no way to them."""
+
+    with pytest.raises(NotImplementedError, match="Lacking must have a method read that makes a batch"):
+        Lacking(4, 2).read(np.arange(2))
