@@ -202,7 +202,8 @@ pub(in crate::kernels) trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn load_masked(p: *const Self::Elem, mask: Self::TailMask) -> Self::V;
-    /// The same where accumulators stay in registers around it: a call would bring them to memory.
+    /// The same for a mask of first lanes, where accumulators stay in registers around it: a call, even one that is never
+    /// made, would bring them to memory.
     ///
     /// # Safety
     /// See the trait.
@@ -226,6 +227,15 @@ pub(in crate::kernels) trait Lanes: 'static {
     /// # Safety
     /// See the trait.
     unsafe fn few(p: *const Self::Elem) -> Self::Few;
+    /// Two elements from memory, the first of `FEW`; as [`Lanes::few`] where there are not more.
+    ///
+    /// # Safety
+    /// See the trait.
+    #[inline(always)]
+    unsafe fn pair(p: *const Self::Elem) -> Self::Few {
+        // SAFETY: as the caller's.
+        unsafe { Self::few(p) }
+    }
     /// `few[n] * b + c`; `n < FEW`.
     ///
     /// # Safety

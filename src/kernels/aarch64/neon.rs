@@ -26,7 +26,8 @@ macro_rules! lanes {
     ($name:ident, $elem:ident, $width:literal, $v:ident, $mask:ident, $splat:ident, $load:ident, $store:ident,
      $fma:ident, $fma_lane:ident, $to_bits:ident, $from_bits:ident, $to_bytes:ident, $from_bytes:ident, $bic:ident, $cle:ident,
      $ceq:ident, $cgt:ident, $select:ident, $add:ident, $sub:ident, $mul:ident, $zip1:ident, $zip2:ident, $load_bytes:ident,
-     $store_bytes:ident, $transpose:ident, $larger:ident, $largest:ident, $repeat:ident, $load_first:ident) => {
+     $store_bytes:ident, $transpose:ident, $larger:ident, $largest:ident, $repeat:ident, $load_first:ident,
+     $pair:ident) => {
         // SAFETY (all blocks below): the caller vouches for the instructions and for the lanes touched.
         impl Lanes for $name {
             type Elem = $elem;
@@ -87,10 +88,9 @@ macro_rules! lanes {
             }
             #[inline(always)]
             unsafe fn load_masked_in_loop(p: *const $elem, (from, to): (usize, usize)) -> Self::V {
+                debug_assert!(from == 0, "the first lanes");
                 // SAFETY: see above; lanes outside the mask are not accessed.
-                unsafe {
-                    if from == 0 && to < $width { $load_first(p, to) } else { Self::load_masked(p, (from, to)) }
-                }
+                unsafe { $load_first(p, to) }
             }
             #[inline(always)]
             unsafe fn store_masked(p: *mut $elem, mask: (usize, usize), v: Self::V) {
@@ -113,6 +113,11 @@ macro_rules! lanes {
             unsafe fn few(p: *const $elem) -> $v {
                 // SAFETY: see above.
                 unsafe { $load(p) }
+            }
+            #[inline(always)]
+            unsafe fn pair(p: *const $elem) -> $v {
+                // SAFETY: see above.
+                unsafe { $pair(p) }
             }
             #[inline(always)]
             unsafe fn mul_add_nth(few: $v, n: usize, b: Self::V, c: Self::V) -> Self::V {
@@ -284,7 +289,8 @@ lanes!(
     larger_f32,
     largest_f32,
     repeat_f32,
-    load_first_f32
+    load_first_f32,
+    pair_f32
 );
 lanes!(
     F64,
@@ -317,7 +323,8 @@ lanes!(
     larger_f64,
     largest_f64,
     repeat_f64,
-    load_first_f64
+    load_first_f64,
+    vld1q_f64
 );
 
 /// The elements `from..to` of `lanes` from memory. Out of line: in the loops around masked accesses it would keep the
@@ -350,10 +357,10 @@ unsafe fn store_some<T: Element, const W: usize>(p: *mut T, (from, to): (usize, 
 /// The first `n` elements, and zeros.
 ///
 /// # Safety
-/// NEON; `n < 8` elements at `p` are valid.
+/// NEON; `n <= 8` elements at `p` are valid.
 #[inline(always)]
 unsafe fn load_first_f32(p: *const f32, n: usize) -> [float32x4_t; 2] {
-    // Bytes that are moved down by 4 to 12: numbers of 16 and more stand for zero.
+    // Bytes that are moved down by 0 to 12: numbers of 16 and more stand for zero.
     const DOWN: [u8; 28] = {
         let mut all = [0; 28];
         let mut i = 0;
@@ -385,7 +392,7 @@ unsafe fn load_first_f32(p: *const f32, n: usize) -> [float32x4_t; 2] {
 /// The first `n` elements, and zeros.
 ///
 /// # Safety
-/// NEON; `n < 4` elements at `p` are valid.
+/// NEON; `n <= 4` elements at `p` are valid.
 #[inline(always)]
 unsafe fn load_first_f64(p: *const f64, n: usize) -> [float64x2_t; 2] {
     // SAFETY: as the caller's.
@@ -395,9 +402,20 @@ unsafe fn load_first_f64(p: *const f64, n: usize) -> [float64x2_t; 2] {
             0 => [zero; 2],
             1 => [vld1q_lane_f64::<0>(p, zero), zero],
             2 => [vld1q_f64(p), zero],
-            _ => [vld1q_f64(p), vld1q_lane_f64::<0>(p.add(2), zero)],
+            3 => [vld1q_f64(p), vld1q_lane_f64::<0>(p.add(2), zero)],
+            _ => [vld1q_f64(p), vld1q_f64(p.add(2))],
         }
     }
+}
+
+/// See [`Lanes::pair`].
+///
+/// # Safety
+/// NEON; two elements at `p` are valid.
+#[inline(always)]
+unsafe fn pair_f32(p: *const f32) -> float32x4_t {
+    // SAFETY: as the caller's.
+    unsafe { vcombine_f32(vld1_f32(p), vdup_n_f32(0.0)) }
 }
 
 /// See [`Lanes::mul_add_nth`].

@@ -286,14 +286,14 @@ unsafe fn all<L: Lanes, const V: usize, const K: usize, const TAPS: usize>(
     }
 }
 
-/// Loads all lanes, or the masked ones.
+/// Loads all lanes, or the masked ones, which are the first.
 ///
 /// # Safety
 /// As [`Lanes`]; these lanes at `p` are valid.
 #[inline(always)]
 unsafe fn load<L: Lanes, const FULL: bool>(p: *const L::Elem, mask: L::TailMask) -> L::V {
     // SAFETY: as the caller's.
-    unsafe { if FULL { L::load(p) } else { L::load_masked(p, mask) } }
+    unsafe { if FULL { L::load(p) } else { L::load_masked_in_loop(p, mask) } }
 }
 
 /// Stores all lanes, or the masked ones.

@@ -72,10 +72,11 @@ pub(super) unsafe fn outer<L: Lanes, const MR: usize, const NV: usize>(
     // SAFETY: as the caller's.
     unsafe {
         for i in 0..MR {
-            if const { L::FEW > 1 && MR >= L::FEW } {
+            if const { L::FEW > 1 && MR > 1 } {
                 // The last register reaches back, and so stays inside.
-                let first = (i / L::FEW * L::FEW).min(MR - L::FEW);
-                let few = L::few(a.add(first));
+                let read = const { if MR < L::FEW { 2 } else { L::FEW } };
+                let first = (i / read * read).min(MR - read);
+                let few = if MR < L::FEW { L::pair(a.add(first)) } else { L::few(a.add(first)) };
                 for j in 0..NV {
                     acc[i][j] = L::mul_add_nth(few, i - first, bv[j], acc[i][j]);
                 }
