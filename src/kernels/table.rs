@@ -32,7 +32,7 @@ macro_rules! each_kernel {
             lane_work(run: &WindowRun<'_>, work: &mut LaneWork<'_, T>) = depthwise::lane_work;
             transform(t: &mut Transform<'_, T>) = winograd::transform;
             transpose(t: &mut Transpose<'_, T>) = transpose::transpose;
-            multiply_adds(rounds: usize, factor: T, term: T) -> T = peak::multiply_adds;
+            multiply_adds(rounds: usize, factor: T) -> T = peak::multiply_adds;
         }
     };
 }
@@ -371,9 +371,9 @@ impl<T: Element> Kernels<T> {
 
     /// Multiplies and adds in registers and nothing else, for benches; returns the number of operations, two per
     /// multiply-add, and a sum that keeps them from being optimized out.
-    pub fn multiply_adds(&self, rounds: usize, factor: T, term: T) -> (usize, T) {
+    pub fn multiply_adds(&self, rounds: usize, factor: T) -> (usize, T) {
         // SAFETY: detected.
-        let sum = unsafe { (self.multiply_adds)(rounds, factor, term) };
+        let sum = unsafe { (self.multiply_adds)(rounds, factor) };
         (2 * peak::CHAINS * self.width * rounds, sum)
     }
 }

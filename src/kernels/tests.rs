@@ -247,6 +247,17 @@ fn the_forced_tier_is_the_one_in_use() {
 }
 
 #[test]
+fn the_peak_is_measured_with_every_chain() {
+    for tier in Tier::available() {
+        let kernels = Kernels::<f32>::of(tier);
+        let (operations, sum) = kernels.multiply_adds(2, 0.5);
+        let lanes = operations / 4;
+        assert_eq!(lanes, peak::CHAINS * kernels.width);
+        assert_eq!(sum, 1.5 * 1.5 * lanes as f32 + (peak::MEMORY - lanes) as f32);
+    }
+}
+
+#[test]
 fn nan_survives_relu() {
     for tier in Tier::available() {
         let kernels = Kernels::of(tier);
