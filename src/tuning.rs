@@ -37,6 +37,13 @@ pub const LAST_LEVEL_BYTES: usize = 16 << 20;
 /// one host do some 50, hosts of 16 threads on 10 Gbit/s 1000.
 pub const MACS_OF_SENT_ELEMENT: usize = 200;
 
+/// Elements that are sent while ranks wait for each other in an exchange, 30 to 60 microseconds.
+pub const ELEMENTS_OF_EXCHANGE: usize = 8000;
+
+/// Bytes that ranks send or receive at a time: what is copied for that stays in the caches, and an exchange of that many
+/// takes ten times as long as waiting for all ranks.
+pub const ROUND_BYTES: usize = 2 << 20;
+
 // Threads. "Where a training step spends its time" has the costs of a ticket, a wake-up and a phase.
 
 /// Multiply-adds of a call below which no other thread is woken up: some 10 microseconds of one.
@@ -120,6 +127,16 @@ pub mod step {
     pub const CHUNKS: [usize; 2] = [8, 64];
     /// Batches of this many samples are cut into at least twice as many: work for as many threads as a desk's machine has.
     pub const SOME_SAMPLES: usize = 128;
+    /// Parts at most that a batch is cut into for a weight gradient whose sums go up the tree of chunks.
+    pub const MOST_PARTS: usize = 8;
+    /// Samples of such a part at least.
+    pub const PART_SAMPLES: usize = 16;
+    /// And positions, of a convolution: bringing the sums of a block from the points and adding them up then takes some
+    /// percent of them.
+    pub const PART_POSITIONS: usize = 4096;
+    /// And rows of a dense layer's input, if its weights stay near: adding up sums that leave the caches takes as long as
+    /// this many rows.
+    pub const PART_ROWS: usize = 64;
     /// Batches of this many samples are cut into the most chunks whatever that costs.
     pub const MANY_SAMPLES: usize = 512;
     /// Batches of fewer samples are cut inside a sample: from here on, whole samples are work for some threads.

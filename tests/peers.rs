@@ -269,6 +269,34 @@ fn ranks_end_with_the_bytes_of_one_process() {
 }
 
 #[test]
+fn gradients_to_large_kernels_are_added_up_or_divided_for_the_same_bytes() {
+    set_threads(1).unwrap();
+    let case = Case::new(
+        "large kernels, in blocks and in rows",
+        vec![
+            pool("MaxPooling2D", 2, 2),
+            conv(128, 1, "relu"),
+            conv(128, 3, "relu"),
+            conv(512, 1, "relu"),
+            conv(256, 1, "relu"),
+            average(),
+            dense(CLASSES, "linear"),
+        ],
+    );
+    // Four parts of uneven chunks, two, and a single one.
+    let batches = [460, 230, 48];
+    let expected = train(&case, &batches, None, None).unwrap();
+    set_threads(2).unwrap();
+    assert!(train(&case, &batches, None, None).unwrap() == expected, "two threads");
+    set_threads(1).unwrap();
+    for size in [2, 3, 4, 5, 8] {
+        for (rank, left) in ranks(&case, &batches, size, None).into_iter().enumerate() {
+            assert!(left.unwrap() == expected, "rank {rank} of {size}");
+        }
+    }
+}
+
+#[test]
 fn infinity_in_any_share_is_the_same_error_everywhere() {
     let case = &cases()[1];
     for row in [0, 12, 31] {
@@ -292,14 +320,14 @@ fn ranks_divide_kernels_where_that_is_less_work() {
     let mut network = Case::new("a convolution and a dense layer", layers).network();
     let mut sent = |batch, kind| {
         let exchanges = network.traffic(batch, 2).unwrap();
-        let of_kind = exchanges.iter().filter(|(name, _)| *name == kind);
+        let of_kind = exchanges.iter().flatten().filter(|(name, bytes)| *name == kind && *bytes > 0);
         of_kind.map(|(_, bytes)| bytes / size_of::<f32>()).collect::<Vec<_>>()
     };
     // What the dense layer and the convolution read; the dense layer has 42 tasks of 56 rows, and so many columns.
     let (to_dense, to_conv, columns) = (4 * 576, 4 * 128, 21 * 56);
     // The other rank gets of half of the samples what its tasks read; those of a convolution read all.
     assert_eq!(sent(64, "values"), [32 * (to_dense - columns), 32 * to_conv]);
-    assert_eq!(sent(64, "kernels"), [columns * 16, 64 * 576]);
+    assert_eq!(sent(64, "kernels"), [columns * 16 + 64 * 576]);
     // Of few samples the arithmetic is less than the kernel.
     assert_eq!(sent(8, "values"), [4 * to_dense, 4 * to_conv]);
     assert!(sent(8, "kernels").is_empty());
@@ -315,9 +343,16 @@ fn ranks_divide_blocks_of_kernels() {
         dense(CLASSES, "linear"),
     ];
     let mut network = Case::new("a kernel of 128 x 128 channels", layers).network();
-    let exchanges = network.traffic(128, 2).unwrap();
-    let kernels = exchanges.iter().filter(|(name, _)| *name == "kernels");
-    let sent: Vec<_> = kernels.map(|(_, bytes)| bytes / size_of::<f32>()).collect();
-    // Four of eight blocks of 64 x 32 channels.
-    assert!(sent.contains(&(4 * 9 * 64 * 32)), "{sent:?}");
+    let mut sent = |batch, kind| {
+        let exchanges = network.traffic(batch, 2).unwrap();
+        let of_kind = exchanges.iter().flatten().filter(|(name, _)| *name == kind);
+        of_kind.map(|(_, bytes)| bytes / size_of::<f32>()).sum::<usize>()
+    };
+    let (kernels, values) = (9 * 128 * 128, 36 * 128);
+    // Four of eight blocks of 64 x 32 channels, computed of the values of both ranks.
+    assert!(sent(48, "kernels") >= kernels / 2);
+    assert!(sent(48, "values") >= 24 * values);
+    // Two parts of the batch, one each: twice a half of the sums is less than the values.
+    assert!(sent(256, "kernels") < kernels / 2 && sent(256, "values") < 8 * values);
+    assert!(sent(256, "sums") >= kernels);
 }

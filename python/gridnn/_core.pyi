@@ -387,7 +387,7 @@ class Network:
     def trace(self, on: bool) -> list[tuple[int, str, float]]:
         """Begins or ends a record of tasks; returns what was recorded: phase, work and seconds of each."""
 
-    def traffic(self, batch_size: int, ranks: int) -> list[tuple[str, int]]:
+    def traffic(self, batch_size: int, ranks: int) -> list[list[tuple[str, int]]]:
         """What rank 0 of `ranks` sends in a training step: what for, and bytes, exchange by exchange."""
 
     def chunks(self, batch_size: int) -> int:

@@ -421,7 +421,7 @@ class Network:
             tensors, scores = self._engine.inspect_loss(x, targets, custom)
         return Inspection(*tensors), StepResult.of(scores)
 
-    def traffic(self, batch_size: int, ranks: int) -> list[tuple[str, int]]:
+    def traffic(self, batch_size: int, ranks: int) -> list[list[tuple[str, int]]]:
         """What each exchange of a training step is for, and the bytes that rank 0 sends in it."""
         return self._engine.traffic(batch_size, ranks)
 

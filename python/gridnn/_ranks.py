@@ -129,10 +129,10 @@ class Ranks(ABC):
     # What the engine calls
 
     def gather(self, buffer: NDArray[np.uint8], ends: Sequence[int]) -> None:
-        """`_gather` with a header."""
+        """`_gather` with a header; `buffer` may be longer than what is exchanged."""
         self._meet(_GATHER, check=ends)
         start = time.perf_counter()
-        self._gather(buffer, ends)
+        self._gather(buffer[: ends[-1]], ends)
         own = _lens(ends)[self.rank]
         self._count(start, own * (self.size - 1), ends[-1] - own)
 
@@ -143,10 +143,10 @@ class Ranks(ABC):
         receive: NDArray[np.uint8],
         receive_ends: Sequence[int],
     ) -> None:
-        """`_exchange` with a header."""
+        """`_exchange` with a header; buffers as in `gather`."""
         self._meet(_EXCHANGE)
         start = time.perf_counter()
-        self._exchange(send, send_ends, receive, receive_ends)
+        self._exchange(send[: send_ends[-1]], send_ends, receive[: receive_ends[-1]], receive_ends)
         sent, received = _lens(send_ends)[self.rank], _lens(receive_ends)[self.rank]
         self._count(start, send_ends[-1] - sent, receive_ends[-1] - received)
 
@@ -269,7 +269,11 @@ class Ranks(ABC):
         flat = buffer.reshape(-1)
         self._gather(flat, [_HEADER.size * (rank + 1) for rank in range(self.size)])
         self._seconds += time.perf_counter() - start
-        headers = [_HEADER.unpack(part.tobytes()) for part in flat.reshape(self.size, -1)]
+        found = flat.tobytes()
+        if found == own * self.size:
+            headers = [_HEADER.unpack(own)] * self.size
+        else:
+            headers = list(_HEADER.iter_unpack(found))
         leaving = sum(header[1] == _LEAVE for header in headers)
         self._gone = 0 < leaving < self.size
         return headers

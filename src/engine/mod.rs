@@ -28,7 +28,7 @@ pub use custom_objective::{CustomLoss, CustomLosses, CustomObjective};
 pub use layers::custom::{CustomCall, CustomLayer};
 pub use moving::{MovedTargets, TargetGrids};
 pub use network::{Inspection, Network, Request, Seed};
-pub use peers::{Peers, SharedNetwork, prediction_share};
+pub use peers::{Payload, Peers, SharedNetwork, prediction_share};
 pub use plan::Purpose;
 use source::Source;
 use spec::{CompileSpec, Size};

@@ -117,14 +117,14 @@ pub(super) enum Exchange {
     Values { tensor: usize },
     /// Its gradient.
     Gradients { tensor: usize },
-    /// What a batch op reads, to each rank the columns that its tasks of the weight gradient need.
-    Columns { op: usize },
-    /// The gradient of a batch op's kernel, of which each rank has computed a part.
+    /// What the weight gradient of a batch op is computed from: to each rank what its tasks read.
+    Operands { op: usize },
+    /// The gradient of a batch op's kernel, of which each rank has computed a part, before another call adds to it.
     Kernel { op: usize },
     /// Losses and metrics of the samples, and what the loss is charged for outputs.
     Scores,
-    /// Partial gradients.
-    Sums,
+    /// What is left to tell about the gradients of weights: sums over the samples of ranks, and parts of kernels.
+    WeightGradients,
 }
 
 /// What happens to the gradient that an op has for one of its inputs.

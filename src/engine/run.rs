@@ -1,8 +1,10 @@
 //! One step of a network as a program for the thread pool.
 
 mod backward;
+mod batch_grad;
 mod custom;
 mod exchange;
+mod node_sums;
 mod phases;
 mod scores;
 mod split;
@@ -66,7 +68,8 @@ pub(super) struct Memory<T: Element> {
     pub undo: Mutex<Undo<T>>,
     /// The partial gradients of the stack that runs.
     pub tree: Mutex<Tree>,
-    /// Partial gradients of this rank's chunks, added up as far as they are its own.
+    /// Sums of this rank's chunks, added up as far as they are its own: all nodes but the first, which has the place of
+    /// the whole.
     pub nodes: Shared<T>,
     /// The tasks that ran, while they are recorded.
     pub trace: Option<Mutex<Vec<Traced>>>,
@@ -227,7 +230,7 @@ pub(super) struct StepProgram<'a, 'b, T: Element> {
     pub kernels: &'static Kernels<T>,
     /// The samples that are computed here, and their chunks: all of them, unless ranks share the batch.
     pub own: Own,
-    pub shares: Option<&'a Shares<'a>>,
+    pub shares: Option<&'a Shares<'a, T>>,
     /// Workers that memory was reserved for.
     pub workers: usize,
     pub phases: &'a Phases,

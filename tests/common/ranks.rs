@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use gridnn::engine::Peers;
+use gridnn::engine::{Payload, Peers};
 use gridnn::error::{Error, Result};
 
 /// Where the ranks meet.
@@ -58,23 +58,27 @@ impl Peers for Rank {
         self.hub.boards.len()
     }
 
-    fn gather(&self, bytes: &mut [u8], ends: &[usize]) -> Result<()> {
-        assert_eq!(ends.last(), Some(&bytes.len()));
+    fn gather(&self, ends: &[usize], payload: &mut dyn Payload) -> Result<()> {
+        let mut bytes = vec![0; *ends.last().unwrap()];
+        payload.pack(&mut bytes[part(ends, self.rank)]);
         *self.hub.boards[self.rank].lock().unwrap() = bytes[part(ends, self.rank)].to_vec();
         self.hub.meet()?;
         for (rank, board) in self.hub.boards.iter().enumerate() {
             bytes[part(ends, rank)].copy_from_slice(&board.lock().unwrap());
         }
+        payload.unpack(&bytes);
         self.hub.meet()
     }
 
-    fn exchange(&self, (send, send_ends): (&[u8], &[usize]), receive: (&mut [u8], &[usize])) -> Result<()> {
+    fn exchange(&self, [send_ends, receive_ends]: [&[usize]; 2], payload: &mut dyn Payload) -> Result<()> {
         // What is for whom stands in front.
         let mut board: Vec<u8> = send_ends.iter().flat_map(|end| end.to_le_bytes()).collect();
-        board.extend_from_slice(send);
+        let front = board.len();
+        board.resize(front + send_ends.last().unwrap(), 0);
+        payload.pack(&mut board[front..]);
         *self.hub.boards[self.rank].lock().unwrap() = board;
         self.hub.meet()?;
-        let (receive, receive_ends) = receive;
+        let mut receive = vec![0; *receive_ends.last().unwrap()];
         for (rank, board) in self.hub.boards.iter().enumerate() {
             let board = board.lock().unwrap();
             let (front, sent) = board.split_at(self.size() * size_of::<usize>());
@@ -84,6 +88,7 @@ impl Peers for Rank {
                 .collect();
             receive[part(receive_ends, rank)].copy_from_slice(&sent[part(&ends, self.rank)]);
         }
+        payload.unpack(&receive);
         self.hub.meet()
     }
 }

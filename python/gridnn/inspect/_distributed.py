@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gridnn import _validation
@@ -27,8 +28,8 @@ class DistributedCosts:
     exchanges: int
     """Exchanges of a step: how often all ranks wait for each other."""
     sent: Mapping[str, int]
-    """Bytes that rank 0 sends: "sums" of partial gradients, "values" and "gradients" of tensors for layers
-    that look at the whole batch, gradients of "kernels" that ranks divide among them, "statistics" of batch
+    """Bytes that rank 0 sends: "sums" of gradients, "values" and "gradients" of tensors for layers that
+    look at the whole batch, gradients of "kernels" that ranks divide among them, "statistics" of batch
     normalization, "scores"."""
     seconds: float
     """Time for that on the network, with nothing overlapped."""
@@ -78,7 +79,7 @@ def distributed_costs(
         raise ValueError("`bandwidth` must be a positive number of bytes a second. Received 0.")
     exchanges = model.network.traffic(batch, ranks)
     sent: dict[str, int] = {}
-    for kind, count in exchanges:
+    for kind, count in chain.from_iterable(exchanges):
         sent[kind] = sent.get(kind, 0) + count
     headers = _HEADER * (ranks - 1) * len(exchanges)
     # A header and the numbers themselves, each of which reaches all in this many rounds.

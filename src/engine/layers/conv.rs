@@ -19,7 +19,7 @@ use crate::geometry::{ConvGeometry, Window};
 use crate::kernels::{Element, Tier};
 use crate::memory;
 use crate::norm::Affine;
-use crate::tuning::step::{LARGE_BESIDE_MAP, NEAR_WEIGHTS};
+use crate::tuning::step::{LARGE_BESIDE_MAP, NEAR_WEIGHTS, PART_POSITIONS};
 use crate::tuning::{FOUR_TILES_ROWS, TASKS};
 
 /// The description.
@@ -325,6 +325,10 @@ impl<T: Element> BatchOp<T> for ConvOp<T> {
 
     fn grad_macs(&self) -> usize {
         self.geometry.macs()
+    }
+
+    fn part_positions(&self) -> Option<usize> {
+        Some(PART_POSITIONS)
     }
 
     fn grad_tasks(&self) -> usize {

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{Element, Tier};
 use crate::norm::Affine;
 use crate::tuning::FOUR_TILES_ROWS;
+use crate::tuning::step::{NEAR_WEIGHTS, PART_ROWS};
 
 /// The description.
 pub(super) struct DenseLayer {
@@ -186,6 +187,10 @@ impl<T: Element> DenseOp<T> {
 impl<T: Element> BatchOp<T> for DenseOp<T> {
     fn grad_macs(&self) -> usize {
         self.positions.saturating_mul(self.inputs).saturating_mul(self.units)
+    }
+
+    fn part_positions(&self) -> Option<usize> {
+        (self.weights[0].len() <= NEAR_WEIGHTS).then_some(PART_ROWS)
     }
 
     fn grad_tasks(&self) -> usize {

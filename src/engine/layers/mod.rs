@@ -358,6 +358,12 @@ pub trait BatchOp<T: Element>: Send + Sync {
     /// Multiply-adds of the weight gradient of a sample.
     fn grad_macs(&self) -> usize;
 
+    /// Positions at least of the parts of a large batch that the weight gradient is summed in, which are added up; None
+    /// where it is always a single chain.
+    fn part_positions(&self) -> Option<usize> {
+        None
+    }
+
     /// In how many tasks the weight gradient is cut; a matter of the shapes only.
     fn grad_tasks(&self) -> usize;
 
@@ -371,7 +377,7 @@ pub trait BatchOp<T: Element>: Send + Sync {
     /// Those of the kernel follow each other from task to task; the bias does not depend on the input.
     fn grad_ranges(&self, task: usize) -> [Range<usize>; 2];
 
-    /// Computes the part `range` (one of a task's `grad_ranges`) from all inputs and all (masked) output gradients.
+    /// Computes the part `range` (one of a task's `grad_ranges`) from inputs and (masked) output gradients of some samples.
     fn grad(&self, operands: (&[T], &[T]), range: Range<usize>, grads: &mut [T], scratch: &mut Scratch<T>);
 
     /// The blocks of the kernel, a task each, if its gradient is computed in such: `grad_ranges` are of the bias alone.

@@ -177,6 +177,10 @@ impl<T: Element> BatchOp<T> for Distributed<T> {
         self.op.batch().map_or(0, |op| op.grad_macs().saturating_mul(self.times))
     }
 
+    fn part_positions(&self) -> Option<usize> {
+        self.op.batch()?.part_positions()
+    }
+
     fn columns(&self, tasks: &Range<usize>) -> Option<(usize, Range<usize>)> {
         self.op.batch()?.columns(tasks)
     }

@@ -150,15 +150,15 @@ impl<T: Element> Network<T> {
         let mut phases = std::mem::take(&mut memory.phases);
         self.order((lowered, ready), extent, update.as_ref(), &mut phases);
         let workers = workers((lowered, ready), &phases, extent);
-        let shares = self.shares(ready);
+        let shares = self.shares((lowered, ready));
         if let Some(shares) = &shares {
-            shares.order((lowered, ready), matches!(extent, Extent::Outputs), &mut phases);
+            shares.order(matches!(extent, Extent::Outputs), &mut phases);
         }
         let whole = Own { samples: 0..ready.batch, chunks: 0..ready.chunks() };
         let own = shares.as_ref().map_or(whole, Shares::own);
         memory.reserve(ready, workers, self.blocks.len())?;
         if let Some(shares) = shares.as_ref().filter(|_| update.is_some()) {
-            memory.reserve_nodes(shares.nodes()[shares.rank()].len() * lowered.partial_len)?;
+            memory.reserve_nodes(shares.own_nodes().len().saturating_sub(1) * shares.node_len())?;
         }
         if update.is_some() {
             let constraints = run::constrained(&self.weights);
@@ -260,7 +260,7 @@ impl<T: Element> Network<T> {
         let step_plan = &step_plans[step_plan];
         let arena = memory.arena.get_mut();
         let name = |layer: usize| self.layers[layer].name.clone();
-        let shares = self.shares(step_plan);
+        let shares = self.shares((lowered, step_plan));
         let samples = shares.as_ref().map_or(0..step_plan.batch, |shares| shares.own().samples);
         let finite = |active: &plan::Active| match step_plan.values[active.output] {
             plan::Slot::Batch(start) => {

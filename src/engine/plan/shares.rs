@@ -8,7 +8,9 @@ use super::super::lowering::Lowered;
 use super::{Purpose, StepPlan};
 use crate::cuts;
 use crate::kernels::Element;
-use crate::tuning::step::{CHUNKS, MANY_SAMPLES, MOST_GROUP, REDUCE_COST, SOME_SAMPLES};
+use crate::tuning::step::{
+    CHUNKS, MANY_SAMPLES, MOST_GROUP, MOST_PARTS, PART_SAMPLES, REDUCE_COST, SOME_SAMPLES,
+};
 use crate::tuning::{FOUR_TILES_ROWS, L2_GROUP_BYTES, TASKS, TWO_TILES_ROWS};
 
 impl StepPlan {
@@ -51,6 +53,15 @@ impl StepPlan {
         // A last part of a sample or two would read the weights as often as the others.
         let parts = (2 * self.chunk + block) / (2 * block).max(1);
         cuts::even_task(self.chunk, parts)
+    }
+
+    /// Chunks, a power of two of them, whose samples the weight gradient of a batch op goes through in one chain. Sums of
+    /// these are added up the tree of chunks, so that ranks can do without each other's samples.
+    pub fn grad_part<T: Element>(&self, op: &dyn Op<T>) -> usize {
+        let chunks = self.chunks().next_power_of_two();
+        let Some(positions) = op.batch().and_then(|op| op.part_positions()) else { return chunks };
+        let paying = (self.batch * op.positions() / positions).min(self.batch / PART_SAMPLES);
+        (chunks >> paying.clamp(1, MOST_PARTS).ilog2()).max(1)
     }
 
     /// Tasks of `group` samples each, none of which crosses a chunk unless it has several whole ones.

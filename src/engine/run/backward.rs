@@ -7,11 +7,9 @@ use super::super::layers::Backward;
 use super::super::lowering::{BACKWARD, Partial};
 use super::super::optim::{Within, bounds};
 use super::super::plan::{Flow, flat_block};
-use super::{Add, AllFinite, FEW_INPUTS, StepProgram, Worker};
+use super::{Add, AllFinite, FEW_INPUTS, StepProgram};
 use crate::conv::Scratch;
-use crate::error::Result;
 use crate::kernels::Element;
-use crate::memory;
 use crate::parallel::{Pulse, Writing, lock};
 
 impl<T: Element> StepProgram<'_, '_, T> {
@@ -187,56 +185,6 @@ impl<T: Element> StepProgram<'_, '_, T> {
         if !tier.vectorize(AllFinite(grads)) {
             self.bad_layer.fetch_min(layer, Ordering::Relaxed);
         }
-    }
-
-    /// A task of the weight gradient of a batch op.
-    pub(super) fn batch_grad(&self, i: usize, task: usize, worker: usize) -> Result<()> {
-        let planned = self.planned(i);
-        let Some(op) = planned.op.batch() else { return Ok(()) };
-        let all = 0..self.step_plan.batch;
-        let active = &self.step_plan.active[i];
-        let x = self.read_value(active.inputs[0], &all, worker);
-        let dy = self.range(self.step_plan.grads[active.output], active.output, &all, worker);
-        let dy = self.memory.arena.read(dy);
-        let own = self.shares.and_then(|shares| shares.own_tasks((self.lowered, self.step_plan), i));
-        let [kernel, bias] = op.grad_ranges(task);
-        // Ranks divide the kernel. The bias takes each of them less time than to send it.
-        let kernel = if own.as_ref().is_none_or(|own| own.contains(&task)) { kernel } else { 0..0 };
-        for range in [kernel, bias].into_iter().filter(|range| !range.is_empty()) {
-            let mut grads = self.state.grads.write(range.clone());
-            let mut own = lock(&self.memory.workers[worker]);
-            let Worker { scratch, grads: aside, .. } = &mut *own;
-            if planned.adds {
-                memory::resize(aside, range.len(), T::ZERO)?;
-                op.grad((&x, &dy), range, aside, scratch);
-                self.kernels.tier.vectorize(Add { from: aside, to: &mut grads });
-            } else {
-                op.grad((&x, &dy), range, &mut grads, scratch);
-            }
-            self.check(&grads, planned.layer);
-        }
-        let Some(blocks) = op.grad_blocks().filter(|_| own.is_none_or(|own| own.contains(&task))) else {
-            return Ok(());
-        };
-        let mut own = lock(&self.memory.workers[worker]);
-        let Worker { scratch, grads: aside, .. } = &mut *own;
-        memory::resize(aside, blocks.block_len(), T::ZERO)?;
-        op.grad_block((&x, &dy), task, aside, scratch);
-        self.check(aside, planned.layer);
-        let start = planned.op.weights()[0].start;
-        let [rows, columns] = blocks.block;
-        for (tap, from) in aside.chunks_exact(rows * columns).enumerate() {
-            let Range { start: first, end } = blocks.row(task, tap * rows);
-            let mut to = self.state.grads.write_columns(start + first..start + end, rows, blocks.channels[1]);
-            for (number, from) in from.chunks_exact(columns).enumerate() {
-                if planned.adds {
-                    self.kernels.tier.vectorize(Add { from, to: to.row(number) });
-                } else {
-                    to.row(number).copy_from_slice(from);
-                }
-            }
-        }
-        Ok(())
     }
 }
 

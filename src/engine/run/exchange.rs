@@ -1,11 +1,15 @@
 //! What ranks that share a batch tell each other, between two parts of the program.
 
-use super::super::peers::{Shares, ends, kernel_len};
+use std::ops::Range;
+
+use super::super::peers::{Segment, Shares, Sharing, ends, kernel_len};
 use super::super::plan::{Exchange, Slot};
-use super::{Add, StepProgram, tree};
+use super::StepProgram;
+use super::node_sums::{Totals, part_of};
 use crate::error::{Error, Result};
 use crate::kernels::Element;
 use crate::memory;
+use crate::parallel::Writing;
 
 impl<T: Element> StepProgram<'_, '_, T> {
     /// Sends and receives.
@@ -15,133 +19,130 @@ impl<T: Element> StepProgram<'_, '_, T> {
             Exchange::Statistics { op, pass } => self.share_statistics(shares, op, pass),
             Exchange::Values { tensor } => self.share_tensor(shares, self.step_plan.values[tensor], tensor),
             Exchange::Gradients { tensor } => self.share_tensor(shares, self.step_plan.grads[tensor], tensor),
-            Exchange::Columns { op } => self.share_columns(shares, op),
-            Exchange::Kernel { op } => self.share_kernel(shares, op),
+            Exchange::Operands { op } => self.share_operands(shares, op),
+            Exchange::Kernel { op } => self.share_kernels(shares, &[op], None),
             Exchange::Scores => self.share_scores(shares),
-            Exchange::Sums => self.share_sums(shares),
+            Exchange::WeightGradients => self.share_weight_gradients(shares),
         }
     }
 
-    /// Gives every rank all samples of a tensor.
-    fn share_tensor(&self, shares: &Shares<'_>, place: Slot, tensor: usize) -> Result<()> {
+    /// All samples of a tensor.
+    fn whole(&self, place: Slot, tensor: usize) -> Result<Writing<'_, T>> {
         if !matches!(place, Slot::Batch(_)) {
             return Err(Error::internal("a tensor that ranks share has no place for the batch"));
         }
-        let all = self.range(place, tensor, &(0..self.step_plan.batch), 0);
-        shares.gather(&mut self.memory.arena.write(all), &shares.ends(self.lowered.lens[tensor]))
+        Ok(self.memory.arena.write(self.range(place, tensor, &(0..self.step_plan.batch), 0)))
     }
 
-    /// Gives every rank the columns that its tasks of a weight gradient read, of all samples.
-    fn share_columns(&self, shares: &Shares<'_>, i: usize) -> Result<()> {
-        let tensor = self.step_plan.active[i].inputs[0];
-        let columns = self.planned(i).op.batch().and_then(|op| {
-            let each = shares.tasks(op.grad_tasks()).map(|tasks| op.columns(&tasks));
-            each.collect::<Option<Vec<_>>>()
+    /// Gives every rank all samples of a tensor.
+    fn share_tensor(&self, shares: &Shares<'_, T>, place: Slot, tensor: usize) -> Result<()> {
+        let mut all = self.whole(place, tensor)?;
+        shares.share(vec![Segment::parts(&mut all, shares.ends(self.lowered.lens[tensor]))])
+    }
+
+    /// Gives every rank what its tasks of a weight gradient read of all samples.
+    fn share_operands(&self, shares: &Shares<'_, T>, i: usize) -> Result<()> {
+        let active = &self.step_plan.active[i];
+        let (input, output) = (active.inputs[0], active.output);
+        let mut x = self.whole(self.step_plan.values[input], input)?;
+        let mut dy = self.whole(self.step_plan.grads[output], output)?;
+        let [of_x, of_dy] = [input, output].map(|tensor| shares.ends(self.lowered.lens[tensor]));
+        let columns = self.planned(i).op.batch().filter(|_| shares.sharing(i) == Sharing::Divided);
+        let columns = columns.and_then(|op| {
+            let of_rank = shares.tasks(op.grad_tasks()).map(|tasks| op.columns(&tasks));
+            of_rank.collect::<Option<Vec<_>>>()
         });
-        let (Some(columns), Slot::Batch(_)) = (columns, self.step_plan.values[tensor]) else {
-            return Err(Error::internal(
-                "a tensor that ranks share has no place for the batch, or no columns",
-            ));
+        let Some(columns) = columns else {
+            return shares.share(vec![Segment::parts(&mut x, of_x), Segment::parts(&mut dy, of_dy)]);
         };
-        let (len, rank) = (columns[0].0, shares.rank());
-        let rows_end = shares.ends(self.lowered.lens[tensor] / len.max(1));
-        let rows = |rank: usize| rank.checked_sub(1).map_or(0, |before| rows_end[before])..rows_end[rank];
-        let all = self.range(self.step_plan.values[tensor], tensor, &(0..self.step_plan.batch), 0);
-        let mut values = self.memory.arena.write(all);
-        let others = |other: &usize| *other != rank;
         let part =
-            |row: usize, rank: usize| row * len + columns[rank].1.start..row * len + columns[rank].1.end;
-        let sent = |to: usize| if others(&to) { rows(rank).len() * columns[to].1.len() } else { 0 };
-        let received = |from: usize| if others(&from) { rows(from).len() * columns[rank].1.len() } else { 0 };
-        let [send_ends, receive_ends] =
-            [ends((0..shares.size()).map(sent)), ends((0..shares.size()).map(received))];
-        let mut send = memory::with_room(send_ends.last().copied().unwrap_or(0))?;
-        for to in (0..shares.size()).filter(others) {
-            rows(rank).for_each(|row| send.extend_from_slice(&values[part(row, to)]));
-        }
-        let mut receive = memory::filled(T::ZERO, receive_ends.last().copied().unwrap_or(0))?;
-        shares.exchange((&send, &send_ends), (&mut receive, &receive_ends))?;
-        let mut rest = &receive[..];
-        for row in (0..shares.size()).filter(others).flat_map(rows) {
-            let (row_part, after) = rest.split_at(columns[rank].1.len());
-            values[part(row, rank)].copy_from_slice(row_part);
-            rest = after;
-        }
-        Ok(())
+            |ends: &[usize], rank: usize| rank.checked_sub(1).map_or(0, |before| ends[before])..ends[rank];
+        let len_of_pair = |[from, to]: [usize; 2]| {
+            let (len, columns) = &columns[to];
+            part(&of_x, from).len() / (*len).max(1) * columns.len()
+        };
+        let of_pair = |[from, to]: [usize; 2]| {
+            let (len, columns) = columns[to].clone();
+            part(&of_x, from).step_by(len.max(1)).map(move |row| row + columns.start..row + columns.end)
+        };
+        let slopes = |[from, _]: [usize; 2]| std::iter::once(part(&of_dy, from));
+        shares.share(vec![
+            Segment::of_pairs(&mut x, len_of_pair, of_pair),
+            Segment::of_pairs(&mut dy, |[from, _]| part(&of_dy, from).len(), slopes),
+        ])
     }
 
-    /// Gives every rank the whole gradient of a kernel.
-    fn share_kernel(&self, shares: &Shares<'_>, i: usize) -> Result<()> {
-        let planned = self.planned(i);
-        let (Some(op), Some(kernel)) = (planned.op.batch(), planned.op.weights().first()) else {
-            return Err(Error::internal("no op with a kernel"));
-        };
-        let all = || shares.tasks(op.grad_tasks());
-        let ends = ends(all().map(|tasks| kernel_len(op, tasks)));
-        let mut grads = self.state.grads.write(kernel.clone());
-        match op.grad_blocks() {
-            None => shares.gather(&mut grads, &ends)?,
-            Some(blocks) => {
-                // Blocks of channels lie apart in the kernel: they are put side by side to be sent.
-                let mut side_by_side = memory::filled(T::ZERO, grads.len())?;
-                let (own, columns) = (all().nth(shares.rank()).unwrap_or(0..0), blocks.block[1]);
-                for ((block, row), part) in blocks.all_rows().zip(side_by_side.chunks_exact_mut(columns)) {
-                    if own.contains(&block) {
-                        part.copy_from_slice(&grads[row]);
-                    }
-                }
-                shares.gather(&mut side_by_side, &ends)?;
-                for ((_, row), part) in blocks.all_rows().zip(side_by_side.chunks_exact(columns)) {
-                    grads[row].copy_from_slice(part);
-                }
-            }
+    /// Gives every rank the whole gradients of kernels that ranks have divided, and with them sums of which each has a part.
+    fn share_kernels(
+        &self,
+        shares: &Shares<'_, T>,
+        ops: &[usize],
+        totals: Option<&mut Totals<'_, T>>,
+    ) -> Result<()> {
+        let mut kernels = memory::collect(ops.iter().filter_map(|&i| {
+            let op = self.planned(i).op.as_ref();
+            Some((i, op.batch()?, self.state.grads.write(op.weights().first()?.clone())))
+        }))?;
+        let mut segments = totals.map_or_else(Vec::new, |totals| totals.segments(part_of(shares)));
+        for (_, op, grads) in &mut kernels {
+            let tasks: Vec<Range<usize>> = shares.tasks(op.grad_tasks()).collect();
+            let op = *op;
+            let lens: Vec<usize> = tasks.iter().map(|tasks| kernel_len(op, tasks.clone())).collect();
+            segments.push(match op.grad_blocks() {
+                Some(blocks) => Segment::of_all(
+                    grads,
+                    move |rank| lens[rank],
+                    move |rank| {
+                        let rows = move |block| (0..blocks.rows()).map(move |row| blocks.row(block, row));
+                        tasks[rank].clone().flat_map(rows)
+                    },
+                ),
+                None => Segment::parts(grads, ends(lens.into_iter())),
+            });
         }
-        self.check(&grads, planned.layer);
+        shares.share(segments)?;
+        kernels.iter().for_each(|(i, _, grads)| self.check(grads, self.planned(*i).layer));
         Ok(())
     }
 
     /// Gives every rank the scores of all samples, and what the loss is charged for outputs.
-    fn share_scores(&self, shares: &Shares<'_>) -> Result<()> {
+    fn share_scores(&self, shares: &Shares<'_, T>) -> Result<()> {
         let batch = self.step_plan.batch;
-        for scoring in self.goal.scorings.iter().filter(|scoring| scoring.per_sample > 0) {
-            let (start, per_sample) = (scoring.start, scoring.per_sample);
-            let mut scores = self.memory.scores.write(start..start + per_sample * batch);
-            shares.gather(&mut scores, &shares.ends(per_sample))?;
-            scores.chunks_exact(per_sample).for_each(|sample| self.check_loss(sample[0]));
-        }
-        for slot in 0..self.step_plan.activities {
-            let mut charges = self.memory.activity.write(slot * batch..(slot + 1) * batch);
-            shares.gather(&mut charges, &shares.ends(1))?;
+        let scored = || self.goal.scorings.iter().filter(|scoring| scoring.per_sample > 0);
+        let mut scores = memory::collect(scored().map(|scoring| {
+            (
+                scoring.per_sample,
+                self.memory.scores.write(scoring.start..scoring.start + scoring.per_sample * batch),
+            )
+        }))?;
+        let mut charges = self.memory.activity.write(0..self.step_plan.activities * batch);
+        let of_scores =
+            scores.iter_mut().map(|(per_sample, scores)| Segment::parts(scores, shares.ends(*per_sample)));
+        let of_slots = charges.chunks_exact_mut(batch).map(|charges| Segment::parts(charges, shares.ends(1)));
+        shares.share(memory::collect(of_scores.chain(of_slots))?)?;
+        for (per_sample, scores) in &scores {
+            scores.chunks_exact(*per_sample).for_each(|sample| self.check_loss(sample[0]));
         }
         Ok(())
     }
 
-    /// Adds up the partial gradients of all ranks: each rank those of a range of the weights, which it then gives to all.
-    fn share_sums(&self, shares: &Shares<'_>) -> Result<()> {
-        let (len, size) = (self.lowered.partial_len, shares.size());
-        let range = |rank: usize| rank * len / size..(rank + 1) * len / size;
-        let nodes = shares.nodes();
-        let own = nodes[shares.rank()].len();
-        let mut send = memory::with_room(own * len)?;
-        let sums = self.memory.nodes.read(0..own * len);
-        for rank in 0..size {
-            (0..own).for_each(|node| send.extend_from_slice(&sums[node * len..][range(rank)]));
+    /// Makes the weight gradients of the ranks those of the batch: what each has of its samples is added up, what it has
+    /// of a kernel is given to all.
+    fn share_weight_gradients(&self, shares: &Shares<'_, T>) -> Result<()> {
+        let partial = self.memory.arena.write(self.total(&(0..self.lowered.partial_len)));
+        let mut totals = Totals { parts: vec![(0, partial)] };
+        let mut layers = Vec::new();
+        for (i, offset) in shares.summed() {
+            let weights = self.planned(i).op.weights();
+            let grads = self.state.grads.write(weights[0].start..weights[weights.len() - 1].end);
+            totals.parts.push((offset, grads));
+            layers.push(self.planned(i).layer);
         }
-        let mine = range(shares.rank());
-        let count = nodes.iter().map(Vec::len).sum::<usize>();
-        let mut received = memory::filled(T::ZERO, count * mine.len())?;
-        let send_ends = ends((0..size).map(|rank| own * range(rank).len()));
-        let receive_ends = ends(nodes.iter().map(|nodes| nodes.len() * mine.len()));
-        shares.exchange((&send, &send_ends), (&mut received, &receive_ends))?;
-
-        let place = |first: usize| nodes.iter().flatten().position(|node| node.start == first).unwrap_or(0);
-        tree::join(self.step_plan.chunks(), shares.chunks(), |to, from| {
-            let (left, right) = received.split_at_mut(place(from) * mine.len());
-            let (to, from) = (&mut left[place(to) * mine.len()..][..mine.len()], &right[..mine.len()]);
-            self.kernels.tier.vectorize(Add { from, to });
-        });
-        let mut totals = self.memory.arena.write(self.total(&(0..len)));
-        totals[mine.clone()].copy_from_slice(&received[..mine.len()]);
-        shares.gather(&mut totals, &ends((0..size).map(|rank| range(rank).len())))
+        self.add_up(shares, &mut totals)?;
+        let divided = |sharing| sharing == Sharing::Divided;
+        let ops = memory::collect(shares.ops(divided).filter(|&i| !shares.called_again(i)))?;
+        self.share_kernels(shares, &ops, Some(&mut totals))?;
+        totals.parts[1..].iter().zip(layers).for_each(|((_, grads), layer)| self.check(grads, layer));
+        Ok(())
     }
 }

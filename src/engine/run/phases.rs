@@ -30,21 +30,9 @@ impl Phases {
         }
     }
 
-    /// Adds exchanges before and after phases, each in one of its own; both are asked for the works of a phase.
-    pub fn interleave(
-        &mut self,
-        before: impl Fn(&[(Work, usize)]) -> Vec<Exchange>,
-        after: impl Fn(&[(Work, usize)]) -> Vec<Exchange>,
-    ) {
-        let alone = std::mem::take(self);
-        for phase in 0..alone.len() {
-            let works = alone.works(phase);
-            let exchanges =
-                |list: Vec<Exchange>| list.into_iter().map(|exchange| [(Work::Exchange(exchange), 1)]);
-            exchanges(before(works)).for_each(|exchange| self.push(exchange));
-            self.push(works.iter().copied());
-            exchanges(after(works)).for_each(|exchange| self.push(exchange));
-        }
+    /// Adds an exchange, in a phase of its own.
+    pub fn exchange(&mut self, exchange: Exchange) {
+        self.push([(Work::Exchange(exchange), 1)]);
     }
 
     /// How many there are.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::super::layers::Statistics;
 use super::super::lowering::INFERENCE;
-use super::super::peers::{Shares, ends};
+use super::super::peers::{Segment, Shares};
 use super::super::plan::StatisticsSlots;
 use super::{Add, StepProgram};
 use crate::error::Result;
@@ -95,7 +95,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
     }
 
     /// Joins the sums of this rank's chunks, and shares what comes of it.
-    pub(super) fn share_statistics(&self, shares: &Shares<'_>, i: usize, pass: usize) -> Result<()> {
+    pub(super) fn share_statistics(&self, shares: &Shares<'_, T>, i: usize, pass: usize) -> Result<()> {
         let Some((statistics, slots)) = self.slots(i).filter(|_| pass == 1 || !self.frozen(i)) else {
             return Ok(());
         };
@@ -104,14 +104,8 @@ impl<T: Element> StepProgram<'_, '_, T> {
         self.join(i, pass, &mut parts, |node| own.start <= node.start && node.end <= own.end);
         let (len, per_chunk) = (statistics.part_len()[pass], self.per_chunk(slots, pass));
         let place = |node: &Range<usize>| node.start * per_chunk * len..(node.start * per_chunk + 1) * len;
-        let nodes = shares.nodes().iter().flatten();
-        let mut sums = memory::collect(nodes.clone().flat_map(|node| parts[place(node)].to_vec()))?;
-        let counts = shares.nodes().iter().map(|nodes| nodes.len() * len);
-        shares.gather(&mut sums, &ends(counts))?;
-        for (node, sums) in nodes.zip(sums.chunks_exact(len)) {
-            parts[place(node)].copy_from_slice(sums);
-        }
-        Ok(())
+        let nodes = |rank: usize| shares.nodes()[rank].iter().map(place);
+        shares.share(vec![Segment::of_all(&mut parts, |rank| nodes(rank).len() * len, nodes)])
     }
 
     /// Coefficients of the forward pass.

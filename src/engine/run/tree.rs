@@ -191,10 +191,10 @@ impl<T: Element> StepProgram<'_, '_, T> {
                 let to = &mut match self.shares {
                     _ if !root => self.memory.arena.write(place(buffer)),
                     None => self.memory.arena.write(self.total(&partial)),
-                    Some(shares) => {
-                        let start = shares.number(node.1 << node.0) * self.lowered.partial_len;
-                        self.memory.nodes.write(start + partial.start..start + partial.end)
-                    }
+                    Some(shares) => match shares.node(node.1 << node.0) {
+                        None => self.memory.arena.write(self.total(&partial)),
+                        Some(start) => self.memory.nodes.write(start + partial.start..start + partial.end),
+                    },
                 };
                 self.kernels.tier.vectorize(Climb { own, others, to });
             }
