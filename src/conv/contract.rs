@@ -369,12 +369,12 @@ pub trait GradPlan<T: Element>: Send + Sync {
         let _ = sums;
     }
 
-    /// The blocks of the kernel, if the gradient is best computed block by block, each over all samples at once.
+    /// The blocks of the kernel, if the gradient is best computed block by block, each over many samples at once.
     fn blocks(&self) -> Option<KernelBlocks> {
         None
     }
 
-    /// Writes the gradient of a block of [`GradPlan::blocks`], tap by tap, which all samples have contributed to.
+    /// Writes what the samples of the operands contribute to a block of [`GradPlan::blocks`], tap by tap.
     fn block(
         &self,
         operands: GradOperands<'_, T>,

@@ -1,11 +1,12 @@
-//! The gradient to a kernel that is large beside its map: a block of channels at a time, over all samples of a batch.
+//! The gradient to a kernel that is large beside its map: a block of channels at a time, over many samples.
 //!
 //! At the points, the sums of 512 x 512 channels take 38 MB, which a pass sample by sample reads and writes for every few
 //! tiles, once more for every chunk of the batch. The sums of 64 x 64 channels stay in L2 while all tiles pass by.
-//! Inputs and gradients are brought to the points anew for every block, which costs a few percent of its products;
-//! what chunks of a batch would have to add up does not exist. Tiles are in proportion or not by the channels of a block.
+//! Inputs and gradients are brought to the points anew for every block, which costs a few percent of its products. What
+//! every chunk of a batch would have to add up does not exist; at most a few parts of the batch are added. Tiles are in
+//! proportion or not by the channels of a block.
 //!
-//! A chain goes through all samples and tiles in their order.
+//! A chain goes through all samples and tiles of a call in their order.
 
 use super::{Grid, WinogradKernelGrad, wins_products};
 use crate::conv::tiles::RowRegion;

@@ -175,3 +175,28 @@ fn own_chunks(count: usize, rank: usize, ranks: usize) -> Range<usize> {
 fn samples(chunks: &Range<usize>, chunk: usize, batch: usize) -> Range<usize> {
     (chunks.start * chunk).min(batch)..(chunks.end * chunk).min(batch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_chunks_follow_each_other_and_are_even() {
+        for count in 1..=64 {
+            for ranks in 1..=70 {
+                let shares: Vec<_> = (0..ranks).map(|rank| own_chunks(count, rank, ranks)).collect();
+                assert_eq!((shares[0].start, shares[ranks - 1].end), (0, count));
+                for (rank, pair) in shares.windows(2).enumerate() {
+                    assert_eq!(pair[0].end, pair[1].start);
+                    // What is rounded down may be off by nearly a chunk, what is moved to a node by less.
+                    assert!(pair[0].end.abs_diff((rank + 1) * count / ranks) <= 1);
+                    assert!(pair[0].start <= pair[0].end);
+                }
+            }
+        }
+        // A last chunk is missing: half of the tree all the same.
+        assert_eq!(own_chunks(63, 0, 2), 0..32);
+        // Two thirds of a chunk from the even share, which is 21 and a third.
+        assert_eq!([0, 1, 2].map(|rank| own_chunks(64, rank, 3)), [0..22, 22..42, 42..64]);
+    }
+}

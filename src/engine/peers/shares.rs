@@ -32,7 +32,7 @@ pub(in super::super) struct Shares<'a, T: Element> {
     /// Of every rank, its chunks and the largest nodes of the tree that are its own.
     chunks: Vec<Range<usize>>,
     nodes: Vec<Vec<Range<usize>>>,
-    /// Of every active op that is a batch op.
+    /// Of every active op; what is no batch op counts as whole.
     sharings: Vec<Sharing>,
     /// Elements of a node: partial gradients, and those of batch ops that are summed.
     node_len: usize,

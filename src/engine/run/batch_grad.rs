@@ -1,7 +1,7 @@
 //! The weight gradients of batch ops: a task has a part of the weights, and goes through all samples.
 //!
-//! Those of convolutions are summed in some parts of a large batch, which are added up the tree of chunks: where every
-//! part is one rank's, ranks need no samples of others. The gradient of a dense layer is one chain.
+//! Those of convolutions and of small dense layers are summed in some parts of a large batch, which are added up the tree
+//! of chunks: where every part is one rank's, ranks need no samples of others. That of a large dense layer is one chain.
 
 use std::ops::Range;
 
