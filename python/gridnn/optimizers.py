@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gridnn import _validation
+from gridnn import _validation, schedules
 from gridnn._optimizer_base import COMMON, REGISTRY, Common, Optimizer, Rate
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "Optimizer",
     "RMSprop",
     "get",
+    "schedules",
 ]
 
 

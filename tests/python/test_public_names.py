@@ -1,9 +1,12 @@
 """What `import gridnn` gives, and what it costs."""
 
+import ast
 import importlib
 import pickle
 import subprocess
 import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +50,30 @@ def test_names_listed_by_modules_exist(module):
     module = importlib.import_module(f"gridnn.{module}")
     for name in module.__all__:
         assert getattr(module, name).__doc__
+
+
+def reached(program):
+    """The dotted names below `keras` that a program has: ["optimizers", "schedules", "CosineDecay"]."""
+    for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
+        names = []
+        while isinstance(node, ast.Attribute):
+            names.insert(0, node.attr)
+            node = node.value
+        if names and isinstance(node, ast.Name) and node.id == "keras":
+            yield names
+
+
+def test_modules_list_what_programs_for_keras_reach_in_them():
+    # What a module only happens to import goes away when its code moves.
+    programs = sorted((Path(__file__).parent / "programs").glob("*.py"))
+    chains = [names for program in programs for names in reached(program)]
+    assert ["optimizers", "schedules", "ExponentialDecay"] in chains
+    for names in chains:
+        found = gn
+        for name in names:
+            if isinstance(found, types.ModuleType):
+                assert name in found.__all__, f"{found.__name__} does not list {name}"
+            found = getattr(found, name)
 
 
 @pytest.mark.parametrize("name", ["sequential", "trainer"])
