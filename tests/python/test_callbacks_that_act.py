@@ -116,6 +116,18 @@ def test_terminate_on_nan(rng, capsys):
         fitted([broken, guard], rng)
 
 
+def test_terminate_on_nan_in_the_first_step(rng):
+    """No batch has counted: there is no loss, and no metric has counts."""
+    x, y = rng.normal(size=(8, 4)) * 1e30, rng.integers(0, 3, 8)
+    model = gn.Sequential([gn.Input((4,)), layers.Dense(3), layers.Dense(3)], seed=0)
+    model.compile(gn.optimizers.SGD(1e20), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(
+        x, y, epochs=3, validation_data=(x, y), callbacks=callbacks.TerminateOnNaN(), verbose=0
+    )
+    assert history.epoch == [0]
+    assert np.isnan([history.history["loss"], history.history["accuracy"]]).all()
+
+
 def test_model_checkpoint(rng, tmp_path):
     path = tmp_path / "deep" / "m-{epoch:02d}-{val_loss:.1f}.gridnn"
     best = callbacks.ModelCheckpoint(path, save_best_only=True)

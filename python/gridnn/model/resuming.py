@@ -7,6 +7,7 @@ up where it continues that run, and ends with the bytes that the run without int
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,9 +147,11 @@ class RunningMeans:
         self._samples += samples
 
     def logs(self) -> Logs:
-        """Name -> value."""
+        """Name -> value; NaN where no batch was added, as where the first step of an epoch was refused."""
+        if not self._samples:
+            return dict.fromkeys(self._objectives.names, math.nan)
         losses = [output.loss * output.objective.weight for output in self._outputs]
-        logs = {"loss": sum(losses) + self._penalty / self._samples if self._samples else 0.0}
+        logs = {"loss": sum(losses) + self._penalty / self._samples}
         if len(self._objectives.names) == 1:
             return logs
         for name, output in zip(self._objectives.loss_names, self._outputs, strict=True):
