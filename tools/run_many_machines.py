@@ -3,7 +3,7 @@
     python tools/run_many_machines.py docs/many-machines.md
 
 Where neither this environment nor that of `make test-mpi` has mpiexec it says so, and does nothing. What the
-page prints of costs is compared as well.
+page says of bytes and costs is compared as well.
 """
 
 from __future__ import annotations
@@ -53,8 +53,20 @@ def main() -> None:
             python = str(able[0] / "python")
             for command in ([], [str(able[0] / "mpiexec"), "-n", str(ranks)]):
                 name = "train.py" if command else "data.py"
-                subprocess.run([*command, python, name], check=True, cwd=folder, env=environment, timeout=120)
+                done = subprocess.run(
+                    [*command, python, name],
+                    check=True,
+                    cwd=folder,
+                    env=environment,
+                    timeout=120,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                print(done.stdout, end="", flush=True)
             saved.append(Path(folder, "model.gridnn").read_bytes())
+    sent = re.search(r"rank 0 sent (\S+ MB)", done.stdout)
+    if sent is None or f"here {sent[1]} a step" not in text:
+        sys.exit(f"{page}: what processes send each other is not what the page says")
     if saved[0] != saved[1]:
         sys.exit(f"{page}: two processes end with another file than one")
     print(f"{page}: executed by one process and by two, which save the same file")

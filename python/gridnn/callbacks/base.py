@@ -50,6 +50,7 @@ class Callback:
         model: the model at work.
         params: ``{"verbose", "epochs", "steps", "samples", "batch_size"}``; the last three are None where the
             data does not tell.
+        is_main: whether this is rank 0 of those that share a run, or the only process: the one that prints.
 
     Example:
         >>> class Losses(gn.callbacks.Callback):
@@ -69,6 +70,7 @@ class Callback:
     """Whether it is called after all others at the end of batches, epochs and training."""
     main_only: ClassVar[bool] = False
     """Whether, of ranks that share a run, it is called on rank 0 alone: because it writes or prints."""
+    is_main: bool = True
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -76,6 +78,7 @@ class Callback:
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         state.pop("model", None)  # it may be large, and whoever holds it pickles it himself
+        state.pop("is_main", None)
         return state
 
     def state(self) -> Any:
@@ -196,6 +199,8 @@ class CallbackList(Callback):
                 )
         # A backup holds what all others have made of an epoch, wherever it stands in the list.
         called = [callback for callback in self.callbacks if is_main or not callback.main_only]
+        for callback in called:
+            callback.is_main = is_main
         self._in_turn = sorted(called, key=lambda callback: callback._comes_last)
         self._event: tuple[str, tuple[Any, ...]] | None = None
         self._turn = 0

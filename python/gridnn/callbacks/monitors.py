@@ -211,10 +211,10 @@ class EarlyStopping(Callback):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Puts the best weights back, if asked to."""
-        if self.stopped_epoch and self.verbose:
+        if self.stopped_epoch and self.verbose and self.is_main:
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
-            if self.verbose:
+            if self.verbose and self.is_main:
                 print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
 
@@ -316,7 +316,7 @@ class ReduceLROnPlateau(Callback):
             self.wait += 1
             if self.wait >= self.patience and rate > self.min_lr:
                 self.model.optimizer.learning_rate = lower = max(rate * self.factor, self.min_lr)
-                if self.verbose:
+                if self.verbose and self.is_main:
                     print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {lower}.")
                 self.cooldown_counter = self.cooldown
                 self.wait = 0
@@ -363,7 +363,7 @@ class LearningRateScheduler(Callback):
                 "its `return` missing?"
             )
         optimizer.learning_rate = _validation.real(rate, "learning_rate", low=0.0)
-        if self.verbose:
+        if self.verbose and self.is_main:
             print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -418,12 +418,14 @@ class TerminateOnNaN(Callback):
         """Called by the trainer with the error of step `batch`."""
         if self.raise_error:
             raise error
-        print(f"Batch {batch}: Invalid loss, terminating training ({error})")
+        if self.is_main:
+            print(f"Batch {batch}: Invalid loss, terminating training ({error})")
         self.model.stop_training = True
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Looks at the mean of the epoch as well."""
         loss = as_number((logs or {}).get("loss"))
         if loss is not None and not math.isfinite(loss):
-            print(f"Batch {batch}: Invalid loss, terminating training")
+            if self.is_main:
+                print(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True
