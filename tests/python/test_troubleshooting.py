@@ -3,11 +3,13 @@
 import gc
 import re
 import sys
+import types
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from thread_ranks import run
 
 import gridnn as gn
 from gridnn import layers
@@ -183,6 +185,77 @@ def monitor(tmp_path):
 def mode(tmp_path):
     stop = gn.callbacks.EarlyStopping(monitor="profit")
     classifier().fit(X, Y, callbacks=[stop], verbose=0)
+
+
+def of_rank_0(work, size=2):
+    """Raises what rank 0 of some does."""
+    result = run(size, work)[0]
+    if isinstance(result, BaseException):
+        raise result
+
+
+def series(seed=0):
+    model = gn.Sequential([gn.Input((6, 1)), layers.Flatten(), layers.Dense(2)], seed=seed)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+S, L = np.arange(96.0).reshape(16, 6, 1), np.zeros(16, int)
+
+
+@case("Processes that share nothing")
+def not_shared(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PMI_SIZE", "2")
+        series().fit(S, L, verbose=0)
+
+
+@case("Weights that differ among processes")
+def weights_of_ranks(tmp_path):
+    of_rank_0(lambda ranks: series(ranks.rank).fit(S, L, verbose=0, distribute=ranks))
+
+
+@case("A part of the data for each process")
+def parts_of_data(tmp_path):
+    of_rank_0(lambda ranks: series().fit(S[ranks.rank :: 2], L[ranks.rank :: 2], verbose=0, distribute=ranks))
+
+
+@case("Batches that differ among processes")
+def other_batches(tmp_path):
+    def work(ranks):
+        batches = [(S[ranks.rank : ranks.rank + 8], L[:8])]
+        series().fit(batches, verbose=0, distribute=ranks)
+
+    of_rank_0(work)
+
+
+@case("Batches that are too small to be shared")
+def small_batches(tmp_path):
+    of_rank_0(lambda ranks: series().fit(S, L, batch_size=4, verbose=0, distribute=ranks))
+
+
+@case("A process that ends before the others")
+def ends_early(tmp_path):
+    def work(ranks):
+        ranks.host = f"node{ranks.rank + 1}"
+        if ranks.is_main:
+            series().evaluate(S, L, verbose=0, distribute=ranks)
+        ranks.leave()
+
+    of_rank_0(work)
+
+
+@case("An `mpiexec` of another MPI")
+def another_mpi(tmp_path):
+    """`gn.distribute.MPI` with a library that knows of one process, as tests without MPI have none."""
+    library = types.ModuleType("mpi4py.MPI")
+    library.COMM_WORLD = types.SimpleNamespace(Get_rank=lambda: 0, Get_size=lambda: 1)
+    library.Get_library_version = lambda: "MPICH Version: 5.0.2"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "mpi4py", types.ModuleType("mpi4py"))
+        patch.setitem(sys.modules, "mpi4py.MPI", library)
+        patch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+        gn.distribute.MPI()
 
 
 @case("A file that is no model")

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import gridnn as gn
 from gridnn import layers, models
 from gridnn._auto import auto
+from gridnn._ranks import launched
 from gridnn.commands.common import (
     CommandError,
     above_zero,
@@ -84,7 +86,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Trains, says how well the model does on what was held out, and saves it."""
     if not arguments.distribute:
-        _train(arguments, None)
+        with warnings.catch_warnings():
+            if (count := launched()) > 1:
+                warnings.warn(
+                    f"{count} processes were launched together, and each trains the same model on all data: "
+                    "`--distribute mpi` has them share the batches.",
+                    stacklevel=1,
+                )
+                warnings.filterwarnings("ignore", message=".*pass `distribute=")  # the same, said by `fit`
+            _train(arguments, None)
         return
     try:
         ranks = gn.distribute.MPI()

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from gridnn import _validation
+from gridnn.model.handshake import too_many_ranks
 
 if TYPE_CHECKING:
     from gridnn.model.protocol import Model
@@ -59,7 +60,8 @@ def distributed_costs(
         Bytes of a step by what they are for, exchanges, and seconds.
 
     Raises:
-        ValueError, TypeError: a number is not positive, or sizes of the inputs are unknown.
+        ValueError, TypeError: a number is not positive, sizes of the inputs are unknown, or the batch has
+            fewer chunks than there are ranks.
         NotReadyError: the model is not built.
 
     Example:
@@ -77,7 +79,17 @@ def distributed_costs(
     latency = _validation.real(latency, "latency", low=0.0)
     if bandwidth == 0:
         raise ValueError("`bandwidth` must be a positive number of bytes a second. Received 0.")
-    exchanges = model.network.traffic(batch, ranks)
+    network = model.network
+    shapes = [(None, *shape) for shape in network.sources]
+    if any(None in shape[1:] for shape in shapes):
+        raise ValueError(
+            f"`model` must have an input of known sizes. Received {', '.join(map(str, shapes))}: build the "
+            "same model with the sizes of your samples, gn.Input((64, 64, 64, 1)) for example."
+        )
+    chunks = network.chunks(batch)
+    if ranks > chunks:
+        raise ValueError(too_many_ranks(ranks, batch, chunks))
+    exchanges = network.traffic(batch, ranks)
     sent: dict[str, int] = {}
     for kind, count in chain.from_iterable(exchanges):
         sent[kind] = sent.get(kind, 0) + count

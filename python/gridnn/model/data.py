@@ -105,6 +105,11 @@ class Arrays:
         """The targets as the engine takes them."""
         return [target.engine_target() for target in self.targets]
 
+    def target_arrays(self) -> list[NDArray[Any]]:
+        """Targets and weights of all outputs."""
+        pairs = ((target.y, target.sample_weight) for target in self.targets)
+        return [array for pair in pairs for array in pair if array is not None]
+
     @property
     def moving(self) -> bool:
         """Whether targets may follow layers that move samples."""

@@ -197,6 +197,8 @@ class Run:
     logs: dict[str, Any] = field(default_factory=dict)
     """Logs of the last epoch completed."""
     thread: int = field(default_factory=threading.get_ident)
+    is_first_step: bool = True
+    """Whether no step has been made in this call."""
 
     def completed(self, epoch: int, logs: dict[str, Any]) -> None:
         """Notes the end of an epoch, counted from 0."""

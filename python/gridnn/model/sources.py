@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gridnn import _validation
 from gridnn._batches import Naming, in_batch
 from gridnn._engine import permutation
-from gridnn._reading import Batches, Share
+from gridnn._reading import Batches, Share, SharedBatches
 from gridnn.model.data import Arrays
 
 _END = object()  # what no user can yield
@@ -57,6 +57,8 @@ class ArraySource:
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     position = 0  # epoch and step say it all
+    is_foreign = False
+    """Whether code of the user makes the batches, of which nothing is known beforehand."""
 
     def resume(self, position: int) -> None:
         """Nothing has to be drawn again."""
@@ -93,6 +95,7 @@ class IterableSource:
 
     batch_size: int | None = None
     samples: int | None = None
+    is_foreign = True
 
     def __init__(
         self,
@@ -196,6 +199,7 @@ class PassSource:
         # Without a number of steps they may be too many to be kept.
         self._keeps = again and steps is not None
         self._kept: list[Arrays] | None = None
+        self.is_foreign = not isinstance(batches, (Batches, SharedBatches))
 
     position = 0
 
@@ -253,6 +257,7 @@ class ReadSource:
         self._seed = shuffle_seed if batches.shuffle else None
 
     position = 0  # epoch and step say it all
+    is_foreign = False
     share: Share | None = None
     """Which samples of a batch this process computes, where several share it."""
 

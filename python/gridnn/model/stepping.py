@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from gridnn.callbacks.base import members
 from gridnn.errors import NonFiniteError, NonFiniteInputError
 from gridnn.model.custom import ObjectiveCalls
 from gridnn.model.data import Arrays
-from gridnn.model.handshake import shake_hands
+from gridnn.model.handshake import BatchCheck, shake_hands
 from gridnn.model.sources import ArraySource, Source
 from gridnn.model.training_state import objective_of
 
@@ -57,11 +57,22 @@ class Stepper:
             finally:
                 self._ranks = None
 
-    def _shake_hands(self, arguments: dict[str, Any], *sources: Source | None) -> None:
+    def _shake_hands(
+        self, arguments: dict[str, Any], *sources: Source | None, inputs: Sequence[NDArray[Any]] = ()
+    ) -> None:
         """Has ranks compare what they must have in common."""
         if self._ranks is not None:
-            targets = [array for source in sources for array in _target_arrays(source)]
-            shake_hands(self.model, self._ranks, arguments, targets)
+            shake_hands(
+                self.model,
+                self._ranks,
+                arguments,
+                targets=[array for source in sources for array in _target_arrays(source)],
+                inputs=[*inputs, *(array for source in sources for array in _input_arrays(source))],
+            )
+
+    def _batch_check(self, is_foreign: bool) -> BatchCheck | None:
+        """What compares the batches of all ranks, where code of the user makes them."""
+        return BatchCheck(self._ranks) if is_foreign and self._ranks is not None else None
 
     def _note(self, *numbers: int) -> None:
         """Has ranks compare these numbers in their next exchange."""
@@ -140,9 +151,11 @@ def first_of(callbacks: Iterable[Callback], kind: type[Any]) -> Any:
     return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
 
+def _input_arrays(source: Source | None) -> Iterable[NDArray[Any]]:
+    """Inputs of a source of arrays."""
+    return source.arrays.x if isinstance(source, ArraySource) else ()
+
+
 def _target_arrays(source: Source | None) -> list[NDArray[Any]]:
     """Targets and weights of a source of arrays; batches of an iterable are not known before."""
-    if not isinstance(source, ArraySource):
-        return []
-    pairs = ((target.y, target.sample_weight) for target in source.arrays.targets)
-    return [array for pair in pairs for array in pair if array is not None]
+    return source.arrays.target_arrays() if isinstance(source, ArraySource) else []

@@ -13,12 +13,14 @@ from gridnn._batches import in_batch, inputs_of, is_batches
 from gridnn._engine import derive_seed
 from gridnn._network import Inspection, StepResult
 from gridnn._ranks import Ranks, warn_if_alone
+from gridnn._reading import Batches, SharedBatches
 from gridnn._seeding import next_seed
 from gridnn.callbacks import (
     BackupAndRestore,
     CallbackList,
     History,
     Logs,
+    ProgbarLogger,
     TerminateOnNaN,
     has_live_display,
 )
@@ -28,7 +30,7 @@ from gridnn.model.binding import Binder, batch_size_or_default, optional_count
 from gridnn.model.class_weight import OutputClassWeight
 from gridnn.model.custom import ObjectiveCalls
 from gridnn.model.following import AugmentTargets, Follow
-from gridnn.model.handshake import check_chunks, check_weights
+from gridnn.model.handshake import check_chunks, check_weights, warn_if_nothing_is_shared
 from gridnn.model.results import NamedResults, Results
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.shares import in_shares, training_share
@@ -147,7 +149,11 @@ class Trainer(Stepper):
                     "validation_freq": validation_freq,
                     "backup": None if saved is None else (saved.epoch, saved.record is not None),
                     "data": [None if each is None else _sizes(each) for each in (source, validation)],
-                    "callbacks": [type(callback).__name__ for callback in listeners.callbacks],
+                    "callbacks": [
+                        type(callback).__name__
+                        for callback in listeners.callbacks
+                        if not isinstance(callback, ProgbarLogger)  # `verbose` may be rank 0's alone
+                    ],
                 }
                 with self.model.training_state.running(run):
                     logs = self._run_epochs(
@@ -202,12 +208,16 @@ class Trainer(Stepper):
         means: RunningMeans | None = run.means
         if means is not None and model.stop_training:  # it was to end after the step it had come to
             return means.logs()
+        check = self._batch_check(run.source.is_foreign)
         for step, (arrays, indices, size) in enumerate(run.source.batches(epoch, run.step), run.step):
+            if check is not None:
+                check.add(arrays)
             listeners.on_train_batch_begin(step, {})
             means = means or RunningMeans(objective_of(model))
             network = model.network
             rate = model.optimizer.rate(network.iterations)
             self._note(epoch, step, size)
+            exchanges = 0 if self._ranks is None else self._ranks.exchanges
             try:
                 result = self._train_step(arrays, indices, rate, seed)
             except NonFiniteError as error:
@@ -218,11 +228,16 @@ class Trainer(Stepper):
                 break
             if self._ranks is not None:
                 self._ranks.count_step()
+                if run.is_first_step and self._ranks.size > 1 and self._ranks.exchanges == exchanges:
+                    warn_if_nothing_is_shared(self._ranks, size)
+                run.is_first_step = False
             means.add(result, size)
             run.step, run.means, run.position = step + 1, means, run.source.position
             listeners.on_train_batch_end(step, means.logs())
             if self._stops():
                 break
+        if check is not None:
+            check.compare()
         return {} if means is None else means.logs()
 
     def train_on_batch(
@@ -298,14 +313,19 @@ class Trainer(Stepper):
     def _evaluate(self, source: Source, listeners: CallbackList) -> Logs:
         model = self.model
         means: RunningMeans | None = None
+        check = self._batch_check(source.is_foreign)
         listeners.on_test_begin({})
         for step, (arrays, indices, size) in enumerate(source.batches(0)):
+            if check is not None:
+                check.add(arrays)
             listeners.on_test_batch_begin(step, {})
             means = means or RunningMeans(objective_of(model))
             self._note(step, size)
             result = self._evaluate_step(arrays, indices)
             means.add(result, size)
             listeners.on_test_batch_end(step, means.logs())
+        if check is not None:
+            check.compare()
         logs = {} if means is None else means.logs()
         listeners.on_test_end(logs)
         return logs
@@ -341,7 +361,7 @@ class Trainer(Stepper):
             if steps is not None:
                 arrays = tuple(array[: steps * size] for array in arrays)
             samples = len(arrays[0])
-            self._shake_hands({"inputs": [array.shape for array in arrays], "batch_size": size})
+            self._shake_hands({"batch_size": size}, inputs=arrays)
             total = max(-(-samples // size), 1)
             # In one call if nobody watches: the engine then spreads the whole range over its threads at once.
             # Ranks make the same calls, watched or not.
@@ -386,6 +406,7 @@ class Trainer(Stepper):
 
     def _batches_to_predict(self, x: Any, steps: int | None) -> Iterator[tuple[NDArray[Any], ...]]:
         """The inputs of at most `steps` batches of an iterable."""
+        check = self._batch_check(not isinstance(x, (Batches, SharedBatches)))
         for step, item in enumerate(_validation.iterated(x)):
             with in_batch("x", step):
                 if len(self.model.input_names) > 1:
@@ -395,9 +416,13 @@ class Trainer(Stepper):
                 else:
                     known = self.model.network.input_shape if self.model.built else None
                     arrays = self._binder.inputs(inputs_of(item, known))
+            if check is not None:
+                check.add(arrays)
             yield arrays
             if steps is not None and step + 1 >= steps:
-                return
+                break
+        if check is not None:
+            check.compare()
 
     def _result(self, logs: Logs, return_dict: bool) -> Any:
         """Logs as Keras returns them: a dict on request, else the loss alone or a list."""
