@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from test_distribute import convolutional, data, ends
+from test_distribute import convolutional, data, ends, trained
 from thread_ranks import run
 
 import gridnn as gn
@@ -317,3 +317,10 @@ def test_the_command_names_its_own_option(monkeypatch, tmp_path, capsys):
     assert warned[0].endswith(
         "trains the same model on all data: `--distribute mpi` has them share the batches."
     )
+
+
+def test_a_child_of_a_rank_was_not_launched(monkeypatch):
+    """Its environment is the rank's, but it trains a model of its own."""
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setattr("multiprocessing.process.parent_process", lambda: "the rank")
+    trained()

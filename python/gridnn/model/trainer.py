@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,7 @@ class Trainer(Stepper):
         distribute: Ranks | None = None,
     ) -> History:
         """Trains the model; see `Sequential.fit`."""
-        if distribute is None:
+        if distribute is None and not _is_child():
             warn_if_alone()
         with self._shared(distribute):
             epochs = _validation.non_negative_integer(epochs, "epochs")
@@ -451,6 +452,15 @@ class Trainer(Stepper):
         record, progress = self.model.training_state.record, self.model.training_state.progress
         continues = initial_epoch and initial_epoch == progress.epoch and seed in (None, progress.seed)
         return record if continues and record is not None and not record.stopped else None
+
+
+def _is_child() -> bool:
+    """Whether a process of Python has started this one, as joblib does: it was not launched as a rank.
+
+    To import `multiprocessing` takes longer than all of gridnn; a child has it.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def _sizes(source: Source) -> tuple[int | None, int | None, int | None]:
