@@ -61,13 +61,16 @@ def run(
     if others:
         print("Thread pools in one process disturb each other: take these for hints, and see benches/python.")
     print()
-    rows = [
-        _measure(comparison, threads, quick)
-        for comparison in comparisons(threads, others)
-        if not names or any(name in f"{comparison.name} {comparison.which}" for name in names)
-    ]
+    rows, known = [], dict[str, None]()
+    for comparison in comparisons(threads, others):
+        known[comparison.name] = None
+        if not names or any(name in f"{comparison.name} {comparison.which}" for name in names):
+            rows.append(_measure(comparison, threads, quick))
     if not rows:
-        raise LookupError(f"there is no comparison named {' or '.join(names)}")
+        raise LookupError(
+            f"there is no comparison named {' or '.join(names)}. There are {', '.join(known)}; a part of a "
+            "name will do"
+        )
     print(table(rows))
     if json:
         write_json(json, facts, rows)
