@@ -71,14 +71,15 @@ def shake_hands(
     Args:
         model: the model, as the run begins with it.
         ranks: the ranks.
-        arguments: what else has to agree, by name; anything that `repr` tells apart.
+        arguments: what else has to agree, by name; anything that `repr` tells apart. Mappings may be in any
+            order.
         targets: arrays of all samples.
         inputs: the same; of each three samples are looked at, because a rank reads its own from the disk.
 
     Raises:
         DistributedError: they differ; on every rank, with the names of what differs and the ranks.
     """
-    parts = {**_parts(model), **{name: repr(value) for name, value in arguments.items()}}
+    parts = {**_parts(model), **{name: _told_apart(value) for name, value in arguments.items()}}
     parts["targets"] = _digest(targets)
     parts["inputs"] = " ".join([parts.get("inputs", ""), _digest(map(_some, inputs))])
     everyone = ranks.values(parts)
@@ -252,6 +253,12 @@ def _without_seeds(config: Any) -> Any:
             name: _without_seeds(value) for name, value in config.items() if not (of_model and name == "seed")
         }
     return [_without_seeds(each) for each in config] if isinstance(config, (list, tuple)) else config
+
+
+def _told_apart(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return repr(sorted((repr(key), _told_apart(each)) for key, each in value.items()))
+    return repr(value)
 
 
 def _text(config: Any) -> str:

@@ -150,6 +150,8 @@ class Trainer(Stepper):
                     "validation_freq": validation_freq,
                     "backup": None if saved is None else (saved.epoch, saved.record is not None),
                     "data": [None if each is None else _sizes(each) for each in (source, validation)],
+                    "class_weight": class_weight,
+                    "augment_targets": augment_targets,
                     "callbacks": [
                         type(callback).__name__
                         for callback in listeners.callbacks
@@ -177,9 +179,9 @@ class Trainer(Stepper):
         model.training_state.record = None
         start.before_training()
         self._shake_hands(arguments, run.source, validation)
-        if self._ranks is not None:
+        if self._ranks is not None and model.built:
             check_chunks(model.network, self._ranks, run.source)
-            if isinstance(run.source, ReadSource) and model.built:
+            if isinstance(run.source, ReadSource):
                 run.source.share = training_share(model.network, self._ranks, run.source.data)
         listeners.on_train_begin({})
         start.between_epochs()

@@ -1,0 +1,84 @@
+"""Calls of ranks: what has to be the same in all of them, and what need not."""
+
+import numpy as np
+import pytest
+from thread_ranks import run
+
+import gridnn as gn
+from gridnn import layers
+from gridnn.errors import DistributedError
+
+pytestmark = pytest.mark.one_tier
+
+X = np.random.default_rng(5).normal(size=(40, 8, 8, 2)).astype("float32")
+Y = np.arange(40) % 3
+
+
+def small(shape=(8, 8, 2)):
+    model = gn.Sequential(
+        [gn.Input(shape), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(3)], seed=1
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def fit(ranks, model=None, x=X, y=Y, **options):
+    model = model or small()
+    options = {"batch_size": 16, "seed": 4, "verbose": 0, "distribute": ranks, **options}
+    model.fit(x, y, **options)
+    return [weights.tobytes() for weights in model.get_weights()]
+
+
+def one_sentence(results):
+    assert {type(result) for result in results} == {DistributedError}, results
+    (message,) = {str(result) for result in results}
+    return message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("class_weight", [{0: 1.0, 1: 2.0, 2: 1.0}, None]), ("augment_targets", [False, "auto"])],
+)
+def test_arguments_that_batches_of_an_iterable_depend_on_are_compared(name, value):
+    def trained(ranks):
+        batches = gn.data.lazy(X, Y, 16)
+        return fit(ranks, x=batches, y=None, batch_size=None, **{name: value[ranks.rank]})
+
+    assert one_sentence(run(2, trained)) == f"ranks differ from rank 0 in {name} (rank 1)"
+
+
+def test_class_weights_may_be_in_any_order():
+    def trained(ranks):
+        classes = [0, 1, 2] if ranks.is_main else [2, 1, 0]
+        return fit(ranks, class_weight={each: 1.0 + each for each in classes})
+
+    results = run(2, trained)
+    assert results[0] == results[1] == fit(None, class_weight={0: 1.0, 1: 2.0, 2: 3.0})
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+def test_a_model_without_input_is_built_from_batches(lazily):
+    def trained(ranks):
+        stack = [layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(3)]
+        model = gn.Sequential(stack, seed=1)
+        model.compile("adam", "sparse_categorical_crossentropy")
+        batches = ((X[i : i + 16], Y[i : i + 16]) for i in range(0, 40, 16))
+        return fit(ranks, model, gn.data.lazy(X, Y, 16) if lazily else batches, None, batch_size=None)
+
+    expected = trained(None)
+    assert run(2, trained) == [expected, expected]
+
+
+def test_a_call_within_a_call():
+    """As in a callback that evaluates: it is one of the same thread."""
+
+    class Evaluates(gn.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.result = self.model.evaluate(X, Y, verbose=0, distribute=self.ranks)
+
+    def trained(ranks):
+        callback = Evaluates()
+        callback.ranks = ranks
+        return fit(ranks, callbacks=callback), callback.result
+
+    assert run(3, trained) == [trained(None)] * 3
