@@ -44,7 +44,7 @@ PROFILE ?= release
 BUILT := $(shell cat $(EXTENSION) 2>/dev/null)
 MISSING := $(if $(and $(filter $(PROFILE),$(BUILT)),$(wildcard python/gridnn/_core.*so python/gridnn/_core.*pyd)),,missing)
 
-.PHONY: demo test test-aarch64 test-estimators test-mpi test-full test-interchange test-programs test-keras campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
+.PHONY: demo test test-aarch64 test-adding test-estimators test-mpi test-full test-interchange test-programs test-keras campaign fuzz dev lint test-rust test-python wheel import-time docs bench record asan help rust python rust-lints missing
 
 # The demo needs NumPy alone: nobody has to wait for the packages of the tests.
 demo: $(EXTENSION) ## set up everything and train a small network on scans of digits
@@ -104,6 +104,9 @@ test-python: dev ## Python tests on every SIMD tier of this CPU
 # aeon wants Python 3.11, brings numba and holds NumPy and scikit-learn to releases of its own; Dask starts processes.
 test-estimators: dev $(ESTIMATORS)/.tools ## estimators beside aeon and Dask, in an environment of their own
 	PYTHONPATH=$(CURDIR)/python $(subst $(VENV),$(ESTIMATORS),$(PY)) -m pytest $(ESTIMATOR_TESTS)
+
+test-adding: dev ## the changes that docs/adding shows, made in a copy that is built and tested
+	$(PY) tools/check_adding.py
 
 # The wheel of the MPI brings the library and mpiexec.
 test-mpi: dev $(MPI)/.tools ## training over MPI with one to five ranks, in an environment of its own

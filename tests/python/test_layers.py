@@ -38,7 +38,7 @@ BAD_CONVOLUTIONS = [
         {"filters": 2, "kernel_size": (1, 2, 3)},
         "The `kernel_size` argument must be a tuple of 2 integers. Received kernel_size=(1, 2, 3)",
     ),
-    ({"filters": 2, "kernel_size": 2, "padding": "full"}, "`padding` argument must be one of"),
+    ({"filters": 2, "kernel_size": 2, "padding": "most"}, "`padding` argument must be one of"),
     ({"filters": 2, "kernel_size": 2, "padding": "causal"}, "`padding` argument must be one of"),
     ({"filters": 2, "kernel_size": 2, "padding": -1}, "`padding` argument must be one of"),
     ({"filters": 2, "kernel_size": 2, "padding": [(1, 1)]}, "`padding` argument must be one of"),

@@ -343,6 +343,8 @@ pub trait CustomOutcome: Send + Sync {
 }
 
 /// An op whose weight gradient is a sum over the whole batch, cut by weights and not by samples.
+///
+/// It keeps its input, and [`Op::backward`] leaves the weights alone. How it is cut is a matter of the shapes only.
 pub trait BatchOp<T: Element>: Send + Sync {
     /// Whether its maps want many samples, too, so that it never stands in a stack: else it does at inference.
     fn maps_batch(&self) -> bool {
@@ -374,10 +376,12 @@ pub trait BatchOp<T: Element>: Send + Sync {
     }
 
     /// Parts of the gradients that a task computes, kernel and bias, as ranges of the flat buffers; one may be empty.
-    /// Those of the kernel follow each other from task to task; the bias does not depend on the input.
+    /// Those of the kernel, the first of [`Op::weights`], follow each other from task to task; the bias does not depend on
+    /// the input.
     fn grad_ranges(&self, task: usize) -> [Range<usize>; 2];
 
-    /// Computes the part `range` (one of a task's `grad_ranges`) from inputs and (masked) output gradients of some samples.
+    /// Computes the part `range` (one of a task's `grad_ranges`) from inputs and (masked) output gradients of some samples,
+    /// sample after sample, and writes it over what is in `grads`.
     fn grad(&self, operands: (&[T], &[T]), range: Range<usize>, grads: &mut [T], scratch: &mut Scratch<T>);
 
     /// The blocks of the kernel, a task each, if its gradient is computed in such: `grad_ranges` are of the bias alone.
