@@ -83,17 +83,14 @@ class Peers(Protocol):
     rank: int
     size: int
 
-    def gather(self, buffer: NDArray[np.uint8], ends: list[int]) -> None:
-        """Fills `buffer` with the parts of all ranks; that of rank r ends at ``ends[r]``."""
+    def outbox(self, length: int) -> NDArray[np.uint8]:
+        """Memory of at least `length` bytes, for what is sent next."""
 
-    def exchange(
-        self,
-        send: NDArray[np.uint8],
-        send_ends: list[int],
-        receive: NDArray[np.uint8],
-        receive_ends: list[int],
-    ) -> None:
-        """Sends every rank a part of `send`, and fills `receive` with the parts that come from each."""
+    def gather_parts(self, ends: list[int]) -> list[NDArray[np.uint8]]:
+        """What all ranks have in their outboxes: one after the other, that of rank r ends at ``ends[r]``."""
+
+    def exchange_parts(self, send_ends: list[int], receive_ends: list[int]) -> list[NDArray[np.uint8]]:
+        """The parts that all have for this rank; in the outbox, that for rank r ends at ``send_ends[r]``."""
 
 
 class CustomLayer(ABC):

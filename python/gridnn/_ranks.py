@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from gridnn._host_memory import HostMemory
 from gridnn.errors import DistributedError
 
 __all__ = ["Ranks", "launched", "warn_if_alone"]
@@ -83,6 +84,9 @@ class Ranks(ABC):
     def __init__(self) -> None:
         self.host = socket.gethostname()
         self._depth = 0
+        self._memory: HostMemory | None = None
+        """What the ranks share, where all are on one host."""
+        self._own = self._incoming = self._outgoing = np.empty(0, np.uint8)
         self._begin()
         self._gone = False
         """Whether a rank has ended its program, so that nobody must wait for it again."""
@@ -94,6 +98,8 @@ class Ranks(ABC):
         self._interrupted = self._broken = False
         self._ended: BaseException | None = None
         """What all ranks raise."""
+        if self._memory is not None:
+            self._memory.restart()
 
     @property
     def is_main(self) -> bool:
@@ -113,8 +119,8 @@ class Ranks(ABC):
     # The way of the bytes
 
     @abstractmethod
-    def _gather(self, buffer: NDArray[np.uint8], ends: Sequence[int]) -> None:
-        """Fills `buffer` with the parts of all ranks; that of rank r ends at ``ends[r]``."""
+    def _gather(self, own: NDArray[np.uint8], buffer: NDArray[np.uint8], ends: Sequence[int]) -> None:
+        """Fills `buffer` with what all ranks have as `own`; that of rank r ends at ``ends[r]``."""
 
     @abstractmethod
     def _exchange(
@@ -128,27 +134,74 @@ class Ranks(ABC):
 
     # What the engine calls
 
-    def gather(self, buffer: NDArray[np.uint8], ends: Sequence[int]) -> None:
-        """`_gather` with a header; `buffer` may be longer than what is exchanged."""
+    def outbox(self, length: int) -> NDArray[np.uint8]:
+        """Memory for `length` bytes: what `gather_parts` or `exchange_parts` sends, which must come next."""
+        memory = self._memory
+        if memory is not None and length <= memory.room:
+            self._outgoing = memory.outbox()
+        else:
+            if len(self._own) < length:
+                self._own = np.empty(length, np.uint8)
+            self._outgoing = self._own
+        return self._outgoing
+
+    def gather_parts(self, ends: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """What all ranks have in their outboxes: one after the other, that of rank r ends at ``ends[r]``."""
+        lens = _lens(ends)
+        own = lens[self.rank]
         self._meet(_GATHER, check=ends)
         start = time.perf_counter()
-        self._gather(buffer[: ends[-1]], ends)
-        own = _lens(ends)[self.rank]
+        memory = self._memory
+        if memory is not None and max(lens) <= memory.room:
+            parts = memory.gathered(lens)
+            memory.turn()
+        else:
+            inbox = self._inbox(ends[-1])
+            self._gather(self._outgoing[:own], inbox, ends)
+            parts = _parts(inbox, ends)
         self._count(start, own * (self.size - 1), ends[-1] - own)
+        return parts
 
-    def exchange(
-        self,
-        send: NDArray[np.uint8],
-        send_ends: Sequence[int],
-        receive: NDArray[np.uint8],
-        receive_ends: Sequence[int],
-    ) -> None:
-        """`_exchange` with a header; buffers as in `gather`."""
-        self._meet(_EXCHANGE)
+    def exchange_parts(
+        self, send_ends: Sequence[int], receive_ends: Sequence[int]
+    ) -> list[NDArray[np.uint8]]:
+        """The parts that the ranks have for this one in their outboxes.
+
+        Args:
+            send_ends: where the part for each rank ends in the own outbox; that for itself is empty.
+            receive_ends: the same of what comes, one after the other.
+        """
+        memory = self._memory
+        if memory is not None:
+            memory.tell(np.asarray(send_ends))
+        headers = self._meet(_EXCHANGE, length=send_ends[-1])
         start = time.perf_counter()
-        self._exchange(send[: send_ends[-1]], send_ends, receive[: receive_ends[-1]], receive_ends)
-        sent, received = _lens(send_ends)[self.rank], _lens(receive_ends)[self.rank]
-        self._count(start, send_ends[-1] - sent, receive_ends[-1] - received)
+        if memory is not None and max(header[3] for header in headers) <= memory.room:
+            parts = memory.received()
+            memory.turn()
+        else:
+            inbox = self._inbox(receive_ends[-1])
+            self._exchange(self._outgoing[: send_ends[-1]], send_ends, inbox, receive_ends)
+            parts = _parts(inbox, receive_ends)
+        self._count(start, send_ends[-1], receive_ends[-1])
+        return parts
+
+    def _inbox(self, length: int) -> NDArray[np.uint8]:
+        if len(self._incoming) < length:
+            self._incoming = np.empty(length, np.uint8)
+        return self._incoming[:length]
+
+    # What sources of data call
+
+    def gather(self, buffer: NDArray[np.uint8], ends: Sequence[int]) -> None:
+        """Fills `buffer`, which has the own part, with the others'; that of rank r ends at ``ends[r]``."""
+        lens = _lens(ends)
+        own = lens[self.rank]
+        end = ends[self.rank]
+        self.outbox(own)[:own] = buffer[end - own : end]
+        for rank, (part, into) in enumerate(zip(self.gather_parts(ends), _parts(buffer, ends), strict=True)):
+            if rank != self.rank:
+                into[...] = part
 
     # What `fit` calls
 
@@ -264,12 +317,11 @@ class Ranks(ABC):
         start = time.perf_counter()
         digest = zlib.crc32(np.asarray(check, np.int64).tobytes(), self._noted)
         own = _HEADER.pack(self._sequence, kind, status, length, digest)
-        buffer = np.zeros((self.size, _HEADER.size), np.uint8)
-        buffer[self.rank] = np.frombuffer(own, np.uint8)
-        flat = buffer.reshape(-1)
-        self._gather(flat, [_HEADER.size * (rank + 1) for rank in range(self.size)])
+        buffer = np.empty(self.size * _HEADER.size, np.uint8)
+        ends = range(_HEADER.size, len(buffer) + 1, _HEADER.size)
+        self._gather(np.frombuffer(own, np.uint8), buffer, ends)
         self._seconds += time.perf_counter() - start
-        found = flat.tobytes()
+        found = buffer.tobytes()
         if found == own * self.size:
             headers = [_HEADER.unpack(own)] * self.size
         else:
@@ -285,8 +337,7 @@ class Ranks(ABC):
         status = _INTERRUPTED if self._interrupted else _STOPS if stop else _OK
         headers = self._headers(kind, status, length, check)
         if any(header[2] > _STOPS for header in headers):
-            text = b"" if kind != _VALUES else bytes(length)
-            self._conclude(headers, text, None)
+            self._conclude(headers, bytes(length), None)
         places = [(header[0], header[1], header[4]) for header in headers]
         if len(set(places)) > 1:
             names = [
@@ -307,11 +358,9 @@ class Ranks(ABC):
 
     def _texts(self, headers: Sequence[Sequence[int]], own: bytes) -> list[bytes]:
         ends = list(accumulate(header[3] for header in headers))
-        buffer = np.zeros(ends[-1], np.uint8)
-        begin = ends[self.rank] - headers[self.rank][3]
-        buffer[begin : ends[self.rank]] = np.frombuffer(own, np.uint8)
-        self._gather(buffer, ends)
-        return [buffer[start:end].tobytes() for start, end in pairwise([0, *ends])]
+        buffer = np.empty(ends[-1], np.uint8)
+        self._gather(np.frombuffer(own, np.uint8), buffer, ends)
+        return [part.tobytes() for part in _parts(buffer, ends)]
 
     def _conclude(
         self, headers: Sequence[Sequence[int]], own: bytes, error: BaseException | None
@@ -336,3 +385,7 @@ class Ranks(ABC):
 
 def _lens(ends: Sequence[int]) -> list[int]:
     return [end - start for start, end in pairwise([0, *ends])]
+
+
+def _parts(buffer: NDArray[np.uint8], ends: Sequence[int]) -> list[NDArray[np.uint8]]:
+    return [buffer[start:end] for start, end in pairwise([0, *ends])]

@@ -10,7 +10,7 @@ use super::custom_layer::{Raised, or_raised, python_layers};
 use super::custom_objective::Objective;
 use super::errors::{enter, raise};
 use super::gate::Gate;
-use super::peers::{Buffers, python_peers};
+use super::peers::python_peers;
 use crate::engine::spec::{Dtype, ModelSpec, Size, parse};
 use crate::engine::{self, CustomObjective, Data, MovedTargets, Request, Scores, Seed};
 
@@ -44,8 +44,6 @@ use operands::{Inputs, Targets, borrow_flat, borrow_inputs, borrow_targets, sour
 pub(super) struct Network {
     inner: Gate<Typed>,
     raised: Raised,
-    /// What is exchanged with other ranks.
-    buffers: Buffers,
     /// Whether it has layers written in Python, which one thread at a time may call.
     calls_python: bool,
 }
@@ -82,7 +80,7 @@ impl Network {
         let (x, targets) = (borrow_inputs(x)?, borrow_targets(targets)?);
         let (x, targets) = (sources(&x)?, targets_of(&targets)?);
         let indices = indices.map(borrow_flat).transpose()?;
-        let peers = peers.map(|peers| python_peers(peers, &self.raised, &self.buffers)).transpose()?;
+        let peers = peers.map(|peers| python_peers(peers, &self.raised)).transpose()?;
         let objective = Objective::new(custom_objective);
         let ask = |output: usize, values: &[f64], shape: &[usize]| objective.ask(output, values, shape);
         let data = Data {
@@ -127,7 +125,7 @@ impl Network {
         let x = borrow_inputs(x)?;
         let x = sources(&x)?;
         let request = Request { x: &x, batch_size, training };
-        let peers = peers.map(|peers| python_peers(peers, &self.raised, &self.buffers)).transpose()?;
+        let peers = peers.map(|peers| python_peers(peers, &self.raised)).transpose()?;
         let values = if self.calls_python || peers.is_some() {
             self.run(py, |network, interrupt| match network {
                 Typed::Float32(n) => {
@@ -184,7 +182,7 @@ impl Network {
             }
         };
         let inner = Gate::new(or_raised(typed, &raised)?);
-        Ok(Self { inner, raised, buffers: Buffers::default(), calls_python: !custom_layers.is_empty() })
+        Ok(Self { inner, raised, calls_python: !custom_layers.is_empty() })
     }
 
     #[getter]

@@ -1,8 +1,9 @@
 //! Other ranks, as a Python object that moves arrays of bytes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use numpy::{PyArray1, PyArrayMethods};
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::custom_layer::Raised;
@@ -10,31 +11,22 @@ use crate::engine::{Payload, Peers};
 use crate::error::{Error, Result};
 use crate::parallel::lock;
 
-/// See `gridnn._network.Peers` for the methods of the object. They get arrays of this, into which the engine packs what is
-/// sent: nothing of the engine's is borrowed while Python runs.
+/// See `gridnn._network.Peers` for the methods of the object. It has the memory for what is sent and what comes: nothing
+/// of the engine's is borrowed while Python runs.
 struct PythonPeers {
     object: Py<PyAny>,
     rank: usize,
     size: usize,
     raised: Raised,
-    buffers: Buffers,
 }
 
-/// For what is sent and what comes, from one step to the next; as large as any exchange was.
-pub(super) type Buffers = Arc<Mutex<[Option<Py<PyArray1<u8>>>; 2]>>;
-
 /// The engine's peers for a Python object.
-pub(super) fn python_peers(
-    object: &Bound<'_, PyAny>,
-    raised: &Raised,
-    buffers: &Buffers,
-) -> PyResult<Arc<dyn Peers>> {
+pub(super) fn python_peers(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Arc<dyn Peers>> {
     Ok(Arc::new(PythonPeers {
         rank: object.getattr("rank")?.extract()?,
         size: object.getattr("size")?.extract()?,
         object: object.clone().unbind(),
         raised: Arc::clone(raised),
-        buffers: Arc::clone(buffers),
     }))
 }
 
@@ -46,17 +38,30 @@ impl PythonPeers {
             Error::internal("an exchange with other ranks raised")
         })
     }
+}
 
-    /// One of the arrays, with room for some bytes.
-    fn buffer<'py>(&self, py: Python<'py>, number: usize, len: usize) -> PyResult<Bound<'py, PyArray1<u8>>> {
-        let kept = lock(&self.buffers)[number].as_ref().map(|bytes| bytes.clone_ref(py).into_bound(py));
-        if let Some(bytes) = kept.filter(|bytes| bytes.len().is_ok_and(|room| room >= len)) {
-            return Ok(bytes);
-        }
-        let bytes = PyArray1::zeros(py, len, false);
-        lock(&self.buffers)[number] = Some(bytes.clone().unbind());
-        Ok(bytes)
+/// Packs some bytes where the object wants them.
+fn pack(object: &Bound<'_, PyAny>, len: usize, payload: &mut dyn Payload) -> PyResult<()> {
+    let outbox = object.call_method1("outbox", (len,))?.cast_into::<PyArray1<u8>>()?;
+    let mut outbox = outbox.try_readwrite()?;
+    let room = outbox.len();
+    let Some(to) = outbox.as_slice_mut()?.get_mut(..len) else {
+        return Err(PyValueError::new_err(format!("The outbox has {room} bytes, where {len} are sent.")));
+    };
+    payload.pack(to);
+    Ok(())
+}
+
+/// Unpacks what has come from every rank, as many bytes as end where they are told.
+fn unpack(parts: &Bound<'_, PyAny>, ends: &[usize], payload: &mut dyn Payload) -> PyResult<()> {
+    let parts: Vec<PyReadonlyArray1<'_, u8>> = parts.extract()?;
+    let parts = parts.iter().map(|part| Ok(part.as_slice()?)).collect::<PyResult<Vec<_>>>()?;
+    let starts = std::iter::once(&0).chain(ends);
+    if !parts.iter().map(|part| part.len()).eq(ends.iter().zip(starts).map(|(end, start)| end - start)) {
+        return Err(PyValueError::new_err("The parts of the ranks have other lengths than expected."));
     }
+    payload.unpack(&parts);
+    Ok(())
 }
 
 impl Peers for PythonPeers {
@@ -70,26 +75,17 @@ impl Peers for PythonPeers {
 
     fn gather(&self, ends: &[usize], payload: &mut dyn Payload) -> Result<()> {
         self.ask(|object| {
-            let len = ends.last().copied().unwrap_or(0);
-            let bytes = self.buffer(object.py(), 0, len)?;
-            let own = self.rank.checked_sub(1).map_or(0, |before| ends[before])..ends[self.rank];
-            payload.pack(&mut bytes.try_readwrite()?.as_slice_mut()?[own]);
-            object.call_method1("gather", (&bytes, ends.to_vec()))?;
-            payload.unpack(&bytes.try_readonly()?.as_slice()?[..len]);
-            Ok(())
+            let start = self.rank.checked_sub(1).map_or(0, |before| ends[before]);
+            pack(object, ends[self.rank] - start, payload)?;
+            unpack(&object.call_method1("gather_parts", (ends.to_vec(),))?, ends, payload)
         })
     }
 
     fn exchange(&self, ends: [&[usize]; 2], payload: &mut dyn Payload) -> Result<()> {
         self.ask(|object| {
-            let [sent, received] = ends.map(|ends| ends.last().copied().unwrap_or(0));
-            let [send, receive] =
-                [(0, sent), (1, received)].map(|(number, len)| self.buffer(object.py(), number, len));
-            let (send, receive) = (send?, receive?);
-            payload.pack(&mut send.try_readwrite()?.as_slice_mut()?[..sent]);
-            object.call_method1("exchange", (&send, ends[0].to_vec(), &receive, ends[1].to_vec()))?;
-            payload.unpack(&receive.try_readonly()?.as_slice()?[..received]);
-            Ok(())
+            pack(object, ends[0].last().copied().unwrap_or(0), payload)?;
+            let parts = object.call_method1("exchange_parts", (ends[0].to_vec(), ends[1].to_vec()))?;
+            unpack(&parts, ends[1], payload)
         })
     }
 }

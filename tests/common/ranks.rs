@@ -59,14 +59,16 @@ impl Peers for Rank {
     }
 
     fn gather(&self, ends: &[usize], payload: &mut dyn Payload) -> Result<()> {
-        let mut bytes = vec![0; *ends.last().unwrap()];
-        payload.pack(&mut bytes[part(ends, self.rank)]);
-        *self.hub.boards[self.rank].lock().unwrap() = bytes[part(ends, self.rank)].to_vec();
+        let mut own = vec![0; part(ends, self.rank).len()];
+        payload.pack(&mut own);
+        *self.hub.boards[self.rank].lock().unwrap() = own;
         self.hub.meet()?;
-        for (rank, board) in self.hub.boards.iter().enumerate() {
-            bytes[part(ends, rank)].copy_from_slice(&board.lock().unwrap());
+        let boards: Vec<Vec<u8>> =
+            self.hub.boards.iter().map(|board| board.lock().unwrap().clone()).collect();
+        for (rank, board) in boards.iter().enumerate() {
+            assert_eq!(board.len(), part(ends, rank).len());
         }
-        payload.unpack(&bytes);
+        payload.unpack(&boards.iter().map(|board| &board[..]).collect::<Vec<_>>());
         self.hub.meet()
     }
 
@@ -78,7 +80,7 @@ impl Peers for Rank {
         payload.pack(&mut board[front..]);
         *self.hub.boards[self.rank].lock().unwrap() = board;
         self.hub.meet()?;
-        let mut receive = vec![0; *receive_ends.last().unwrap()];
+        let mut received = Vec::new();
         for (rank, board) in self.hub.boards.iter().enumerate() {
             let board = board.lock().unwrap();
             let (front, sent) = board.split_at(self.size() * size_of::<usize>());
@@ -86,9 +88,10 @@ impl Peers for Rank {
                 .chunks_exact(size_of::<usize>())
                 .map(|end| usize::from_le_bytes(end.try_into().unwrap()))
                 .collect();
-            receive[part(receive_ends, rank)].copy_from_slice(&sent[part(&ends, self.rank)]);
+            received.push(sent[part(&ends, self.rank)].to_vec());
+            assert_eq!(received[rank].len(), part(receive_ends, rank).len());
         }
-        payload.unpack(&receive);
+        payload.unpack(&received.iter().map(|part| &part[..]).collect::<Vec<_>>());
         self.hub.meet()
     }
 }

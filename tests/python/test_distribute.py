@@ -3,6 +3,7 @@
 import json
 import pickle
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from thread_ranks import run
 import gridnn as gn
 from gridnn import layers
 from gridnn._ranks import launched
+from gridnn.errors import DistributedError
 
 pytestmark = pytest.mark.one_tier
 
@@ -79,6 +81,63 @@ def test_ranks_end_with_the_bytes_of_one_process(size):
     expected = trained()
     for result in run(size, trained):
         assert result == expected
+
+
+# Halves of all that a step sends, of some of it, and of nothing: the rest goes in messages.
+@pytest.mark.parametrize("room", [1 << 20, 3000, 0])
+@pytest.mark.parametrize("size", [2, 3])
+def test_ranks_that_share_memory_do_as_well(size, room):
+    expected = trained()
+    for result in run(size, trained, room):
+        assert result == expected
+
+
+def test_memory_is_written_while_slower_ranks_still_read():
+    rng = np.random.default_rng(0)
+    rounds = [
+        [rng.integers(0, 256, 8 + 8 * rank + number, np.uint8) for rank in range(3)] for number in range(6)
+    ]
+
+    def work(ranks):
+        with ranks.session():
+            for number, parts in enumerate(rounds):
+                own, ends = parts[ranks.rank], np.cumsum([len(part) for part in parts]).tolist()
+                ranks.outbox(len(own))[: len(own)] = own
+                found = ranks.gather_parts(ends)
+                if ranks.rank == number % 3:
+                    time.sleep(0.02)
+                assert all(map(np.array_equal, found, parts))
+
+                # To each a part of its own: a byte to the one, two to the next.
+                lens = [0 if rank == ranks.rank else rank + 1 for rank in range(3)]
+                ranks.outbox(sum(lens))[: sum(lens)] = ranks.rank
+                come = [0 if rank == ranks.rank else ranks.rank + 1 for rank in range(3)]
+                found = ranks.exchange_parts(np.cumsum(lens).tolist(), np.cumsum(come).tolist())
+                if ranks.rank == (number + 1) % 3:
+                    time.sleep(0.02)
+                assert [part.tolist() for part in found] == [[rank] * come[rank] for rank in range(3)]
+        return ranks.sent
+
+    sent = 2 * sum(len(parts[0]) for parts in rounds) + 6 * (2 + 3)
+    assert [run(3, work, room)[0] for room in (1000, 10, 0, None)] == [sent] * 4
+
+
+def test_a_rank_that_fails_with_memory_shared_leaves_nobody_waiting_and_nothing_behind():
+    def gather(ranks, times):
+        with ranks.session():
+            for _ in range(times):
+                ranks.outbox(1)
+                ranks.gather_parts([1, 2])
+            raise ValueError("enough")
+
+    def work(ranks):
+        # A rank fails; its half of the memory is not that which the other one has come to.
+        with pytest.raises(DistributedError, match="enough"):
+            gather(ranks, 1 + ranks.rank)
+        return trained(ranks)
+
+    expected = trained()
+    assert run(2, work, 1 << 16) == [expected, expected]
 
 
 class Centred(layers.Layer):

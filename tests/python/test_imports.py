@@ -142,6 +142,7 @@ LEVELS = (
         "_engine",
         "_forks",
         "_hints",
+        "_host_memory",
         "_network",
         "_notebook",
         "_optimizer_steps",

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 
+from gridnn._host_memory import HostMemory
 from gridnn._ranks import Ranks
 
 PATIENCE = 60  # seconds until a rank that does not come is an error
@@ -16,8 +17,15 @@ class Hub:
         self.boards = [None] * size
         self.barrier = threading.Barrier(size, timeout=PATIENCE)
 
-    def ranks(self):
-        return [ThreadRanks(self, rank) for rank in range(len(self.boards))]
+    def ranks(self, room=None):
+        """The ranks; with `room` they share memory with halves of so many bytes."""
+        size = len(self.boards)
+        ranks = [ThreadRanks(self, rank) for rank in range(size)]
+        if room is not None:
+            memory = np.zeros(HostMemory.shape(size, room), np.uint8)
+            for each in ranks:
+                each._memory = HostMemory(memory, each.rank)
+        return ranks
 
 
 def parts(buffer, ends):
@@ -29,12 +37,13 @@ class ThreadRanks(Ranks):
         super().__init__()
         self.hub, self.rank, self.size = hub, rank, len(hub.boards)
 
-    def _gather(self, buffer, ends):
+    def _gather(self, own, buffer, ends):
         assert ends[-1] == buffer.size
-        self.hub.boards[self.rank] = parts(buffer, ends)[self.rank].copy()
+        assert own.shape == parts(buffer, ends)[self.rank].shape
+        self.hub.boards[self.rank] = own.copy()
         self.hub.barrier.wait()
-        for own, board in zip(parts(buffer, ends), self.hub.boards, strict=True):
-            own[...] = board
+        for part, board in zip(parts(buffer, ends), self.hub.boards, strict=True):
+            part[...] = board
         self.hub.barrier.wait()
 
     def _exchange(self, send, send_ends, receive, receive_ends):
@@ -45,8 +54,8 @@ class ThreadRanks(Ranks):
         self.hub.barrier.wait()
 
 
-def run(size, work):
-    """What ``work(ranks)`` returns or raises in each of `size` threads."""
+def run(size, work, room=None):
+    """What ``work(ranks)`` returns or raises in each of `size` threads; `room` as in `Hub.ranks`."""
     results = [None] * size
 
     def rank(ranks):
@@ -55,7 +64,7 @@ def run(size, work):
         except BaseException as error:
             results[ranks.rank] = error
 
-    threads = [threading.Thread(target=rank, args=(ranks,), daemon=True) for ranks in Hub(size).ranks()]
+    threads = [threading.Thread(target=rank, args=(ranks,), daemon=True) for ranks in Hub(size).ranks(room)]
     for thread in threads:
         thread.start()
     for thread in threads:

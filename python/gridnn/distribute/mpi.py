@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridnn import _engine
+from gridnn._host_memory import HostMemory
 from gridnn._ranks import Ranks, launched
 from gridnn.errors import DistributedError
 
@@ -26,6 +27,10 @@ __all__ = ["MPI"]
 # With more, MPICH's takes three to five times as long between processes of one host as messages from each
 # to each.
 _SMALL = 8192
+
+# Bytes that a rank has for the others at once, in memory of their host: what the engine sends in a round. If
+# it is more, as among many ranks, it goes in messages.
+_ROOM = 2 << 20
 
 
 class MPI(Ranks):
@@ -76,6 +81,7 @@ class MPI(Ranks):
         self._comm = world.Dup()
         self._share_cores()
         if self.size > 1:
+            self._memory = HostMemory.shared(_ROOM, self.rank, self.size, self.values)
             self._abort_when_uncaught()
             # Before MPI's own end, in which ranks wait for each other as well.
             atexit.register(self._leave_at_exit, os.getpid())
@@ -131,14 +137,14 @@ class MPI(Ranks):
         if os.getpid() == process and not self._library.Is_finalized():
             self.leave()
 
-    def _gather(self, buffer: NDArray[np.uint8], ends: Sequence[int]) -> None:
+    def _gather(self, own: NDArray[np.uint8], buffer: NDArray[np.uint8], ends: Sequence[int]) -> None:
         kind = self._library.BYTE
         lens, starts = _places(ends)
         with self._reached():
             if ends[-1] <= _SMALL:
-                self._comm.Allgatherv(self._library.IN_PLACE, [buffer, lens, starts, kind])
+                self._comm.Allgatherv([own, kind], [buffer, lens, starts, kind])
                 return
-            own = buffer[starts[self.rank] : ends[self.rank]]
+            buffer[starts[self.rank] : ends[self.rank]] = own
             others = [(self.rank + step) % self.size for step in range(1, self.size)]
             come = [self._comm.Irecv([buffer[starts[other] : ends[other]], kind], other) for other in others]
             sent = [self._comm.Isend([own, kind], other) for other in others]

@@ -43,7 +43,7 @@ pub trait Peers: Send + Sync {
     fn size(&self) -> usize;
 
     /// Gives every rank the parts of all: that of rank `r` ends at `ends[r]`, where that of the next one begins. The own
-    /// part is packed, then all parts are unpacked.
+    /// part is packed, then those of all ranks are unpacked.
     ///
     /// # Errors
     /// The others cannot be reached, or one of them has failed.
@@ -62,8 +62,8 @@ pub trait Payload {
     /// Writes what is sent.
     fn pack(&mut self, to: &mut [u8]);
 
-    /// Reads what has come.
-    fn unpack(&mut self, from: &[u8]);
+    /// Reads what has come, from each rank; the own part is not looked at.
+    fn unpack(&mut self, from: &[&[u8]]);
 }
 
 impl<T: Element> Network<T> {

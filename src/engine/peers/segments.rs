@@ -109,16 +109,16 @@ impl<P: bytemuck::Pod> Payload for Round<'_, '_, '_, P> {
         }
     }
 
-    fn unpack(&mut self, from: &[u8]) {
-        let mut rest = from;
+    fn unpack(&mut self, from: &[&[u8]]) {
         for (rank, (stream, &len)) in self.received.iter_mut().zip(&self.lens[1]).enumerate() {
+            let mut rest = from[rank];
             stream.take(len, |segment, range| {
-                let to: &mut [u8] = bytemuck::cast_slice_mut(&mut self.values[segment][range]);
-                let (now, later) = rest.split_at(to.len());
                 if rank != self.rank {
+                    let to: &mut [u8] = bytemuck::cast_slice_mut(&mut self.values[segment][range]);
+                    let (now, later) = rest.split_at(to.len());
                     to.copy_from_slice(now);
+                    rest = later;
                 }
-                rest = later;
             });
         }
     }

@@ -203,10 +203,10 @@ impl<'a, T: Element> Shares<'a, T> {
                 to.copy_from_slice(&self.0.to_le_bytes());
             }
 
-            fn unpack(&mut self, from: &[u8]) {
-                let numbers = from.chunks_exact(size_of::<usize>());
-                let numbers = numbers.filter_map(|bytes| Some(usize::from_le_bytes(bytes.try_into().ok()?)));
-                self.1 = numbers.min().unwrap_or(self.0);
+            fn unpack(&mut self, from: &[&[u8]]) {
+                let numbers =
+                    from.iter().filter_map(|&bytes| Some(usize::from_le_bytes(bytes.try_into().ok()?)));
+                self.1 = numbers.fold(self.0, usize::min);
             }
         }
         let mut numbers = Numbers(number, number);

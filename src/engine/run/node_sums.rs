@@ -85,6 +85,7 @@ impl<T: Element> StepProgram<'_, '_, T> {
                 further: &further,
                 parts: (0..size).filter(|to| *to != rank).map(part).collect(),
                 mine: mine.clone(),
+                rank,
                 own: before(rank) * mine.len()..before(rank + 1) * mine.len(),
                 received: &mut received[..count * mine.len()],
             };
@@ -108,6 +109,7 @@ struct NodeSums<'r, 'a, T: Element> {
     /// The parts of the others.
     parts: Vec<Range<usize>>,
     mine: Range<usize>,
+    rank: usize,
     /// Of all nodes, where the own ones are.
     own: Range<usize>,
     received: &'r mut [T],
@@ -137,15 +139,22 @@ impl<T: Element> Payload for NodeSums<'_, '_, T> {
         }
     }
 
-    fn unpack(&mut self, from: &[u8]) {
+    fn unpack(&mut self, from: &[&[u8]]) {
         let mut rest = &mut self.received[self.own.clone()];
         for slice in slices((self.first, self.further), &self.mine) {
             let (now, later) = rest.split_at_mut(slice.len());
             now.copy_from_slice(slice);
             rest = later;
         }
-        let (before, after) = from.split_at(self.own.start * size_of::<T>());
-        bytemuck::cast_slice_mut(&mut self.received[..self.own.start]).copy_from_slice(before);
-        bytemuck::cast_slice_mut(&mut self.received[self.own.end..]).copy_from_slice(after);
+        let mut end = 0;
+        for (rank, part) in from.iter().enumerate() {
+            if rank == self.rank {
+                end = self.own.end;
+                continue;
+            }
+            let start = end;
+            end += part.len() / size_of::<T>();
+            bytemuck::cast_slice_mut(&mut self.received[start..end]).copy_from_slice(part);
+        }
     }
 }
