@@ -36,7 +36,10 @@ from gridnn.bench import _own
 RANKS = 2
 BATCH = 128
 _LARGE = (("cifar-vgg", 1024),)
-_OTHERS: dict[str, Callable[[], Any]] = {"resnet18-64": lambda: gn.models.resnet(18, (64, 64, 3), CLASSES)}
+_OTHERS: dict[str, Callable[[], Any]] = {
+    "resnet18-64": lambda: gn.models.resnet(18, (64, 64, 3), CLASSES),
+    "resnet18-96": lambda: gn.models.resnet(18, (96, 96, 3), CLASSES),
+}
 CASES = [*((name, BATCH) for name in (*MODELS, *_OTHERS)), *_LARGE]
 _LEAST = 3  # steps after the first, however long they take
 

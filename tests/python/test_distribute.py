@@ -84,18 +84,18 @@ def test_ranks_end_with_the_bytes_of_one_process(size):
 
 
 # Halves of all that a step sends, of some of it, and of nothing: the rest goes in messages.
-@pytest.mark.parametrize("room", [1 << 20, 3000, 0])
-@pytest.mark.parametrize("size", [2, 3])
-def test_ranks_that_share_memory_do_as_well(size, room):
+@pytest.mark.parametrize("room", [1 << 20, 47 * 64, 0])
+@pytest.mark.parametrize(("size", "headers"), [(2, True), (3, True), (3, False)])
+def test_ranks_that_share_memory_do_as_well(size, headers, room):
     expected = trained()
-    for result in run(size, trained, room):
+    for result in run(size, trained, room, headers):
         assert result == expected
 
 
 def test_memory_is_written_while_slower_ranks_still_read():
     rng = np.random.default_rng(0)
     rounds = [
-        [rng.integers(0, 256, 8 + 8 * rank + number, np.uint8) for rank in range(3)] for number in range(6)
+        [rng.integers(0, 256, 60 + 8 * rank + number, np.uint8) for rank in range(3)] for number in range(6)
     ]
 
     def work(ranks):
@@ -119,7 +119,8 @@ def test_memory_is_written_while_slower_ranks_still_read():
         return ranks.sent
 
     sent = 2 * sum(len(parts[0]) for parts in rounds) + 6 * (2 + 3)
-    assert [run(3, work, room)[0] for room in (1000, 10, 0, None)] == [sent] * 4
+    for headers in (True, False):
+        assert [run(3, work, room, headers)[0] for room in (1024, 64, 0, None)] == [sent] * 4
 
 
 def test_a_rank_that_fails_with_memory_shared_leaves_nobody_waiting_and_nothing_behind():

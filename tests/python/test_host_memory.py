@@ -2,7 +2,9 @@
 
 import errno
 import os
+import platform
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ def shared(size, monkeypatch, folder, fails=None):
             barrier.wait()
             return told
 
-        found[rank] = HostMemory.shared(100, rank, size, values)
+        found[rank] = HostMemory.shared(128, rank, size, values)
 
     def refusing(path, flags, mode=0o777, **options):
         if fails is not None and threading.current_thread().name == f"rank {fails}":
@@ -48,7 +50,7 @@ def shared(size, monkeypatch, folder, fails=None):
 
 def test_what_one_rank_writes_the_others_read(tmp_path, monkeypatch):
     ranks = shared(3, monkeypatch, tmp_path)
-    assert [memory.room for memory in ranks] == [100] * 3
+    assert [memory.room for memory in ranks] == [128] * 3
     for half in range(2):
         for rank, memory in enumerate(ranks):
             memory.outbox()[:5] = 10 * half + rank
@@ -65,6 +67,25 @@ def test_what_one_rank_writes_the_others_read(tmp_path, monkeypatch):
             ]
             memory.turn()
     assert list(tmp_path.iterdir()) == [], "the name is gone as soon as all have it"
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="headers go in messages here")
+def test_headers_meet(tmp_path, monkeypatch):
+    ranks = shared(3, monkeypatch, tmp_path)
+    found = [[] for _ in ranks]
+
+    def work(rank):
+        for number in range(40):
+            if number % 3 == rank:
+                time.sleep(0.001)
+            found[rank].append(ranks[rank].meet(bytes([number, rank])))
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(40)
+    assert found == [[bytes([number, 0, number, 1, number, 2]) for number in range(40)]] * 3
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])

@@ -17,14 +17,15 @@ class Hub:
         self.boards = [None] * size
         self.barrier = threading.Barrier(size, timeout=PATIENCE)
 
-    def ranks(self, room=None):
-        """The ranks; with `room` they share memory with halves of so many bytes."""
+    def ranks(self, room=None, headers=None):
+        """The ranks; with `room` they share memory with halves of that many bytes, and meet there or not."""
         size = len(self.boards)
         ranks = [ThreadRanks(self, rank) for rank in range(size)]
         if room is not None:
             memory = np.zeros(HostMemory.shape(size, room), np.uint8)
             for each in ranks:
                 each._memory = HostMemory(memory, each.rank)
+                each._memory.has_headers &= headers is not False
         return ranks
 
 
@@ -54,8 +55,8 @@ class ThreadRanks(Ranks):
         self.hub.barrier.wait()
 
 
-def run(size, work, room=None):
-    """What ``work(ranks)`` returns or raises in each of `size` threads; `room` as in `Hub.ranks`."""
+def run(size, work, room=None, headers=None):
+    """What ``work(ranks)`` returns or raises in each of `size` threads; others as in `Hub.ranks`."""
     results = [None] * size
 
     def rank(ranks):
@@ -64,7 +65,9 @@ def run(size, work, room=None):
         except BaseException as error:
             results[ranks.rank] = error
 
-    threads = [threading.Thread(target=rank, args=(ranks,), daemon=True) for ranks in Hub(size).ranks(room)]
+    threads = [
+        threading.Thread(target=rank, args=(ranks,), daemon=True) for ranks in Hub(size).ranks(room, headers)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
