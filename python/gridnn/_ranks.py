@@ -18,8 +18,9 @@ import time
 import warnings
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate, pairwise
 from types import FrameType
 from typing import Any, NoReturn
@@ -36,11 +37,12 @@ __all__ = ["Ranks", "launched", "warn_if_alone"]
 _HEADER = struct.Struct("<IHHII")
 
 # Kinds of exchanges.
-_GATHER, _EXCHANGE, _VALUES, _STOP, _END, _FAIL, _LEAVE = range(7)
+_GATHER, _EXCHANGE, _VALUES, _CALL, _STOP, _END, _FAIL, _LEAVE = range(8)
 _KINDS = (
     "tensors",
     "sums",
     "a handshake",
+    "the begin of a call",
     "the end of a step",
     "the end of the call",
     "a failure",
@@ -49,6 +51,9 @@ _KINDS = (
 
 # Statuses.
 _OK, _STOPS, _INTERRUPTED, _FAILED = range(4)
+
+# The numbers of exchanges begin anew here: a header has 4 bytes for one.
+_SEQUENCES = 1 << 32
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
@@ -84,6 +89,10 @@ class Ranks(ABC):
     def __init__(self) -> None:
         self.host = socket.gethostname()
         self._depth = 0
+        self._thread = 0
+        """The one that makes a call."""
+        self._broken = False
+        """Whether an exchange was left in its middle, so that nobody can be told anything any more."""
         self._memory: HostMemory | None = None
         """What the ranks share, where all are on one host."""
         self._own = self._incoming = self._outgoing = np.empty(0, np.uint8)
@@ -95,7 +104,11 @@ class Ranks(ABC):
 
     def _begin(self) -> None:
         self._sequence = self._noted = 0
-        self._interrupted = self._broken = False
+        self._interrupted = False
+        self._amid = False
+        """Whether an exchange is going on. Not all ranks are at the same place then."""
+        self._heard: list[Callable[[], object]] = []
+        """Handlers of signals that have come meanwhile."""
         self._ended: BaseException | None = None
         """What all ranks raise."""
         if self._memory is not None:
@@ -132,6 +145,10 @@ class Ranks(ABC):
     ) -> None:
         """Sends every rank a part of `send`, and fills `receive` with the parts that come from each."""
 
+    def _abort(self) -> None:
+        """Ends all ranks at once, where an exchange was left in its middle and they cannot be told why."""
+        self._gone = True
+
     # What the engine calls
 
     def outbox(self, length: int) -> NDArray[np.uint8]:
@@ -160,6 +177,7 @@ class Ranks(ABC):
             self._gather(self._outgoing[:own], inbox, ends)
             parts = _parts(inbox, ends)
         self._count(start, own * (self.size - 1), ends[-1] - own)
+        self._over()
         return parts
 
     def exchange_parts(
@@ -184,6 +202,7 @@ class Ranks(ABC):
             self._exchange(self._outgoing[: send_ends[-1]], send_ends, inbox, receive_ends)
             parts = _parts(inbox, receive_ends)
         self._count(start, send_ends[-1], receive_ends[-1])
+        self._over()
         return parts
 
     def _inbox(self, length: int) -> NDArray[np.uint8]:
@@ -206,33 +225,95 @@ class Ranks(ABC):
     # What `fit` calls
 
     @contextmanager
-    def session(self) -> Iterator[None]:
+    def session(self, call: str = "a session") -> Iterator[None]:
         """While it lasts, the ranks make the same calls; an exception in any of them is one in all.
 
         Ctrl-C is heard at the next exchange, so that it finds all ranks at the same place; a second one at
-        once.
+        once. Whatever other signals raise waits for the end of the exchange that is going on.
+
+        Args:
+            call: what it is for, which has to be the same for all ranks.
         """
         if self._depth:
+            if threading.get_ident() != self._thread:
+                raise DistributedError(
+                    f"`{call}` with ranks that another thread is using: ranks make one call after the other"
+                )
+            self._compare_calls(call)
             yield
             return
+        if self._broken:
+            raise DistributedError(
+                f"rank {self.rank} (host {self.host}) has left an exchange in its middle, and cannot reach "
+                "the others any more: end the program"
+            )
         self._begin()
-        self._depth = 1
-        in_main = threading.current_thread() is threading.main_thread()
-        before = signal.signal(signal.SIGINT, self._interrupt) if in_main else None
+        self._depth, self._thread = 1, threading.get_ident()
         try:
-            yield
-            self._meet(_END)
-        except BaseException as error:
-            self.fail(error)
+            with self._hearing_signals():
+                try:
+                    self._compare_calls(call)
+                    yield
+                    self._meet(_END)
+                except BaseException as error:
+                    self.fail(error)
         finally:
             self._depth = 0
-            if in_main:
-                signal.signal(signal.SIGINT, before)
+            self._over()  # out of the call: what a signal raises now concerns this rank alone
+        if self._interrupted:  # after the last exchange, in which the others could have heard of it
+            raise KeyboardInterrupt
+
+    def _compare_calls(self, call: str) -> None:
+        calls = self._told(_CALL, call)
+        if any(each != call for each in calls):
+            names = "; ".join(f"rank {rank} calls {name}" for rank, name in enumerate(calls))
+            self._end(DistributedError(f"the ranks do not make the same calls: {names}"))
+
+    @contextmanager
+    def _hearing_signals(self) -> Iterator[None]:
+        """While it lasts, no signal ends an exchange in its middle. What ignores or ends stays as it is.
+
+        A rank alone hears all at once: nobody waits for it.
+        """
+        if self.size == 1 or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        own: dict[signal.Signals, Any] = {
+            number: self._interrupt if handler is signal.default_int_handler else self._hearing(handler)
+            for number, handler in before.items()
+            if callable(handler)
+        }
+        for number, handler in own.items():
+            signal.signal(number, handler)
+        try:
+            yield
+        finally:
+            for number, handler in own.items():
+                if signal.getsignal(number) is handler:  # else somebody has set another one
+                    signal.signal(number, before[number])
+
+    def _hearing(self, handler: Callable[[int, FrameType | None], object]) -> Any:
+        """A handler that waits for the end of an exchange, and then does what another one does."""
+
+        def hear(number: int, frame: FrameType | None) -> None:
+            if self._amid:
+                self._heard.append(partial(handler, number, frame))
+            else:
+                handler(number, frame)
+
+        return hear
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._interrupted:
+        if self._interrupted and not self._amid:
             signal.default_int_handler(number, frame)
         self._interrupted = True
+
+    def _over(self) -> None:
+        """Ends an exchange."""
+        self._amid = False
+        while self._heard:
+            self._heard.pop(0)()
 
     def fail(self, error: BaseException) -> NoReturn:
         """Tells the others of an error of this rank, unless they know it.
@@ -241,10 +322,14 @@ class Ranks(ABC):
             DistributedError: names the first rank that failed, and what its error was.
             KeyboardInterrupt: a rank was interrupted.
         """
+        self._broken |= self._amid and self.size > 1
         if error is self._ended or self._broken:
             raise error
         status = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
-        message = f"{type(error).__name__}: {error}"
+        try:
+            message = f"{type(error).__name__}: {error}"
+        except Exception:  # of a class that has an error itself
+            message = type(error).__name__
         text = self._reason(message)
         self._conclude(self._headers(_FAIL, status, len(text)), text, error)
 
@@ -253,6 +338,8 @@ class Ranks(ABC):
 
         A rank that calls `evaluate` which the others do not call, say, would wait for them for ever.
         """
+        if self._broken:
+            self._abort()
         if self._broken or self._gone:
             return
         text = self._reason("its program ended while other ranks went on; all ranks make the same calls")
@@ -274,6 +361,7 @@ class Ranks(ABC):
     def stops(self, stop: object) -> bool:
         """Whether rank 0 stops training."""
         headers = self._meet(_STOP, stop=bool(stop))
+        self._over()
         return headers[0][2] == _STOPS
 
     def count_step(self) -> None:
@@ -282,8 +370,13 @@ class Ranks(ABC):
 
     def values(self, value: Any) -> list[Any]:
         """What every rank gives, by rank: anything that JSON holds."""
+        return self._told(_VALUES, value)
+
+    def _told(self, kind: int, value: Any) -> list[Any]:
         text = json.dumps(value).encode()
-        return [json.loads(part) for part in self._texts(self._meet(_VALUES, length=len(text)), text)]
+        parts = self._texts(self._meet(kind, length=len(text)), text)
+        self._over()
+        return [json.loads(part) for part in parts]
 
     def report(self) -> None:
         """Prints on rank 0 what was exchanged since this object was made: bytes and time a step.
@@ -314,6 +407,7 @@ class Ranks(ABC):
     def _headers(
         self, kind: int, status: int, length: int, check: Sequence[int] = ()
     ) -> list[tuple[int, int, int, int, int]]:
+        self._amid = True
         start = time.perf_counter()
         digest = zlib.crc32(np.asarray(check, np.int64).tobytes(), self._noted)
         own = _HEADER.pack(self._sequence, kind, status, length, digest)
@@ -352,7 +446,7 @@ class Ranks(ABC):
                     "same calls, on as many batches of the same sizes"
                 )
             )
-        self._sequence += 1
+        self._sequence = (self._sequence + 1) % _SEQUENCES
         return headers
 
     def _reason(self, message: str) -> bytes:
@@ -381,6 +475,7 @@ class Ranks(ABC):
 
     def _end(self, error: BaseException, cause: BaseException | None = None) -> NoReturn:
         self._ended = error
+        self._amid = False
         if cause is None or cause is error:
             raise error
         raise error from cause

@@ -1,11 +1,13 @@
 """Calls of ranks: what has to be the same in all of them, and what need not."""
 
+import threading
+
 import numpy as np
 import pytest
-from thread_ranks import run
+from thread_ranks import Hub, run
 
 import gridnn as gn
-from gridnn import layers
+from gridnn import _ranks, layers
 from gridnn.errors import DistributedError
 
 pytestmark = pytest.mark.one_tier
@@ -29,10 +31,28 @@ def fit(ranks, model=None, x=X, y=Y, **options):
     return [weights.tobytes() for weights in model.get_weights()]
 
 
+def evaluate(ranks):
+    return small().evaluate(X, Y, verbose=0, distribute=ranks)
+
+
+def predict(ranks):
+    return small().predict(X, verbose=0, distribute=ranks)
+
+
 def one_sentence(results):
     assert {type(result) for result in results} == {DistributedError}, results
     (message,) = {str(result) for result in results}
     return message
+
+
+@pytest.mark.parametrize("calls", [(fit, evaluate), (evaluate, fit), (predict, fit), (evaluate, predict)])
+def test_different_calls_are_named(calls):
+    message = one_sentence(run(3, lambda ranks: calls[ranks.rank == 1](ranks)))
+    names = [call.__name__ for call in calls]
+    assert message == (
+        f"the ranks do not make the same calls: rank 0 calls {names[0]}; rank 1 calls {names[1]}; "
+        f"rank 2 calls {names[0]}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,6 +89,27 @@ def test_a_model_without_input_is_built_from_batches(lazily):
     assert run(2, trained) == [expected, expected]
 
 
+def test_one_thread_at_a_time():
+    """Two calls of a rank would take each other's exchanges."""
+    begun, done = threading.Event(), threading.Event()
+
+    class Waits(gn.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            begun.set()
+            assert done.wait(30)
+
+    (ranks,) = Hub(1).ranks()
+    results = []
+    thread = threading.Thread(target=lambda: results.append(fit(ranks, callbacks=Waits())), daemon=True)
+    thread.start()
+    assert begun.wait(30)
+    with pytest.raises(DistributedError, match="`fit` with ranks that another thread is using"):
+        fit(ranks)
+    done.set()
+    thread.join(30)
+    assert results == [fit(None)]
+
+
 def test_a_call_within_a_call():
     """As in a callback that evaluates: it is one of the same thread."""
 
@@ -82,3 +123,26 @@ def test_a_call_within_a_call():
         return fit(ranks, callbacks=callback), callback.result
 
     assert run(3, trained) == [trained(None)] * 3
+
+
+def test_an_error_without_a_text_reaches_all():
+    class SpeechlessError(Exception):
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    class Raises(gn.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.rank == 1:
+                raise SpeechlessError
+
+    def trained(ranks):
+        callback = Raises()
+        callback.rank = ranks.rank
+        return fit(ranks, callbacks=callback)
+
+    assert one_sentence(run(3, trained)).endswith("): SpeechlessError")
+
+
+def test_numbers_of_exchanges_begin_anew(monkeypatch):
+    monkeypatch.setattr(_ranks, "_SEQUENCES", 7)
+    assert run(2, fit) == [fit(None)] * 2

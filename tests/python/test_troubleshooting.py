@@ -5,6 +5,7 @@ import re
 import sys
 import types
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +233,31 @@ def other_batches(tmp_path):
 @case("Batches that are too small to be shared")
 def small_batches(tmp_path):
     of_rank_0(lambda ranks: series().fit(S, L, batch_size=4, verbose=0, distribute=ranks))
+
+
+@case("Processes that call different methods")
+def other_calls(tmp_path):
+    def work(ranks):
+        call = series().fit if ranks.rank else series().evaluate
+        call(S, L, verbose=0, distribute=ranks)
+
+    of_rank_0(work)
+
+
+@case("Two threads with the same processes")
+def two_threads(tmp_path):
+    class Begins(gn.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            fit = series().fit
+            with ThreadPoolExecutor() as pool:
+                pool.submit(fit, S, L, verbose=0, distribute=self.ranks).result()
+
+    def work(ranks):
+        begins = Begins()
+        begins.ranks = ranks
+        series().fit(S, L, verbose=0, callbacks=begins, distribute=ranks)
+
+    of_rank_0(work)
 
 
 @case("A process that ends before the others")

@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
             if not ranks.is_main:
                 nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
-            stack.enter_context(ranks.session())
+            stack.enter_context(ranks.session("gridnn train"))
             _train(arguments, ranks)
     except (ImportError, DistributedError) as error:
         raise CommandError(str(error)) from error

@@ -41,8 +41,8 @@ class Stepper:
         self._ranks: Ranks | None = None
 
     @contextmanager
-    def _shared(self, distribute: Ranks | None) -> Iterator[None]:
-        """While it lasts, steps are shared by ranks."""
+    def _shared(self, call: str, distribute: Ranks | None) -> Iterator[None]:
+        """While it lasts, steps are shared by ranks, which all make this call."""
         if distribute is None:
             yield
             return
@@ -50,7 +50,7 @@ class Stepper:
             raise TypeError(
                 f"The `distribute` argument must be a gn.distribute.MPI(), or None. Received {distribute!r}."
             )
-        with distribute.session():
+        with distribute.session(call):
             self._ranks = distribute
             try:
                 yield

@@ -101,7 +101,7 @@ class Trainer(Stepper):
         """Trains the model; see `Sequential.fit`."""
         if distribute is None and not _is_child():
             warn_if_alone()
-        with self._shared(distribute):
+        with self._shared("fit", distribute):
             epochs = _validation.non_negative_integer(epochs, "epochs")
             initial_epoch = _validation.non_negative_integer(initial_epoch, "initial_epoch")
             verbose = _validation.verbosity(verbose)
@@ -285,7 +285,7 @@ class Trainer(Stepper):
     ) -> Any:
         """Loss and metrics on a data set; see `Sequential.evaluate`."""
         verbose = _validation.verbosity(verbose)
-        with self._shared(distribute):
+        with self._shared("evaluate", distribute):
             x = in_shares(self._ranks, x)
             source = self._binder.evaluation(x, y, sample_weight, batch_size, steps)
             self._shake_hands({"data": _sizes(source)}, source)
@@ -346,7 +346,7 @@ class Trainer(Stepper):
         distribute: Ranks | None = None,
     ) -> Any:
         """The outputs for a data set; see `Sequential.predict`."""
-        with self._shared(distribute):
+        with self._shared("predict", distribute):
             x = in_shares(self._ranks, x)
             steps = optional_count(steps, "steps")
             verbose = _validation.verbosity(verbose)

@@ -53,9 +53,9 @@ def say(*words):
 class Trouble(gn.callbacks.Callback):
     """Makes one rank fail in some way, at the end of a step."""
 
-    def __init__(self, kind, step):
+    def __init__(self, kind, step, dist):
         super().__init__()
-        self.kind, self.step, self.steps = kind, step, 0
+        self.kind, self.step, self.steps, self.dist = kind, step, 0, dist
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1
@@ -72,8 +72,23 @@ class Trouble(gn.callbacks.Callback):
             os._exit(3)
         if self.kind == "sleep":
             time.sleep(60)
+        if self.kind in ("terminate", "left"):  # amid an exchange, by a handler that raises
+            if self.kind == "left":  # which `fit` does not know of
+                signal.signal(signal.SIGTERM, exits)
+            gather = self.dist._gather
+
+            def terminated(*arguments):
+                gather(*arguments)
+                self.dist._gather = gather
+                os.kill(os.getpid(), signal.SIGTERM)
+
+            self.dist._gather = terminated
         if self.kind == "full":  # no file grows any longer
             resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+
+
+def exits(number, frame):
+    sys.exit(3)
 
 
 def digest(model, history):
@@ -148,7 +163,7 @@ def train(case, dist, rank):
         _engine.version = "0.0.1"
     if own.trouble == "chunks":
         options["batch_size"] = 7
-    callbacks = [Trouble(troubled, own.step)]
+    callbacks = [Trouble(troubled, own.step, dist)]
     if own.backup:
         callbacks.append(gn.callbacks.BackupAndRestore(own.backup, save_freq=1))
     if own.trouble:
@@ -167,6 +182,8 @@ def main():
     if own.trouble == "cores":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     dist = None if own.alone else gn.distribute.MPI()
+    if own.trouble == "terminate":
+        signal.signal(signal.SIGTERM, exits)
     rank = 0 if dist is None else dist.rank
     if dist is None:
         gn.set_num_threads(1)
