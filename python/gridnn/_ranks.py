@@ -333,6 +333,10 @@ class Ranks(ABC):
         text = self._reason(message)
         self._conclude(self._headers(_FAIL, status, len(text)), text, error)
 
+    def all_raise(self, error: BaseException) -> bool:
+        """Whether all ranks end with this error: it is enough that rank 0 says so."""
+        return error is self._ended
+
     def leave(self) -> None:
         """Tells the others that the program of this rank ends; those that are not through raise.
 

@@ -96,6 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
                 warnings.filterwarnings("ignore", message=".*pass `distribute=")  # the same, said by `fit`
             _train(arguments, None)
         return
+    ranks = None
     try:
         ranks = gn.distribute.MPI()
         # Of all that happens, so that data which one rank cannot read end the others as well.
@@ -105,8 +106,13 @@ def run(arguments: argparse.Namespace) -> None:
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
             stack.enter_context(ranks.session("gridnn train"))
             _train(arguments, ranks)
-    except (ImportError, DistributedError) as error:
-        raise CommandError(str(error)) from error
+    except (Exception, KeyboardInterrupt) as error:
+        if ranks is not None and not ranks.is_main and ranks.all_raise(error):
+            # Rank 0 says what is wrong; these are its exit codes.
+            raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 2) from error
+        if isinstance(error, (ImportError, DistributedError)):
+            raise CommandError(str(error)) from error
+        raise
 
 
 def _train(arguments: argparse.Namespace, ranks: gn.distribute.MPI | None) -> None:

@@ -277,6 +277,21 @@ def test_the_command_line_saves_the_same_file(tmp_path):
     assert saved[0] == saved[1]
 
 
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_the_command_line_says_once_what_is_wrong(everywhere, tmp_path):
+    np.savez(tmp_path / "0.npz", x=np.zeros((20, 8, 8, 1), np.float32), y=np.arange(20) % 2)
+    # One argument is another for each rank, as a path may be on each host.
+    missing = "none.npz" if everywhere else "${PMI_RANK:-$OMPI_COMM_WORLD_RANK}.npz"
+    options = f"--data {tmp_path}/{missing} --epochs 1 --out {tmp_path}/model.gridnn --distribute mpi"
+    command = f"exec {sys.executable} -W ignore -m gridnn train {options}"
+    done = finish(start([MPIEXEC, "-n", "3", "sh", "-c", command]))
+    assert done.returncode == 2
+    errors = re.findall(r"gridnn train: error: (.*): there is no such file or folder", done.stderr)
+    where = "--data .*/none.npz" if everywhere else r"rank 1 \(host .*\): FileNotFoundError: --data .*/1.npz"
+    assert len(errors) == 1, done.stderr
+    assert re.fullmatch(where, errors[0])
+
+
 def test_the_bench_prints_speed_and_memory():
     script = Path(__file__).parents[3] / "benches" / "python" / "processes.py"
     done = finish(start([sys.executable, str(script), "lenet5", "--rounds", "1", "--seconds", "0"]))
