@@ -378,7 +378,8 @@ class Ranks(ABC):
 
     def _told(self, kind: int, value: Any) -> list[Any]:
         text = json.dumps(value).encode()
-        parts = self._texts(self._meet(kind, length=len(text)), text)
+        headers = self._meet(kind, length=len(text))
+        parts = self._texts([header[3] for header in headers], text)
         self._over()
         return [json.loads(part) for part in parts]
 
@@ -438,7 +439,7 @@ class Ranks(ABC):
         status = _INTERRUPTED if self._interrupted else _STOPS if stop else _OK
         headers = self._headers(kind, status, length, check)
         if any(header[2] > _STOPS for header in headers):
-            self._conclude(headers, bytes(length), None)
+            self._conclude(headers, b"", None)
         places = [(header[0], header[1], header[4]) for header in headers]
         if len(set(places)) > 1:
             names = [
@@ -457,8 +458,9 @@ class Ranks(ABC):
         """Why this rank ends, as the others read it. Names of files may hold what no text may."""
         return f"{self.host}\n{message}".encode(errors="backslashreplace")
 
-    def _texts(self, headers: Sequence[Sequence[int]], own: bytes) -> list[bytes]:
-        ends = list(accumulate(header[3] for header in headers))
+    def _texts(self, lens: Sequence[int], own: bytes) -> list[bytes]:
+        """What each rank says, in bytes of these numbers."""
+        ends = list(accumulate(lens))
         buffer = np.empty(ends[-1], np.uint8)
         self._gather(np.frombuffer(own, np.uint8), buffer, ends)
         return [part.tobytes() for part in _parts(buffer, ends)]
@@ -467,8 +469,10 @@ class Ranks(ABC):
         self, headers: Sequence[Sequence[int]], own: bytes, error: BaseException | None
     ) -> NoReturn:
         """All ranks know that some have failed: they say why, and raise the same."""
-        texts = self._texts(headers, own)
         failed = [rank for rank, header in enumerate(headers) if header[2] == _FAILED]
+        # The others had come to send something else, perhaps more than there is memory for.
+        lens = [header[3] if rank in failed else 0 for rank, header in enumerate(headers)]
+        texts = self._texts(lens, own if self.rank in failed else b"")
         if not failed:
             self._end(KeyboardInterrupt())
         reasons = [texts[rank].decode().partition("\n") for rank in failed]

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from thread_ranks import Hub, run
+from thread_ranks import Hub, ThreadRanks, run
 
 import gridnn as gn
 from gridnn import _ranks, layers
@@ -146,3 +146,39 @@ def test_an_error_without_a_text_reaches_all():
 def test_numbers_of_exchanges_begin_anew(monkeypatch):
     monkeypatch.setattr(_ranks, "_SEQUENCES", 7)
     assert run(2, fit) == [fit(None)] * 2
+
+
+def test_a_failure_takes_no_memory_for_what_others_had_come_to_send():
+    """It may be the lack of memory."""
+    taken = []
+
+    class Counts(ThreadRanks):
+        def _gather(self, own, buffer, ends):
+            taken.append(ends[-1])
+            super()._gather(own, buffer, ends)
+
+    def work(ranks):
+        ranks.__class__ = Counts
+        with ranks.session("test"):
+            taken.clear()
+            if ranks.rank == 1:
+                raise MemoryError("no room")
+            ranks.outbox(1 << 20)
+            ranks.exchange_parts([0, 1 << 20, 1 << 20], [0, 0, 0])
+
+    assert one_sentence(run(3, work)).endswith("): MemoryError: no room")
+    assert max(taken) < 1000
+
+
+def test_an_interrupt_that_a_rank_raises_itself_ends_all():
+    class Raises(gn.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.rank == 1:
+                raise KeyboardInterrupt
+
+    def trained(ranks):
+        callback = Raises()
+        callback.rank = ranks.rank
+        return fit(ranks, callbacks=callback)
+
+    assert [type(result) for result in run(3, trained)] == [KeyboardInterrupt] * 3
