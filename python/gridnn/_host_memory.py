@@ -93,10 +93,14 @@ class HostMemory:
             return None
         return cls(np.frombuffer(found, np.uint8).reshape(shape), rank)
 
-    def meet(self, own: bytes) -> bytes:
+    def meet(self, own: bytes, idle: Callable[[], object]) -> bytes:
         """The headers of all ranks, one after the other, once all have come; they are equally long.
 
         They have halves of their own turns: nobody comes to the next meeting but one before all have read.
+
+        Args:
+            own: this rank's.
+            idle: called again and again while others are late.
         """
         self._met += 1
         half = self._met % 2
@@ -108,11 +112,12 @@ class HostMemory:
             place, asked = (2 * rank + half) * stride, 0
             while self._numbers[place] != self._met:
                 asked += 1
-                if asked > _PATIENT:
-                    time.sleep(_PAUSE)
-                elif asked > _EAGER:
+                if asked > _EAGER:
+                    idle()
                     os.sched_yield()
-                    time.sleep(0)  # other threads of this process
+                    time.sleep(
+                        _PAUSE if asked > _PATIENT else 0
+                    )  # even 0 lets other threads of this process run
         return self._headers[:, half, :length].tobytes()
 
     @property

@@ -73,12 +73,16 @@ def test_what_one_rank_writes_the_others_read(tmp_path, monkeypatch):
 def test_headers_meet(tmp_path, monkeypatch):
     ranks = shared(3, monkeypatch, tmp_path)
     found = [[] for _ in ranks]
+    idled = []
+
+    def idle():
+        idled.append(threading.get_ident())
 
     def work(rank):
         for number in range(40):
             if number % 3 == rank:
-                time.sleep(0.001)
-            found[rank].append(ranks[rank].meet(bytes([number, rank])))
+                time.sleep(0.01)
+            found[rank].append(ranks[rank].meet(bytes([number, rank]), idle))
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(3)]
     for thread in threads:
@@ -86,6 +90,7 @@ def test_headers_meet(tmp_path, monkeypatch):
     for thread in threads:
         thread.join(40)
     assert found == [[bytes([number, 0, number, 1, number, 2]) for number in range(40)]] * 3
+    assert len(set(idled)) == 3, "all have waited"
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
