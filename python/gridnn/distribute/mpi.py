@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,8 @@ class MPI(Ranks):
     All ranks run the same program. They share the cores of a host: each takes its part of those that it may
     run on as threads.
 
+    Every ``MPI()`` of a program is the same object.
+
     Args:
         comm: communicator of mpi4py; None for ``COMM_WORLD``.
 
@@ -48,6 +50,7 @@ class MPI(Ranks):
 
     Raises:
         ImportError: mpi4py is not installed.
+        TypeError: `comm` is no communicator, or none that this process is in.
         DistributedError: the launcher has started several processes, and MPI knows of one: they come from two
             different implementations of MPI.
 
@@ -58,7 +61,23 @@ class MPI(Ranks):
         ...     model.save("model.gridnn")
     """
 
+    _of_world: ClassVar[MPI | None] = None
+    _of_several: ClassVar[list[MPI]] = []
+    """Those that have more ranks than one."""
+
+    def __new__(cls, comm: Any = None) -> MPI:
+        """The object of a communicator.
+
+        Of all processes there is one: a rank that ends its program could not tell in which of several
+        communicators the others wait for it.
+        """
+        if comm is None and cls._of_world is not None:
+            return cls._of_world
+        return super().__new__(cls)
+
     def __init__(self, comm: Any = None) -> None:
+        if self is MPI._of_world:
+            return
         try:
             # Here, because the import starts MPI.
             library: Any = importlib.import_module("mpi4py.MPI")
@@ -68,6 +87,11 @@ class MPI(Ranks):
                 f"({error})"
             ) from error
         world = library.COMM_WORLD if comm is None else comm
+        if comm is not None and (not isinstance(comm, library.Intracomm) or comm == library.COMM_NULL):
+            raise TypeError(
+                "The `comm` argument must be a communicator of mpi4py that this process is in, or None for "
+                f"COMM_WORLD. Received {'COMM_NULL' if comm == library.COMM_NULL else repr(comm)}."
+            )
         self._library = library
         self.rank, self.size = world.Get_rank(), world.Get_size()
         super().__init__()
@@ -79,12 +103,13 @@ class MPI(Ranks):
             )
         # What others send on the communicator never meets what is sent here.
         self._comm = world.Dup()
+        if self.size > 1:
+            self._end_with_all()
         self._share_cores()
         if self.size > 1:
             self._memory = HostMemory.shared(_ROOM, self.rank, self.size, self.values)
-            self._abort_when_uncaught()
-            # Before MPI's own end, in which ranks wait for each other as well.
-            atexit.register(self._leave_at_exit, os.getpid())
+        if comm is None:
+            MPI._of_world = self
 
     def __reduce__(self) -> Any:
         raise TypeError("ranks belong to their process and cannot be copied or pickled")
@@ -116,26 +141,31 @@ class MPI(Ranks):
                 stacklevel=3,
             )
 
-    def _abort_when_uncaught(self) -> None:
-        """Has an exception that ends this rank alone end the others, which would wait for it for ever."""
+    def _end_with_all(self) -> None:
+        """Has the others end where this rank ends alone: they would wait for it for ever."""
+        everyone, process = MPI._of_several, os.getpid()
+        everyone.append(self)
+        if len(everyone) > 1:
+            return
         before = sys.excepthook
 
         def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-            if error is self._ended:
-                # All ranks end with it; one message is enough.
-                if self.is_main:
-                    before(kind, error, trace)
-                return
+            ended = [each for each in everyone if each.all_raise(error)]
+            if ended and not ended[0].is_main:
+                return  # all ranks end with it; one message is enough
             before(kind, error, trace)
-            sys.stderr.flush()
-            self._comm.Abort(1)
+            if not ended and os.getpid() == process:  # not of a fork
+                sys.stderr.flush()
+                self._comm.Abort(1)
+
+        def leave() -> None:
+            if os.getpid() == process and not self._library.Is_finalized():
+                for each in reversed(everyone):
+                    each.leave()
 
         sys.excepthook = hook
-
-    def _leave_at_exit(self, process: int) -> None:
-        """`leave`, unless this is a fork, or MPI has ended already."""
-        if os.getpid() == process and not self._library.Is_finalized():
-            self.leave()
+        # Before MPI's own end, in which ranks wait for each other as well.
+        atexit.register(leave)
 
     def _gather(self, own: NDArray[np.uint8], buffer: NDArray[np.uint8], ends: Sequence[int]) -> None:
         kind = self._library.BYTE
@@ -164,6 +194,9 @@ class MPI(Ranks):
     def _help(self) -> object:
         with self._reached():
             return self._comm.Iprobe()
+
+    def _abort(self) -> None:
+        self._comm.Abort(1)
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

@@ -185,6 +185,7 @@ def main():
     if own.trouble == "terminate":
         signal.signal(signal.SIGTERM, exits)
     rank = 0 if dist is None else dist.rank
+    assert dist is None or gn.distribute.MPI() is dist  # of two a rank could not leave both at once
     if dist is None:
         gn.set_num_threads(1)
     for case in own.cases:

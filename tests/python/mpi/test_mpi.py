@@ -182,7 +182,7 @@ def test_infinity_among_the_rows_of_one_rank_is_named_by_all():
     assert lasted(done) < SOON
 
 
-@pytest.mark.parametrize("trouble", ["kill", "exit", "outside"])
+@pytest.mark.parametrize("trouble", ["kill", "exit", "outside", "left"])
 def test_a_rank_that_dies_takes_the_others_along(trouble):
     done = run("augmented", "--trouble", trouble, "--rank", "1", ranks=3)
     assert done.returncode != 0
@@ -246,6 +246,33 @@ def test_ranks_without_a_core_are_warned_of():
     done = finish(start(command))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("2 ranks share 1 core of ") == 1
+
+
+def test_a_warning_that_is_an_error_in_one_rank_ends_all():
+    begin = time.time()
+    program = [sys.executable, "-W", "error", "-c", "import gridnn as gn; gn.distribute.MPI().values(0)"]
+    limited = ["taskset", "-c", "0"]
+    if shutil.which("taskset") is None:
+        pytest.skip("no taskset")
+    done = finish(start([MPIEXEC, "-n", "3", *limited, *program]))
+    assert done.returncode != 0
+    assert done.ended - begin < 2 * SOON  # with the start of all
+    assert "UserWarning: 3 ranks share 1 core of " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("comm", "received"), [("'world'", "'world'"), ("MPI.COMM_NULL", "COMM_NULL"), ("MPI.COMM_SELF", None)]
+)
+def test_what_is_no_communicator_is_refused(comm, received):
+    program = f"from mpi4py import MPI; import gridnn as gn; print(gn.distribute.MPI({comm}).size)"
+    done = finish(start([sys.executable, "-c", program]))
+    if received is None:
+        assert done.stdout == "1\n"
+    else:
+        assert done.stderr.splitlines()[-1] == (
+            "TypeError: The `comm` argument must be a communicator of mpi4py that this process is in, or "
+            f"None for COMM_WORLD. Received {received}."
+        )
 
 
 def test_a_restart_with_another_number_of_ranks_ends_with_the_same_bytes(tmp_path):
