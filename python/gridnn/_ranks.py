@@ -446,15 +446,7 @@ class Ranks(ABC):
             self._conclude(headers, b"", None)
         places = [(header[0], header[1], header[4]) for header in headers]
         if len(set(places)) > 1:
-            names = [
-                f"rank {rank} at number {place[0]}, {_KINDS[place[1]]}" for rank, place in enumerate(places)
-            ]
-            self._end(
-                DistributedError(
-                    f"the ranks do not take part in the same exchange: {'; '.join(names)}. All must make the "
-                    "same calls, on as many batches of the same sizes"
-                )
-            )
+            self._end(DistributedError(_parted(places)))
         self._sequence = (self._sequence + 1) % _SEQUENCES
         return headers
 
@@ -499,3 +491,17 @@ def _lens(ends: Sequence[int]) -> list[int]:
 
 def _parts(buffer: NDArray[np.uint8], ends: Sequence[int]) -> list[NDArray[np.uint8]]:
     return [buffer[start:end] for start, end in pairwise([0, *ends])]
+
+
+def _parted(places: Sequence[tuple[int, int, int]]) -> str:
+    """How ranks are at different places: numbers and kinds of exchanges, and what they compare there."""
+    if len({place[:2] for place in places}) > 1:
+        names = [f"rank {rank} at number {place[0]}, {_KINDS[place[1]]}" for rank, place in enumerate(places)]
+        where = f"the ranks do not take part in the same exchange: {'; '.join(names)}"
+    else:
+        unlike = [rank for rank, place in enumerate(places) if place[2] != places[0][2]]
+        where = (
+            f"rank{'s' * (len(unlike) > 1)} {', '.join(map(str, unlike))} had other batches than rank 0 (in "
+            f"number, samples or bytes) at number {places[0][0]}, {_KINDS[places[0][1]]}"
+        )
+    return f"{where}. All must make the same calls, on as many batches of the same sizes"

@@ -248,7 +248,7 @@ def test_masks_of_other_sizes_are_an_error_of_all_ranks():
 
     errors = run(2, work)
     assert all(type(error) is gn.errors.DistributedError for error in errors)
-    assert {"do not take part in the same exchange" in str(error) for error in errors} == {True}
+    assert {"rank 1 had other batches than rank 0" in str(error) for error in errors} == {True}
 
 
 def graph(distribute=None):
@@ -433,7 +433,7 @@ def test_a_generator_that_ends_early_in_other_calls(call):
         batches = [(x[i : i + 5], y[i : i + 5]) for i in range(0, 15 if ranks.rank else 20, 5)]
         getattr(convolutional(), call)(iter(batches), verbose=0, distribute=ranks)
 
-    assert "do not take part in the same exchange" in str(ends(2, work))
+    assert str(ends(2, work)).startswith("rank 1 had other batches than rank 0 (in number, samples or bytes)")
 
 
 def test_weights_that_a_callback_changes_on_one_rank_are_found_after_the_epoch(tmp_path):
