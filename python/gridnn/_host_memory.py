@@ -115,9 +115,8 @@ class HostMemory:
                 if asked > _EAGER:
                     idle()
                     os.sched_yield()
-                    time.sleep(
-                        _PAUSE if asked > _PATIENT else 0
-                    )  # even 0 lets other threads of this process run
+                    # Even if it is for no time, other threads of this process may run.
+                    time.sleep(_PAUSE if asked > _PATIENT else 0)
         return self._headers[:, half, :length].tobytes()
 
     @property
