@@ -42,7 +42,7 @@ _KINDS = (
     "tensors",
     "sums",
     "a handshake",
-    "the begin of a call",
+    "the beginning of a call",
     "the end of a step",
     "the end of the call",
     "a failure",
@@ -64,15 +64,17 @@ def launched() -> int:
     return max([int(count) for count in counts if count.isdigit()], default=1)
 
 
-def warn_if_alone() -> None:
-    """Warns where a launcher has started several processes that do not know of each other."""
+def warn_if_alone(
+    cure: str = "pass `distribute=gn.distribute.MPI()` to share the batches", stacklevel: int = 4
+) -> bool:
+    """Warns where a launcher has started several processes that do not know of each other; tells if so."""
     count = launched()
     if count > 1:
         warnings.warn(
-            f"{count} processes were launched together, and each trains the same model on all data: pass "
-            "`distribute=gn.distribute.MPI()` to share the batches.",
-            stacklevel=4,
+            f"{count} processes were launched together, and each trains the same model on all data: {cure}.",
+            stacklevel=stacklevel,
         )
+    return count > 1
 
 
 class Ranks(ABC):

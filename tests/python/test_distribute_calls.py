@@ -39,6 +39,22 @@ def predict(ranks):
     return small().predict(X, verbose=0, distribute=ranks)
 
 
+def fit_that_raises(error):
+    """`fit`, in which a callback of rank 1 raises at the end of a step."""
+
+    class Raises(gn.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.rank == 1:
+                raise error
+
+    def trained(ranks):
+        callback = Raises()
+        callback.rank = ranks.rank
+        return fit(ranks, callbacks=callback)
+
+    return trained
+
+
 def one_sentence(results):
     assert {type(result) for result in results} == {DistributedError}, results
     (message,) = {str(result) for result in results}
@@ -130,17 +146,7 @@ def test_an_error_without_a_text_reaches_all():
         def __str__(self):
             raise RuntimeError("no text")
 
-    class Raises(gn.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if self.rank == 1:
-                raise SpeechlessError
-
-    def trained(ranks):
-        callback = Raises()
-        callback.rank = ranks.rank
-        return fit(ranks, callbacks=callback)
-
-    assert one_sentence(run(3, trained)).endswith("): SpeechlessError")
+    assert one_sentence(run(3, fit_that_raises(SpeechlessError))).endswith("): SpeechlessError")
 
 
 def test_numbers_of_exchanges_begin_anew(monkeypatch):
@@ -171,14 +177,5 @@ def test_a_failure_takes_no_memory_for_what_others_had_come_to_send():
 
 
 def test_an_interrupt_that_a_rank_raises_itself_ends_all():
-    class Raises(gn.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if self.rank == 1:
-                raise KeyboardInterrupt
-
-    def trained(ranks):
-        callback = Raises()
-        callback.rank = ranks.rank
-        return fit(ranks, callbacks=callback)
-
-    assert [type(result) for result in run(3, trained)] == [KeyboardInterrupt] * 3
+    results = run(3, fit_that_raises(KeyboardInterrupt))
+    assert [type(result) for result in results] == [KeyboardInterrupt] * 3

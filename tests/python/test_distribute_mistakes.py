@@ -304,6 +304,11 @@ def test_callbacks_print_on_rank_0(capsys):
     assert sorted(seen) == [False, False, True, True]
 
 
+def test_the_engine_shares_batches_from_as_many_samples_as_messages_say():
+    network, shared = convolutional().network, handshake._ALWAYS_SHARED
+    assert network.chunks(shared - 1) == 1 < network.chunks(shared)
+
+
 def test_the_command_names_its_own_option(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PMI_SIZE", "2")
     x, y = data()

@@ -3,10 +3,11 @@
 import os
 import signal
 import threading
+from functools import partial
 
 import pytest
 from test_distribute_calls import fit
-from thread_ranks import Hub, ThreadRanks
+from thread_ranks import Hub, ThreadRanks, share_memory
 
 import gridnn as gn
 from gridnn.errors import DistributedError
@@ -25,18 +26,27 @@ class Signalled(ThreadRanks):
         self.number, self.at, self.times = number, at, times
         self.exchanges_ended = self.exchanges_begun = 0
 
-    def _gather(self, *arguments):
+    def signalled(self, exchange, *arguments):
         self.exchanges_begun += 1
-        super()._gather(*arguments)
+        found = exchange(*arguments)
         if self.at <= self.exchanges_begun < self.at + self.times:
             os.kill(os.getpid(), self.number)
         self.exchanges_ended += 1
+        return found
+
+    def _gather(self, *arguments):
+        self.signalled(super()._gather, *arguments)
 
 
-def pair(number=signal.SIGTERM, at=0, times=1, kind=Signalled):
-    """Two ranks: the main thread's, which hears signals, and one for another thread."""
+def pair(number=signal.SIGTERM, at=0, times=1, kind=Signalled, room=None):
+    """Two ranks: the main thread's, which hears signals, and another thread's; `room` as in `Hub.ranks`."""
     hub = Hub(2)
-    return kind(hub, number, at, times), ThreadRanks(hub, 1)
+    ranks = kind(hub, number, at, times), ThreadRanks(hub, 1)
+    if room is not None:
+        share_memory(ranks, room)
+        memory = ranks[0]._memory
+        memory.meet = partial(ranks[0].signalled, memory.meet)
+    return ranks
 
 
 def fit_in_pair(ranks, **options):
@@ -75,9 +85,9 @@ def raising():
         signal.signal(number, handler)
 
 
-def exchanges():
+def exchanges(room):
     """The numbers of those in the call that is signalled."""
-    ranks = pair()
+    ranks = pair(room=room)
     fit_in_pair(ranks)
     return range(1, ranks[0].exchanges_begun + 1)
 
@@ -86,12 +96,13 @@ def told_of_rank_0(result, error):
     return isinstance(result, DistributedError) and str(result).endswith(f"): {error.__name__}: ")
 
 
+@pytest.mark.parametrize("room", [None, 1 << 16])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_what_a_signal_raises_waits_for_the_end_of_an_exchange(number, raising):
+def test_what_a_signal_raises_waits_for_the_end_of_an_exchange(number, room, raising):
     expected = fit(None)
-    numbers = exchanges()
+    numbers = exchanges(room)
     for at in numbers:
-        ranks = pair(number, at)
+        ranks = pair(number, at, room=room)
         own, other = fit_in_pair(ranks)
         if at < numbers[-1]:
             assert told_of_rank_0(own, ToldError)
@@ -105,14 +116,15 @@ def test_what_a_signal_raises_waits_for_the_end_of_an_exchange(number, raising):
         assert fit_in_pair(ranks) == [expected] * 2  # they can be used again
 
 
+@pytest.mark.parametrize("room", [None, 1 << 16])
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_ctrl_c_amid_an_exchange(times):
+def test_ctrl_c_amid_an_exchange(times, room):
     """Often as well, and in the last exchange of a call, after which there is none that would hear of it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        numbers = exchanges()
+        numbers = exchanges(room)
         for at in numbers:
-            ranks = pair(signal.SIGINT, at, times)
+            ranks = pair(signal.SIGINT, at, times, room=room)
             own, other = fit_in_pair(ranks)
             assert isinstance(own, KeyboardInterrupt)
             assert isinstance(other, KeyboardInterrupt if at < numbers[-1] else list)

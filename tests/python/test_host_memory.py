@@ -3,14 +3,17 @@
 import errno
 import os
 import platform
+import re
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gridnn import _host_memory
 from gridnn._host_memory import HostMemory
+from gridnn.distribute import mpi
 
 pytestmark = [
     pytest.mark.one_tier,
@@ -91,6 +94,12 @@ def test_headers_meet(tmp_path, monkeypatch):
         thread.join(40)
     assert found == [[bytes([number, 0, number, 1, number, 2]) for number in range(40)]] * 3
     assert len(set(idled)) == 3, "all have waited"
+
+
+def test_there_is_room_for_what_the_engine_sends_in_a_round():
+    tuning = (Path(__file__).parents[2] / "src/tuning.rs").read_text(encoding="utf-8")
+    (factor, shift) = re.search(r"ROUND_BYTES: usize = (\d+) << (\d+);", tuning).groups()
+    assert int(factor) << int(shift) == mpi._ROOM
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])

@@ -19,14 +19,18 @@ class Hub:
 
     def ranks(self, room=None, headers=None):
         """The ranks; with `room` they share memory with halves of that many bytes, and meet there or not."""
-        size = len(self.boards)
-        ranks = [ThreadRanks(self, rank) for rank in range(size)]
+        ranks = [ThreadRanks(self, rank) for rank in range(len(self.boards))]
         if room is not None:
-            memory = np.zeros(HostMemory.shape(size, room), np.uint8)
-            for each in ranks:
-                each._memory = HostMemory(memory, each.rank)
-                each._memory.has_headers &= headers is not False
+            share_memory(ranks, room, headers)
         return ranks
+
+
+def share_memory(ranks, room, headers=None):
+    """Gives ranks memory that they share; see `Hub.ranks`."""
+    memory = np.zeros(HostMemory.shape(len(ranks), room), np.uint8)
+    for each in ranks:
+        each._memory = HostMemory(memory, each.rank)
+        each._memory.has_headers &= headers is not False
 
 
 def parts(buffer, ends):

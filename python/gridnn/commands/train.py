@@ -16,7 +16,7 @@ import numpy as np
 import gridnn as gn
 from gridnn import layers, models
 from gridnn._auto import auto
-from gridnn._ranks import launched
+from gridnn._ranks import warn_if_alone
 from gridnn.commands.common import (
     CommandError,
     above_zero,
@@ -87,12 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Trains, says how well the model does on what was held out, and saves it."""
     if not arguments.distribute:
         with warnings.catch_warnings():
-            if (count := launched()) > 1:
-                warnings.warn(
-                    f"{count} processes were launched together, and each trains the same model on all data: "
-                    "`--distribute mpi` has them share the batches.",
-                    stacklevel=1,
-                )
+            if warn_if_alone("`--distribute mpi` has them share the batches", stacklevel=2):
                 warnings.filterwarnings("ignore", message=".*pass `distribute=")  # the same, said by `fit`
             _train(arguments, None)
         return

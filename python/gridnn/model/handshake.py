@@ -81,7 +81,7 @@ def shake_hands(
     """
     parts = {**_parts(model), **{name: _told_apart(value) for name, value in arguments.items()}}
     parts["targets"] = _digest(targets)
-    parts["inputs"] = " ".join([parts.get("inputs", ""), _digest(map(_some, inputs))])
+    parts["inputs"] = _digest(map(_some, inputs))
     everyone = ranks.values(parts)
     found = {}
     for name in dict.fromkeys(name for each in everyone for name in each):

@@ -199,7 +199,7 @@ class PassSource:
         # Without a number of steps they may be too many to be kept.
         self._keeps = again and steps is not None
         self._kept: list[Arrays] | None = None
-        self.is_foreign = not isinstance(batches, (Batches, SharedBatches))
+        self.is_foreign = is_foreign(batches)
 
     position = 0
 
@@ -277,6 +277,11 @@ class ReadSource:
                 step, number = step + 1, number + 1
                 if step == end:
                     return
+
+
+def is_foreign(batches: object) -> bool:
+    """Whether code of the user makes the batches of an iterable."""
+    return not isinstance(batches, (Batches, SharedBatches))
 
 
 def _no_batch(argument: str, epoch: int) -> ValueError:

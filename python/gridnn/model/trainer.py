@@ -14,7 +14,6 @@ from gridnn._batches import in_batch, inputs_of, is_batches
 from gridnn._engine import derive_seed
 from gridnn._network import Inspection, StepResult
 from gridnn._ranks import Ranks, warn_if_alone
-from gridnn._reading import Batches, SharedBatches
 from gridnn._seeding import next_seed
 from gridnn.callbacks import (
     BackupAndRestore,
@@ -35,7 +34,7 @@ from gridnn.model.handshake import check_chunks, check_weights, warn_if_nothing_
 from gridnn.model.results import NamedResults, Results
 from gridnn.model.resuming import Record, Run, RunningMeans
 from gridnn.model.shares import in_shares, training_share
-from gridnn.model.sources import ReadSource, Source
+from gridnn.model.sources import ReadSource, Source, is_foreign
 from gridnn.model.start import Start
 from gridnn.model.stepping import Callbacks, Stepper, first_of
 from gridnn.model.training_state import Progress, objective_of
@@ -409,7 +408,7 @@ class Trainer(Stepper):
 
     def _batches_to_predict(self, x: Any, steps: int | None) -> Iterator[tuple[NDArray[Any], ...]]:
         """The inputs of at most `steps` batches of an iterable."""
-        check = self._batch_check(not isinstance(x, (Batches, SharedBatches)))
+        check = self._batch_check(is_foreign(x))
         for step, item in enumerate(_validation.iterated(x)):
             with in_batch("x", step):
                 if len(self.model.input_names) > 1:

@@ -26,6 +26,7 @@ def arguments():
     parser.add_argument("--step", type=int, default=1, help="of the trouble")
     parser.add_argument("--backup", default="")
     parser.add_argument("--lazy", action="store_true", help="from sources that note what is read")
+    parser.add_argument("--messages", action="store_true", help="exchange nothing through memory")
     parser.add_argument("--report", action="store_true", help="what was sent, at the end")
     return parser.parse_args()
 
@@ -42,7 +43,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from noting import Noting  # noqa: E402
 
 import gridnn as gn  # noqa: E402
-from gridnn import _engine  # noqa: E402
+from gridnn import _engine, _host_memory  # noqa: E402
 
 
 def say(*words):
@@ -75,14 +76,18 @@ class Trouble(gn.callbacks.Callback):
         if self.kind in ("terminate", "left"):  # amid an exchange, by a handler that raises
             if self.kind == "left":  # which `fit` does not know of
                 signal.signal(signal.SIGTERM, exits)
-            gather = self.dist._gather
+            memory = self.dist._memory
+            in_memory = memory is not None and memory.has_headers
+            way, name = (memory, "meet") if in_memory else (self.dist, "_gather")
+            before = getattr(way, name)
 
             def terminated(*arguments):
-                gather(*arguments)
-                self.dist._gather = gather
+                found = before(*arguments)
+                setattr(way, name, before)
                 os.kill(os.getpid(), signal.SIGTERM)
+                return found
 
-            self.dist._gather = terminated
+            setattr(way, name, terminated)
         if self.kind == "full":  # no file grows any longer
             resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
 
@@ -181,10 +186,14 @@ def train(case, dist, rank):
 def main():
     if own.trouble == "cores":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if own.messages:
+        _host_memory._FOLDER = Path(os.devnull)
     dist = None if own.alone else gn.distribute.MPI()
     if own.trouble == "terminate":
         signal.signal(signal.SIGTERM, exits)
     rank = 0 if dist is None else dist.rank
+    if dist is not None and dist.size > 1:
+        say("WAY", "messages" if dist._memory is None else "memory")
     assert dist is None or gn.distribute.MPI() is dist  # of two a rank could not leave both at once
     if dist is None:
         gn.set_num_threads(1)

@@ -34,6 +34,8 @@ ENVIRONMENT = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
 }
+SHM = Path("/dev/shm")
+HAS_MEMORY = SHM.is_dir() and shutil.disk_usage(SHM).free > 100e6  # for MPI's own as well
 LIMIT = 200  # seconds until a rank counts as one that hangs
 DIFFERS = "DistributedError: ranks differ from rank 0 in "
 SOON = 5.0  # seconds from trouble in a rank to the end of all
@@ -95,9 +97,24 @@ def expected():
     return digests(run(*CASES))
 
 
+def ways(done):
+    """How the ranks have exchanged."""
+    return re.findall(r"^WAY (.*)$", done.stdout, re.MULTILINE)
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5])
 def test_any_number_of_ranks_has_the_bytes_of_one_process(ranks, expected):
-    assert digests(run(*CASES, ranks=ranks)) == expected
+    done = run(*CASES, ranks=ranks)
+    assert digests(done) == expected
+    if ranks > 1 and HAS_MEMORY:
+        assert ways(done) == ["memory"] * ranks
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_ranks_that_share_no_memory_send_messages(ranks, expected):
+    done = run(*CASES, "--messages", ranks=ranks)
+    assert digests(done) == expected
+    assert ways(done) == ["messages"] * ranks
 
 
 @pytest.fixture(scope="module")
@@ -182,9 +199,10 @@ def test_infinity_among_the_rows_of_one_rank_is_named_by_all():
     assert lasted(done) < SOON
 
 
+@pytest.mark.parametrize("way", [[], ["--messages"]])
 @pytest.mark.parametrize("trouble", ["kill", "exit", "outside", "left"])
-def test_a_rank_that_dies_takes_the_others_along(trouble):
-    done = run("augmented", "--trouble", trouble, "--rank", "1", ranks=3)
+def test_a_rank_that_dies_takes_the_others_along(trouble, way):
+    done = run("augmented", "--trouble", trouble, "--rank", "1", *way, ranks=3)
     assert done.returncode != 0
     assert "DIGEST" not in done.stdout
     assert lasted(done) < SOON
